@@ -218,9 +218,9 @@ fn charts_count_what_the_event_log_tells_also_over_a_restart() {
     }
     // The table below the chart has the numbers.
     let counted = |page: &Answer| {
-        let chart = page.body.split("Accepted from webCRM, recipients: the numbers").nth(1).unwrap_or_default();
+        let chart = page.body.split("<caption>Accepted from webCRM, recipients").nth(1).unwrap_or_default();
         let table = chart.split("</table>").next().unwrap_or_default();
-        let cells = table.split("data-heading=\"accepted\">").skip(1);
+        let cells = table.split("data-heading=\"accepted\"><div>").skip(1);
         cells.filter_map(|cell| cell.split('<').next()?.parse::<u64>().ok()).sum::<u64>()
     };
     wait_for(&anna, "/?span=3h", "the count", |page| counted(page) == 3);

@@ -22,7 +22,7 @@ pub(super) const SUPPRESSION: &str = "suppression";
 pub(super) const JOBS: &str = "jobs";
 pub(super) const TOKEN: &str = "token";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     (QUEUE, "What waits, and commands about it."),
     (ROUTES, "Where mail goes."),
     (ALERTS, "What a person must look at."),

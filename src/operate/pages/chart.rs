@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::elements::table;
 
-const WIDTH: usize = 720;
-const HEIGHT: usize = 160;
+const WIDTH: usize = 360;
+const HEIGHT: usize = 140;
 const FOOT: usize = 18;
 /// Room above the bars, for the number that the tallest one stands for.
 const HEAD: usize = 16;
@@ -27,7 +27,7 @@ pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(Stri
             rects.push((at * step, top, tall, which % 4));
         }
     }
-    let every = points.len().div_ceil(8).max(1);
+    let every = points.len().div_ceil(6).max(1);
     let headings: Vec<String> = series.iter().map(|name| format!("#{name}")).collect();
     let headings: Vec<&str> = std::iter::once("When").chain(headings.iter().map(String::as_str)).collect();
     let rows = points.iter().map(|(label, values)| {

@@ -159,7 +159,7 @@ pub(crate) fn table(caption: &str, headings: &[&str], rows: impl IntoIterator<It
                     @for row in rows {
                         tr {
                             @for (cell, heading) in row.into_iter().zip(headings) {
-                                td class=[is_number(heading)] data-heading=(plain(heading)) { (cell) }
+                                td class=[is_number(heading)] data-heading=(plain(heading)) { div { (cell) } }
                             }
                         }
                     }

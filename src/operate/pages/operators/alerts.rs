@@ -90,7 +90,7 @@ fn card(id: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Markup 
 }
 
 /// Where an alert leads: to what it is about.
-fn place(alert: &Event<'_>) -> Markup {
+pub(super) fn place(alert: &Event<'_>) -> Markup {
     html! {
         @if let Some(id) = alert.customer.as_deref() { (show::customer(id)) " " }
         @if let Some(id) = alert.route.as_deref() { (show::route(id)) " " }

@@ -8,7 +8,7 @@ use super::input::{Asked, query};
 use super::live::{self, Parts};
 use super::show;
 use super::visitor::Visitor;
-use super::{Operators, routes};
+use super::{Operators, alerts, routes};
 use crate::operate::alerts::Alerts;
 use crate::operate::history::{Bucket, Span};
 use crate::operate::pages::Problem;
@@ -59,10 +59,10 @@ pub(super) async fn live(State(pages): State<Operators>, visitor: Visitor) -> Re
 
 async fn parts(pages: &Operators, visitor: &Visitor) -> Result<Parts, Problem> {
     let service: &Service = pages.service();
-    let alerts = service.alerts(&visitor.actor).await;
+    let told = service.alerts(&visitor.actor).await;
     let standing = service.standing(&visitor.actor).await;
     let reasons = pages.0.surroundings.readiness.reasons();
-    let mut parts = vec![("state", state(&reasons, &alerts, &standing))];
+    let mut parts = vec![("state", state(&reasons, &told, &standing))];
     if let Ok(standing) = &standing {
         parts.push(("queue", queue(&standing.stats)));
         parts.push(("routes", routes_in_trouble(standing)));
@@ -73,15 +73,15 @@ async fn parts(pages: &Operators, visitor: &Visitor) -> Result<Parts, Problem> {
 /// Whether all is well, and else what is not.
 pub(super) fn state(
     reasons: &[(&'static str, String)],
-    alerts: &Result<Alerts, Error>,
+    told: &Result<Alerts, Error>,
     standing: &Result<Standing, Error>,
 ) -> Markup {
     let none = Alerts::default();
-    let of_alerts = alerts.as_ref().unwrap_or(&none);
+    let of_alerts = told.as_ref().unwrap_or(&none);
     let still = standing.as_ref().map(|standing| &*standing.still).unwrap_or_default();
     let (new, known): (Vec<_>, Vec<_>) =
         of_alerts.open.iter().chain(&of_alerts.notices).partition(|alert| alert.acknowledged.is_none());
-    let unknown = [alerts.as_ref().err(), standing.as_ref().err()];
+    let unknown = [told.as_ref().err(), standing.as_ref().err()];
     let is_unknown = unknown.iter().any(Option::is_some);
     let (mood, word) = if !reasons.is_empty() {
         (Mood::Bad, "Takes no mail")
@@ -109,6 +109,7 @@ pub(super) fn state(
                 ul {
                     @for alert in new.iter().take(LINES) {
                         li {
+                            (alerts::place(&alert.alert))
                             (strange(alert.alert.detail.as_deref().unwrap_or_default()))
                             span.quiet { " since " (show::moment(alert.since)) }
                         }
@@ -210,7 +211,7 @@ pub(super) fn charts(buckets: &[Bucket], span: Span) -> Markup {
     let one = |title: &str, series: &[&str], values: fn(&Bucket) -> Vec<u64>| {
         let points: Vec<(String, Vec<u64>)> =
             buckets.iter().map(|bucket| (label(bucket, span), values(bucket))).collect();
-        chart::bars(title, &format!("{title}: the numbers"), series, &points)
+        chart::bars(title, "The numbers", series, &points)
     };
     html! {
         div.charts {
@@ -233,8 +234,8 @@ pub(super) fn charts_of_route(buckets: &[Bucket], span: Span) -> Markup {
     let deferred = points(|it| vec![it.counts.deferred]);
     html! {
         div.charts {
-            (chart::bars("Left over this route, recipients", "Left: the numbers", &["relayed", "given up"], &left))
-            (chart::bars("Attempts to be repeated", "Repeated: the numbers", &["deferred"], &deferred))
+            (chart::bars("Left over this route, recipients", "The numbers", &["relayed", "given up"], &left))
+            (chart::bars("Attempts to be repeated", "The numbers", &["deferred"], &deferred))
         }
     }
 }
