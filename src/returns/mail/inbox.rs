@@ -50,9 +50,12 @@ struct Line {
     recipients: Vec<String>,
 }
 
-/// The name of a message's file. Names sort by arrival.
+/// The name of a message's file, and how large the file is. Names sort by arrival.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name(String);
+pub(super) struct Name {
+    text: String,
+    octets: u64,
+}
 
 /// Why a message is not taken.
 #[derive(Debug, Error)]
@@ -88,8 +91,9 @@ impl Inbox {
                 // Half of a message that nobody was told is taken.
                 fs::remove_file(entry.path())?;
             } else if name.ends_with(ENDING) && entry.file_type()?.is_file() {
-                held += entry.metadata()?.len() + BESIDES;
-                names.push((Name(name), Timestamp::EPOCH));
+                let octets = entry.metadata()?.len();
+                held += octets + BESIDES;
+                names.push((Name { text: name, octets }, Timestamp::EPOCH));
             }
         }
         names.sort();
@@ -129,18 +133,24 @@ impl Inbox {
 
     fn write(&self, at: Timestamp, content: &[u8]) -> io::Result<Name> {
         let whole = Whole::write(&self.dir, content, 0o600, Some(&self.dir))?;
-        let name = format!("{:013}-{:016x}{ENDING}", at.as_millis(), rand::random::<u64>());
-        whole.name(&self.dir.join(&name))?;
-        Ok(Name(name))
+        let text = format!("{:013}-{:016x}{ENDING}", at.as_millis(), rand::random::<u64>());
+        whole.name(&self.dir.join(&text))?;
+        Ok(Name { text, octets: content.len() as u64 })
     }
 
-    /// Takes up to `most` messages that are due, the oldest first.
-    pub fn take(&self, most: usize, now: Timestamp) -> Vec<Name> {
+    /// Takes up to `most` messages that are due, the oldest first, with no more than `octets` in all; but one in any case.
+    pub fn take(&self, most: usize, octets: u64, now: Timestamp) -> Vec<Name> {
         let mut waiting = self.waiting();
-        let mut taken = Vec::new();
+        let (mut taken, mut total) = (Vec::new(), 0);
         let mut left = VecDeque::with_capacity(waiting.len());
         for (name, due) in waiting.drain(..) {
-            if due <= now && taken.len() < most { taken.push(name) } else { left.push_back((name, due)) }
+            let fits = taken.is_empty() || (taken.len() < most && total + name.octets <= octets);
+            if due <= now && fits {
+                total += name.octets;
+                taken.push(name)
+            } else {
+                left.push_back((name, due))
+            }
         }
         *waiting = left;
         taken
@@ -185,16 +195,14 @@ impl Inbox {
 
     /// Removes a message that was dealt with. Blocks.
     pub fn remove(&self, name: &Name) -> io::Result<()> {
-        let path = self.path(name);
-        let octets = fs::metadata(&path)?.len() + BESIDES;
-        fs::remove_file(path)?;
-        self.held.fetch_sub(octets, Ordering::Relaxed);
+        fs::remove_file(self.path(name))?;
+        self.held.fetch_sub(name.octets + BESIDES, Ordering::Relaxed);
         Ok(())
     }
 
     /// Where a message is.
     pub fn path(&self, name: &Name) -> PathBuf {
-        self.dir.join(&name.0)
+        self.dir.join(&name.text)
     }
 
     /// The folder.
@@ -239,7 +247,7 @@ mod tests {
         drop(inbox);
         let inbox = Inbox::open(path.clone(), 1 << 20).unwrap();
         assert!(!path.join(".half").exists());
-        let [name] = inbox.take(9, AT).try_into().unwrap();
+        let [name] = inbox.take(9, 1 << 20, AT).try_into().unwrap();
         assert_eq!(inbox.read(&name).unwrap(), (arrival(), message.to_vec()));
         assert!(inbox.held() > message.len() as u64);
         inbox.remove(&name).unwrap();
@@ -252,12 +260,18 @@ mod tests {
         let inbox = Inbox::open(dir.path().join("returned"), 2 * (BESIDES + 200)).unwrap();
         inbox.keep(&arrival(), b"1").unwrap();
         inbox.keep(&Arrival { at: AT + Duration::from_secs(1), ..arrival() }, b"2").unwrap();
+        let [alone] = inbox.take(9, 10, AT).try_into().unwrap();
+        inbox.put_back(alone.clone(), Timestamp::EPOCH);
+        let both = inbox.take(9, 2 * alone.octets, AT);
+        assert_eq!(both.len(), 2);
+        both.into_iter().rev().for_each(|name| inbox.put_back(name, Timestamp::EPOCH));
         assert!(matches!(inbox.keep(&arrival(), b"3"), Err(KeepError::Full)));
-        let [first] = inbox.take(1, AT).try_into().unwrap();
+        let [first] = inbox.take(1, 1 << 20, AT).try_into().unwrap();
+        assert_eq!(first, alone);
         inbox.put_back(first.clone(), AT + Duration::from_secs(9));
-        let [second] = inbox.take(9, AT).try_into().unwrap();
+        let [second] = inbox.take(9, 1 << 20, AT).try_into().unwrap();
         assert!(first < second);
-        assert_eq!(inbox.take(9, AT + Duration::from_secs(9)), [first]);
+        assert_eq!(inbox.take(9, 1 << 20, AT + Duration::from_secs(9)), [first]);
         inbox.remove(&second).unwrap();
         inbox.keep(&arrival(), b"3").unwrap();
     }
@@ -268,6 +282,6 @@ mod tests {
         let inbox = Inbox::open(dir.path().join("returned"), 1 << 20).unwrap();
         fs::remove_dir(inbox.dir()).unwrap();
         assert!(matches!(inbox.keep(&arrival(), b"1"), Err(KeepError::Io(_))));
-        assert_eq!((inbox.held(), inbox.take(9, AT).len()), (0, 0));
+        assert_eq!((inbox.held(), inbox.take(9, 1 << 20, AT).len()), (0, 0));
     }
 }

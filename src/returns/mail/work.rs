@@ -32,6 +32,8 @@ use crate::time::Timestamp;
 
 /// Messages that are read together: the record is searched once for all of them.
 const BATCH: usize = 64;
+/// Octets of messages that are in memory together.
+const OCTETS: u64 = 16 << 20;
 /// The shortest time after which a message is looked at again whose mail the record does not know yet.
 const AGAIN: Duration = Duration::from_secs(1);
 /// When work is tried again after the disk, the record or the spool gave an error.
@@ -121,10 +123,14 @@ impl Desk {
     /// Works until told to stop. What is on the desk then is finished; what waits, waits for the next start.
     pub async fn run(mut self, stopping: CancellationToken) {
         let subject = Subject::ReturnedMail;
+        let mut most = BATCH;
         while stopping.run_until_cancelled(self.inbox.has_some()).await.is_some() {
-            let mut names = self.inbox.take(BATCH, Timestamp::now());
+            let mut names = self.inbox.take(most, OCTETS, Timestamp::now());
             match self.work(&mut names).await {
-                Ok(()) => self.events.resolve(&subject, "returned mail is read again"),
+                Ok(()) => {
+                    most = (2 * most).min(BATCH);
+                    self.events.resolve(&subject, "returned mail is read again");
+                }
                 Err(stuck) => {
                     let dir = self.inbox.dir().display();
                     if !self.events.is_open(&subject) {
@@ -134,7 +140,11 @@ impl Desk {
                     }
                     let due = Timestamp::now() + RETRY;
                     names.into_iter().for_each(|name| self.inbox.put_back(name, due));
-                    let _ = stopping.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                    // One by one, so that a message that cannot be worked off does not keep the others from it.
+                    most = 1;
+                    if !matches!(stuck, Stuck::Task(_)) {
+                        let _ = stopping.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                    }
                 }
             }
             self.unmatched.tell_left_out(&self.events, Timestamp::now());
