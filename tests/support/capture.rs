@@ -50,6 +50,26 @@ struct Shared {
     stopped: AtomicBool,
     script: Script,
     pause: Mutex<Duration>,
+    /// Transactions under way, and the most that there were at once.
+    under_way: Mutex<(usize, usize)>,
+}
+
+/// A transaction from MAIL to its last reply.
+struct Transaction<'a>(&'a Shared);
+
+impl<'a> Transaction<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let mut under_way = shared.under_way.lock().unwrap();
+        under_way.0 += 1;
+        under_way.1 = under_way.1.max(under_way.0);
+        Transaction(shared)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.lock().unwrap().0 -= 1;
+    }
 }
 
 impl Capture {
@@ -68,6 +88,7 @@ impl Capture {
             stopped: AtomicBool::new(false),
             script,
             pause: Mutex::default(),
+            under_way: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -90,6 +111,14 @@ impl Capture {
     /// What arrived so far.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
+    }
+
+    /// The most transactions that were under way at once since this was asked last.
+    pub fn most_at_once(&self) -> usize {
+        let mut under_way = self.shared.under_way.lock().unwrap();
+        let most = under_way.1;
+        under_way.1 = under_way.0;
+        most
     }
 
     /// Waits until `count` messages arrived; panics with what did arrive after `timeout`.
@@ -115,6 +144,7 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
     let mut out = stream.try_clone().ok()?;
     let mut input = BufReader::new(stream);
     let (mut from, mut to) = (String::new(), Vec::new());
+    let mut transaction = None;
     let mut say = |text: &str| out.write_all(format!("{text}\r\n").as_bytes()).ok();
     say("220 capture ESMTP")?;
     loop {
@@ -138,6 +168,8 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
             "MAIL" => {
                 from = argument(line);
                 to.clear();
+                drop(transaction.take());
+                transaction = Some(Transaction::begin(shared));
                 say("250 2.1.0 ok")?;
             }
             "RCPT" => {
@@ -156,6 +188,8 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
                     shared.received.lock().unwrap().push(received);
                     shared.changed.notify_all();
                 }
+                // Before the reply: the next transaction may begin with it.
+                drop(transaction.take());
                 say(&answer)?;
             }
             "QUIT" => {

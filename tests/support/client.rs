@@ -23,9 +23,19 @@ impl Client {
         Client::over(TcpStream::connect(server)?)
     }
 
+    /// The same, with a server that may answer late or not at all.
+    pub fn connect_with_patience(server: SocketAddr, patience: Duration) -> std::io::Result<Client> {
+        let stream = TcpStream::connect_timeout(&server, patience)?;
+        Client::with_patience(stream, patience)
+    }
+
     fn over(out: TcpStream) -> std::io::Result<Client> {
+        Client::with_patience(out, Duration::from_secs(60))
+    }
+
+    fn with_patience(out: TcpStream, patience: Duration) -> std::io::Result<Client> {
         out.set_nodelay(true)?;
-        out.set_read_timeout(Some(Duration::from_secs(60)))?;
+        out.set_read_timeout(Some(patience))?;
         let mut client = Client { input: BufReader::new(out.try_clone()?), out };
         client.hear()?;
         client.say("EHLO client.example.com")?;

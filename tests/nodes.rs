@@ -1,0 +1,25 @@
+//! Several nodes on one database: real processes of the real binary, a real PostgreSQL, and servers that count what they get.
+//!
+//! `tests/nodes/run` makes the same for as long as one likes.
+
+#[path = "support"]
+mod support {
+    pub mod capture;
+    pub mod client;
+    pub mod contract;
+    pub mod ports;
+    pub mod postgres;
+    pub mod relay;
+    pub mod skip;
+}
+
+#[path = "nodes/cluster.rs"]
+mod cluster;
+#[path = "nodes/faults.rs"]
+mod faults;
+#[path = "nodes/load.rs"]
+mod load;
+#[path = "nodes/moves.rs"]
+mod moves;
+#[path = "nodes/wire.rs"]
+mod wire;
