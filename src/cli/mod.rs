@@ -58,6 +58,7 @@ mod keeper;
 mod log;
 mod man;
 mod masked;
+mod node;
 mod operator;
 mod output;
 mod probe;
@@ -116,6 +117,7 @@ enum Command {
     Dmarc(dmarc::Args),
     Queue(queue::Args),
     Route(route::Args),
+    Node(node::Args),
     Suppression(suppression::Args),
     Alert(alert::Args),
     Trace(trace::Args),
@@ -155,6 +157,7 @@ impl Command {
             Command::Dmarc(args) => args.run(),
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
+            Command::Node(args) => args.run(),
             Command::Suppression(args) => args.run(),
             Command::Alert(args) => args.run(),
             Command::Trace(args) => args.run(),

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Customer, Requirement};
+use aws_lc_rs::digest;
+
+use super::{Customer, Requirement, SigningDomain, Via};
+use crate::hex::hex;
 use crate::message::CustomerId;
 use crate::route::Route;
 use crate::smtp::Domain;
@@ -86,6 +89,47 @@ impl Directory {
     /// Returns all customers in the order of their ids.
     pub fn customers(&self) -> impl Iterator<Item = &Arc<Customer>> {
         self.customers.values()
+    }
+
+    /// A short text that is the same wherever customers, their domains, keys and routes are the same, and says nothing of them. Nodes
+    /// that share customers compare it.
+    pub fn digest(&self) -> String {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        // Each field goes with its length, so that no two lists of fields read the same.
+        let mut field = |text: &str| {
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        };
+        let route = |route: &Route, field: &mut dyn FnMut(&str)| {
+            let login = route.login.as_ref().map_or("", |login| &login.username);
+            for it in [&route.id.to_string(), &route.host, &route.port.to_string(), login] {
+                field(it);
+            }
+            field(&format!("{:?}", route.caps));
+        };
+        for customer in self.customers.values() {
+            field(customer.id.as_str());
+            field(customer.suspended.as_deref().unwrap_or_default());
+            for (domain, signing) in &customer.domains {
+                field(&domain.to_string());
+                match signing {
+                    SigningDomain::Broken(_) => field("broken"),
+                    SigningDomain::Ready(signer) => signer.profiles().for_each(|profile| {
+                        field(profile.selector.as_str());
+                        field(&profile.key.public_key_base64().unwrap_or_default());
+                    }),
+                }
+            }
+            match &customer.via {
+                Via::OwnServer(own) => route(own, &mut field),
+                Via::Mailjet { tier } => field(tier.as_deref().unwrap_or("by status")),
+            }
+            customer.own_mailjet.iter().for_each(|own| route(own, &mut field));
+        }
+        for tier in self.tiers.values() {
+            route(&tier.route, &mut field);
+        }
+        hex(&digest.finish().as_ref()[..8])
     }
 
     /// Returns Mailjet's tiers by name.

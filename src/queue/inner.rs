@@ -1,5 +1,6 @@
 //! What all tasks of the queue share: the parts it works with, the routes, and whether delivery is stopped.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub(super) struct Inner {
     /// The dispatcher has looked.
     pub looked: Notify,
     pub suspensions: SuspensionFile,
+    /// Another node suspended something or let it go on, and the file does not say so yet.
+    pub unsaved: AtomicBool,
     pub halt: Halt,
     started: Instant,
     /// No more attempts are started.
@@ -52,6 +55,7 @@ impl Inner {
             wake: Notify::new(),
             looked: Notify::new(),
             suspensions,
+            unsaved: AtomicBool::new(false),
             halt: Halt::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),

@@ -14,6 +14,7 @@ mod ageing;
 mod apply;
 mod backlog;
 mod by_customer;
+mod carried;
 mod counters;
 pub(crate) mod decide;
 mod dispatch;
@@ -29,9 +30,11 @@ mod worker;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use apply::Outcomes;
+pub use carried::Carrier;
 pub use counters::Counters;
 pub use decide::Patience;
 pub use retry::Schedule;
@@ -265,6 +268,11 @@ async fn keep_volumes(inner: Arc<Inner>, mut file: VolumeFile) {
 async fn keep_throttle_states(inner: Arc<Inner>, mut file: ThrottleStateFile) {
     loop {
         let stopping = tokio::time::timeout(SAVE_EVERY, inner.stop.cancelled()).await.is_ok();
+        if inner.unsaved.swap(false, Ordering::Relaxed)
+            && let Err(why) = inner.save_suspensions().await
+        {
+            tracing::warn!("what another node suspended cannot be saved: {why}");
+        }
         let states = inner.with_routes(|routes, _| routes.throttle_states());
         let saved = tokio::task::spawn_blocking(move || {
             let result = file.save(states);

@@ -241,6 +241,17 @@ impl Volumes {
         self.all().entry(customer.clone()).or_default().forgive(until, now);
     }
 
+    /// The counts of those customers that `wanted` accepts.
+    pub fn of_customers(&self, wanted: &dyn Fn(&CustomerId) -> bool) -> BTreeMap<CustomerId, Volume> {
+        let all = self.all();
+        all.iter().filter(|(id, _)| wanted(id)).map(|(id, volume)| (id.clone(), volume.clone())).collect()
+    }
+
+    /// Replaces the counts of a customer.
+    pub fn put(&self, customer: &CustomerId, volume: Volume) {
+        self.all().insert(customer.clone(), volume);
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<CustomerId, Volume>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

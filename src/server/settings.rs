@@ -10,7 +10,7 @@ use crate::operate::{self, CustomerReader};
 use crate::route::Route;
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;
-use crate::spool::{Counters, embedded, postgres};
+use crate::spool::{Carried, Counters, embedded, postgres};
 use crate::submission::{Limits, ListenerSettings, Submitters};
 use crate::{bounce, delivery, events, onboarding, queue, resolver, returns, web};
 
@@ -104,6 +104,15 @@ impl SpoolSettings {
         match &mut self {
             SpoolSettings::Embedded(settings) => settings.has_journal = has_journal,
             SpoolSettings::Postgres(settings) => settings.has_journal = has_journal,
+        }
+        self
+    }
+
+    /// The same, for a spool whose customers may come from another node, with what that one knew of them.
+    #[must_use]
+    pub fn with_carried(mut self, carried: Arc<dyn Carried>) -> Self {
+        if let SpoolSettings::Postgres(settings) = &mut self {
+            settings.carried = Some(carried);
         }
         self
     }

@@ -59,7 +59,9 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     prepare(&settings)?;
     let webhooks = settings.events.webhooks.iter();
     let webhook_secrets = webhooks.map(|webhook| (webhook.name.clone(), webhook.secret.clone())).collect();
-    let kept = Kept::open(&settings.state_dir, settings.events, settings.spool).await?;
+    let carrier = Arc::new(queue::Carrier::default());
+    let spool = settings.spool.with_carried(carrier.clone());
+    let kept = Kept::open(&settings.state_dir, settings.events, spool).await?;
     let Kept { events, spool, suppression, .. } = &kept;
     let routing = Routing::new(settings.directory, settings.bounce_route);
     let first_retry = settings.queue.patience.retry.backoff.first;
@@ -87,6 +89,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     };
     let waiting = Queue::open(settings.queue, parts)
         .map_err(|source| state("cannot read what the queue keeps in", &settings.state_dir, source))?;
+    carrier.attach(&waiting);
     let queue = waiting.queue().clone();
 
     let tasks = Tasks::default();

@@ -42,6 +42,7 @@
 //! * **Bounded answers.** No call returns more than it was asked for.
 
 mod backoff;
+mod carried;
 mod codec;
 mod counters;
 mod draft;
@@ -70,6 +71,7 @@ use crate::message::{Lane, QueueId};
 use crate::time::Timestamp;
 
 pub use backoff::Backoff;
+pub use carried::{Carried, Texts};
 pub use counters::Counters;
 pub use draft::{Draft, Durable};
 pub use error::{Error, is_short_of_means};

@@ -14,7 +14,7 @@ use super::forecast::last_leaves;
 use super::lanes::Lanes;
 use super::suspensions::{Fingerprints, Suspended, Suspension};
 use super::throttle::Throttle;
-use super::throttle_state::ThrottleStates;
+use super::throttle_state::{ThrottleState, ThrottleStates};
 use crate::message::{CustomerId, Lane};
 use crate::route::{Route, RouteId, RouteStatus};
 use crate::spool::Expedited;
@@ -257,6 +257,18 @@ impl Routes {
         });
         states.extend(worth.map(|(id, _, state)| (id.clone(), state)));
         states
+    }
+
+    /// Another node used a route until now, and left it so.
+    pub fn take_over(&mut self, id: &RouteId, state: ThrottleState, now: Timestamp) {
+        if let Some(entry) = self.routes.get_mut(id) {
+            let suspended = self.suspended.get(id).filter(|one| one.stands(&entry.route, &self.fingerprints));
+            entry.throttle = Throttle::new(entry.route.caps, &state, now);
+            if let Some(one) = suspended {
+                entry.throttle.suspend(one.cause, &one.reason, one.since, now);
+            }
+        }
+        self.throttle_states.insert(id.clone(), state);
     }
 
     fn entry(&mut self, route: &Arc<Route>, now: Timestamp) -> &mut Entry {

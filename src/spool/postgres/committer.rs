@@ -35,7 +35,7 @@ use super::ownership::Resumed;
 use super::rows::Rows;
 use super::shared::Shared;
 use super::transit::Adoption;
-use super::{ownership, preflight, schema};
+use super::{carrier, ownership, preflight, schema};
 use crate::spool::index::{Fact, LogEntry, Place, Put};
 use crate::spool::{Durable, Error};
 use crate::time::Timestamp;
@@ -142,6 +142,7 @@ impl Committer {
         let settings = &self.shared.settings;
         let (shard, epoch) = (self.shared.number, self.epoch());
         let released = async {
+            carrier::hand_over(&self.shared, link).await?;
             ownership::tell(link, &settings.schema, shard, epoch, self.shared.outbox().confirmed()).await?;
             ownership::release(link, &settings.schema, shard, epoch, is_clean).await
         };

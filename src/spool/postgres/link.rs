@@ -103,7 +103,7 @@ impl Link {
             .port(settings.port)
             .dbname(&settings.database)
             .user(&settings.user)
-            .application_name(application_name(settings, purpose))
+            .application_name(application_name(&settings.node, purpose))
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .connect_timeout(CONNECT)
             .tcp_user_timeout(settings.timeout)
@@ -173,6 +173,6 @@ impl Link {
 }
 
 /// The name under which a connection is seen at the server. Longer names are cut there.
-pub(super) fn application_name(settings: &Settings, purpose: &str) -> String {
-    format!("postbud {purpose} {}", settings.node).chars().filter(char::is_ascii).take(63).collect()
+pub(super) fn application_name(node: &str, purpose: &str) -> String {
+    format!("postbud {purpose} {node}").chars().filter(char::is_ascii).take(63).collect()
 }

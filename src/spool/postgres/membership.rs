@@ -12,7 +12,7 @@ use super::link::{Failure, Link};
 use super::node::{Node, Trouble};
 use super::placement::{self, View};
 use super::shared::Shared;
-use super::{ownership, preflight, recovery, transit};
+use super::{carrier, ownership, preflight, recovery, transit};
 
 /// How long attempts may go on in a shard that is to be handed over. Its other mail waits meanwhile.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(10);
@@ -179,6 +179,7 @@ impl Membership {
         let (inbox, receiver) = Inbox::new();
         let shared = Arc::new(Shared::new(Arc::clone(node), shard, &taken, inbox));
         let position = recovery::recover(&shared, &link, taken.was_clean).await?;
+        carrier::take_over(&shared, &link).await?;
         let committer = Committer::new(Arc::clone(&shared), receiver, link, position);
         node.opened(Arc::clone(&shared));
         if node.is_stopping() {

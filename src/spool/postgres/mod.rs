@@ -34,6 +34,7 @@
 //! All connections are driven by one thread of the spool's own: a writer's for each shard, and for each process a reader's, one that
 //! renews the lease, one that gives back space, and one for mail in transit.
 
+mod carrier;
 mod committer;
 mod inbox;
 mod keeper;
@@ -43,6 +44,7 @@ mod node;
 mod note;
 mod notice;
 mod outbox;
+mod overview;
 mod ownership;
 mod placement;
 mod port;
@@ -71,6 +73,7 @@ use self::node::Node;
 use self::transit::{Departure, Outgoing};
 
 pub use self::notice::Notice;
+pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
 pub use self::settings::Settings;
 pub use self::tls::client_config;
 
@@ -234,6 +237,7 @@ async fn run(opened: Opened) {
         tokio::spawn(Arc::clone(&membership).keep()),
         tokio::spawn(keeper::keep_space(Arc::clone(&node))),
         tokio::spawn(transit::watch(Arc::clone(&node))),
+        tokio::spawn(carrier::run(Arc::clone(&node))),
     ];
     let departures = tokio::spawn(transit::write(Arc::clone(&node), outgoing));
     node.stopping.notified().await;
@@ -269,15 +273,16 @@ pub fn is_schema_name(name: &str) -> bool {
 
 /// Asks the database what would keep it from holding the spool, without taking it. Each entry says what to do. Blocks meanwhile.
 pub fn check(settings: &Settings) -> Vec<String> {
-    let ask = || {
-        let runtime = runtime().map_err(|error| Failure::new(error.to_string()))?;
-        runtime.block_on(async {
-            let link = Link::open(settings, "check").await?;
-            preflight::check(&link, settings).await
-        })
-    };
-    // On a thread of its own, because the caller may be in a runtime already.
-    let asked = std::thread::scope(|scope| scope.spawn(ask).join());
-    let asked = asked.unwrap_or_else(|_| Err(Failure::new("asking it panicked")));
+    let asked = block_on(async {
+        let link = Link::open(settings, "check").await?;
+        preflight::check(&link, settings).await
+    });
     asked.unwrap_or_else(|failure| vec![format!("{settings} cannot be used: {}", failure.why)])
+}
+
+/// Runs what asks the database on a thread of its own, because the caller may be in a runtime already.
+fn block_on<T: Send>(ask: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
+    let run = || runtime().map_err(|error| Failure::new(error.to_string()))?.block_on(ask);
+    let asked = std::thread::scope(|scope| scope.spawn(run).join());
+    asked.unwrap_or_else(|_| Err(Failure::new("asking it panicked")))
 }

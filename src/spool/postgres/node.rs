@@ -13,7 +13,7 @@ use super::ownership::Joined;
 use super::shared::Shared;
 use super::transit::Outgoing;
 use super::{Notice, Settings};
-use crate::message::{Lane, QueueIds};
+use crate::message::{CustomerId, Lane, QueueIds};
 use crate::spool::{Error, Health};
 
 /// What keeps the spool from recording results. Each has its own way to end.
@@ -99,7 +99,12 @@ impl Node {
 
     /// The shard of a lane. All lanes of a customer are in one, so that one node sees all of the customer's mail.
     pub fn shard_of(&self, lane: &Lane) -> u32 {
-        crc32fast::hash(lane.customer.as_str().as_bytes()) % self.shards
+        self.shard_of_customer(&lane.customer)
+    }
+
+    /// The shard of a customer.
+    pub fn shard_of_customer(&self, customer: &CustomerId) -> u32 {
+        crc32fast::hash(customer.as_str().as_bytes()) % self.shards
     }
 
     /// A shard, if this process owns it.

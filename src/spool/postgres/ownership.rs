@@ -20,6 +20,9 @@ use super::placement::{Member, View};
 use super::{OpenError, Settings, schema};
 use crate::spool::index::Place;
 
+/// The connections of a node that take locks.
+const LOCKING: [&str; 4] = ["writer", "keeper", "carrier", "transit"];
+
 /// What a node finds when it joins.
 pub(super) struct Joined {
     /// The name that the spool has had since it was made.
@@ -106,7 +109,7 @@ async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joi
     }
     link.client.execute(&format!("DELETE FROM {schema}.node WHERE name = $1"), &[node]).await?;
     let insert = format!(
-        "INSERT INTO {schema}.node VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), clock_timestamp(), $4, false)"
+        "INSERT INTO {schema}.node VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), clock_timestamp(), $4, false, '')"
     );
     link.client.execute(&insert, &[node, &instance, &lease.as_secs_f64(), &nodes]).await?;
     link.client.batch_execute("COMMIT").await?;
@@ -122,11 +125,29 @@ pub(super) async fn take(
     instance: i64,
     shard: u32,
 ) -> Result<Option<Taken>, Failure> {
+    end_dead_owner(link, settings, shard).await?;
     let taken = try_take(link, settings, instance, shard).await;
     if !matches!(taken, Ok(Some(_))) {
         link.client.batch_execute("ROLLBACK").await?;
     }
     taken
+}
+
+/// Ends the processes that serve a shard's owner, if that is dead. One that was frozen in the middle of a transaction would keep the
+/// owner's row locked: its connections stand, and the server waits for what it sends next.
+async fn end_dead_owner(link: &Link, settings: &Settings, shard: u32) -> Result<(), Failure> {
+    let Settings { schema, node, .. } = settings;
+    let query = format!(
+        "SELECT node FROM {schema}.owner o WHERE shard = $1 AND node <> $2 AND node <> '' AND NOT EXISTS \
+         (SELECT FROM {schema}.node n WHERE n.name = o.node AND n.alive_until > clock_timestamp())"
+    );
+    let Some(row) = link.client.query_opt(&query, &[&shard.cast_signed(), node]).await? else { return Ok(()) };
+    let dead: String = row.get(0);
+    let names: Vec<String> = LOCKING.iter().map(|purpose| application_name(&dead, purpose)).collect();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE datname = current_database() AND usename = current_user AND application_name = ANY($1)";
+    link.client.query(end, &[&names]).await?;
+    Ok(())
 }
 
 async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -> Result<Option<Taken>, Failure> {
@@ -206,17 +227,18 @@ pub(super) async fn resume(
 pub(super) async fn end_process(link: &Link, settings: &Settings, purpose: &str, process: i32) -> Result<(), Failure> {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE pid = $1 AND pid <> pg_backend_pid() AND usename = current_user AND application_name = $2";
-    link.client.query(end, &[&process, &application_name(settings, purpose)]).await?;
+    link.client.query(end, &[&process, &application_name(&settings.node, purpose)]).await?;
     Ok(())
 }
 
 /// Lengthens the node's lease. Returns false if another node has taken one of its shards, or has its name.
 pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Result<bool, Failure> {
     let update = format!(
-        "UPDATE {}.node SET alive_until = clock_timestamp() + make_interval(secs => $2) WHERE instance = $1",
+        "UPDATE {}.node SET alive_until = clock_timestamp() + make_interval(secs => $2), configuration = $3 WHERE instance = $1",
         settings.schema
     );
-    Ok(link.client.execute(&update, &[&instance, &settings.lease.as_secs_f64()]).await? == 1)
+    let configuration = settings.carried.as_ref().and_then(|carried| carried.configuration()).unwrap_or_default();
+    Ok(link.client.execute(&update, &[&instance, &settings.lease.as_secs_f64(), &configuration]).await? == 1)
 }
 
 /// The nodes that are alive, and who owns each shard.

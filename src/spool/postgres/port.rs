@@ -64,10 +64,9 @@ impl Postgres {
     /// The shards that may hold what a filter selects.
     fn matching(&self, filter: &Filter) -> Vec<Arc<Shared>> {
         let all = self.node.all();
-        let number = |customer| crc32fast::hash(customer) % self.node.shards;
         match &filter.customer {
             Some(customer) => {
-                let number = number(customer.as_str().as_bytes());
+                let number = self.node.shard_of_customer(customer);
                 all.into_iter().filter(|shard| shard.number == number).collect()
             }
             None => all,

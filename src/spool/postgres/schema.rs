@@ -9,13 +9,14 @@
 //! | `segment` | a segment of a shard that exists | when a segment is made and when it is given back |
 //! | `segment_S_N` | part of a message, or what became of one | by COPY, never changed |
 //! | `transit` | a table of mail that is on its way to its shard's owner, and the process that fills it | when it is made and when it is given back |
+//! | `carried` | something that is known of a customer beside its mail, or of all nodes | by the shard's owner; by whichever node changes it |
 //! | `transit_N` | part of a message | by COPY. The owner moves it to a segment in one transaction |
 
 use super::link::{Failure, Link};
 use super::{OpenError, Settings};
 
 /// The version of the tables that this program reads and writes.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// What makes the tables of each version from those of the one before.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -41,6 +42,8 @@ const MIGRATIONS: [&str; VERSION as usize] = [
          END LOOP;
      END $$;
      CREATE TABLE {schema}.transit (number serial PRIMARY KEY, instance bigint NOT NULL);",
+    "CREATE TABLE {schema}.carried (shard int, customer text, name text, text text NOT NULL, PRIMARY KEY (shard, customer, name));
+     ALTER TABLE {schema}.node ADD COLUMN configuration text NOT NULL DEFAULT '';",
 ];
 /// The columns of a message or a fact in any table, in the order in which rows are copied.
 pub(super) const COLUMNS: &str = "seq, part, id, note, head, body, crc, lines";

@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
 use super::Notice;
-use crate::spool::Counters;
+use crate::spool::{Carried, Counters};
 
 /// Settings of the spool in PostgreSQL.
 #[derive(Clone)]
@@ -46,6 +46,8 @@ pub struct Settings {
     /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is given back before the journal has confirmed what
     /// stands in it.
     pub has_journal: bool,
+    /// Knows what must go from one owner of a customer to the next.
+    pub carried: Option<Arc<dyn Carried>>,
     /// Hears what an operator must know, besides the log. It is called from the spool's thread, so it must not block.
     pub notices: Option<Arc<dyn Fn(Notice) + Send + Sync>>,
     /// Shared with the metrics registry.
@@ -71,6 +73,7 @@ impl Default for Settings {
             max_size: u64::MAX,
             standbys: 0,
             has_journal: false,
+            carried: None,
             notices: None,
             counters: Arc::default(),
         }

@@ -1,13 +1,14 @@
 //! Which node has which customers, and what becomes of mail that another one takes.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use postbud::message::CustomerId;
 use postbud::spool::postgres::{OpenError, Postgres, Settings};
-use postbud::spool::{Commit, Error, Inspect, Settled, Spool, Work};
+use postbud::spool::{Carried, Commit, Error, Inspect, Settled, Spool, Texts, Work};
 use postbud::time::Timestamp;
 
 use super::rig::{quick, recovered, server, until, waiting};
@@ -292,4 +293,88 @@ async fn connections_that_are_cut_while_mail_is_moved_lose_nothing_and_double_no
     let again = Postgres::open(sharing(&server, "a")).unwrap();
     let found = waiting(&again).await;
     assert!(found == there, "{} of {}", found.len(), there.len());
+}
+
+/// What a queue knows, for a test.
+#[derive(Default)]
+struct Known {
+    customers: Mutex<BTreeMap<CustomerId, Texts>>,
+    common: Mutex<Texts>,
+}
+
+impl Carried for Known {
+    fn of_customers(&self, owns: &dyn Fn(&CustomerId) -> bool) -> BTreeMap<CustomerId, Texts> {
+        let mut customers = self.customers.lock().unwrap().clone();
+        customers.retain(|customer, _| owns(customer));
+        customers
+    }
+
+    fn take_over(&self, customer: CustomerId, texts: Texts) {
+        self.customers.lock().unwrap().insert(customer, texts);
+    }
+
+    fn configuration(&self) -> Option<String> {
+        Some("the same".into())
+    }
+
+    fn common(&self) -> Option<Texts> {
+        Some(self.common.lock().unwrap().clone())
+    }
+
+    fn changed_elsewhere(&self, name: &str, text: Option<&str>) -> bool {
+        let mut common = self.common.lock().unwrap();
+        match text {
+            Some(text) => drop(common.insert(name.into(), text.into())),
+            None => drop(common.remove(name)),
+        }
+        true
+    }
+}
+
+impl Known {
+    fn set(&self, customer: &str, text: &str) {
+        let texts = Texts::from([("sent".to_owned(), text.to_owned())]);
+        self.customers.lock().unwrap().insert(CustomerId::new(customer), texts);
+    }
+
+    fn of(&self, customer: &str) -> Option<String> {
+        self.customers.lock().unwrap().get(&CustomerId::new(customer)).map(|texts| texts["sent"].clone())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_owner_of_a_customer_knows_what_the_last_one_knew_and_all_nodes_know_what_is_common() {
+    let name = "the_next_owner_of_a_customer_knows_what_the_last_one_knew_and_all_nodes_know_what_is_common";
+    let Some(server) = server(name, &[]) else { return };
+    let open = |name: &str| {
+        let known = Arc::new(Known::default());
+        let settings = Settings { carried: Some(known.clone()), ..sharing(&server, name) };
+        (Postgres::open(settings).unwrap(), known)
+    };
+    let (a, of_a) = open("a");
+    of_a.common.lock().unwrap().insert("suspended x".into(), "login".into());
+    let (b, of_b) = open("b");
+    let common = |known: &Known| known.common.lock().unwrap().clone();
+    until("what one node knows is the other's", || common(&of_b) == common(&of_a)).await;
+    // The last thing it learns stands in the database once it has stopped.
+    customers().iter().for_each(|customer| of_a.set(customer, "7"));
+    a.stop().await;
+    until("the other owns all", || shards_of(&server, "b") == 12).await;
+    until("and knows all", || customers().iter().all(|customer| of_b.of(customer).as_deref() == Some("7"))).await;
+    // A change on either side, and a removal.
+    let (c, of_c) = open("c");
+    until("a new node takes what the others agreed on", || common(&of_c) == common(&of_b)).await;
+    of_c.common.lock().unwrap().insert("paused y".into(), "operator".into());
+    of_b.common.lock().unwrap().remove("suspended x");
+    let expected = Texts::from([("paused y".to_owned(), "operator".to_owned())]);
+    until("both changes are everywhere", || common(&of_b) == expected && common(&of_c) == expected).await;
+    b.stop().await;
+    c.stop().await;
+    // A node whose files are older than what was agreed on takes that.
+    let known = Arc::new(Known::default());
+    known.common.lock().unwrap().insert("suspended x".into(), "login".into());
+    let settings = Settings { carried: Some(known.clone()), ..sharing(&server, "a") };
+    let again = Postgres::open(settings).unwrap();
+    until("the old suspension is forgotten", || common(&known) == expected).await;
+    drop(again);
 }

@@ -84,8 +84,20 @@ impl Routes {
 
     /// Stops a route. Returns `None` if there is no such route, else true if it was not suspended before.
     pub fn suspend(&mut self, id: &RouteId, cause: Cause, reason: &str, now: Timestamp) -> Option<bool> {
+        self.suspend_since(id, cause, reason, now, now)
+    }
+
+    /// The same, where another node stopped it at `since`.
+    pub fn suspend_since(
+        &mut self,
+        id: &RouteId,
+        cause: Cause,
+        reason: &str,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Option<bool> {
         let entry = self.routes.get_mut(id)?;
-        let news = entry.throttle.suspend(cause, reason, now, now);
+        let news = entry.throttle.suspend(cause, reason, since, now);
         if let RouteState::Suspended { cause, reason, since } = entry.throttle.state(now).clone() {
             let fingerprint = self.fingerprints.of(&entry.route);
             self.suspended.insert(id.clone(), Suspension { cause, reason, since, fingerprint });

@@ -1,0 +1,193 @@
+//! What the queue knows of customers and routes, for the next node that comes to own a customer, and for all nodes that share a spool.
+//!
+//! | text | whose | says |
+//! |---|---|---|
+//! | `throttle ROUTE` | the owner's of the customer whose own server or account it is | what was sent today and in the last minute, and the server's troubles |
+//! | `volume` | the owner's of the customer | what the customer has sent by the hour |
+//! | `suspended ROUTE` | common | why a route is suspended |
+//! | `paused CUSTOMER` | common | why a customer is paused |
+//!
+//! A node whose files say something else takes what comes from the spool. Before the queue is there, what comes is kept.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::inner::Inner;
+use super::schedule::throttle_state::ThrottleState;
+use super::volume::Volume;
+use super::{Queue, Waiting};
+use crate::customers::{Directory, Pause, Via};
+use crate::message::CustomerId;
+use crate::route::{Cause, RouteId};
+use crate::spool::{Carried, Texts};
+use crate::time::Timestamp;
+
+const THROTTLE: &str = "throttle ";
+const VOLUME: &str = "volume";
+const SUSPENDED: &str = "suspended ";
+const PAUSED: &str = "paused ";
+
+/// A suspension without the fingerprint of its login, which only the file of one node can tell. A node whose login was mended finds out
+/// by itself whether the server takes it.
+#[derive(Serialize, Deserialize)]
+struct Suspension {
+    cause: Cause,
+    reason: String,
+    since: u64,
+}
+
+/// What came before the queue was there.
+#[derive(Default)]
+struct Early {
+    customers: Vec<(CustomerId, Texts)>,
+    queue: Option<Weak<Inner>>,
+    /// The digest of the customers, as they were when it was asked for last.
+    digest: Option<(Arc<Directory>, String)>,
+}
+
+/// The queue's part of what nodes tell each other.
+#[derive(Default)]
+pub struct Carrier(Mutex<Early>);
+
+impl Carrier {
+    /// The queue is there, and learns what came before it was. Call it before the queue delivers.
+    pub fn attach(&self, waiting: &Waiting) {
+        let Queue(inner) = waiting.queue();
+        let mut early = self.early();
+        early.queue = Some(Arc::downgrade(inner));
+        let customers = std::mem::take(&mut early.customers);
+        drop(early);
+        for (customer, texts) in customers {
+            take_over(inner, &customer, &texts);
+        }
+    }
+
+    fn queue(&self) -> Option<Arc<Inner>> {
+        self.early().queue.as_ref().and_then(Weak::upgrade)
+    }
+
+    fn early(&self) -> MutexGuard<'_, Early> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carried for Carrier {
+    fn of_customers(&self, owns: &dyn Fn(&CustomerId) -> bool) -> BTreeMap<CustomerId, Texts> {
+        let Some(inner) = self.queue() else { return BTreeMap::new() };
+        let mut all: BTreeMap<CustomerId, Texts> = BTreeMap::new();
+        let states = inner.with_routes(|routes, _| routes.throttle_states());
+        for customer in inner.parts.routing.directory().customers().filter(|customer| owns(&customer.id)) {
+            let own = match &customer.via {
+                Via::OwnServer(route) => Some(route),
+                Via::Mailjet { .. } => customer.own_mailjet.as_ref(),
+            };
+            if let Some((id, state)) = own.and_then(|route| states.get_key_value(&route.id)) {
+                all.entry(customer.id.clone()).or_default().insert(format!("{THROTTLE}{id}"), text(state));
+            }
+        }
+        for (customer, volume) in inner.parts.outcomes.volumes().of_customers(owns) {
+            all.entry(customer).or_default().insert(VOLUME.into(), text(&volume));
+        }
+        all
+    }
+
+    fn take_over(&self, customer: CustomerId, texts: Texts) {
+        match self.queue() {
+            Some(inner) => take_over(&inner, &customer, &texts),
+            None => self.early().customers.push((customer, texts)),
+        }
+    }
+
+    fn configuration(&self) -> Option<String> {
+        let directory = self.queue()?.parts.routing.directory();
+        let mut early = self.early();
+        // Keys are read for it, and the lease is renewed once a second.
+        match &early.digest {
+            Some((of, digest)) if Arc::ptr_eq(of, &directory) => Some(digest.clone()),
+            _ => {
+                let digest = directory.digest();
+                early.digest = Some((directory, digest.clone()));
+                Some(digest)
+            }
+        }
+    }
+
+    fn common(&self) -> Option<Texts> {
+        let inner = self.queue()?;
+        let suspended = inner.with_routes(|routes, _| routes.suspended());
+        let suspended = suspended.into_iter().map(|(id, one)| {
+            let (cause, reason, since) = (one.cause, one.reason, one.since.as_millis());
+            (format!("{SUSPENDED}{id}"), text(&Suspension { cause, reason, since }))
+        });
+        let pauses = inner.parts.routing.pauses();
+        let paused = pauses.iter().map(|(id, pause)| (format!("{PAUSED}{id}"), text(pause)));
+        Some(suspended.chain(paused).collect())
+    }
+
+    fn changed_elsewhere(&self, name: &str, text: Option<&str>) -> bool {
+        let Some(inner) = self.queue() else { return false };
+        let is_taken = if let Some(id) = name.strip_prefix(SUSPENDED) {
+            change_route(&inner, &RouteId::new(id), text)
+        } else if let Some(id) = name.strip_prefix(PAUSED) {
+            change_customer(&inner, &CustomerId::new(id), text)
+        } else {
+            false
+        };
+        inner.unsaved.store(true, Ordering::Relaxed);
+        inner.wake.notify_one();
+        is_taken
+    }
+}
+
+fn take_over(inner: &Inner, customer: &CustomerId, texts: &Texts) {
+    for (name, text) in texts {
+        if name == VOLUME {
+            read::<Volume>(text).into_iter().for_each(|volume| inner.parts.outcomes.volumes().put(customer, volume));
+        } else if let Some(id) = name.strip_prefix(THROTTLE)
+            && let Some(state) = read::<ThrottleState>(text)
+        {
+            let id = RouteId::new(id);
+            inner.with_routes(|routes, now| routes.take_over(&id, state, now));
+        }
+    }
+}
+
+/// Another node suspended a route or let it go on. The suspension becomes exactly the same here, so that nodes that suspended the route at
+/// the same time end with one.
+fn change_route(inner: &Inner, id: &RouteId, text: Option<&str>) -> bool {
+    inner.with_routes(|routes, now| {
+        let is_known = routes.resume(id, now).is_some();
+        let Some(text) = text else { return is_known };
+        let Some(Suspension { cause, reason, since }) = read(text) else { return false };
+        routes.suspend_since(id, cause, &reason, Timestamp::from_millis(since), now).is_some()
+    })
+}
+
+/// Another node paused a customer or let it go on.
+fn change_customer(inner: &Inner, id: &CustomerId, text: Option<&str>) -> bool {
+    let routing = &inner.parts.routing;
+    let before = routing.resume(id);
+    match text {
+        None => {
+            // What was odd was looked at by a person.
+            if let Some(pause) = before {
+                inner.parts.outcomes.volumes().forgive(id, pause.ends(), Timestamp::now());
+            }
+            true
+        }
+        Some(text) => read::<Pause>(text).is_some_and(|pause| routing.pause(id, &pause)),
+    }
+}
+
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("these have no keys but texts and numbers")
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let read = serde_json::from_str(text);
+    read.inspect_err(|error| tracing::warn!(%error, "what another node knew is not understood")).ok()
+}
