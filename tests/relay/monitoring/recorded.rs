@@ -48,6 +48,7 @@ pub fn record() -> Recorded {
             "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n[[listener]]\naddress = \"{}\"\n\
              tls = \"starttls\"\ncertificate = \"{2}/cert.pem\"\nprivate_key = \"{2}/cert.key\"\nallow_from = [\"{1}\"]\n\
              [returns]\ndomain = \"returns.test\"\nlisten = \"{returns}\"\ntls = \"off\"\n\
+             [returns.dmarc]\naddress = \"dmarc@returns.test\"\n\
              [[events.webhook]]\nname = \"webcrm\"\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"hook.secret\"\n",
             free_port(),
             "127.0.0.0/8",
@@ -55,6 +56,7 @@ pub fn record() -> Recorded {
         ),
     );
     fs::write(site.path("config/hook.secret"), "et langt og hemmeligt ord som ingen gætter\n").unwrap();
+    import_report(&site);
     let relay = site.start();
     assert!(site.operate(&["token", "add", "webcrm", "--role", "read", "--expires", "365d"]).status.success());
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
@@ -89,6 +91,7 @@ pub fn record() -> Recorded {
             && scrape.get(&state("kept")) == Some(&2.0)
             && scrape.get("postbud_alerts_open{about=\"configuration\"}") == Some(&1.0)
             && scrape.get("postbud_recipients_bounced_total") == Some(&1.0)
+            && scrape.keys().any(|series| series.starts_with("postbud_dmarc_reports_total"))
             && scrape.get("postbud_returned_mail_read_total{what=\"bounced\"}") == Some(&1.0)
             && scrape.get("postbud_queue_held{customer=\"kept\",urgency=\"single\",kind=\"mail\"}") == Some(&1.0)
     });
@@ -108,6 +111,26 @@ fn come_back(returns: SocketAddr, return_path: &str) {
     let path = return_path.split(['<', '>']).nth(1).expect("a path in brackets");
     assert!(client.send("", &[path], report.as_bytes()).unwrap().starts_with("250"));
     assert!(client.send("", &["nobody@returns.test"], report.as_bytes()).unwrap().starts_with('5'));
+    // No report is in it, and that is counted, whatever the sender hears.
+    let mut client = Client::connect(returns).unwrap();
+    drop(client.send("r@example.net", &["dmarc@returns.test"], &message("r@example.net", "dmarc@returns.test", "x")));
+}
+
+/// Gives the relay a DMARC report of yesterday about a customer's domain.
+fn import_report(site: &Site) {
+    let end = postbud::time::Timestamp::now().as_secs() - 86_400;
+    let report = format!(
+        "<?xml version=\"1.0\"?><feedback><report_metadata><org_name>r.example</org_name><report_id>7</report_id><date_range>\
+         <begin>{}</begin><end>{end}</end></date_range></report_metadata><policy_published><domain>good.example</domain>\
+         <p>none</p></policy_published><record><row><source_ip>192.0.2.1</source_ip><count>1</count><policy_evaluated>\
+         <disposition>none</disposition><dkim>pass</dkim><spf>pass</spf></policy_evaluated></row><identifiers>\
+         <header_from>good.example</header_from></identifiers><auth_results></auth_results></record></feedback>",
+        end - 86_400
+    );
+    let path = site.path("report.xml");
+    fs::write(&path, report).unwrap();
+    let imported = site.operate(&["dmarc", "import", path.to_str().unwrap()]);
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
 }
 
 /// What a relay tells of Mailjet's events, once one came: its tier is no route of the relay that is recorded.

@@ -57,6 +57,7 @@ const TROUBLES: &[(&str, Trouble, usize)] = &[
     ("PostbudDomainVanished", Trouble::Is(&[("postbud_onboarding_domains", 1.0)]), 61),
     ("PostbudVerificationUnkept", Trouble::More(&[("postbud_onboarding_unkept_total", 1.0)]), 2),
     ("PostbudVerificationUnkept", Trouble::Is(&[("postbud_onboarding_unreadable", 1.0)]), 2),
+    ("PostbudDmarcReportsStopped", Trouble::Is(&[("postbud_dmarc_newest_report_seconds", 700_000.0)]), 61),
     ("PostbudMicrosoft365Passwords", Trouble::Is(&[("postbud_routes_microsoft365_passwords", 1.0)]), 61),
     ("PostbudMailOld", Trouble::Is(&[("postbud_queue_oldest_seconds", 7200.0)]), 6),
     ("PostbudAlertOpen", Trouble::Recorded, 6),
