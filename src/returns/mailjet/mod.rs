@@ -23,6 +23,7 @@ mod counters;
 mod door;
 mod gaps;
 mod inbox;
+mod matching;
 mod payload;
 mod reason;
 mod relayed;
@@ -30,6 +31,8 @@ mod report;
 mod settle;
 mod state;
 mod store;
+mod telling;
+mod unmatched;
 
 use std::fmt;
 use std::sync::Arc;

@@ -16,23 +16,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::counters::Fate;
-use super::reason::{Reason, is_for_now, reason, taken_with};
+use super::matching::{Found, Matched, find, recalled};
+use super::reason::{is_for_now, reason};
 use super::report::{Kind, Report};
 use super::state::State;
-use super::store::{self, Mail, Meant, Taken, hash, name_of, recipient_of};
+use super::store::{self, Mail, Taken, hash};
+use super::telling::{Reader, Tell, complaint, event, recipient};
+use super::unmatched::Unmatched;
 use crate::customers::suppression::{self, Reason as Suppressed};
 use crate::database::{self, Transaction};
-use crate::events::{Event, EventId, EventKind};
-use crate::message::{CustomerId, Heard, QueueId};
-use crate::record::event::{Known, KnownRecipient};
-use crate::record::journal::{Chunk, Journal, Position};
+use crate::events::{Event, EventKind};
+use crate::message::{CustomerId, QueueId};
+use crate::record::event::Known;
 use crate::record::trace;
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
-use crate::visible::visible;
 
-/// Rows of the inbox in one pass. A row has up to 500 reports.
-const ROWS: i64 = 20;
 /// How often the inbox is looked at without a call.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after a pass that failed.
@@ -41,10 +40,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const NEWS: Duration = Duration::from_secs(3);
 /// A report that fits no mail waits for so long, if the journal cannot be read to its end.
 const WAIT: Duration = Duration::from_secs(600);
-/// Of reports that fit no mail, so many a minute are told one by one.
-const UNMATCHED_A_MINUTE: usize = 10;
-/// Lines of the journal that are read at once: events of one campaign lie together.
-const CHUNK: usize = 64 << 10;
 
 /// Settles until told to stop.
 pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
@@ -84,23 +79,6 @@ struct Settler {
     /// The ids of events that are in the journal while the transaction behind them failed.
     told: HashSet<String>,
     unmatched: Unmatched,
-}
-
-/// A report with the mail that it means.
-struct Matched {
-    report: Report,
-    mail: Mail,
-    came: Timestamp,
-}
-
-/// What is to be told of a recipient.
-struct Tell {
-    report: Report,
-    mail: Mail,
-    at: Timestamp,
-    reason: Option<Reason>,
-    /// Tells this report from others of the same kind and time.
-    key: String,
 }
 
 /// What a pass comes to.
@@ -213,7 +191,7 @@ impl Settler {
             return Ok((tell, known));
         };
         blocking(move || {
-            let mut reader = Reader { journal, chunk: Chunk::default() };
+            let mut reader = Reader::new(journal);
             let mut order: Vec<usize> = (0..tell.len()).collect();
             order.sort_by_key(|at| tell[*at].mail.at);
             let mut known: Vec<Option<Known>> = tell.iter().map(|_| None).collect();
@@ -271,78 +249,6 @@ impl Settler {
     }
 }
 
-/// The rows that are due, and the mails that their reports mean.
-struct Found {
-    rows: Vec<Taken>,
-    matched: Vec<Matched>,
-    unmatched: Vec<(Report, Timestamp)>,
-    oldest: Option<Timestamp>,
-}
-
-fn find(tables: &Transaction<'_>, now: Timestamp) -> Result<Found, database::Error> {
-    let rows = store::due(tables, now, ROWS)?;
-    let mut found =
-        Found { rows: Vec::new(), matched: Vec::new(), unmatched: Vec::new(), oldest: store::oldest(tables)? };
-    for row in &rows {
-        for report in &row.reports {
-            match matching(tables, report)? {
-                Some(mail) => found.matched.push(Matched { report: report.clone(), mail, came: row.came }),
-                None => found.unmatched.push((report.clone(), row.came)),
-            }
-        }
-    }
-    found.rows = rows;
-    Ok(found)
-}
-
-/// The recipient that a report means: by the queue id that travelled with the mail, else by what Mailjet called it.
-fn matching(tables: &Transaction<'_>, report: &Report) -> Result<Option<Mail>, database::Error> {
-    let meant = report.place.map_or_else(|| Meant::Named(recipient_of(&report.email)), Meant::At);
-    if let Some(id) = report.mail
-        && let Some(mail) = store::by_id(tables, id, meant)?
-    {
-        return Ok(Some(mail));
-    }
-    let number = report.number.and_then(|number| i64::try_from(number).ok());
-    for name in [name_of(&report.guid), number].into_iter().flatten() {
-        if let Some(mail) = store::by_name(tables, name, meant)? {
-            return Ok(Some(mail));
-        }
-    }
-    Ok(None)
-}
-
-/// The row of a recipient whose mail only the record knows.
-fn recalled(report: &Report, known: &Known, came: Timestamp) -> Option<Mail> {
-    // Another recipient of the mail may have been erased, so the only one that is left may not be the one that is meant.
-    let to = known.recipient_named(&report.email)?;
-    let mut state = State::default();
-    for (kind, heard) in [
-        (EventKind::Delivered, Kind::Sent),
-        (EventKind::Bounced, Kind::Bounce),
-        (EventKind::Complained, Kind::Spam),
-        (EventKind::Unsubscribed, Kind::Unsub),
-    ] {
-        if to.was(kind) {
-            state.hear(heard, kind == EventKind::Bounced);
-        }
-    }
-    if !to.was(EventKind::Relayed) {
-        return None;
-    }
-    Some(Mail {
-        id: known.queue_id,
-        place: u32::try_from(to.index).ok()?,
-        name: None,
-        recipient: recipient_of(&to.address.to_string()),
-        customer: known.customer.to_string(),
-        route: to.route.clone().unwrap_or_default(),
-        at: Position::default(),
-        relayed: known.queue_id.arrived().min(came),
-        state,
-    })
-}
-
 /// Decides what each report adds.
 fn judge(tables: &Transaction<'_>, matched: Vec<Matched>) -> Result<Judged, database::Error> {
     let mut judged = Judged::default();
@@ -388,44 +294,6 @@ fn happened(report: &Report, mail: &Mail, came: Timestamp) -> Timestamp {
     if at + DAY >= mail.relayed && at <= came + DAY { at } else { came }
 }
 
-/// The recipient as the record names it, unless it was erased.
-fn recipient<'a>(known: &'a Known, mail: &Mail) -> Option<&'a KnownRecipient> {
-    known.recipient(mail.place as usize)
-}
-
-/// The event that tells a report, or `None` if the recipient was erased from the record.
-fn event<'a>(tell: &'a Tell, known: &'a Known) -> Option<Event<'a>> {
-    let to = recipient(known, &tell.mail)?;
-    let kind = tell.report.kind.told_as();
-    let event = known.event(kind, to, tell.at);
-    let event_id = EventId::reported(known.queue_id, kind, event.recipient.as_deref()?, tell.at, &tell.key);
-    let event = Event { event_id, reason: Some("mailjet"), ..event };
-    Some(match tell.report.kind {
-        Kind::Sent => with_reply(event, taken_with(&tell.report)),
-        Kind::Bounce | Kind::Blocked => {
-            let reason = tell.reason.as_ref()?;
-            let event = Event { class: Some(reason.class), detail: Some(reason.detail.as_str().into()), ..event };
-            with_reply(event, reason.reply.clone())
-        }
-        Kind::Spam => Event { detail: Some(complaint(&tell.report).into()), ..event },
-        Kind::Click if !tell.report.url.is_empty() => Event { url: Some(tell.report.url.as_str().into()), ..event },
-        Kind::Unsub | Kind::Open | Kind::Click => event,
-    })
-}
-
-fn with_reply(event: Event<'_>, heard: Option<Heard>) -> Event<'_> {
-    let Some(heard) = heard else { return event };
-    let reply = heard.reply().map(|reply| reply.to_owned().into());
-    Event { code: heard.code(), status: heard.status(), reply, ..event }
-}
-
-fn complaint(report: &Report) -> String {
-    match report.comment.as_str() {
-        "" => "Mailjet reports a complaint".to_owned(),
-        source => format!("Mailjet reports a complaint through {source}"),
-    }
-}
-
 /// The rows of reports that wait for the news that their mail was relayed: soon again, and then less often.
 fn later_rows(shared: &Shared, later: Vec<(Report, Timestamp)>) -> Vec<(Taken, Timestamp)> {
     let now = Timestamp::now();
@@ -440,94 +308,6 @@ fn later_rows(shared: &Shared, later: Vec<(Report, Timestamp)>) -> Vec<(Taken, T
     by_time.into_iter().map(row).collect()
 }
 
-/// Reads the events that tell that mails were relayed. Neighbours are read at once.
-struct Reader {
-    journal: Arc<Journal>,
-    chunk: Chunk,
-}
-
-impl Reader {
-    /// The mail as the line at its place names it. `None` if that line is gone or tells of another mail.
-    fn known(&mut self, mail: &Mail) -> io::Result<Option<Known>> {
-        if mail.at == Position::default() {
-            let events = trace::life(self.journal.path(), mail.id, usize::MAX)?;
-            return Ok(Known::of(&events));
-        }
-        let Some(line) = self.line(mail.at)? else { return Ok(None) };
-        let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else { return Ok(None) };
-        let is_meant = event["event"] == EventKind::Relayed.as_str() && event["queue_id"] == mail.id.to_string();
-        Ok(Known::of(&[event]).filter(|_| is_meant))
-    }
-
-    fn line(&mut self, at: Position) -> io::Result<Option<&[u8]>> {
-        let is_here = |chunk: &Chunk| {
-            let end = chunk.start.offset + chunk.lines.len() as u64;
-            chunk.start.segment == at.segment && (chunk.start.offset..end).contains(&at.offset)
-        };
-        if !is_here(&self.chunk) {
-            self.chunk = self.journal.read(at, CHUNK)?;
-        }
-        if !is_here(&self.chunk) {
-            return Ok(None);
-        }
-        let from = usize::try_from(at.offset - self.chunk.start.offset).unwrap_or(usize::MAX);
-        Ok(self.chunk.lines[from..].split(|octet| *octet == b'\n').next())
-    }
-}
-
-/// Bounds what is told of reports that fit no mail.
-#[derive(Default)]
-struct Unmatched {
-    minute: u64,
-    /// How many were told one by one in this minute.
-    told: usize,
-    /// How many were not, since that was told last.
-    left_out: u64,
-    /// The same after what is about to be told.
-    next: Option<(usize, u64)>,
-}
-
-impl Unmatched {
-    /// The events that tell of reports. Nothing counts as told before [`told`](Self::told).
-    fn events(&mut self, unknown: &[Report], now: Timestamp) -> Vec<Event<'static>> {
-        let minute = now.as_secs() / 60;
-        let is_new_minute = minute != self.minute;
-        if is_new_minute {
-            (self.minute, self.told) = (minute, 0);
-        }
-        let room = UNMATCHED_A_MINUTE.saturating_sub(self.told);
-        let mut events: Vec<Event<'static>> = unknown.iter().take(room).map(|report| unmatched(report, now)).collect();
-        let mut left_out = self.left_out + unknown.len().saturating_sub(room) as u64;
-        if is_new_minute && left_out > 0 {
-            let detail = format!("{left_out} more reports of Mailjet's fit no mail that the record knows");
-            events.push(Event { left_out: Some(left_out), reason: Some("mailjet"), ..Event::unmatched(detail, now) });
-            left_out = 0;
-        }
-        self.next = Some((self.told + unknown.len().min(room), left_out));
-        events
-    }
-
-    fn told(&mut self) {
-        if let Some(next) = self.next.take() {
-            (self.told, self.left_out) = next;
-        }
-    }
-}
-
-fn unmatched(report: &Report, now: Timestamp) -> Event<'static> {
-    let name = match (report.number, report.guid.as_str()) {
-        (Some(number), _) => number.to_string(),
-        (None, guid) => visible(guid).into_owned(),
-    };
-    let kind = report.kind.as_str();
-    let detail = format!(
-        "Mailjet reports \"{kind}\" for its message {name} to {}, which is no mail that the record knows: it was sent by another \
-         client of this Mailjet account, or longer ago than [events] keep",
-        visible(&report.email)
-    );
-    Event { reason: Some("mailjet"), ..Event::unmatched(detail, now) }
-}
-
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
@@ -535,37 +315,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::journal::Position;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
-
-    #[test]
-    fn of_a_flood_that_fits_no_mail_ten_a_minute_are_told_and_the_rest_as_a_number() {
-        let flood = vec![Report { email: "a\u{202e}@x.dk".into(), ..Report::new(Kind::Sent) }; 100];
-        let mut unmatched = Unmatched::default();
-        let mut tell = |reports: &[Report], after: u64| {
-            let events = unmatched.events(reports, NOW + Duration::from_secs(after));
-            unmatched.told();
-            (events.len(), events.iter().filter_map(|event| event.left_out).sum::<u64>())
-        };
-        assert_eq!(tell(&flood, 0), (10, 0));
-        assert_eq!(tell(&flood, 1), (0, 0));
-        assert_eq!(tell(&flood[..5], 61), (6, 190));
-        assert_eq!(tell(&flood[..5], 62), (5, 0));
-        assert_eq!(tell(&flood[..5], 63), (0, 0));
-        assert_eq!(tell(&[], 121), (1, 5));
-        assert_eq!(tell(&[], 181), (0, 0));
-    }
-
-    #[test]
-    fn what_was_not_written_is_not_taken_for_told() {
-        let flood = vec![Report::new(Kind::Sent); 20];
-        let mut unmatched = Unmatched::default();
-        for _ in 0..3 {
-            assert_eq!(unmatched.events(&flood, NOW).len(), 10);
-        }
-        unmatched.told();
-        assert_eq!(unmatched.events(&flood, NOW).len(), 0);
-    }
 
     #[test]
     fn mailjets_time_counts_if_it_can_be() {

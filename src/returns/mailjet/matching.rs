@@ -1,0 +1,97 @@
+//! Finds the recipient that a report means: by the queue id that travelled with the mail, else by what Mailjet called it. Where the
+//! table does not know the mail, the record may.
+
+use super::report::{Kind, Report};
+use super::state::State;
+use super::store::{self, Mail, Meant, Taken, name_of, recipient_of};
+use crate::database::{self, Transaction};
+use crate::events::EventKind;
+use crate::record::event::Known;
+use crate::record::journal::Position;
+use crate::time::Timestamp;
+
+/// Rows of the inbox in one pass. A row has up to 500 reports.
+const ROWS: i64 = 20;
+
+/// A report with the mail that it means.
+pub(super) struct Matched {
+    pub report: Report,
+    pub mail: Mail,
+    /// When Mailjet brought it.
+    pub came: Timestamp,
+}
+
+/// The rows that are due, and the mails that their reports mean.
+pub(super) struct Found {
+    pub rows: Vec<Taken>,
+    pub matched: Vec<Matched>,
+    /// With the time at which Mailjet brought them.
+    pub unmatched: Vec<(Report, Timestamp)>,
+    /// Since when the oldest row waits.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Reads the rows that are due, and finds their mails.
+pub(super) fn find(tables: &Transaction<'_>, now: Timestamp) -> Result<Found, database::Error> {
+    let rows = store::due(tables, now, ROWS)?;
+    let mut found =
+        Found { rows: Vec::new(), matched: Vec::new(), unmatched: Vec::new(), oldest: store::oldest(tables)? };
+    for row in &rows {
+        for report in &row.reports {
+            match matching(tables, report)? {
+                Some(mail) => found.matched.push(Matched { report: report.clone(), mail, came: row.came }),
+                None => found.unmatched.push((report.clone(), row.came)),
+            }
+        }
+    }
+    found.rows = rows;
+    Ok(found)
+}
+
+/// The recipient that a report means: by the queue id that travelled with the mail, else by what Mailjet called it.
+fn matching(tables: &Transaction<'_>, report: &Report) -> Result<Option<Mail>, database::Error> {
+    let meant = report.place.map_or_else(|| Meant::Named(recipient_of(&report.email)), Meant::At);
+    if let Some(id) = report.mail
+        && let Some(mail) = store::by_id(tables, id, meant)?
+    {
+        return Ok(Some(mail));
+    }
+    let number = report.number.and_then(|number| i64::try_from(number).ok());
+    for name in [name_of(&report.guid), number].into_iter().flatten() {
+        if let Some(mail) = store::by_name(tables, name, meant)? {
+            return Ok(Some(mail));
+        }
+    }
+    Ok(None)
+}
+
+/// The row of a recipient whose mail only the record knows.
+pub(super) fn recalled(report: &Report, known: &Known, came: Timestamp) -> Option<Mail> {
+    // Another recipient of the mail may have been erased, so the only one that is left may not be the one that is meant.
+    let to = known.recipient_named(&report.email)?;
+    let mut state = State::default();
+    for (kind, heard) in [
+        (EventKind::Delivered, Kind::Sent),
+        (EventKind::Bounced, Kind::Bounce),
+        (EventKind::Complained, Kind::Spam),
+        (EventKind::Unsubscribed, Kind::Unsub),
+    ] {
+        if to.was(kind) {
+            state.hear(heard, kind == EventKind::Bounced);
+        }
+    }
+    if !to.was(EventKind::Relayed) {
+        return None;
+    }
+    Some(Mail {
+        id: known.queue_id,
+        place: u32::try_from(to.index).ok()?,
+        name: None,
+        recipient: recipient_of(&to.address.to_string()),
+        customer: known.customer.to_string(),
+        route: to.route.clone().unwrap_or_default(),
+        at: Position::default(),
+        relayed: known.queue_id.arrived().min(came),
+        state,
+    })
+}

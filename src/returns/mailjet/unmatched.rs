@@ -1,0 +1,103 @@
+//! Tells of reports that fit no mail. Whoever uses the same Mailjet account causes some, so only a few a minute are told one by one; of
+//! the others it is told how many there were. What was not written is not taken for told.
+
+use super::report::Report;
+use crate::events::Event;
+use crate::time::Timestamp;
+use crate::visible::visible;
+
+/// So many a minute are told one by one.
+const ONE_BY_ONE: usize = 10;
+
+/// Bounds what is told of reports that fit no mail.
+#[derive(Default)]
+pub(super) struct Unmatched {
+    minute: u64,
+    /// How many were told one by one in this minute.
+    told: usize,
+    /// How many were not, since that was told last.
+    left_out: u64,
+    /// The same after what is about to be told.
+    next: Option<(usize, u64)>,
+}
+
+impl Unmatched {
+    /// The events that tell of reports. Nothing counts as told before [`told`](Self::told).
+    pub fn events(&mut self, unknown: &[Report], now: Timestamp) -> Vec<Event<'static>> {
+        let minute = now.as_secs() / 60;
+        let is_new_minute = minute != self.minute;
+        if is_new_minute {
+            (self.minute, self.told) = (minute, 0);
+        }
+        let room = ONE_BY_ONE.saturating_sub(self.told);
+        let mut events: Vec<Event<'static>> = unknown.iter().take(room).map(|report| unmatched(report, now)).collect();
+        let mut left_out = self.left_out + unknown.len().saturating_sub(room) as u64;
+        if is_new_minute && left_out > 0 {
+            let detail = format!("{left_out} more reports of Mailjet's fit no mail that the record knows");
+            events.push(Event { left_out: Some(left_out), reason: Some("mailjet"), ..Event::unmatched(detail, now) });
+            left_out = 0;
+        }
+        self.next = Some((self.told + unknown.len().min(room), left_out));
+        events
+    }
+
+    /// What [`events`](Self::events) gave last is written.
+    pub fn told(&mut self) {
+        if let Some(next) = self.next.take() {
+            (self.told, self.left_out) = next;
+        }
+    }
+}
+
+fn unmatched(report: &Report, now: Timestamp) -> Event<'static> {
+    let name = match (report.number, report.guid.as_str()) {
+        (Some(number), _) => number.to_string(),
+        (None, guid) => visible(guid).into_owned(),
+    };
+    let kind = report.kind.as_str();
+    let detail = format!(
+        "Mailjet reports \"{kind}\" for its message {name} to {}, which is no mail that the record knows: it was sent by another \
+         client of this Mailjet account, or longer ago than [events] keep",
+        visible(&report.email)
+    );
+    Event { reason: Some("mailjet"), ..Event::unmatched(detail, now) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::report::Kind;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
+
+    #[test]
+    fn of_a_flood_that_fits_no_mail_ten_a_minute_are_told_and_the_rest_as_a_number() {
+        let flood = vec![Report { email: "a\u{202e}@x.dk".into(), ..Report::new(Kind::Sent) }; 100];
+        let mut unmatched = Unmatched::default();
+        let mut tell = |reports: &[Report], after: u64| {
+            let events = unmatched.events(reports, NOW + Duration::from_secs(after));
+            unmatched.told();
+            (events.len(), events.iter().filter_map(|event| event.left_out).sum::<u64>())
+        };
+        assert_eq!(tell(&flood, 0), (10, 0));
+        assert_eq!(tell(&flood, 1), (0, 0));
+        assert_eq!(tell(&flood[..5], 61), (6, 190));
+        assert_eq!(tell(&flood[..5], 62), (5, 0));
+        assert_eq!(tell(&flood[..5], 63), (0, 0));
+        assert_eq!(tell(&[], 121), (1, 5));
+        assert_eq!(tell(&[], 181), (0, 0));
+    }
+
+    #[test]
+    fn what_was_not_written_is_not_taken_for_told() {
+        let flood = vec![Report::new(Kind::Sent); 20];
+        let mut unmatched = Unmatched::default();
+        for _ in 0..3 {
+            assert_eq!(unmatched.events(&flood, NOW).len(), 10);
+        }
+        unmatched.told();
+        assert_eq!(unmatched.events(&flood, NOW).len(), 0);
+    }
+}
