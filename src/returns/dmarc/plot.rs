@@ -46,9 +46,7 @@ pub fn svg(summary: &Summary, lang: Lang) -> String {
         escaped(&words.title),
         escaped(&words.description),
     );
-    out.push_str(
-        "<style>.dmarc-ink{fill:#4a4a4a}.dmarc-line{stroke:#8a8a8a}@media (prefers-color-scheme:dark){.dmarc-ink{fill:#d0d0d0}}</style>\n<defs>\n",
-    );
+    out.push_str("<style>@media (prefers-color-scheme:dark){.dmarc-ink{fill:#d0d0d0}}</style>\n<defs>\n");
     for part in PARTS.iter().filter(|part| part.is_hatched) {
         let Part { class, colour, .. } = part;
         let _ = writeln!(
@@ -60,14 +58,14 @@ pub fn svg(summary: &Summary, lang: Lang) -> String {
     out.push_str("</defs>\n");
     let _ = writeln!(
         out,
-        "<text class=\"dmarc-ink\" fill=\"#777\" x=\"{LEFT}\" y=\"18\" font-size=\"14\" font-weight=\"600\">{}</text>",
+        "<text class=\"dmarc-ink\" fill=\"#757575\" x=\"{LEFT}\" y=\"18\" font-size=\"14\" font-weight=\"600\">{}</text>",
         escaped(&words.title)
     );
     legend(&mut out, &id, &words.parts);
     if summary.all.messages == 0 {
         let _ = writeln!(
             out,
-            "<text class=\"dmarc-ink\" fill=\"#777\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n</svg>",
+            "<text class=\"dmarc-ink\" fill=\"#757575\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n</svg>",
             WIDTH / 2.0,
             HEIGHT / 2.0,
             escaped(&words.nothing)
@@ -98,7 +96,7 @@ fn legend(out: &mut String, id: &str, names: &[&str; 4]) {
     for (part, name) in PARTS.iter().zip(names) {
         let _ = writeln!(
             out,
-            "<rect x=\"{x:.0}\" y=\"32\" width=\"12\" height=\"12\" fill=\"{}\"/><text class=\"dmarc-ink\" fill=\"#777\" x=\"{:.0}\" \
+            "<rect x=\"{x:.0}\" y=\"32\" width=\"12\" height=\"12\" fill=\"{}\"/><text class=\"dmarc-ink\" fill=\"#757575\" x=\"{:.0}\" \
              y=\"42\">{}</text>",
             fill(part, id),
             x + 17.0,
@@ -115,8 +113,8 @@ fn axis(out: &mut String, top: u64, lang: Lang) {
         let y = HEIGHT - BOTTOM - height * line as f64 / LINES as f64;
         let _ = writeln!(
             out,
-            "<line class=\"dmarc-line\" stroke=\"#8a8a8a\" stroke-opacity=\"{}\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"dmarc-ink\" fill=\"#777\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            "<line stroke=\"#8a8a8a\" stroke-opacity=\"{}\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+             <text class=\"dmarc-ink\" fill=\"#757575\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             if line == 0 { "1" } else { "0.35" },
             WIDTH - RIGHT,
             LEFT - 6.0,
@@ -153,7 +151,7 @@ fn bars(out: &mut String, id: &str, summary: &Summary, top: u64) {
         if (count - 1 - at).is_multiple_of(label_every) {
             let _ = writeln!(
                 out,
-                "<text class=\"dmarc-ink\" fill=\"#777\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                "<text class=\"dmarc-ink\" fill=\"#757575\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 x + bar / 2.0,
                 HEIGHT - BOTTOM + 18.0,
                 escaped(day.day.get(5..).unwrap_or_default())
