@@ -8,6 +8,8 @@ mod door;
 mod pictures;
 #[path = "pages/rig.rs"]
 mod rig;
+#[path = "pages/server.rs"]
+mod server;
 
 #[path = "support"]
 mod support {

@@ -28,7 +28,7 @@ fn encoded_word(text: &str) -> String {
 }
 
 /// Appends text in quoted-printable (RFC 2045 §6.7). Line ends in the input are CRLF or LF. Other controls are encoded.
-pub(super) fn quoted_printable(octets: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn quoted_printable(octets: &[u8], out: &mut Vec<u8>) {
     for line in octets.split_inclusive(|octet| *octet == b'\n') {
         let (text, ended) = match line.strip_suffix(b"\n") {
             Some(text) => (text.strip_suffix(b"\r").unwrap_or(text), true),

@@ -25,7 +25,7 @@ mod words;
 use std::time::Duration;
 
 pub use content::Content;
-pub(crate) use mime::header_text;
+pub(crate) use mime::{header_text, quoted_printable};
 pub use notification::{Notification, Original, notification};
 pub use postmaster::{Error, Postmaster};
 pub use report::{Action, Attempt, Report};

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use super::reader::Table;
 use super::route::{Usual, route};
 use super::signing::{self, SigningDefaults};
-use crate::customers::{BulkPolicy, Customer, Tier, Via, suppression};
+use crate::customers::{BulkPolicy, Contact, ContactLanguage, Customer, Tier, Via, suppression};
 use crate::dkim::KeyRecord;
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings::MailjetRecords;
 use crate::route::microsoft::Cloud;
 use crate::route::{Caps, Preset, Route, RouteId, RouteKind};
-use crate::smtp::Domain;
+use crate::smtp::{Domain, Mailbox};
+
+/// More contacts of one customer are a list of recipients.
+const MOST_CONTACTS: usize = 10;
 
 /// The settings of the server file that concern every customer.
 pub(super) struct Defaults {
@@ -22,6 +25,8 @@ pub(super) struct Defaults {
     pub one_click: Option<BulkPolicy>,
     pub suppression: suppression::Policy,
     pub bounce_mail: bool,
+    /// True if letters are sent to contacts.
+    pub letters: bool,
     pub message_size: u64,
     /// The server file says where mail comes back to.
     pub has_return_paths: bool,
@@ -82,6 +87,7 @@ pub(super) fn customer(
             limits: super::volume::limits(&table.table("limits")),
             suppression,
             test,
+            contacts: contacts(table, defaults.letters),
             bounce_mail,
             track_opens,
             track_clicks,
@@ -105,6 +111,31 @@ pub(super) fn one_click(table: &Table<'_>) -> Option<Option<BulkPolicy>> {
 /// Reads `bounces = "event" | "mail"`. Returns true if failures also go to the sender as mail.
 pub(super) fn bounces(table: &Table<'_>) -> Option<bool> {
     table.choice("bounces", &[("event", false), ("mail", true)])
+}
+
+/// Reads every `[[contact]]`.
+fn contacts(root: &Table<'_>, are_written_to: bool) -> Vec<Contact> {
+    let mut contacts: Vec<Contact> = Vec::new();
+    for table in root.tables("contact") {
+        let address: Option<Mailbox> = table.require("address", "\"ole@test.dk\"");
+        let name: Option<String> = table.get("name");
+        let languages = [("da", ContactLanguage::Danish), ("en", ContactLanguage::English)];
+        let language = table.choice("language", &languages);
+        let Some(address) = address else { continue };
+        if address.domain().is_none() {
+            table.mistake("address", "has no domain that mail can be sent to");
+        } else if contacts.iter().any(|other| other.address == address) {
+            table.mistake("address", format!("{address} is a contact already"));
+        } else if contacts.len() == MOST_CONTACTS {
+            table.mistake("address", format!("is one too many: a customer has at most {MOST_CONTACTS} contacts"));
+        } else {
+            contacts.push(Contact { address, name, language });
+        }
+    }
+    if !contacts.is_empty() && !are_written_to {
+        root.warning("contact", "is not written to: set letters_from in [onboarding] of the server file");
+    }
+    contacts
 }
 
 fn domains(table: &Table<'_>, taken: &mut BTreeMap<Domain, String>) -> Vec<Domain> {

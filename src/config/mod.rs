@@ -213,6 +213,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         one_click: customer::one_click(&onboarding_table).unwrap_or(Some(BulkPolicy::Warn)),
         suppression: suppression::policy(&root.table("suppression"), Policy::default()),
         bounce_mail,
+        letters: onboarding.letters_from.is_some(),
         message_size: limits.message_size.saturating_add(crate::route::ADDED),
         has_return_paths: returns_table.has("domain"),
         signing,
@@ -231,6 +232,12 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     {
         let what = format!("is a From domain of the customer {}; mail to it would come here", customer.id);
         returns_table.mistake("domain", what);
+    }
+    if let Some(from) = &onboarding.letters_from
+        && !customers.iter().any(|it| from.domain().is_some_and(|domain| it.domains.contains_key(domain)))
+    {
+        let what = "is in no customer's From domain, whose key would sign letters; add a customer with that domain";
+        onboarding_table.mistake("letters_from", what);
     }
     let ids: BTreeSet<&str> = customers.iter().map(|customer| customer.id.as_str()).collect();
     let mut named_at = BTreeMap::new();

@@ -15,8 +15,10 @@ use super::value::{Bind, ByteSize, HostName, Port};
 use crate::bounce::{self, Language};
 use crate::customers::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
+use crate::dkim::{KeyType, SigningKey};
 use crate::events;
 use crate::files;
+use crate::onboarding::connect::DomainConnect;
 use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
@@ -24,6 +26,7 @@ use crate::queue::{self, Patience, Schedule};
 use crate::record::journal::Retention;
 use crate::resolver;
 use crate::route::{Login, LoginSecret, Preset, Route, RouteId, RouteKind};
+use crate::smtp::Domain;
 use crate::spool::Backoff;
 use crate::submission::{Limits, MAX_HEADER_SIZE};
 
@@ -413,8 +416,41 @@ pub(super) fn onboarding(
         http_allow_private: table.or("http_allow_private", usual.http_allow_private),
         http_port: table.or("http_port", Port(usual.http_port)).0,
         https_port: table.or("https_port", Port(usual.https_port)).0,
+        domain_connect: domain_connect(&table.table("domain_connect")),
+        letters_from: table.get("letters_from"),
         lang: table.choice("lang", &[("da", Lang::Da), ("en", Lang::En)]).unwrap_or(usual.lang),
     }
+}
+
+/// Reads `[onboarding.domain_connect]`: the template, and the key that signs links to it.
+fn domain_connect(table: &Table<'_>) -> Option<DomainConnect> {
+    if !table.is_there() {
+        return None;
+    }
+    let provider: Domain = table.or("provider_id", Domain::parse("webcrm.com").expect("a constant"));
+    let service_id = label(table, "service_id", "mail".to_owned());
+    let key_host = label(table, "key_host", "_dck1".to_owned());
+    let path: PathBuf = table.require("private_key", "\"../keys/domain-connect.pem\"")?;
+    let key = match SigningKey::from_file(&path, table.passphrase()) {
+        Ok((key, warning)) => {
+            if let Some(warning) = warning {
+                table.warning("private_key", warning);
+            }
+            key
+        }
+        Err(error) => {
+            table.mistake("private_key", error.to_string());
+            return None;
+        }
+    };
+    if key.key_type() != KeyType::Rsa {
+        table.mistake(
+            "private_key",
+            "is no RSA key, and Domain Connect knows no other; `postbud dkim keygen` makes one",
+        );
+        return None;
+    }
+    Some(DomainConnect { provider_id: provider.to_string(), service_id, key_host, key: Arc::new(key) })
 }
 
 /// Reads one or more DNS labels that stand before a domain's name. A dot at the end would make two, so it is dropped.

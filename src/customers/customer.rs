@@ -10,7 +10,7 @@ use super::{TestMode, VolumeLimits, suppression};
 use crate::dkim::Signer;
 use crate::message::CustomerId;
 use crate::route::Route;
-use crate::smtp::Domain;
+use crate::smtp::{Domain, Mailbox};
 
 /// A customer as configured in its file.
 #[derive(Clone)]
@@ -40,12 +40,44 @@ pub struct Customer {
     pub suppression: suppression::Policy,
     /// How its mail is tested. `None`: it is in earnest.
     pub test: Option<TestMode>,
+    /// Who hears by mail once a domain has everything, and when something of it has vanished.
+    pub contacts: Vec<Contact>,
     /// True if senders also get failures as mail (RFC 3464).
     pub bounce_mail: bool,
     /// The value of `X-Mailjet-TrackOpen`. `None` leaves the choice to the settings of the Mailjet account.
     pub track_opens: Option<bool>,
     /// The value of `X-Mailjet-TrackClick`. `None` leaves the choice to the settings of the Mailjet account.
     pub track_clicks: Option<bool>,
+}
+
+/// Somebody at the customer who hears of its domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The address.
+    pub address: Mailbox,
+    /// The name, for people.
+    pub name: Option<String>,
+    /// The language of letters; `None`: the installation's.
+    pub language: Option<ContactLanguage>,
+}
+
+/// A language that letters are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactLanguage {
+    /// Letters are in Danish.
+    Danish,
+    /// Letters are in English.
+    English,
+}
+
+impl ContactLanguage {
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ContactLanguage::Danish => "da",
+            ContactLanguage::English => "en",
+        }
+    }
 }
 
 /// The signer of one From domain, or why there is none.

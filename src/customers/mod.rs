@@ -14,7 +14,7 @@ pub(crate) mod test_mode;
 mod verification;
 mod volume;
 
-pub use customer::{BulkPolicy, Customer, KeyPlace, SigningDomain, Via};
+pub use customer::{BulkPolicy, Contact, ContactLanguage, Customer, KeyPlace, SigningDomain, Via};
 pub use directory::{Directory, Tier};
 pub use pause::{Pause, PauseCause, Pauses};
 pub use routing::{Acceptance, NoRoute, Routing, RoutingView, own_account};

@@ -14,6 +14,7 @@
 
 pub mod alias;
 pub(crate) mod checker;
+pub mod connect;
 pub(crate) mod counters;
 mod deadline;
 pub mod delegation;
@@ -43,9 +44,9 @@ pub use counters::Counters;
 pub use deadline::Told;
 pub use dns_provider::DnsProvider;
 pub use finding::{Check, Finding, Item, Need, Severity};
-pub use monitor::{Looked, Monitor};
+pub use monitor::{Changed, Looked, Monitor};
 pub use ownership::{Challenge, Secret};
 pub use records::RecordTable;
 pub use settings::{MailjetRecords, Settings};
-pub use state::Store;
+pub use state::{ChangeKind, Store};
 pub use text::Lang;

@@ -42,6 +42,8 @@ use crate::time::Timestamp;
 /// The longest sleep of the monitor. After it the monitor reads what `postbud domain check` has written.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
+/// Changes that wait to be heard.
+const CHANGES_AT_ONCE: usize = 1024;
 /// Reports that wait to be taken; more wait with whoever asked.
 const LOOKED_AT_ONCE: usize = 64;
 
@@ -64,6 +66,20 @@ pub struct Monitor {
     /// Where reports of checks that somebody asked for come in, and the end that gives them.
     looked: mpsc::Receiver<Looked>,
     looks: mpsc::Sender<Looked>,
+    /// Hears of each change, if anybody does.
+    changes: Option<mpsc::Sender<Changed>>,
+}
+
+/// What has changed of a domain.
+pub struct Changed {
+    /// The customer that has it.
+    pub customer: Arc<Customer>,
+    /// The domain.
+    pub domain: Domain,
+    /// The changes of one check.
+    pub changes: Vec<Change>,
+    /// True if it has everything now, and had not before.
+    pub is_complete_now: bool,
 }
 
 /// A report of a check that somebody asked for, with the customer that was checked.
@@ -108,6 +124,7 @@ impl Monitor {
             registrar,
             looked,
             looks,
+            changes: None,
         };
         let read = monitor.store.load_all(&monitor.domains());
         monitor.absorb(read);
@@ -123,6 +140,13 @@ impl Monitor {
     /// have the same `state_dir`.
     pub fn settings(&self) -> watch::Sender<Arc<Settings>> {
         self.settings.clone()
+    }
+
+    /// Returns what hears of changes. What it does not hear in time is left out: the events tell of it too.
+    pub fn changes(&mut self) -> mpsc::Receiver<Changed> {
+        let (changes, heard) = mpsc::channel(CHANGES_AT_ONCE);
+        self.changes = Some(changes);
+        heard
     }
 
     /// Returns where reports are handed in of checks that somebody asked for. The monitor tells of what has changed as if the check had
@@ -333,11 +357,14 @@ impl Monitor {
                 self.watch(customer, &report.domain, due, state.status(), None);
                 let kept = "its verification status can be written to disk again";
                 self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
-                self.states.insert(report.domain.clone(), state);
+                let is_complete = !state.is_incomplete();
+                let before = self.states.insert(report.domain.clone(), state);
+                let is_complete_now = is_complete && before.is_none_or(|before| before.is_incomplete());
                 changes.iter().for_each(|change| self.tell(customer, report, change));
                 if report.check(Item::MailjetAccount).is_some() {
                     self.publish();
                 }
+                self.hand_on(customer, &report.domain, changes, is_complete_now);
                 Ok(())
             }
             Err(error) => {
@@ -354,6 +381,14 @@ impl Monitor {
                 self.watch(customer, &report.domain, due, status, Some(report.checked_at));
                 Err(error)
             }
+        }
+    }
+
+    fn hand_on(&self, customer: &Arc<Customer>, domain: &Domain, changes: Vec<Change>, is_complete_now: bool) {
+        let Some(hearer) = self.changes.as_ref().filter(|_| !changes.is_empty()) else { return };
+        let changed = Changed { customer: Arc::clone(customer), domain: domain.clone(), changes, is_complete_now };
+        if hearer.try_send(changed).is_err() {
+            tracing::warn!(customer = %customer.id, "no letter is written about what has changed of {domain}: too much changes at once");
         }
     }
 

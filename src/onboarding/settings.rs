@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::connect::DomainConnect;
 use super::delegation::Delegation;
 use super::mailjet::{Account, Issued};
 use super::text::Lang;
@@ -67,6 +68,10 @@ pub struct Settings {
     pub http_port: u16,
     /// The port for fetching the ownership file over HTTPS. It is 443 except in demonstrations and tests.
     pub https_port: u16,
+    /// Our template at providers that take part in Domain Connect. `None`: no link is offered.
+    pub domain_connect: Option<DomainConnect>,
+    /// The address that letters to customers' contacts come from. `None`: none are sent.
+    pub letters_from: Option<Mailbox>,
     /// The language of mails and other texts for customers, unless a command names another.
     pub lang: Lang,
 }
@@ -133,6 +138,8 @@ impl Default for Settings {
             http_allow_private: false,
             http_port: 80,
             https_port: 443,
+            domain_connect: None,
+            letters_from: None,
             lang: Lang::Da,
         }
     }

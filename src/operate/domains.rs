@@ -17,6 +17,7 @@ use super::{Actor, Error, Service};
 use crate::customers::{Customer, Directory, Requirement, Via};
 use crate::delivery::{Step, StepResult};
 use crate::message::CustomerId;
+use crate::onboarding::connect::{self, Apply};
 use crate::onboarding::mailjet::Pace;
 use crate::onboarding::text::Lang;
 use crate::onboarding::{Checker, DnsProvider, ProbeFailure, RecordTable, Report, Store, Told, records};
@@ -45,6 +46,8 @@ pub struct DomainLook {
     pub report: Report,
     /// Who runs the zone's DNS.
     pub provider: DnsProvider,
+    /// Where one click applies what is missing.
+    pub apply: Option<Apply>,
     /// Why the report could not be kept, if it could not.
     pub unkept: Option<String>,
 }
@@ -333,7 +336,8 @@ impl Site {
             },
             None => DnsProvider::Other,
         };
-        Ok(DomainLook { table, report, provider, unkept })
+        let apply = connect::discover(&*checker.resolver, &checker.settings, &table).await;
+        Ok(DomainLook { table, report, provider, apply, unkept })
     }
 
     /// A checker that knows the records which Mailjet has issued for the domain.

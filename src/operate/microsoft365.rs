@@ -21,6 +21,7 @@ use crate::customers::{Customer, Via};
 use crate::delivery::ProbeReport;
 use crate::events::Action;
 use crate::files;
+use crate::message::CustomerId;
 use crate::onboarding::rotation::toml_string;
 use crate::route::microsoft::Cloud;
 use crate::route::{Login, LoginSecret, Route};
@@ -99,7 +100,7 @@ impl Site {
         customer: &str,
         application: &Application,
     ) -> Result<ProbeReport, Error> {
-        actor.may(Need::Operate)?;
+        actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
         let customer = self.customer(actor, customer)?;
         let route = with_application(&customer, application)?;
         let first = customer.domains.keys().next();
@@ -117,7 +118,7 @@ impl Site {
         customer: &str,
         application: &Application,
     ) -> Result<Vec<PathBuf>, Error> {
-        actor.may(Need::Admin)?;
+        actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
         let customer = self.customer(actor, customer)?;
         let audit = self.audit()?;
         let route = with_application(&customer, application)?;
@@ -152,6 +153,14 @@ impl Site {
         audit.tell(actor, Act { customer: Some(customer.id.to_string()), ..Act::new(Action::RouteLogin, detail) })?;
         Ok([&file, &secret].map(|path: &PathBuf| files::tidy(Path::new(path))).to_vec())
     }
+}
+
+/// Returns the same for a customer whose mail goes to Microsoft 365 with a password; `None` for others.
+pub(super) fn guide_for(customer: &Customer) -> Option<String> {
+    let (route, login) = at_microsoft365(customer).ok()?;
+    route.password_at_microsoft365()?;
+    let cloud = Cloud::of(&route.host).unwrap_or(Cloud::Worldwide);
+    Some(guide(&customer.name, "<application (client) id>", &login.username, cloud))
 }
 
 fn at_microsoft365(customer: &Customer) -> Result<(&Arc<Route>, &Login), Error> {

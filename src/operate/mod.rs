@@ -28,6 +28,7 @@ pub mod history;
 pub mod incident;
 pub mod jobs;
 pub mod keys;
+pub mod letters;
 pub mod links;
 pub mod microsoft365;
 pub mod operators;

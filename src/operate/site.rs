@@ -21,7 +21,7 @@ use crate::onboarding::{self, Checker};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::returns;
 use crate::sealed::{self, Passphrase, SealError};
-use crate::smtp::Domain;
+use crate::smtp::{Domain, Mailbox};
 
 /// The configuration's files, for commands that work beside the relay.
 pub trait Configuration: Send + Sync {
@@ -64,6 +64,9 @@ pub struct ReadCustomer {
 pub trait Live: Send + Sync {
     /// The configuration that is in force.
     fn configured(&self) -> Configured;
+
+    /// The address that letters to customers' contacts come from, if they are sent.
+    fn letters_from(&self) -> Option<Mailbox>;
 
     /// The public address that mail leaves from.
     fn egress(&self) -> IpAddr;

@@ -17,7 +17,7 @@ use crate::operate::{self, Configured, CustomerReader};
 use crate::queue::Queue;
 use crate::resolver;
 use crate::returns;
-use crate::smtp::Domain;
+use crate::smtp::{Domain, Mailbox};
 
 /// What is in force.
 pub(super) struct Live {
@@ -105,6 +105,10 @@ impl operate::Live for Live {
             returns_domain: self.returns_domain.clone(),
             mailjet_events: self.mailjet_events.clone(),
         }
+    }
+
+    fn letters_from(&self) -> Option<Mailbox> {
+        self.onboarding.borrow().letters_from.clone()
     }
 
     fn egress(&self) -> IpAddr {

@@ -25,6 +25,7 @@ use crate::events::{self, Events};
 use crate::message::ReturnPaths;
 use crate::onboarding::{self, Checker, Monitor};
 use crate::operate::api::Api;
+use crate::operate::letters::Letters;
 use crate::operate::pages;
 use crate::operate::pages::customers::Customers;
 use crate::operate::pages::operators::{Operators, Surroundings};
@@ -232,6 +233,8 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let http = HttpAddresses { status: of_status, api: of_api, customers: of_customers, operators: of_operators };
     let (readiness, until) = (ready::readiness(&accepting, spool), tasks.stopping.clone());
     let surroundings = Surroundings { hostname: own_name.clone(), readiness: readiness.clone(), stopping: until };
+    let letters =
+        Letters { service: service.clone(), workers: workers.clone(), spool: kept.spool.clone(), first_retry };
     let sources = web::Sources {
         hostname: own_name,
         queue_gauges: metrics::register_queue(stages, Arc::clone(spool), Arc::new(queue)),
@@ -273,6 +276,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     background.spawn(dmarc.run(stopping.clone()));
     let (lists, reports, until) = (kept.suppression, kept.reports, stopping.clone());
     background.spawn(async move { lists.run(reports, until).await });
+    background.spawn(letters.run(checks.changes, stopping.clone()));
     let relay = Relay {
         live,
         reloads,
@@ -333,6 +337,7 @@ struct Checks {
     settings: watch::Sender<Arc<onboarding::Settings>>,
     counters: onboarding::Counters,
     looks: mpsc::Sender<onboarding::Looked>,
+    changes: mpsc::Receiver<onboarding::Changed>,
 }
 
 impl Checks {
@@ -347,9 +352,13 @@ impl Checks {
         let state_dir = settings.state_dir.clone();
         let checker = Checker::new(settings, resolver)
             .map_err(|source| state("cannot keep the verdicts in", &state_dir, source))?;
-        let monitor = Monitor::new(checker, routing.clone(), events.clone());
-        let checks =
-            Checks { settings: monitor.settings(), counters: monitor.counters().clone(), looks: monitor.looks() };
+        let mut monitor = Monitor::new(checker, routing.clone(), events.clone());
+        let checks = Checks {
+            settings: monitor.settings(),
+            counters: monitor.counters().clone(),
+            looks: monitor.looks(),
+            changes: monitor.changes(),
+        };
         let stopped = monitor.start(tasks.stopping.clone()).map_err(StartError::Threads)?;
         tasks.background.spawn(async move {
             // It is not sent to: it ends with the thread.

@@ -75,6 +75,12 @@ fn a_customer_goes_from_the_link_to_verified() {
     }
     browser.click("#history summary");
     assert!(browser.text().contains("SPF er i orden"), "{}", browser.text());
+    // Its contact hears of it, once.
+    let letters = browser.wait("a letter", || Some(rig.letters()).filter(|letters| !letters.is_empty()));
+    assert_eq!(letters.len(), 1, "{letters:#?}");
+    for wanted in ["ole@test.dk", "webcrm@other.example", "Auto-Submitted: auto-generated"] {
+        assert!(letters[0].contains(wanted), "{wanted}: {letters:#?}");
+    }
 
     // A record vanishes.
     rig.knot.as_mut().unwrap().publish_zone("test.dk", &after.replace("_dmarc.test.dk.", "_dmark.test.dk."));
@@ -84,6 +90,9 @@ fn a_customer_goes_from_the_link_to_verified() {
     browser.click("#history summary");
     assert!(browser.text().contains("DMARC var i orden og er det ikke mere"), "{}", browser.text());
     is_sound(&browser, "a record has vanished");
+    let letters = browser.wait("another letter", || Some(rig.letters()).filter(|letters| letters.len() > 1));
+    assert_eq!(letters.len(), 2, "{letters:#?}");
+    rig.site.wait_for_event("the letter's link", |event| event["command"] == "link.add" && event["actor"] == "postbud");
 }
 
 #[test]

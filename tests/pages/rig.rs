@@ -35,13 +35,19 @@ fn mailjet() -> String {
 impl Rig {
     /// Starts all of it. Without knot, nobody answers the DNS.
     pub fn start(records: &str) -> Rig {
+        Rig::with(records, true)
+    }
+
+    /// The same, where customers' servers may be in this machine's network or not.
+    pub fn with(records: &str, private: bool) -> Rig {
         let knot = Knot::with_zone(OTHERS, Some(("test.dk", records)));
         let pages = free_port();
         let nobody = free_port();
         let dns = knot.as_ref().map_or(nobody, |knot| knot.address);
         let more = format!(
             "[dns]\nservers = [\"{dns}\"]\ntimeout = \"1s\"\nattempts = 1\nlongest_ttl = \"0s\"\nlongest_negative_ttl = \"0s\"\n\
-             [onboarding]\nhttp_allow_private = true\nhttp_port = {port}\nhttps_port = {port}\nhttp_timeout = \"1s\"\ncheck_every_while_incomplete = \"1h\"\n\
+             [onboarding]\nhttp_allow_private = {private}\nhttp_port = {port}\nhttps_port = {port}\nhttp_timeout = \"1s\"\ncheck_every_while_incomplete = \"1h\"\n\
+             letters_from = \"webcrm@other.example\"\n\
              [mailjet.starter]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"off\"\nusername = \"key\"\npassword_file = \"mailjet.secret\"\napi = \"off\"\nallow_plaintext_auth = true\n\
              [mailjet.trusted]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"off\"\nusername = \"key\"\npassword_file = \"mailjet.secret\"\napi = \"off\"\nallow_plaintext_auth = true\n\
              requires = [\"ownership\", \"spf\", \"dkim\"]\n\
@@ -56,7 +62,8 @@ impl Rig {
         site.add(&Customer { id: "other", domain: "other.example", route: plain_route(nobody) });
         let file = site.customer_file("test-as");
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(file, text.replace("name = \"test-as\"", "name = \"Test & Søn A/S\"")).unwrap();
+        let contact = "\n[[contact]]\naddress = \"ole@test.dk\"\nname = \"Ole Ærø\"\n";
+        std::fs::write(file, text.replace("name = \"test-as\"", "name = \"Test & Søn A/S\"") + contact).unwrap();
         let relay = site.start();
         Rig { site, relay, pages, knot }
     }
@@ -75,6 +82,16 @@ impl Rig {
     pub fn wanted(&self) -> String {
         let printed = self.site.operate(&["domain", "records", "test-as", "--zone"]);
         String::from_utf8(printed.stdout).unwrap()
+    }
+
+    /// The letters that wait, as the recipients get them.
+    pub fn letters(&self) -> Vec<String> {
+        let listed = self.site.operate(&["queue", "list", "--customer", "other", "--json"]);
+        let lines = String::from_utf8(listed.stdout).unwrap();
+        let ids =
+            lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned());
+        let shown = ids.map(|id| self.site.operate(&["queue", "show", &id, "--json"]));
+        shown.map(|shown| String::from_utf8(shown.stdout).unwrap()).collect()
     }
 
     /// Sends a request as it is to the pages, and gives the answer.

@@ -43,6 +43,7 @@ pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDoma
         limits: VolumeLimits { on_leap: Reaction::Off, ..VolumeLimits::default() },
         suppression: suppression::Policy::default(),
         test: None,
+        contacts: Vec::new(),
         bounce_mail: false,
         track_opens: None,
         track_clicks: None,

@@ -105,6 +105,31 @@ impl Fetcher {
         Err(FetchError::Redirect(url.to_string()))
     }
 
+    /// Requests an address of a stranger's and follows nothing. Returns the status and the body, which is cut at `longest` octets.
+    pub async fn short(
+        &self,
+        resolver: &dyn Resolver,
+        url: &Url,
+        longest: usize,
+    ) -> Result<(u16, Vec<u8>), FetchError> {
+        let work = async {
+            let domain = super::connect::host(url).ok_or_else(|| FetchError::Redirect(url.to_string()))?;
+            let mut response =
+                Hop::to(url, &domain, self.http_port, self.https_port)?.get(resolver, self.may_connect).await?;
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(failure::of_http)? {
+                body.extend_from_slice(&chunk);
+                if body.len() > longest {
+                    body.truncate(longest);
+                    break;
+                }
+            }
+            Ok((response.status().as_u16(), body))
+        };
+        let late = || FetchError::NotThere(NotThere::Late { secs: self.timeout.as_secs() });
+        tokio::time::timeout(self.timeout, work).await.map_err(|_| late())?
+    }
+
     fn hop(&self, url: &Url, domain: &Domain) -> Result<Hop, FetchError> {
         Hop::to(url, domain, self.http_port, self.https_port)
     }

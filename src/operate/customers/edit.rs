@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
 use super::Password;
-use super::look::{BulkName, FailureName, TlsName, ViaName};
+use super::look::{BulkName, ContactEntry, FailureName, TlsName, ViaName};
 use crate::operate::Error;
 
 /// What becomes of one key: a merge patch (RFC 7396) that knows the key's type. Absent: it stays. `null`: it is removed.
@@ -59,6 +59,8 @@ pub struct CustomerChange {
     pub bulk: Patch<BulkName>,
     /// What senders hear of failures.
     pub bounces: Patch<FailureName>,
+    /// Who hears by mail once a domain has everything, and when something of it has vanished. The list replaces the old one.
+    pub contacts: Patch<Vec<ContactEntry>>,
     /// Where its mail goes.
     pub route: Option<RouteChange>,
     /// What Mailjet's console shows, by domain.
@@ -136,6 +138,7 @@ impl CustomerChange {
         add(self.suspended == Patch::Keep, "suspended");
         add(self.bulk == Patch::Keep, "bulk");
         add(self.bounces == Patch::Keep, "bounces");
+        add(self.contacts == Patch::Keep, "contacts");
         if let Some(route) = &self.route {
             add(route.via == Patch::Keep, "route.via");
             add(route.tier == Patch::Keep, "route.tier");
@@ -168,6 +171,7 @@ pub(super) fn apply(text: &str, change: &CustomerChange, password_file: Option<&
     set(root, "suspended", &change.suspended, |reason| Value::from(reason.as_str()));
     set(root, "bulk", &change.bulk, |bulk| Value::from(bulk.as_str()));
     set(root, "bounces", &change.bounces, |bounces| Value::from(bounces.as_str()));
+    set_contacts(root, &change.contacts);
     if let Some(route) = &change.route {
         apply_route(table(root, "route")?, route, password_file)?;
     }
@@ -246,6 +250,27 @@ fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
         }
         _ => drop(table.insert(key, Item::Value(value))),
     }
+}
+
+/// Replaces the tables `[[contact]]`.
+fn set_contacts(root: &mut Table, patch: &Patch<Vec<ContactEntry>>) {
+    let contacts = match patch {
+        Patch::Keep => return,
+        Patch::Remove => return remove(root, "contact"),
+        Patch::Set(contacts) => contacts,
+    };
+    let tables = contacts.iter().map(|contact| {
+        let mut table = Table::new();
+        table.insert("address", Item::Value(Value::from(contact.address.as_str())));
+        for (key, value) in [("name", &contact.name), ("language", &contact.language)] {
+            if let Some(value) = value {
+                table.insert(key, Item::Value(Value::from(value.as_str())));
+            }
+        }
+        table
+    });
+    remove(root, "contact");
+    root.insert("contact", Item::ArrayOfTables(tables.collect()));
 }
 
 /// Changes a list element by element, so that those that stay keep their comments.
@@ -404,6 +429,11 @@ password_file = "../secrets/test-as.password"
                 vec![r#"suspended = 'a "quoted" \ reason'"#],
             ),
             (r#"{"bounces":"mail"}"#, vec![], vec!["bounces = \"mail\""]),
+            (
+                r#"{"contacts":[{"address":"ole@test.dk","language":"da"}]}"#,
+                vec![],
+                vec!["[[contact]]", "address = \"ole@test.dk\"", "language = \"da\""],
+            ),
             (
                 r#"{"route":{"host":"mx.test.dk","port":25}}"#,
                 vec!["host = \"mail.test.dk\"   # new since May", "port = 587"],

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Customers;
 use super::store::Version;
-use crate::customers::{BulkPolicy, Customer, SigningDomain, Via};
+use crate::customers::{BulkPolicy, Contact, Customer, SigningDomain, Via};
 use crate::message::CustomerId;
 use crate::operate::actor::Need;
 use crate::operate::queue::Page;
@@ -48,12 +48,29 @@ pub struct CustomerView {
     pub bulk: BulkName,
     /// What senders hear of failures.
     pub bounces: FailureName,
+    /// Who hears by mail once a domain has everything, and when something of it has vanished.
+    #[serde(default)]
+    pub contacts: Vec<ContactEntry>,
     /// Where its mail goes.
     pub route: RouteView,
     /// What Mailjet's console shows, by domain.
     pub mailjet: BTreeMap<String, MailjetView>,
     /// What should be put right.
     pub remarks: Vec<String>,
+}
+
+/// Somebody at the customer who hears of its domains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactEntry {
+    /// The address.
+    pub address: String,
+    /// The name, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The language of letters, `da` or `en`; absent: the installation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
 }
 
 /// A From domain.
@@ -286,6 +303,16 @@ impl From<&Customer> for CustomerSummary {
     }
 }
 
+impl From<&Contact> for ContactEntry {
+    fn from(contact: &Contact) -> Self {
+        ContactEntry {
+            address: contact.address.to_string(),
+            name: contact.name.clone(),
+            language: contact.language.map(|language| language.as_str().to_owned()),
+        }
+    }
+}
+
 impl From<ReadCustomer> for CustomerView {
     fn from(ReadCustomer { customer, mailjet, remarks }: ReadCustomer) -> Self {
         let domains = customer.domains.iter().map(|(domain, signing)| {
@@ -334,6 +361,7 @@ impl From<ReadCustomer> for CustomerView {
                 BulkPolicy::Warn => BulkName::Warn,
             },
             bounces: if customer.bounce_mail { FailureName::Mail } else { FailureName::Event },
+            contacts: customer.contacts.iter().map(ContactEntry::from).collect(),
             route,
             mailjet: mailjet
                 .into_iter()

@@ -38,7 +38,8 @@ use crate::smtp::{Domain, PathError};
 pub use change::Removed;
 pub use edit::{CustomerChange, LimitsChange, MailjetChange, Patch, RouteChange};
 pub use look::{
-    BulkName, CustomerDomain, CustomerSummary, CustomerView, FailureName, MailjetView, RouteView, TlsName, ViaName,
+    BulkName, ContactEntry, CustomerDomain, CustomerSummary, CustomerView, FailureName, MailjetView, RouteView,
+    TlsName, ViaName,
 };
 pub(super) use store::replace;
 pub use store::{Version, hold_changes};

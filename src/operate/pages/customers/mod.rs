@@ -5,6 +5,7 @@
 //! GET  /link/SECRET/DOMAIN              the page, from what the last look found; starts a look where that is old
 //! POST /link/SECRET/DOMAIN/check        starts a look
 //! GET  /link/SECRET/DOMAIN/events       how far a look has come (server-sent events)
+//! POST /link/SECRET/DOMAIN/oauth        the same for an application at Microsoft 365
 //! POST /link/SECRET/DOMAIN/server       tries the customer's own server, and keeps it if it works
 //! ```
 //!
@@ -37,6 +38,7 @@ use futures_util::stream;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::forms::Forms;
 use super::language::Chosen;
@@ -45,19 +47,22 @@ use crate::customers::Via;
 use crate::delivery::StepResult;
 use crate::message::CustomerId;
 use crate::operate::links::PATH;
+use crate::operate::microsoft365::Application;
 use crate::operate::own_server::Trial;
-use crate::operate::{self, Service};
+use crate::operate::{self, ErrorKind, Service};
 use crate::smtp::Domain;
 use crate::submission::Limits;
 use crate::time::Timestamp;
 use crate::web::Client;
 use door::{Door, Guest};
 use looks::{Looks, Progress};
-use server::{Filled, Trials, Wrong};
+use server::{Filled, Trials, Tried, Wrong};
 use view::View;
 
 /// A stream of events that has nothing to say says so this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// How long the login of an application may take: a token, and then the server.
+const OAUTH_TIME: Duration = Duration::from_secs(25);
 /// A customer's server is tried no more often.
 const TRIAL_PAUSE: Duration = Duration::from_secs(10);
 /// A stream of events ends after so long; the page loads again then.
@@ -92,6 +97,7 @@ impl Customers {
             .route(&format!("{PATH}/{{secret}}/{{domain}}"), get(show))
             .route(&format!("{PATH}/{{secret}}/{{domain}}/check"), post(check))
             .route(&format!("{PATH}/{{secret}}/{{domain}}/server"), post(try_server))
+            .route(&format!("{PATH}/{{secret}}/{{domain}}/oauth"), post(try_oauth))
             .route(&format!("{PATH}/{{secret}}/{{domain}}/events"), get(events));
         guard::guarded(pages.with_state(self), &settings.url)
     }
@@ -252,6 +258,57 @@ async fn try_server(
             filled.not_kept(report)
         }
         (_, trial) => filled.tried(Ok(trial), true),
+    };
+    trials.keep(id, tried);
+    guest.customer.domains.keys().for_each(|domain| looks.forget(domain));
+    Ok(back())
+}
+
+/// Tries the application that was entered at Microsoft 365. Where its login works, it takes the place of the password.
+async fn try_oauth(
+    State(pages): State<Customers>,
+    Extension(client): Extension<Client>,
+    chosen: Chosen,
+    Path(at): Path<At>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let guest = pages.open(&at.secret, client, chosen).await?;
+    at.domain(&guest)?;
+    let Inner { service, forms, looks, trials, .. } = &*pages.0;
+    let fields = forms.read(&at.secret, "server", &body)?;
+    let Via::OwnServer(route) = &guest.customer.via else { return Err(Problem::NotFound) };
+    let id = &guest.customer.id;
+    let back = || see(&format!("{}#server", at.path()));
+    if !pages.may_try(id) {
+        trials.keep(id, Tried::again(route, Err(Wrong::TooSoon), false));
+        return Ok(back());
+    }
+    let application = Application {
+        tenant: fields.text("tenant").to_owned(),
+        client_id: fields.text("client").to_owned(),
+        secret: Zeroizing::new(fields.text("secret").to_owned()),
+    };
+    let site = looks::site(service).await?;
+    let trial = tokio::time::timeout(OAUTH_TIME, site.try_oauth(&guest.actor, id.as_str(), &application)).await;
+    let tried = match trial {
+        Err(_) => Tried::again(route, Err(Wrong::TooSlow), false),
+        Ok(Err(error)) if error.kind == ErrorKind::Invalid => Tried::again(route, Err(Wrong::Application), false),
+        Ok(Err(error)) => return Err(error.into()),
+        Ok(Ok(report)) if report.verdict == StepResult::Failed => Tried::again(route, Ok(report), false),
+        Ok(Ok(report)) => {
+            let (service, actor, customer) = (service.clone(), guest.actor.clone(), id.clone());
+            let kept = tokio::task::spawn_blocking(move || {
+                site.switch_to_oauth(&actor, customer.as_str(), &application)?;
+                service.take_customer(&actor, customer.as_str())
+            });
+            match kept.await.map_err(|_| Problem::Failed)? {
+                Ok(()) => Tried::again(route, Ok(report), true),
+                Err(error) => {
+                    tracing::warn!(customer = %id, "the customer's application works and cannot be kept: {error}");
+                    Tried::again(route, Err(Wrong::Ours), false)
+                }
+            }
+        }
     };
     trials.keep(id, tried);
     guest.customer.domains.keys().for_each(|domain| looks.forget(domain));

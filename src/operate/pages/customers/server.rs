@@ -14,11 +14,12 @@ use crate::delivery::{ProbeReport, Step, StepResult};
 use crate::message::CustomerId;
 use crate::onboarding::{Finding, Lang};
 use crate::operate::customers::Password;
+use crate::operate::microsoft365;
 use crate::operate::own_server::{NotTried, OwnLogin, OwnServer, Trial};
-use crate::operate::pages::elements::{Field, Mood, badge, select, strange};
+use crate::operate::pages::elements::{Field, Mood, badge, copyable_lines, select, strange};
 use crate::operate::pages::forms::Fields;
-use crate::route::TlsMode;
 use crate::route::microsoft::Cloud;
+use crate::route::{Route, TlsMode};
 use crate::time::Timestamp;
 
 /// The trials of so many customers stay in memory.
@@ -60,6 +61,8 @@ pub(super) enum Wrong {
     TooSlow,
     /// webCRM has to change something first.
     Ours,
+    /// What was entered about the application cannot be right.
+    Application,
     /// Another trial of the customer runs, or has just ended.
     TooSoon,
 }
@@ -89,6 +92,24 @@ pub(super) struct Filled {
     entered: Entered,
     password: Zeroizing<String>,
     is_confirmed: bool,
+}
+
+impl Tried {
+    /// What became of a trial of the server that the customer has, with other credentials.
+    pub fn again(route: &Route, trial: Result<ProbeReport, Wrong>, kept: bool) -> Self {
+        let entered = Entered {
+            host: route.host.clone(),
+            port: route.port.to_string(),
+            tls: route.tls.mode.as_str().to_owned(),
+            with_login: route.login.is_some(),
+            username: route.login.as_ref().map(|login| login.username.clone()).unwrap_or_default(),
+        };
+        let (wrong, report) = match trial {
+            Ok(report) => (None, Some(report)),
+            Err(wrong) => (Some(wrong), None),
+        };
+        Tried { entered, wrong, report, kept, at: Timestamp::now() }
+    }
 }
 
 impl Filled {
@@ -172,6 +193,7 @@ pub(super) fn part(
                 @if !is_own { p { (words.server_instead) } }
                 (form(words, customer, path, code, tried))
             }
+            @if let Some(guide) = microsoft365::guide_for(customer) { (oauth(lang, words, path, code, &guide)) }
             (allow(words, egress))
         }
     }
@@ -226,6 +248,28 @@ fn form(words: &Words, customer: &Customer, path: &str, code: &Markup, tried: Op
             }
             div.actions { button type="submit" { (words.server_try) } }
             p.quiet.small { (words.server_safe) }
+        }
+    }
+}
+
+/// OAuth at Microsoft 365: what an administrator does there, and the fields for what comes of it.
+fn oauth(lang: Lang, words: &Words, path: &str, code: &Markup, guide: &str) -> Markup {
+    let field = |name, label, hint, kind| {
+        Field { name, label, hint, kind, value: "", error: None, autocomplete: "off", required: true }.render()
+    };
+    html! {
+        details #oauth {
+            summary { (words.oauth_title) }
+            p { (words.oauth_why) }
+            (copyable_lines(lang, "oauth-guide", words.oauth_title, guide))
+            form method="post" action={ (path) "/oauth" } {
+                (code)
+                (field("tenant", words.tenant, words.tenant_hint, "text"))
+                (field("client", words.client, words.client_hint, "text"))
+                (field("secret", words.secret, words.secret_hint, "password"))
+                div.actions { button type="submit" { (words.server_try) } }
+                p.quiet.small { (words.server_safe) }
+            }
         }
     }
 }

@@ -144,6 +144,13 @@ impl View<'_> {
         let look = &snapshot.look;
         let rows: Vec<_> = look.table.rows.iter().enumerate().collect();
         html! {
+            @if let Some(apply) = &look.apply {
+                section.card.good #connect aria-labelledby="connect-title" {
+                    h2 #connect-title { ((words.connect)(&strange(&apply.provider))) }
+                    p { (words.connect_how) }
+                    p.actions { a.button href=(apply.url) rel="noreferrer" { (words.connect_go) } }
+                }
+            }
             @if rows.iter().any(|(_, row)| !row.present) { (panel(words, look.provider, look.table.zone.as_deref())) }
             @for (step, standing) in standings(snapshot) {
                 @if step == Step::Internal && !self.has_own_server {
@@ -304,5 +311,145 @@ fn panel(words: &Words, provider: DnsProvider, zone: Option<&str>) -> Markup {
             ol { @for line in (words.panel)(provider) { li { (line) } } }
             p { (words.one_line) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::CustomerId;
+    use crate::onboarding::connect::Apply;
+    use crate::onboarding::records::{InTheWay, Row, Way};
+    use crate::onboarding::{Check, Item, Need, RecordTable, Report};
+    use crate::operate::domains::{DomainLook, Verdict, VerdictChange};
+    use crate::smtp::Domain;
+
+    fn row(item: Item, text: &str) -> Row {
+        Row {
+            item,
+            need: Need::Required,
+            kind: "TXT",
+            host: format!("h{text}"),
+            label: format!("l{text}"),
+            zone: Some(format!("z{text}")),
+            value: format!("v{text}"),
+            alternative: Some(format!("http://{text}")),
+            present: false,
+            replaces: 1,
+            in_the_way: Some(InTheWay::Alias { target: text.to_owned() }),
+            role: None,
+            notes: Vec::new(),
+            first: None,
+            obstacles: Vec::new(),
+        }
+    }
+
+    /// A page on which every text that strangers write is this one.
+    fn page(text: &str, rows: usize) -> String {
+        let owned = || text.to_owned();
+        let mut checks: Vec<Check> = Item::ALL.into_iter().map(|item| Check::new(item, Need::Required)).collect();
+        for check in &mut checks {
+            check.say(Finding::SpfNearMiss { text: owned() });
+            check.say(Finding::WrongHost { found_at: owned(), right_host: owned(), zone: Some(owned()) });
+            check.say(Finding::ReturnPathWrong { host: owned(), found: owned(), target: owned() });
+        }
+        for check in checks.iter_mut().filter(|check| check.item != Item::Spf) {
+            check.found = vec![owned()];
+        }
+        let items = [Item::Spf, Item::Ownership, Item::Dkim, Item::MailjetDkim, Item::Dmarc, Item::ReturnPath];
+        let table = RecordTable {
+            domain: owned(),
+            zone: Some(owned()),
+            egress: owned(),
+            way: Way::Mailjet { include: owned() },
+            rows: items.into_iter().cycle().take(rows).map(|item| row(item, text)).collect(),
+            unknown: false,
+            broken_keys: vec![owned()],
+            mailjet_key_unset: Some(owned()),
+            mailjet_key_to_come: Some(owned()),
+            rotation_unreadable: Some(owned()),
+        };
+        let report = Report {
+            customer: owned(),
+            domain: Domain::parse("test.dk").unwrap(),
+            checked_at: Timestamp::EPOCH,
+            checks,
+        };
+        let apply = Some(Apply { provider: owned(), url: format!("https://dc.example/?x={text}") });
+        let look = DomainLook { table, report, provider: DnsProvider::Other, apply, unkept: Some(owned()) };
+        let snapshot = Snapshot { customer: CustomerId::new("x"), look, at: Timestamp::EPOCH };
+        let known = Known { snapshot: Some(Arc::new(snapshot)), ..Known::default() };
+        let verdict =
+            Verdict { requirement: owned(), verified: true, since: owned(), vanished: None, faults: vec![owned()] };
+        let change = VerdictChange { at: owned(), requirement: owned(), change: owned(), faults: vec![owned()] };
+        let verdicts = DomainView {
+            domain: owned(),
+            customer: owned(),
+            last_checked: Some(owned()),
+            next_check: Some(owned()),
+            requirements: vec![verdict],
+            history: vec![change],
+        };
+        let view = View {
+            lang: Lang::Da,
+            customer: text,
+            domains: &[(owned(), "/a".to_owned()), ("b".to_owned(), "/b".to_owned())],
+            domain: "test.dk",
+            path: "/link/x/test.dk",
+            code: html! {},
+            server: html! {},
+            has_own_server: false,
+            known: &known,
+            verdicts: Some(&verdicts),
+            expires: owned(),
+        };
+        view.page().render()
+    }
+
+    /// The tags of a page with the names of their attributes, without any value.
+    fn skeleton(page: &str) -> Vec<String> {
+        let tags = page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
+        tags.map(|tag| tag.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_strangers_write_becomes_markup(text in "[<>&\"'`/=;:a-zA-Z0-9\u{0}-\u{1f}\u{202e}\u{feff}æ -]{0,60}") {
+            prop_assert_eq!(skeleton(&page(&text, 6)), skeleton(&page("x", 6)), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn markup_of_strangers_is_shown_as_text() {
+        for text in [
+            "\"><script>alert(1)</script>",
+            "' onmouseover='x",
+            "</title><img src=x onerror=y>",
+            "javascript:x",
+            "]]><!--",
+        ] {
+            assert_eq!(skeleton(&page(text, 6)), skeleton(&page("x", 6)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_rendered_within_20_milliseconds() {
+        page("warm", 60);
+        let best = (0..5)
+            .map(|_| {
+                let begun = Instant::now();
+                page("v=spf1 include:x.dk -all", 60);
+                begun.elapsed()
+            })
+            .min()
+            .unwrap();
+        println!("a page with 60 records is rendered in {best:?}");
+        // Built for tests, on a machine that does other things.
+        assert!(best.as_millis() < 200, "{best:?}");
     }
 }

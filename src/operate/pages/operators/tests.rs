@@ -205,6 +205,7 @@ fn customer_of(text: &str) -> customer::Shown {
             suspended: Some(owned()),
             bulk: BulkName::Warn,
             bounces: FailureName::Event,
+            contacts: Vec::new(),
             route: RouteView {
                 via: ViaName::OwnServer,
                 tier: Some(owned()),

@@ -109,6 +109,11 @@ pub(super) const WORDS: Words = Words {
     or_file: |url| format!("Eller læg i stedet en tom tekstfil på {url}."),
     one_line: "Værdien er én linje, uden linjeskift og uden mellemrum foran eller bagefter.",
 
+    connect: |provider| format!("{provider} kan oprette recordene for jer"),
+    connect_how: "I bliver sendt til jeres udbyder, logger ind der og godkender. Kun det, der mangler, bliver oprettet. Kom så tilbage, og tjek. Hvad \
+                  udbyderen ikke kan klare selv, står stadig her på siden.",
+    connect_go: "Opret det, der mangler",
+
     provider: |zone, name| format!("Sådan gør I hos {name} (zonen {zone})"),
     no_provider: |zone| format!("Sådan gør I i jeres DNS-panel (zonen {zone})"),
     panel: |provider| match provider {
@@ -186,7 +191,16 @@ pub(super) const WORDS: Words = Words {
     server_fails: |server| format!("{server} kan ikke bruges endnu. Intet er ændret"),
     server_said: "Fundet:",
     microsoft_login: "Microsoft 365 tager som udgangspunkt ikke længere imod adgangskoder til SMTP. En administrator kan slå \"Authenticated SMTP\" til for \
-                      postkassen i Microsoft 365 administration (Brugere, Aktive brugere, Mail, Administrer mailapps); ellers skal webCRM logge ind med OAuth: skriv til support@webcrm.com.",
+                      postkassen i Microsoft 365 administration (Brugere, Aktive brugere, Mail, Administrer mailapps); ellers skal webCRM logge ind med OAuth.",
+    oauth_title: "Microsoft 365 uden adgangskode (OAuth)",
+    oauth_why: "Microsoft slår login med adgangskode fra. En administrator af jeres Microsoft 365 gør dette én gang; linjerne er lavet til jeres \
+                postkasse. Skriv bagefter de tre værdier herunder i stedet for at sende dem.",
+    tenant: "Directory (tenant) id",
+    tenant_hint: "Eller et af jeres domæner hos Microsoft",
+    client: "Application (client) id",
+    client_hint: "Som 00000000-0000-0000-0000-000000000000",
+    secret: "Client secret: dens Value",
+    secret_hint: "Den vises kun én gang hos Microsoft. Brug ikke Secret ID.",
     host: "Serverens navn",
     host_hint: "For eksempel mail.jeresdomæne.dk eller smtp.office365.com",
     port: "Port",
@@ -225,6 +239,9 @@ pub(super) const WORDS: Words = Words {
         Wrong::TooSlow => "Serveren svarede ikke inden for 25 sekunder. Er porten åben i firewallen?",
         Wrong::Ours => {
             "Serveren virker, men webCRM skal selv rette noget, før den kan bruges. Skriv til support@webcrm.com."
+        }
+        Wrong::Application => {
+            "Et af felterne kan ikke være rigtigt. Brug Directory (tenant) id, Application (client) id og hemmelighedens Value, ikke Secret ID."
         }
         Wrong::TooSoon => "Der er lige prøvet. Vent ti sekunder, og prøv igen.",
     },

@@ -109,6 +109,11 @@ pub(super) const WORDS: Words = Words {
     or_file: |url| format!("Or put an empty text file at {url} instead."),
     one_line: "The value is one line, without line breaks, and without spaces before or after it.",
 
+    connect: |provider| format!("{provider} can create the records for you"),
+    connect_how: "You are sent to your provider, log in there, and confirm. Only what is missing is created. Come back then, and check. What the provider \
+                  cannot do by itself still stands on this page.",
+    connect_go: "Create what is missing",
+
     provider: |zone, name| format!("How to do it at {name} (the zone {zone})"),
     no_provider: |zone| format!("How to do it in your DNS panel (the zone {zone})"),
     panel: |provider| match provider {
@@ -185,7 +190,16 @@ pub(super) const WORDS: Words = Words {
     server_fails: |server| format!("{server} cannot be used yet. Nothing was changed"),
     server_said: "Found:",
     microsoft_login: "Microsoft 365 usually takes no passwords for SMTP any more. An administrator can switch \"Authenticated SMTP\" on for the mailbox in \
-                      the Microsoft 365 admin center (Users, Active users, Mail, Manage email apps); otherwise webCRM has to log in with OAuth: write to support@webcrm.com.",
+                      the Microsoft 365 admin center (Users, Active users, Mail, Manage email apps); otherwise webCRM has to log in with OAuth.",
+    oauth_title: "Microsoft 365 without a password (OAuth)",
+    oauth_why: "Microsoft is switching logins with a password off. An administrator of your Microsoft 365 does this once; the lines are made for your \
+                mailbox. Then enter the three values below instead of sending them.",
+    tenant: "Directory (tenant) id",
+    tenant_hint: "Or one of your domains at Microsoft",
+    client: "Application (client) id",
+    client_hint: "Like 00000000-0000-0000-0000-000000000000",
+    secret: "Client secret: its Value",
+    secret_hint: "Microsoft shows it once. Do not use the Secret ID.",
     host: "The server's name",
     host_hint: "For example mail.yourdomain.com or smtp.office365.com",
     port: "Port",
@@ -224,6 +238,9 @@ pub(super) const WORDS: Words = Words {
         Wrong::TooSlow => "The server did not answer within 25 seconds. Is the port open in the firewall?",
         Wrong::Ours => {
             "The server works, but webCRM has to change something before it can be used. Write to support@webcrm.com."
+        }
+        Wrong::Application => {
+            "One of the fields cannot be right. Use the Directory (tenant) id, the Application (client) id and the secret's Value, not its Secret ID."
         }
         Wrong::TooSoon => "It was tried just now. Wait ten seconds, and try again.",
     },

@@ -80,6 +80,11 @@ pub(super) struct Words {
     pub or_file: fn(&str) -> String,
     pub one_line: &'static str,
 
+    // Domain Connect.
+    pub connect: fn(&str) -> String,
+    pub connect_how: &'static str,
+    pub connect_go: &'static str,
+
     // The panel of whoever runs the zone's DNS.
     pub provider: fn(&str, &str) -> String,
     pub no_provider: fn(&str) -> String,
@@ -108,6 +113,14 @@ pub(super) struct Words {
     pub server_fails: fn(&str) -> String,
     pub server_said: &'static str,
     pub microsoft_login: &'static str,
+    pub oauth_title: &'static str,
+    pub oauth_why: &'static str,
+    pub tenant: &'static str,
+    pub tenant_hint: &'static str,
+    pub client: &'static str,
+    pub client_hint: &'static str,
+    pub secret: &'static str,
+    pub secret_hint: &'static str,
     pub host: &'static str,
     pub host_hint: &'static str,
     pub port: &'static str,
