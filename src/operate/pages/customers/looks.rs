@@ -52,7 +52,8 @@ pub(super) struct Known {
     pub running: Option<watch::Receiver<Progress>>,
     /// True if the last look broke off.
     pub failed: bool,
-    ended: Option<Timestamp>,
+    /// When the last look ended.
+    pub ended: Option<Timestamp>,
 }
 
 impl Known {
