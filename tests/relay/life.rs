@@ -202,7 +202,6 @@ fn envid_is_the_reference_of_mail_that_has_no_other() {
     let mut send = |fields: &str, envid: &str| {
         client.say(&format!("MAIL FROM:<{FROM}> ENVID={envid}")).unwrap();
         client.say("RCPT TO:<ok@example.net>").unwrap();
-        client.say("DATA").unwrap();
         queue_id(&client.content(&named(fields, "ok@example.net")).unwrap()).to_owned()
     };
     let alone = send("", "order+2B7");

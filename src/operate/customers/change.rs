@@ -107,7 +107,7 @@ impl Customers<'_> {
         store::check_version(&text, expected)?;
         let files = &now.customer_files;
         if let Some(place) = files.named_at(&id) {
-            let message = format!("the list at {place} names the customer \"{id}\"");
+            let message = format!("the submitter or webhook at {place} names the customer \"{id}\"");
             return Err(Error::conflict(message, "take it out of that list and reload, then remove the customer"));
         }
         let audit = self.running.audit()?;
