@@ -144,6 +144,7 @@ fn waiting(view: &CustomerView, lanes: &[LaneStats]) -> Markup {
             div.actions {
                 a.button.plain href=(query("/trace", &[("customer", &view.id)])) { "Trace its mail" }
                 a.button.plain href=(query("/suppression", &[("customer", &view.id)])) { "Suppression list" }
+                a.button.plain href={ "/customers/" (segment(&view.id)) "/dmarc" } { "DMARC reports" }
                 a.button.plain href=(query("/audit", &[("customer", &view.id)])) { "What was done" }
             }
         }

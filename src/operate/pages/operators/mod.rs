@@ -15,6 +15,7 @@ mod alerts;
 mod audit;
 mod customer;
 mod customers;
+mod dmarc;
 mod frame;
 mod input;
 mod live;
@@ -114,6 +115,7 @@ impl Operators {
             .route("/customers", get(customers::list))
             .route("/customers/{id}", get(customer::show).post(customer::command))
             .route("/customers/{id}/domains/{domain}", get(customer::records))
+            .route("/customers/{id}/dmarc", get(dmarc::show))
             .route("/trace", get(trace::show))
             .route("/suppression", get(suppression::show).post(suppression::change))
             .route("/suppression/export", get(suppression::export))

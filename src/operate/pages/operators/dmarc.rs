@@ -1,0 +1,74 @@
+//! What DMARC reports say of a customer's domains: who sends in their names, and which policy comes next.
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::input::segment;
+use super::visitor::Visitor;
+use super::{Operators, show};
+use crate::onboarding::text::Lang;
+use crate::operate::Site;
+use crate::operate::dmarc::{DAYS, DmarcView, PolicyView};
+use crate::operate::pages::Problem;
+use crate::operate::pages::elements::{Mood, badge, copyable, strange, table};
+
+pub(super) async fn show(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let reports = Site::of_relay(pages.service()).await?.dmarc(&visitor.actor, &id, None, DAYS).await?;
+    let body = html! {
+        h1 { "DMARC reports" }
+        p { "Of the customer " (show::customer(&id)) ", in the last " (DAYS) " days." }
+        @for (at, report) in reports.iter().enumerate() { (domain(&report.view(Lang::En), at)) }
+        p { a href={ "/customers/" (segment(&id)) } { "Back to the customer" } }
+    };
+    Ok(pages.page(&visitor, "/customers", "DMARC reports", body).into_response())
+}
+
+/// One domain. `at` tells its ids from those of the others on the page.
+pub(super) fn domain(view: &DmarcView, at: usize) -> Markup {
+    let summary = &view.summary;
+    let rows = summary.senders.iter().map(|sender| {
+        vec![
+            html! { (strange(&sender.name)) @if sender.ours { " (this relay)" } },
+            html! { (show::number(sender.results.messages)) },
+            html! { (show::number(sender.results.by_dkim)) },
+            html! { (show::number(sender.results.by_spf)) },
+            html! { (show::number(sender.results.failing)) },
+        ]
+    });
+    html! {
+        section.card {
+            div.head { h2 { (strange(&summary.domain)) } (verdict(&view.policy)) }
+            p { (strange(&view.policy.text)) " " (strange(&view.policy.todo)) }
+            @if let (Some(host), Some(record)) = (&view.policy.host, &view.policy.record) {
+                dl.values {
+                    dt { "Host" } dd { (copyable(Lang::En, &format!("host-{at}"), "the host", host)) }
+                    dt { "Next record" } dd { (copyable(Lang::En, &format!("record-{at}"), "the record", record)) }
+                }
+            }
+            p.quiet {
+                (show::number(summary.reports)) " reports on " (show::messages(summary.all.messages)) ", of which "
+                (show::number(summary.ours.messages)) " are ours"
+                @if let Some(day) = &summary.newest_day { "; the newest is of " (strange(day)) }
+                "."
+            }
+            @if !summary.senders.is_empty() {
+                (table("Who sends in its name", &["Sender", "#Messages", "#By DKIM alone", "#By SPF alone", "#Failing"], rows))
+                @if summary.more_senders > 0 { p { "and " (show::number(summary.more_senders)) " more senders" } }
+            }
+        }
+    }
+}
+
+fn verdict(policy: &PolicyView) -> Markup {
+    let mood = match policy.verdict.as_str() {
+        "reached" | "safe" => Mood::Good,
+        "unknown" => Mood::Calm,
+        _ => Mood::Wait,
+    };
+    badge(mood, policy.stage.as_deref().unwrap_or("not known"))
+}
