@@ -12,6 +12,9 @@ use crate::spool::postgres::{self, NodeStatus, Overview};
 
 /// Look at the nodes that share a spool in PostgreSQL.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Example:
+  postbud node list")]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,

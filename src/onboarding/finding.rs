@@ -274,8 +274,8 @@ pub enum Finding {
     DmarcInherited { host: String },
     /// The record has a tag that RFC 9989 has removed.
     DmarcObsolete { tag: String },
-    /// The record asks for no reports.
-    DmarcNoReports { host: String },
+    /// The record asks for no reports. They are `wanted` where an address of ours takes them.
+    DmarcNoReports { host: String, wanted: bool },
     /// The destination of the reports has not agreed to receive them.
     DmarcReportsRefused { destination: String, host: String },
     /// The destination of the reports is ours, and our zone does not say yet that we want them.

@@ -45,6 +45,8 @@ struct Suspension {
 struct Early {
     customers: Vec<(CustomerId, Texts)>,
     queue: Option<Weak<Inner>>,
+    /// The common texts as this node's files had them.
+    common: Texts,
     /// The digest of the customers, as they were when it was asked for last.
     digest: Option<(Arc<Directory>, String)>,
 }
@@ -59,6 +61,7 @@ impl Carrier {
         let Queue(inner) = waiting.queue();
         let mut early = self.early();
         early.queue = Some(Arc::downgrade(inner));
+        early.common = common(inner);
         let customers = std::mem::take(&mut early.customers);
         drop(early);
         for (customer, texts) in customers {
@@ -117,15 +120,11 @@ impl Carried for Carrier {
     }
 
     fn common(&self) -> Option<Texts> {
-        let inner = self.queue()?;
-        let suspended = inner.with_routes(|routes, _| routes.suspended());
-        let suspended = suspended.into_iter().map(|(id, one)| {
-            let (cause, reason, since) = (one.cause, one.reason, one.since.as_millis());
-            (format!("{SUSPENDED}{id}"), text(&Suspension { cause, reason, since }))
-        });
-        let pauses = inner.parts.routing.pauses();
-        let paused = pauses.iter().map(|(id, pause)| (format!("{PAUSED}{id}"), text(pause)));
-        Some(suspended.chain(paused).collect())
+        Some(common(&*self.queue()?))
+    }
+
+    fn common_at_start(&self) -> Texts {
+        self.early().common.clone()
     }
 
     fn changed_elsewhere(&self, name: &str, text: Option<&str>) -> bool {
@@ -141,6 +140,17 @@ impl Carried for Carrier {
         inner.wake.notify_one();
         is_taken
     }
+}
+
+fn common(inner: &Inner) -> Texts {
+    let suspended = inner.with_routes(|routes, _| routes.suspended());
+    let suspended = suspended.into_iter().map(|(id, one)| {
+        let (cause, reason, since) = (one.cause, one.reason, one.since.as_millis());
+        (format!("{SUSPENDED}{id}"), text(&Suspension { cause, reason, since }))
+    });
+    let pauses = inner.parts.routing.pauses();
+    let paused = pauses.iter().map(|(id, pause)| (format!("{PAUSED}{id}"), text(pause)));
+    suspended.chain(paused).collect()
 }
 
 fn take_over(inner: &Inner, customer: &CustomerId, texts: &Texts) {

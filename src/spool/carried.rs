@@ -22,6 +22,9 @@ pub trait Carried: Send + Sync {
     /// What all nodes are to know the same of. `None` as long as nobody knows.
     fn common(&self) -> Option<Texts>;
 
+    /// The same as this node's files had it at its start. What differs from it was changed since.
+    fn common_at_start(&self) -> Texts;
+
     /// Another node changed one of the common texts. `None`: it removed it. Returns false if that means nothing here, for example because
     /// there is no such route.
     fn changed_elsewhere(&self, name: &str, text: Option<&str>) -> bool;

@@ -132,5 +132,8 @@ fn events_are_read_from_a_cursor_on_and_waited_for() {
     assert_eq!(told.len(), count, "nothing is told twice");
     client.get("/events?cursor=nonsense").is_problem("invalid");
     client.get("/events?wait_secs=26").is_problem("invalid");
-    rig.client_of("customer", &["anna"]).get("/events").is_problem("forbidden");
+    let own = rig.client_of("customer", &["anna"]).read("/events?cursor=oldest");
+    assert!(of(&own, &first) && own["events"].as_array().unwrap().iter().all(|event| event["customer"] == "anna"));
+    let others = rig.client_of("customer", &["bo"]).read("/events?cursor=oldest");
+    assert_eq!(others["events"].as_array().map(Vec::len), Some(0), "{others}");
 }

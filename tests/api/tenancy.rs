@@ -40,6 +40,7 @@ fn request(id: &str, path: &str, message: &str, job: &str) -> (String, Option<St
         "suppress" => Some(json!({ "address": "x@example.com" })),
         "importSuppression" => Some(json!("x@example.com")),
         "suspendCustomer" | "suspendRoute" => Some(json!({ "reason": "x" })),
+        "acknowledgeAlert" => Some(json!({ "key": "spool-room", "note": "x" })),
         "countMessages" => Some(json!({ "customer": "bo" })),
         "releaseMessages" | "retryMessages" => Some(json!({ "which": { "customer": "bo" }, "at_most": 9 })),
         "holdMessages" | "bounceMessages" | "removeMessages" => {

@@ -152,9 +152,12 @@ async fn a_dead_webhook_hears_everything_after_a_restart() {
     let server = receiver.clone();
     let listener = TcpListener::bind(address).await.unwrap();
     tokio::spawn(async move { server.serve(listener).await });
-    let (_events, running) = start(dir.path(), &url, |_| ());
+    let (events, running) = start(dir.path(), &url, |_| ());
     wait_until("all were taken", || receiver.taken().len() >= 40).await;
     assert_eq!(receiver.taken(), (0..40).collect::<Vec<_>>());
+    // The answer to the last call is in as well.
+    let behind = format!("{} 0\n", of("webhook_behind_bytes"));
+    wait_until("nothing waits", || metrics(&events).contains(&behind)).await;
     running.stop().await;
 
     // What was taken does not come again.

@@ -166,8 +166,14 @@ impl Browser {
 
     /// Clicks on an element.
     pub fn click(&self, selector: &str) {
-        let element = self.find(selector);
-        self.command("POST", &format!("/element/{}/click", element.0), Some(json!({})));
+        // A live page may have been drawn anew between the look and the click.
+        self.wait(selector, || {
+            let path = format!("/session/{}/element/{}/click", self.session, self.find(selector).0);
+            match self.send("POST", &path, Some(&json!({}))) {
+                Err(error) if error.contains("stale element") => None,
+                clicked => Some(clicked.unwrap_or_else(|error| panic!("{selector}: {error}"))),
+            }
+        });
     }
 
     /// Types into a field that is empty afterwards but for this.

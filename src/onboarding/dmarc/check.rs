@@ -266,7 +266,7 @@ async fn reports(
 ) -> Result<(), resolver::Error> {
     let host = format!("_dmarc.{policy_domain}");
     if record.reports.is_empty() {
-        check.say(Finding::DmarcNoReports { host: host.clone() });
+        check.say(Finding::DmarcNoReports { host: host.clone(), wanted: ours.is_some() });
     }
     // A record may list any number of destinations. A real one has few.
     for uri in record.reports.iter().take(10) {

@@ -22,6 +22,7 @@ impl Finding {
             | F::ProbeGood { .. } => Severity::Good,
 
             F::DmarcInherited { .. }
+            | F::DmarcNoReports { wanted: false, .. }
             | F::DmarcReports { .. }
             | F::DmarcMonitoring
             | F::DmarcSpfUnaligned { .. }
@@ -52,7 +53,7 @@ impl Finding {
             | F::DmarcNearMiss { .. }
             | F::DmarcPercent { .. }
             | F::DmarcObsolete { .. }
-            | F::DmarcNoReports { .. }
+            | F::DmarcNoReports { wanted: true, .. }
             | F::DmarcReportsRefused { .. }
             | F::DmarcReportsNotAllowed { .. }
             | F::DmarcTesting

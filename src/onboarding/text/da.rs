@@ -390,7 +390,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::DmarcInherited { host } => (format!("Politikken kommer fra {host}."), String::new()),
         F::DmarcObsolete { tag } => (format!("{tag}= er udgået af standarden (RFC 9989)."), format!("Fjern {tag}=.")),
-        F::DmarcNoReports { host } => (
+        F::DmarcNoReports { host, .. } => (
             format!("DMARC-recorden på {host} sender ikke rapporter til nogen."),
             "Tilføj rua=mailto: med en adresse, som nogen læser.".into(),
         ),

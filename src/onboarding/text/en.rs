@@ -392,7 +392,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DmarcObsolete { tag } => {
             (format!("The tag {tag}= is gone from the standard (RFC 9989)."), format!("Remove {tag}=."))
         }
-        F::DmarcNoReports { host } => (
+        F::DmarcNoReports { host, .. } => (
             format!("The DMARC record at {host} sends reports to nobody."),
             "Add rua=mailto: with an address that somebody reads.".into(),
         ),

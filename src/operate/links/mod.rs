@@ -146,11 +146,7 @@ impl Links {
     async fn add(&self, customer: &CustomerId, days: u16, language: Option<Lang>) -> Result<AddedLink, Error> {
         let Some(base) = &self.base else {
             let message = "no pages are served for customers, so a link would lead nowhere";
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                message,
-                "set url in [pages.customers] and restart the relay",
-            ));
+            return Err(Error::conflict(message, "set url in [pages.customers] and restart the relay"));
         };
         let now = Timestamp::now();
         let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()));

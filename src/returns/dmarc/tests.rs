@@ -28,6 +28,6 @@ pub(crate) fn summary(days: u32) -> Summary {
         }
     }
     let reporter = |name: &str, messages| Reporter { name: name.to_owned(), reports: u64::from(days), messages };
-    let reporters = [reporter("google.com", 9_000), reporter("Outlook.com", 700)];
+    let reporters = [reporter("google.com", 9_000), reporter("Enterprise Outlook", 700)];
     Summary::new(&Domain::parse("test.dk").unwrap(), days, TODAY, &sums, &reporters)
 }

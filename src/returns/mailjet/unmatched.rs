@@ -26,16 +26,18 @@ impl Unmatched {
     pub fn events(&mut self, unknown: &[Report], now: Timestamp) -> Vec<Event<'static>> {
         let minute = now.as_secs() / 60;
         let is_new_minute = minute != self.minute;
+        let of_before = self.left_out;
         if is_new_minute {
             (self.minute, self.told) = (minute, 0);
         }
         let room = ONE_BY_ONE.saturating_sub(self.told);
         let mut events: Vec<Event<'static>> = unknown.iter().take(room).map(|report| unmatched(report, now)).collect();
         let mut left_out = self.left_out + unknown.len().saturating_sub(room) as u64;
-        if is_new_minute && left_out > 0 {
-            let detail = format!("{left_out} more reports of Mailjet's fit no mail that the record knows");
-            events.push(Event { left_out: Some(left_out), reason: Some("mailjet"), ..Event::unmatched(detail, now) });
-            left_out = 0;
+        // A number tells of a minute that is over.
+        if is_new_minute && of_before > 0 {
+            let detail = format!("{of_before} more reports of Mailjet's fit no mail that the record knows");
+            events.push(Event { left_out: Some(of_before), reason: Some("mailjet"), ..Event::unmatched(detail, now) });
+            left_out -= of_before;
         }
         self.next = Some((self.told + unknown.len().min(room), left_out));
         events

@@ -148,7 +148,8 @@ async fn agree(node: &Node, link: &Link, same: &mut Option<Texts>) -> Result<(),
         read(schema, link, COMMON).await?.into_iter().map(|((_, name), text)| (name, text)).collect();
     let has_begun = theirs.remove(BEGUN).is_some();
     // What this node's files say at its start is older than what the others have agreed on since.
-    let before = same.take().unwrap_or_else(|| if has_begun { ours.clone() } else { Texts::new() });
+    // After a failure the last agreement stands, so that what changed here meanwhile is not taken for old.
+    let before = same.clone().unwrap_or_else(|| if has_begun { carried.common_at_start() } else { Texts::new() });
     let mut now = Texts::new();
     let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).chain(before.keys()).collect();
     for name in names {

@@ -321,6 +321,10 @@ impl Carried for Known {
         Some(self.common.lock().unwrap().clone())
     }
 
+    fn common_at_start(&self) -> Texts {
+        self.common.lock().unwrap().clone()
+    }
+
     fn changed_elsewhere(&self, name: &str, text: Option<&str>) -> bool {
         let mut common = self.common.lock().unwrap();
         match text {
