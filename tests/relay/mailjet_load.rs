@@ -32,8 +32,9 @@ fn events_a_second_on_one_core() {
     rig.send("first@x.example", "");
     rig.wait_for_metric("postbud_mailjet_relayed_total", |count| count == 1.0);
     relay.stop();
-    let ids: Vec<QueueId> =
-        (0..EVENTS as u64).map(|n| QueueId::first_at(Timestamp::now() - Duration::from_millis(n))).collect();
+    // Counted back from one moment, so that no two are the same.
+    let now = Timestamp::now();
+    let ids: Vec<QueueId> = (0..EVENTS as u64).map(|n| QueueId::first_at(now - Duration::from_millis(n))).collect();
     fs::File::options()
         .append(true)
         .open(rig.site.path("state/events.jsonl"))
