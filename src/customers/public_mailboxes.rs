@@ -307,7 +307,10 @@ mod tests {
         sources(&root, &mut files);
         let own = root.join("customers/public_mailboxes.rs");
         assert!(files.contains(&own));
-        for file in files.iter().filter(|file| **file != own) {
+        // Samples and tests in files of their own may name some, and so may the senders that DMARC reports name.
+        let others = ["samples.rs", "tests.rs", "returns/dmarc/sources.rs"];
+        let is_code = |file: &std::path::Path| !others.iter().any(|other| file.ends_with(other));
+        for file in files.iter().filter(|file| **file != own && is_code(file)) {
             let text = std::fs::read_to_string(file).unwrap();
             // Tests may name a few of these domains.
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();

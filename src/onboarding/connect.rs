@@ -288,7 +288,7 @@ mod tests {
         records::table(&checker, &directory, &customer, &domain, Timestamp::EPOCH).await
     }
 
-    const ZONE: &str = "test.dk SOA\ntest.dk TXT \"v=spf1 include:other.dk -all\"\nother.dk TXT \"v=spf1 -all\"\n\
+    const ZONE: &str = "test.dk SOA\ntest.dk TXT \"v=spf1 include:other.dk -all\"\nother.dk TXT \"v=spf1 -all\"\nspf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"\n\
                         _domainconnect.test.dk TXT \"dc.example/api\"\ndc.example A 127.0.0.1\n_dmarc.test.dk TXT \"v=DMARC1; p=none\"";
 
     #[tokio::test]

@@ -406,6 +406,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 "key",
                 "said",
                 "first_known",
+                "wanted",
                 "why",
                 "obstacle",
                 "mistake",
