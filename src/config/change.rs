@@ -111,7 +111,6 @@ fn is_reloaded(name: &str) -> bool {
     (is_in(&RELOADED, key) && !is_in(&NOT_RELOADED, key)) || (is_file && is_in(&RELOADED_FILES, key))
 }
 
-/// `events.webhook[0].secret_file` as `events.webhook.secret_file`.
 fn without_indices(key: &str) -> String {
     let parts = key.split('[').enumerate().map(|(at, part)| match at {
         0 => part,

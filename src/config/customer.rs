@@ -113,7 +113,6 @@ pub(super) fn bounces(table: &Table<'_>) -> Option<bool> {
     table.choice("bounces", &[("event", false), ("mail", true)])
 }
 
-/// Reads every `[[contact]]`.
 fn contacts(root: &Table<'_>, are_written_to: bool) -> Vec<Contact> {
     let mut contacts: Vec<Contact> = Vec::new();
     for table in root.tables("contact") {

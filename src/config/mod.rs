@@ -72,7 +72,7 @@ pub struct Loaded {
 pub struct Counts {
     /// The addresses to take mail on.
     pub listeners: usize,
-    /// The customers.
+    /// How many customers have a file.
     pub customers: usize,
     /// The From domains of all customers.
     pub domains: usize,

@@ -82,7 +82,6 @@ impl File {
     }
 }
 
-/// A parsed file.
 pub(super) struct Document<'a> {
     file: &'a File,
     notes: &'a Notes,

@@ -64,7 +64,6 @@ fn segment_size(table: &Table<'_>, usual: u64) -> u64 {
     found
 }
 
-/// `[spool.postgres]`.
 fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
     let usual = postgres::Settings::default();
     let hosts = match table.is_text("host") {

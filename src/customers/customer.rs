@@ -53,7 +53,7 @@ pub struct Customer {
 /// Somebody at the customer who hears of its domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
-    /// The address.
+    /// Where letters about the domain go.
     pub address: Mailbox,
     /// The name, for people.
     pub name: Option<String>,

@@ -86,7 +86,7 @@ pub enum EgressError {
     Bind {
         /// The address in `egress.bind`.
         address: std::net::IpAddr,
-        /// The system's error.
+        /// What the system said.
         #[source]
         source: std::io::Error,
     },

@@ -9,7 +9,6 @@ use crate::time::Timestamp;
 
 /// Alerts without a subject that are remembered.
 const NOTICES: usize = 50;
-/// For how long.
 const NOTICES_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Alerts that are over and remembered.
 const ENDED: usize = 20;
@@ -39,7 +38,6 @@ pub struct EndedAlert {
 /// The alerts of this process, each list with the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct AlertLists {
-    /// Trouble that lasts.
     pub open: Vec<OpenAlert>,
     /// Trouble that ended lately.
     pub ended: Vec<EndedAlert>,

@@ -244,7 +244,6 @@ impl Events {
         self.0.journal.as_ref()
     }
 
-    /// What is counted.
     pub fn counters(&self) -> &Counters {
         &self.0.counters
     }

@@ -97,9 +97,7 @@ pub enum Error {
     Io {
         /// What was being done.
         what: &'static str,
-        /// To which file.
         path: PathBuf,
-        /// The errno.
         #[source]
         source: std::io::Error,
     },
@@ -182,7 +180,6 @@ pub struct Running {
     /// What will bring the spool's outbox into the journal, until it does.
     feed: Option<Feed>,
     feeding: Option<tokio::task::JoinHandle<()>>,
-    /// Ends the feeding.
     fed: CancellationToken,
     webhooks: Vec<tokio::task::JoinHandle<()>>,
     stopping: CancellationToken,

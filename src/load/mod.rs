@@ -40,7 +40,7 @@ pub struct Settings {
     pub messages: Option<u64>,
     /// How long messages are begun; without end if absent.
     pub duration: Option<Duration>,
-    /// Connections at once.
+    /// Connections that send at the same time.
     pub sessions: usize,
     /// Messages a connection; 0 keeps connections to the end. With 1 the connection is closed without QUIT, as .NET does.
     pub per_connection: u64,
@@ -58,7 +58,7 @@ pub struct Settings {
     pub username: String,
     /// The password to log in with.
     pub password: String,
-    /// MAIL FROM.
+    /// The sender of every message.
     pub reverse_path: String,
     /// RCPT TO, the same of every message.
     pub recipients: Vec<String>,

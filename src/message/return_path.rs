@@ -37,7 +37,7 @@ pub struct ReturnPaths {
 /// What a return path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Returned {
-    /// The message.
+    /// The message whose return path it is.
     pub queue_id: QueueId,
     /// The recipient's index in the envelope.
     pub index: usize,

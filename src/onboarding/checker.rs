@@ -36,7 +36,6 @@ pub struct Checker {
 /// The results of all checks of one domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The customer's id.
     pub customer: String,
     /// The domain that was checked.
     #[serde(serialize_with = "as_text")]

@@ -41,11 +41,9 @@ const LONGEST_ANSWER: usize = 64 << 10;
 pub struct DomainConnect {
     /// Our id at providers, the domain that the key's record stands below.
     pub provider_id: String,
-    /// The template's id.
     pub service_id: String,
     /// The label of the key's record below `provider_id`.
     pub key_host: String,
-    /// The key.
     pub key: Arc<SigningKey>,
 }
 
@@ -68,7 +66,6 @@ impl fmt::Debug for DomainConnect {
 pub struct Apply {
     /// The name of the provider.
     pub provider: String,
-    /// The signed link.
     pub url: String,
 }
 

@@ -3,19 +3,12 @@
 /// A provider whose panel we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DnsProvider {
-    /// one.com.
     OneCom,
-    /// Simply.com, formerly UnoEuro.
     Simply,
-    /// DanDomain.
     DanDomain,
-    /// GoDaddy.
     GoDaddy,
-    /// Cloudflare.
     Cloudflare,
-    /// Azure DNS.
     AzureDns,
-    /// Amazon Route 53.
     Route53,
     /// Anybody else, or nobody knows.
     Other,

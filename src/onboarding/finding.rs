@@ -76,7 +76,6 @@ pub enum Need {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Everything is right.
     Good,
     /// It works, and there is something to know about it.
     Hint,

@@ -74,7 +74,6 @@ pub struct Monitor {
 pub struct Changed {
     /// The customer that has it.
     pub customer: Arc<Customer>,
-    /// The domain.
     pub domain: Domain,
     /// The changes of one check.
     pub changes: Vec<Change>,
@@ -86,7 +85,6 @@ pub struct Changed {
 pub struct Looked {
     /// The customer as it was.
     pub customer: Arc<Customer>,
-    /// What was found.
     pub report: Report,
     /// Hears once the relay uses it, or why it cannot be kept.
     pub kept: oneshot::Sender<Result<(), String>>,
@@ -131,7 +129,6 @@ impl Monitor {
         monitor
     }
 
-    /// Returns the metrics.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -26,7 +26,6 @@ pub enum Role {
     Customer(BTreeSet<CustomerId>),
     /// The holder of a link: look at this customer's own things, have its domains checked, and enter its own server.
     Link(CustomerId),
-    /// Look at everything.
     Read,
     /// Change the queue and the routes, and check domains.
     Operate,

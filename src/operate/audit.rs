@@ -134,9 +134,7 @@ impl Notes {
 
 /// Where acts are told.
 pub(super) enum Audit {
-    /// In the relay.
     Events(Events),
-    /// Beside it.
     Notes(Notes),
 }
 

@@ -11,7 +11,6 @@ use crate::spool;
 pub struct Error {
     /// What a program can decide by.
     pub kind: ErrorKind,
-    /// What is wrong.
     pub message: String,
     /// What a person can do about it.
     pub remedy: String,

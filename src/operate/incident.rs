@@ -34,7 +34,6 @@ const LEVEL: i32 = 3;
 /// Whose mail, and in which time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Question {
-    /// The customer's id.
     pub customer: String,
     /// Events from then on.
     pub from: Timestamp,
@@ -45,7 +44,6 @@ pub struct Question {
 /// What of the record is in an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Mails.
     pub mails: usize,
     /// Events without a mail.
     pub events: usize,
@@ -62,7 +60,6 @@ pub struct Incident {
     files: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// `incident.json`.
 #[derive(Debug, Serialize)]
 struct About {
     #[serde(flatten)]
@@ -70,9 +67,7 @@ struct About {
     exported_at: Timestamp,
     exported_by: String,
     postbud: &'static str,
-    /// Mails in `mails.jsonl`.
     mails: usize,
-    /// Events in `events.jsonl`.
     events: usize,
     /// There were more mails than were asked for; the newest are there.
     cut: bool,

@@ -26,13 +26,10 @@ const AT_WORK: usize = 20;
 /// Work that goes on after the answer.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Its id.
     pub id: String,
-    /// What is done.
     pub kind: JobKind,
     /// The customer that it is about, where it is about one.
     pub customer: Option<String>,
-    /// When it began.
     pub started: Timestamp,
     /// When it ended, and what came of it. `None`: it is at work.
     pub ended: Option<(Timestamp, Result<JobResult, Error>)>,
@@ -50,7 +47,6 @@ impl Job {
 /// What a job does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
-    /// Messages are held.
     QueueHold,
     /// Held messages are released.
     QueueRelease,
@@ -60,7 +56,6 @@ pub enum JobKind {
     QueueBounce,
     /// Messages are given up.
     QueueRemove,
-    /// Domains are checked.
     DomainCheck,
     /// A customer's routes are probed.
     Probe,

@@ -30,11 +30,8 @@ use crate::smtp::{Domain, Mailbox, Mechanism};
 /// A route that logs in at Microsoft 365 with a password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PasswordRoute {
-    /// The customer.
     pub customer: String,
-    /// The route's name.
     pub route: String,
-    /// `host:port`.
     pub server: String,
     /// The mailbox that logs in.
     pub username: String,

@@ -75,11 +75,9 @@ use crate::spool::Spool;
 /// What commands about the running relay act on. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
-    /// The queue's records.
     pub spool: Arc<dyn Spool>,
     /// Shows, suspends and resumes the routes.
     pub routes: Arc<dyn RouteControl>,
-    /// Where mail goes.
     pub routing: Routing,
     /// Told what was done; and the log that remembers every attempt.
     pub events: Events,

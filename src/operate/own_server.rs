@@ -29,7 +29,6 @@ const TRIAL_TIME: Duration = Duration::from_secs(25);
 pub struct OwnServer {
     /// Its name or address.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// How the connection is protected.
     pub tls: TlsMode,
@@ -40,7 +39,6 @@ pub struct OwnServer {
 /// The login at a server to be tried.
 #[derive(Clone)]
 pub struct OwnLogin {
-    /// The user's name.
     pub username: String,
     /// The password; `None`: the one that is kept, where it was entered for exactly this server and user.
     pub password: Option<Password>,

@@ -11,7 +11,6 @@ use crate::message::CustomerId;
 /// A customer whose mail is paused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
-    /// The customer's id.
     pub customer: String,
     /// `operator`, `cap`, `leap`, `bounces` or `complaints`.
     pub cause: String,

@@ -44,7 +44,6 @@ pub trait CustomerReader: Send + Sync {
     /// Where the server file names this customer, so that it cannot be removed.
     fn named_at(&self, id: &CustomerId) -> Option<&str>;
 
-    /// The customer's file.
     fn path(&self, id: &CustomerId) -> PathBuf {
         self.dir().join(format!("{id}.toml"))
     }
@@ -52,7 +51,6 @@ pub trait CustomerReader: Send + Sync {
 
 /// What a customer's file says.
 pub struct ReadCustomer {
-    /// The customer.
     pub customer: Customer,
     /// What Mailjet's console shows for its domains.
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
@@ -83,7 +81,6 @@ pub trait Live: Send + Sync {
 
 /// What commands need of the configuration.
 pub struct Configured {
-    /// The relay's name.
     pub hostname: Domain,
     /// The relay's state folder.
     pub state_dir: PathBuf,

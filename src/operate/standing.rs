@@ -13,11 +13,8 @@ const HELD: &str = "held: `postbud queue list --state held` says why";
 /// Mail of one customer that does not leave, for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandingStill {
-    /// The customer's id.
     pub customer: String,
-    /// Why, for people.
     pub why: String,
-    /// How many messages.
     pub messages: u64,
     /// The route that they would take, if there is one.
     pub route: Option<String>,
@@ -30,7 +27,6 @@ pub struct StandingStill {
 pub struct Standing {
     /// The queue in numbers.
     pub stats: Stats,
-    /// Every route.
     pub routes: Vec<RouteStatus>,
     /// Mail that does not leave, the most first.
     pub still: Vec<StandingStill>,

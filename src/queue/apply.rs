@@ -51,7 +51,7 @@ impl Outcomes {
         }
     }
 
-    /// What is counted.
+    /// Returns the metrics of outcomes.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::message::CustomerId;
 
-/// Texts by name.
+/// What is known, as texts by name.
 pub type Texts = BTreeMap<String, String>;
 
 /// Whoever knows these things. It is called from the spool's thread, so it must not block.

@@ -17,7 +17,6 @@ const AFTER_PANIC: Duration = Duration::from_secs(300);
 /// A backend as the owner of its index. The log is written in the order in which the index changes, because both happen under the
 /// index's lock.
 pub(super) trait Owner: Send + Sync + Sized + 'static {
-    /// Locks the index.
     fn index(&self) -> MutexGuard<'_, Index>;
 
     /// Notified when something may have become due.

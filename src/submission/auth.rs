@@ -153,7 +153,6 @@ impl Submitters {
         self.by_name.get(username).map(|entry| entry.fingerprint)
     }
 
-    /// All of these.
     pub(super) fn fingerprints(&self) -> HashSet<Fingerprint> {
         self.by_name.values().map(|entry| entry.fingerprint).collect()
     }

@@ -31,7 +31,7 @@ const BACKLOG: i32 = 4096;
 /// The pause after an accept that failed because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The running listeners.
+/// The listeners that take mail, from their start to their stop.
 pub struct Submission {
     addresses: Vec<SocketAddr>,
     tasks: TaskTracker,

@@ -98,7 +98,6 @@ impl Refusal {
         self
     }
 
-    /// Adds the envelope.
     pub(super) fn with_envelope(mut self, envelope: &Envelope) -> Self {
         self.about.sender = Some(envelope.reverse_path.clone());
         self.about.recipients = Some(envelope.recipients.len());

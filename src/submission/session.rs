@@ -51,7 +51,6 @@ pub(crate) trait Customers {
 
 /// What the connection does next.
 pub(crate) enum Next {
-    /// Says a reply.
     Say(Reply),
     /// Answers and closes, as the client asked.
     Quit(Reply),
@@ -66,9 +65,16 @@ pub(crate) enum Next {
     /// Refuses DATA. Whatever was sent behind it can only be content, so nothing after it may be obeyed.
     NoData(Reply),
     /// Reads a chunk of content; `begin` stands with the first. After the last calls [`Session::message_over`].
-    Chunk { size: u64, last: bool, begin: Option<Transaction> },
+    Chunk {
+        size: u64,
+        last: bool,
+        begin: Option<Transaction>,
+    },
     /// Reads a chunk away, then answers.
-    NoChunk { size: u64, reply: Reply },
+    NoChunk {
+        size: u64,
+        reply: Reply,
+    },
 }
 
 enum State {

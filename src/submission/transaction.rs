@@ -57,7 +57,6 @@ impl Drop for Room {
     }
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) mail: Mail,

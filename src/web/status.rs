@@ -21,7 +21,6 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;mar
     border-bottom:1px solid #ddd;vertical-align:top}.n{text-align:right}.ready{color:#176e2c}.throttled{color:#8a5a00}\
     .suspended,.no{color:#b00020}h1{font-size:1.4rem}h2{font-size:1.1rem}";
 
-/// The whole page.
 pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     let mut html = String::new();
     let hostname = escaped(&sources.hostname);
@@ -135,7 +134,6 @@ fn queue(html: &mut String, stats: &Stats) {
     more(html, rows.len(), "customers");
 }
 
-/// One customer's messages.
 #[derive(Default)]
 struct Counts {
     messages: u64,

@@ -27,7 +27,6 @@ pub const LONGEST_WINDOW: Duration = Duration::from_secs(400 * 86_400);
 pub(crate) struct Report {
     pub customer: CustomerId,
     pub policy: Policy,
-    /// Folded.
     pub address: String,
     pub reason: Reason,
     pub at: Timestamp,

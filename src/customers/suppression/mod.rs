@@ -161,7 +161,7 @@ impl Suppression {
             .await
     }
 
-    /// Returns one entry.
+    /// Returns the entry of an address with its reason and times; `None` if the address is not on the list.
     pub async fn find(&self, customer: &CustomerId, address: &Mailbox) -> Result<Option<Entry>, database::Error> {
         let Some(database) = &self.0.database else { return Ok(None) };
         let (customer, address) = (customer.clone(), folded(address));
@@ -228,7 +228,7 @@ impl Suppression {
         self.len() == 0
     }
 
-    /// What is counted.
+    /// Returns the metrics of the lists.
     pub fn counters(&self) -> &Counters {
         &self.0.counters
     }

@@ -41,9 +41,7 @@ use crate::hex::hex;
 pub struct Webhook {
     /// What operators call it: in alerts, metrics, and as the name of its cursor's file.
     pub name: String,
-    /// Where to post.
     pub url: Url,
-    /// What signs.
     pub secret: Secret,
     /// Which events it hears.
     pub filter: Filter,

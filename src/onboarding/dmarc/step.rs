@@ -16,24 +16,17 @@ use crate::smtp::Mailbox;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// No policy applies.
     Missing,
-    /// `p=none`.
     None,
-    /// `p=quarantine; t=y`.
     QuarantineTesting,
-    /// `p=quarantine`.
     Quarantine,
-    /// `p=reject; t=y`.
     RejectTesting,
-    /// `p=reject`.
     Reject,
 }
 
 /// What must be so before a stage is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Threshold {
-    /// Days with reports.
     days: u32,
     /// Messages of senders that are the domain's own.
     messages: u64,
@@ -111,13 +104,10 @@ impl Stage {
 /// What reports of the last weeks say. The domain's own senders are those that are ours, and those whose mail mostly passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Days with reports.
     pub days: u32,
     /// How many days ago the newest report ends; `None` without reports.
     pub newest: Option<u32>,
-    /// Reporters.
     pub reporters: u32,
-    /// All messages.
     pub all: u64,
     /// Messages of the domain's own senders.
     pub messages: u64,
@@ -136,7 +126,6 @@ pub struct Facts {
 pub struct Stranger {
     /// Who it is, as far as reports tell.
     pub name: String,
-    /// Its messages.
     pub messages: u64,
     /// On how many days it was seen.
     pub days: u32,
@@ -171,10 +160,7 @@ pub enum Verdict {
         senders: Vec<Stranger>,
     },
     /// It is not safe yet.
-    NotYet {
-        /// Why.
-        reasons: Vec<Reason>,
-    },
+    NotYet { reasons: Vec<Reason> },
 }
 
 /// Why a stage is not safe yet.
@@ -182,20 +168,37 @@ pub enum Verdict {
 #[serde(tag = "code", rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the fields are numbers that each variant's sentence says")]
 pub enum Reason {
-    /// No report came.
     NoReports,
     /// The newest report is old.
-    OldReports { days: u32 },
+    OldReports {
+        days: u32,
+    },
     /// Reports are of too few days.
-    FewDays { days: u32, needed: u32 },
+    FewDays {
+        days: u32,
+        needed: u32,
+    },
     /// Reports are about too few messages.
-    FewMessages { messages: u64, needed: u64 },
+    FewMessages {
+        messages: u64,
+        needed: u64,
+    },
     /// Reports come from too few receivers.
-    FewReporters { reporters: u32, needed: u32 },
+    FewReporters {
+        reporters: u32,
+        needed: u32,
+    },
     /// Too much of our own mail fails.
-    OursFail { failing: u64, messages: u64 },
+    OursFail {
+        failing: u64,
+        messages: u64,
+    },
     /// Too much mail of the domain's own senders fails.
-    OthersFail { failing: u64, messages: u64, per_mille: u64 },
+    OthersFail {
+        failing: u64,
+        messages: u64,
+        per_mille: u64,
+    },
 }
 
 /// Judges the next stage.

@@ -31,7 +31,6 @@ struct Callback {
 pub enum Done {
     /// The address was there.
     Kept,
-    /// There was none.
     Added,
     /// Another one was there.
     Changed,

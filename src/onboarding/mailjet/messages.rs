@@ -30,7 +30,6 @@ pub struct Message {
     /// The number of the error, if there is one ([`error_of`]).
     #[serde(rename = "StateID", deserialize_with = "or_default")]
     pub state: u64,
-    /// The recipient's address.
     #[serde(deserialize_with = "or_default")]
     pub contact_alt: String,
 }

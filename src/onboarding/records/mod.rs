@@ -29,7 +29,6 @@ use crate::time::Timestamp;
 /// All records that one domain must publish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordTable {
-    /// The From domain.
     pub domain: String,
     /// The zone of the domain, `null` if DNS does not say.
     pub zone: Option<String>,

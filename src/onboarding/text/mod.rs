@@ -34,7 +34,6 @@ pub enum Lang {
 /// What a finding means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// What was found.
     pub what: String,
     /// The next step; empty where nothing is to be done.
     pub next: String,
@@ -85,7 +84,6 @@ macro_rules! by_language {
 }
 
 impl Lang {
-    /// `da` or `en`.
     pub fn as_str(self) -> &'static str {
         match self {
             Lang::Da => "da",

@@ -81,7 +81,6 @@ impl Api {
         }))
     }
 
-    /// What answers requests.
     pub fn router(self) -> Router {
         let (routes, _) = documented();
         let inside = routes

@@ -20,13 +20,11 @@ use super::caller::Caller;
 use super::input::LONGEST_BODY;
 use super::problem::Problem;
 
-/// The header.
 pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Added to an answer that is given again.
 const REPEATED: &str = "idempotency-replayed";
 /// Answers that are remembered.
 const REMEMBERED: usize = 1_000;
-/// For how long.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Octets of an answer that is kept; every answer to a POST is far below.
 const LONGEST_ANSWER: usize = 1 << 20;

@@ -67,9 +67,7 @@ impl Counts {
 /// What was counted from one moment until the next bucket's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// The moment.
     pub start: Timestamp,
-    /// What was counted.
     pub counts: Counts,
 }
 

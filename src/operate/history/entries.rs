@@ -15,7 +15,6 @@ const ALERTS: i64 = 5_000;
 const OF_AUDIT: &str = "audit";
 const OF_ALERT: &str = "alert";
 
-/// An audit event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Its place in the list.
@@ -39,12 +38,10 @@ pub struct PastAlert {
     pub event: Value,
 }
 
-/// Which audit events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// By this actor, in part.
     pub actor: Option<String>,
-    /// About this customer.
     pub customer: Option<String>,
     /// Of this kind, as `queue.hold` or `queue`.
     pub command: Option<String>,
@@ -68,7 +65,6 @@ pub(super) struct Told {
     pub subject: Option<String>,
     pub cured: bool,
     pub detail: Option<String>,
-    /// The whole line.
     pub line: String,
 }
 

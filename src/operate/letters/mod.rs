@@ -47,9 +47,7 @@ enum Kind {
 pub struct Letters {
     /// Makes links to the page.
     pub service: Service,
-    /// Signs them.
     pub workers: Workers,
-    /// Where they wait.
     pub spool: Arc<dyn Commit>,
     /// When a letter is tried a second time.
     pub first_retry: Duration,

@@ -24,7 +24,6 @@ const KEPT_EXPIRED: Duration = Duration::from_secs(90 * 86_400);
 
 const COLUMNS: &str = "digest, id, customer, language, created, expires, last_used";
 
-/// A row.
 #[derive(Clone)]
 pub(super) struct Kept {
     pub digest: Digest,

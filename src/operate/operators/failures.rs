@@ -8,10 +8,8 @@ use crate::time::Timestamp;
 
 /// Wrong logins that are told one by one.
 const TOLD: u64 = 60;
-/// In how long.
 const WINDOW: Duration = Duration::from_secs(3600);
 
-/// Counts wrong logins.
 #[derive(Debug, Default)]
 pub(super) struct Failures(Mutex<Counted>);
 
@@ -31,7 +29,6 @@ pub(super) struct ToTell {
 }
 
 impl Failures {
-    /// Counts one.
     pub fn count(&self, now: Timestamp) -> ToTell {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left_out = 0;

@@ -40,7 +40,6 @@ pub(super) fn read_operators(database: &Database) -> Result<Vec<Kept>, Error> {
     Ok(all)
 }
 
-/// Reads every session.
 pub(super) fn read_sessions(database: &Database) -> Result<Vec<(Digest, Session)>, Error> {
     let mut all = Vec::new();
     database.read_blocking(|tables| {
@@ -105,7 +104,6 @@ pub(super) fn begin_session(tables: &Transaction<'_>, digest: &Digest, session: 
     tables.execute("UPDATE operator SET last_login = $1 WHERE name = $2", &row).map(drop)
 }
 
-/// Ends sessions.
 pub(super) fn end_sessions(tables: &Transaction<'_>, digests: &[Digest]) -> Result<(), Error> {
     for digest in digests {
         tables.execute("DELETE FROM operator_session WHERE digest = $1", &[digest.to_hex().as_str().into()])?;

@@ -37,7 +37,6 @@ use sessions::{Seen, Session, Sessions};
 
 /// More operators are refused: all are in memory, and a person has to be able to read their list.
 const MOST: usize = 1_000;
-/// The longest name.
 const LONGEST_NAME: usize = 64;
 /// The shortest password, in characters.
 pub const SHORTEST_PASSWORD: usize = 12;
@@ -64,7 +63,6 @@ pub struct Operator {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewOperator {
-    /// The name.
     pub name: String,
     /// What the operator may do.
     pub role: RoleName,
@@ -77,9 +75,7 @@ pub struct NewOperator {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorChange {
-    /// The role.
     Role(RoleName),
-    /// The password.
     Password(PasswordHash),
     /// Nothing, but every session ends.
     LogOut,
@@ -108,7 +104,6 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// A row.
 #[derive(Clone)]
 struct Kept {
     name: String,
@@ -151,7 +146,6 @@ fn role_named(name: &str) -> Option<RoleName> {
 pub struct OpenSession {
     /// The address of the login; empty where it is not known.
     pub address: String,
-    /// When it began.
     pub created: Timestamp,
     /// When something was last asked in it.
     pub last_seen: Timestamp,
@@ -288,7 +282,6 @@ fn not_kept(error: database::Error) -> Error {
 }
 
 impl Service {
-    /// Adds an operator.
     pub async fn add_operator(&self, actor: &Actor, new: &NewOperator) -> Result<Operator, Error> {
         actor.may(Need::Admin)?;
         check_name(&new.name)?;
@@ -447,7 +440,6 @@ impl Service {
         Ok(Ok(secret))
     }
 
-    /// Ends a session.
     pub async fn log_out(&self, actor: &Actor, session: &str) -> Result<(), Error> {
         let digest = Digest::of(session);
         if self.operators.0.sessions.end(&digest).is_none() {

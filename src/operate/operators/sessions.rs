@@ -33,10 +33,8 @@ impl Default for SessionTimes {
     }
 }
 
-/// A session.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    /// The operator's name.
     pub operator: String,
     /// The address of the login; empty where it is not known.
     pub address: String,
@@ -60,14 +58,15 @@ impl Session {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// It counts. `save` says that it is time to write when it was seen.
-    Open { operator: String, save: bool },
+    Open {
+        operator: String,
+        save: bool,
+    },
     /// It is over. It was forgotten.
     Over,
-    /// There is none.
     Unknown,
 }
 
-/// All sessions.
 #[derive(Debug)]
 pub(super) struct Sessions {
     times: SessionTimes,

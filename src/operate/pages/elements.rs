@@ -20,7 +20,6 @@ pub(crate) enum Mood {
     Calm,
     /// Somebody should do something, or it is not known yet.
     Wait,
-    /// It is wrong.
     Bad,
 }
 

@@ -42,7 +42,6 @@ impl Page {
         Page { lang, title, owner, menu, body, path: None, refresh_secs: None, is_wide: false, foot: None }
     }
 
-    /// The document.
     pub fn render(&self) -> String {
         let words = words(self.lang);
         let wide = |name: &'static str| if self.is_wide { format!("{name} wide") } else { name.to_owned() };

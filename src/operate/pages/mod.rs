@@ -56,7 +56,6 @@ pub(crate) use problem::Problem;
 
 use crate::web;
 
-/// `[pages.customers]` or `[pages.operators]`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where to listen, and how.

@@ -85,7 +85,6 @@ impl Problem {
         }
     }
 
-    /// The page.
     pub fn page(&self, lang: Lang) -> Response {
         let (title, what, next) = self.said(words(lang));
         let body = html! {

@@ -17,7 +17,6 @@ use crate::time::Timestamp;
 /// Records read from the spool at once; ids that share a sync.
 const PAGE: usize = 500;
 
-/// A checked selection.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// The records must fit this.

@@ -40,7 +40,6 @@ pub enum CallError {
     /// The relay said no.
     #[error(transparent)]
     Refused(Error),
-    /// The connection broke.
     #[error("the relay's answer broke off: {0}. It may be stopping; see its log, then look with `postbud queue list`")]
     Broken(#[source] io::Error),
 }
@@ -94,7 +93,6 @@ fn converse(
 /// What an answer to a command may bring.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The most items.
     items: u64,
     /// The most octets in all its lines.
     octets: u64,

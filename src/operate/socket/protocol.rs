@@ -33,12 +33,10 @@ pub struct Request {
     /// True if the relay tells how far a long command has come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub progress: bool,
-    /// What to do.
     #[serde(flatten)]
     pub command: Command,
 }
 
-/// What to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
@@ -51,7 +49,6 @@ pub enum Command {
     },
     /// One item: the message with its recipients, header and history.
     Show {
-        /// Its queue id.
         id: String,
     },
     /// Keep them until released.
@@ -66,7 +63,6 @@ pub enum Command {
         /// The messages to act on.
         which: Selection,
     },
-    /// Due at once.
     Retry {
         /// The messages to act on.
         which: Selection,
@@ -94,7 +90,6 @@ pub enum Command {
         /// How long to wait for the first one.
         wait_secs: u64,
     },
-    /// One item: counts.
     Stats,
     /// An item a From domain of a customer: the selectors its mail is signed with at this moment.
     Signers {
@@ -103,9 +98,7 @@ pub enum Command {
     },
     /// An item an address on a customer's suppression list, by address.
     SuppressionList {
-        /// The customer's id.
         customer: String,
-        /// This address only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<String>,
         /// At most so many.
@@ -113,11 +106,8 @@ pub enum Command {
     },
     /// Puts an address on a customer's suppression list.
     SuppressionAdd {
-        /// The customer's id.
         customer: String,
-        /// The address.
         address: String,
-        /// Why.
         note: String,
         /// For how long; absent: until it is taken off.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,25 +115,19 @@ pub enum Command {
     },
     /// Takes an address off a customer's suppression list.
     SuppressionRemove {
-        /// The customer's id.
         customer: String,
-        /// The address.
         address: String,
     },
     /// Puts many addresses on a customer's suppression list, all or none.
     SuppressionImport {
-        /// The customer's id.
         customer: String,
-        /// The addresses.
         entries: Vec<Suppressed>,
     },
     /// An item a customer whose mail is paused.
     PausedCustomers,
     /// Stops a customer's mail in the queue.
     PauseCustomer {
-        /// The customer's id.
         customer: String,
-        /// Why.
         reason: String,
         /// Single mail goes on.
         #[serde(default)]
@@ -151,7 +135,6 @@ pub enum Command {
     },
     /// Lets it go on.
     UnpauseCustomer {
-        /// The customer's id.
         customer: String,
     },
     /// An item an alert that is open, or of the last week.
@@ -165,7 +148,6 @@ pub enum Command {
     },
     /// An item a route.
     Routes,
-    /// Stops a route.
     SuspendRoute {
         /// The name of the route.
         route: String,
@@ -179,7 +161,6 @@ pub enum Command {
     },
     /// Takes over a customer's file that was written or removed.
     TakeCustomer {
-        /// Its id.
         customer: String,
     },
     /// One item: the link that was made, with its address.
@@ -197,7 +178,6 @@ pub enum Command {
     },
     /// Takes a link back.
     RevokeLink {
-        /// Its id.
         id: String,
     },
     /// One item: the token that was made, with its secret.
@@ -206,7 +186,6 @@ pub enum Command {
     Tokens,
     /// Takes a token back.
     RevokeToken {
-        /// Its name.
         name: String,
     },
     /// One item: the operator that was added.
@@ -215,14 +194,11 @@ pub enum Command {
     Operators,
     /// Changes an operator; every session of it ends.
     ChangeOperator {
-        /// The operator's name.
         name: String,
-        /// What is changed.
         change: OperatorChange,
     },
     /// Removes an operator; every session of it ends.
     RemoveOperator {
-        /// The operator's name.
         name: String,
     },
 }
@@ -276,7 +252,6 @@ pub enum Answer {
     Item(Value),
     /// What was done so far.
     Progress(Done),
-    /// The last line.
     Done(Done),
     /// The last line, instead.
     Error(Error),

@@ -15,7 +15,6 @@ pub const SCHEMA: Schema = Schema {
               customers TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT, last_used BIGINT)"],
 };
 
-/// A row.
 #[derive(Clone)]
 pub(super) struct Kept {
     pub digest: Digest,
@@ -84,7 +83,6 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> 
     Ok(tables.execute(sql, &row)? > 0)
 }
 
-/// Removes a row.
 pub(super) fn remove(tables: &Transaction<'_>, digest: &Digest) -> Result<(), Error> {
     tables.execute("DELETE FROM token WHERE digest = $1", &[digest.to_hex().as_str().into()]).map(drop)
 }

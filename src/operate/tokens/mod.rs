@@ -36,7 +36,6 @@ pub(super) use secret::Digest;
 const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
 /// More tokens are refused: each is in memory, and a person has to be able to read their list.
 const MOST: usize = 10_000;
-/// The longest name.
 const LONGEST_NAME: usize = 64;
 
 /// A token as lists show it.
@@ -75,7 +74,6 @@ pub struct AddedToken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
-    /// Its name.
     pub name: String,
     /// What it may do.
     pub role: RoleName,
@@ -93,7 +91,6 @@ pub struct NewToken {
 pub enum RoleName {
     /// Look at some customers' own things.
     Customer,
-    /// Look at everything.
     Read,
     /// Change the queue and the routes, and check domains.
     Operate,
@@ -129,7 +126,6 @@ pub enum Presented {
     Valid(Actor),
     /// A token that has expired, and its name. Only its holder hears it.
     Expired(String),
-    /// No token.
     Unknown,
 }
 
@@ -265,7 +261,6 @@ fn taken(name: &str) -> Error {
 }
 
 impl Service {
-    /// Makes a token.
     pub async fn add_token(&self, actor: &Actor, new: &NewToken) -> Result<AddedToken, Error> {
         actor.may(Need::Admin)?;
         check_name(&new.name)?;

@@ -16,7 +16,6 @@ const PREFIX: &str = "postbud_";
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Makes one.
     #[allow(clippy::new_without_default, reason = "each one is another")]
     pub fn new() -> Self {
         let random = Zeroizing::new(rand::random::<[u8; 32]>());
@@ -50,7 +49,6 @@ impl Digest {
         hex(&self.0)
     }
 
-    /// Reads it back.
     pub fn from_hex(text: &str) -> Option<Self> {
         octets(text).map(Digest)
     }

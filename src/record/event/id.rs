@@ -17,29 +17,21 @@ use crate::time::Timestamp;
 /// events it is a time and a number that this process gives once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventId {
-    /// Of mail.
     Mail {
-        /// The mail.
         queue_id: QueueId,
-        /// When it happened.
         at: Timestamp,
         /// The recipient's index in the envelope.
         index: usize,
-        /// What happened.
         event: EventKind,
     },
     /// Of something that another service reports and that can happen twice in the service's unit of time, like a click.
     Reported {
-        /// The mail.
         queue_id: QueueId,
-        /// When it happened.
         at: Timestamp,
-        /// What happened.
         event: EventKind,
         /// What tells it from others, hashed.
         key: u32,
     },
-    /// Of anything else.
     Other {
         /// When it was made.
         at: Timestamp,

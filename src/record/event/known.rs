@@ -37,7 +37,6 @@ pub struct Known {
 pub struct KnownRecipient {
     /// The recipient's index in the envelope.
     pub index: usize,
-    /// The recipient's address.
     pub address: Mailbox,
     /// The route that the mail took last.
     pub route: Option<String>,

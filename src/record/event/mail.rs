@@ -25,9 +25,7 @@ pub struct Mail<'a> {
 /// What happened to one recipient of a message, or to one that was left out of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
-    /// What happened.
     pub event: EventKind,
-    /// When.
     pub at: Timestamp,
     /// The recipient's index in the envelope.
     pub index: usize,

@@ -28,7 +28,6 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Somebody changed something.
     pub fn audit(
         actor: impl Into<Cow<'a, str>>,
         command: Action,
@@ -144,7 +143,6 @@ impl<'a> Event<'a> {
 pub struct Submission<'a> {
     /// Who had logged in.
     pub submitter: Text<'a>,
-    /// From which address.
     pub peer: Option<IpAddr>,
     /// By a login in test mode.
     pub test: bool,

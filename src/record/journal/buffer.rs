@@ -10,7 +10,6 @@ use crate::spool::OutboxPosition;
 /// Octets of lines that may wait, without those of the outbox: some 40,000 events.
 const LIMIT: usize = 16 << 20;
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     state: Mutex<State>,
@@ -40,7 +39,6 @@ pub(crate) struct FromOutbox {
 /// What the writer takes at once.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
-    /// Whole lines.
     pub lines: Vec<u8>,
     /// Told once `lines` are on disk.
     pub waiting: Vec<oneshot::Sender<()>>,

@@ -16,7 +16,6 @@ const MOST_DOMAINS: usize = 1_000;
 /// Messages that are the same in everything that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row {
-    /// Who sent them.
     pub source: Source,
     /// True if we did.
     pub ours: bool,
@@ -33,7 +32,6 @@ pub struct Row {
 /// How many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// The messages.
     pub messages: u64,
     /// One of the addresses that they came from.
     pub example: Option<IpAddr>,
@@ -43,7 +41,6 @@ pub struct Sum {
 pub trait Domains {
     /// What tells the mail of the configured domain that is `from`, or the closest one above it.
     fn marks(&self, from: &Domain) -> Option<Marks>;
-    /// The relay's address.
     fn egress(&self) -> IpAddr;
 }
 
@@ -67,24 +64,20 @@ pub struct Owner {
     marks: Marks,
     /// The From domains that were seen. One of them tells whether the report's domain is above.
     from: Domain,
-    /// Its sums.
     pub rows: BTreeMap<Row, Sum>,
 }
 
 impl Owner {
-    /// The configured domain.
     pub fn domain(&self) -> &Domain {
         &self.marks.domain
     }
 
-    /// Its messages.
     pub fn messages(&self) -> u64 {
         self.rows.values().map(|sum| sum.messages).sum()
     }
 }
 
 impl<'d> Aggregate<'d> {
-    /// Begins a report.
     pub fn new(domains: &'d dyn Domains) -> Self {
         Aggregate {
             domains,
@@ -99,7 +92,6 @@ impl<'d> Aggregate<'d> {
         }
     }
 
-    /// Adds a record.
     pub fn add(&mut self, record: &Record) {
         self.messages = self.messages.saturating_add(record.messages);
         match &record.from {

@@ -8,7 +8,6 @@ use crate::customers::{Directory, SigningDomain, Via};
 use crate::onboarding;
 use crate::smtp::Domain;
 
-/// The configured customers.
 pub(super) struct Owners<'a> {
     pub directory: &'a Directory,
     pub onboarding: &'a onboarding::Settings,

@@ -35,7 +35,6 @@ const PARTS: [Part; 4] = [
     Part { class: "others-failing", colour: "#c77d1e", is_hatched: true, value: |day| day.others_failing },
 ];
 
-/// Draws a summary.
 pub fn svg(summary: &Summary, lang: Lang) -> String {
     let words = text::plot(summary, lang);
     let id: String = summary.domain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();

@@ -122,10 +122,7 @@ pub enum Refused {
     Implausible(u64),
     /// So many reports of that day were taken that more would only be a flood.
     #[error("there are {} reports on {domain} of that day already", store::MOST_REPORTS)]
-    Full {
-        /// The domain.
-        domain: Domain,
-    },
+    Full { domain: Domain },
     /// The database failed. The same report may be taken later.
     #[error(transparent)]
     Storage(#[from] database::Error),
@@ -394,7 +391,6 @@ fn reporter(name: &str) -> String {
     visible(name.trim()).into_owned()
 }
 
-/// What is counted.
 #[derive(Debug, Default)]
 struct Counters {
     reports: Family<ResultLabel, Counter>,

@@ -154,7 +154,6 @@ fn rfc_9990() -> String {
     text.replace('<', "<dmarc:").replace("<dmarc:/", "</dmarc:").replace("<dmarc:?", "<?")
 }
 
-/// Packs into gzip.
 pub fn gzip(text: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
     packer.write_all(text).unwrap();

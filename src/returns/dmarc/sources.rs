@@ -30,7 +30,6 @@ pub enum Source {
 /// A sender that is known by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Known {
-    /// Mailjet.
     Mailjet,
     /// Microsoft 365 and Outlook.com.
     Microsoft365,
@@ -110,7 +109,6 @@ impl Known {
 /// What tells a domain's own mail from that of others.
 #[derive(Clone, Debug)]
 pub struct Marks {
-    /// The domain.
     pub domain: Domain,
     /// True if its mail leaves through Mailjet.
     pub via_mailjet: bool,

@@ -59,11 +59,8 @@ pub(super) struct NewReport<'a> {
 /// A sum of a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaySum {
-    /// The day.
     pub day: i64,
-    /// Of what.
     pub row: Row,
-    /// How many messages.
     pub messages: u64,
     /// One of their addresses.
     pub example: String,
@@ -72,9 +69,7 @@ pub struct DaySum {
 /// Somebody who reports on a domain, as the reports say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reporter {
-    /// The name.
     pub name: String,
-    /// How many reports.
     pub reports: u64,
     /// How many messages they are about.
     pub messages: u64,

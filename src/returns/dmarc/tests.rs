@@ -7,7 +7,6 @@ use super::store::{DaySum, Reporter};
 use super::summary::Summary;
 use crate::smtp::Domain;
 
-/// 2026-11-29.
 pub(crate) const TODAY: i64 = 20_786;
 
 /// A summary of so many days, most of them with mail of ours, of Microsoft 365's and of a forger's.

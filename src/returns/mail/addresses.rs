@@ -16,13 +16,10 @@ use crate::time::Timestamp;
 pub(super) enum For {
     /// Mail about a recipient of a message.
     Returned(Returned),
-    /// Complaints.
     Complaints,
-    /// DMARC reports.
     Dmarc,
 }
 
-/// See the module.
 pub(super) struct Addresses {
     settings: Arc<Settings>,
     paths: Arc<ReturnPaths>,

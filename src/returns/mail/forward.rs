@@ -70,7 +70,6 @@ impl Forwarder {
         Ok(Ok(self.spool.commit(draft).await?.id()))
     }
 
-    /// Who gets it.
     fn recipient(&self, known: &Known, message: &[u8]) -> Result<Mailbox, NotForwarded> {
         let to = Mailbox::parse(&known.sender).map_err(|_| NotForwarded::NullSender)?;
         let header = header(message);

@@ -28,15 +28,12 @@ const BESIDES: u64 = 4096;
 /// How a message came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
-    /// When.
     pub at: Timestamp,
-    /// From which address.
     pub peer: IpAddr,
     /// What the client called itself.
     pub client: String,
     /// MAIL FROM; empty for the null sender.
     pub sender: String,
-    /// To whom.
     pub recipients: Vec<Mailbox>,
 }
 
@@ -68,7 +65,6 @@ pub(super) enum KeepError {
     Io(#[source] io::Error),
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Inbox {
     dir: PathBuf,
@@ -205,12 +201,10 @@ impl Inbox {
         self.dir.join(&name.text)
     }
 
-    /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Octets that wait.
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }

@@ -48,7 +48,6 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Binds the socket.
     pub fn bind(hostname: Domain, shared: Arc<Shared>) -> io::Result<Listener> {
         let settings = &shared.settings;
         let socket = bind(settings.listener.address)?;
@@ -65,7 +64,6 @@ impl Listener {
         Ok(Listener { socket, rules: Arc::new(rules), shared, limiter, tasks })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }

@@ -61,9 +61,7 @@ pub(crate) const INBOX: &str = "returned";
 
 /// What returned mail works with.
 pub struct Parts {
-    /// Our name.
     pub hostname: Domain,
-    /// The state folder.
     pub state_dir: PathBuf,
     /// Recognises the return paths that deliveries use.
     pub paths: Arc<ReturnPaths>,
@@ -71,7 +69,6 @@ pub struct Parts {
     pub events: Events,
     /// Told of hard bounces and complaints.
     pub outcomes: Outcomes,
-    /// The customers.
     pub routing: Routing,
     /// Takes what is forwarded.
     pub spool: Arc<dyn Commit>,
@@ -132,7 +129,6 @@ impl ReturnedMail {
         Ok(ReturnedMail { listener, desk, counters, address })
     }
 
-    /// What is counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

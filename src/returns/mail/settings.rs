@@ -31,7 +31,6 @@ pub struct Settings {
 /// Which returned mail is forwarded to the original envelope sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// None.
     Nothing,
     /// What tells that mail was not delivered, and reports of success, which only who asked for them gets.
     Failures,

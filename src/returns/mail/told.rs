@@ -22,7 +22,6 @@ const FEEDBACK: &str = "feedback_report";
 /// What follows from a message for one recipient of a mail.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict<'k> {
-    /// This is told.
     Tell(Box<Tell<'k>>),
     /// Nothing is told, for this reason, which is counted.
     Nothing(&'static str),
@@ -33,9 +32,7 @@ pub(super) enum Verdict<'k> {
 /// An event, and what else follows from it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tell<'k> {
-    /// The event.
     pub event: Event<'k>,
-    /// The recipient.
     pub to: &'k KnownRecipient,
     /// What suppression and the customer's rates hear.
     pub effect: Effect,
@@ -44,11 +41,9 @@ pub(super) struct Tell<'k> {
 /// What suppression and a customer's rates hear of a recipient, with the words that tell why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing.
     None,
     /// The address takes no mail.
     HardBounce(String),
-    /// The recipient complained.
     Complaint(String),
     /// The recipient wants no more.
     Unsubscription(String),
@@ -57,9 +52,7 @@ pub(super) enum Effect {
 /// When mail came back, and how it is judged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// When it came.
     pub at: Timestamp,
-    /// Now.
     pub now: Timestamp,
     /// The address that our mail leaves from.
     pub egress: IpAddr,

@@ -98,7 +98,6 @@ struct Record {
 /// What follows from a message.
 #[derive(Default)]
 struct Plan<'r> {
-    /// What is told.
     events: Vec<Event<'r>>,
     /// What suppression and the customers' rates hear.
     effects: Vec<(&'r Known, &'r KnownRecipient, Effect)>,

@@ -161,7 +161,6 @@ impl Inner {
         })
     }
 
-    /// Makes events durable.
     async fn take(&self, Payload { reports, unknown }: Payload) -> Response {
         let count = reports.len();
         if let Err(wait) = self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(count, Instant::now()) {

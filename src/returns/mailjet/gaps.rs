@@ -134,7 +134,6 @@ enum Asked {
     NoMore,
 }
 
-/// One account's turn.
 struct Run<'a> {
     shared: &'a Arc<Shared>,
     client: &'a Client,

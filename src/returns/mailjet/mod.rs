@@ -74,7 +74,6 @@ pub struct Access {
     pub secret: Zeroizing<String>,
     /// The name of the basic authentication.
     pub username: String,
-    /// Its password.
     pub password: Zeroizing<String>,
 }
 
@@ -138,15 +137,12 @@ pub struct Settings {
     pub ask_after: Option<Duration>,
     /// How long a mail that Mailjet took is known.
     pub keep: Duration,
-    /// The bounds.
     pub limits: Limits,
 }
 
 /// What the stage works with.
 pub struct Parts {
-    /// For its tables.
     pub database: Database,
-    /// The record.
     pub events: Events,
     /// Whose mail it is.
     pub routing: Routing,
@@ -165,7 +161,6 @@ struct Shared {
     counters: Counters,
     /// The number of the next row of the inbox.
     next: AtomicI64,
-    /// Reports came in.
     arrived: Notify,
     /// When the journal was last read to its end, in milliseconds since 1970.
     caught_up: AtomicU64,
@@ -204,7 +199,6 @@ impl Mailjet {
         Ok(Mailjet { shared, inbox, requests })
     }
 
-    /// What is counted.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }
@@ -214,7 +208,6 @@ impl Mailjet {
         Door::new(Arc::clone(&self.shared), self.inbox.clone(), limits).router()
     }
 
-    /// Works until `stopping`.
     pub fn start(self, tasks: &TaskTracker, stopping: &CancellationToken) {
         let Mailjet { shared, inbox, requests } = self;
         // The committer ends with the last door.

@@ -20,7 +20,6 @@ const LONGEST_ADDRESS: usize = 512;
 const LONGEST_WORD: usize = 64;
 /// The longest text of a server.
 const LONGEST_COMMENT: usize = 512;
-/// The longest link.
 const LONGEST_URL: usize = 2048;
 
 /// What a body holds.

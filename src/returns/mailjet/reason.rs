@@ -12,7 +12,6 @@ use crate::smtp::Reply;
 /// What a failure is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reason {
-    /// Why, for programs.
     pub class: FailureClass,
     /// No later mail will reach the address: it counts for the suppression list.
     pub for_good: bool,

@@ -26,7 +26,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
     pub const ALL: [Kind; 7] =
         [Kind::Sent, Kind::Bounce, Kind::Blocked, Kind::Spam, Kind::Unsub, Kind::Open, Kind::Click];
 
@@ -64,7 +63,6 @@ impl Kind {
 /// One report. All texts are bounded by whoever makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Report {
-    /// What happened.
     #[serde(rename = "e")]
     pub kind: Kind,
     /// When, in seconds since 1970; 0 where it is not said.
@@ -97,7 +95,6 @@ pub(super) struct Report {
     /// What the recipient's server said, or who complained.
     #[serde(rename = "c", default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
-    /// `click`: the link.
     #[serde(rename = "u", default, skip_serializing_if = "String::is_empty")]
     pub url: String,
     /// `open` and `click`: tells one from others of the same second.

@@ -29,7 +29,6 @@ impl State {
         State(u8::try_from(bits).unwrap_or(u8::MAX))
     }
 
-    /// The stored form.
     pub fn stored(self) -> i64 {
         self.0.into()
     }

@@ -19,7 +19,6 @@ use crate::message::QueueId;
 use crate::record::journal::Position;
 use crate::time::Timestamp;
 
-/// The tables.
 pub const SCHEMA: Schema = Schema {
     owner: "mailjet",
     steps: &["CREATE TABLE mailjet_inbox (
@@ -61,14 +60,12 @@ pub(super) struct Taken {
     pub number: i64,
     /// When Mailjet brought them.
     pub came: Timestamp,
-    /// What they say.
     pub reports: Vec<Report>,
 }
 
 /// A recipient of a mail that Mailjet took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mail {
-    /// The mail.
     pub id: QueueId,
     /// The recipient's index in the envelope.
     pub place: u32,
@@ -82,7 +79,6 @@ pub(super) struct Mail {
     pub route: String,
     /// Where the journal tells that it was relayed.
     pub at: Position,
-    /// When it was.
     pub relayed: Timestamp,
     /// What was heard of it.
     pub state: State,

@@ -20,9 +20,7 @@ const CHUNK: usize = 64 << 10;
 pub(super) struct Tell {
     pub report: Report,
     pub mail: Mail,
-    /// When it happened.
     pub at: Timestamp,
-    /// Of a failure.
     pub reason: Option<Reason>,
     /// Tells this report from others of the same kind and time.
     pub key: String,

@@ -17,7 +17,6 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// Something that the committer is to write. Whoever waits is answered once it is durable.
 pub(super) enum Item {
-    /// A new message.
     Draft(Box<Encoded>, Reply<Durable>),
     /// A message copied forward. Answered with whether it was written.
     Copy(Box<Encoded>, oneshot::Sender<bool>),

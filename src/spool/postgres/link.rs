@@ -22,7 +22,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Why something asked of the database failed.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
-    /// For people.
     pub why: String,
     /// The server's code, if the server answered.
     pub code: Option<SqlState>,
@@ -72,7 +71,6 @@ pub(super) enum Action {
     Chunk,
 }
 
-/// A connection.
 pub(super) struct Link {
     pub client: Client,
     /// The process that serves it.

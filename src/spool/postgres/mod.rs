@@ -97,7 +97,7 @@ pub enum OpenError {
     /// The database would lose mail, or this program may not use it.
     #[error("{place} cannot hold the spool: {}", wrong.join("; "))]
     Unfit {
-        /// Which database.
+        /// The database, as its host, port and name.
         place: String,
         /// What is wrong, each with its remedy.
         wrong: Vec<String>,
@@ -108,7 +108,7 @@ pub enum OpenError {
          time; stop one, or start this one again once one is dead"
     )]
     InUse {
-        /// Which database.
+        /// The database, as its host, port and name.
         place: String,
         /// The nodes that are alive.
         nodes: String,
@@ -123,13 +123,13 @@ pub enum OpenError {
          customers share are divided by it, so all nodes must have the same; stop them all, change it everywhere, and start them"
     )]
     OtherCount {
-        /// Which database.
+        /// The database, as its host, port and name.
         place: String,
-        /// The other node.
+        /// The node that says another number.
         node: String,
-        /// Its number.
+        /// The number of nodes that the other one expects.
         theirs: u32,
-        /// This one's.
+        /// The number of nodes that this one expects.
         ours: u32,
     },
     /// The tables are a newer program's.
@@ -137,7 +137,7 @@ pub enum OpenError {
         "{place} has tables of version {found}, and this program reads version {known}. Start the postbud that wrote them"
     )]
     OtherFormat {
-        /// Which database.
+        /// The database, as its host, port and name.
         place: String,
         /// The version found there.
         found: i32,

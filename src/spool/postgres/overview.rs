@@ -8,7 +8,7 @@ use super::{Settings, block_on, schema};
 /// A node, as the database knows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NodeStatus {
-    /// Its name.
+    /// The name in `[spool.postgres] node`.
     pub name: String,
     /// True if it is alive: its lease has not ended.
     pub alive: bool,
@@ -29,7 +29,7 @@ pub struct NodeStatus {
 /// A shard, as the database knows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShardStatus {
-    /// Its number.
+    /// The number of the shard, from 0.
     pub shard: i32,
     /// The name of its owner. Empty if it has none.
     pub owner: String,

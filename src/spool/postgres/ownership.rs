@@ -54,10 +54,15 @@ pub(super) struct Resumed {
 /// Why a node cannot join.
 enum Refused {
     /// As many nodes are alive as may be.
-    Crowded { nodes: String, left: f64 },
+    Crowded {
+        nodes: String,
+        left: f64,
+    },
     /// A node that is alive divides caps by another number.
-    OtherCount { node: String, nodes: u32 },
-    /// The database failed.
+    OtherCount {
+        node: String,
+        nodes: u32,
+    },
     Failed(Failure),
 }
 
@@ -283,7 +288,6 @@ pub(super) async fn begin_to_leave(link: &Link, schema: &str, instance: i64) -> 
     Ok(())
 }
 
-/// The node leaves.
 pub(super) async fn leave(link: &Link, schema: &str, instance: i64) -> Result<(), Failure> {
     let _ = link.client.execute(&format!("DELETE FROM {schema}.node WHERE instance = $1"), &[&instance]).await?;
     Ok(())

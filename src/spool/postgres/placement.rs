@@ -29,7 +29,6 @@ pub(super) struct View {
 /// What this node does next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Shards to take.
     pub take: Vec<u32>,
     /// A shard to hand over.
     pub give: Option<u32>,

@@ -30,7 +30,6 @@ enum Content {
     Nothing,
     /// All of it, if that is one chunk.
     Small,
-    /// The first chunk.
     First,
 }
 
@@ -49,7 +48,6 @@ enum Unread {
     Damaged(&'static str),
 }
 
-/// One row.
 struct Row {
     head: Option<Vec<u8>>,
     body: Option<Vec<u8>>,

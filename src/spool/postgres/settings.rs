@@ -17,7 +17,7 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// The port of every server.
     pub port: u16,
-    /// The database.
+    /// The name of the database.
     pub database: String,
     /// The role to log in as.
     pub user: String,

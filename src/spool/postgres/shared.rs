@@ -21,7 +21,6 @@ use crate::spool::{Error, Filter};
 pub(super) struct Shared {
     /// The process that owns it.
     pub node: Arc<Node>,
-    /// The shard's number.
     pub number: u32,
     pub inbox: Inbox,
     /// This process's epoch as the owner, which goes up with each new connection of the committer.
@@ -65,7 +64,6 @@ impl Shared {
         }
     }
 
-    /// Locks the index.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().expect("nothing panics while it holds the index")
     }

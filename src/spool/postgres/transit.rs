@@ -257,7 +257,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a table.
     async fn begin(&self, link: Link) -> Result<Table, Failure> {
         let schema = &self.node.settings.schema;
         let insert = format!("INSERT INTO {schema}.transit (instance) VALUES ($1) RETURNING number");

@@ -24,7 +24,6 @@ const COUNTED: usize = 10_000;
 /// A wrong link is answered after this time at most.
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// Whoever came in.
 pub(super) struct Guest {
     /// For the audit, with the role of the link.
     pub actor: Actor,
@@ -36,7 +35,6 @@ pub(super) struct Guest {
     pub expires: Timestamp,
 }
 
-/// The door.
 pub(super) struct Door {
     strikes: Strikes,
     pace: Mutex<HashMap<String, (f64, Instant)>>,

@@ -28,9 +28,7 @@ const LEAST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Snapshot {
     /// The customer that was looked at.
     pub customer: CustomerId,
-    /// What was found.
     pub look: DomainLook,
-    /// When it ended.
     pub at: Timestamp,
 }
 

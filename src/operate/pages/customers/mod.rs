@@ -90,7 +90,6 @@ impl Customers {
         Customers(Arc::new(Inner { service, door: Door::new(limits), forms: Forms::new(), looks, trials, trying }))
     }
 
-    /// What answers requests.
     pub fn router(self, settings: &Settings) -> Router {
         let pages = Router::new()
             .route(&format!("{PATH}/{{secret}}"), get(first))

@@ -13,7 +13,6 @@ const TXT_STRING: usize = 255;
 /// What the page says of a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It is there.
     There,
     /// It is there, and something about it should be changed.
     Flawed,

@@ -72,12 +72,10 @@ pub(super) enum Wrong {
 pub(super) struct Trials(Arc<Mutex<HashMap<CustomerId, Arc<Tried>>>>);
 
 impl Trials {
-    /// The last one.
     pub fn last(&self, customer: &CustomerId) -> Option<Arc<Tried>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(customer).cloned()
     }
 
-    /// Keeps one.
     pub fn keep(&self, customer: &CustomerId, tried: Tried) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= KEPT && !all.contains_key(customer) {
@@ -113,7 +111,6 @@ impl Tried {
 }
 
 impl Filled {
-    /// Reads the fields.
     pub fn of(fields: &Fields) -> Self {
         let text = |name: &str| fields.text(name).chars().take(300).collect::<String>();
         Filled {

@@ -9,15 +9,12 @@ use crate::operate::pages::elements::Mood;
 pub(super) enum Step {
     /// The name itself. It is shown only where something about it is to be said.
     Domain,
-    /// Guide 1.
     Spf,
     /// Guide 2: ownership and keys.
     Dkim,
-    /// Guide 3.
     Dmarc,
     /// Guide 4. Only of customers with a server of their own.
     Server,
-    /// Guide 5.
     Internal,
 }
 
@@ -49,7 +46,6 @@ impl Standing {
         }
     }
 
-    /// Its word.
     pub fn word(self, words: &Words) -> &'static str {
         match self {
             Standing::Done => words.done,

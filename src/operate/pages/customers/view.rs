@@ -21,9 +21,7 @@ const HISTORY: usize = 12;
 
 /// What the page shows.
 pub(super) struct View<'a> {
-    /// The language.
     pub lang: Lang,
-    /// The customer's name.
     pub customer: &'a str,
     /// The customer's domains, and the path of the page of each.
     pub domains: &'a [(String, String)],
@@ -46,7 +44,6 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// The page.
     pub fn page(&self) -> Page {
         let words = words(self.lang);
         let progress = self.known.running.as_ref().map(|running| running.borrow().clone());

@@ -50,7 +50,6 @@ use crate::web::Readiness;
 /// Streams of live pages at the same time.
 const STREAMS: usize = 64;
 
-/// `[pages.operators]`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What all pages have.
@@ -63,11 +62,9 @@ pub struct Settings {
 
 /// What the pages show besides the service.
 pub struct Surroundings {
-    /// The relay's name.
     pub hostname: String,
     /// Whether mail is taken.
     pub readiness: Readiness,
-    /// Ends the streams.
     pub stopping: CancellationToken,
 }
 
@@ -98,7 +95,6 @@ impl Operators {
         }))
     }
 
-    /// What answers requests.
     pub fn router(self, settings: &Settings) -> Router {
         let inside = Router::new()
             .route("/", get(overview::show))

@@ -25,14 +25,12 @@ use crate::web::{Client, ViaProxy};
 /// An operator who asks. Only a page behind [`require`] has one.
 #[derive(Clone, Debug)]
 pub(super) struct Visitor {
-    /// Who it is.
     pub actor: Arc<Actor>,
     known_by: Arc<KnownBy>,
 }
 
 #[derive(Debug)]
 enum KnownBy {
-    /// The session's secret.
     Cookie(String),
     /// A trusted proxy's header.
     Proxy(String),

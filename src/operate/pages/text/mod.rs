@@ -10,7 +10,6 @@ use crate::onboarding::Lang;
 pub(crate) struct Words {
     /// The link that leads past the top of the page.
     pub skip: &'static str,
-    /// At the foot.
     pub from_webcrm: &'static str,
     /// On the button that copies.
     pub copy: &'static str,

@@ -55,7 +55,6 @@ pub struct Head {
 pub struct Record {
     /// The address that they came from.
     pub source: Option<IpAddr>,
-    /// How many.
     pub messages: u64,
     /// What was done with them.
     pub disposition: Disposition,
@@ -65,7 +64,6 @@ pub struct Record {
     pub spf: Option<bool>,
     /// True if the reporter recognised them as forwarded or as from a mailing list.
     pub forwarded: bool,
-    /// The From domain.
     pub from: Option<Domain>,
     /// The signatures that were checked.
     pub signatures: Vec<Signature>,
@@ -96,12 +94,10 @@ pub struct Envelope {
 /// What a receiver did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disposition {
-    /// Nothing.
     #[default]
     None,
     /// It put them into the spam folder.
     Quarantine,
-    /// It refused them.
     Reject,
 }
 
@@ -122,7 +118,6 @@ pub enum Unreadable {
     /// It is other XML. Holds its first element.
     #[error("it is no DMARC report: it begins with <{0}>")]
     Other(String),
-    /// It is nothing.
     #[error("it holds no element")]
     Nothing,
     /// It has no complete record, and it was broken off.

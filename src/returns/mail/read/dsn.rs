@@ -85,7 +85,6 @@ impl Block<'_> {
     }
 }
 
-/// Reads utf-8-addr-xtext: `s\x{F8}ren@x.dk`.
 fn unescaped(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

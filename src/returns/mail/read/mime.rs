@@ -102,7 +102,6 @@ impl<'a> Message<'a> {
         self.parts.iter().find(|part| media_types.contains(&part.media_type.as_str()))
     }
 
-    /// The subject, decoded.
     pub fn subject(&self) -> String {
         let field = fields(self.header).flatten().find(|field| field.is("Subject"));
         let start = field.map(|field| &field.raw()[..field.raw().len().min(SUBJECT)]).unwrap_or_default();

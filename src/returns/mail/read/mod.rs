@@ -72,7 +72,6 @@ impl Action {
 /// What a report says became of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fate {
-    /// What was done.
     pub action: Action,
     /// The recipient's addresses, as the report names them.
     pub recipients: Vec<String>,
@@ -89,7 +88,6 @@ pub(crate) struct Fate {
 pub(crate) enum Reading {
     /// A report of what became of recipients.
     Fates(Vec<Fate>),
-    /// A complaint.
     Complaint(Box<Complaint>),
     /// A program's answer in a person's name.
     AutoReply,

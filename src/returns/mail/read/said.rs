@@ -5,7 +5,6 @@ use crate::smtp::EnhancedCode;
 /// Octets of words that are kept.
 const LONGEST: usize = 1024;
 
-/// A server's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     /// The three digits of the reply, if there was one.
