@@ -14,10 +14,11 @@ pub(super) fn moment(at: Timestamp) -> Markup {
     written(&at.to_string())
 }
 
-/// A moment as events write it.
+/// A moment as events write it. Anything else is shown as a stranger's text.
 pub(super) fn written(text: &str) -> Markup {
+    let is_moment = text.bytes().all(|octet| octet.is_ascii_digit() || b"-:.TZ".contains(&octet));
     let shown = match text.split_once('T') {
-        Some((date, time)) if date.len() == 10 && time.len() >= 8 && time.is_char_boundary(8) => {
+        Some((date, time)) if is_moment && date.len() == 10 && time.len() >= 8 => {
             Cow::Owned(format!("{date} {}", &time[..8]))
         }
         _ => strange(text),
