@@ -1,5 +1,9 @@
 //! Onboarding as customers and operators meet it: against a real DNS server and with the real program.
 
+#[path = "support/capture.rs"]
+mod capture;
+#[path = "support/client.rs"]
+mod client;
 #[path = "support/customers.rs"]
 mod customers;
 #[path = "support/knot.rs"]
@@ -45,3 +49,5 @@ mod rotation;
 mod sealed;
 #[path = "onboarding/spf.rs"]
 mod spf;
+#[path = "onboarding/whole_path.rs"]
+mod whole_path;

@@ -115,7 +115,14 @@ impl Senders {
     }
 }
 
-/// What waits in a spool.
+/// What waits in a spool. Readers have a connection of their own, which may come back a moment after the writers'.
 pub async fn waiting(spool: &Postgres) -> BTreeSet<QueueId> {
-    spool.list(Filter::default(), 1_000_000).await.unwrap().into_iter().map(|record| record.id).collect()
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        match spool.list(Filter::default(), 1_000_000).await {
+            Ok(records) => return records.into_iter().map(|record| record.id).collect(),
+            Err(error) => assert!(Instant::now() < patience, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
