@@ -39,7 +39,9 @@ fn no_command_is_obeyed_behind_another_line_end() {
             std::thread::sleep(Duration::from_millis(2));
             client.push(&line.as_bytes()[split..]).unwrap();
             let heard = client.hear().unwrap();
-            assert!(heard.starts_with('5'), "{line:?} at {split}: {heard}");
+            // U+0085 and U+2028 are letters of VRFY's one argument like any other.
+            let is_one_line = line.starts_with("VRFY") && heard.starts_with("252");
+            assert!(heard.starts_with('5') || is_one_line, "{line:?} at {split}: {heard}");
             // There was one reply, and the transaction goes on as if the line had not come.
             assert!(client.say("NOOP").unwrap().starts_with("250 2.0.0 still here"), "{line:?} at {split}");
             let heard = client.content(&message("x@a.example", "b@example.net", "commands")).unwrap();
