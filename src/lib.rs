@@ -68,6 +68,7 @@ mod plain;
 pub mod route;
 #[doc(hidden)]
 pub mod sealed;
+mod size;
 pub mod smtp;
 pub mod time;
 #[doc(hidden)]

@@ -12,6 +12,7 @@ use super::{ConfigFile, Hint, completed_in, in_shell, output, said};
 use crate::files;
 use crate::operate::socket::protocol::{Command, Done};
 use crate::operate::socket::{self, CallError};
+pub(super) use crate::size::octets;
 use crate::visible::visible;
 
 /// Which relay is meant.
@@ -165,17 +166,6 @@ pub(super) fn age(secs: u64) -> String {
         3600..86_400 => format!("{}h {}m", secs / 3600, secs % 3600 / 60),
         _ => format!("{}d {}h", secs / 86_400, secs % 86_400 / 3600),
     }
-}
-
-/// Writes a size for people: `1.2 MiB`.
-pub(super) fn octets(octets: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if octets < 1024 {
-        return format!("{octets} B");
-    }
-    let power = (octets.ilog2() / 10).min(4);
-    let value = octets as f64 / f64::from(1u32 << 10).powi(power as i32);
-    format!("{value:.1} {}", UNITS[power as usize - 1])
 }
 
 #[cfg(test)]

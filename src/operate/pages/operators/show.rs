@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::input::segment;
 use crate::operate::pages::elements::strange;
+pub(super) use crate::size::octets;
 use crate::time::Timestamp;
 
 /// A moment: date and time in UTC, to the second.
@@ -34,17 +35,6 @@ pub(super) fn age(secs: u64) -> String {
         3600..86_400 => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
         _ => format!("{} d {} h", secs / 86_400, secs % 86_400 / 3600),
     }
-}
-
-/// A size for people.
-pub(super) fn octets(octets: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if octets < 1024 {
-        return format!("{octets} B");
-    }
-    let power = (octets.ilog2() / 10).min(4);
-    let value = octets as f64 / f64::from(1u32 << 10).powi(power as i32);
-    format!("{value:.1} {}", UNITS[power as usize - 1])
 }
 
 /// A number with spaces between thousands.
