@@ -1,9 +1,8 @@
-//! Files that are there whole or not at all, whatever happens meanwhile, and that belong to whoever has to read them: a command
-//! that root runs would else leave files behind that the relay's own user cannot read, and a verdict that cannot be read counts
-//! as none.
+//! Writes files that exist either whole or not at all, even after a crash. A file belongs to the owner of its folder: otherwise, a command
+//! run by root would leave files that the relay's own user cannot read, and a stored result that cannot be read counts as missing.
 //!
-//! That user is the one who reads mail from the network, so root trusts no name in its folders: nothing is opened, emptied or
-//! given away through a link that somebody laid there.
+//! The relay's user handles mail from the network, so root does not trust names in that user's folders. Nothing is opened, truncated or
+//! given away through a symbolic link.
 
 mod new;
 mod owner;
@@ -23,16 +22,16 @@ pub use owner::{in_state, not_roots_own};
 pub use private::{close_to_others, is_open_to_others, make_all_private};
 pub use read::{ReadError, line, line_of_text, read, read_plain, read_text, without_mark};
 
-/// More than any file of the state directory holds that is read whole.
+/// More octets than any file of the state directory that is read as a whole.
 const STATE_FILE: u64 = 16 << 20;
 
-/// A file with all its content, synced, that has no name yet.
+/// A file with all its content, synced to disk, that has no name yet.
 pub struct Whole(NamedTempFile);
 
 impl Whole {
-    /// Writes one for `folder`, with these permissions (as in chmod). `like`: for the owner of that. Blocks.
+    /// Writes a file for `folder` with this mode. If `like` is given, the file belongs to the owner of `like`. Blocks.
     pub fn write(folder: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> io::Result<Self> {
-        // Hidden until it has its name: configuration reads *.toml.
+        // The name begins with a dot until the file is complete, because the configuration reads all *.toml.
         let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder)?;
         like.map_or(Ok(()), |like| give(file.as_file(), like))?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -41,26 +40,26 @@ impl Whole {
         Ok(Whole(file))
     }
 
-    /// Gives it to a user and a group; only root can.
+    /// Gives the file to a user and a group. Only root can do that.
     pub fn owned_by(self, (uid, gid): (u32, u32)) -> io::Result<Self> {
         fchown(self.0.as_file(), Some(uid), Some(gid))?;
         Ok(self)
     }
 
-    /// Gives it a name in its folder, in place of the file that has it: after a power cut there is the one or the other.
+    /// Gives the file its name and replaces a file with that name. After a power cut, one of the two files is there.
     pub fn replace(self, path: &Path) -> io::Result<()> {
         self.0.persist(path).map_err(|error| error.error)?;
         sync_folder(path)
     }
 
-    /// Gives it a name in its folder that no file has; else the error is [`io::ErrorKind::AlreadyExists`].
+    /// Gives the file its name. Returns [`io::ErrorKind::AlreadyExists`] if another file has it.
     pub fn name(self, path: &Path) -> io::Result<()> {
         self.0.persist_noclobber(path).map_err(|error| error.error)?;
         sync_folder(path)
     }
 }
 
-/// Replaces a file, or makes it: mode 0600, of the owner of its folder. Blocks.
+/// Replaces or creates a file with mode 0600 that belongs to the owner of its folder. Blocks.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = folder(path);
     Whole::write(folder, content, 0o600, Some(folder))?.replace(path)
@@ -71,22 +70,22 @@ pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Without this a power cut may bring the old name back.
+/// Syncs the folder, because a power cut could otherwise bring the old name back.
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
-/// Makes a folder with those above it; each belongs to the owner of the one it is in.
+/// Creates a folder and those above it. Each belongs to the owner of the folder that it is created in.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     make(dir, None, 0o777)
 }
 
-/// The same for the owner of `like`.
+/// Creates a folder and those above it for the owner of `like`.
 pub fn make_dir_for(like: &Path, dir: &Path) -> io::Result<()> {
     make(dir, Some(like), 0o777)
 }
 
-/// The same for that owner alone, whatever the umask. A folder that is there stays as it is.
+/// Creates a folder with mode 0700, regardless of the umask. A folder that exists is left unchanged.
 pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     make(dir, None, 0o700)
 }
@@ -104,8 +103,8 @@ fn make(dir: &Path, like: Option<&Path>, mode: u32) -> io::Result<()> {
     give(&open(OpenOptions::new().read(true), OFlags::DIRECTORY, dir)?, like.unwrap_or(above))
 }
 
-/// Reads a text file of the state directory, without a byte order mark. Returns an error if its name is a link, a pipe or a device, or
-/// if it is too long: the command that reads it may be root's, and must not wait for what somebody else put there.
+/// Reads a text file of the state directory, without a byte order mark. Returns an error if the name is a link, a pipe or a device, or if
+/// the file is too large: root may run the command, and must not hang on something that another user put there.
 pub fn read_state(path: &Path) -> io::Result<Vec<u8>> {
     read_state_octets(path).map(without_mark)
 }
@@ -137,10 +136,10 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-/// Opens a file to be locked, and makes it, for its owner alone, where it is missing: it belongs to the owner of its folder. An error
-/// where its name is a link, or another name of some file elsewhere: as root we would give that file away.
+/// Opens a lock file and creates it with mode 0600 if it is missing. It belongs to the owner of its folder. Returns an error if the name is
+/// a symbolic link or one of several hard links: root would otherwise give away a file that lies elsewhere.
 pub fn lock_file(path: &Path) -> io::Result<File> {
-    // What is no file is not waited for.
+    // NONBLOCK, so that opening a pipe does not wait.
     let mut options = OpenOptions::new();
     let file = open(options.read(true).write(true).create(true).truncate(false).mode(0o600), OFlags::NONBLOCK, path)?;
     let found = file.metadata()?;
@@ -151,12 +150,12 @@ pub fn lock_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens what has this very name, not what a link of this name leads to.
+/// Opens this path without following a symbolic link at its end.
 fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<File> {
     options.custom_flags((flags | OFlags::NOFOLLOW).bits().cast_signed()).open(path)
 }
 
-/// Gives a file to the owner of `like`: a folder it is in, or the file it replaces. Only root can, and only root needs to.
+/// Gives a file to the owner of `like`, which is its folder or the file that it replaces. Does nothing unless this process is root.
 fn give(file: &File, like: &Path) -> io::Result<()> {
     match foreign(&file.metadata()?, like)? {
         Some((uid, gid)) => fchown(file, Some(uid), Some(gid)),
@@ -164,7 +163,7 @@ fn give(file: &File, like: &Path) -> io::Result<()> {
     }
 }
 
-/// The owner of `like`, where that is another one and we are root.
+/// Returns the owner of `like`, if that is another user and this process is root.
 fn foreign(ours: &fs::Metadata, like: &Path) -> io::Result<Option<(u32, u32)>> {
     let like = fs::metadata(like)?;
     let owner = (like.uid(), like.gid());

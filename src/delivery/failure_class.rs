@@ -1,5 +1,5 @@
-//! The one word that tells programs why a server did not take mail. It is decided from the same signals as what becomes of the
-//! mail ([`Signal`]), and where these say nothing, from the enhanced status code and the words of the reply.
+//! Finds the [`FailureClass`] of a reply: the word that tells programs why a server did not take mail. It follows the [`Signal`], which
+//! also decides what happens to the mail. If the signal says nothing, it follows the enhanced status code and the words of the reply.
 //!
 //! Words count for more than codes: servers give 5.7.1 for everything, and 5.1.1 seldom for anything but an unknown address.
 

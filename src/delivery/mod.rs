@@ -121,14 +121,16 @@ impl Delivery {
         &self.shared.counters
     }
 
-    /// Makes one attempt for the recipients at these indices of the record's envelope. An attempt is one transaction.
-    /// It is repeated over a new connection if a kept connection was dead or refused everybody, and without parameters
-    /// for the recipients whose parameters the server refused.
+    /// Makes one attempt for the recipients at these indices of the record's envelope. An attempt is one transaction. It is repeated over a
+    /// new connection if a kept connection was dead or refused everybody, and without parameters for the recipients whose parameters the
+    /// server refused.
     ///
-    /// `extra_header` holds unsigned header lines (with CRLF) that are sent before the message on a Mailjet route.
-    /// Of test mail that stays here nothing is sent, whatever the route. Never fails: errors are part of the outcome. Recipients that are missing from the outcome were not reached,
-    /// because the server takes no more in one transaction. The caller tries them at once in another transaction. The
-    /// future may be dropped at any time; the connection is then closed.
+    /// `extra_header` holds unsigned header lines (with CRLF) that are sent before the message on a Mailjet route. Test mail that stays
+    /// here is never sent, whatever the route.
+    ///
+    /// Never fails: errors are part of the outcome. Recipients that are missing from the outcome were not reached, because the server takes
+    /// no more in one transaction. The caller tries them at once in another transaction. The future may be dropped at any time; the
+    /// connection is then closed.
     pub async fn attempt(
         &self,
         route: &Arc<Route>,
@@ -164,14 +166,14 @@ impl Delivery {
         outcome
     }
 
-    /// Returns true if each recipient of this message has a transaction of its own, because its return path names it. The null sender
-    /// stays what it is.
+    /// Returns true if each recipient of this message needs a transaction of its own, because the return path names the recipient. A null
+    /// sender is never replaced.
     pub fn goes_one_by_one(&self, route: &Route, record: &Record) -> bool {
         let has_sender = record.lane.kind == MailKind::Mail && record.envelope.reverse_path.mailbox().is_some();
         route.verp && has_sender && self.shared.settings.return_paths.is_some()
     }
 
-    /// The return path of a transaction's one recipient, where the route wants that.
+    /// Returns the return path that names the one recipient of a transaction, if the route uses such return paths.
     fn return_path(&self, route: &Route, record: &Record, recipients: &[usize]) -> Option<ReversePath> {
         let paths = self.shared.settings.return_paths.as_ref()?;
         match recipients {

@@ -20,7 +20,7 @@ pub struct Settings {
     pub hosts: HostsFile,
     /// The resolver of smarthosts' names. `None` is the system's, hosts file included.
     pub resolver: Option<SharedResolver>,
-    /// Makes the return paths of routes that want them (`return_path = "verp"`). Without it, mail leaves with its own sender.
+    /// Makes return paths for routes with `return_path = "verp"`. If it is `None`, mail keeps its own sender.
     pub return_paths: Option<Arc<ReturnPaths>>,
 }
 

@@ -1,4 +1,4 @@
-//! The attempt at test mail: no connection is made, and each recipient hears what was agreed for it.
+//! The attempt for test mail: no connection is made, and each recipient gets its fixed outcome.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::spool::Record;
 /// How long a slow server takes.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// What comes of an attempt for the recipients at these indices. Nothing leaves.
+/// Returns the outcomes for the recipients at these indices. Nothing is sent.
 pub(super) async fn run(record: &Record, recipients: &[usize]) -> Outcome {
     let outcome_of = |index: usize| record.envelope.recipients.get(index).map(|to| TestOutcome::of(&to.address));
     if recipients.iter().any(|index| outcome_of(*index) == Some(TestOutcome::Slow)) {
@@ -40,7 +40,7 @@ fn class(outcome: TestOutcome, is_first: bool) -> Class {
         | TestOutcome::Complained
         | TestOutcome::Unsubscribed
         | TestOutcome::Opened
-        // What plays a suppressed recipient was left out at submission. Mail from before a change of the list of names may hold one.
+        // Submission has already left out suppressed recipients. Mail accepted before the list of names changed may still hold one.
         | TestOutcome::Suppressed => (Verdict::Relayed, "250 2.0.0 test mode: taken, and sent to nobody", None),
     };
     Class::new(verdict, Scope::Recipient, reply, why)

@@ -3,20 +3,20 @@
 //! Each name on the list is signed as often as it occurs in the message. A *sealed* name is signed once more than that, so that
 //! nobody can add another field of that name (RFC 6376 §8.15). Repeated fields are signed from the bottom up (§5.4.2).
 //!
-//! Whether a field that others may add on the way is sealed:
+//! Header fields that other programs may add on the way are sealed or not as this table says:
 //!
 //! | field | sealed | because |
 //! |---|---|---|
-//! | Sender | always | mail programs show it ("on behalf of"); neither lists that keep From nor customers' servers add one |
+//! | Sender | always | mail programs show it ("on behalf of"); neither customers' servers nor lists that keep From add one |
 //! | Content-Disposition | always | it decides whether the body is shown or offered as a file; nobody adds one |
-//! | List-*, Feedback-ID | where present | a second List-Unsubscribe would lead readers elsewhere. A mailing list that forwards single mail adds its own, and so does Mailjet: sealed there too, their mail would fail |
+//! | List-*, Feedback-ID | where present | a second List-Unsubscribe would lead readers elsewhere. If the message has none, a mailing list or Mailjet may add one without breaking the signature |
 //! | Resent-* | never | a person who forwards a message adds them (RFC 5322 §3.6.6), and the signature must still verify |
 //! | In-Reply-To, References | never | nobody sees them; at worst they move mail into another thread |
 
 use super::key::KeyError;
 use crate::message::Field;
 
-/// Sealed by default: what people and mail programs read, and what decides how the body is shown.
+/// Sealed by default: the fields that people and mail programs read, and the fields that decide how the body is shown.
 const SEALED: &[&str] = &[
     "from",
     "sender",
@@ -50,7 +50,7 @@ const PRESENT: &[&str] = &[
 ];
 /// Signed where present, even if the list does not name them: one-click unsubscription works only if signed (RFC 8058 §4).
 const ALWAYS: &[&str] = &["list-unsubscribe", "list-unsubscribe-post"];
-/// Of the fields that are signed where present, these are also sealed there.
+/// The fields among those that are sealed if the message has them, so that nobody can add a second one.
 const SEALED_WHERE_PRESENT: &[&str] = &[
     "list-id",
     "list-help",

@@ -1,23 +1,23 @@
-//! Files that commands write: secrets only for their owner, and nothing that is already there is overwritten. A file has its
-//! name when it is whole: an interrupted command leaves no half of a key.
+//! Writes files for commands: secrets are readable by their owner only, and no existing file is overwritten. A file gets its name once it
+//! is complete, so an interrupted command leaves no half-written key.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Whole, folder, make_dir, make_dir_for};
 
-/// Writes a private key or another secret: mode 0600, of the owner of its folder, and an error where the file exists.
+/// Writes a private key or another secret with mode 0600. It belongs to the owner of its folder. Returns an error if the file exists.
 pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
     write_new(path, content, 0o600, None)
 }
 
-/// The same for the owner of `like`, who has to be able to read it, whoever the folder belongs to. Folders that are made for it
-/// are that owner's too.
+/// Like [`write_secret`], but the file and new folders belong to the owner of `like`, who must be able to read them, whoever owns the
+/// folder.
 pub fn write_secret_for(like: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     write_new(path, content, 0o600, Some(like))
 }
 
-/// Writes a file that anyone may read, whatever the shell's umask, of the owner of its folder; an error where it exists.
+/// Writes a file that everybody may read, regardless of the umask. It belongs to the owner of its folder. Returns an error if it exists.
 pub fn write_public(path: &Path, content: &[u8]) -> io::Result<()> {
     write_new(path, content, 0o644, None)
 }
@@ -38,7 +38,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> io:
     })
 }
 
-/// A path without `..` where that is certain to be the same place.
+/// Returns a path without `..`, if the canonical path can be found.
 pub fn tidy(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -1,5 +1,5 @@
-//! What root does in the relay's folders, it does as their owner. That user reads mail from the network and may lay links and pipes
-//! wherever it may write: as root, a command would follow them to files that are not the relay's.
+//! Root works in the relay's folders with the rights of their owner. The relay's user handles mail from the network and can place links and
+//! pipes in its folders. With root's rights, a command would follow them to files outside.
 
 use std::fs;
 use std::io;
@@ -13,9 +13,9 @@ use rustix::{fs::Gid, fs::Uid};
 
 use super::folder;
 
-/// Does `work` on files in the last of these folders, which lie in each other, the first one in the state directory. Where root
-/// calls it and one of them belongs to another user, it is done with that user's rights, on a thread of its own. An error where one
-/// of the folders is a link. Blocks.
+/// Does `work` on files in the last of these folders. The folders are nested, and the first one lies in the state directory. If root calls
+/// this and one of the folders belongs to another user, the work runs on its own thread with that user's rights. Returns an error if one of
+/// the folders is a symbolic link. Blocks.
 pub fn in_state<T: Send, E: From<io::Error> + Send>(
     folders: &[&Path],
     work: impl FnOnce() -> Result<T, E> + Send,
@@ -24,7 +24,7 @@ pub fn in_state<T: Send, E: From<io::Error> + Send>(
     let Some((uid, gid)) = owner.filter(|_| geteuid().is_root()) else { return work() };
     thread::scope(|scope| {
         let as_owner = scope.spawn(|| {
-            // These change the thread alone.
+            // These calls change the rights of this thread only.
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             set_thread_groups(&[]).map_err(io::Error::from)?;
             set_thread_res_gid(gid, gid, gid).map_err(io::Error::from)?;
@@ -35,12 +35,12 @@ pub fn in_state<T: Send, E: From<io::Error> + Send>(
     })
 }
 
-/// The first owner of the state directory and of these folders in it who is not root and can get there.
+/// Returns the first owner other than root of the state directory and these folders. Returns `None` if no other user can enter them.
 fn owner_of(folders: &[&Path]) -> io::Result<Option<(u32, u32)>> {
     let Some(outermost) = folders.first() else { return Ok(None) };
-    // What does not exist will belong to the owner of what it is made in.
+    // A folder that does not exist will belong to the owner of the folder that it is created in.
     let existing = folder(outermost).ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
-    // A link that another user laid is as good as that user's folder.
+    // The owner of a link controls where it leads, so that owner counts, too.
     let mut all = vec![fs::symlink_metadata(existing)?, fs::metadata(existing)?];
     for dir in folders {
         match fs::symlink_metadata(dir) {
@@ -57,7 +57,8 @@ fn owner_of(folders: &[&Path]) -> io::Result<Option<(u32, u32)>> {
     Ok(if owner.is_some() && is_for_root_alone(existing)? { None } else { owner })
 }
 
-/// Whether a folder of root's above this one lets nobody else through: then nobody else can change anything below it, nor work there.
+/// Returns true if a folder above this one belongs to root and lets no other user in. Then no other user can change anything below it, nor
+/// work there.
 fn is_for_root_alone(dir: &Path) -> io::Result<bool> {
     for above in dir.canonicalize()?.ancestors().skip(1) {
         let found = fs::metadata(above)?;
@@ -68,8 +69,8 @@ fn is_for_root_alone(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The first file or folder in `dir`, itself included, that belongs to another user than root, or that another may write to. `None`
-/// also where there is no `dir`. Blocks.
+/// Returns the first file or folder in `dir`, or `dir` itself, that another user than root owns or may write to. Returns `None` if there is
+/// none, or no `dir`. Blocks.
 pub fn not_roots_own(dir: &Path) -> io::Result<Option<PathBuf>> {
     let found = match fs::metadata(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -1,5 +1,4 @@
-//! What is kept of customers' mail is its owner's alone: folders 0700, files 0600, whatever the umask is and whatever stood there
-//! before.
+//! Keeps customers' mail readable by its owner only: folders 0700, files 0600, regardless of the umask and of what existed before.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,13 +8,13 @@ use std::path::Path;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-/// From now on nobody else may read or enter what this process makes, unless it says so itself.
+/// Sets the umask so that files and folders that this process creates are private, unless the code sets another mode.
 pub fn make_all_private() {
     umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Takes all rights of others from everything in a folder, but not from the folder itself: that may be the operator's. Links are left
-/// alone. Gives the first error, and does all the rest. Blocks.
+/// Removes the rights of other users from everything in a folder, but not from the folder itself, which may be the operator's. Symbolic
+/// links are left alone. Continues after an error and returns the first one. Blocks.
 pub fn close_to_others(dir: &Path) -> io::Result<()> {
     let mut result = Ok(());
     for entry in fs::read_dir(dir)? {
@@ -34,7 +33,7 @@ pub fn close_to_others(dir: &Path) -> io::Result<()> {
     result
 }
 
-/// Returns true if other users may do anything with it.
+/// Returns true if other users have any right on this file.
 pub fn is_open_to_others(found: &fs::Metadata) -> bool {
     found.mode() & 0o077 != 0
 }

@@ -1,5 +1,5 @@
-//! Reading what people and this program wrote. Whatever is read comes without the mark (BOM) that some editors put first: to
-//! everybody else it is part of the first word.
+//! Reads files that people or this program wrote, without the byte order mark that some editors put first. A reader that does not know the
+//! mark would take it for a part of the first word.
 
 use std::fs;
 use std::io;
@@ -7,13 +7,13 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// U+FEFF in UTF-8, as some editors begin a file.
+/// U+FEFF in UTF-8, with which some editors begin a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a file that a person wrote cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// No file, or a very large one.
+    /// There is no file, or it is too large.
     #[error("{0}")]
     NotPlain(&'static str),
     /// The system cannot read it.
@@ -21,12 +21,12 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// A file that this program wrote, and that somebody may have edited.
+/// Reads a file that this program wrote, and that somebody may have edited.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path).map(without_mark)
 }
 
-/// What a file holds, without the mark.
+/// Removes the byte order mark.
 pub fn without_mark(mut octets: Vec<u8>) -> Vec<u8> {
     if octets.starts_with(BYTE_ORDER_MARK) {
         octets.drain(..BYTE_ORDER_MARK.len());
@@ -34,30 +34,31 @@ pub fn without_mark(mut octets: Vec<u8>) -> Vec<u8> {
     octets
 }
 
-/// The same as text; an error where it is not UTF-8.
+/// Reads a file as text. Returns an error if it is not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// A file that a person wrote: a configuration, a secret, a key, a certificate. It may be secret.
+/// Reads a file that a person wrote: a configuration, a secret, a key, a certificate. The content may be secret, so it is wiped when
+/// dropped.
 pub fn read_plain(path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     is_plain(path).map_err(ReadError::NotPlain)?;
     Ok(Zeroizing::new(read(path)?))
 }
 
-/// The line that a text read here consists of, without its line end.
+/// Returns a one-line text without its line end.
 pub fn line(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }
 
-/// The same of a text that did not come from a file: an environment variable, an answer on standard input. It is read as a file
-/// would be.
+/// Like [`line`], for a text that did not come from a file: an environment variable, or an answer on standard input. A byte order mark is
+/// removed, as from a file.
 pub fn line_of_text(text: &str) -> &str {
     line(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Whether a path leads to a file that may be read whole: a pipe would be waited for, a device never ends. What cannot be
-/// looked at is left to whoever opens it.
+/// Fails if a path does not lead to a file that can be read whole: a pipe would block, a device never ends, and none of our files is larger
+/// than 1 MiB. A path that cannot be examined passes, so that opening it reports the error.
 pub fn is_plain(path: &Path) -> Result<(), &'static str> {
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => Err("is not a file"),

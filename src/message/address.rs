@@ -278,7 +278,7 @@ mod tests {
     }
 
     proptest! {
-        /// Another reader must see the same address in whatever we let pass.
+        /// Property: another reader sees the same address in every value that we accept.
         #[test]
         fn mail_parser_agrees_on_what_is_accepted(value in "[a-c@.<>\"(), :;\\\\]{1,24}") {
             if let Ok(mailbox) = single(value.as_bytes()) {

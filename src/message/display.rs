@@ -1,6 +1,6 @@
-//! Checks what readers show of an address field besides its address: a name and comments, after their encoded words are
-//! decoded (RFC 2047). Many readers show only the name, and some show it as if it were the address. No other address
-//! may stand there, and no character that readers obey instead of showing it.
+//! Checks the parts of an address field that readers show besides the address: the name and comments, after their encoded words are decoded
+//! (RFC 2047). Many readers show only the name, and some show a name as if it were the address. So the name must not hold another address,
+//! nor a character that a reader obeys instead of showing it.
 //!
 //! The text is read as the most generous reader reads it: encoded words are decoded wherever they stand and however
 //! broken they are, quotes are dropped, and characters that look like an `@` or a dot count as one.

@@ -1,4 +1,4 @@
-//! The envelope: who a message is from and for, as the client said it in SMTP, and what intake found out about it.
+//! The envelope: sender and recipients as the client named them in SMTP, and what intake found out about the content.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -13,13 +13,13 @@ use crate::smtp::{Mailbox, ReversePath};
 pub struct CustomerId(Arc<str>);
 
 impl CustomerId {
-    /// An id with this text. The configuration has checked it.
+    /// Makes an id from a text that the configuration has checked.
     pub fn new(id: &str) -> Self {
         CustomerId(id.into())
     }
 
-    /// Reads an id that a person or a program has written: up to 64 lower case letters, digits, hyphens and underscores, which does not
-    /// begin with a hyphen. It is the name of a file, so it must not lead anywhere else.
+    /// Reads an id that a person or a program has written: up to 64 lower-case letters, digits, hyphens and underscores, without a hyphen
+    /// at the start. The id becomes a file name, so a path must not be accepted.
     pub fn parse(id: &str) -> Option<Self> {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         let is_id = !id.is_empty() && id.len() <= 64 && id.bytes().all(legal) && !id.starts_with('-');
@@ -88,7 +88,7 @@ pub struct Envelope {
     pub reverse_path: ReversePath,
     /// The recipients in the order of RCPT TO. There is at least one.
     pub recipients: Vec<Recipient>,
-    /// What the content needs of the next server.
+    /// What the next server must support to carry the content.
     pub body: BodyKind,
     /// True if addresses or header may need SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
@@ -96,6 +96,6 @@ pub struct Envelope {
     pub ret: Option<Ret>,
     /// The value of ENVID, still in xtext.
     pub envid: Option<String>,
-    /// What the submitter calls the message.
+    /// The submitter's own names for the message.
     pub references: References,
 }

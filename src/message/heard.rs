@@ -1,4 +1,4 @@
-//! What was heard of a recipient: a server's reply, or what broke before there was one.
+//! What the relay learned about a recipient: the server's reply, or the error that came before any reply.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::smtp::{EnhancedCode, Reply};
 
-/// Why mail was deferred, given up or refused, in the few words that a program can act on.
+/// Why mail was deferred, given up or refused, as one word that a program can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -19,25 +19,26 @@ pub enum FailureClass {
     MailboxFull,
     /// The server blocks the address that the mail comes from, the sending domain or the account: block lists, reputation.
     Blocked,
-    /// The server does not take this mail by a rule of its own: the sender, the recipient, relaying. An operator's `queue bounce`
-    /// is of this class, too.
+    /// The server refuses this mail by a rule of its own about the sender, the recipient or relaying. An operator's `queue bounce` has this
+    /// class, too.
     Policy,
-    /// What the message holds is refused: spam, a virus, its size, its form.
+    /// The server refuses the content: spam, a virus, its size, its form.
     Content,
-    /// Authentication lacks or fails: the login or TLS at the server, or the mail's own SPF, DKIM or DMARC.
+    /// Authentication is missing or fails: the login or TLS at the server, or the mail's own SPF, DKIM or DMARC.
     Auth,
-    /// Too much in too short a time for the server, or not often enough tried: allowances, limits, greylisting.
+    /// The server finds that too much came in too short a time, or that the mail must be tried again first: allowances, limits,
+    /// greylisting.
     Rate,
     /// No working connection to the server, or the server is out of order.
     Network,
-    /// A limit of this relay, not of a server: the mail grew too old, or it is larger than may be submitted.
+    /// A limit of this relay, not of a server: the mail grew too old, or it is larger than this relay accepts.
     RelayLimit,
     /// Nothing in the reply says why.
     Unknown,
 }
 
 impl FailureClass {
-    /// All classes. The order is the one in which the spool stores them, so a new one comes last.
+    /// All classes. The spool stores a class by its place in this list, so a new class comes last.
     pub const ALL: [FailureClass; 10] = [
         FailureClass::Hard,
         FailureClass::MailboxFull,
@@ -68,20 +69,21 @@ impl FailureClass {
     }
 }
 
-/// A server's reply on one line with its codes, or a text that says what broke. It reads as that line; clones share it.
+/// A server's reply on one line with its codes, or a text of our own that says what broke. `Display` gives that line. Clones share the
+/// text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Heard {
     line: Arc<str>,
     code: Option<u16>,
     status: Option<EnhancedCode>,
-    /// Where the text begins behind the codes.
+    /// The offset of the text behind the codes.
     text_at: usize,
-    /// Why the mail was not taken; `None` if it was, or nothing is known yet.
+    /// Why the mail was not taken; `None` if the mail was taken, or if nothing is known yet.
     pub class: Option<FailureClass>,
 }
 
 impl Heard {
-    /// Takes a line. The codes at its beginning are read; a text of our own has none.
+    /// Reads the codes at the start of a line. A text of our own has none.
     pub fn new(line: impl Into<Arc<str>>, class: Option<FailureClass>) -> Self {
         let line = line.into();
         let (mut code, mut status, mut text_at) = (None, None, 0);
@@ -115,7 +117,7 @@ impl Heard {
         self.code.map(|_| &self.line[self.text_at..])
     }
 
-    /// What the relay itself says, where there was no reply.
+    /// Returns the relay's own text, if there was no reply.
     pub fn own_words(&self) -> Option<&str> {
         self.code.is_none().then_some(&self.line)
     }

@@ -1,24 +1,24 @@
-//! Lanes: a message waits in one together with other mail of the same customer, domain, urgency and kind.
+//! Lanes: a message waits in a lane together with other mail of the same customer, From domain, urgency and kind.
 
 use super::{CustomerId, Urgency};
 use crate::smtp::Domain;
 
-/// Who wrote a message, and whether it is in earnest. The kinds may take different routes.
+/// Who wrote a message, and whether it is test mail. The kinds may take different routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MailKind {
     /// The message was accepted from a submitter.
     Mail,
     /// The message is a delivery status notification that the relay wrote.
     Bounce,
-    /// The message was accepted in test mode and stays here: its only route is one that makes up what comes of it. The spool keeps the
-    /// kind, so neither a restart nor another configuration lets it leave.
+    /// The message was accepted in test mode and never leaves this machine: its only route invents the outcome. The spool stores the kind,
+    /// so neither a restart nor a change of configuration lets the message leave.
     Test,
-    /// The message was accepted in test mode, and goes to recipients that it may really reach.
+    /// The message was accepted in test mode for recipients that test mail may really reach.
     TestLeaving,
 }
 
 impl MailKind {
-    /// The name in metrics and in what operators see.
+    /// Returns the name in metrics and on operators' pages.
     pub fn as_str(self) -> &'static str {
         match self {
             MailKind::Mail => "mail",
@@ -33,7 +33,8 @@ impl MailKind {
         matches!(self, MailKind::Test | MailKind::TestLeaving)
     }
 
-    /// Returns true for customers' mail that leaves: it counts under their caps and stops where they are paused.
+    /// Returns true for customers' mail that leaves this machine. It counts toward the customer's limits, and waits while the customer is
+    /// paused.
     pub fn is_traffic(self) -> bool {
         matches!(self, MailKind::Mail | MailKind::TestLeaving)
     }
@@ -52,6 +53,6 @@ pub struct Lane {
     pub domain: Domain,
     /// Single mail goes before bulk mail.
     pub urgency: Urgency,
-    /// Who wrote the message, and whether it is in earnest.
+    /// Who wrote the message, and whether it is test mail.
     pub kind: MailKind,
 }

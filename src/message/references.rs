@@ -1,8 +1,8 @@
 //! The submitter's own names for a message: a reference, a campaign, tags. They come back in every event about it.
 //!
-//! `X-Postbud-Reference`, `X-Postbud-Campaign` and `X-Postbud-Tags` are for this relay alone: they are cut before anything is signed,
-//! and refused by name where they are malformed. `X-MJ-CustomID` and `X-Mailjet-Campaign` mean the same where no field of ours
-//! says it. They stay in the message for Mailjet, and one that is malformed is Mailjet's to judge.
+//! `X-Postbud-Reference`, `X-Postbud-Campaign` and `X-Postbud-Tags` are meant for this relay only. They are cut before the message is
+//! signed, and a malformed one is refused with its name. `X-MJ-CustomID` and `X-Mailjet-Campaign` have the same meaning if the message has
+//! no field of ours for it. They stay in the message for Mailjet, which also judges malformed ones.
 
 use thiserror::Error;
 
@@ -10,14 +10,14 @@ use super::display;
 use super::headers::Field;
 use crate::visible::is_unseen;
 
-/// Octets of a reference, and of a campaign.
+/// The most octets of a reference or a campaign.
 const NAME: usize = 255;
-/// Octets of a tag.
+/// The most octets of a tag.
 const TAG: usize = 64;
-/// Tags of one message.
+/// The most tags of one message.
 const TAGS: usize = 20;
 
-/// What the submitter calls a message. Empty where it gave nothing.
+/// The submitter's names for a message. Each is empty if the submitter gave none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// The submitter's reference, for this message alone.
@@ -26,11 +26,11 @@ pub struct References {
     pub campaign: Option<Box<str>>,
     /// Words that group messages as the submitter likes.
     pub tags: Box<[Box<str>]>,
-    /// Which fields of Mailjet's go with it.
+    /// Which of Mailjet's fields are added on the way to Mailjet.
     pub for_mailjet: ForMailjet,
 }
 
-/// Which fields of Mailjet's go with a message on the way there.
+/// Decides which of Mailjet's fields a message gets on the way to Mailjet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForMailjet {
     /// The reference came in X-Postbud-Reference, and the message has no X-MJ-CustomID.
@@ -41,30 +41,30 @@ pub struct ForMailjet {
     pub has_payload: bool,
 }
 
-/// Why a field of ours is refused.
+/// Why one of our fields is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReferenceError {
-    /// There is no such field of ours.
+    /// The name begins with `X-Postbud-`, but there is no such field.
     #[error("is not known: there are X-Postbud-Reference, X-Postbud-Campaign and X-Postbud-Tags")]
     Unknown,
     /// The field stands in the header more than once.
     #[error("occurs more than once")]
     Twice,
-    /// Its value is too long.
+    /// The value is too long.
     #[error("is longer than {0} octets")]
     TooLong(usize),
-    /// It names too many tags.
+    /// The field names too many tags.
     #[error("names more than {0} tags")]
     TooMany(usize),
     /// A tag is too long.
     #[error("has a tag that is longer than {0} octets")]
     LongTag(usize),
-    /// It holds characters that cannot be seen, or octets that are no text.
+    /// The value holds characters that cannot be seen, or octets that are not UTF-8.
     #[error("holds characters that cannot be seen; use plain text, UTF-8 or encoded words")]
     Unseen,
 }
 
-/// The fields of a header that name the message, while the header is read.
+/// Collects the fields that name the message, while the header is read.
 #[derive(Default)]
 pub(super) struct ReferenceFields<'a> {
     reference: Option<&'a [u8]>,
@@ -75,19 +75,19 @@ pub(super) struct ReferenceFields<'a> {
     has_payload: bool,
 }
 
-/// What becomes of a field.
+/// What happens to a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It says nothing about references.
+    /// The field has nothing to do with references.
     NotOurs,
-    /// It was read, and stays for Mailjet.
+    /// The field was read, and stays in the message for Mailjet.
     Stays,
-    /// It was read, and is cut.
+    /// The field was read, and is cut.
     IsCut,
 }
 
 impl<'a> ReferenceFields<'a> {
-    /// Takes a field. Fields of other names cost two comparisons.
+    /// Looks at one field. A field with another name costs two comparisons.
     pub fn take(&mut self, field: &Field<'a>) -> Result<Fate, ReferenceError> {
         let [b'X' | b'x', b'-', b'P' | b'p' | b'M' | b'm', ..] = field.name() else { return Ok(Fate::NotOurs) };
         if field.is("X-MJ-CustomID") {
@@ -116,7 +116,7 @@ impl<'a> ReferenceFields<'a> {
         Ok(Fate::Stays)
     }
 
-    /// What they say. The error names the field.
+    /// Reads the values of the collected fields. The error names the field.
     pub fn read(self) -> Result<References, (&'static str, ReferenceError)> {
         let named = |name| move |why| (name, why);
         let reference = self.reference.map(name).transpose().map_err(named("X-Postbud-Reference"))?.flatten();
@@ -147,7 +147,7 @@ fn name(value: &[u8]) -> Result<Option<Box<str>>, ReferenceError> {
     }
 }
 
-/// Reads tags between commas. A tag that is named twice counts once.
+/// Reads tags separated by commas. A repeated tag counts once.
 fn tags(value: &[u8]) -> Result<Box<[Box<str>]>, ReferenceError> {
     let mut tags: Vec<Box<str>> = Vec::new();
     for tag in text(value)?.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
@@ -165,7 +165,7 @@ fn tags(value: &[u8]) -> Result<Box<[Box<str>]>, ReferenceError> {
     Ok(tags.into())
 }
 
-/// The text of a field: unfolded, encoded words decoded, without blanks at its ends.
+/// Returns the text of a field: unfolded, with encoded words decoded, without white space at its ends.
 fn text(value: &[u8]) -> Result<String, ReferenceError> {
     let text = std::str::from_utf8(value).map_err(|_| ReferenceError::Unseen)?.trim();
     let unfolded = text.replace("\r\n", "").replace('\t', " ");

@@ -1,5 +1,5 @@
-//! Return paths that name a message and a recipient (VERP): mail that comes back to one tells by its address what it is about,
-//! however badly it is written.
+//! Return paths that name a message and a recipient (VERP). The address of a returned mail tells which recipient it is about, even if its
+//! text is unreadable.
 //!
 //! ```text
 //! r-01jq8x2mv0c4a-12-7k0s2m9x4b1d6hqz@returns.webcrm.com
@@ -7,8 +7,8 @@
 //!                 recipient's index in the envelope
 //! ```
 //!
-//! Nobody else can make one, so nobody can report on mail without having seen its return path. Case does not matter, because
-//! some servers change it. The local part has at most 64 octets (RFC 5321 §4.5.3.1.1).
+//! Only this relay can make a return path, so a stranger cannot report on mail without having seen its return path. Letters may change case
+//! on the way, because some servers change it. The local part has at most 64 octets (RFC 5321 §4.5.3.1.1).
 
 use std::fmt;
 
@@ -18,33 +18,33 @@ use zeroize::Zeroizing;
 use super::QueueId;
 use crate::smtp::{Domain, Mailbox};
 
-/// The octets of a tag: enough that guessing one is hopeless, and short enough for the local part.
+/// The octets of a tag: too many to guess, and few enough for the local part.
 const TAG: usize = 10;
-/// What is signed begins with this, so that no other use of a key can make a tag.
+/// The start of every text that is signed, so that no other use of the key can make a tag.
 const CONTEXT: &str = "postbud return path 1";
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// A key that tags are made with.
+/// A key for tags.
 pub type Key = Zeroizing<[u8; 32]>;
 
-/// Makes return paths, and reads those that it made.
+/// Makes return paths, and recognises its own.
 pub struct ReturnPaths {
     domain: Domain,
-    /// The first one makes tags; the others are older, and only read.
+    /// The first key makes tags. The others are older keys, whose tags are still recognised.
     keys: Vec<hmac::Key>,
 }
 
-/// What a return path names.
+/// The message and the recipient that a return path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Returned {
-    /// The message whose return path it is.
+    /// The message that the return path belongs to.
     pub queue_id: QueueId,
     /// The recipient's index in the envelope.
     pub index: usize,
 }
 
 impl ReturnPaths {
-    /// Return paths at this domain. The first key makes tags, all of them are recognised. There must be one.
+    /// Makes return paths in this domain. The first key makes tags, and tags of all keys are recognised. There must be at least one key.
     pub fn new(domain: Domain, keys: &[Key]) -> Self {
         assert!(!keys.is_empty(), "a return path needs a key");
         let keys = keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, &**key)).collect();
@@ -63,7 +63,7 @@ impl ReturnPaths {
         Mailbox::parse(&format!("{named}-{tag}@{}", self.domain)).expect("letters, digits and hyphens, at most 64")
     }
 
-    /// Reads a return path. `None` for any other address, and for one with a tag that this relay did not make.
+    /// Reads a return path. Returns `None` for any other address, and for a tag that this relay did not make.
     pub fn read(&self, address: &Mailbox) -> Option<Returned> {
         if address.domain() != Some(&self.domain) {
             return None;
@@ -72,7 +72,7 @@ impl ReturnPaths {
         let (text, tag) = local.rsplit_once('-')?;
         let (id, index) = text.strip_prefix("r-")?.split_once('-')?;
         let returned = Returned { queue_id: id.parse().ok()?, index: index.parse().ok()? };
-        // One recipient has one return path: no "+1" and no "01".
+        // Each recipient has exactly one return path, so an index like "+1" or "01" is refused.
         let is_plain = named(returned) == text;
         let is_ours = |key| {
             constant_time::verify_slices_are_equal(text_of(self.tag(key, text)).as_bytes(), tag.as_bytes()).is_ok()
@@ -97,7 +97,7 @@ fn named(Returned { queue_id, index }: Returned) -> String {
     format!("r-{queue_id}-{index}").to_ascii_lowercase()
 }
 
-/// 80 bits as 16 characters of five each.
+/// Writes 80 bits as 16 characters of five bits each.
 fn text_of(tag: [u8; TAG]) -> String {
     let bits = tag.iter().fold(0u128, |bits, octet| bits << 8 | u128::from(*octet));
     (0..16).rev().map(|at| char::from(DIGITS[(bits >> (5 * at)) as usize & 31])).collect()
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_form_does_not_change() {
-        // Mail of an earlier version still comes back.
+        // A fixed example: mail sent by an earlier version still comes back to such an address.
         let address = paths(&[7]).address(returned(12)).to_string();
         assert!(address.starts_with("r-028t5cy4tqkff-12-"), "{address}");
         assert_eq!(address.len(), "r-028t5cy4tqkff-12-".len() + 16 + "@returns.test".len());

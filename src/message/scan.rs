@@ -36,8 +36,8 @@ pub struct Header {
     pub priority: Option<Urgency>,
     /// What the submitter calls the message.
     pub references: References,
-    /// The positions, in order, of fields that are not sent on: X-Postbud-…, Bcc, Resent-Bcc, Return-Path (only the server that
-    /// delivers writes it, RFC 5321 §4.4), and an empty Date or Message-ID, which counts as missing.
+    /// The positions, in order, of the fields that are not sent on: X-Postbud-…, Bcc, Resent-Bcc, Return-Path (RFC 5321 §4.4: only the
+    /// final server writes it), and an empty Date or Message-ID, which counts as missing.
     pub cut: Vec<Range<usize>>,
 }
 
@@ -95,10 +95,10 @@ pub enum HeaderError {
     Loop(usize),
 }
 
-/// The bounds of a header.
+/// The limits on the header's fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The most fields. Their lines are not bounded: a long To has many, and they cost no more than their octets.
+    /// The most fields. There is no limit on lines: a long To field has many lines, and they cost no more than their octets.
     pub fields: usize,
     /// The most Received fields.
     pub received: usize,
@@ -211,8 +211,7 @@ fn word<'a>(field: &Field<'a>) -> &'a [u8] {
     field.value().trim_ascii()
 }
 
-/// Reads a priority of Mailjet, which has a low-priority queue (0 and 1) and a high-priority one (2, its default, and
-/// 3).
+/// Reads X-Mailjet-Prio. Mailjet has a low-priority queue (0 and 1) and a high-priority one (2, which is the default, and 3).
 fn mailjet_priority(value: &[u8]) -> Option<Urgency> {
     match value {
         b"0" | b"1" => Some(Urgency::Bulk),

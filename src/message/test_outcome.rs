@@ -1,41 +1,41 @@
-//! The recipients of test mail whose outcome is agreed: `bounce@test.postbud.invalid` bounces. `docs/webcrm.md` lists them.
+//! The test recipients with a fixed outcome: `bounce@test.postbud.invalid` bounces. `docs/webcrm.md` lists them.
 
 use crate::smtp::Mailbox;
 
-/// The domain of agreed recipients. RFC 2606 §2: no such domain will ever exist, so that what leaves by mistake arrives nowhere.
+/// The domain of the test recipients. RFC 2606 §2: this domain will never exist, so mail that leaves by mistake arrives nowhere.
 pub const TEST_DOMAIN: &str = "test.postbud.invalid";
 
-/// What is made to happen to a recipient of test mail that stays here.
+/// The invented outcome of a recipient of test mail that stays on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestOutcome {
-    /// It is relayed and delivered. Recipients elsewhere, and names that are not agreed, have this outcome.
+    /// The mail is relayed and delivered. Recipients in other domains, and unknown names, have this outcome.
     Delivered,
-    /// It is relayed, and nothing more is heard, as from a customer's own server.
+    /// The mail is relayed, and nothing more is heard, as with a customer's own server.
     Relayed,
-    /// The next server refuses it: there is no such address.
+    /// The next server refuses the mail because the address does not exist.
     Bounced,
-    /// It is relayed, and the recipient's server refuses it later.
+    /// The mail is relayed, and the recipient's server refuses it later.
     BouncedLater,
-    /// The next server refuses it: the mailbox is full.
+    /// The next server refuses the mail because the mailbox is full.
     MailboxFull,
-    /// The next server refuses it as spam.
+    /// The next server refuses the mail as spam.
     Spam,
-    /// It is deferred at the first attempt, then relayed and delivered.
+    /// The mail is deferred at the first attempt, then relayed and delivered.
     Deferred,
-    /// The next server takes ten seconds before it takes it.
+    /// The next server needs ten seconds to take the mail.
     Slow,
-    /// It is delivered, and the recipient complains.
+    /// The mail is delivered, and the recipient complains.
     Complained,
-    /// It is delivered, and the recipient unsubscribes.
+    /// The mail is delivered, and the recipient unsubscribes.
     Unsubscribed,
-    /// It is delivered, and the recipient opens it.
+    /// The mail is delivered, and the recipient opens it.
     Opened,
-    /// It is treated as one on the customer's suppression list.
+    /// The recipient is treated as if on the customer's suppression list.
     Suppressed,
 }
 
 impl TestOutcome {
-    /// The agreed names, each with its outcome.
+    /// The names before the `@`, each with its outcome.
     pub const ALL: [(&str, TestOutcome); 12] = [
         ("deliver", TestOutcome::Delivered),
         ("relay", TestOutcome::Relayed),
@@ -51,7 +51,7 @@ impl TestOutcome {
         ("suppressed", TestOutcome::Suppressed),
     ];
 
-    /// The outcome of a recipient. What stands behind a `+` tells recipients apart and changes nothing.
+    /// Returns the outcome of a recipient. A `+` and the text behind it do not change the outcome, so a test can use many recipients.
     pub fn of(recipient: &Mailbox) -> Self {
         if !is_test_address(recipient) {
             return TestOutcome::Delivered;

@@ -1,4 +1,4 @@
-//! One-click unsubscription (RFC 8058), as far as the header offers it. Mailbox providers ask it of bulk mail.
+//! One-click unsubscription (RFC 8058), as the header offers it. Mailbox providers require it of bulk mail.
 
 /// What the header's List-Unsubscribe and List-Unsubscribe-Post fields offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,11 +19,11 @@ impl Unsubscribe {
     /// Reads the value of a List-Unsubscribe-Post field.
     pub(super) fn read_post(&mut self, value: &[u8]) {
         self.posts = self.posts.saturating_add(1);
-        // RFC 5234 §2.3: the case of such a text does not count.
+        // RFC 5234 §2.3: the case of this literal text does not matter.
         self.is_one_click = value.trim_ascii().eq_ignore_ascii_case(b"List-Unsubscribe=One-Click");
     }
 
-    /// Returns what one-click unsubscription lacks, or `None` if it works. The signer covers both fields wherever they are.
+    /// Returns what is missing for one-click unsubscription, or `None` if it works. Signatures always cover both fields.
     pub fn lacks(&self) -> Option<&'static str> {
         match *self {
             Unsubscribe { lists: 0, .. } => Some("a List-Unsubscribe field"),
@@ -41,8 +41,8 @@ impl Unsubscribe {
     }
 }
 
-/// Returns true if one of the addresses in angle brackets is an https one with a host. Comments are left out; white space within the
-/// brackets does not count (RFC 2369 §2).
+/// Returns true if one of the addresses in angle brackets is an https address with a host. Comments are skipped, and white space inside the
+/// brackets is ignored (RFC 2369 §2).
 fn has_https(value: &[u8]) -> bool {
     const SCHEME: &[u8] = b"https://";
     let mut octets = value.iter().copied();

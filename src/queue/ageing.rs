@@ -1,7 +1,7 @@
-//! Queue ageing: mail that waits behind a route in trouble grows old without an attempt of its own. This task looks through it now and
-//! then. Each sender hears once that the mail is late. At its maximum age the mail is given up, with its bounce.
+//! Queue ageing: mail behind a route in trouble gets no attempt, but still grows old. This task regularly looks for such mail. It tells
+//! each sender once that the mail is late. When a message reaches its maximum age, the task gives it up and the sender gets a bounce.
 //!
-//! The task also mends due times that were set by a clock which ran ahead and was set back.
+//! The task also corrects due times that were set while the clock was ahead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::route::Route;
 use crate::spool::{self, Filter, LaneStats};
 use crate::time::Timestamp;
 
-/// How often the task looks, where the patience configured is not shorter than usual.
+/// How often the task looks. It looks more often if the configured delay notice or maximum age is short.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
-/// Records in hand at once.
+/// The number of records that are leased at once.
 const AT_ONCE: usize = 100;
-/// Pages that may hold nothing to decide before the rest is left to the next round, which goes on there. Mail that our own caps hold
-/// is not late; however much of it there is, what comes behind it must be reached.
+/// After this many pages without a decision, the task stops, and the next round continues there. Mail that waits for our own caps is not
+/// late, so there may be any number of pages to skip.
 const IN_VAIN: u32 = 20;
 
 /// The lanes behind routes in trouble.
@@ -63,8 +63,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// The lanes whose route carries nothing now. Mail of a lane without a route (its customer is gone or suspended) is kept, whatever
-/// its age.
+/// Returns the lanes whose route carries nothing now. A lane without a route (its customer is gone or suspended) is left out: its mail is
+/// kept, however old it is.
 fn behind_trouble(inner: &Inner, lanes: BTreeMap<Lane, LaneStats>) -> Troubled {
     let mut troubled = Troubled::new();
     for (lane, _) in lanes.into_iter().filter(|(_, stats)| stats.records > stats.held) {
@@ -77,7 +77,7 @@ fn behind_trouble(inner: &Inner, lanes: BTreeMap<Lane, LaneStats>) -> Troubled {
     troubled
 }
 
-/// Decides on records that fit, oldest first, beginning behind `seen_to`. Leaves there how far it came.
+/// Decides on the records that match `which`, oldest first, starting after `seen_to`. Stores in `seen_to` where it stopped.
 async fn look_through(inner: &Inner, troubled: &Troubled, which: Filter, seen_to: &mut Option<QueueId>) {
     let patience = &inner.settings.patience;
     let mut in_vain = 0;
@@ -94,7 +94,7 @@ async fn look_through(inner: &Inner, troubled: &Troubled, which: Filter, seen_to
         for lease in leases {
             let record = &lease.record;
             let Some(route) = troubled.get(&record.lane) else { continue };
-            // To look through much old mail takes a while: the trouble may be over.
+            // Looking through much old mail takes a while, so the trouble may be over by now.
             let (trouble, own_waiting, now) = inner.with_routes(|routes, now| {
                 let own_waiting = routes.own_waiting(&route.id, record.due, record.expedited, now);
                 (routes.trouble(&route.id, now), own_waiting, now)
@@ -109,7 +109,7 @@ async fn look_through(inner: &Inner, troubled: &Troubled, which: Filter, seen_to
     }
 }
 
-/// Makes records due at once that are due later than the schedule can have set them. They would wait for the wrong time to come again.
+/// Makes records due at once if they are due later than the retry schedule allows. Their due time was set while the clock was ahead.
 async fn mend_due_times(inner: &Inner, lanes: &BTreeMap<Lane, LaneStats>, now: Timestamp) {
     let latest = inner.settings.patience.retry.latest(now);
     let beyond = |stats: &LaneStats| stats.last_due.is_some_and(|due| due.believed(latest, now) != due);

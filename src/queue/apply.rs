@@ -1,8 +1,8 @@
-//! Applies decisions: the one place where what was decided about a record comes true. Workers come here after an attempt, queue
-//! ageing with mail behind a route in trouble, and operators with what they give up.
+//! Applies decisions about records. Every decision goes through here: a worker's after an attempt, queue ageing's about mail behind a route
+//! in trouble, and an operator's who gives mail up.
 //!
-//! The order is the promise. First the sender's notification is made durable, then the spool records the decision, then it is
-//! counted and told as events. A crash in between sends a notification twice, never not at all.
+//! The order is a promise: first the sender's notification is made durable, then the spool records the decision together with its event
+//! lines, then counters and subscribers learn of it. After a crash in between, a notification may be sent twice, but is never lost.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -21,7 +21,7 @@ use crate::smtp::Mailbox;
 use crate::spool::{self, Lease, Record, Settled, Settlement, Spool};
 use crate::time::Timestamp;
 
-/// What decisions are applied with. Cheap to clone; all clones share the counters.
+/// The parts that a decision changes: spool, notifications, events, counters, suppression. Cheap to clone; all clones share the counters.
 #[derive(Clone)]
 pub struct Outcomes {
     spool: Arc<dyn Spool>,
@@ -35,8 +35,8 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Decisions about records of `spool`, told by `postmaster` to senders and by `events` to machines.
-    /// Recipients that are gone for good are told to `suppression`.
+    /// `postmaster` writes the notifications to senders, `events` tells programs, and `suppression` learns of recipients that are gone for
+    /// good.
     pub fn new(spool: Arc<dyn Spool>, postmaster: Postmaster, events: Events, suppression: Suppression) -> Self {
         let started = Instant::now();
         Outcomes {
@@ -56,18 +56,18 @@ impl Outcomes {
         &self.counters
     }
 
-    /// What writes and signs the relay's own mail.
+    /// Returns the part that writes and signs the relay's own mail.
     pub(crate) fn postmaster(&self) -> &Postmaster {
         &self.postmaster
     }
 
-    /// What the customers have sent.
+    /// Returns the counts of what each customer has sent.
     pub fn volumes(&self) -> &Volumes {
         &self.volumes
     }
 
-    /// Applies a decision about a leased record. After an error nothing is recorded or told but the notification, and the lease
-    /// is given back.
+    /// Applies a decision about a leased record. After an error nothing is recorded and no event is told, although the notification may
+    /// have been sent. The lease is given back.
     pub(crate) async fn apply(&self, lease: Lease, decision: Decision) -> Result<Settled, spool::Error> {
         if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed.is_some() {
             self.notify(&lease, &decision).await;
@@ -95,7 +95,7 @@ impl Outcomes {
         Ok(settled)
     }
 
-    /// Counts what came of a customer's mail, and looks at whether that is odd.
+    /// Adds the results of a customer's mail to its counts, and reacts if they are unusual.
     fn count_results(&self, lane: &Lane, relayed: usize, hard: usize) {
         if lane.kind != MailKind::Mail || relayed + hard == 0 {
             return;
@@ -106,30 +106,30 @@ impl Outcomes {
         self.judge(&customer, results);
     }
 
-    /// Takes in that a recipient's server refused mail for good after the next server had taken it: the recipient counts among the
-    /// hard bounces, and comes nearer to the suppression list.
+    /// Records that the recipient's server refused mail for good after the next server had taken it. This counts as a hard bounce, and
+    /// brings the recipient closer to the suppression list.
     pub fn refused_later(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
         self.judge(customer, Results { hard: 1, ..Results::default() });
         self.suppression.hard_bounce(customer, recipient, said);
     }
 
-    /// Counts what another system reported of recipients after the next server had taken the mail. Their suppression is the caller's.
+    /// Counts results that another system reported after the next server had taken the mail. The caller updates the suppression list.
     pub(crate) fn counted_later(&self, customer: &Customer, hard: u32, complaints: u32) {
         self.judge(customer, Results { hard, complaints, ..Results::default() });
     }
 
-    /// Takes in that a recipient complained of mail: it counts, and the recipient is suppressed.
+    /// Records a complaint: it is counted, and the recipient is suppressed.
     pub fn complained(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
         self.judge(customer, Results { complaints: 1, ..Results::default() });
         self.suppression.complaint(customer, recipient, said);
     }
 
-    /// Takes in that a recipient wants no more mail: it is suppressed.
+    /// Records that a recipient unsubscribed: the recipient is suppressed.
     pub fn unsubscribed(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
         self.suppression.unsubscribe(customer, recipient, said);
     }
 
-    /// Counts results, and tells or pauses where they are odd, as the customer's file says.
+    /// Counts results. If they are unusual, raises an alert or pauses the customer, as its limits say.
     fn judge(&self, customer: &Customer, results: Results) {
         let now = Timestamp::now();
         let Some(Trip { cause, detail }) = self.volumes.settle(&customer.id, results, &customer.limits, now) else {
@@ -155,7 +155,7 @@ impl Outcomes {
         }
     }
 
-    /// Pauses a customer's mail. Returns false if it is paused already and this says no more.
+    /// Pauses a customer's mail. Returns false if an equal or stricter pause is already in force.
     pub(super) fn pause(&self, customer: &CustomerId, pause: &Pause) -> bool {
         let has_begun = self.postmaster.routing.pause(customer, pause);
         if has_begun {
@@ -166,7 +166,7 @@ impl Outcomes {
         has_begun
     }
 
-    /// Lets a customer's mail go on. Returns false if it was not paused.
+    /// Ends a customer's pause. Returns false if the customer was not paused.
     pub(super) fn resume(&self, customer: &CustomerId, why: &str) -> bool {
         let Some(pause) = self.postmaster.routing.resume(customer) else { return false };
         let now = Timestamp::now();
@@ -187,8 +187,8 @@ impl Outcomes {
         over.filter(|(customer, _)| self.resume(customer, "there is room under its cap again")).count() > 0
     }
 
-    /// Counts a message that is about to leave. Returns false if its customer's cap is used up: then its mail is paused until there is
-    /// room again.
+    /// Counts a message that is about to leave. If the customer's cap is used up, pauses the customer until the cap has room again, and
+    /// returns false.
     pub(super) fn takes(&self, lane: &Lane) -> bool {
         let Some(customer) = self.capped(lane) else { return true };
         let now = Timestamp::now();
@@ -202,22 +202,22 @@ impl Outcomes {
         }
     }
 
-    /// Takes back a message that did not leave.
+    /// Undoes the count of a message that did not leave.
     pub(super) fn did_not_leave(&self, lane: &Lane) {
         if let Some(customer) = self.capped(lane) {
             self.volumes.give_back(&customer.id, Timestamp::now());
         }
     }
 
-    /// The customer whose messages a lane's mail counts among, if it does.
+    /// Returns the customer whose cap counts this lane's mail, or `None` if no cap does.
     fn capped(&self, lane: &Lane) -> Option<Arc<Customer>> {
         let customer = self.postmaster.routing.customer(&lane.customer)?;
         let is_spared = customer.limits.spare_single && lane.urgency == Urgency::Single;
         (lane.kind.is_traffic() && !is_spared).then_some(customer)
     }
 
-    /// The recipients whose server refused them as unknown or closed for good, with what it said. Not those of our own notifications, nor of
-    /// test mail.
+    /// Returns the recipients whose server refused them as unknown or closed for good, each with the reply. Leaves out the relay's own
+    /// notifications and test mail.
     fn gone_for_good(&self, record: &Record, told: &[Told]) -> Vec<(Arc<Customer>, Mailbox, String)> {
         let is_gone = |told: &&Told| {
             told.event == EventKind::Bounced
@@ -236,7 +236,7 @@ impl Outcomes {
         gone.filter_map(of).collect()
     }
 
-    /// Tells the sender by mail, where the customer wants that. What cannot be told is in the events all the same.
+    /// Tells the sender by mail, if the customer wants that. The events report the same in any case.
     async fn notify(&self, lease: &Lease, decision: &Decision) {
         let record = &lease.record;
         if !self.postmaster.writes_about(record) {
@@ -273,7 +273,7 @@ impl Outcomes {
         self.counters.count(customer, outcome, Timestamp::now().since(accepted));
     }
 
-    /// Raises an alert about a held message; of many with one reason, about the first.
+    /// Raises an alert about a held message. If many messages are held for one reason, only the first raises one.
     fn tell_of_hold(&self, customer: &CustomerId, id: QueueId, told: &Told) {
         let why = told.detail.as_deref().unwrap_or_default();
         if self.holds().is_news(customer, why, self.started.elapsed()) {
@@ -281,7 +281,7 @@ impl Outcomes {
         }
     }
 
-    /// Tells how many more messages were held since the alert about the first, once its hour is over.
+    /// Reports how many more messages were held for the same reason within an hour after the alert.
     pub(super) fn tell_of_more_holds(&self) {
         let over = self.holds().over(self.started.elapsed());
         for More { customer, reason, count } in over {

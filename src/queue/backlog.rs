@@ -1,4 +1,4 @@
-//! Tells, when mail is accepted and not when somebody misses it, that more waits for a route than its caps let go in time.
+//! Warns as soon as more mail waits for a route than its caps can let through in time, and not only when somebody misses the mail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::spool;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs until the queue stops. Each backlog is told once, and once more after it was gone.
+/// Runs until the queue stops. Each backlog raises one alert, which ends when the backlog is gone.
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut told = BTreeSet::new();
     while tokio::time::timeout(LOOK_EVERY, inner.stop.cancelled()).await.is_err() {

@@ -1,5 +1,5 @@
-//! What came of recipients, by customer. The number of customers that are counted by name is bounded: an endless list of them would make
-//! a scrape as long. Those beyond are counted together.
+//! Metrics of recipients by customer. Only a limited number of customers get a label of their own, because each label makes every scrape
+//! longer. The others are counted together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,21 +12,21 @@ use prometheus_client::metrics::family::Family;
 
 use crate::message::CustomerId;
 
-/// Customers that are counted by name: the first ones since the start.
+/// The number of customers with a label of their own: the first ones since the start.
 const NAMED: usize = 500;
-/// The label of all others. No customer's id has a blank.
+/// The label of all other customers. A customer's id has no space, so no id equals this text.
 const OTHERS: &str = "all others";
 
 /// An outcome that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
-    /// The next server took it.
+    /// The next server took the mail.
     Relayed,
-    /// It is tried again.
+    /// The mail is tried again later.
     Deferred,
-    /// It was refused for good, or given up by an operator.
+    /// A server refused the mail for good, or an operator gave it up.
     Bounced,
-    /// It was given up for its age.
+    /// The mail was given up because it was too old.
     Expired,
 }
 
@@ -43,7 +43,7 @@ impl Counted {
     }
 }
 
-/// The counts. Clones count together.
+/// The counts. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ByCustomer(Arc<Mutex<Counts>>);
 

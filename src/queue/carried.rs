@@ -1,13 +1,14 @@
-//! What the queue knows of customers and routes, for the next node that comes to own a customer, and for all nodes that share a spool.
+//! The queue's knowledge of customers and routes that must move to another node: when a node takes over a customer, or when all nodes must
+//! know it.
 //!
-//! | text | whose | says |
+//! | text | belongs to | content |
 //! |---|---|---|
-//! | `throttle ROUTE` | the owner's of the customer whose own server or account it is | what was sent today and in the last minute, and the server's troubles |
-//! | `volume` | the owner's of the customer | what the customer has sent by the hour |
-//! | `suspended ROUTE` | common | why a route is suspended |
-//! | `paused CUSTOMER` | common | why a customer is paused |
+//! | `throttle ROUTE` | the owner of the customer that has this server or Mailjet account | what was sent today and in the last minute, and the server's troubles |
+//! | `volume` | the owner of the customer | what the customer has sent in each hour |
+//! | `suspended ROUTE` | all nodes | why a route is suspended |
+//! | `paused CUSTOMER` | all nodes | why a customer is paused |
 //!
-//! A node whose files say something else takes what comes from the spool. Before the queue is there, what comes is kept.
+//! If a node's files differ from the shared spool, the spool wins. Texts that arrive before the queue exists are kept until it does.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -31,8 +32,8 @@ const VOLUME: &str = "volume";
 const SUSPENDED: &str = "suspended ";
 const PAUSED: &str = "paused ";
 
-/// A suspension without the fingerprint of its login, which only the file of one node can tell. A node whose login was mended finds out
-/// by itself whether the server takes it.
+/// A suspension without the fingerprint of its login, because fingerprints are comparable only within one node's file. After the login has
+/// been corrected, each node lets its own attempt show whether the server accepts it.
 #[derive(Serialize, Deserialize)]
 struct Suspension {
     cause: Cause,
@@ -40,14 +41,14 @@ struct Suspension {
     since: u64,
 }
 
-/// What came before the queue was there.
+/// Texts that arrived before the queue existed.
 #[derive(Default)]
 struct Early {
     customers: Vec<(CustomerId, Texts)>,
     queue: Option<Weak<Inner>>,
-    /// The common texts as this node's files had them.
+    /// The texts for all nodes, as this node's files had them at the start.
     common: Texts,
-    /// The digest of the customers, as they were when it was asked for last.
+    /// The digest of the directory, and the directory that it was computed from.
     digest: Option<(Arc<Directory>, String)>,
 }
 
@@ -56,7 +57,7 @@ struct Early {
 pub struct Carrier(Mutex<Early>);
 
 impl Carrier {
-    /// The queue is there, and learns what came before it was. Call it before the queue delivers.
+    /// Connects the queue, and hands it the texts that arrived earlier. Call this before the queue delivers.
     pub fn attach(&self, waiting: &Waiting) {
         let Queue(inner) = waiting.queue();
         let mut early = self.early();
@@ -108,7 +109,7 @@ impl Carried for Carrier {
     fn configuration(&self) -> Option<String> {
         let directory = self.queue()?.parts.routing.directory();
         let mut early = self.early();
-        // Keys are read for it, and the lease is renewed once a second.
+        // The digest is kept, because computing it reads all keys, and the lease is renewed once a second.
         match &early.digest {
             Some((of, digest)) if Arc::ptr_eq(of, &directory) => Some(digest.clone()),
             _ => {
@@ -166,8 +167,8 @@ fn take_over(inner: &Inner, customer: &CustomerId, texts: &Texts) {
     }
 }
 
-/// Another node suspended a route or let it go on. The suspension becomes exactly the same here, so that nodes that suspended the route at
-/// the same time end with one.
+/// Applies that another node suspended or resumed a route. The suspension is copied exactly, so that nodes that suspended the route at the
+/// same time end with the same one.
 fn change_route(inner: &Inner, id: &RouteId, text: Option<&str>) -> bool {
     inner.with_routes(|routes, now| {
         let is_known = routes.resume(id, now).is_some();
@@ -177,13 +178,13 @@ fn change_route(inner: &Inner, id: &RouteId, text: Option<&str>) -> bool {
     })
 }
 
-/// Another node paused a customer or let it go on.
+/// Applies that another node paused or resumed a customer.
 fn change_customer(inner: &Inner, id: &CustomerId, text: Option<&str>) -> bool {
     let routing = &inner.parts.routing;
     let before = routing.resume(id);
     match text {
         None => {
-            // What was odd was looked at by a person.
+            // An operator has looked at the unusual results, so they must not pause the customer again.
             if let Some(pause) = before {
                 inner.parts.outcomes.volumes().forgive(id, pause.ends(), Timestamp::now());
             }

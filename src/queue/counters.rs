@@ -1,4 +1,4 @@
-//! What the queue counts.
+//! The queue's metrics.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::by_customer::{ByCustomer, Counted};
 use crate::message::CustomerId;
 
-/// Seconds from accepted to relayed: from a moment to a retry of days.
+/// Histogram buckets in seconds from acceptance to relay: from at once to retries of days.
 const TO_RELAYED: [f64; 14] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 28_800.0, 86_400.0];
 
@@ -22,22 +22,23 @@ pub struct CauseLabel {
     pub cause: &'static str,
 }
 
-/// The queue's counters. Clones count together.
+/// The queue's counters. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    /// Recipients taken by the next server.
+    /// Recipients whose mail the next server took.
     pub relayed: Counter,
-    /// Recipients to be tried again.
+    /// Recipients that are tried again later.
     pub deferred: Counter,
-    /// Recipients refused for good, or given up by an operator who told the sender.
+    /// Recipients that a server refused for good, or that an operator gave up with a notification to the sender.
     pub bounced: Counter,
-    /// Recipients given up for their age.
+    /// Recipients given up because the mail was too old.
     pub expired: Counter,
-    /// Transactions that were begun.
+    /// Transactions that were started.
     pub attempts: Counter,
     /// Pauses of a customer's mail, by cause.
     pub pauses: Family<CauseLabel, Counter>,
-    /// Times that delivery stopped because results could not be recorded, or mail could not be read for want of means.
+    /// Times that delivery stopped because results could not be recorded, or because mail could not be read for lack of memory or open
+    /// files.
     pub halts: Counter,
     to_relayed: Histogram,
     by_customer: ByCustomer,
@@ -75,7 +76,7 @@ impl Counters {
         registry.register_collector(Box::new(self.by_customer.clone()));
     }
 
-    /// Counts what came of a recipient of a customer's mail that was accepted so long ago.
+    /// Counts one recipient of a customer's mail. `since_accepted` is the time since the mail was accepted.
     pub(super) fn count(&self, customer: &CustomerId, outcome: Counted, since_accepted: Duration) {
         match outcome {
             Counted::Relayed => {

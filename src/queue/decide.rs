@@ -1,5 +1,5 @@
-//! Decides what happens next to a record's recipients: after an attempt, while they wait behind a route in trouble, and when an
-//! operator gives them up. Pure: a decision is applied elsewhere, in one place ([`apply`](super::apply)).
+//! Decides what happens next to a record's recipients: after an attempt, while they wait behind a route in trouble, and when an operator
+//! gives them up. These functions have no side effects. [`apply`](super::apply) carries the decisions out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::smtp::Domain;
 use crate::spool::{RecipientState, Record, Settlement};
 use crate::time::Timestamp;
 
-/// How patient the queue is.
+/// How long the queue keeps trying.
 #[derive(Clone, Debug)]
 pub struct Patience {
     /// When to try again, and when to give up.
     pub retry: Schedule,
-    /// A message still waiting at this age makes a delay notice, once.
+    /// A sender gets one delay notice when its message is this old and still waits.
     pub delay_notice: Duration,
 }
 
@@ -34,53 +34,53 @@ impl Default for Patience {
 pub struct Decision {
     /// What the spool records.
     pub settlement: Settlement,
-    /// What machines are told, in the recipients' order.
+    /// The results for programs, in the order of the recipients.
     pub events: Vec<Told>,
-    /// Recipients that will never be tried again, for their sender.
+    /// Recipients that will never be tried again, as reported to the sender.
     pub failures: Vec<Report>,
-    /// Recipients taken by a server that does not report further, for a sender that asked for a report.
+    /// Relayed recipients to report to a sender that asked for it, because the next server does not report itself (RFC 3461 §5.2.2).
     pub relayed: Vec<Report>,
-    /// The delay notice that the sender is owed.
+    /// The delay notice to send to the sender.
     pub delayed: Option<Delay>,
 }
 
-/// What a delay notice says.
+/// The content of a delay notice.
 #[derive(Debug)]
 pub struct Delay {
-    /// When the recipients that still wait are given up.
+    /// When the waiting recipients will be given up.
     pub until: Timestamp,
-    /// These recipients, each with the last reply heard.
+    /// The waiting recipients, each with the last reply.
     pub waiting: Vec<Report>,
 }
 
-/// When something is decided, and how old that makes a message.
+/// The time of a decision, with everything that the message's age depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time of the decision.
     pub now: Timestamp,
-    /// How long the message waited for our own caps until now, since it was due.
+    /// How long the message has waited for our own caps since it was due. That time does not make it older.
     pub own_waiting: Duration,
-    /// True if ages by the clock can be believed. Where it has just jumped ahead, no mail is late or too old.
+    /// True if ages computed from the clock can be believed. Right after the clock jumped ahead, no mail is late or too old.
     pub clock_trusted: bool,
 }
 
-/// How an operator gives a message up.
+/// How an operator gives up a message.
 #[derive(Clone, Debug)]
 pub struct GiveUp {
-    /// The sender is told, as if the receiving server had refused the recipients.
+    /// True if the sender gets a bounce, as if the receiving server had refused the recipients.
     pub tells_sender: bool,
-    /// The reason; it becomes the recipients' last reply.
+    /// The reason, which becomes the recipients' last reply.
     pub reason: String,
     pub actor: Arc<str>,
-    /// Only recipients in this domain are given up.
+    /// If set, only recipients in this domain are given up.
     pub only_in: Option<Domain>,
 }
 
 /// Decides what an attempt over `route` means for `record`. `jitter` is in 0..1.
 ///
-/// A failure of the route leaves the attempt count alone: the message has not been judged. Its next attempt is due at once, and
-/// the route's throttle says when that can be. Where the failure may be the message's own, the message waits by the schedule, so
-/// that others are tried in between.
+/// If the route failed, the attempt does not count, because no server has judged the message. The message stays due at once, and the
+/// route's throttle delays it. If the failure may be the message's own, the message waits by the schedule, so that other messages are tried
+/// in between.
 pub fn after_attempt(
     record: &Record,
     route: &Route,
@@ -126,8 +126,8 @@ pub fn after_attempt(
     decision
 }
 
-/// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble (`why`):
-/// given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
+/// Decides about a record that waits without an attempt because `route` is in trouble (`why`). At its maximum age the record is given up.
+/// If it is late, the sender is told once. Otherwise nothing happens. The record keeps its place in line.
 pub fn while_waiting(
     record: &Record,
     route: &Route,
@@ -144,13 +144,13 @@ pub fn while_waiting(
     decision.delayed.is_some().then_some(decision)
 }
 
-/// Decides on a record that an operator gives up: all of its recipients that wait, or those in one domain. `None` where none of
-/// them is meant. `route` is the one that its mail goes now.
+/// Decides about a record that an operator gives up, either for all waiting recipients or for those in one domain. Returns `None` if no
+/// recipient matches. `route` is the record's current route.
 pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Timestamp) -> Option<Decision> {
-    // Recipients elsewhere stay as they were: held, if they were held.
+    // The other recipients stay as they were, also on hold.
     let mut decision = Decision::new(Settlement { hold: record.held.clone(), ..untried(record) });
     let kind = if how.tells_sender { EventKind::Bounced } else { EventKind::Removed };
-    // No server said it: the reason is the relay's own words, however it begins.
+    // The reason is the relay's own text, even if it looks like a server's reply.
     let reason: Arc<str> = how.reason.as_str().into();
     let class = how.tells_sender.then_some(FailureClass::Policy);
     let meant = |to: &Recipient| how.only_in.is_none() || to.address.domain() == how.only_in.as_ref();
@@ -166,19 +166,20 @@ pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Tim
     (!decision.events.is_empty()).then_some(decision)
 }
 
-/// What is recorded of a record that was not tried: it keeps its due time, so the time since then still counts when it is tried.
+/// The settlement of a record that was not tried. It keeps its due time, so that the waiting time since then still counts at the next
+/// attempt.
 fn untried(record: &Record) -> Settlement {
     Settlement { delay_notified: record.delay_notified, ..Settlement::default() }
 }
 
-/// Returns true if a record is given up for its age without another attempt. What an operator released gets one.
+/// Returns true if a record is given up for its age without another attempt. A record that an operator released always gets an attempt.
 pub fn is_given_up(record: &Record, patience: &Patience, moment: Moment) -> bool {
     let Moment { now, own_waiting, clock_trusted } = moment;
     let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
     is_too_old && !record.is_released()
 }
 
-/// The instant at which a record is given up, not counting the time that it waits for our own caps from now on.
+/// The time at which a record is given up, unless it waits for our own caps from now on.
 fn expires_at(record: &Record, retry: &Schedule) -> Timestamp {
     record.id.arrived() + retry.give_up + record.waited_for_caps
 }
@@ -188,8 +189,8 @@ impl Decision {
         Decision { settlement, events: Vec::new(), failures: Vec::new(), relayed: Vec::new(), delayed: None }
     }
 
-    /// Says in the events when recipients that are deferred are next tried: when they are due and the route carries mail.
-    /// `carries_from` is asked only where there are any; `None` means that only a person can help, and then nothing is said.
+    /// Adds to the events of deferred recipients when the next attempt is: when they are due and the route carries mail. `carries_from` is
+    /// called only if a recipient was deferred. Nothing is added if it returns `None`, which means that only a person can help.
     pub fn announce_next_attempt(&mut self, carries_from: impl FnOnce() -> Option<Timestamp>) {
         let deferred = || self.events.iter().any(|event| event.event == EventKind::Deferred);
         let Some(from) = deferred().then(carries_from).flatten() else { return };
@@ -199,7 +200,7 @@ impl Decision {
         }
     }
 
-    /// Adds what another service would report of test mail that was relayed: nobody else does.
+    /// Adds the reports that Mailjet would send for relayed test mail, since no service sends them.
     pub fn make_up_reports(&mut self, record: &Record, now: Timestamp) {
         let relayed = self.events.iter().filter(|told| told.event == EventKind::Relayed).map(|told| told.index);
         let mut reports = Vec::new();
@@ -221,7 +222,7 @@ impl Decision {
         self.events.extend(reports);
     }
 
-    /// Notes that the sender is to hear, once, that recipients still wait.
+    /// Adds a delay notice for the recipients that still wait, unless the sender has had one.
     fn owe_delay_notice(
         &mut self,
         record: &Record,
@@ -249,7 +250,7 @@ impl Decision {
         self.delayed = Some(Delay { until, waiting });
     }
 
-    /// The recipients that a delay notice is about: those still owed an attempt, with the last reply heard.
+    /// Returns the recipients for a delay notice: those that will be tried again, with their last reply.
     fn still_waiting(&self, record: &Record, route: &Route, now: Timestamp) -> Vec<Report> {
         let report = |(index, _): (usize, &Recipient)| {
             let result = self.settlement.results.iter().find(|(i, _)| *i == index).map(|(_, state)| state);
@@ -263,7 +264,7 @@ impl Decision {
         record.waiting().filter_map(report).collect()
     }
 
-    /// Takes in what was heard of one recipient.
+    /// Adds the outcome of one recipient.
     fn take_in(&mut self, tried: &Tried, route: &Route, heard: &RecipientOutcome, now: Timestamp) {
         let RecipientOutcome { index, class } = heard;
         let reply = class.reply.clone();
@@ -285,7 +286,7 @@ impl Decision {
         self.events.push(told);
     }
 
-    /// Tells that every recipient that still waits is held.
+    /// Adds an event that the record is held, for each recipient that still waits.
     fn tell_of_hold(&mut self, record: &Record, route: &Route, why: &str, now: Timestamp) {
         let why: Arc<str> = why.into();
         for (index, _) in record.waiting() {
@@ -295,7 +296,7 @@ impl Decision {
         }
     }
 
-    /// Gives up every recipient that still waits, for the record's age.
+    /// Gives up every recipient that still waits, because the record is too old.
     fn expire(&mut self, record: &Record, route: &Route, now: Timestamp) {
         let given_up: Vec<usize> =
             record.waiting().map(|(index, _)| index).filter(|index| self.leaves_waiting(*index)).collect();
@@ -318,19 +319,19 @@ impl Decision {
         }
     }
 
-    /// Returns true if the recipient is still owed an attempt after what was decided so far.
+    /// Returns true if the recipient will be tried again after the results so far.
     fn leaves_waiting(&self, index: usize) -> bool {
         self.settlement.results.iter().find(|(i, _)| *i == index).is_none_or(|(_, state)| state.is_waiting())
     }
 }
 
-/// What the sender is told of a recipient that this attempt was about.
+/// Makes the sender's report about a recipient of this attempt.
 fn report_of(heard: &RecipientOutcome, route: &Route, now: Timestamp) -> Report {
     let (reply, advice) = (heard.class.reply.clone(), heard.class.advice.clone());
     Report { index: heard.index, reply, advice, attempt: Some(attempt(route, now)), expired: false }
 }
 
-/// The attempt that ends now, as a notification names it.
+/// Describes the attempt that ends now for a notification.
 fn attempt(route: &Route, now: Timestamp) -> Attempt {
     Attempt { at: now, server: route.host.clone() }
 }
@@ -439,7 +440,7 @@ mod tests {
         };
         let told = |index| report_of(&delivered(index), &route("r"), arrived());
         assert_eq!(decided(&outcome), [told(0), told(1)]);
-        // Each transaction of an attempt has its own server.
+        // DSN support is recorded per recipient, because each transaction may have reached another server.
         outcome.reported = vec![0];
         assert_eq!(decided(&outcome), [told(1)]);
         outcome.reported.push(1);

@@ -1,5 +1,5 @@
-//! The dispatcher: looks at the spool whenever something may have become due, puts lanes with due mail in line, and starts workers
-//! where a route has room.
+//! The dispatcher. It looks at the spool whenever mail may have become due, puts lanes with due mail in line, and starts workers on routes
+//! that have room.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::queue::worker;
 use crate::spool;
 use crate::time::Timestamp;
 
-/// The longest time between two looks at the spool, even if nothing seems due.
+/// The longest pause between two looks at the spool, even if nothing seems due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-/// After a look the dispatcher rests nine times as long as the look took, so that looks take a tenth of one core's time at most. A rest
-/// shorter than this is left out.
+/// After each look the dispatcher pauses for nine times as long as the look took, so that it uses at most a tenth of one core. Pauses
+/// shorter than this are skipped.
 const WORTH_A_REST: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_millis(500);
-/// Lanes that the spool is asked for at once.
+/// The number of lanes that one query to the spool returns.
 const LANES_AT_ONCE: usize = 1000;
 
 /// Runs until the queue stops.
@@ -29,7 +29,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let (now, began) = (Timestamp::now(), Instant::now());
         let pause = look(&inner, now).await.since(now);
         inner.looked.notify_waiters();
-        // A look costs what lanes are due. With thousands of them there cannot be one at every commit.
+        // A look costs time in proportion to the lanes that are due. With thousands of lanes there cannot be a look for every commit.
         let rest = began.elapsed() * 9;
         if rest > WORTH_A_REST {
             tokio::time::sleep(rest.min(LONGEST_REST)).await;
@@ -43,7 +43,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Looks once. Returns when to look again.
+/// Looks at the spool once. Returns when to look again.
 async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
     if let Some(left) = inner.halt.left() {
         return now + left;
@@ -61,7 +61,7 @@ async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
         for lane in due {
             match routing.resolve(&lane) {
                 Ok(route) => routes.offer(lane, &route, now),
-                // Whoever paused it was told.
+                // The pause itself was already announced.
                 Err(NoRoute::CustomerPaused { .. }) => {}
                 Err(why) if routes.park(&lane.customer, &why.to_string()) => unrouted.push((lane.customer, why)),
                 Err(_) => {}
@@ -79,7 +79,7 @@ async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
     [next_due, next_change].into_iter().flatten().fold(now + LONGEST_SLEEP, Timestamp::min)
 }
 
-/// The lanes with mail that can be claimed at `now`, and when the next of the others becomes due.
+/// Returns the lanes with mail that can be claimed at `now`, and the time at which the next other lane becomes due.
 async fn due(inner: &Inner, now: Timestamp) -> Result<(Vec<Lane>, Option<Timestamp>), spool::Error> {
     let (mut lanes, mut after) = (Vec::new(), None);
     loop {

@@ -1,5 +1,5 @@
-//! Delivery stops for a while where results cannot be recorded, because sending on would only make duplicates; and where mail cannot
-//! be read for want of open files or memory.
+//! Pauses delivery as a whole: if results cannot be recorded, because further attempts would only make duplicates, and if mail cannot be
+//! read for lack of memory or open files.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,34 +8,36 @@ use arc_swap::ArcSwapOption;
 
 use crate::spool;
 
-/// How long delivery stops at a time.
+/// The length of one pause.
 pub(super) const PAUSE: Duration = Duration::from_secs(30);
 
-/// Until when nothing is sent, where delivery has stopped. By the monotonic clock: setting the other one changes nothing.
+/// The end of the current pause. It uses the monotonic clock, so that setting the system clock has no effect.
 #[derive(Debug, Default)]
 pub(super) struct Halt(ArcSwapOption<Instant>);
 
 impl Halt {
-    /// Stops delivery. Returns true if that is news: it had not stopped, or had gone on for as long as it stops at a time.
+    /// Starts a pause. Returns true if this should raise an alert: delivery was not paused, or the last pause has been over for at least as
+    /// long as a pause takes.
     pub fn begin(&self) -> bool {
         let now = Instant::now();
         let before = self.0.swap(Some(Arc::new(now + PAUSE)));
         before.is_none_or(|until| *until + PAUSE <= now)
     }
 
-    /// How long nothing is sent from now on; `None` while delivery goes on.
+    /// Returns how long the pause still takes, or `None` if delivery is not paused.
     pub fn left(&self) -> Option<Duration> {
         let until = self.0.load();
         until.as_deref()?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
-    /// Returns true if delivery has gone on for as long as it stops at a time: trouble that lasted would have stopped it again.
+    /// Returns true if the last pause has been over for at least as long as a pause takes. Trouble that lasted would have started another
+    /// pause by then.
     pub fn is_over(&self) -> bool {
         self.0.load().as_deref().is_none_or(|until| *until + PAUSE < Instant::now())
     }
 }
 
-/// What an operator does where delivery stops.
+/// Returns what the operator should do about a pause.
 pub(super) fn remedy(why: &spool::Error) -> &'static str {
     match why {
         why if spool::is_short_of_means(why) => {

@@ -1,5 +1,6 @@
-//! Which holds raise an alert. The first message of a customer that is held for a reason does. Those of the hour after it are counted
-//! and told together when the hour is over, because a hundred thousand messages may be held for one reason within a minute. Pure.
+//! Decides which holds raise an alert, because a hundred thousand messages may be held for one reason within a minute. The first message
+//! that is held for a customer and a reason raises an alert. The holds of the following hour are counted, and reported together when the
+//! hour is over. Has no side effects.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,18 +9,18 @@ use crate::message::CustomerId;
 
 const TOLD_FOR: Duration = Duration::from_secs(3600);
 
-/// The holds that were told in the last hour. Time comes from a clock that nobody sets.
+/// The holds that raised an alert in the last hour. Times come from the monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Holds(BTreeMap<(CustomerId, String), Told>);
 
 #[derive(Debug)]
 struct Told {
     until: Duration,
-    /// Messages that were held since, and not told.
+    /// Messages held since the alert, which have not been reported.
     more: u64,
 }
 
-/// Messages that were held in an hour that is over, without the one that was told at its beginning.
+/// The messages held in an hour that is over, without the one that raised the alert.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct More {
     pub customer: CustomerId,
@@ -28,7 +29,7 @@ pub(super) struct More {
 }
 
 impl Holds {
-    /// Notes that a message is held. Returns true if an alert must tell of it.
+    /// Records that a message is held. Returns true if this hold must raise an alert.
     pub fn is_news(&mut self, customer: &CustomerId, reason: &str, now: Duration) -> bool {
         match self.0.get_mut(&(customer.clone(), reason.to_owned())) {
             Some(told) => {
@@ -43,8 +44,8 @@ impl Holds {
         }
     }
 
-    /// Gives the messages of the hours that are over. After an hour with some, the next hour begins; after one with none, the next message
-    /// is news again.
+    /// Returns the counts of the hours that are over. If an hour had further holds, another hour begins. If it had none, the next hold
+    /// raises an alert again.
     pub fn over(&mut self, now: Duration) -> Vec<More> {
         let mut over = Vec::new();
         self.0.retain(|(customer, reason), told| {

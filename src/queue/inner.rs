@@ -1,4 +1,4 @@
-//! What all tasks of the queue share: the parts it works with, the routes, and whether delivery is stopped.
+//! The state that all tasks of the queue share.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,24 +23,24 @@ pub(super) struct Inner {
     pub settings: Settings,
     pub parts: Parts,
     routes: Mutex<Clocked>,
-    /// Wakes the dispatcher: something may be sent that could not be sent before.
+    /// Wakes the dispatcher, because mail may be able to leave that could not leave before.
     pub wake: Notify,
-    /// The dispatcher has looked.
+    /// Notified after each look of the dispatcher.
     pub looked: Notify,
     pub suspensions: SuspensionFile,
-    /// Another node suspended something or let it go on, and the file does not say so yet.
+    /// True if another node changed a suspension or a pause that this node's file does not have yet.
     pub unsaved: AtomicBool,
     pub halt: Halt,
     started: Instant,
-    /// No more attempts are started.
+    /// Cancelled when no more attempts may start.
     pub stop: CancellationToken,
-    /// Attempts under way are dropped.
+    /// Cancelled when running attempts are dropped.
     pub cut: CancellationToken,
     pub tasks: TaskTracker,
 }
 
-/// The routes, and the guard of the clock that they are kept by. One lock for both: no time that was read before a jump back
-/// reaches the routes after it.
+/// The routes and the clock-jump guard share one lock, so that a time that was read before a jump back never reaches the routes after the
+/// jump.
 struct Clocked {
     routes: Routes,
     guard: ClockJumpGuard,
@@ -64,7 +64,7 @@ impl Inner {
         }
     }
 
-    /// Works on the routes as they are now. `work` gets the time too, and must not come here again.
+    /// Calls `work` with the routes, corrected for clock jumps, and the present time. `work` must not call this function again.
     pub fn with_routes<T>(&self, work: impl FnOnce(&mut Routes, Timestamp) -> T) -> T {
         let (mut clocked, now, jump) = self.clocked();
         let done = work(&mut clocked.routes, now);
@@ -73,7 +73,7 @@ impl Inner {
         done
     }
 
-    /// Returns true if mail may be told late or given up for its age. While the clock has just jumped ahead, it may not.
+    /// Returns true if mail may be reported late or given up for its age. Right after the clock jumped ahead it may not.
     pub fn trusts_clock(&self) -> bool {
         let (clocked, _, jump) = self.clocked();
         let trusted = clocked.guard.is_trusted();
@@ -100,7 +100,7 @@ impl Inner {
         self.alert(None, None, Some(Subject::Clock), detail);
     }
 
-    /// Raises an alert about a customer or a route. It has a subject where the trouble lasts; [`watch`](super::watch) finds its end.
+    /// Raises an alert about a customer or a route. If the trouble lasts, the alert has a subject, and [`watch`](super::watch) ends it.
     pub fn alert(
         &self,
         customer: Option<&CustomerId>,
@@ -123,10 +123,10 @@ impl Inner {
         self.alert(None, Some(route), Some(Subject::Route(route.to_string())), detail);
     }
 
-    /// Applies a decision, and stops delivery for a while where its result cannot be recorded.
+    /// Applies a decision. If the result cannot be recorded, pauses delivery.
     pub async fn apply(&self, lease: Lease, mut decision: Decision) {
-        // A delay notice that waits behind the trouble it tells of comes too late for anybody, and a million of them would double
-        // the queue. There the event has to do.
+        // If the notice itself would wait behind the trouble that it reports, it would arrive too late, and a million such notices would
+        // double the queue. In that case only the event tells of the delay.
         if decision.delayed.is_some() && !self.notifications_leave(&lease.record.lane) {
             decision.delayed = None;
         }
@@ -136,24 +136,24 @@ impl Inner {
         }
     }
 
-    /// Returns true if a notification about mail of a lane would leave now.
+    /// Returns true if a notification about mail of this lane could leave now.
     fn notifications_leave(&self, lane: &Lane) -> bool {
         let lane = Lane { kind: MailKind::Bounce, ..lane.clone() };
         let route = self.parts.routing.resolve(&lane);
         route.is_ok_and(|route| self.with_routes(|routes, now| routes.trouble(&route.id, now)).is_none())
     }
 
-    /// Stops delivery for a while: results cannot be recorded, or mail cannot be read for want of means.
+    /// Pauses delivery, because results cannot be recorded, or mail cannot be read for lack of memory or open files.
     pub fn halt(&self, why: &spool::Error) {
         self.parts.outcomes.counters().halts.inc();
-        // Every worker comes here at once, and again at the end of every pause while the trouble lasts. One alert tells of it.
+        // All workers call this at once, and again after each pause while the trouble lasts. One alert is enough.
         if self.halt.begin() {
             let detail = format!("delivery stops for {:?} at a time: {why}. {}", halt::PAUSE, halt::remedy(why));
             self.alert(None, None, Some(Subject::Delivery), detail);
         }
     }
 
-    /// Writes down which routes are suspended and which customers are paused, if that changed.
+    /// Saves the suspended routes and paused customers, if they have changed.
     pub async fn save_suspensions(self: &Arc<Self>) -> std::io::Result<()> {
         let inner = Arc::clone(self);
         let save = move || {

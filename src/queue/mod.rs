@@ -1,14 +1,14 @@
-//! The queue: decides what is tried when, over which route, and what becomes of the result.
+//! The queue: decides when each message is tried, over which route, and what happens with the result.
 //!
-//! The spool holds records and their due times. The dispatcher (`dispatch`) looks at it whenever it is woken, puts lanes with due mail
-//! in line (`schedule`) and starts as many workers as the routes bear. Each `worker` takes turns: claim, one attempt,
-//! `decide`, `apply`. A wake-up is a hint; the due time on disk is the truth.
+//! The spool holds records and their due times. When the dispatcher (`dispatch`) is woken, it looks at the spool, puts lanes with due mail
+//! in line (`schedule`), and starts as many workers as the routes allow. Each `worker` takes turns: claim, one attempt, `decide`, `apply`.
+//! A wake-up is only a hint; the due times on disk decide.
 //!
-//! Mail behind a route in trouble gets no turn. Queue `ageing` tells its senders that it is late, and gives it up in time.
-//! Operators' decisions are applied in the same place as everybody else's ([`Outcomes`]).
+//! Mail behind a route in trouble gets no turn. Queue `ageing` tells its senders that it is late, and gives it up at its maximum age.
+//! Operators' decisions are applied in the same place as all others ([`Outcomes`]).
 //!
-//! If results cannot be recorded, delivery stops and tries again later, because sending on would only make duplicates. It does so
-//! too where mail cannot be read for want of open files or memory.
+//! If results cannot be recorded, delivery pauses and tries again later, because further attempts would only make duplicates. It also
+//! pauses if mail cannot be read for lack of memory or open files.
 
 mod ageing;
 mod apply;
@@ -53,33 +53,32 @@ use crate::route::{Cause, RouteControl, RouteId, RouteState, RouteStatus, Switch
 use crate::spool::Spool;
 use crate::time::Timestamp;
 
-/// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one
-/// server, and Azure gives fewer.
+/// The default limit of attempts at once over all routes. An egress address has some 28,000 ports for one server, and Azure gives fewer.
 pub const AT_ONCE: u32 = 1000;
-/// How long a route may carry no mail before somebody is told, where nothing else is configured.
+/// By default, an alert is raised when a route has carried no mail for this long.
 pub const ROUTE_ALERT_AFTER: Duration = Duration::from_secs(15 * 60);
-/// On a stop, how long results may take to be recorded once no attempt is under way any more.
+/// On a stop, the time for recording results after the last attempt has ended.
 const LAST_RESULTS: Duration = Duration::from_secs(2);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How the queue behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Retries, maximum age, delay notices.
+    /// The retry schedule, the maximum age, and when delay notices are sent.
     pub patience: Patience,
-    /// The file with the routes' throttle states: counters and troubles that outlive a restart.
+    /// The file with the routes' throttle states, so that counters and troubles survive a restart.
     pub throttle_states: PathBuf,
-    /// The file with the suspended routes.
+    /// The file with the suspended routes and paused customers.
     pub suspensions: PathBuf,
-    /// The file with what each customer has sent.
+    /// The file with the counts of what each customer has sent.
     pub volumes: PathBuf,
-    /// Attempts at once over all routes. Each takes a port of the one egress address, a file and memory.
+    /// The limit of attempts at once over all routes. Each attempt takes a port of the one egress address, a file and memory.
     pub at_once: u32,
-    /// A route whose server has taken part in no transaction for this long raises an alert.
+    /// A route raises an alert if its server has taken part in no transaction for this long.
     pub route_alert_after: Duration,
 }
 
-/// What the queue works with.
+/// The other stages that the queue uses.
 pub struct Parts {
     /// The spool that mail is claimed from.
     pub spool: Arc<dyn Spool>,
@@ -87,9 +86,9 @@ pub struct Parts {
     pub delivery: Arc<Delivery>,
     /// Customers, and the routes of their lanes.
     pub routing: Routing,
-    /// Where alerts about routes are raised.
+    /// Raises alerts about routes.
     pub events: Events,
-    /// Applies what is decided.
+    /// Applies decisions.
     pub outcomes: Outcomes,
 }
 
@@ -97,7 +96,7 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
 
-/// A queue that can be asked and told everything, and delivers nothing yet.
+/// A queue that answers all questions and takes all commands, but does not deliver yet.
 pub struct Waiting {
     queue: Queue,
     throttle_states: ThrottleStateFile,
@@ -105,13 +104,13 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The queue that waits to deliver.
+    /// Returns the queue.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
 
-    /// Starts delivering what the spool holds. Call it last: an attempt that is made by a start which then fails is a duplicate in the
-    /// next one.
+    /// Starts to deliver the spool's mail. Call this last: if the start fails after an attempt was made, the next start may send that mail
+    /// again.
     pub fn deliver(self) -> Queue {
         let Waiting { queue, throttle_states, volumes } = self;
         queue.tell_of_suspensions();
@@ -127,8 +126,8 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Reads what the last process left, and takes the routes there are. Errors where the throttle states or the suspensions cannot be
-    /// read.
+    /// Reads the state that the last process saved, and the configured routes. Fails if the throttle states, the suspensions or the volumes
+    /// cannot be read.
     pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
         let (file, throttle_states) = ThrottleStateFile::open(settings.throttle_states.clone())?;
         let volumes = VolumeFile::open(settings.volumes.clone(), parts.outcomes.volumes())?;
@@ -136,7 +135,7 @@ impl Queue {
         parts.routing.set_pauses(pauses);
         let routes = Routes::new(throttle_states, suspended, fingerprints).with_at_most(settings.at_once);
         let queue = Queue(Arc::new(Inner::new(settings, parts, routes, suspensions)));
-        // Before any command comes: one about a route that is not known yet would be refused.
+        // Load the routes before any command comes, because a command about an unknown route would be refused.
         queue.reload();
         Ok(Waiting { queue, throttle_states: file, volumes })
     }
@@ -146,7 +145,7 @@ impl Queue {
         self.0.parts.outcomes.counters()
     }
 
-    /// Raises the alerts about routes that the last process left suspended: this one does not know of the alerts of then.
+    /// Raises the alerts about routes that the last process left suspended, because alerts do not survive a restart.
     fn tell_of_suspensions(&self) {
         for route in self.list() {
             if let RouteState::Suspended { cause, reason, since } = route.state {
@@ -161,14 +160,14 @@ impl Queue {
         }
     }
 
-    /// Saves a switch of a route, where the route is known.
+    /// Saves that a route was suspended or resumed, if the route is known.
     fn switched(&self, known: bool) -> Switched {
         let inner = Arc::clone(&self.0);
         Box::pin(async move { inner.save_suspensions().await.map(|()| known) })
     }
 
-    /// Takes the routes of a directory that was replaced. Routes and caps change from the next attempt on; routes that were suspended
-    /// for their login go on if they have another one.
+    /// Takes the routes of a new directory. Routes and caps change from the next attempt on. A route that was suspended for its login
+    /// resumes if it has another login now.
     pub fn reload(&self) {
         let inner = &self.0;
         let all = inner.parts.routing.routes();
@@ -182,7 +181,7 @@ impl Queue {
         if !lifted.is_empty() {
             let saving = Arc::clone(inner);
             inner.tasks.spawn(async move {
-                // If it cannot be saved, it is lifted again at the next start.
+                // If this cannot be saved, the next start lifts the suspension again.
                 if let Err(why) = saving.save_suspensions().await {
                     tracing::warn!("a lifted suspension cannot be saved: {why}");
                 }
@@ -191,7 +190,7 @@ impl Queue {
         inner.wake.notify_one();
     }
 
-    /// Wakes the dispatcher and waits until it has looked at the spool and the routes. It never does once the queue stops.
+    /// Wakes the dispatcher and waits until it has looked at the spool and the routes. Waits forever once the queue has stopped.
     pub async fn comes_round(&self) {
         let mut looked = pin!(self.0.looked.notified());
         looked.as_mut().enable();
@@ -199,8 +198,8 @@ impl Queue {
         looked.await;
     }
 
-    /// Starts no more attempts, and waits up to `grace` for those under way. What is not done by then is dropped as by a crash: its
-    /// outcome is unknown, its mail stays queued and is tried again, and a server that took it meanwhile gets it twice.
+    /// Starts no more attempts, and waits up to `grace` for the running ones. Attempts that are still running then are dropped, as in a
+    /// crash: their outcome is unknown, their mail stays queued and is tried again, and a server that took it meanwhile gets it twice.
     pub async fn stop(&self, grace: Duration) {
         self.0.stop.cancel();
         self.0.tasks.close();
@@ -209,7 +208,7 @@ impl Queue {
                 "attempts were still under way after {grace:?}; they are dropped and their mail stays queued"
             );
             self.0.cut.cancel();
-            // The results of other attempts are still being recorded.
+            // The results of other attempts may still be being recorded.
             let _ = tokio::time::timeout(LAST_RESULTS, self.0.tasks.wait()).await;
         }
     }
@@ -244,7 +243,7 @@ impl RouteControl for Queue {
     }
 }
 
-/// Saves what customers have sent as it changes, and once more at the end.
+/// Saves the customers' counts as they change, and once more at the end.
 async fn keep_volumes(inner: Arc<Inner>, mut file: VolumeFile) {
     loop {
         let stopping = tokio::time::timeout(volume::SAVE_EVERY, inner.stop.cancelled()).await.is_ok();

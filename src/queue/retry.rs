@@ -1,4 +1,4 @@
-//! When to try again, and when to give up.
+//! The retry schedule: when a message is tried again, and when it is given up.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 pub struct Schedule {
     /// The pauses between attempts.
     pub backoff: Backoff,
-    /// A message older than this is given up. RFC 5321 §4.5.4.1 asks for at least 4–5 days.
+    /// Messages older than this are given up. RFC 5321 §4.5.4.1 asks for at least 4–5 days.
     pub give_up: Duration,
 }
 
@@ -20,12 +20,11 @@ impl Default for Schedule {
     }
 }
 
-/// A message whose attempt panicked is due a few minutes later, whatever the schedule.
+/// The shortest result of [`Schedule::latest`]. A message whose attempt panicked is due after a few minutes, whatever the schedule.
 const LEAST_LATEST: Duration = Duration::from_secs(600);
 
 impl Schedule {
-    /// No attempt that this schedule sets at `now` is due later than this. One that is due later was set by a clock that has been
-    /// set back since.
+    /// Returns the latest due time that this schedule can set at `now`. A later due time was set while the clock was ahead.
     pub fn latest(&self, now: Timestamp) -> Timestamp {
         now + self.backoff.longest_with_jitter().max(LEAST_LATEST)
     }

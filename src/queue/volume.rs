@@ -1,11 +1,13 @@
-//! What each customer has sent and what came of it, by the hour: for its own caps, and to notice what is odd.
+//! Counts by the hour what each customer has sent and what the results were, for the customer's caps and to notice unusual mail.
 //!
 //! ```text
-//! before an attempt: take ──► goes on, or waits until the next hour or day
-//! after it: settle ──► leap? bounces? complaints? ──► Trip
+//! ```text
+//!  before an attempt: take ──► mail may leave, or waits until the next hour or day
+//!  after it: settle ──► sudden leap? many bounces? many complaints? ──► Trip
+//! ```
 //! ```
 //!
-//! The counts are kept in a file, as the routes' are. A kill -9 forgets the last seconds.
+//! The counts are saved in a file, like the routes' throttle states. A kill -9 loses the counts of the last seconds.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,9 +23,9 @@ use crate::message::CustomerId;
 use crate::time::Timestamp;
 
 const HOUR: u64 = 3_600_000;
-/// Hours that rates are made of, and that a day's cap needs.
+/// The number of hours kept, for the rates and the daily cap.
 const HOURS: u64 = 24;
-/// Days whose busiest hour is remembered.
+/// The number of days whose busiest hour is kept.
 const DAYS: u64 = 7;
 
 /// The counts of all customers. Cheap to clone.
@@ -32,33 +34,33 @@ pub struct Volumes(Arc<Mutex<BTreeMap<CustomerId, Volume>>>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// The last [`HOURS`] hours with mail, counted since 1970.
+    /// The last [`HOURS`] hours with mail, each by its number since 1970.
     hours: BTreeMap<u64, Hour>,
-    /// The most messages in an hour of each of the last [`DAYS`] days, this one not included.
+    /// The most messages in one hour, for each of the last [`DAYS`] days without today.
     busiest: BTreeMap<u64, u32>,
-    /// Until then an operator has lifted the caps.
+    /// The end of the time for which an operator has lifted the caps.
     #[serde(default)]
     lifted_until: u64,
-    /// The last hour whose leap was told.
+    /// The last hour whose sudden leap was reported.
     #[serde(default)]
     leapt: u64,
 }
 
-/// What happened in one hour.
+/// The counts of one hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Hour {
     sent: u32,
-    /// Recipients that the next server took.
+    /// Recipients whose mail the next server took.
     relayed: u32,
     /// Recipients that bounced for good.
     hard: u32,
     complaints: u32,
 }
 
-/// What came of an attempt, or became known later.
+/// The results of an attempt, or results that became known later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Results {
-    /// Recipients that the next server took.
+    /// Recipients whose mail the next server took.
     pub relayed: u32,
     /// Recipients that bounced for good.
     pub hard: u32,
@@ -69,20 +71,20 @@ pub struct Results {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trip {
     pub cause: PauseCause,
-    /// The numbers, for people.
+    /// The numbers, in words.
     pub detail: String,
 }
 
-/// A cap is used up.
+/// Says that a cap is used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capped {
-    /// When there is room again.
+    /// When the cap has room again.
     pub until: Timestamp,
     pub detail: String,
 }
 
 impl Volume {
-    /// Counts one message that is about to leave, or says which cap is used up.
+    /// Counts one message that is about to leave, or returns the cap that is used up.
     fn take(&mut self, limits: &VolumeLimits, now: Timestamp) -> Result<(), Capped> {
         let hour = now.as_millis() / HOUR;
         self.roll(hour);
@@ -106,14 +108,14 @@ impl Volume {
         Ok(())
     }
 
-    /// Takes back a message that did not leave.
+    /// Undoes the count of a message that did not leave.
     fn give_back(&mut self, now: Timestamp) {
         if let Some(hour) = self.hours.get_mut(&(now.as_millis() / HOUR)) {
             hour.sent = hour.sent.saturating_sub(1);
         }
     }
 
-    /// Returns the first thing that is odd about this hour's messages, once an hour.
+    /// Returns the first unusual increase in this hour's messages. Reports it once an hour.
     fn leap(&mut self, limits: &VolumeLimits, now: Timestamp) -> Option<Trip> {
         let hour = now.as_millis() / HOUR;
         let sent = self.hours.get(&hour)?.sent;
@@ -140,7 +142,7 @@ impl Volume {
         count.complaints = count.complaints.saturating_add(results.complaints);
     }
 
-    /// Returns what is odd about the last 24 hours' results.
+    /// Returns what is unusual about the results of the last 24 hours.
     fn rates(&self, limits: &VolumeLimits) -> Option<Trip> {
         let sum = |of: fn(&Hour) -> u32| self.hours.values().map(|hour| u64::from(of(hour))).sum::<u64>();
         let (relayed, hard, complaints) = (sum(|it| it.relayed), sum(|it| it.hard), sum(|it| it.complaints));
@@ -165,7 +167,7 @@ impl Volume {
         None
     }
 
-    /// A person has looked: what was counted until now is no reason to pause again.
+    /// Records that an operator has looked: the counts so far are no reason to pause again.
     fn forgive(&mut self, until: Option<Timestamp>, now: Timestamp) {
         for hour in self.hours.values_mut() {
             (hour.relayed, hour.hard, hour.complaints) = (0, 0, 0);
@@ -174,7 +176,7 @@ impl Volume {
         self.lifted_until = until.map_or(0, Timestamp::as_millis);
     }
 
-    /// Drops what is too old. After a clock that ran ahead and was set back, its hours count as none.
+    /// Drops hours and days that are too old. Hours in the future are dropped, too: the clock was ahead when they were counted.
     fn roll(&mut self, hour: u64) {
         let oldest = hour.saturating_sub(HOURS - 1);
         if self.hours.keys().all(|at| (oldest..=hour).contains(at)) {
@@ -193,7 +195,7 @@ impl Volume {
 }
 
 impl Volumes {
-    /// Counts one message that is about to leave, or says which cap is used up.
+    /// Counts one message that is about to leave, or returns the cap that is used up.
     pub fn take(&self, customer: &CustomerId, limits: &VolumeLimits, now: Timestamp) -> Result<(), Capped> {
         let mut all = self.all();
         match all.get_mut(customer) {
@@ -202,14 +204,14 @@ impl Volumes {
         }
     }
 
-    /// Takes back a message that did not leave.
+    /// Undoes the count of a message that did not leave.
     pub fn give_back(&self, customer: &CustomerId, now: Timestamp) {
         if let Some(volume) = self.all().get_mut(customer) {
             volume.give_back(now);
         }
     }
 
-    /// Counts results and returns what is odd.
+    /// Counts results, and returns what is unusual about them.
     pub fn settle(
         &self,
         customer: &CustomerId,
@@ -227,7 +229,7 @@ impl Volumes {
         odd.or_else(|| volume.leap(limits, now))
     }
 
-    /// Returns true if nothing is odd any more about what the alert with this cause told of.
+    /// Returns true if the reason for the alert about a customer's volume is over.
     pub fn is_calm(&self, customer: &CustomerId, limits: &VolumeLimits, now: Timestamp) -> bool {
         let mut all = self.all();
         let Some(volume) = all.get_mut(customer) else { return true };
@@ -236,12 +238,12 @@ impl Volumes {
         volume.leapt < hour && volume.rates(limits).is_none()
     }
 
-    /// A person has looked and lets the customer's mail go on, over its caps until `until`.
+    /// Records that an operator has looked and lets the customer's mail continue. The caps are lifted until `until`.
     pub fn forgive(&self, customer: &CustomerId, until: Option<Timestamp>, now: Timestamp) {
         self.all().entry(customer.clone()).or_default().forgive(until, now);
     }
 
-    /// The counts of those customers that `wanted` accepts.
+    /// Returns the counts of the customers that `wanted` accepts.
     pub fn of_customers(&self, wanted: &dyn Fn(&CustomerId) -> bool) -> BTreeMap<CustomerId, Volume> {
         let all = self.all();
         all.iter().filter(|(id, _)| wanted(id)).map(|(id, volume)| (id.clone(), volume.clone())).collect()
@@ -265,8 +267,8 @@ pub struct VolumeFile {
 }
 
 impl VolumeFile {
-    /// Reads the file into `volumes`; a missing one is empty. A file that cannot be understood is an error, because to go on could send
-    /// more than a customer's cap.
+    /// Reads the file into `volumes`. A missing file counts as empty. An unreadable file is an error, because without it a customer could
+    /// send more than its cap.
     pub fn open(path: PathBuf, volumes: &Volumes) -> io::Result<Self> {
         let text = match files::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
@@ -281,7 +283,7 @@ impl VolumeFile {
         Ok(VolumeFile { path, saved })
     }
 
-    /// Writes the file if anything changed. Blocks.
+    /// Saves the counts if they have changed. Blocks.
     pub fn save(&mut self, volumes: &Volumes) -> io::Result<()> {
         let now = volumes.all().clone();
         if now == self.saved {
@@ -332,7 +334,7 @@ mod tests {
         assert_eq!(take(at(2, 2)), Err(at(24, 0)), "the day's");
         assert_eq!(volumes.take(&CustomerId::new("other"), &limits, at(2, 2)), Ok(()));
         assert_eq!(take(at(24, 0)), Ok(()));
-        // An operator lets it go on.
+        // An operator lifts the cap.
         assert_eq!([take(at(24, 1)), take(at(24, 1)), take(at(24, 1))], [Ok(()), Ok(()), Err(at(25, 0))]);
         volumes.forgive(&customer(), Some(at(25, 0)), at(24, 2));
         assert_eq!(take(at(24, 3)), Ok(()));
@@ -354,7 +356,7 @@ mod tests {
         assert!(!volumes.is_calm(&customer(), &limits, at(72, 59)));
         assert!(volumes.is_calm(&customer(), &limits, at(73, 0)));
         assert_eq!(send(&volumes, &limits, 6000, at(73, 0)), None, "usual by now");
-        // What is older than seven days is forgotten.
+        // Days older than seven are dropped.
         assert_eq!(send(&volumes, &limits, 20, at(73 + 9 * 24, 0)), None);
         assert!(send(&volumes, &limits, 500, at(74 + 9 * 24, 0)).is_some());
     }
@@ -379,7 +381,7 @@ mod tests {
             let rest = Results { relayed: 0, hard, complaints };
             let odd = volumes.settle(&customer(), rest, &limits, at(20, 0));
             assert_eq!(odd.map(|odd| odd.cause), expected, "{relayed} {hard} {complaints}");
-            // A day later they no longer count, and after a person looked neither.
+            // A day later the results no longer count. The same holds after an operator looked.
             assert!(volumes.is_calm(&customer(), &limits, at(45, 0)));
         }
         let volumes = Volumes::default();

@@ -1,5 +1,5 @@
-//! Watches trouble that lasts. Every few seconds it tells of routes that have carried no mail for long, and ends the alerts whose
-//! trouble is over, whatever ended it: a message that got through, an operator, a reload, or that nothing waits any more.
+//! Watches lasting trouble. Every few seconds it raises alerts about routes that have carried no mail for long, and ends alerts whose
+//! trouble is over, whatever ended it: a relayed message, an operator, a reload, or an empty queue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn tell_of_dead_routes(inner: &Inner) {
     }
 }
 
-/// Ends pauses whose time is over, and saves those that began by themselves.
+/// Ends pauses whose time is over, and saves pauses that the relay itself began.
 async fn keep_pauses(inner: &Arc<Inner>) {
     if inner.parts.outcomes.end_pauses() {
         inner.wake.notify_one();
@@ -43,7 +43,7 @@ async fn keep_pauses(inner: &Arc<Inner>) {
     }
 }
 
-/// Returns true if what an alert told of a customer's volume is over.
+/// Returns true if the reason for an alert about a customer's volume is over.
 fn is_calm(inner: &Inner, customer: &str) -> bool {
     let id = CustomerId::new(customer);
     let Some(customer) = inner.parts.routing.customer(&id) else { return true };
@@ -51,10 +51,10 @@ fn is_calm(inner: &Inner, customer: &str) -> bool {
     !is_paused && inner.parts.outcomes.volumes().is_calm(&id, &customer.limits, Timestamp::now())
 }
 
-/// What a customer's mail in the queue waits for.
+/// What a customer's waiting mail waits for.
 #[derive(Default)]
 struct Waiting {
-    /// Some has no route.
+    /// True if some mail has no route.
     unrouted: bool,
     held: bool,
 }
@@ -62,7 +62,7 @@ struct Waiting {
 async fn end_alerts(inner: &Inner) {
     let waiting = match spool::all_lanes(&*inner.parts.spool).await {
         Ok(lanes) => by_customer(inner, lanes),
-        // The alerts about what waits are looked at next time.
+        // Alerts that depend on waiting mail are checked again in the next round.
         Err(why) => return tracing::warn!("alerts that are over are not ended: {why}"),
     };
     let of = |customer: &str, lasts: fn(&Waiting) -> bool| waiting.get(&CustomerId::new(customer)).is_some_and(lasts);

@@ -1,4 +1,4 @@
-//! A worker holds one slot of a route and takes turns on it: claim, attempt, decide, settle, until nothing is due there.
+//! A worker holds one slot of a route and takes turns: claim, attempt, decide, apply, until nothing is due on the route.
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
@@ -16,17 +16,17 @@ use crate::route::{Route, RouteKind};
 use crate::spool::{Lease, Record};
 use crate::time::Timestamp;
 
-/// How often one attempt goes on without the recipient at whom the server closed the connection.
+/// How often one attempt continues after the server closed the connection at a recipient.
 const MOST_AGAIN: u32 = 8;
 
-/// One of a route's slots. It is given back when dropped.
+/// One of a route's slots. Dropping it gives the slot back.
 pub(super) struct Slot {
     inner: Arc<Inner>,
     route: Arc<Route>,
 }
 
 impl Slot {
-    /// A slot for a caller that has [entered](super::schedule::routes::Routes::enter) the route.
+    /// Wraps a slot that the caller has taken with [`enter`](super::schedule::routes::Routes::enter).
     pub(super) fn new(inner: &Arc<Inner>, route: Arc<Route>) -> Self {
         Slot { inner: Arc::clone(inner), route }
     }
@@ -40,7 +40,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.inner.with_routes(|routes, _| routes.leave(&self.route.id));
-        // Lanes that found no slot look again.
+        // Lanes that found no slot must be looked at again.
         self.inner.wake.notify_one();
     }
 }
@@ -52,7 +52,7 @@ pub(super) async fn run(slot: Slot) {
 
 async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
     let inner = Arc::clone(&slot.inner);
-    // What is in hand already is from a turn that another worker took.
+    // The leases in hand are from a turn that another worker took.
     let mut had_one = !in_hand.is_empty();
     loop {
         if inner.stop.is_cancelled() || inner.halt.left().is_some() {
@@ -62,7 +62,8 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
             let turn = inner.with_routes(|routes, now| routes.turn(&slot.route.id, had_one, now));
             let Some(turn) = turn else { return };
             had_one = true;
-            // A look at the spool starts one worker. Lanes with one message each would never fill the slots without this.
+            // A look at the spool starts only one worker for each route. If each lane has one message, the slots would never fill without
+            // this.
             if turn.more {
                 start_another(&slot);
             }
@@ -74,10 +75,10 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
             continue;
         };
         match inner.parts.routing.resolve(&lease.record.lane) {
-            // The route as it is configured now: a reload may have changed it since the worker began.
+            // Resolve the route again, because a reload may have changed it since the worker began.
             Ok(route) if route.id == slot.route.id => attempt(&inner, &route, lease).await,
-            // The lane has had another route since the claim, or none. The lease goes back as it was, and the next look at the
-            // spool puts the lane in line there.
+            // Since the claim the lane has got another route, or none. The lease is given back unchanged, and the next look at the spool
+            // puts the lane in the right line.
             _ => {
                 inner.with_routes(|routes, _| routes.exhausted(&slot.route.id, &lease.record.lane));
                 drop(lease);
@@ -87,7 +88,7 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
     }
 }
 
-/// Claims up to `most` records of a lane, if it still goes this route. `None` where the spool gives no answer.
+/// Claims up to `most` records of a lane, if the lane still uses this route. Returns `None` if the spool cannot be read.
 async fn claim(slot: &Slot, lane: &Lane, most: usize) -> Option<VecDeque<Lease>> {
     let inner = &slot.inner;
     if inner.parts.routing.resolve(lane).is_ok_and(|route| route.id == slot.route.id) {
@@ -96,7 +97,7 @@ async fn claim(slot: &Slot, lane: &Lane, most: usize) -> Option<VecDeque<Lease>>
             Ok(leases) => {
                 if leases.len() < most {
                     inner.with_routes(|routes, _| routes.exhausted(&slot.route.id, lane));
-                    // Mail may have come between the claim and this. The next look puts the lane in line again.
+                    // Mail may have arrived since the claim. The next look puts the lane in line again.
                     inner.wake.notify_one();
                 }
                 return Some(leases.into());
@@ -107,7 +108,7 @@ async fn claim(slot: &Slot, lane: &Lane, most: usize) -> Option<VecDeque<Lease>>
             }
         }
     }
-    // The lane has another route now, or none: the next look at the spool puts it in line there.
+    // The lane has another route now, or none. The next look at the spool puts it in the right line.
     inner.with_routes(|routes, _| routes.exhausted(&slot.route.id, lane));
     inner.wake.notify_one();
     Some(VecDeque::new())
@@ -119,7 +120,7 @@ fn start_another(slot: &Slot) {
     }
 }
 
-/// Gives all claimed records but the first to workers of their own, as far as slots are free.
+/// Gives all claimed records but the first to new workers, as far as slots are free.
 fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
     while in_hand.len() > 1 {
         let Some(another) = slot.another() else { return };
@@ -128,10 +129,10 @@ fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
     }
 }
 
-/// Makes one attempt for a record, and has decided what comes of it.
+/// Makes one attempt for a record, decides on the result and applies it.
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     if !inner.parts.outcomes.takes(&lease.record.lane) {
-        // The lease goes back as it was. The customer's mail has no route until there is room under its cap.
+        // The lease is given back unchanged. The customer's mail has no route until its cap has room.
         inner.with_routes(|routes, _| routes.exhausted(&route.id, &lease.record.lane));
         drop(lease);
         inner.wake.notify_one();
@@ -144,7 +145,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         None => send(inner, route, &lease).await,
         Some(why) => {
             let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock() };
-            // One that is too old besides is given up, and its sender hears of it. On hold it would lie there unknown.
+            // A message that is also too old is given up instead, so that its sender hears of it. On hold nobody would.
             let hold = (!decide::is_given_up(&lease.record, patience, moment)).then_some(why);
             Some(Outcome { hold, ..Outcome::default() })
         }
@@ -153,7 +154,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     if !left {
         inner.parts.outcomes.did_not_leave(&lease.record.lane);
     }
-    // The lease goes back as if it had not been tried.
+    // Nothing was tried, so the lease is given back unchanged.
     let Some(outcome) = outcome else { return };
     let moment = Moment { now: Timestamp::now(), own_waiting, clock_trusted: inner.trusts_clock() };
     let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, rand::random());
@@ -164,8 +165,8 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     inner.apply(lease, decision).await;
 }
 
-/// Sends a record in as many transactions as its recipients and the route's caps make it. `None` where none was made, or nobody knows
-/// what became of it: the caps were used up by another worker meanwhile, or a stop cut in.
+/// Sends a record in as many transactions as its recipients and the route's caps require. Returns `None` if no transaction was made because
+/// another worker used up the caps, or if the result is unknown because the queue stopped.
 async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<Outcome> {
     let Lease { record, bytes, .. } = lease;
     let customer = inner.parts.routing.customer(&record.lane.customer);
@@ -174,8 +175,8 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
     let mut outcome = Outcome::default();
     let one_by_one = inner.parts.delivery.goes_one_by_one(route, record);
     let (mut tried, mut again, mut most) = (false, 0, if one_by_one { 1 } else { usize::MAX });
-    // On a stop the transaction under way ends. The ones after it are left to the next start.
-    // The same where the process was frozen for so long that another node may have the message.
+    // When the queue stops, the running transaction ends, and further ones are left to the next start. The same happens if the process was
+    // frozen for so long that another node may own the message.
     while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() && lease.stands() {
         let Some(mut group) = groups.pop_front() else { break };
         let wanted = group.len().min(most);
@@ -188,12 +189,12 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
         inner.parts.outcomes.counters().attempts.inc();
         let transaction = inner.parts.delivery.attempt(route, record, bytes, &group, &extra_header);
         let Some(mut part) = inner.cut.run_until_cancelled(transaction).await else {
-            // Nobody knows what became of this one. The results of earlier ones are recorded.
+            // The result of this transaction is unknown. The results of earlier ones are recorded.
             tried = !outcome.recipients.is_empty();
             break;
         };
         report(inner, route, record.id, &part, taken).await;
-        // If the server has room for fewer recipients, the rounds get smaller, so this ends by itself.
+        // If the server accepts fewer recipients at once, the groups get smaller, so the loop ends.
         most = part.takes.unwrap_or(most);
         let closed_at_one = part.takes.is_none() && !part.again.is_empty() && again < MOST_AGAIN;
         again += u32::from(closed_at_one);
@@ -212,8 +213,8 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
     tried.then_some(outcome)
 }
 
-/// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. `None` also while the
-/// clock has just jumped ahead. All such messages of a kind have the same words, because the spool keeps each reason once.
+/// Returns why a message is held because its signatures have expired: nothing leaves unsigned, and only intake signs. Returns `None` right
+/// after the clock jumped ahead. The text is the same for all messages of a kind, because the spool stores each distinct reason once.
 fn signature_expired(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
     dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock())?;
     let remedy = match lease.record.lane.kind {
@@ -225,8 +226,8 @@ fn signature_expired(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<Str
     Some(format!("its DKIM signature expired ([dkim] expires), and nothing is signed twice: {remedy}"))
 }
 
-/// The recipients that still wait. Each attempt begins with another one, so that a server which closes the connection at the first of
-/// them does not keep the others from being tried.
+/// Returns the recipients that still wait. Each attempt begins with another recipient, so that a server that closes the connection at one
+/// recipient does not keep the others from being tried.
 fn in_turn(record: &Record) -> Vec<usize> {
     let mut waiting: Vec<usize> = record.waiting().map(|(index, _)| index).collect();
     if !waiting.is_empty() {
@@ -236,7 +237,7 @@ fn in_turn(record: &Record) -> Vec<usize> {
     waiting
 }
 
-/// Tells the route what was heard. New trouble that a person must mend raises an alert.
+/// Tells the route about the outcome. New trouble that a person must correct raises an alert.
 async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &Outcome, taken: usize) {
     let jitter = rand::random();
     if !inner.with_routes(|routes, now| routes.report(route, message, outcome, taken, now, jitter)) {
@@ -260,9 +261,9 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
     }
 }
 
-/// The unsigned header fields that Mailjet gets besides: the queue id, by which its reports are matched, the names that only our own
-/// fields gave, and what the customer's file says about tracking. They are made for the route of this attempt, because mail may have
-/// moved to another since it was accepted. What the submitter set itself stays as it is.
+/// Returns the unsigned header fields that are added for Mailjet: the queue id, by which Mailjet's reports are matched, names that only our
+/// own fields gave, and the customer's tracking settings. They are made for the route of this attempt, because mail may have moved to
+/// another route since it was accepted. Fields that the submitter set are not changed.
 fn mailjet_fields(record: &Record, customer: Option<&Customer>, kind: RouteKind) -> Vec<u8> {
     let mut fields = Vec::new();
     if kind != RouteKind::Mailjet {
@@ -280,7 +281,7 @@ fn mailjet_fields(record: &Record, customer: Option<&Customer>, kind: RouteKind)
         (for_mailjet.adds_campaign, "X-Mailjet-Campaign", campaign),
     ] {
         if let Some(value) = value.as_deref().filter(|_| is_added) {
-            // Mailjet gives back what it reads, so ASCII goes as it came.
+            // Mailjet returns this text as it reads it, so ASCII is sent unencoded.
             add(name, &if value.is_ascii() { Cow::Borrowed(value) } else { header_text(value).into() });
         }
     }

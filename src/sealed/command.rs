@@ -1,7 +1,7 @@
-//! A command that prints a secret: how a key or a password comes from Azure Key Vault or another vault.
+//! Runs a command that prints a secret. This is how a key or a password comes from Azure Key Vault or another vault.
 //!
-//! The command is run as it is, without a shell. Its output is bounded and wiped, it has a deadline, and it is ended with everything
-//! that it started. Whatever goes wrong, there is an error and no secret.
+//! The command runs without a shell. Its output has a size limit and is wiped from memory. After a deadline the command is killed with all
+//! processes that it started. Any failure gives an error and no secret.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 const DEADLINE: Duration = Duration::from_secs(15);
 /// The longest output, in octets. A private key has less than 4 KiB.
 const LONGEST: usize = 64 * 1024;
-/// The longest part of what the command says on standard error that an error shows.
+/// The most characters of the command's standard error that an error message shows.
 const LONGEST_WORDS: usize = 300;
 
 /// Why a command gave no secret.
@@ -34,17 +34,17 @@ pub enum CommandError {
         /// The operating system's text.
         reason: String,
     },
-    /// The command took too long and was ended.
+    /// The command took too long and was killed.
     #[error("{program} took longer than {} s and was ended", DEADLINE.as_secs())]
     TooSlow { program: String },
     #[error("{program} failed ({status}): {said}")]
     Failed {
         program: String,
         status: String,
-        /// What it said on standard error.
+        /// The text on standard error.
         said: String,
     },
-    /// The command printed nothing, or more than a secret has.
+    /// The command printed nothing, or more than any secret has.
     #[error("{program} printed {what}: it must print the secret alone")]
     Output { program: String, what: &'static str },
 }
@@ -64,7 +64,7 @@ fn fetch_within(command: &[String], deadline: Duration) -> Result<Zeroizing<Vec<
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // A group of its own, to end what it starts with it.
+        // A process group of its own, so that all processes that it starts can be killed with it.
         .process_group(0)
         .spawn()
         .map_err(not_started)?;
@@ -72,7 +72,7 @@ fn fetch_within(command: &[String], deadline: Duration) -> Result<Zeroizing<Vec<
     let output = std::thread::spawn(move || bounded(output, LONGEST + 1));
     let words = std::thread::spawn(move || bounded(words, LONGEST_WORDS));
     let status = wait(&mut child, deadline);
-    // What it started may still hold the pipes open.
+    // Processes that the command started may still hold the pipes open.
     if let Some(group) = Pid::from_raw(child.id() as i32) {
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -92,7 +92,7 @@ fn fetch_within(command: &[String], deadline: Duration) -> Result<Zeroizing<Vec<
     }
 }
 
-/// Reads up to `most` octets and lets the rest go, so that the command does not wait for a reader.
+/// Reads up to `most` octets. Reads and drops the rest, so that the command does not block on a full pipe.
 fn bounded(from: Option<impl Read>, most: usize) -> Zeroizing<Vec<u8>> {
     let mut kept = Zeroizing::new(Vec::with_capacity(most));
     let mut block = Zeroizing::new([0; 4096]);
@@ -104,7 +104,7 @@ fn bounded(from: Option<impl Read>, most: usize) -> Zeroizing<Vec<u8>> {
     kept
 }
 
-/// Waits for the end. `None` after the deadline.
+/// Waits for the command to end. Returns `None` after the deadline.
 fn wait(child: &mut Child, deadline: Duration) -> std::io::Result<Option<ExitStatus>> {
     let end = Instant::now() + deadline;
     let mut pause = Duration::from_millis(1);

@@ -1,8 +1,8 @@
-//! Keys and passwords that are encrypted at rest, and those that a command fetches from a vault.
+//! Keys and passwords that are encrypted on disk, or that a command fetches from a vault.
 //!
-//! Both are in memory only in clear, and are wiped there. A private key is encrypted as every tool does it: PKCS#8 with a passphrase
-//! (`-----BEGIN ENCRYPTED PRIVATE KEY-----`, PBES2). A password is encrypted in the same way in a block of our own. Whoever has the
-//! machine's disk, or a backup of it, has neither without the passphrase, which comes from another place.
+//! In memory they are in clear, and are wiped when dropped. A private key is encrypted in the usual way: PKCS#8 with a passphrase
+//! (`-----BEGIN ENCRYPTED PRIVATE KEY-----`, PBES2). A password is encrypted with the same scheme in a block of our own. The passphrase is
+//! kept in another place, so the disk or a backup alone reveals neither.
 
 mod command;
 mod pbes2;
@@ -20,10 +20,10 @@ pub use command::{CommandError, fetch};
 const KEY: &str = "ENCRYPTED PRIVATE KEY";
 /// The label of an encrypted password.
 const SECRET: &str = "POSTBUD ENCRYPTED SECRET";
-/// Stands before an encrypted password: what a wrong passphrase gives does not begin so.
+/// Precedes the password before encryption. After decryption with a wrong passphrase the text does not begin with it.
 const MARK: &[u8] = b"postbud secret\n";
 
-/// The passphrase of everything that is encrypted.
+/// The passphrase of all encrypted keys and passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<String>);
 
@@ -37,25 +37,25 @@ impl Passphrase {
     }
 }
 
-/// The debug text never shows it.
+/// The debug text never shows the passphrase.
 impl fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Passphrase")
     }
 }
 
-/// Why something that is encrypted cannot be read.
+/// Why an encrypted key or password cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SealError {
-    /// There is no passphrase.
+    /// No passphrase is configured.
     #[error(
         "it is encrypted, and the server file names no passphrase: set passphrase_file, passphrase_env or passphrase_command in [secrets]"
     )]
     NoPassphrase,
-    /// The passphrase is another one.
+    /// The passphrase is wrong.
     #[error("the passphrase of [secrets] does not open it: give the one that it was encrypted with")]
     WrongPassphrase,
-    /// It is encrypted in a way that is not supported.
+    /// The encryption scheme is not supported.
     #[error(
         "it is encrypted with {0}, which is not supported: encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256`, or with `postbud seal`"
     )]
@@ -69,7 +69,7 @@ pub fn is_sealed(content: &[u8]) -> bool {
     [KEY, SECRET].iter().any(|label| block(content, label).is_some())
 }
 
-/// Decrypts a private key: gives PKCS#8. `None` if the content has no encrypted key.
+/// Decrypts a private key and returns it as PKCS#8. Returns `None` if the content has no encrypted key.
 pub fn open_key(content: &[u8], passphrase: Option<&Passphrase>) -> Option<Result<Zeroizing<Vec<u8>>, SealError>> {
     block(content, KEY).map(|der| open(der, passphrase))
 }
@@ -101,7 +101,7 @@ pub fn seal_secret(secret: &[u8], passphrase: &Passphrase) -> Result<String, Sea
     Ok(armoured(SECRET, &pbes2::encrypt(&marked, passphrase.octets())?))
 }
 
-/// Finds a block with this label. `Some(None)` if there is one that is damaged.
+/// Finds a block with this label. Returns `Some(None)` if the block is damaged.
 fn block(content: &[u8], label: &str) -> Option<Option<Vec<u8>>> {
     let text = std::str::from_utf8(content).ok()?;
     let (_, after) = text.split_once(&format!("-----BEGIN {label}-----"))?;

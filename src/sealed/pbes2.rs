@@ -31,9 +31,9 @@ const NULL: u8 = 0x05;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 
-/// The iterations of what we encrypt. A passphrase of a relay is random and long, and a start opens many keys.
+/// The iterations for new encryptions. Passphrases of a relay are random and long, and a start decrypts many keys.
 const ITERATIONS: u32 = 20_000;
-/// The most iterations that are made: a file that asks for more would hold up a start.
+/// The most iterations that are accepted, because a file that asks for more would delay the start.
 const MOST_ITERATIONS: u32 = 10_000_000;
 const IV_LEN: usize = 16;
 
@@ -72,19 +72,19 @@ pub(super) fn encrypt(content: &[u8], passphrase: &[u8]) -> Result<Vec<u8>, Seal
     Ok(tlv(SEQUENCE, &[scheme, tlv(OCTET_STRING, &text)].concat()))
 }
 
-/// How something is encrypted.
+/// The parameters of an encryption.
 struct Scheme<'a> {
     salt: &'a [u8],
     iterations: NonZeroU32,
     prf: pbkdf2::Algorithm,
-    /// With the length of its key.
+    /// The cipher, and the length of its key in octets.
     cipher: (&'static Algorithm, usize),
     iv: [u8; IV_LEN],
 }
 
 type Parsed<'a> = (Result<Scheme<'a>, SealError>, &'a [u8]);
 
-/// `None` if it is not an EncryptedPrivateKeyInfo.
+/// Returns `None` if the input is not an EncryptedPrivateKeyInfo.
 fn parse(der: &[u8]) -> Option<Parsed<'_>> {
     let mut outer = Der(Der(der).take(SEQUENCE)?);
     let mut algorithm = Der(outer.take(SEQUENCE)?);
@@ -103,7 +103,7 @@ fn parse(der: &[u8]) -> Option<Parsed<'_>> {
     let salt = parameters.take(OCTET_STRING)?;
     let iterations = number(parameters.take(INTEGER)?)?;
     let iterations = NonZeroU32::new(iterations)?;
-    // The length of the key follows from the cipher.
+    // The optional key length is skipped, because the cipher determines it.
     if parameters.0.first() == Some(&INTEGER) {
         parameters.take(INTEGER)?;
     }
@@ -138,7 +138,7 @@ fn number(octets: &[u8]) -> Option<u32> {
     u32::try_from(digits.iter().fold(0u64, |number, octet| number << 8 | u64::from(*octet))).ok()
 }
 
-/// An INTEGER without zeros in front that it does not need.
+/// Removes leading zeros that an INTEGER does not need.
 fn shortest(octets: &[u8]) -> &[u8] {
     match octets {
         [0, next, ..] if next & 0x80 == 0 => shortest(&octets[1..]),
@@ -146,7 +146,7 @@ fn shortest(octets: &[u8]) -> &[u8] {
     }
 }
 
-/// A reader of DER.
+/// Reads DER elements one after the other.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {

@@ -1,23 +1,23 @@
-//! The clock-jump guard: what is done where the system's clock is wrong, or is set while the relay runs.
+//! The clock-jump guard: protects decisions from a system clock that is wrong, or that is set while the relay runs.
 //!
-//! * **The clock jumps.** [`ClockJumpGuard`] compares it with the time that has passed. After a jump ahead, ages by the clock are
-//!   distrusted for an hour: whoever set it wrong has time to set it right. After a jump back, whoever keeps times in memory shifts
-//!   them by as much.
-//! * **A stored time was set by a clock that was ahead.** It would be waited for until the wrong time comes again. A time later than
-//!   any right clock can have set counts as now: [`Timestamp::believed`].
+//! - **The clock jumps.** [`ClockJumpGuard`] compares the clock with the time that has really passed. After a jump ahead, the relay
+//!   distrusts ages that it computes from the clock for an hour, so that the operator has time to correct the clock. After a jump back,
+//!   everything that keeps times in memory shifts them back by the same amount.
+//! - **A stored time was set while the clock was ahead.** The relay would wait for it until that time comes again. A time that no right
+//!   clock can have set counts as now: see [`Timestamp::believed`].
 
 use std::time::Duration;
 
 use super::Timestamp;
 
-/// A jump ahead by less is not noticed: a busy machine looks late, and clocks are slewed.
+/// Smaller jumps ahead are ignored: a busy machine runs late, and NTP slews the clock.
 const AHEAD: Duration = Duration::from_secs(600);
-/// A jump back by less is not noticed.
+/// Smaller jumps back are ignored.
 const BACK: Duration = Duration::from_secs(5);
 /// How long a jump ahead is distrusted.
 const DISTRUST: Duration = Duration::from_secs(3600);
 
-/// Compares the system's clock with the time that has passed, from look to look.
+/// Compares the system clock with the time that has passed since the last look.
 #[derive(Debug)]
 pub struct ClockJumpGuard {
     clock: Timestamp,
@@ -28,19 +28,19 @@ pub struct ClockJumpGuard {
 /// What the clock did since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jump {
-    /// It gained this much more than has passed.
+    /// The clock gained this much more than the time that passed.
     Ahead(Duration),
-    /// It lost this much.
+    /// The clock lost this much.
     Back(Duration),
 }
 
 impl ClockJumpGuard {
-    /// Begins to look. The clock says `clock`.
+    /// Starts with the clock at `clock`.
     pub fn new(clock: Timestamp) -> Self {
         ClockJumpGuard { clock, passed: Duration::ZERO, distrusted_until: Duration::ZERO }
     }
 
-    /// Looks again. `passed` is the time since [`new`](Self::new) by a clock that nobody sets.
+    /// Compares again. `passed` is the time since [`new`](Self::new), by a clock that nobody can set.
     pub fn look(&mut self, clock: Timestamp, passed: Duration) -> Option<Jump> {
         let expected = self.clock + passed.saturating_sub(self.passed);
         (self.clock, self.passed) = (clock, passed);
@@ -59,7 +59,7 @@ impl ClockJumpGuard {
 }
 
 impl Timestamp {
-    /// This stored time; or `now`, where it lies beyond `latest`, the latest time that a right clock can have set.
+    /// Returns this stored time, or `now` if it is later than `latest`, the latest time that a right clock can have set.
     #[must_use]
     pub fn believed(self, latest: Timestamp, now: Timestamp) -> Timestamp {
         if self > latest { now } else { self }

@@ -1,4 +1,4 @@
-//! No accepted recipient ends without a final event, whatever happens to its mail.
+//! Property test: every accepted recipient ends with a final event, whatever happens to its mail.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use super::tests::{arrived, heard, record, route};
 use super::*;
 use crate::events::Mail;
 
-/// What happens next to a message.
+/// Something that happens to a message.
 #[derive(Clone, Debug)]
 enum Step {
-    /// An attempt; a number for each recipient says what is heard of it.
+    /// An attempt. The numbers choose the outcome of each recipient.
     Attempt([u8; 3]),
-    /// An attempt that shows that its bytes cannot be read.
+    /// An attempt that finds that the content cannot be read.
     Unreadable,
-    /// The relay looks at it behind a route in trouble.
+    /// Queue ageing looks at the message behind a route in trouble.
     Wait,
-    /// An operator gives it up, for everybody or for one domain.
+    /// An operator gives the message up, for all recipients or for one domain.
     GiveUp { tells_sender: bool, only_one_domain: bool },
-    /// An operator releases it.
+    /// An operator releases the message.
     Release,
 }
 
@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn attempt_of(record: &Record, said: [u8; 3]) -> Outcome {
     let recipients = record.waiting().filter_map(|(index, _)| match said[index] % 6 {
-        // Not reached.
+        // The recipient was not reached.
         0 => None,
         1 => Some(heard(index, Verdict::Relayed, Scope::Recipient, "250 2.0.0 ok")),
         2 => Some(heard(index, Verdict::Failed, Scope::Recipient, "550 5.1.1 unknown")),
@@ -48,7 +48,7 @@ fn attempt_of(record: &Record, said: [u8; 3]) -> Outcome {
     Outcome { recipients: recipients.collect(), ..Outcome::default() }
 }
 
-/// What the spool makes of a settlement.
+/// Applies a settlement as the spool does.
 fn apply(record: &mut Record, settlement: &Settlement) {
     for (index, state) in &settlement.results {
         record.recipients[*index] = state.clone();
@@ -63,7 +63,7 @@ fn decided(record: &Record, step: &Step, now: Timestamp) -> Option<Decision> {
     let (route, moment) = (route("r"), Moment { now, own_waiting: Duration::ZERO, clock_trusted: true });
     let after = |outcome: &Outcome| Some(after_attempt(record, &route, outcome, &patience, moment, 0.5));
     match step {
-        // What is held is not tried.
+        // Held messages are not tried.
         Step::Attempt(_) | Step::Unreadable | Step::Wait if record.held.is_some() => None,
         Step::Attempt(said) => after(&attempt_of(record, *said)),
         Step::Unreadable => after(&Outcome { hold: Some("unreadable".into()), ..Outcome::default() }),
@@ -85,7 +85,7 @@ proptest! {
         let mut events: Vec<(EventKind, usize)> = Vec::new();
         let mut ids = HashSet::new();
         let give_up = Step::GiveUp { tells_sender: false, only_one_domain: false };
-        // In the end an operator ends what is held, and the rest grows too old.
+        // At the end an operator gives up held messages, and the others grow too old.
         let end = [(Step::Wait, 24 * 30), (give_up, 1)];
         for (step, hours) in steps.into_iter().chain(end) {
             now = now + Duration::from_secs(hours * 3600) + Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! The forecast: whether the mail that waits for a route can leave within its caps in time, and when the last of it leaves.
+//! The forecast: when the last waiting message of a route leaves, and whether the route's caps let it leave in time.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::time::Timestamp;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// When the last of `messages`, each with one recipient at least, leaves if nothing but the caps delays them. `None` if the caps let all
-/// of them leave in time: within what is left of the day's cap, and within a day at the minute's cap.
+/// Returns when the last of `messages` leaves if only the caps delay them. Each has at least one recipient. Returns `None` if all of them
+/// leave in time: within the rest of today's cap, and within a day by the cap per minute.
 pub fn last_leaves(messages: u64, caps: &Caps, sent_today: u32, now: Timestamp) -> Option<Timestamp> {
     let by_day = caps.per_day.and_then(|cap| {
         let later = messages.checked_sub(u64::from(cap.saturating_sub(sent_today))).filter(|n| *n > 0)?;

@@ -1,9 +1,9 @@
-//! Which lane has its turn: fair between the customers of a route, single mail before bulk.
+//! Decides which lane has the next turn on a route: customers alternate, and single mail goes before bulk mail.
 //!
-//! Each route has a ring of customers for single mail and one for bulk. A turn takes the front customer of the single ring, or of the
-//! bulk ring if no single mail waits, and puts it back at the end. So a customer with a million newsletters delays another's mail by
-//! one turn, never by its whole backlog. A customer with many domains gets no more turns than one with a single domain: its lanes
-//! share its turns. Every `BULK_TURN`th turn goes to bulk first, so that single mail delays bulk but never stops it.
+//! Each route has one ring of customers for single mail and one for bulk mail. A turn takes the front customer of the single ring, or of
+//! the bulk ring if no single mail waits, and puts it back at the end. So a customer with a million newsletters delays another customer's
+//! mail by one turn, and not by its whole backlog. A customer with many domains gets no more turns than one with a single domain, because
+//! its lanes share its turns. Every `BULK_TURN`th turn goes to bulk mail first, so that single mail delays bulk mail but never stops it.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -19,7 +19,7 @@ pub struct Lanes {
     turn: u32,
 }
 
-/// The customers alternate, and so do the lanes of each customer.
+/// A ring of customers, and in it a ring of lanes for each customer.
 #[derive(Debug, Default)]
 struct Ring {
     order: VecDeque<CustomerId>,
@@ -28,12 +28,12 @@ struct Ring {
 }
 
 impl Lanes {
-    /// Puts a lane with due mail in line. A lane that is in line already keeps its place.
+    /// Puts a lane with due mail in line. A lane that is already in line keeps its place.
     pub fn offer(&mut self, lane: Lane) {
         self.ring(lane.urgency).offer(lane);
     }
 
-    /// The lane that has its turn. It goes to the end of the line.
+    /// Returns the lane that has its turn, and moves it to the end of the line.
     pub fn take_turn(&mut self) -> Option<Lane> {
         self.turn = self.turn.wrapping_add(1);
         let bulk_first = self.turn.is_multiple_of(BULK_TURN);
@@ -42,7 +42,7 @@ impl Lanes {
         first.take_turn().or_else(|| second.take_turn())
     }
 
-    /// Takes a lane out of line: nothing in it is due.
+    /// Takes a lane out of line, because none of its mail is due.
     pub fn exhausted(&mut self, lane: &Lane) {
         self.ring(lane.urgency).remove(lane);
     }
@@ -98,7 +98,7 @@ impl Ring {
             return;
         }
         self.lanes.remove(&lane.customer);
-        // The customer has just had its turn, so it stands near the end: search from there.
+        // The customer has just had its turn, so it is near the end.
         if let Some(at) = self.order.iter().rposition(|other| *other == lane.customer) {
             self.order.remove(at);
         }

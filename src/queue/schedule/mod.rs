@@ -1,4 +1,4 @@
-//! What may be sent when: the routes with their caps and their troubles, and the lanes in line for each.
+//! Decides what may be sent when: the routes with their caps and troubles, and the lanes in line for each route.
 
 pub(crate) mod forecast;
 pub(crate) mod lanes;

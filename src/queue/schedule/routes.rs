@@ -1,8 +1,7 @@
-//! All routes that mail waits for, each with its throttle, its lanes in line, and the number of its attempts. Pure: time comes in as
-//! `now`, and the caller starts the tasks.
+//! All routes with waiting mail, each with its throttle, its lanes in line, and its running attempts. Has no side effects: the time comes
+//! in as `now`, and the caller starts the tasks.
 //!
-//! Here are the slots and turns, and what changes with a reload. What attempts say about their routes, and suspensions, are in
-//! `trouble`.
+//! This file has the slots, the turns and the reload. `trouble` has suspensions and what attempts report about their routes.
 
 mod trouble;
 
@@ -24,19 +23,19 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: BTreeMap<RouteId, Entry>,
-    /// Customers whose mail has no route, with the reasons that were told since the last reload.
+    /// Customers whose mail has no route, each with the reasons reported since the last reload.
     parked: BTreeSet<(CustomerId, String)>,
-    /// The throttle states of routes that are not in `routes` yet, and of those that left.
+    /// The throttle states of routes that are not in `routes` yet, or no longer.
     throttle_states: ThrottleStates,
-    /// All suspensions, also of routes that are not configured now.
+    /// All suspensions, including those of routes that are not configured now.
     suspended: Suspended,
     fingerprints: Fingerprints,
-    /// Attempts at once over all routes; `None` is unlimited.
+    /// The limit of attempts at once over all routes; `None` means no limit.
     most: Option<u32>,
     running: u32,
-    /// The route that got a slot last. The next slot goes to another one.
+    /// The route that got a slot last. The next slot goes to another route.
     last_started: Option<RouteId>,
-    /// A route that has mail, and room by its own caps, found no slot left.
+    /// True if a route has mail and room under its own caps, but no slot was free.
     crowded: bool,
 }
 
@@ -46,52 +45,53 @@ struct Entry {
     throttle: Throttle,
     lanes: Lanes,
     running: u32,
-    /// It is no longer configured, and stays while attempts run.
+    /// The route is no longer configured, and stays only while attempts run.
     gone: bool,
-    /// The last refusal, if it says that the server takes no passwords.
+    /// The last refusal, if it says that the server accepts no passwords.
     password_hint: Option<String>,
 }
 
 /// A lane's turn: its worker claims up to `most` due records of `lane`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Whose turn it is.
+    /// The lane that has its turn.
     pub lane: Lane,
-    /// How many attempts may start now.
+    /// The number of attempts that may start now.
     pub most: usize,
-    /// More slots are free, and other lanes are in line.
+    /// True if more slots are free and other lanes are in line.
     pub more: bool,
 }
 
 impl Routes {
-    /// Begins with what a former process saved of each route, and with the routes that it had suspended.
+    /// Starts with the throttle states and suspensions that a former process saved.
     pub fn new(throttle_states: ThrottleStates, suspended: Suspended, fingerprints: Fingerprints) -> Self {
         Routes { throttle_states, suspended, fingerprints, ..Routes::default() }
     }
 
-    /// Bounds the attempts at once over all routes. Each takes a port of the one egress address, a file and memory.
+    /// Limits the attempts at once over all routes. Each attempt takes a port of the one egress address, a file and memory.
     #[must_use]
     pub fn with_at_most(self, most: u32) -> Self {
         Routes { most: Some(most), ..self }
     }
 
-    /// Puts `lane` in line for `route`. If it is in line for another route, it leaves there at its next turn.
+    /// Puts `lane` in line for `route`. If the lane is in line for another route, it leaves that line at its next turn there.
     pub fn offer(&mut self, lane: Lane, route: &Arc<Route>, now: Timestamp) {
         self.entry(route, now).lanes.offer(lane);
     }
 
-    /// Notes that a customer's mail has no route. Returns true if that is news.
+    /// Records that a customer's mail has no route. Returns true if this reason was not reported before.
     pub fn park(&mut self, customer: &CustomerId, reason: &str) -> bool {
         self.parked.insert((customer.clone(), reason.to_owned()))
     }
 
-    /// The next turn on a route, for a caller that has one of its slots. `None` if no lane is in line or the route carries nothing now.
-    /// `None` too if the caller `had_one` and another route waits for a slot: the caller then gives its own back.
+    /// Returns the next turn on a route, for a caller that holds one of its slots. Returns `None` if no lane is in line or the route
+    /// carries nothing now, and also if the caller `had_one` turn already and another route waits for a slot. The caller then gives its
+    /// slot back.
     pub fn turn(&mut self, id: &RouteId, had_one: bool, now: Timestamp) -> Option<Turn> {
         if had_one && self.crowded {
             return None;
         }
-        // If routes wait for slots, one that came free is the next route's.
+        // If other routes wait for a slot, free slots go to them.
         let left = if self.crowded { 0 } else { self.left() };
         let entry = self.routes.get_mut(id)?;
         let free = (entry.throttle.concurrency(now) + 1).checked_sub(entry.running)?.min(left.saturating_add(1));
@@ -100,19 +100,19 @@ impl Routes {
             return None;
         }
         let lane = entry.lanes.take_turn()?;
-        // The lanes in line share the slots that are free beyond the caller's.
+        // The lanes in line share the free slots and the caller's own.
         let share = (most as usize).div_ceil(entry.lanes.len()).max(1);
         Some(Turn { lane, most: share, more: (most as usize) > share && entry.lanes.len() > 1 })
     }
 
-    /// Takes `lane` out of line on a route: nothing in it is due.
+    /// Takes `lane` out of line on a route, because none of its mail is due.
     pub fn exhausted(&mut self, id: &RouteId, lane: &Lane) {
         if let Some(entry) = self.routes.get_mut(id) {
             entry.lanes.exhausted(lane);
         }
     }
 
-    /// Takes a slot, for one attempt at a time, and returns true if there was one. [`leave`](Self::leave) gives it back.
+    /// Takes a slot, which allows one attempt at a time. Returns false if none is free. [`leave`](Self::leave) gives the slot back.
     pub fn enter(&mut self, route: &Arc<Route>, now: Timestamp) -> bool {
         let any_left = self.left() > 0;
         let entry = self.entry(route, now);
@@ -139,21 +139,21 @@ impl Routes {
         }
     }
 
-    /// Takes one transaction with up to `wanted` recipients out of a route's caps. Returns how many recipients it may have.
+    /// Takes one transaction with up to `wanted` recipients from a route's caps. Returns how many recipients it may have.
     pub fn take(&mut self, id: &RouteId, wanted: usize, now: Timestamp) -> usize {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         self.routes.get_mut(id).map_or(0, |entry| entry.throttle.take(wanted, now)) as usize
     }
 
-    /// How long a record that was due at `due` waited for our own caps, not for the server's trouble. For an expedited record this is the
-    /// time that it was kept back.
+    /// Returns how long a record that was due at `due` waited for our own caps, and not for a server in trouble. For an expedited record
+    /// this also includes the time that it was kept back.
     pub fn own_waiting(&self, id: &RouteId, due: Timestamp, expedited: Option<Expedited>, now: Timestamp) -> Duration {
         let by_throttle = || self.routes.get(id).map_or(Duration::ZERO, |entry| entry.throttle.own_waiting(due, now));
         expedited.map_or_else(by_throttle, Expedited::kept_back)
     }
 
-    /// Takes a slot on every route that has lanes in line and room, and returns these routes: a worker must start on each. If there are
-    /// fewer slots than routes that want one, they alternate.
+    /// Takes a slot on every route that has lanes in line and room, and returns these routes. The caller starts a worker on each. If there
+    /// are fewer slots than routes, the routes alternate.
     pub fn start(&mut self, now: Timestamp) -> Vec<Arc<Route>> {
         let mut waiting = self.startable(now);
         if let Some(last) = &self.last_started {
@@ -175,22 +175,22 @@ impl Routes {
         self.routes.values_mut().filter_map(has_room).collect()
     }
 
-    /// The earliest time at which a route with lanes in line may carry mail again by itself.
+    /// Returns the earliest time at which a route with lanes in line may carry mail again without a person's help.
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
         let waiting = self.routes.values_mut().filter(|entry| !entry.lanes.is_empty());
         waiting.filter_map(|entry| entry.throttle.next_change(now)).filter(|at| *at > now).min()
     }
 
-    /// The clock went back by `by`, and says `now`.
+    /// Shifts all stored times, because the clock went back by `by` to `now`.
     pub fn clock_went_back(&mut self, by: Duration, now: Timestamp) {
         self.routes.values_mut().for_each(|entry| entry.throttle.clock_went_back(by, now));
     }
 
-    /// Takes the routes of a new configuration. Caps change at once. A suspended route whose server or login changed goes on, unless an
-    /// operator stopped it. A route that is gone leaves once its attempts have ended. Returns the routes whose suspension was lifted.
+    /// Takes the routes of a new configuration. Caps change at once. A suspended route whose server or login changed resumes, unless an
+    /// operator suspended it. A removed route stays until its attempts have ended. Returns the routes whose suspension was lifted.
     pub fn reload(&mut self, current: impl Iterator<Item = Arc<Route>>, now: Timestamp) -> Vec<RouteId> {
         self.parked.clear();
-        // If a route comes back on the same day, it goes on with that day's count.
+        // A route that comes back on the same day continues with that day's count.
         self.throttle_states = self.throttle_states();
         let current: BTreeMap<RouteId, Arc<Route>> = current.map(|route| (route.id.clone(), route)).collect();
         let stands = |id: &RouteId, suspension: &mut Suspension| {
@@ -215,7 +215,8 @@ impl Routes {
         lifted
     }
 
-    /// Which of these backlogs, in messages, the caps do not let go in time, and when the last message of each leaves.
+    /// Returns the routes whose backlog (in messages) the caps do not let through in time, each with the time at which its last message
+    /// leaves.
     pub fn late(
         &mut self,
         backlogs: &BTreeMap<RouteId, (Arc<Route>, u64)>,
@@ -247,7 +248,7 @@ impl Routes {
         self.routes.iter_mut().map(status).collect()
     }
 
-    /// The throttle states that are kept on disk: those of routes that have caps over time, were used today, or had trouble.
+    /// Returns the throttle states to save: those of routes that have caps over time, were used today, or had trouble.
     pub fn throttle_states(&self) -> ThrottleStates {
         let mut states = self.throttle_states.clone();
         let now = self.routes.iter().map(|(id, entry)| (id, entry.route.caps, entry.throttle.persisted()));
@@ -259,7 +260,7 @@ impl Routes {
         states
     }
 
-    /// Another node used a route until now, and left it so.
+    /// Takes over a route with the state in which another node left it.
     pub fn take_over(&mut self, id: &RouteId, state: ThrottleState, now: Timestamp) {
         if let Some(entry) = self.routes.get_mut(id) {
             let suspended = self.suspended.get(id).filter(|one| one.stands(&entry.route, &self.fingerprints));

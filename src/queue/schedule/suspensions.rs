@@ -1,9 +1,9 @@
-//! The file with the suspended routes and the paused customers. They outlive a restart: a relay that restarts in a loop must not try a refused login at every
-//! start, and a route that an operator stopped stays stopped.
+//! The file with the suspended routes and the paused customers. Both survive a restart: a relay that restarts in a loop must not try a
+//! refused login at every start, and a route that an operator suspended stays suspended.
 //!
-//! A suspension for a refused login ends when the login changes. To recognise the refused login, the file has a fingerprint of it: an
-//! HMAC-SHA-256 under a random key, neither the secret nor its hash. It is of no use without the file, and two files never have the
-//! same.
+//! A suspension for a refused login ends when the login changes. To recognise the refused login, the file stores a fingerprint: an
+//! HMAC-SHA-256 under a random key in the same file. It reveals neither the secret nor a plain hash of it, and cannot be compared with
+//! another file's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,31 +29,31 @@ const LEN: usize = 32;
 pub struct Suspension {
     /// The cause, which decides what lifts the suspension.
     pub cause: Cause,
-    /// What the server said, or what the operator said.
+    /// The server's reply, or the operator's reason.
     pub reason: String,
     pub since: Timestamp,
-    /// The fingerprint of the server and the login that the route had.
+    /// The fingerprint of the server and login that the route had then.
     pub fingerprint: Fingerprint,
 }
 
 impl Suspension {
-    /// Returns true if the suspension stands for the route as it is configured now.
+    /// Returns true if the suspension still applies to the route as it is configured now.
     pub fn stands(&self, route: &Route, fingerprints: &Fingerprints) -> bool {
         self.cause == Cause::Operator || self.fingerprint == fingerprints.of(route)
     }
 }
 
-/// The suspensions by route, also of routes that are not configured now.
+/// The suspensions by route, including those of routes that are not configured now.
 pub type Suspended = BTreeMap<RouteId, Suspension>;
 
-/// Everything that is stopped until somebody lets it go on: routes, and customers.
+/// All suspended routes and paused customers.
 pub type Stopped = (Suspended, Pauses);
 
-/// What a server and a login are recognised by.
+/// Identifies a server and login without revealing the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; LEN]);
 
-/// Takes fingerprints under the key of one file.
+/// Makes fingerprints under the key of one file.
 #[derive(Clone)]
 pub struct Fingerprints(hmac::Key);
 
@@ -63,7 +63,7 @@ impl fmt::Debug for Fingerprints {
     }
 }
 
-/// A random key: no fingerprint is equal to one of another process.
+/// Makes a random key, so that no fingerprint equals one of another process.
 impl Default for Fingerprints {
     fn default() -> Self {
         Fingerprints::with(&rand::random())
@@ -75,17 +75,17 @@ impl Fingerprints {
         Fingerprints(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// The fingerprint of a route's server, login and TLS: of everything that can mend a refused login.
+    /// Returns the fingerprint of a route's server, login and TLS settings, because a change of any of them may correct a refused login.
     pub fn of(&self, route: &Route) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
-        // Each field goes with its length, so that no two lists of fields read the same.
+        // Each field is preceded by its length, so that different lists of fields never give the same input.
         let mut field = |text: &str| {
             context.update(&(text.len() as u64).to_le_bytes());
             context.update(text.as_bytes());
         };
         field(&route.host);
         field(&route.port.to_string());
-        // This covers every part of it. A change of the names in the source costs one login at the next start.
+        // The debug text covers every TLS setting. Renaming a field in the source costs one login at the next start.
         field(&format!("{:?}", route.tls));
         if let Some(login) = &route.login {
             field(&login.username);
@@ -105,7 +105,7 @@ impl Fingerprints {
     }
 }
 
-/// The file with the suspensions.
+/// The file with the suspensions and pauses.
 #[derive(Debug)]
 pub struct SuspensionFile {
     path: PathBuf,
@@ -130,8 +130,8 @@ struct Line {
 }
 
 impl SuspensionFile {
-    /// Reads the file; a missing one is empty. A file that cannot be understood is an error, because to go on would be to try logins that
-    /// were refused.
+    /// Reads the file. A missing file counts as empty. An unreadable file is an error, because without it the relay would repeat logins
+    /// that were refused.
     pub fn open(path: PathBuf) -> io::Result<(Self, Stopped, Fingerprints)> {
         let content = match files::read_state(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Content {
@@ -156,8 +156,8 @@ impl SuspensionFile {
         Ok((SuspensionFile { path, key: content.key, saved: Mutex::new(stopped.clone()) }, stopped, fingerprints))
     }
 
-    /// Writes what `current` gives, if the file has something else. `current` is called under the file's lock, so that of two calls the
-    /// later one writes the later state. Blocks.
+    /// Saves what `current` returns, if that differs from the file. `current` is called under the file's lock, so that the later of two
+    /// calls writes the later state. Blocks.
     pub fn save(&self, current: impl FnOnce() -> Stopped) -> io::Result<()> {
         let mut saved = self.saved.lock().expect("nothing panics while it holds what was saved");
         let current = current();

@@ -1,4 +1,4 @@
-//! The throttle of one route: its caps over time, and how it recovers from trouble. Pure: time comes in as `now`.
+//! The throttle of one route: its caps over time, and its recovery from trouble. Has no side effects: the time comes in as `now`.
 //!
 //! ```text
 //!            BackOff                    BackOff (pause doubles)
@@ -8,15 +8,15 @@
 //!     any ── Suspend ──► Suspended ── credentials changed, or by command ──► Ready (slow start)
 //! ```
 //!
-//! Trouble within a message's transaction may be that message's own. It leaves the route in doubt, and the route goes on as before.
-//! If another message meets trouble and none was taken between the two, the route backs off. That pause stays short: the server
-//! takes connections, and mail that it would take waits behind mail that it does not take.
+//! Trouble within a message's transaction may be that message's own, so the route is only in doubt and continues as before. If another
+//! message meets trouble before any message was taken, the route backs off. That pause stays short, because the server does take
+//! connections, and mail that it would take waits behind mail that it refuses.
 //!
-//! Slow start: after trouble the route gets one connection, then twice as many with every success. If trouble comes again soon, the
-//! server bears fewer connections than the cap says. For a while it gets half as many as it had when it complained.
+//! Slow start: after trouble the route gets one connection, and twice as many with every success. If trouble comes back soon, the server
+//! supports fewer connections than the cap allows. For a while the route then gets half as many as it had when the server complained.
 //!
-//! If the clock goes back, the times that are kept here go back with it, so that nothing waits for the wrong time to come again. The
-//! day's count goes on.
+//! If the clock goes back, the stored times are shifted by the same amount, so that nothing waits for the wrong time to come again. The
+//! day's count continues.
 
 mod allowance;
 mod troubles;
@@ -35,7 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// The longest pause after trouble within transactions.
 const LONGEST_IN_DOUBT: Duration = Duration::from_secs(60);
-/// How long a server gets no more connections than it was seen to bear.
+/// How long a server gets no more connections than it was seen to support.
 const CEILING: Duration = Duration::from_secs(10 * 60);
 
 /// A route's caps, and its recovery from trouble.
@@ -43,19 +43,19 @@ const CEILING: Duration = Duration::from_secs(10 * 60);
 pub struct Throttle {
     caps: Caps,
     state: RouteState,
-    /// Connections allowed during slow start. `None` once as many succeeded as the cap allows.
+    /// The number of connections allowed during slow start. `None` after as many successes as the cap allows connections.
     slow_start: Option<u32>,
-    /// The number of connections that slow start stops at, and until when it does.
+    /// The limit of connections after repeated trouble, and when it ends.
     ceiling: Option<(u32, Timestamp)>,
     pause: Duration,
-    /// The first message that met trouble since a message was taken.
+    /// The first message that met trouble since the last message was taken.
     doubted: Option<QueueId>,
     allowance: Allowance,
     troubles: Troubles,
 }
 
 impl Throttle {
-    /// The throttle of a ready route, with what a former process saved of it. Trouble that went on then counts until `now`.
+    /// Makes the throttle of a ready route from its saved state. Trouble that had not ended when the state was saved counts until `now`.
     pub fn new(caps: Caps, saved: &ThrottleState, now: Timestamp) -> Self {
         Throttle {
             caps,
@@ -69,12 +69,12 @@ impl Throttle {
         }
     }
 
-    /// The part that must outlive a restart.
+    /// Returns the part of the state that survives a restart.
     pub fn persisted(&self) -> ThrottleState {
         ThrottleState { troubles: self.troubles.persisted(), ..self.allowance.persisted() }
     }
 
-    /// The state at `now`. A route whose pause is over is ready.
+    /// Returns the state at `now`. A route whose pause is over is ready.
     pub fn state(&mut self, now: Timestamp) -> &RouteState {
         if matches!(self.state, RouteState::Throttled { until, .. } if until <= now) {
             self.state = RouteState::Ready;
@@ -87,7 +87,7 @@ impl Throttle {
         self.caps = caps;
     }
 
-    /// How many attempts may run at once at `now`.
+    /// Returns how many attempts may run at once.
     pub fn concurrency(&mut self, now: Timestamp) -> u32 {
         match self.state(now) {
             RouteState::Ready => {
@@ -98,27 +98,28 @@ impl Throttle {
         }
     }
 
-    /// Takes one message with up to `wanted` recipients out of the caps. Returns how many recipients it may have: 0 if a cap is used up
-    /// or the route carries nothing now.
+    /// Takes one message with up to `wanted` recipients from the caps. Returns how many recipients it may have: 0 if a cap is used up or
+    /// the route carries nothing now.
     pub fn take(&mut self, wanted: u32, now: Timestamp) -> u32 {
-        // A worker may still have messages that it claimed before the trouble began: each would be another refused login.
+        // A worker may still hold messages that it claimed before the trouble began. Sending them would repeat, for example, a refused
+        // login.
         if *self.state(now) != RouteState::Ready {
             return 0;
         }
         self.allowance.take(wanted, self.caps, now)
     }
 
-    /// Gives back what [`take`](Self::take) took for recipients of whom the server never heard.
+    /// Gives back what [`take`](Self::take) took for recipients that never reached the server.
     pub fn give_back(&mut self, recipients: u32) {
         self.allowance.give_back(recipients);
     }
 
-    /// Recipients that the caps allow at `now`.
+    /// Returns how many recipients the caps allow at `now`.
     pub fn allowance(&mut self, now: Timestamp) -> u32 {
         self.allowance.recipients(self.caps, now)
     }
 
-    /// When something may be sent next: once the pause is over and the caps allow it. `None` if only a person can help.
+    /// Returns when something may be sent next: after the pause, and when the caps allow it. Returns `None` if only a person can help.
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
         let pause_over = match self.state(now) {
             RouteState::Throttled { until, .. } => *until,
@@ -128,27 +129,27 @@ impl Throttle {
         Some(pause_over.max(self.allowance.from(self.caps, now)))
     }
 
-    /// The UTC day of the last call, counted from the epoch, and the recipients sent on it.
+    /// Returns the UTC day of the last call (counted from 1970) and the recipients sent on it.
     pub fn sent_today(&self) -> (u64, u32) {
         self.allowance.sent_today()
     }
 
-    /// The server took part in a transaction, whether it took the message or not.
+    /// Records that the server took part in a transaction, whether or not it took the message.
     pub fn reached(&mut self) {
         self.troubles.reached();
     }
 
-    /// The trouble that keeps the route from carrying mail, until the server takes part in a transaction again.
+    /// Returns the trouble that keeps the route from carrying mail. It lasts until the server takes part in a transaction again.
     pub fn lasting_trouble(&self) -> Option<&LastingTrouble> {
         self.troubles.lasting()
     }
 
-    /// The same trouble, once it has lasted for this long. It is given once.
+    /// Returns that trouble if it has lasted for `after`. Returns it once.
     pub fn overdue_trouble(&mut self, after: Duration, now: Timestamp) -> Option<LastingTrouble> {
         self.troubles.overdue(after, now)
     }
 
-    /// The server took a message.
+    /// Records that the server took a message.
     pub fn succeeded(&mut self) {
         self.reached();
         self.pause = FIRST_PAUSE;
@@ -157,19 +158,19 @@ impl Throttle {
         self.slow_start = self.slow_start.map(|n| n.saturating_mul(2).min(most)).filter(|n| *n < self.caps.concurrency);
     }
 
-    /// The most connections that the server may get.
+    /// Returns the most connections that the server may get.
     fn most(&self) -> u32 {
         self.ceiling.map_or(self.caps.concurrency, |(most, _)| most.min(self.caps.concurrency))
     }
 
-    /// Backs off, because the server asks for less. The pause doubles with every trouble until a success. Trouble of attempts that were
-    /// under way when the pause began does not lengthen it. `jitter` is in 0..1. Returns true if the route carried mail before.
+    /// Backs off because the server asks for less. The pause doubles each time until a success. Attempts that were already running when the
+    /// pause began do not lengthen it. `jitter` is in 0..1. Returns true if the route carried mail before.
     pub fn back_off(&mut self, reason: &str, at_least: Option<Duration>, now: Timestamp, jitter: f64) -> bool {
         self.back_off_for(LONGEST_PAUSE, reason, at_least, now, jitter)
     }
 
-    /// A message met trouble within its transaction. The trouble counts as the message's own until another message meets some and none
-    /// was taken between. Returns true if the route backs off for it, and carried mail before.
+    /// Records that a message met trouble within its transaction. It counts as that message's own trouble until another message meets some
+    /// before any message was taken. Returns true if the route backs off now and carried mail before.
     pub fn doubt(
         &mut self,
         message: QueueId,
@@ -214,9 +215,8 @@ impl Throttle {
         news
     }
 
-    /// Stops the route. `since` lies before `now` if a former process stopped it. An operator's suspension replaces one that the relay
-    /// found necessary, and not the other way round. Returns true if the route was not suspended before: only then is an alert
-    /// news.
+    /// Suspends the route. `since` is earlier than `now` if a former process suspended it. An operator's suspension replaces one that the
+    /// relay made, but not the other way round. Returns true if the route was not suspended before, so that only then an alert is raised.
     pub fn suspend(&mut self, cause: Cause, reason: &str, since: Timestamp, now: Timestamp) -> bool {
         let news = !matches!(self.state, RouteState::Suspended { .. });
         if news {
@@ -232,7 +232,7 @@ impl Throttle {
         news
     }
 
-    /// Starts the route again, slowly. Returns true if it was not ready.
+    /// Resumes the route with a slow start. Returns true if it was not ready.
     pub fn resume(&mut self, now: Timestamp) -> bool {
         let news = *self.state(now) != RouteState::Ready;
         self.state = RouteState::Ready;
@@ -241,14 +241,14 @@ impl Throttle {
         news
     }
 
-    /// How much of the time from `due` to `now` a message waited for our own caps and fairness, not for the server's trouble. That much
-    /// does not make it older.
+    /// Returns how much of the time from `due` to `now` a message waited for our own caps and fairness, and not for the server's trouble.
+    /// That time does not make the message older.
     pub fn own_waiting(&self, due: Timestamp, now: Timestamp) -> Duration {
         now.since(due).saturating_sub(self.troubles.between(due, now))
     }
 
-    /// The clock went back by `by`, and says `now`. The pause, the ceiling and the minute go on from there, so that nothing waits for
-    /// the wrong time to come again. Trouble cannot have begun later than now.
+    /// Shifts the pause, the ceiling and the minute, because the clock went back by `by` to `now`, so that nothing waits for the wrong time
+    /// to come again. Trouble cannot have begun later than now.
     pub fn clock_went_back(&mut self, by: Duration, now: Timestamp) {
         self.allowance.clock_went_back(by);
         self.troubles.clock_went_back(now);

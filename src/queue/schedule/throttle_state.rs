@@ -1,4 +1,4 @@
-//! The file with the routes' throttle states: what must outlive a restart. A small JSON file that is replaced as a whole.
+//! The file with the throttle states that survive a restart: a small JSON file that is replaced as a whole.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +22,7 @@ pub struct ThrottleState {
     /// Messages sent in the minute before that.
     #[serde(default)]
     pub in_last_minute: u32,
-    /// The server's troubles, each from and to. The last may go on. Time spent waiting for them makes mail older.
+    /// The server's troubles with start and end; the last may not have ended. Waiting for them makes mail older.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<(u64, Option<u64>)>,
 }
@@ -38,8 +38,8 @@ pub struct ThrottleStateFile {
 }
 
 impl ThrottleStateFile {
-    /// Reads the file; a missing one is empty. A file that cannot be understood is an error, because to go on could send more than a
-    /// server allows a day.
+    /// Reads the file. A missing file counts as empty. An unreadable file is an error, because without it the relay could send more than a
+    /// server allows per day.
     pub fn open(path: PathBuf) -> io::Result<(Self, ThrottleStates)> {
         let text = match files::read_state(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
@@ -53,7 +53,7 @@ impl ThrottleStateFile {
         Ok((ThrottleStateFile { path, saved: saved.clone() }, saved))
     }
 
-    /// Writes the file if anything changed. If the new file cannot be written whole, the old one stays.
+    /// Saves the states if they have changed. If the new file cannot be written completely, the old one stays.
     pub fn save(&mut self, states: ThrottleStates) -> io::Result<()> {
         if states == self.saved {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What attempts say about their routes: a server in trouble, a route that is suspended, and when both are over.
+//! Trouble of routes: what attempts report, suspensions, and when trouble is over.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::route::{Cause, Route, RouteId, RouteState};
 use crate::time::Timestamp;
 
 impl Routes {
-    /// Notes what a transaction says about its route. `route` is the route as it was configured then, and `taken` the number of
-    /// recipients that were taken out of its caps. Returns true if there is trouble and that is news: the route carried mail until now.
+    /// Records what a transaction says about its route. `route` is the route as it was configured at that time, and `taken` is the number
+    /// of recipients that were taken from its caps. Returns true if new trouble begins, which means that the route carried mail until now.
     pub fn report(
         &mut self,
         route: &Route,
@@ -24,12 +24,12 @@ impl Routes {
         jitter: f64,
     ) -> bool {
         let Some(entry) = self.routes.get_mut(&route.id) else { return false };
-        // Without a connection, a greeting or a login the server has counted nobody.
+        // A failed connection, greeting or login counts no recipient at the server, so the caps get them back.
         let heard =
             outcome.recipients.iter().filter(|r| r.class.scope != Scope::Route || r.class.verdict != Verdict::Deferred);
         let unheard = taken.saturating_sub(heard.count());
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
-        // The list of routes shows what a person can do beside what was heard.
+        // The list of routes shows the remedy together with the reply.
         let told = outcome.trouble.as_ref().map(Trouble::in_words).unwrap_or_default();
         if let Some(trouble) = &outcome.trouble {
             entry.password_hint = says_passwords_are_off(trouble.reason()).then(|| trouble.reason().to_owned());
@@ -37,7 +37,7 @@ impl Routes {
         match &outcome.trouble {
             Some(Trouble::BackOff { at_least, .. }) => entry.throttle.back_off(&told, *at_least, now, jitter),
             Some(Trouble::Doubt { at_least, .. }) => entry.throttle.doubt(message, &told, *at_least, now, jitter),
-            // If a reload replaced the login while it was tried, its refusal says nothing about the new one.
+            // If a reload replaced the login during the attempt, the refusal says nothing about the new login.
             Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
             Some(Trouble::Suspend { cause, .. }) => self.suspend(&route.id, *cause, &told, now).unwrap_or_default(),
             None => {
@@ -52,18 +52,18 @@ impl Routes {
         }
     }
 
-    /// Why a route carries nothing now, if that is its server's trouble or a suspension.
+    /// Returns why a route carries nothing now, if its server is in trouble or it is suspended.
     pub fn trouble(&mut self, id: &RouteId, now: Timestamp) -> Option<String> {
         let state = self.routes.get_mut(id)?.throttle.state(now);
         state.reason().map(|reason| format!("route {id} is {}: {reason}", state.as_str()))
     }
 
-    /// When a route next carries mail, as far as its caps and its server's trouble tell. `None` if only a person can help.
+    /// Returns when a route next carries mail, as far as its caps and its server's trouble show. Returns `None` if only a person can help.
     pub fn carries_from(&mut self, id: &RouteId, now: Timestamp) -> Option<Timestamp> {
         self.routes.get_mut(id).map_or(Some(now), |entry| entry.throttle.next_change(now))
     }
 
-    /// Routes that have carried no mail for `after` since their trouble began. Each is given once.
+    /// Returns the routes that have carried no mail for `after` since their trouble began. Each trouble is returned once.
     pub fn overdue_troubles(&mut self, after: Duration, now: Timestamp) -> Vec<(RouteId, LastingTrouble)> {
         let overdue = |(id, entry): (&RouteId, &mut Entry)| {
             let trouble = entry.throttle.overdue_trouble(after, now)?;
@@ -72,7 +72,7 @@ impl Routes {
         self.routes.iter_mut().filter_map(overdue).collect()
     }
 
-    /// Why an alert about a route may end. `None` while its trouble or its suspension lasts.
+    /// Returns why an alert about a route may end, or `None` while the trouble or suspension lasts.
     pub fn over(&mut self, id: &RouteId, now: Timestamp) -> Option<&'static str> {
         let Some(entry) = self.routes.get_mut(id).filter(|entry| !entry.gone) else {
             return Some("the route is no longer configured");
@@ -82,12 +82,12 @@ impl Routes {
         (!lasts).then_some("the route goes on")
     }
 
-    /// Stops a route. Returns `None` if there is no such route, else true if it was not suspended before.
+    /// Suspends a route. Returns `None` if there is no such route, and true if it was not suspended before.
     pub fn suspend(&mut self, id: &RouteId, cause: Cause, reason: &str, now: Timestamp) -> Option<bool> {
         self.suspend_since(id, cause, reason, now, now)
     }
 
-    /// The same, where another node stopped it at `since`.
+    /// Suspends a route that another node suspended at `since`.
     pub fn suspend_since(
         &mut self,
         id: &RouteId,
@@ -105,14 +105,14 @@ impl Routes {
         Some(news)
     }
 
-    /// Resumes a route. Returns `None` if there is no such route, else true if it was not ready before.
+    /// Resumes a route. Returns `None` if there is no such route, and true if it was not ready before.
     pub fn resume(&mut self, id: &RouteId, now: Timestamp) -> Option<bool> {
         let news = self.routes.get_mut(id)?.throttle.resume(now);
         self.suspended.remove(id);
         Some(news)
     }
 
-    /// The suspensions that outlive the process.
+    /// Returns the suspensions that are saved for the next process.
     pub fn suspended(&self) -> Suspended {
         let kept = self.suspended.iter().filter(|(_, suspension)| suspension.cause.is_kept());
         kept.map(|(id, suspension)| (id.clone(), suspension.clone())).collect()

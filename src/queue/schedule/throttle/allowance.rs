@@ -1,4 +1,4 @@
-//! What the caps over time allow: messages a minute and recipients a day.
+//! The caps over time: messages per minute and recipients per day.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::queue::schedule::throttle_state::ThrottleState;
 use crate::route::Caps;
 use crate::time::Timestamp;
 
-/// A minute as the server counts it, and the time that a message may take on its way there.
+/// The minute for the cap: 60 seconds, and some time that a message may take on its way to the server.
 pub(super) const MINUTE: Duration = Duration::from_secs(62);
 pub(super) const DAY_MILLIS: u64 = 86_400_000;
 
@@ -20,9 +20,9 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// Goes on from what a former process saved.
+    /// Continues from the state that a former process saved.
     pub(super) fn new(caps: Caps, saved: &ThrottleState, now: Timestamp) -> Self {
-        // The strict reading: all of the last minute's messages were sent at its end, and none of them later than now.
+        // Assume the worst case: all messages of the last minute were sent at its end, and none later than now.
         let last_sent = saved.last_sent.map(|millis| Timestamp::from_millis(millis).believed(now, now));
         let last_minute = caps.per_minute.map_or(0, |cap| cap.min(saved.in_last_minute));
         let mut allowance = Allowance {
@@ -30,12 +30,12 @@ impl Allowance {
             day: saved.day,
             sent_today: saved.recipients,
         };
-        // The clock may have been set back since.
+        // The clock may have been set back since the state was saved.
         allowance.turn_to_day(now);
         allowance
     }
 
-    /// The part that must outlive a restart.
+    /// Returns the part of the state that survives a restart.
     pub(super) fn persisted(&self) -> ThrottleState {
         ThrottleState {
             day: self.day,
@@ -58,12 +58,12 @@ impl Allowance {
         allowed
     }
 
-    /// Gives back what was taken for recipients of whom the server never heard.
+    /// Gives back what was taken for recipients that never reached the server.
     pub(super) fn give_back(&mut self, recipients: u32) {
         self.sent_today = self.sent_today.saturating_sub(recipients);
     }
 
-    /// Recipients that the caps allow at `now`.
+    /// Returns how many recipients the caps allow at `now`.
     pub(super) fn recipients(&mut self, caps: Caps, now: Timestamp) -> u32 {
         self.turn_to_day(now);
         while self.sent_last_minute.front().is_some_and(|sent| *sent + MINUTE <= now) {
@@ -73,7 +73,7 @@ impl Allowance {
         if minute_is_full { 0 } else { caps.per_day.map_or(u32::MAX, |cap| cap.saturating_sub(self.sent_today)) }
     }
 
-    /// When the caps allow something to be sent.
+    /// Returns when the caps next allow something to be sent.
     pub(super) fn from(&mut self, caps: Caps, now: Timestamp) -> Timestamp {
         if self.recipients(caps, now) > 0 {
             return now;
@@ -85,31 +85,31 @@ impl Allowance {
         }
     }
 
-    /// The UTC day of the last call, counted from the epoch, and the recipients sent on it.
+    /// Returns the UTC day of the last call (counted from 1970) and the recipients sent on it.
     pub(super) fn sent_today(&self) -> (u64, u32) {
         (self.day, self.sent_today)
     }
 
-    /// The clock went back by `by`.
+    /// Shifts the stored times, because the clock went back by `by`.
     pub(super) fn clock_went_back(&mut self, by: Duration) {
         self.sent_last_minute.iter_mut().for_each(|sent| *sent = *sent - by);
     }
 
-    /// Begins a new day, with nothing sent. If `now` lies on an earlier day, the clock was set back. The count goes on then, as the
-    /// server's may do.
+    /// Begins a new day with a count of zero. If `now` is on an earlier day, the clock was set back, and the count continues, as the
+    /// server's count may do.
     fn turn_to_day(&mut self, now: Timestamp) {
         let today = day_of(now);
         if today > self.day {
             self.sent_today = 0;
             self.day = today;
         } else if today + 1 < self.day {
-            // The clock was set back by days. The count must end with the present day, not with the wrong one.
+            // The clock was set back by days. The count must end with the present day, and not with the wrong one.
             self.day = today;
         }
     }
 }
 
-/// The UTC day, counted from the epoch.
+/// Returns the UTC day, counted from 1970.
 fn day_of(now: Timestamp) -> u64 {
     now.as_millis() / DAY_MILLIS
 }
