@@ -1,7 +1,7 @@
-//! The metrics' registry: every stage's counters under the prefix `postbud_`, the state of the queue, the spool and the routes as of
-//! each scrape, and the process itself under Prometheus' usual names.
+//! The registry of metrics: the counters of all stages with the prefix `postbud_`; the state of the queue, the spool and the routes at each
+//! scrape; and the process's own metrics under Prometheus's usual names.
 //!
-//! A stage has a `Counters` with `register(&self, &mut Registry)` and registers names without prefix:
+//! A stage has a `Counters` with `register(&self, &mut Registry)`, which registers names without the prefix:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -42,19 +42,19 @@ use crate::time::Timestamp;
 pub use format::Format;
 pub use standing::{Certificates, Reloads, register_build};
 
-/// A registry that reports the process.
+/// Makes a registry with the process's metrics.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Process { started: Timestamp::now() }));
     registry
 }
 
-/// Where the stages register.
+/// Returns the part of the registry in which stages register.
 pub fn stages(registry: &mut Registry) -> &mut Registry {
     registry.sub_registry_with_prefix("postbud")
 }
 
-/// Adds what the configured routes have in common.
+/// Adds metrics about the configured routes as a whole.
 pub fn register_routing(stages: &mut Registry, routing: Routing) {
     stages.register_collector(Box::new(Routes(routing)));
 }
@@ -75,18 +75,17 @@ impl Collector for Routes {
     }
 }
 
-/// Adds the queue by lane, the spool's health and the routes' states. Backends of the spool register what else they count.
+/// Adds metrics of the queue by lane, the spool's health and the routes' states. A spool's backend registers its own metrics besides.
 pub fn register_queue(stages: &mut Registry, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) -> QueueGauges {
     let lanes = Arc::default();
     stages.register_collector(Box::new(Queue { lanes: Arc::clone(&lanes), health: spool.health(), routes }));
     QueueGauges { spool, lanes }
 }
 
-/// The counts of every lane as of the last refresh; none if the spool did not answer.
+/// The counts of every lane at the last refresh; `None` if the spool did not answer.
 type SeenLanes = ArcSwapOption<BTreeMap<Lane, LaneStats>>;
 
-/// Looks at the spool for the gauges of the queue. The registry is encoded without waiting for anything, so the spool is asked
-/// before.
+/// Reads the spool's counts for the gauges of the queue. This happens before the registry is encoded, because encoding cannot wait.
 #[derive(Clone)]
 pub struct QueueGauges {
     spool: Arc<dyn Inspect>,
@@ -94,7 +93,7 @@ pub struct QueueGauges {
 }
 
 impl QueueGauges {
-    /// Asks the spool for its counts. If it does not answer, the gauges are left out until it does.
+    /// Reads the counts. If the spool does not answer, the gauges are left out until it does.
     pub async fn refresh(&self) {
         let seen = spool::all_lanes(&*self.spool).await;
         let seen = seen.inspect_err(|error| tracing::warn!(%error, "the spool's counts are missing from the metrics"));
@@ -135,13 +134,13 @@ fn resident_octets() -> Option<u64> {
 }
 
 fn open_files() -> Option<u64> {
-    // One of them is the directory being read.
+    // One of the open files is the directory that is being read.
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64)
 }
 
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th fields after it.
+    // The process name is in parentheses and may hold any character. utime and stime are the 12th and 13th fields behind it.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_ascii_whitespace().skip(11);
     let ticks: u64 = times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?;

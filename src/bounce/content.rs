@@ -1,9 +1,9 @@
-//! The part of a leased message that a notification returns.
+//! The part of the original message that a notification returns.
 
 use super::Original;
 use crate::spool::{Bytes, Error};
 
-/// The header and, for a message of one chunk (256 KiB), the body.
+/// The header, and the body if the message has one chunk (256 KiB).
 pub struct Content {
     header: Vec<u8>,
     chunk: Vec<u8>,
@@ -20,7 +20,7 @@ impl Content {
         Ok(Content { header, chunk, header_len, whole: bytes.chunks() == 1 })
     }
 
-    /// The form in which [`notification`](super::notification) takes it.
+    /// Returns the content in the form that [`notification`](super::notification) takes.
     pub fn original(&self) -> Original<'_> {
         // The blank line stands between header and body.
         let body = self.chunk.get(self.header_len + 2..).filter(|_| self.whole);

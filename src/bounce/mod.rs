@@ -1,5 +1,4 @@
-//! Delivery status notifications: mails that tell a sender what became of a message (RFC 3461–3464, RFC 6522, RFC
-//! 6533).
+//! Delivery status notifications: mails that tell a sender whether a message was delivered (RFC 3461–3464, RFC 6522, RFC 6533).
 //!
 //! By default webCRM learns this from events. If a customer's file or the server file asks for mail (`bounce_mail`),
 //! the envelope sender gets a `multipart/report` about failures, delays and requested successes. It holds plain words

@@ -11,7 +11,7 @@ use crate::message::{MailKind, QueueId};
 use crate::spool::{self, Commit, Record};
 use crate::time::Timestamp;
 
-/// Why a notification could not be sent. What it reports is an event in any case.
+/// Why a notification could not be sent. The failure that it would report is an event in any case.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The customer's key did not sign, and nothing leaves unsigned.

@@ -1,4 +1,4 @@
-//! What a notification reports: what became of recipients, and which server said so.
+//! The content of a notification: the result for each recipient, and the server that gave it.
 
 use crate::message::Heard;
 use crate::time::Timestamp;

@@ -25,24 +25,24 @@ pub struct Customer {
     pub bounce_domains: Vec<Domain>,
     /// How the customer's mail is routed.
     pub via: Via,
-    /// The route of the customer's own Mailjet account, if it has one. Its mail takes it once that account accepts the domain.
+    /// The route of the customer's own Mailjet account, if it has one. Mail uses it after that account has accepted the From domain.
     pub own_mailjet: Option<Arc<Route>>,
     /// The reason why the operator has suspended the customer, or `None`. New mail of a suspended customer is refused, and mail in the
     /// queue waits.
     pub suspended: Option<String>,
     /// What happens to bulk mail from a domain that does not meet the requirements for bulk mail.
     pub bulk: BulkPolicy,
-    /// What happens to bulk mail that offers no one-click unsubscription. `None`: nothing is said of it.
+    /// What happens to bulk mail without one-click unsubscription. `None` means that it is neither refused nor reported.
     pub one_click: Option<BulkPolicy>,
     /// How much the customer may send.
     pub limits: VolumeLimits,
     /// How the customer's suppression list is used and filled.
     pub suppression: suppression::Policy,
-    /// How its mail is tested. `None`: it is in earnest.
+    /// The customer's test mode; `None` for normal mail.
     pub test: Option<TestMode>,
-    /// Who hears by mail once a domain has everything, and when something of it has vanished.
+    /// The people who get letters when a domain is fully verified, or when one of its records has disappeared.
     pub contacts: Vec<Contact>,
-    /// True if senders also get failures as mail (RFC 3464).
+    /// True if the sender gets bounces as mail (RFC 3464), besides the events.
     pub bounce_mail: bool,
     /// The value of `X-Mailjet-TrackOpen`. `None` leaves the choice to the settings of the Mailjet account.
     pub track_opens: Option<bool>,
@@ -50,14 +50,14 @@ pub struct Customer {
     pub track_clicks: Option<bool>,
 }
 
-/// Somebody at the customer who hears of its domains.
+/// A person at the customer who gets letters about its domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
-    /// Where letters about the domain go.
+    /// The address for letters.
     pub address: Mailbox,
     /// The name, for people.
     pub name: Option<String>,
-    /// The language of letters; `None`: the installation's.
+    /// The language of letters; `None` means the installation's default.
     pub language: Option<ContactLanguage>,
 }
 
@@ -71,7 +71,7 @@ pub enum ContactLanguage {
 }
 
 impl ContactLanguage {
-    /// As configuration writes it.
+    /// Returns the name used in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             ContactLanguage::Danish => "da",
@@ -155,11 +155,11 @@ pub enum Via {
     OwnServer(Arc<Route>),
 }
 
-/// What happens to bulk mail that lacks what it should have.
+/// What happens to bulk mail that does not meet a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkPolicy {
-    /// Refuse it with a 550 reply that names what lacks.
+    /// The mail is refused with a 550 reply that names what is missing.
     Refuse,
-    /// Accept it; the event `accepted` names what lacks.
+    /// The mail is accepted, and its event `accepted` names what is missing.
     Warn,
 }

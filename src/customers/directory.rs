@@ -91,11 +91,10 @@ impl Directory {
         self.customers.values()
     }
 
-    /// A short text that is the same wherever customers, their domains, keys and routes are the same, and says nothing of them. Nodes
-    /// that share customers compare it.
+    /// Returns a hash of all customers, domains, keys and routes. Nodes that share customers compare it. It reveals nothing about them.
     pub fn digest(&self) -> String {
         let mut digest = digest::Context::new(&digest::SHA256);
-        // Each field goes with its length, so that no two lists of fields read the same.
+        // Each field is preceded by its length, so that different lists of fields never give the same input.
         let mut field = |text: &str| {
             digest.update(&(text.len() as u64).to_le_bytes());
             digest.update(text.as_bytes());

@@ -1,8 +1,8 @@
 //! Customers: their domains, their keys, and the routes of their mail.
 //!
-//! [`Directory`] has the customers and Mailjet's tiers from the configuration. [`VerificationStatus`] says what a domain has
-//! verified. [`Routing`] uses both to resolve the route of a lane. The queue, submission, notifications and operators' commands
-//! all use [`Routing`], so they agree. [`suppression`] has the addresses that a customer's mail no longer goes to.
+//! [`Directory`] has the customers and Mailjet's tiers from the configuration. [`VerificationStatus`] says which requirements a domain has
+//! verified. [`Routing`] uses both to resolve the route of a lane. The queue, submission, notifications and operators' commands all use
+//! [`Routing`], so they agree. [`suppression`] has the addresses to which a customer's mail is no longer sent.
 
 mod customer;
 mod directory;

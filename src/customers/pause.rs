@@ -1,4 +1,4 @@
-//! A pause: a customer's mail is accepted, and stopped in the queue.
+//! A pause: the customer's mail is still accepted, but stops in the queue.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PauseCause {
-    /// Its messages of this hour or day are used up.
+    /// The customer's cap for this hour or day is used up.
     Cap,
-    /// More mail came than usual, as [`VolumeLimits::on_leap`](super::VolumeLimits::on_leap) measures it.
+    /// Much more mail came than usual, as [`VolumeLimits::on_leap`](super::VolumeLimits::on_leap) defines it.
     Leap,
-    /// Too many hard bounces.
+    /// Too many recipients bounced for good.
     Bounces,
     /// Too many recipients complained.
     Complaints,
-    /// An operator said so.
+    /// An operator paused the customer.
     Operator,
 }
 
@@ -36,7 +36,7 @@ impl PauseCause {
         }
     }
 
-    /// What the customer's file wants done where this is the trouble.
+    /// Returns the reaction that the customer's file configures for this cause.
     pub fn reaction(self, limits: &VolumeLimits) -> Reaction {
         match self {
             PauseCause::Leap => limits.on_leap,
@@ -50,34 +50,34 @@ impl PauseCause {
 /// The pause of one customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// What set it off.
+    /// The cause of the pause.
     pub cause: PauseCause,
-    /// What was seen, or what the operator said.
+    /// The numbers that caused it, or the operator's reason.
     pub reason: String,
     /// When it began, in milliseconds since 1970.
     since: u64,
-    /// When it ends by itself.
+    /// When it ends without an operator.
     until: Option<u64>,
-    /// True if single mail goes on.
+    /// True if single mail is not paused.
     pub spares_single: bool,
 }
 
-/// The pauses by customer, also of customers that are not configured now.
+/// The pauses by customer, including customers that are not configured now.
 pub type Pauses = BTreeMap<CustomerId, Pause>;
 
 impl Pause {
-    /// A pause that begins at `since`.
+    /// Makes a pause that begins at `since` and has no end.
     pub fn new(cause: PauseCause, reason: impl Into<String>, since: Timestamp) -> Self {
         Pause { cause, reason: reason.into(), since: since.as_millis(), until: None, spares_single: false }
     }
 
-    /// The same until a time.
+    /// Returns the same pause with an end.
     #[must_use]
     pub fn until(self, until: Timestamp) -> Self {
         Pause { until: Some(until.as_millis()), ..self }
     }
 
-    /// The same for bulk mail only, or for all.
+    /// Returns the same pause, for bulk mail only if `spares_single` is true.
     #[must_use]
     pub fn sparing_single(self, spares_single: bool) -> Self {
         Pause { spares_single, ..self }
@@ -88,7 +88,7 @@ impl Pause {
         Timestamp::from_millis(self.since)
     }
 
-    /// When it ends by itself.
+    /// Returns when the pause ends without an operator.
     pub fn ends(&self) -> Option<Timestamp> {
         self.until.map(Timestamp::from_millis)
     }

@@ -15,7 +15,7 @@ use crate::message::{CustomerId, Lane, MailKind, TEST_DOMAIN};
 use crate::route::{Caps, Route, RouteId, RouteKind, TlsPolicy};
 use crate::smtp::Domain;
 
-/// The route of test mail that stays here. No connection is made on it; if one were, the name of its host leads nowhere.
+/// The route of test mail that stays on this machine. No connection is made for it, and its host name resolves to nothing.
 static TEST_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
     Arc::new(Route {
         id: RouteId::new("test"),
@@ -33,15 +33,15 @@ static TEST_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
 /// What each From domain has verified. A domain that is not in the map has verified nothing.
 type Statuses = HashMap<Domain, VerificationStatus>;
 
-/// Returns the name under which a customer's own Mailjet account stands beside the tiers. No tier has a dot in its name.
+/// Returns the name of a customer's own Mailjet account in lists of tiers. The name has a dot, which no tier's name has.
 pub fn own_account(customer: &CustomerId) -> String {
     format!("own.{customer}")
 }
 
-/// Which Mailjet tiers take mail of a domain only once the tier's account has accepted the domain, and which have.
+/// The Mailjet tiers that take a domain's mail only after their account has accepted the domain, and which accounts have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acceptance {
-    /// The tiers whose accounts postbud registers domains in. Every other tier takes mail of every domain.
+    /// The tiers in whose accounts postbud registers domains. Every other tier takes mail of every domain.
     pub tiers: BTreeSet<String>,
     /// The tiers that have accepted each domain.
     pub domains: HashMap<Domain, BTreeSet<String>>,
@@ -102,7 +102,7 @@ pub enum NoRoute {
     CustomerPaused {
         /// The customer whose mail it is.
         customer: CustomerId,
-        /// What the audit says about the pause.
+        /// The reason of the pause.
         reason: String,
     },
     /// The domain's verification status does not meet the requirements of any Mailjet tier.
@@ -185,7 +185,7 @@ impl Routing {
         self.0.known.rcu(|known| Known { statuses: Arc::clone(&statuses), ..Known::clone(known) });
     }
 
-    /// Replaces which tiers take mail of which domains.
+    /// Replaces the acceptance of domains by tiers.
     pub fn set_acceptance(&self, acceptance: Acceptance) {
         let acceptance = Arc::new(acceptance);
         self.0.known.rcu(|known| Known { acceptance: Arc::clone(&acceptance), ..Known::clone(known) });
@@ -201,7 +201,8 @@ impl Routing {
         self.0.pauses.store(Arc::new(pauses));
     }
 
-    /// Pauses a customer's mail. Returns false if it is paused already and this says no more.
+    /// Pauses a customer's mail. Returns false if a pause with the same or a later [`PauseCause`] is in force. An operator's pause always
+    /// replaces an earlier one.
     pub fn pause(&self, customer: &CustomerId, pause: &Pause) -> bool {
         let mut has_begun = false;
         self.0.pauses.rcu(|all| {
@@ -283,9 +284,9 @@ impl RoutingView<'_> {
         self.bounces.is_some() || route.is_ok_and(|route| route.takes_null_sender())
     }
 
-    /// Returns the route of a customer's mail from a domain, even if the customer is suspended. Notifications use their separate
-    /// route, if one is configured, and test mail that stays here one of its own. All other mail uses the customer's own server, the fixed tier, or the most demanding tier whose
-    /// requirements the domain meets.
+    /// Returns the route of a customer's mail from a domain, even if the customer is suspended. Notifications use their separate route, if
+    /// one is configured. Test mail that stays on this machine uses the test route. All other mail uses the customer's own server, the
+    /// fixed tier, or the most demanding tier whose requirements the domain meets.
     pub fn route_of<'a>(
         &'a self,
         customer: &'a Customer,
@@ -293,7 +294,7 @@ impl RoutingView<'_> {
         kind: MailKind,
     ) -> Result<&'a Arc<Route>, NoRoute> {
         match (kind, self.bounces) {
-            // Whatever else is configured: mail that stays here never has a route that leaves.
+            // This comes first, so that test mail that must stay here never gets a route that leaves.
             (MailKind::Test, _) => return Ok(&TEST_ROUTE),
             (MailKind::Bounce, Some(route)) => return Ok(route),
             _ => {}
@@ -311,8 +312,8 @@ impl RoutingView<'_> {
         }
     }
 
-    /// Returns the route of the tier that a domain's mail takes. While the account of the tier that it should take has not accepted the
-    /// domain, its mail stays in another tier that has.
+    /// Returns the route of the tier for a domain's mail. If that tier's account has not accepted the domain yet, the mail uses another
+    /// tier that has.
     fn tier_of<'a>(
         &'a self,
         customer: &Customer,

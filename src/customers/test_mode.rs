@@ -1,38 +1,39 @@
-//! Test mode of a login or a customer: its mail is taken, checked, signed, made durable and recorded like any other, and stays here.
+//! Test mode of a login or a customer. Its mail is accepted, checked, signed, stored and recorded like any other, but does not leave this
+//! machine.
 //!
-//! Mail leaves only if every one of its recipients may really be reached, or all of it is redirected to one address. Where both the login
-//! and the customer are in test mode, mail leaves only as both agree. Everything else stays.
+//! There are two exceptions: mail leaves if test mode allows all of its recipients, or if it is redirected to one address. If both the
+//! login and the customer are in test mode, mail leaves only if both allow it.
 
 use super::suppression::folded;
 use crate::message::is_test_address;
 use crate::smtp::{Domain, Mailbox};
 
-/// How a login or a customer tests.
+/// The test mode of a login or a customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestMode {
-    /// The recipients that mail really goes to.
+    /// The recipients to which mail may really be sent.
     pub allow: Vec<AllowedRecipient>,
-    /// The address that all mail really goes to, instead of its recipients.
+    /// The address that gets all mail instead of its recipients.
     pub redirect: Option<Mailbox>,
 }
 
-/// Who may be reached by mail in test mode.
+/// Recipients that test mail may reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedRecipient {
-    /// This address, as suppression lists compare addresses.
+    /// This address, in the form that suppression lists compare.
     Address(String),
     /// Every address in this domain.
     Domain(Domain),
 }
 
-/// What becomes of mail in test mode.
+/// What happens to mail in test mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TestWay {
-    /// It stays here, and its outcome is made up.
+    /// It stays on this machine, and its outcome is invented.
     Stays,
-    /// It leaves to its recipients.
+    /// It is sent to its recipients.
     Leaves,
-    /// It leaves to this address instead.
+    /// It is sent to this address instead.
     Redirected(Mailbox),
 }
 
@@ -55,7 +56,7 @@ impl AllowedRecipient {
 
 impl TestMode {
     fn way<'a>(&self, mut recipients: impl Iterator<Item = &'a Mailbox> + Clone) -> TestWay {
-        // A recipient whose outcome is agreed keeps the whole mail here.
+        // If one recipient has a fixed test outcome, the whole mail stays here.
         if recipients.clone().any(is_test_address) || recipients.clone().next().is_none() {
             return TestWay::Stays;
         }
@@ -66,7 +67,7 @@ impl TestMode {
     }
 }
 
-/// What becomes of a mail to these recipients under all test modes that it is subject to. `None` if there are none.
+/// Returns what happens to a mail to these recipients under all given test modes. Returns `None` if no test mode is given.
 pub fn way<'a>(
     modes: impl IntoIterator<Item = &'a TestMode>,
     recipients: impl Iterator<Item = &'a Mailbox> + Clone,

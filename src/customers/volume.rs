@@ -1,46 +1,46 @@
-//! How much a customer may send, and what of its sending is odd enough to be told or stopped (`[limits]` in its file).
+//! How much a customer may send, and which unusual mail raises an alert or a pause (`[limits]` in the customer's file).
 
 /// The limits of one customer's mail.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VolumeLimits {
-    /// The most messages an hour that leave. More wait for the next hour.
+    /// The most messages per hour. More wait for the next hour.
     pub per_hour: Option<u32>,
-    /// The most messages a day that leave, from midnight UTC on. More wait for the next day.
+    /// The most messages per day, which begins at midnight UTC. More wait for the next day.
     pub per_day: Option<u32>,
-    /// True if single mail neither counts nor waits.
+    /// True if single mail is neither counted nor delayed.
     pub spare_single: bool,
-    /// What happens when more messages leave in an hour than [`leap_factor`](Self::leap_factor) times the busiest hour of the last seven
-    /// days, and at least [`leap_volume`](Self::leap_volume): a password may have leaked.
+    /// What happens if more messages leave in an hour than [`leap_factor`](Self::leap_factor) times the busiest hour of the last seven
+    /// days, and at least [`leap_volume`](Self::leap_volume). The reason may be a stolen password.
     pub on_leap: Reaction,
     /// See [`on_leap`](Self::on_leap).
     pub leap_factor: u32,
     /// See [`on_leap`](Self::on_leap).
     pub leap_volume: u32,
-    /// What happens when of at least [`rate_volume`](Self::rate_volume) recipients of the last 24 hours more than
-    /// [`bounce_percent`](Self::bounce_percent) bounced for good.
+    /// What happens if the last 24 hours had at least [`rate_volume`](Self::rate_volume) recipients, and more than
+    /// [`bounce_percent`](Self::bounce_percent) of them bounced for good.
     pub on_bounces: Reaction,
     /// See [`on_bounces`](Self::on_bounces).
     pub bounce_percent: f64,
-    /// The same for complaints.
+    /// What happens if more than [`complaint_percent`](Self::complaint_percent) of the recipients complained.
     pub on_complaints: Reaction,
     /// See [`on_complaints`](Self::on_complaints).
     pub complaint_percent: f64,
-    /// Rates of fewer recipients say nothing.
+    /// Rates are computed only for at least this many recipients, because fewer say nothing.
     pub rate_volume: u32,
 }
 
-/// What happens when a customer's mail looks wrong.
+/// What happens if a customer's mail is unusual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
     /// Nothing happens.
     Off,
-    /// The operator is told.
+    /// An alert is raised.
     Alert,
-    /// The operator is told, and the customer's mail is paused until somebody resumes it.
+    /// An alert is raised, and the customer is paused until an operator resumes it.
     Pause,
 }
 
-/// No limits; what is odd is told.
+/// No caps; unusual mail raises an alert.
 impl Default for VolumeLimits {
     fn default() -> Self {
         VolumeLimits {

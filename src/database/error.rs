@@ -1,4 +1,4 @@
-//! What can go wrong with the database, by who must act.
+//! The errors of the database, by who must act.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use rusqlite::ErrorCode;
 /// Why the database cannot be opened or used. The operator must act, except on [`Error::Statement`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is no SQLite file, or its content contradicts itself.
+    /// The file is not an SQLite file, or its content is inconsistent.
     #[error(
         "{path} is damaged ({detail}): stop the relay, move the file away together with {path}-wal and {path}-shm, and put a backup \
          in its place; without a backup the relay makes an empty one"
@@ -16,7 +16,7 @@ pub enum Error {
     /// The file is the SQLite file of another program.
     #[error("{path} belongs to another program (application id {found:#x}): move it away, or set another state_dir")]
     Foreign { path: PathBuf, found: i64 },
-    /// Another process has kept the file locked.
+    /// Another process has locked the file.
     #[error("{path} is locked by another process: end the program that has it open (`fuser {path}` names it)")]
     Locked { path: PathBuf },
     /// The disk or its quota is full.
@@ -31,9 +31,9 @@ pub enum Error {
         path: PathBuf,
         /// The owner of the tables.
         owner: String,
-        /// The steps that the file has.
+        /// The number of steps in the file.
         found: i64,
-        /// The steps that this version has.
+        /// The number of steps that this version knows.
         known: usize,
     },
     /// The file cannot be opened, read or written for another reason.
@@ -45,7 +45,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Sorts an error of the library.
+    /// Converts an error of the SQLite library.
     pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
         let (path, detail) = (path.to_owned(), error.to_string());
         match error.sqlite_error_code() {

@@ -1,14 +1,14 @@
-//! Small relational state: what is known about addresses, reports and links, but never mail on its way.
+//! Small relational state: facts about addresses, reports and links, but never mail on its way.
 //!
-//! There is one SQLite file in the state directory, `<state_dir>/postbud.db`, with mode 0600. It runs with a write-ahead log and
-//! `synchronous = FULL`, so what [`Database::write`] has returned survives a power cut. Each module that keeps tables here owns a
-//! [`Schema`]: numbered steps, of which a start runs those that the file does not have yet.
+//! There is one SQLite file in the state directory, `<state_dir>/postbud.db`, with mode 0600. It uses a write-ahead log and `synchronous =
+//! FULL`, so changes survive a power cut once [`Database::write`] has returned. Each module with tables here has a [`Schema`]: numbered
+//! steps. At the start, the steps that the file lacks are run.
 //!
-//! The interface is meant to be served by PostgreSQL too: SQL that both understand, parameters `$1`, `$2` …, and the few types of
-//! [`Value`]. No owner sees the library behind it.
+//! PostgreSQL could serve the same interface: SQL that both understand, parameters `$1`, `$2` …, and the few types of [`Value`]. The owners
+//! of tables do not see the library behind it.
 //!
-//! A file that is damaged, locked by another process, on a full disk or from a newer version stops the start with an [`Error`] that
-//! says what to do. All calls but the `async` ones block.
+//! If the file is damaged, locked by another process, on a full disk or from a newer version, the start fails with an [`Error`] that says
+//! what to do. All calls but the `async` ones block.
 
 mod error;
 mod open;
@@ -32,7 +32,7 @@ pub const FILE: &str = "postbud.db";
 /// The tables of one owner. Steps are only ever added at the end: a step that has run anywhere is never changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// The name of the owner, which its tables begin with.
+    /// The name of the owner. The names of its tables begin with it.
     pub owner: &'static str,
     /// Each step is one or more SQL statements, run in one transaction.
     pub steps: &'static [&'static str],
@@ -46,15 +46,14 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the file in `state_dir`, makes it if there is none, and runs the steps of `schemas` that it lacks. The check for damage
-    /// reads the whole file.
+    /// Opens the file in `state_dir`, or creates it, and runs the missing steps of `schemas`. Reads the whole file to check it for damage.
     pub fn open(state_dir: &Path, schemas: &[Schema]) -> Result<Self, Error> {
         let path = state_dir.join(FILE);
         let connection = open::open(&path, schemas)?;
         Ok(Database { path: Arc::new(path), connection: Arc::new(Mutex::new(connection)) })
     }
 
-    /// Does `work` in one transaction, and rolls it back if `work` returns an error. What it wrote is on the disk when this returns.
+    /// Runs `work` in one transaction, and rolls back if `work` returns an error. When this returns, the changes are on disk.
     pub fn write_blocking<T, E: From<Error>>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
@@ -62,7 +61,7 @@ impl Database {
         self.transact(TransactionBehavior::Immediate, work)
     }
 
-    /// Does `work`, which only reads, on one consistent state of the tables.
+    /// Runs `work`, which only reads, on one consistent state of the tables.
     pub fn read_blocking<T, E: From<Error>>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
@@ -70,7 +69,7 @@ impl Database {
         self.transact(TransactionBehavior::Deferred, work)
     }
 
-    /// Does the same as [`write_blocking`](Self::write_blocking) on a thread that may block. The work goes on if the caller is gone.
+    /// Like [`write_blocking`](Self::write_blocking), on a thread that may block. The work finishes even if the caller is dropped.
     pub async fn write<T, E>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
@@ -83,7 +82,7 @@ impl Database {
         on_blocking_thread(move || database.write_blocking(work)).await
     }
 
-    /// Does the same as [`read_blocking`](Self::read_blocking) on a thread that may block.
+    /// Like [`read_blocking`](Self::read_blocking), on a thread that may block.
     pub async fn read<T, E>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -99,7 +98,7 @@ impl Database {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let failed = |error| E::from(Error::of(&self.path, error));
-        // A panic in other work has rolled its transaction back.
+        // If other work panicked, its transaction was rolled back.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(behavior).map_err(failed)?;
         let result = work(&Transaction::new(&transaction, &self.path))?;

@@ -1,4 +1,4 @@
-//! Opening the file: its mode, its settings, the check for damage, and the steps that it lacks.
+//! Opens the file: sets its mode and settings, checks it for damage, and runs missing steps.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use super::{Error, Schema};
 use crate::files;
 
-/// Another process may keep the file locked for so long before a call gives up.
+/// How long a call waits for another process's lock.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5000 });
 /// Marks the file as postbud's: "pbud".
 const APPLICATION_ID: i64 = 0x7062_7564;
-/// Once the write-ahead log has been copied back, it is cut to this size.
+/// The write-ahead log is cut to this size after its content has been copied to the file.
 const LOG_SIZE: i64 = 16 << 20;
 
-/// Opens or makes the file and brings it to the newest step of each schema.
+/// Opens or creates the file, and runs the missing steps of each schema.
 pub(super) fn open(path: &Path, schemas: &[Schema]) -> Result<Connection, Error> {
-    // SQLite makes a file with the umask, and its log and index with the mode of the file.
+    // Create the file ourselves, because SQLite would create it with the umask's mode. SQLite's log and index get the mode of the file.
     files::lock_file(path).map_err(|error| Error::Io { path: path.to_owned(), detail: error.to_string() })?;
     let failed = |error| Error::of(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -46,14 +46,14 @@ fn check_for_damage(connection: &Connection, path: &Path) -> Result<(), Error> {
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    // The mode is kept in the file; the first row says which one it has now.
+    // The journal mode is stored in the file. The query returns the mode that is now set.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.query_row(&format!("PRAGMA journal_size_limit = {LOG_SIZE}"), [], |_| Ok(()))
 }
 
-/// Writes at every start, so that a full or read-only disk stops the start and not the first write after it.
+/// Writes at every start, so that a full or read-only disk makes the start fail, and not a later write.
 fn run_missing_steps(connection: &mut Connection, path: &Path, schemas: &[Schema]) -> Result<(), Error> {
     let failed = |error| Error::of(path, error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;

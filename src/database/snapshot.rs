@@ -1,4 +1,4 @@
-//! A copy of the file as it is at one moment, for backups. The relay may have it open.
+//! Copies the file in a consistent state, for backups. The relay may have the file open.
 
 use std::path::Path;
 
@@ -7,17 +7,17 @@ use rusqlite::{Connection, OpenFlags};
 use super::Error;
 use crate::files;
 
-/// What SQLite keeps beside the file, by the ends of their names. A copy does not need it, and must not meet another file's.
+/// The ends of the names of SQLite's additional files. A copy does not need them, and must not be used with another file's.
 pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// The content of such a copy. The same tables give the same octets.
+/// Returns the content of a copy. Equal tables give equal octets.
 pub fn snapshot(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error| Error::of(path, error);
     let io = |error: std::io::Error| Error::Io { path: path.to_owned(), detail: error.to_string() };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(super::open::LOCK_WAIT).map_err(failed)?;
-    // A folder of our own: SQLite makes the copy with the umask's mode.
+    // Use a private folder, because SQLite creates the copy with the umask's mode.
     let folder = tempfile::Builder::new().prefix(".copy").tempdir_in(files::folder(path)).map_err(io)?;
     let copy = folder.path().join("copy");
     connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(failed)?;

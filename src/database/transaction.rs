@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Error, Row, Value};
 
-/// A transaction under way. It is committed when the work that has it returns `Ok`.
+/// An open transaction. It is committed if the work returns `Ok`.
 pub struct Transaction<'a> {
     inner: &'a rusqlite::Transaction<'a>,
     path: &'a Path,
@@ -15,14 +15,13 @@ impl<'a> Transaction<'a> {
         Transaction { inner, path }
     }
 
-    /// Runs one statement and returns the number of rows that it changed. The parameters are `$1`, `$2` … and must first appear in
-    /// this order.
+    /// Runs one statement and returns the number of rows that it changed. The parameters `$1`, `$2` … must first appear in this order.
     pub fn execute(&self, sql: &str, parameters: &[Value<'_>]) -> Result<usize, Error> {
         let mut statement = self.inner.prepare_cached(sql).map_err(|error| self.failed(error))?;
         statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| self.failed(error))
     }
 
-    /// Calls `each` for every row that the query finds, in its order.
+    /// Calls `each` for every row of the query's result, in order.
     pub fn query<E: From<Error>>(
         &self,
         sql: &str,
@@ -38,7 +37,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Returns what `read` makes of the first row, or `None` if the query finds none.
+    /// Returns what `read` makes of the first row, or `None` if there is no row.
     pub fn first<T>(
         &self,
         sql: &str,

@@ -1,4 +1,4 @@
-//! The types that a column may have, and the reading of a row.
+//! The types of columns, and how rows are read.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::Error;
 
-/// A parameter of a statement. Times are integers: seconds or milliseconds since 1970, as the owner says.
+/// A parameter of a statement. Times are integers: seconds or milliseconds since 1970, as the owner decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     Null,
@@ -52,8 +52,8 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// A row that a query found. Columns are numbered from 0. A column of another type is [`Error::Damaged`]: only this program writes
-/// the file.
+/// A row of a query's result. Columns are numbered from 0. A column of an unexpected type is [`Error::Damaged`], because only this program
+/// writes the file.
 pub struct Row<'a> {
     inner: &'a rusqlite::Row<'a>,
     path: &'a Path,

@@ -1,5 +1,5 @@
-//! Alerts: what a person must look at. Trouble that lasts has a subject: it has one open alert until the trouble is over. Other
-//! alerts tell of something that happened, and are remembered for a while.
+//! Alerts: things that an operator must look at. An alert about lasting trouble has a subject, and stays open until the trouble is over. An
+//! alert without a subject (a notice) reports something that happened, and is kept for a week.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,56 +7,56 @@ use std::time::Duration;
 use super::{Event, Subject};
 use crate::time::Timestamp;
 
-/// Alerts without a subject that are remembered.
+/// The most notices that are kept.
 const NOTICES: usize = 50;
 const NOTICES_KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// Alerts that are over and remembered.
+/// The most ended alerts that are kept.
 const ENDED: usize = 20;
-/// Alerts open at once. Past that many customers in trouble a list is of no use to a person, and memory is bounded.
+/// The most open alerts. A longer list is of no use to a person, and the limit bounds memory.
 const OPEN: usize = 2_000;
 
-/// An alert whose trouble lasts.
+/// An open alert about lasting trouble.
 #[derive(Clone, Debug)]
 pub struct OpenAlert {
-    /// When it was first told.
+    /// When it was first raised.
     pub since: Timestamp,
-    /// As it was last told.
+    /// The alert as it was last raised.
     pub alert: Event<'static>,
 }
 
-/// An alert whose trouble is over.
+/// An ended alert.
 #[derive(Clone, Debug)]
 pub struct EndedAlert {
-    /// When it was first told.
+    /// When it was first raised.
     pub since: Timestamp,
-    /// When it was over, and why: the alert with `cured`.
+    /// The event with `cured`, which says when and why the alert ended.
     pub end: Event<'static>,
-    /// As it was last told.
+    /// The alert as it was last raised.
     pub alert: Event<'static>,
 }
 
-/// The alerts of this process, each list with the newest first.
+/// The alerts of this process. Each list begins with the newest.
 #[derive(Clone, Debug, Default)]
 pub struct AlertLists {
     pub open: Vec<OpenAlert>,
-    /// Trouble that ended lately.
+    /// Alerts that ended recently.
     pub ended: Vec<EndedAlert>,
-    /// What happened in the last week.
+    /// Notices of the last week.
     pub notices: Vec<Event<'static>>,
 }
 
-/// What an alert is to those before it.
+/// How an alert relates to earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Noted {
-    /// Trouble that was not known.
+    /// The trouble is new.
     Opened,
-    /// Something new: of known trouble, or without a subject.
+    /// New words about known trouble, or a notice.
     Told,
-    /// Known trouble, in the same words.
+    /// Known trouble in the same words.
     Repeated,
 }
 
-/// Keeps the alerts of this process.
+/// The list of this process's alerts.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     open: BTreeMap<Subject, OpenAlert>,
@@ -65,7 +65,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Takes an alert. One with a subject stays open until [`end`](Self::end).
+    /// Records an alert. One with a subject stays open until [`end`](Self::end).
     pub(super) fn note(&mut self, alert: &Event<'_>) -> Noted {
         let Some(subject) = &alert.subject else {
             push(&mut self.notices, alert.clone().into_owned(), NOTICES);
@@ -83,12 +83,12 @@ impl Board {
         Noted::Opened
     }
 
-    /// The subjects of open alerts.
+    /// Returns the subjects of the open alerts.
     pub(super) fn subjects(&self) -> Vec<Subject> {
         self.open.keys().cloned().collect()
     }
 
-    /// Closes the alert about a subject, where one is open. Gives the event that tells so.
+    /// Ends the alert about a subject. Returns the event that reports this, or `None` if no alert was open.
     pub(super) fn end(&mut self, subject: &Subject, detail: String, now: Timestamp) -> Option<Event<'static>> {
         let OpenAlert { since, alert } = self.open.remove(subject)?;
         let end = Event::cured(&alert, detail, now);
@@ -160,7 +160,7 @@ mod tests {
         assert!(board.has_open());
     }
 
-    /// The subject behind another one, so that a new variant has to come here.
+    /// Returns the next subject. The match makes a new variant a compile error here.
     fn after(subject: &Subject) -> Option<Subject> {
         let which = || "x".to_owned();
         Some(match subject {

@@ -1,4 +1,4 @@
-//! The producers' end: counts an event, hands it to whoever listens, and puts its line into the log's buffer.
+//! The handle for code that emits events: counts an event, passes it to subscribers, and puts its line into the log's buffer.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -23,24 +23,24 @@ use crate::record::journal::Journal;
 use crate::record::journal::buffer::Buffer;
 use crate::time::Timestamp;
 
-/// Events that a slow subscriber may be behind before it misses the oldest.
+/// A subscriber that falls this many events behind misses the oldest ones.
 const SUBSCRIBER_BACKLOG: usize = 1024;
 
-/// The producers' handle. Cheap to clone. [`Events::default`] keeps no log: for tests, and where nothing was configured.
+/// Emits events. Cheap to clone. [`Events::default`] keeps no log: for tests, and if no log is configured.
 #[derive(Clone)]
 pub struct Events(Arc<Shared>);
 
 struct Shared {
     buffer: Option<Arc<Buffer>>,
     journal: Option<Arc<Journal>>,
-    /// `None` where no log is kept.
+    /// `None` if no log is kept.
     shares: Option<Shares>,
     subscribers: broadcast::Sender<Arc<Event<'static>>>,
-    /// The ids of events that stood in the journal at the start, behind the place that it had saved, and that others than the spool may
-    /// tell again.
+    /// Ids of events that were in the journal at the start, behind the saved position of their source. The source may emit them again; they
+    /// are then skipped.
     told_before: HashSet<String>,
     board: Mutex<Board>,
-    /// An alert is open. Asked before the lock is taken.
+    /// True if an alert is open. Read before the lock is taken, because usually none is.
     any_open: AtomicBool,
     counters: Counters,
 }
@@ -71,7 +71,7 @@ impl Events {
         }))
     }
 
-    /// Hands an event over. Never blocks on the disk, the network or a subscriber.
+    /// Emits an event. Never waits for the disk, the network or a subscriber.
     pub fn emit(&self, event: Event<'_>) {
         let shared = &*self.0;
         shared.counters.count(event.event);
@@ -88,9 +88,9 @@ impl Events {
         self.publish(|| event.into_owned());
     }
 
-    /// Hands events over, all or none, and answers once they are on disk. False where they may be lost: the log has no room or stops.
-    /// Whoever keeps what they tell of must then keep it on, and tell it again: what the log has already, from before a crash, is
-    /// left out by its id.
+    /// Emits events, all or none, and waits until they are on disk. Returns false if they may be lost, because the log is full or stops.
+    /// The caller must then keep its source and emit them again later. Events that the log already has from before a crash are skipped by
+    /// their id.
     pub async fn emit_synced(&self, events: impl IntoIterator<Item = Event<'_>>) -> bool {
         let shared = &*self.0;
         let (mut lines, mut told) = (Vec::new(), Vec::new());
@@ -121,8 +121,8 @@ impl Events {
         true
     }
 
-    /// Writes down what is told of a mail: lines for the spool, which keeps them with the fact they tell of. What is beyond the customer's
-    /// share of the log is left out of them. No text is copied that nobody reads.
+    /// Writes the event lines about a mail. The spool stores the lines together with the fact that they report. Lines beyond the customer's
+    /// share of the log are left out. Text is copied only if a log or subscriber needs it.
     pub fn write(&self, mail: &Mail<'_>, told: &[Told]) -> Telling {
         let is_heard = self.is_heard();
         let mut telling = Telling { lines: Vec::new(), kinds: Vec::with_capacity(told.len()), events: Vec::new() };
@@ -145,13 +145,13 @@ impl Events {
         telling
     }
 
-    /// Tells subscribers and the metrics what was written down, once it is true. Never blocks.
+    /// Passes events to subscribers and counters, once the fact that they report is durable. Never waits.
     pub fn tell(&self, telling: Telling) {
         telling.kinds.into_iter().for_each(|kind| self.0.counters.count(kind));
         telling.events.into_iter().for_each(|event| self.publish(|| event));
     }
 
-    /// Puts a line into the log's buffer, where it is within its customer's share.
+    /// Puts a line into the log's buffer, unless its customer's share is used up.
     fn put(&self, kind: EventKind, customer: Option<&str>, line: &[u8]) {
         let Some(buffer) = &self.0.buffer else { return };
         if !self.is_within_share(kind, customer, line.len()) {
@@ -167,32 +167,32 @@ impl Events {
 
     fn publish(&self, event: impl FnOnce() -> Event<'static>) {
         if self.is_heard() {
-            // An error means that the last subscriber left in between.
+            // An error only means that the last subscriber has left.
             let _ = self.0.subscribers.send(Arc::new(event()));
         }
     }
 
-    /// Something that happened and that a person must look at, and what to do about it.
+    /// Raises a notice: something happened that an operator must look at. The text says what to do.
     pub fn alert(&self, detail: impl Into<String>) {
         self.emit(Event::alert(detail.into()));
     }
 
-    /// Trouble that lasts: the alert stays open until [`resolve`](Self::resolve).
+    /// Raises an alert about lasting trouble. It stays open until [`resolve`](Self::resolve).
     pub fn raise(&self, subject: Subject, detail: impl Into<String>) {
         self.emit(Event::alert(detail.into()).with_subject(subject));
     }
 
-    /// Whether an alert about it is open.
+    /// Returns true if an alert about the subject is open.
     pub fn is_open(&self, subject: &Subject) -> bool {
         self.has_open_alerts() && self.board().is_open(subject)
     }
 
-    /// Whether any alert is open. Costs as good as nothing.
+    /// Returns true if any alert is open. Costs almost nothing.
     pub fn has_open_alerts(&self) -> bool {
         self.0.any_open.load(Ordering::Relaxed)
     }
 
-    /// The trouble is over. Does nothing where no alert about it is open.
+    /// Ends the alert about a subject, because the trouble is over. Does nothing if none is open.
     pub fn resolve(&self, subject: &Subject, detail: impl Into<String>) {
         if !self.has_open_alerts() {
             return;
@@ -211,7 +211,7 @@ impl Events {
         }
     }
 
-    /// Ends each open alert whose trouble is over: `over` gives why it is, and `None` where it lasts or is not known.
+    /// Ends each open alert for which `over` returns a reason. `over` returns `None` if the trouble lasts or is unknown to the caller.
     pub fn resolve_where(&self, over: impl Fn(&Subject) -> Option<String>) {
         if !self.has_open_alerts() {
             return;
@@ -224,22 +224,23 @@ impl Events {
         }
     }
 
-    /// Every event from now on. A subscriber that falls 1,024 behind hears `Lagged` and goes on with what is left.
+    /// Returns a receiver of all events from now on. A subscriber that falls 1,024 events behind gets `Lagged`, and continues with the
+    /// events that are left.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event<'static>>> {
         self.0.subscribers.subscribe()
     }
 
-    /// What the alerts of this process are at this moment.
+    /// Returns the alerts of this process.
     pub fn alerts(&self) -> AlertLists {
         self.board().shown(Timestamp::now())
     }
 
-    /// Where the log is, for the history of a message.
+    /// Returns the path of the log, for the history of a message.
     pub fn log(&self) -> Option<&Path> {
         self.0.journal.as_deref().map(Journal::path)
     }
 
-    /// The journal, for readers with a cursor.
+    /// Returns the journal, for readers with a cursor.
     pub fn journal(&self) -> Option<&Arc<Journal>> {
         self.0.journal.as_ref()
     }
@@ -253,7 +254,7 @@ impl Events {
         shares.admits(customer, kind, octets, Instant::now())
     }
 
-    /// Tells of events that were left out, and of customers whose events are not any more.
+    /// Emits `omitted` events for customers whose share is used up, and reports when a share is free again.
     pub(super) fn tell_of_shares(&self) {
         let Some(shares) = &self.0.shares else { return };
         for (customer, told) in shares.news(Instant::now()) {
@@ -303,29 +304,29 @@ impl Events {
 }
 
 thread_local! {
-    /// One buffer a thread, so that an event costs no allocation here.
+    /// One buffer per thread, so that writing an event allocates no memory here.
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What is told of one mail at one moment, written down before it is true.
+/// The events about one mail, written before the fact that they report is durable.
 #[derive(Debug)]
 #[must_use = "it is not told yet"]
 pub struct Telling {
-    /// Each with its line end; empty where no log is kept.
+    /// The lines with their line ends; empty if no log is kept.
     lines: Vec<u8>,
-    /// What each event is.
+    /// The kind of each event.
     kinds: Vec<EventKind>,
-    /// For subscribers, where there are any.
+    /// The events for subscribers, if there are any.
     events: Vec<Event<'static>>,
 }
 
 impl Telling {
-    /// Takes the lines out, for the spool's outbox.
+    /// Takes the lines out, for the spool to store.
     pub fn take_lines(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.lines)
     }
 
-    /// What each of its events is.
+    /// Returns the kind of each event.
     pub fn kinds(&self) -> impl Iterator<Item = EventKind> {
         self.kinds.iter().copied()
     }
@@ -346,11 +347,11 @@ struct WebhookLabel {
     webhook: String,
 }
 
-/// What the events' stage counts.
+/// The counters of the events' stage.
 #[derive(Clone, Debug)]
 pub struct Counters {
     events: Family<KindLabel, Counter>,
-    /// The same counters, by kind: a look into the family costs a lock.
+    /// The same counters by kind, because a lookup in the family takes a lock.
     by_kind: Vec<Counter>,
     alerts: Counter,
     alerts_open: Family<AboutLabel, Gauge>,
@@ -362,7 +363,7 @@ pub struct Counters {
     webhook_behind_bytes: Family<WebhookLabel, Gauge>,
 }
 
-/// What is counted of one webhook.
+/// The counters of one webhook.
 #[derive(Clone, Debug)]
 pub(super) struct WebhookCounters {
     pub sent: Counter,
@@ -392,11 +393,11 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Adds them to a registry.
+    /// Adds the counters to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("events", "Events by kind", self.events.clone());
         registry.register("alerts", "Alerts: things a person must look at", self.alerts.clone());
-        // All are there from the start: a rule sees the first one as a change.
+        // All labels exist from the start, so that an alerting rule sees the first alert as a change.
         for about in Subject::KINDS {
             drop(self.alerts_open.get_or_create(&AboutLabel { about }));
         }
@@ -413,7 +414,7 @@ impl Counters {
         registry.register("webhook_behind_bytes", "Octets of the log that a webhook has not looked at yet", behind);
     }
 
-    /// Those of a webhook, which are there from the start.
+    /// Returns the counters of a webhook, which exist from the start.
     pub(super) fn webhook(&self, name: &str) -> WebhookCounters {
         let label = WebhookLabel { webhook: name.to_owned() };
         WebhookCounters {
@@ -424,8 +425,8 @@ impl Counters {
         }
     }
 
-    /// How many alerts about such a subject are open. Two threads may come here in the other order than to the board, so the gauge
-    /// counts up and down and is not set.
+    /// Returns the gauge of open alerts about such subjects. The gauge counts up and down instead of being set, because two threads may
+    /// reach it in another order than the board.
     fn open(&self, subject: &Subject) -> impl std::ops::Deref<Target = Gauge> + '_ {
         self.alerts_open.get_or_create(&AboutLabel { about: subject.kind() })
     }

@@ -1,25 +1,28 @@
-//! What happened, for machines: one event for every change of a recipient's state, and alerts.
+//! Events tell programs what happened: every change of a recipient's state, and alerts.
 //!
 //! ```text
-//! lines of mail ──► the spool, with the fact ──► its outbox ─┐
-//! Events::emit ───► buffer (16 MiB) ─────────────────────────┴─► journal ──► webhooks (each with a cursor in a file)
-//!       └──► subscribers (bounded)
+//! ```text
+//! lines about mail ──► the spool, with the fact ──► its outbox ─┐
+//! Events::emit ───► buffer (16 MiB) ──────────────────────────┴─► journal ──► webhooks (each with a cursor in a file)
+//!      └──► subscribers (bounded)
+//! ```
 //! ```
 //!
 //! Promises:
 //!
-//! * What is told of mail is durable with the fact that it tells of, and stays in the spool until the journal has it on disk. So a
-//!   crash or a full disk loses none of it, and it is told again in the same words.
-//! * [`Events::emit`] is for everything else. It never waits for a disk, a server or a subscriber. A crash may lose what it
-//!   was given in the last 200 ms, but nothing that a reader was shown.
-//! * While the disk refuses writes, mail is taken and delivered on: what the spool tells waits there, as far as its disk has room
-//!   above `min_free`. Other lines wait in memory up to 16 MiB. What finds no room is counted (`postbud_events_lost_total`)
-//!   and an alert stands where lines are missing.
-//! * The journal keeps what is younger than `keep`, as long as all of it takes less than `keep_size`. Each customer has a
-//!   share a day (`share`), so that no customer's events push out the others'. What became of its mail is told all the same; of
-//!   what comes again, the rest is left out, counted, and told by an event `omitted`.
-//! * A webhook hears every line of the journal that its filter admits at least once, in order, also after a restart. A webhook that
-//!   stays dead raises alerts, holds no other up, and misses only what is not kept any more; that is counted and raises an alert too.
+//! - Events about mail are durable together with the fact that they report. They stay in the spool until the journal has them on disk. So a
+//!   crash or a full disk loses none of them, and an event that is written again has the same text.
+//! - [`Events::emit`] is for all other events. It never waits for a disk, a server or a subscriber. A crash may lose the events of the last
+//!   200 ms, but never one that a reader has already seen.
+//! - While the disk refuses writes, mail is still accepted and delivered. Events about mail wait in the spool, as long as its disk has more
+//!   free space than `min_free`. Other lines wait in memory, up to 16 MiB. Lines beyond that are lost: they are counted
+//!   (`postbud_events_lost_total`), and an alert reports the gap.
+//! - The journal keeps events younger than `keep`, as long as they take less than `keep_size`. Each customer has a daily share (`share`),
+//!   so that one customer's events do not push out the others'. Final results are always written. Repeated events beyond the share are left
+//!   out and counted, and an event `omitted` reports them.
+//! - A webhook gets every line that its filter admits at least once, in order, also across restarts. A webhook that stays dead raises
+//!   alerts and does not delay the others. It misses only lines that the journal no longer keeps; they are counted, and an alert reports
+//!   them.
 
 mod alerts;
 mod handle;
@@ -50,31 +53,31 @@ use share::Shares;
 pub(crate) use webhook::FOLDER as WEBHOOK_CURSORS;
 pub use webhook::{Filter, Secret, Webhook, signature};
 
-/// One customer writes no more than this part of what the log keeps a day, where nothing else is configured.
+/// By default, one customer may use this fraction of the log that is kept for a day.
 const SHARES: u64 = 4;
-/// How often is told what was left out of the log.
+/// How often omitted events are reported.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// How events are kept and where they go.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The log, JSON lines. With neither log nor webhook, events only reach subscribers and metrics.
+    /// The log of JSON lines. Without a log and webhooks, events reach only subscribers and metrics.
     pub log: Option<PathBuf>,
-    /// A file of the log is rotated before it grows over this many octets.
+    /// A log file is rotated before it grows beyond this many octets.
     pub rotate_size: u64,
-    /// A file of the log is rotated once its first event is this old.
+    /// A log file is rotated when its first event is this old.
     pub rotate_every: Duration,
-    /// What is kept of rotated files.
+    /// Which rotated files are kept.
     pub retention: Retention,
-    /// Octets of the log that one customer's events may take a day; `None`: a quarter of what is kept.
+    /// The octets of the log that one customer's events may use per day. `None` means a quarter of what is kept.
     pub customer_share: Option<u64>,
-    /// Where webhooks' cursors are kept, and their log if none was configured.
+    /// The folder for the webhooks' cursors, and for the log if none is configured.
     pub state_dir: PathBuf,
-    /// Who is told over HTTP. No two have the same name.
+    /// The webhooks. Their names are unique.
     pub webhooks: Vec<Webhook>,
 }
 
-/// No log and no webhooks; 64 MiB or a day a file.
+/// No log and no webhooks; files of 64 MiB or one day.
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -89,26 +92,26 @@ impl Default for Settings {
     }
 }
 
-/// Why the events could not be started. The operator must act.
+/// Why the events' stage cannot start. The operator must act.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The log or a webhook's cursor cannot be opened.
     #[error("events: {what} {path}: {source}", path = path.display())]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         what: &'static str,
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be built.
     #[error("events: a webhook's HTTP client: {0}")]
     Client(#[source] reqwest::Error),
 }
 
 impl Events {
-    /// Opens the log and starts its writer and, inside the current Tokio runtime, the webhooks and what tells of events that were
-    /// left out. [`Running::stop`] ends all of them.
+    /// Opens the log and starts its writer, the webhooks and the task that reports omitted events. Must be called within a Tokio runtime.
+    /// [`Running::stop`] ends all of them.
     pub fn start(settings: Settings) -> Result<(Events, Running), Error> {
         let has_webhook = !settings.webhooks.is_empty();
         let outbox = || has_webhook.then(|| settings.state_dir.join("webhook-outbox.jsonl"));
@@ -164,20 +167,20 @@ async fn tell_of_shares(events: Events, stopping: CancellationToken) {
     }
 }
 
-/// The log holds recipients' addresses: below the state directory it is the relay's alone. An operator who puts it elsewhere has a
-/// program read it, which the file's group lets in.
+/// Returns the mode of the log's files. The log holds recipients' addresses, so below the state directory only the relay may read it. If an
+/// operator puts it elsewhere, a program of theirs reads it through the group's permission.
 fn log_mode(log: &Path, state_dir: &Path) -> u32 {
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if whole(files::folder(log)).starts_with(whole(state_dir)) { 0o600 } else { 0o640 }
 }
 
-/// The writer and the webhooks at work. Dropped without [`stop`](Self::stop) they end too, but nobody waits for the last lines.
+/// The running writer and webhooks. If this is dropped without [`stop`](Self::stop), they end too, but the last lines may be lost.
 #[derive(Default)]
 pub struct Running {
     events: Events,
     buffer: Option<Arc<Buffer>>,
     writer: Option<JoinHandle<()>>,
-    /// What will bring the spool's outbox into the journal, until it does.
+    /// The task that will copy the spool's outbox into the journal, until it is started.
     feed: Option<Feed>,
     feeding: Option<tokio::task::JoinHandle<()>>,
     fed: CancellationToken,
@@ -186,20 +189,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Returns true if there is a journal that a spool's outbox can go to.
+    /// Returns true if there is a journal for the spool's outbox.
     pub fn has_journal(&self) -> bool {
         self.feed.is_some()
     }
 
-    /// Brings the outbox of a spool into the journal from now on. There can be one such spool.
+    /// Starts to copy a spool's outbox into the journal. Only the first spool is followed.
     pub fn follow(&mut self, spool: Arc<dyn Spool>) {
         if let Some(feed) = self.feed.take() {
             self.feeding = Some(tokio::spawn(feed.run(spool, self.fed.clone())));
         }
     }
 
-    /// Writes what was told so far, syncs the log and saves the webhooks' cursors. Events emitted from now on are lost: call it
-    /// last, after the stop of the spool.
+    /// Writes the events so far, syncs the log and saves the webhooks' cursors. Later events are lost, so call this last, after the spool
+    /// has stopped.
     pub async fn stop(mut self) {
         self.fed.cancel();
         if let Some(feeding) = self.feeding.take()

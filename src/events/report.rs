@@ -1,4 +1,4 @@
-//! What operators hear of the journal: alerts while it cannot be written, and of lines that were lost.
+//! Alerts about the journal: it cannot be written, or lines were lost.
 
 use std::io;
 

@@ -1,11 +1,9 @@
-//! Each customer's share of the log: no customer's events push out the others', nor stand in front of theirs at the webhook
-//! without end.
+//! Each customer's share of the log, so that one customer's events neither push out the others' nor delay them at the webhook.
 //!
-//! A customer writes so many octets a day, all at once or spread. What it does not use is not saved beyond a day's share. Its
-//! server can make it write without end, for mail that is deferred makes an event at every attempt: so once half of the share is
-//! used, events that come again for the same recipient are left out. What became of its mail is always told: there is a bounded
-//! number of such events for each recipient that was accepted. What is left out is counted, and told by an event with the number.
-//! Pure: time comes in as `now`.
+//! A customer may write a number of octets per day, at once or over time. Unused octets are saved up to one day's share. A customer's
+//! server could cause endless events, because deferred mail makes an event at every attempt. So when half of the share is used, repeated
+//! events are left out. Final results are always written: each accepted recipient has a limited number of them. Omitted events are counted,
+//! and an event reports the number. Has no side effects: the time comes in as `now`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::EventKind;
 
-/// In which a used-up share comes back.
+/// A used-up share is full again after this time.
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug)]
@@ -24,27 +22,27 @@ pub(super) struct Shares {
 
 #[derive(Debug)]
 struct Account {
-    /// Octets that may be written now.
+    /// The octets that may still be written.
     left: u64,
-    /// When `left` was right.
+    /// The time for which `left` was computed.
     at: Instant,
-    /// Events left out since that was told last.
+    /// Events left out since the last report.
     left_out: u64,
-    /// Events were left out, and half of the share has not come back since.
+    /// True if events were left out, and less than half of the share has come back since.
     crowded: bool,
 }
 
-/// What is to be told of one customer.
+/// A report about one customer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// So many of its events were left out.
+    /// This many of its events were left out.
     LeftOut(u64),
-    /// None is left out any more.
+    /// Events are no longer left out.
     Over,
 }
 
 impl Shares {
-    /// Each customer may write `share` octets a day.
+    /// Gives each customer `share` octets per day.
     pub(super) fn new(share: u64) -> Self {
         Shares { share, accounts: Mutex::default() }
     }
@@ -53,9 +51,9 @@ impl Shares {
         self.share
     }
 
-    /// Whether an event of a customer goes into the log; else it is counted as left out.
+    /// Returns true if a customer's event goes into the log. Otherwise counts it as left out.
     pub(super) fn admits(&self, customer: &str, kind: EventKind, octets: usize, now: Instant) -> bool {
-        // These are about what the operator must know or has done, and few.
+        // These kinds are about what the operator must know or has done, and there are few of them.
         if matches!(kind, EventKind::Alert | EventKind::Audit | EventKind::Omitted) {
             return true;
         }
@@ -75,7 +73,7 @@ impl Shares {
         true
     }
 
-    /// What there is to tell since the last call, by customer. Forgets customers whose share is whole.
+    /// Returns the reports since the last call, by customer. Forgets customers whose share is full.
     pub(super) fn news(&self, now: Instant) -> Vec<(String, News)> {
         let share = self.share;
         let mut news = Vec::new();
@@ -105,7 +103,7 @@ impl Account {
     fn refill(&mut self, share: u64, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_millis();
         let back = u128::from(share) * passed / DAY.as_millis();
-        // What is less than an octet goes on adding up.
+        // Keep `at` until a whole octet has come back, so that fractions add up.
         if back > 0 {
             self.left = share.min(self.left.saturating_add(u64::try_from(back).unwrap_or(u64::MAX)));
             self.at = now;

@@ -1,7 +1,7 @@
-//! The two text formats of a scrape: Prometheus' own, and OpenMetrics where the reader prefers it.
+//! The two text formats of a scrape: Prometheus' own format, and OpenMetrics for readers that prefer it.
 //!
-//! The registry writes OpenMetrics, which names a counter without `_total` where it says its type and help. Readers of
-//! Prometheus' format would find samples without type and help there, so those lines are written anew for them.
+//! The registry writes OpenMetrics. There, the type and help of a counter have its name without `_total`, but Prometheus' format expects
+//! the full name. For that format, these lines are rewritten.
 
 use prometheus_client::registry::Registry;
 
@@ -13,8 +13,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a request's Accept header asks for (RFC 9110 §12.5.1), several joined by commas. Prometheus' format where it has no
-    /// preference, and where it accepts neither.
+    /// Chooses the format by a request's Accept header (RFC 9110 §12.5.1); several headers are joined by commas. Without a preference, or
+    /// if neither format is accepted, it is Prometheus' format.
     pub fn accepted(accept: &str) -> Self {
         let openmetrics = quality(accept, "application", "openmetrics-text");
         if openmetrics > quality(accept, "text", "plain") { Format::OpenMetrics } else { Format::Text }
@@ -28,7 +28,7 @@ impl Format {
         }
     }
 
-    /// What the registry holds now.
+    /// Encodes the present content of the registry.
     pub fn encode(self, registry: &Registry) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, registry).expect("a String takes every write");
@@ -39,7 +39,7 @@ impl Format {
     }
 }
 
-/// How much a media type is wanted, in thousandths: by the most specific range that covers it.
+/// Returns the weight of a media type in thousandths, from the most specific range that covers it.
 fn quality(accept: &str, wanted_type: &str, wanted_subtype: &str) -> u32 {
     let ranges = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -55,11 +55,11 @@ fn quality(accept: &str, wanted_type: &str, wanted_subtype: &str) -> u32 {
         let q: f32 = q.map_or(Some(1.0), |q| q.trim().parse().ok()).filter(|q| (0.0..=1.0).contains(q))?;
         Some((specific, (q * 1000.0) as u32))
     });
-    // The same type in several versions counts as the one wanted most.
+    // If a type is listed with several versions, the highest weight counts.
     ranges.max().map_or(0, |(_, q)| q)
 }
 
-/// OpenMetrics as Prometheus' text format has it.
+/// Converts OpenMetrics to Prometheus' text format.
 fn to_prometheus(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len() + openmetrics.len() / 16);
     let mut lines = openmetrics.lines().peekable();
@@ -69,7 +69,7 @@ fn to_prometheus(openmetrics: &str) -> String {
         }
         let kind = match line.strip_prefix("# TYPE ") {
             Some(own) => Some(own),
-            // The type follows the help.
+            // In OpenMetrics the type follows the help.
             None if line.starts_with("# HELP ") => lines.peek().and_then(|next| next.strip_prefix("# TYPE ")),
             None => None,
         };

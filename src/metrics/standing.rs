@@ -1,4 +1,4 @@
-//! What alert rules ask for besides what stages count: which version runs, how the last reload went, and when certificates expire.
+//! Metrics for alerting rules besides the stages' counters: the version, the last reload, and when certificates expire.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -21,7 +21,7 @@ pub fn register_build(stages: &mut Registry) {
     stages.register("build_info", "The version that runs; always 1", build);
 }
 
-/// How the last reload of the configuration went. Clones tell together.
+/// The result of the last reload of the configuration. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Reloads {
     successful: Gauge,
@@ -29,7 +29,7 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// Adds the gauges to a registry. The start was a successful reload.
+    /// Adds the gauges to a registry. The start counts as a successful reload.
     pub fn register(&self, stages: &mut Registry) {
         self.ended(true);
         let help = "1 if the last reload was taken over, 0 if it was refused and the old configuration goes on";
@@ -38,7 +38,7 @@ impl Reloads {
         stages.register("reload_success_timestamp_seconds", help, self.at.clone());
     }
 
-    /// Notes the end of a reload.
+    /// Records the result of a reload.
     pub fn ended(&self, successful: bool) {
         self.successful.set(i64::from(successful));
         if successful {

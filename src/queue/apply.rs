@@ -155,7 +155,7 @@ impl Outcomes {
         }
     }
 
-    /// Pauses a customer's mail. Returns false if an equal or stricter pause is already in force.
+    /// Pauses a customer's mail. Returns false if a pause for the same or a more serious cause is already in force.
     pub(super) fn pause(&self, customer: &CustomerId, pause: &Pause) -> bool {
         let has_begun = self.postmaster.routing.pause(customer, pause);
         if has_begun {

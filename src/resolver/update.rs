@@ -61,10 +61,10 @@ pub struct Txt {
     pub ttl: u32,
 }
 
-/// Why an update was not made, or is not known to be.
+/// Why an update was not made, or may not have been made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UpdateError {
-    /// The server could not be reached, or it broke off.
+    /// The server could not be reached, or closed the connection.
     #[error("{server} does not take the update: {reason}; make sure that it listens there for this machine")]
     Unreachable {
         server: SocketAddr,
@@ -228,7 +228,7 @@ fn meaning(code: u16) -> (String, &'static str) {
     (name.to_owned(), remedy)
 }
 
-/// What stands in a TSIG record, which is the last one of a message.
+/// The content of a TSIG record, which is the last record of a message.
 struct Tsig {
     /// Where the record begins.
     at: usize,
@@ -241,7 +241,7 @@ struct Tsig {
 }
 
 impl Tsig {
-    /// Finds it. `None` if the message cannot be read, `Some(None)` if it has none.
+    /// Finds the TSIG record. Returns `None` if the message cannot be read, and `Some(None)` if it has no TSIG record.
     fn of(message: &[u8]) -> Option<Option<Self>> {
         let mut reader = Reader { message, at: 4 };
         let [questions, answers, authority, additional] = [(); 4].map(|()| reader.u16());
@@ -304,7 +304,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A name without compression, in lower case as TSIG wants it.
+/// Appends a name without compression, in lower case as TSIG requires.
 fn put_name(out: &mut Vec<u8>, name: &str) {
     for label in name.split('.').filter(|label| !label.is_empty()) {
         // A domain's labels have at most 63 octets.
@@ -326,7 +326,7 @@ fn put_record(out: &mut Vec<u8>, name: &str, kind: u16, class: u16, ttl: u32, da
     out.extend(data);
 }
 
-/// A TXT value as strings of at most 255 octets (RFC 1035 §3.3.14).
+/// Encodes a TXT value as strings of at most 255 octets (RFC 1035 §3.3.14).
 fn strings(value: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for chunk in value.as_bytes().chunks(255) {

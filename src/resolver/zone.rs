@@ -267,7 +267,7 @@ mod tests {
             ("Nyhed.Sub.dk.", Some("sub.dk")),
             ("_dmarc.nyhed.sub.dk", Some("sub.dk")),
             ("postbud1._domainkey.sub.dk", Some("_domainkey.sub.dk")),
-            // The target's zone is not the alias's.
+            // The alias's target is in another zone, which does not count.
             ("alias.sub.dk", Some("sub.dk")),
             ("_dmarc.alias.sub.dk", Some("sub.dk")),
             ("nobody.dk", None),

@@ -1,5 +1,4 @@
-//! What operators can see of routes and do to them. The queue implements it; the control socket and the web pages use
-//! it.
+//! What operators can see of routes, and how they control them. The queue implements it; the control socket and the web pages use it.
 
 use std::future::Future;
 use std::io;
@@ -89,7 +88,7 @@ pub struct RouteStatus {
     pub id: RouteId,
     /// Host and port of the server: `mail.egenserver.dk:587`.
     pub server: String,
-    /// Whether mail goes over it now.
+    /// Says whether the route carries mail now.
     pub state: RouteState,
     /// Since when the server has taken part in no transaction, if the route is in trouble. It is set even while the
     /// route is ready to be tried again.
@@ -104,8 +103,8 @@ pub struct RouteStatus {
     pub password_hint: Option<String>,
 }
 
-/// The result of suspending or resuming a route: true if the route exists. It is ready when the change would survive a
-/// restart. An error means that the change is in force but would not survive one.
+/// The result of suspending or resuming a route; true if the route exists. It is ready once the change would survive a restart. An error
+/// means that the change is in force, but would be lost at a restart.
 pub type Switched = Pin<Box<dyn Future<Output = io::Result<bool>> + Send>>;
 
 /// The operator's control of the routes, and of the customers whose mail takes them.

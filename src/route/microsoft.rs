@@ -1,11 +1,11 @@
-//! Microsoft 365 as a customer's own server: its hosts, and what it says where passwords (basic authentication) are switched off.
+//! Microsoft 365 as a customer's own server: its hosts, and its replies if passwords (basic authentication) are switched off.
 //!
 //! Basic SMTP AUTH is off by default for existing tenants from the end of December 2026. An administrator may switch it on again for
 //! some time; then only OAuth (XOAUTH2) is left.
 
 use super::{LoginSecret, Route};
 
-/// The text of the alert and of commands.
+/// The text in the alert and in commands.
 pub const WHEN: &str = "Microsoft 365 switches passwords over SMTP off by default at the end of December 2026";
 
 /// One of Microsoft's clouds.
@@ -19,8 +19,7 @@ pub enum Cloud {
     China,
 }
 
-/// The hosts that take logins, by the end of their names. Each end has a dot before it, for it follows at least one label or is the
-/// whole name.
+/// The hosts that accept logins, by the end of their names. Each entry begins with a dot and matches the name itself or a name below it.
 const HOSTS: [(&str, Cloud); 7] = [
     (".office365.com", Cloud::Worldwide),
     (".outlook.com", Cloud::Worldwide),

@@ -59,7 +59,7 @@ pub struct Route {
     /// The largest message that the server takes, in octets, with everything that is added to it. It is more than
     /// [`ADDED`].
     pub message_size: u64,
-    /// Mail leaves with a return path of the relay's own that names message and recipient, and each recipient has a transaction of
+    /// True if the relay replaces the return path by its own, which names message and recipient. Each recipient then has a transaction of
     /// its own.
     pub verp: bool,
 }
@@ -105,10 +105,10 @@ pub enum TlsMode {
 }
 
 impl TlsMode {
-    /// All, from none to most.
+    /// All modes, from no TLS to most.
     pub const ALL: [TlsMode; 4] = [TlsMode::Off, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Implicit];
 
-    /// As configuration writes it.
+    /// Returns the name used in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             TlsMode::Off => "off",
@@ -230,8 +230,7 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// The part of one of so many nodes that use the server independently of each other. As an error, the key of the cap that is too
-    /// small to be divided.
+    /// Divides the caps among this many nodes that use the server independently. The error names the cap that is too small to be divided.
     pub fn part(self, nodes: u32) -> Result<Caps, &'static str> {
         let divided = |key, cap: u32| Some(cap / nodes).filter(|part| *part > 0).ok_or(key);
         let divided_if_any = |key, cap: Option<u32>| cap.map(|cap| divided(key, cap)).transpose();

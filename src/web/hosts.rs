@@ -1,5 +1,5 @@
-//! Which names a request may call the pages by. A page from elsewhere can have its own name resolve to this machine and then
-//! read what is answered here (DNS rebinding): it cannot choose the name that the browser sends.
+//! The host names under which the pages may be requested. A hostile page can make its own name resolve to this machine and then read our
+//! answers (DNS rebinding), but it cannot choose the Host that the browser sends.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,25 +16,25 @@ pub struct Hosts(Arc<Known>);
 
 #[derive(Debug)]
 struct Known {
-    /// Where the pages listen.
+    /// The address on which the pages listen.
     address: IpAddr,
-    /// In lower case, without a dot at the end.
+    /// The names in lower case, without a trailing dot.
     names: Vec<String>,
 }
 
 impl Hosts {
-    /// The pages at `address`, which may be called by these names besides `localhost`.
+    /// The pages at `address`, with these names and `localhost`.
     pub fn new(address: SocketAddr, names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| plain(&name)).chain(["localhost".to_owned()]);
         Hosts(Arc::new(Known { address: address.ip(), names: names.collect() }))
     }
 
-    /// Returns true if `host`, as a request gives it, means these pages. If they listen on every address of the machine, any address
-    /// does: rebinding needs a name.
+    /// Returns true if `host`, as a request gives it, is a name of these pages. If they listen on all addresses of the machine, any IP
+    /// address is accepted, because DNS rebinding needs a name.
     pub fn include(&self, host: &str) -> bool {
         let Known { address, names } = &*self.0;
         let Some(name) = without_port(host) else { return false };
-        // RFC 3986 §3.2.2: IPv6 addresses, and nothing else, stand in brackets.
+        // RFC 3986 §3.2.2: brackets hold IPv6 addresses and nothing else.
         let ip = match name.strip_prefix('[') {
             Some(literal) => match literal.strip_suffix(']').map(str::parse::<Ipv6Addr>) {
                 Some(Ok(ip)) => Some(IpAddr::V6(ip)),
@@ -56,7 +56,7 @@ fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// The host of `host:port`; `None` where the port is none.
+/// Returns the host of `host:port`, or `None` if the port is not a number.
 fn without_port(host: &str) -> Option<&str> {
     let port = match host.rfind(']') {
         Some(end) => host[end + 1..].strip_prefix(':').or(host[end + 1..].is_empty().then_some("0")),
@@ -66,11 +66,11 @@ fn without_port(host: &str) -> Option<&str> {
     Some(host.strip_suffix(port).and_then(|host| host.strip_suffix(':')).unwrap_or(host))
 }
 
-/// Answers 421 to requests for another host. HTTP/1.0 knows no Host, and no browser speaks it.
+/// Answers 421 if the request names another host. HTTP/1.0 has no Host, and browsers do not use it.
 pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     let mut given = request.headers().get_all(HOST).iter().map(HeaderValue::to_str);
     let header = (given.next(), given.next());
-    // RFC 9112 §3.2.2: an absolute target counts, whatever Host says.
+    // RFC 9112 §3.2.2: if the request target is an absolute URL, its host counts, whatever the Host field says.
     let authority =
         request.uri().authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
     let is_ours = match (authority, header) {

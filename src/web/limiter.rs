@@ -1,7 +1,6 @@
-//! Connections, bounded in number, in their requests and in their life. Whoever comes gets in: where there are too many, the
-//! connection closes that has been idle the longest, so that no number of clients that keep theirs open locks out a health
-//! check. Where none is idle, the one closes whose request has been under way the longest: a stuck client, or a hostile one that
-//! sends its request an octet at a time.
+//! Limits the number of connections, and their requests and lifetime. A new client always gets in: at the limit, the connection that has
+//! been idle longest is closed, so that clients that keep connections open cannot lock out a health check. If none is idle, the connection
+//! with the longest-running request is closed, because its client is stuck or sends the request one octet at a time.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,13 +17,13 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 const CONNECTIONS: usize = 128;
-/// Without an answer for this long a connection closes, whatever is read meanwhile: requests here are small.
+/// A connection is closed if it gets no answer for this long, even if the client keeps sending: our requests are small.
 const IDLE: Duration = Duration::from_secs(30);
-/// After this long, and after so many answers, a connection closes once it is idle.
+/// After this time, or this many answers, a connection is closed when it is idle.
 const LIFE: Duration = Duration::from_secs(300);
 const ANSWERS: u32 = 100;
 
-/// A listener whose connections are bounded: see the module.
+/// A listener that limits its connections.
 pub(super) struct Limited {
     listener: TcpListener,
     limiter: ConnectionLimiter,
@@ -45,7 +44,7 @@ impl Listener for Limited {
             match self.listener.accept().await {
                 Ok((stream, peer)) => return (Connection::new(stream, self.limiter.permit()), peer),
                 Err(error) => {
-                    // Out of descriptors, or the client left: waiting is all that helps.
+                    // No descriptors are left, or the client is gone. Only waiting helps.
                     tracing::debug!("the web listener: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -58,7 +57,7 @@ impl Listener for Limited {
     }
 }
 
-/// Knows the open connections. Cheap to clone.
+/// The open connections. Cheap to clone.
 #[derive(Clone)]
 struct ConnectionLimiter(Arc<Limits>);
 
@@ -74,9 +73,9 @@ struct Open {
 }
 
 struct Entry {
-    /// A request is under way.
+    /// True while a request is being handled.
     asked: bool,
-    /// Since when it is, or since when none is.
+    /// When the request began, or when the connection became idle.
     since: Instant,
     close: CancellationToken,
 }
@@ -86,7 +85,7 @@ impl ConnectionLimiter {
         ConnectionLimiter(Arc::new(Limits { most, open: Mutex::default() }))
     }
 
-    /// Lets one more in; another one closes where there are too many.
+    /// Admits a connection. At the limit, closes another one.
     fn permit(&self) -> Permit {
         let mut open = self.open();
         if open.connections.len() >= self.0.most {
@@ -109,7 +108,7 @@ impl ConnectionLimiter {
     }
 }
 
-/// One connection's place among the others; given back when dropped.
+/// The permit of one connection. Dropping it frees its place.
 struct Permit {
     limiter: ConnectionLimiter,
     id: u64,
@@ -140,7 +139,7 @@ pub(super) struct Connection<S = TcpStream> {
     idle: Pin<Box<Sleep>>,
     opened: Instant,
     answers: u32,
-    /// Something of a request was read that is not answered yet.
+    /// True if a part of a request was read that is not answered yet.
     asked: bool,
 }
 
@@ -158,7 +157,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Only answers count: what is read shows no good will.
+    /// Restarts the idle timer. Only answers do that, because a hostile client can always send more.
     fn answered(&mut self) {
         self.idle.as_mut().reset(Instant::now() + IDLE);
         if self.asked {
@@ -168,7 +167,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Whether to read no more; else the task is woken when that changes.
+    /// Returns true if nothing more may be read. Otherwise the task is woken when that changes.
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
         let evicted = self.closed.as_mut().poll(context).is_ready();
         let used_up = !self.asked && (self.answers >= ANSWERS || self.opened.elapsed() >= LIFE);
@@ -233,7 +232,7 @@ mod tests {
         assert_eq!(client.read_u8().await.unwrap(), b'a');
     }
 
-    /// Whether it is closed, without waiting for that.
+    /// Returns true if the connection is closed. Does not wait.
     async fn is_closed(connection: &mut Connection<DuplexStream>) -> bool {
         let read = tokio::time::timeout(Duration::ZERO, connection.read_u8()).await;
         read.is_ok_and(|read| read.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut))

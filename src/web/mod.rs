@@ -1,8 +1,8 @@
 //! HTTP for operators and their machines: `/healthz`, `/readyz`, `/metrics`, and a status page at `/`.
 //!
-//! These pages are read-only and without secrets; they are meant for the loopback interface or an internal network. [`serve`] carries
-//! them and the API alike: connections are bounded (`limiter`) and may be encrypted (`secured`), requests that use a foreign name are
-//! refused (`hosts`), and every answer has the headers that keep a browser from misusing it.
+//! These pages are read-only and show no secrets. They are meant for the loopback interface or an internal network. [`serve`] serves both
+//! these pages and the API: it limits connections (`limiter`), encrypts them if a certificate is configured (`secured`), refuses requests
+//! for foreign host names (`hosts`), and adds headers that keep browsers from misusing the answers.
 
 mod hosts;
 mod limiter;
@@ -40,35 +40,35 @@ use crate::operate;
 use crate::submission::ServerTls;
 use crate::time::Timestamp;
 
-/// Where to listen, and how: `[web]` or `[api]`.
+/// How an HTTP endpoint listens: `[web]` or `[api]`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub address: SocketAddr,
     /// The names that requests may use besides the address, `localhost` and the relay's own name.
     pub hosts: Vec<String>,
-    /// The certificate. `None`: plaintext.
+    /// The certificate; `None` for plaintext.
     pub tls: Option<ServerTls>,
-    /// The proxies that are trusted to name the client in `X-Forwarded-For`.
+    /// The proxies whose `X-Forwarded-For` is believed.
     pub proxies: Proxies,
-    /// True if anybody may connect in plaintext, and not only this machine and the proxies.
+    /// True if everybody may connect in plaintext; otherwise only this machine and the proxies may.
     pub plaintext_from_anywhere: bool,
 }
 
 impl Settings {
-    /// Plaintext at `address`, for everybody who reaches it.
+    /// Plaintext at `address`, open to every client.
     pub fn plaintext(address: SocketAddr) -> Self {
         Settings { address, hosts: Vec::new(), tls: None, proxies: Proxies::default(), plaintext_from_anywhere: true }
     }
 }
 
-/// A bound address with everything that [`serve`] needs to know about it.
+/// A bound address, with everything that [`serve`] needs.
 pub struct Endpoint {
     pub listener: TcpListener,
     /// The names of the endpoint.
     pub hosts: Hosts,
-    /// The certificate. `None`: plaintext.
+    /// The certificate; `None` for plaintext.
     pub tls: Option<ServerTls>,
-    /// Who may be a client, and which proxies may name one.
+    /// Who may connect, and which proxies may name a client.
     pub clients: peer::Rules,
 }
 
@@ -86,28 +86,28 @@ impl Endpoint {
         })
     }
 
-    /// The address, with the port that the system gave for port 0.
+    /// Returns the address, with the real port if port 0 was configured.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 }
 
-/// What the pages show.
+/// The sources of the pages' content.
 #[derive(Clone)]
 pub struct Sources {
     pub hostname: String,
     pub registry: Arc<Registry>,
-    /// For `/metrics`: looks at the spool before the registry is read.
+    /// For `/metrics`: reads the spool's counts before each scrape.
     pub queue_gauges: metrics::QueueGauges,
-    /// For `/readyz`: whether mail is taken.
+    /// For `/readyz`: whether the relay accepts mail.
     pub readiness: Readiness,
-    /// For `/healthz`: whether anything is left that a restart would not mend.
+    /// For `/healthz`: whether the process works, or needs a restart.
     pub health: Readiness,
     /// For the status page: the queue, the routes and the alerts.
     pub service: operate::Service,
 }
 
-/// The pages. Others may be merged in.
+/// Builds the router of these pages. Other routers may be merged into it.
 pub fn router(sources: Sources) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
@@ -117,8 +117,8 @@ pub fn router(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-/// Serves `router` to those who use one of the endpoint's names, until told to stop; requests in flight are answered first. The
-/// request's extensions name the [`Client`].
+/// Serves `router` until `stopping`, and finishes the running requests. Requests for foreign host names are refused. The request's
+/// extensions hold the [`Client`].
 pub async fn serve(endpoint: Endpoint, router: Router, stopping: CancellationToken) -> std::io::Result<()> {
     let Endpoint { listener, hosts, tls, clients } = endpoint;
     let router = router
@@ -131,7 +131,7 @@ pub async fn serve(endpoint: Endpoint, router: Router, stopping: CancellationTok
         .await
 }
 
-/// Adds the headers that protect an answer in a browser. An answer that has one of its own keeps it.
+/// Adds security headers to an answer. Headers that the answer already has are kept.
 async fn protect(State(is_encrypted): State<bool>, request: Request, next: Next) -> Response {
     const ALWAYS: [(HeaderName, &str); 5] = [
         (CACHE_CONTROL, "no-store"),
@@ -148,7 +148,7 @@ async fn protect(State(is_encrypted): State<bool>, request: Request, next: Next)
     response
 }
 
-/// 503 with the reason where only a restart helps; else the process answers, and that is all it says.
+/// Answers 503 with the reason if only a restart helps. Otherwise a 200 shows that the process answers.
 async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {
     match sources.health.reasons().first() {
         None => (StatusCode::OK, "ok\n".to_owned()),
@@ -156,7 +156,7 @@ async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {
     }
 }
 
-/// 200 where mail is taken and can leave; 503 with the reasons where not.
+/// Answers 200 if the relay accepts mail and can send it, and otherwise 503 with the reasons.
 async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
     #[derive(Serialize)]
     struct Reason {

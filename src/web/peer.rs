@@ -1,4 +1,4 @@
-//! Who the client of a request is: the other end of the connection, or whoever a trusted proxy names in `X-Forwarded-For`.
+//! Finds the client of a request: the peer of the connection, or the address that a trusted proxy names in `X-Forwarded-For`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::secured::Secured;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client(pub IpAddr);
 
-/// Marks a request that a trusted proxy sent, in its extensions: what its headers say of the client is believed.
+/// Marks a request from a trusted proxy, whose headers about the client are believed. Stored in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViaProxy;
 
@@ -39,13 +39,13 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client of a request that came from `peer`. Only a trusted proxy is believed: the last address that it was told and that is no
-    /// trusted proxy itself. Where the header is not understood, the last proxy that was understood is the client.
+    /// Returns the client of a request from `peer`. Goes back through `X-Forwarded-For` from its end while the addresses are trusted
+    /// proxies, and returns the first that is not. If an entry cannot be read, the last proxy before it counts as the client.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
         let mut hops: Vec<&str> = Vec::new();
         for value in headers.get_all("x-forwarded-for") {
-            // A value that is not text ends what can be believed of those before it.
+            // A value that is not text makes all earlier values untrustworthy.
             let Ok(text) = value.to_str() else {
                 hops.clear();
                 continue;
@@ -63,7 +63,7 @@ impl Proxies {
     }
 }
 
-/// An address as proxies write it: alone, or with a port.
+/// Reads an address with or without a port, as proxies write it.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|it| it.ip()))?;
@@ -74,7 +74,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub proxies: Proxies,
-    /// True if anybody may connect; else only this machine and the proxies.
+    /// True if everybody may connect; otherwise only this machine and the proxies may.
     pub may_be_anybody: bool,
 }
 
@@ -87,7 +87,7 @@ impl Connected<IncomingStream<'_, Secured>> for Peer {
     }
 }
 
-/// Names the client to the rest, and refuses who may not connect in plaintext.
+/// Adds the client to the request, and refuses clients that may not connect in plaintext.
 pub(super) async fn check(
     State(rules): State<Rules>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
@@ -126,7 +126,7 @@ mod tests {
             ("10.0.0.5", vec!["[2001:db8::7]"], "2001:db8::7"),
             ("10.0.0.5", vec!["2001:db8::7"], "2001:db8::7"),
             ("2001:db8::5", vec!["::ffff:198.51.100.7"], "198.51.100.7"),
-            // What the client itself wrote stands before what the proxy saw.
+            // The client wrote the first address itself; the proxy added the last one.
             ("10.0.0.5", vec!["127.0.0.1, 198.51.100.7"], "198.51.100.7"),
             ("10.0.0.5", vec!["127.0.0.1", "198.51.100.7"], "198.51.100.7"),
             ("10.0.0.5", vec!["198.51.100.7, 10.0.1.9"], "198.51.100.7"),

@@ -1,4 +1,4 @@
-//! Whether the relay takes mail at this moment, or is alive at all: a list of checks, each with its reason where the answer is no.
+//! A list of checks that says whether the relay accepts mail now, or whether the process works. Each failing check gives a reason.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// With one more check. It is asked at every request, so it looks at what is known and does not go and find out.
+    /// Adds a check. It runs at every request, so it must only look at known state and never wait.
     #[must_use]
     pub fn with(mut self, name: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         self.checks.push((name, Arc::new(check)));
         self
     }
 
-    /// The checks that fail, with their reasons; empty when ready.
+    /// Returns the failing checks with their reasons; none if all pass.
     pub fn reasons(&self) -> Vec<(&'static str, String)> {
         self.checks.iter().filter_map(|(name, check)| Some((*name, check().err()?))).collect()
     }

@@ -1,5 +1,5 @@
-//! Connections with or without TLS. The handshake is part of the first read: a client that never ends it holds up nobody who
-//! connects after it, and the limiter closes its connection like one that never ends its request.
+//! Connections with or without TLS. The handshake is a part of the first read. A client that never finishes it delays no other client, and
+//! the limiter closes its connection like one whose request never ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use super::limiter::{Connection, Limited};
 use crate::submission::ServerTls;
 
-/// A listener that speaks TLS where there is a certificate.
+/// A listener that speaks TLS if it has a certificate.
 pub(super) struct Secured {
     listener: Limited,
     tls: Option<ServerTls>,
@@ -34,7 +34,7 @@ impl Listener for Secured {
         let (connection, peer) = self.listener.accept().await;
         let stream = match &self.tls {
             None => Stream::Plain(connection),
-            // A certificate that was read again is used from the next connection on.
+            // A reloaded certificate is used from the next connection on.
             Some(tls) => Stream::Handshake(Box::new(TlsAcceptor::from(tls.config()).accept(connection))),
         };
         (stream, peer)
@@ -48,14 +48,14 @@ impl Listener for Secured {
 /// A connection of either kind.
 pub(super) enum Stream {
     Plain(Connection),
-    /// Before the end of the handshake.
+    /// The handshake has not finished.
     Handshake(Box<Accept<Connection>>),
     Encrypted(Box<TlsStream<Connection>>),
     Failed,
 }
 
 impl Stream {
-    /// Takes the handshake as far as it goes now.
+    /// Continues the handshake without waiting.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Handshake(accept) => match ready!(Pin::new(accept).poll(context)) {

@@ -1,4 +1,4 @@
-//! The status page: server-rendered HTML without scripts. Everything on it is escaped; it shows no secrets.
+//! The status page: HTML made on the server, without scripts. All content is escaped, and no secret is shown.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::route::{RouteState, RouteStatus};
 use crate::time::Timestamp;
 use crate::visible::visible_lines;
 
-/// Customers shown; the rest is summed up.
+/// The most customers that are listed. The others are summed up.
 const CUSTOMERS: usize = 200;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}\
@@ -55,7 +55,7 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     html
 }
 
-/// Whether mail is taken, and whether what was taken leaves.
+/// Shows whether mail is accepted, and whether accepted mail leaves.
 fn readiness(html: &mut String, reasons: &[(&'static str, String)], standing: &Result<Standing, operate::Error>) {
     let still = standing.as_ref().map(|standing| &*standing.still).unwrap_or_default();
     if !reasons.is_empty() {
@@ -216,7 +216,7 @@ fn alerts(html: &mut String, AlertLists { open, ended, notices }: AlertLists) {
     }
 }
 
-/// One alert; `when` is markup.
+/// One row of the table of alerts. `when` is HTML.
 fn row(html: &mut String, when: &str, class: &str, alert: &Event<'_>) {
     let id = alert.queue_id.map(|id| id.to_string());
     let place = [alert.customer.as_deref(), alert.route.as_deref(), id.as_deref()];

@@ -1,10 +1,10 @@
-//! Addresses as the lists compare them.
+//! The form in which addresses are stored and compared.
 
 use std::fmt::Write;
 
 use crate::smtp::{Host, Mailbox};
 
-/// The text under which an address is stored and compared: in lower case, without needless quotes.
+/// Returns an address in that form: in lower case, without needless quotes.
 pub fn folded(address: &Mailbox) -> String {
     let mut text = String::with_capacity(address.local().len() + 32);
     text.extend(folded_local(address.local()));
@@ -15,7 +15,7 @@ pub fn folded(address: &Mailbox) -> String {
     text
 }
 
-/// The characters of a local part in lower case. Of a quoted one, those that the quotes stand for.
+/// Returns the characters of a local part in lower case. Quotes and backslashes of a quoted local part are removed.
 pub(super) fn folded_local(local: &str) -> impl Iterator<Item = char> {
     let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let mut characters = quoted.unwrap_or(local).chars();

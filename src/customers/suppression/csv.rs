@@ -1,7 +1,7 @@
-//! Suppression lists as CSV (RFC 4180): what people and other services exchange.
+//! Reads and writes suppression lists as CSV (RFC 4180), for exchange with people and other services.
 //!
-//! The first record names the columns, in any order: `address`, `reason`, `since`, `expires`, `note`. Only `address` must be there.
-//! A file with one address a line and no such record is read too. Lines end with CRLF or LF; a byte order mark is ignored.
+//! The first record names the columns in any order: `address`, `reason`, `since`, `expires`, `note`. Only `address` is required. A file
+//! with one address per line and no column names is accepted, too. Lines end with CRLF or LF. A byte order mark is ignored.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 /// The names of the columns, in the order of an export.
 const COLUMNS: [&str; 5] = ["address", "reason", "since", "expires", "note"];
-/// The longest file that is read.
+/// The largest file that is read.
 pub const LONGEST: usize = 256 << 20;
 const LONGEST_RECORD: usize = 4096;
 
@@ -22,11 +22,11 @@ const LONGEST_RECORD: usize = 4096;
 pub struct BadLine {
     /// The number of the line where the record begins.
     pub line: usize,
-    /// What is wrong with it, in words for a person.
+    /// The mistake in words.
     pub what: String,
 }
 
-/// The entries of a file, each with the number of its line. Of two records of one address the last one counts.
+/// Reads the entries of a file, each with its line number. If an address occurs twice, the last record counts.
 pub fn read(text: &[u8], now: Timestamp) -> Result<Vec<(usize, Entry)>, BadLine> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     if text.len() > LONGEST {
@@ -61,7 +61,7 @@ pub fn read(text: &[u8], now: Timestamp) -> Result<Vec<(usize, Entry)>, BadLine>
     Ok(entries)
 }
 
-/// The columns that the first record names.
+/// Reads the column names in the first record.
 fn named(fields: &[String]) -> Result<Vec<usize>, String> {
     let mut columns = Vec::new();
     for field in fields {
@@ -82,7 +82,7 @@ fn entry_of(columns: &[usize], fields: &[String], now: Timestamp) -> Result<Entr
     entry(std::array::from_fn(field), now)
 }
 
-/// Makes an entry of texts in the order of an export. Where all but the address may be empty: a person suppressed it, now and for good.
+/// Makes an entry from texts in the order of an export. Empty fields get defaults: an operator suppressed the address now, without an end.
 pub fn entry(fields: [&str; 5], now: Timestamp) -> Result<Entry, String> {
     let field = |wanted: usize| Some(fields[wanted].trim()).filter(|text| !text.is_empty());
     let time = |wanted: usize| {
@@ -111,12 +111,12 @@ fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// The record that names the columns of an export.
+/// Returns the record with the column names of an export.
 pub fn header() -> String {
     format!("{}\r\n", COLUMNS.join(","))
 }
 
-/// The record with these fields, in the order of an export.
+/// Returns the record with these fields, in the order of an export.
 pub fn record(fields: [&str; 5]) -> String {
     let mut text = String::new();
     for (n, field) in fields.into_iter().enumerate() {
@@ -133,7 +133,7 @@ pub fn record(fields: [&str; 5]) -> String {
     text
 }
 
-/// The records of a file, each with the number of the line it begins in.
+/// The records of a file, each with the number of its first line.
 struct Records<'a> {
     rest: &'a [u8],
     line: usize,
@@ -207,7 +207,7 @@ impl<'a> Records<'a> {
 impl Iterator for Records<'_> {
     type Item = Result<(usize, Vec<String>), BadLine>;
 
-    /// After an error there is nothing more: where the next record begins is not known.
+    /// Ends after an error, because the start of the next record is unknown.
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

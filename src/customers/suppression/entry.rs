@@ -11,13 +11,13 @@ const LONGEST_NOTE: usize = 256;
 /// Why an address is suppressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Servers refused it as unknown or closed.
+    /// Servers refused the address as unknown or closed.
     HardBounce,
     /// The recipient marked mail as spam.
     Complaint,
-    /// The recipient wants no more such mail.
+    /// The recipient unsubscribed.
     Unsubscribe,
-    /// A person put it on the list.
+    /// An operator added the address.
     Operator,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Reads the name. The error says which names there are.
+/// Reads a reason. The error lists the valid names.
 impl FromStr for Reason {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -61,15 +61,15 @@ pub struct Entry {
     pub address: String,
     /// Why it is suppressed.
     pub reason: Reason,
-    /// When it came on the list.
+    /// When the address was added to the list.
     pub since: Timestamp,
-    /// When it leaves the list by itself; `None`: never.
+    /// When the entry expires; `None` means never.
     pub expires: Option<Timestamp>,
-    /// What a server or a person said, at most 256 octets.
+    /// The text of a server or a person, at most 256 octets.
     pub note: String,
 }
 
-/// Cuts a note to what is kept of it.
+/// Cuts a note to the length that is kept.
 pub fn clipped(note: &str) -> String {
     note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()
 }

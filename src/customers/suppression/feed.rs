@@ -1,4 +1,4 @@
-//! Writes what became known of recipients: many reports in one transaction, so that a wave of bounces costs few syncs.
+//! Writes reports about recipients to the lists. Many reports share one transaction, so that a wave of bounces costs few syncs.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::message::CustomerId;
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 
-/// Reports in one transaction.
+/// The most reports in one transaction.
 const BATCH: usize = 1000;
-/// How often what has expired is removed.
+/// How often expired entries are removed.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
-/// After a failed write, when the next is tried.
+/// The pause after a failed write.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// The longest window that a customer may count bounces in.
+/// The longest time over which a customer may count bounces.
 pub const LONGEST_WINDOW: Duration = Duration::from_secs(400 * 86_400);
 
-/// What became known of one recipient.
+/// A report about one recipient.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub customer: CustomerId,
@@ -34,7 +34,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What became known of a recipient now. `None` if the customer keeps no list.
+    /// Makes a report for now. Returns `None` if the customer has no list.
     pub fn new(customer: &Customer, address: &Mailbox, reason: Reason, detail: &str) -> Option<Self> {
         (customer.suppression.mode != Mode::Off).then(|| Report {
             customer: customer.id.clone(),
@@ -73,7 +73,7 @@ pub(super) async fn run(lists: &Suppression, waiting: &mut mpsc::Receiver<Report
     }
 }
 
-/// Writes a batch. While the database does not take it, the feed fills behind it. On a stop there is one more try.
+/// Writes a batch, and retries until the database accepts it. Meanwhile the feed fills. After `stopping`, tries only once more.
 async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationToken) {
     let mut told = false;
     while !batch.is_empty() {
@@ -100,13 +100,13 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
     }
 }
 
-/// Puts reports on the lists. Returns the reasons of the addresses that came on a list, and the changes.
+/// Adds reports to the lists. Returns the reasons of the addresses that were added, and the changes for the table in memory.
 pub(super) fn take(tables: &Transaction<'_>, reports: &[Report]) -> Result<(Vec<Reason>, Vec<Change>), Error> {
     let (mut reasons, mut changes) = (Vec::new(), Vec::new());
     for Report { customer, policy, address, reason, at, detail } in reports {
         let (id, at) = (customer.as_str(), *at);
         let found = store::find(tables, id, address, at)?;
-        // What the recipient or a person said stands. A bounce says less.
+        // A complaint, an unsubscription or an operator's entry is kept, because it says more than a bounce.
         if found.as_ref().is_some_and(|entry| entry.reason != Reason::HardBounce) {
             continue;
         }

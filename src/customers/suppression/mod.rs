@@ -1,17 +1,16 @@
-//! The suppression list of each customer: addresses that its mail no longer goes to.
+//! The suppression list of each customer: addresses to which its mail is no longer sent.
 //!
 //! ```text
 //! hard bounce, complaint, unsubscribe ──► feed (bounded) ──┐
 //! operator: add, remove, import ───────────────────────────┴──► store (SQLite, the truth) ──► table (memory) ◄── submission
 //! ```
 //!
-//! An answer comes from memory and costs less than a microsecond. A change is in the database before the table shows it, so an
-//! answer never outlives a restart by mistake. What the feed is told may be lost by a crash within its next second; the next bounce of
-//! that address tells it again.
+//! Lookups are answered from memory in less than a microsecond. A change is written to the database before the table shows it, so a restart
+//! never changes an answer. A crash may lose the reports of the last second; the next bounce of the address brings them again.
 //!
-//! Addresses are compared without regard to case, in the local part too: RFC 5321 §2.4 lets the final host tell `Anna` from `anna`, and
-//! none of the field does. Domains are compared as DNS does (IDNA). Quotes that a local part does not need do not count. Tags
-//! (`anna+news@`) do: they belong to the recipient, and some hosts give the tagged address to somebody else.
+//! Addresses are compared without case, also in the local part: RFC 5321 §2.4 lets the final host distinguish `Anna` from `anna`, but no
+//! known host does. Domains are compared as in DNS (IDNA). Needless quotes in the local part are ignored. Tags (`anna+news@`) are not: some
+//! hosts give a tagged address to another person.
 
 mod address;
 pub mod csv;
@@ -45,7 +44,7 @@ use crate::time::Timestamp;
 pub(crate) use feed::Report;
 use table::Table;
 
-/// Reports that may wait to be written. More are dropped and counted.
+/// The most reports that wait to be written. More are dropped and counted.
 const FEED: usize = 10_000;
 
 /// All suppression lists. Cheap to clone.
@@ -55,23 +54,23 @@ pub struct Suppression(Arc<Inner>);
 struct Inner {
     database: Option<Database>,
     table: Table,
-    /// Held from a change of the database until the table shows it, so that both see all changes in one order.
+    /// Locked from a change of the database until the table shows it, so that both see all changes in the same order.
     changing: Mutex<()>,
     feed: mpsc::Sender<Report>,
     counters: Counters,
 }
 
-/// What the table shows from now on: why an address is suppressed and until when, or that it is not.
+/// A change of the table: an address is suppressed for a reason until a time, or no longer suppressed.
 struct Change {
     customer: CustomerId,
     address: String,
     now: Option<(Reason, Option<Timestamp>)>,
 }
 
-/// The reports that wait to be written: given to [`Suppression::run`].
+/// The reports that wait to be written. [`Suppression::run`] takes it.
 pub struct Feed(mpsc::Receiver<Report>);
 
-/// Lists without a database, where nothing is suppressed and nothing can be: for tests of other parts.
+/// Makes empty lists without a database, for tests of other parts.
 impl Default for Suppression {
     fn default() -> Self {
         Suppression::new(None, Table::default()).0
@@ -97,28 +96,28 @@ impl Suppression {
         (Suppression(Arc::new(inner)), Feed(waiting))
     }
 
-    /// Returns why an address is on a customer's list, or `None` if it is not or no longer is. Asks memory only.
+    /// Returns why an address is on a customer's list, or `None` if it is not. Looks in memory only.
     pub fn reason(&self, customer: &CustomerId, address: &Mailbox) -> Option<Reason> {
         self.0.table.get(customer.as_str(), address, Timestamp::now())
     }
 
-    /// Returns why mail of this customer must not go to an address, or `None` if it may.
+    /// Returns why this customer's mail must not go to an address, or `None` if it may.
     pub fn refuses(&self, customer: &Customer, address: &Mailbox) -> Option<Reason> {
         (customer.suppression.mode == Mode::Refuse).then(|| self.reason(&customer.id, address)).flatten()
     }
 
-    /// Tells of a recipient that a server refused as unknown or closed for good. Once the customer's [`Policy`] has heard of enough of
-    /// these the address is suppressed. Never waits.
+    /// Reports that a server refused a recipient for good. After as many reports as the customer's [`Policy`] says, the address is
+    /// suppressed. Never waits.
     pub fn hard_bounce(&self, customer: &Customer, address: &Mailbox, detail: &str) {
         self.report(customer, address, Reason::HardBounce, detail);
     }
 
-    /// Tells of a recipient that marked the customer's mail as spam: it is suppressed. Never waits.
+    /// Reports that a recipient marked the customer's mail as spam. The address is suppressed. Never waits.
     pub fn complaint(&self, customer: &Customer, address: &Mailbox, detail: &str) {
         self.report(customer, address, Reason::Complaint, detail);
     }
 
-    /// Tells of a recipient that wants no more of the customer's mail: it is suppressed. Never waits.
+    /// Reports that a recipient unsubscribed. The address is suppressed. Never waits.
     pub fn unsubscribe(&self, customer: &Customer, address: &Mailbox, detail: &str) {
         self.report(customer, address, Reason::Unsubscribe, detail);
     }
@@ -130,8 +129,8 @@ impl Suppression {
         }
     }
 
-    /// Writes reports, and returns once they are on disk: for whoever keeps them until then. Those of customers that keep no list are
-    /// passed over.
+    /// Writes reports, and returns after they are on disk, for callers that keep their source until then. Skips customers that have no
+    /// list.
     pub(crate) async fn take(&self, reports: Vec<Report>) -> Result<(), database::Error> {
         if reports.is_empty() || self.0.database.is_none() {
             return Ok(());
@@ -142,12 +141,12 @@ impl Suppression {
         Ok(())
     }
 
-    /// Writes what the feed is told until `stopping`, and what waits then. Expired entries go once an hour.
+    /// Writes the reports of the feed until `stopping`, and then the ones that still wait. Removes expired entries once an hour.
     pub async fn run(&self, Feed(mut waiting): Feed, stopping: CancellationToken) {
         feed::run(self, &mut waiting, stopping).await;
     }
 
-    /// Returns up to `limit` entries of a customer's list by address, from behind the address `after` on.
+    /// Returns up to `limit` entries of a customer's list in the order of addresses, starting after `after`.
     pub async fn list(
         &self,
         customer: &CustomerId,
@@ -161,14 +160,14 @@ impl Suppression {
             .await
     }
 
-    /// Returns the entry of an address with its reason and times; `None` if the address is not on the list.
+    /// Returns the entry of an address, or `None` if the address is not on the list.
     pub async fn find(&self, customer: &CustomerId, address: &Mailbox) -> Result<Option<Entry>, database::Error> {
         let Some(database) = &self.0.database else { return Ok(None) };
         let (customer, address) = (customer.clone(), folded(address));
         database.read(move |tables| store::find(tables, customer.as_str(), &address, Timestamp::now())).await
     }
 
-    /// Puts entries on a customer's list, all or none. An entry that is there already is replaced.
+    /// Adds entries to a customer's list, all or none. An existing entry is replaced.
     pub async fn add(&self, customer: &CustomerId, entries: Vec<Entry>) -> Result<(), database::Error> {
         let customer = customer.clone();
         self.change(move |tables| {
@@ -185,8 +184,8 @@ impl Suppression {
         .await
     }
 
-    /// Takes an address off a customer's list, whatever the reason it was there for, and forgets its bounces. Returns false if it was not
-    /// there.
+    /// Removes an address from a customer's list, whatever the reason of the entry, and forgets its bounces. Returns false if it was not on
+    /// the list.
     pub async fn remove(&self, customer: &CustomerId, address: &Mailbox) -> Result<bool, database::Error> {
         let (customer, address) = (customer.clone(), folded(address));
         self.change(move |tables| {
@@ -196,7 +195,7 @@ impl Suppression {
         .await
     }
 
-    /// Changes the database, then the table.
+    /// Changes the database first, then the table.
     async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<(T, Vec<Change>), database::Error> + Send + 'static,
@@ -218,7 +217,7 @@ impl Suppression {
         done.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// The number of entries in memory.
+    /// Returns the number of entries in memory.
     pub fn len(&self) -> usize {
         self.0.table.len()
     }
@@ -240,15 +239,15 @@ impl Inner {
     }
 }
 
-/// What the lists count.
+/// The counters of the lists.
 #[derive(Debug, Default)]
 pub struct Counters {
     added: Family<ReasonLabel, Counter>,
     /// Recipients that were left out or refused.
     pub refused: Counter,
-    /// Recipients on a list that were taken all the same (`mode = "event"`).
+    /// Recipients on a list that were accepted anyway (`mode = "event"`).
     pub noted: Counter,
-    /// Reports that found no room in the feed.
+    /// Reports that were dropped because the feed was full.
     lost: Counter,
     entries: Gauge,
 }

@@ -1,26 +1,26 @@
-//! What a customer wants done with suppressed addresses.
+//! A customer's settings for suppressed addresses.
 
 use std::time::Duration;
 
-/// How a customer's list is used and filled.
+/// How a customer's list is filled and used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// What happens to mail for a suppressed address.
     pub mode: Mode,
-    /// So many hard bounces within [`window`](Self::window) suppress an address.
+    /// This many hard bounces within [`window`](Self::window) suppress an address.
     pub hard_bounces: u32,
-    /// The time in which the bounces are counted.
+    /// The time over which bounces are counted.
     pub window: Duration,
-    /// How long an address stays suppressed for its bounces.
+    /// How long an address stays suppressed after hard bounces.
     pub bounces_expire: Duration,
 }
 
 /// What happens to mail for a suppressed address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing is recorded and nothing is refused.
+    /// No list is kept, and no mail is refused.
     Off,
-    /// Addresses are recorded, and the event of the accepted mail says so.
+    /// Addresses are recorded. Mail is accepted, and its event reports the suppressed recipients.
     Event,
     /// The recipient is refused.
     Refuse,

@@ -4,7 +4,7 @@ use super::{Entry, Reason};
 use crate::database::{Error, Row, Schema, Transaction, Value};
 use crate::time::Timestamp;
 
-/// The tables: the suppressed addresses, and the hard bounces of those that are not suppressed yet. Times are milliseconds since 1970.
+/// The tables: the suppressed addresses, and the hard bounces of addresses that are not suppressed yet. Times are milliseconds since 1970.
 pub const SCHEMA: Schema = Schema {
     owner: "suppression",
     steps: &["CREATE TABLE suppression (
@@ -30,7 +30,7 @@ fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
 }
 
-/// An unknown name can only be one of a later version. The address stays suppressed, as if a person had said so.
+/// An unknown name can only come from a later version. The address stays suppressed, as if by an operator.
 fn reason(name: &str) -> Reason {
     name.parse().unwrap_or(Reason::Operator)
 }
@@ -45,7 +45,7 @@ fn entry(row: Row<'_>) -> Result<Entry, Error> {
     })
 }
 
-/// Hands over every entry that has not expired.
+/// Calls `each` for every entry that has not expired.
 pub(super) fn each(
     tables: &Transaction<'_>,
     now: Timestamp,
@@ -58,7 +58,7 @@ pub(super) fn each(
     })
 }
 
-/// Up to `limit` entries of a customer behind the address `after`, by address.
+/// Returns up to `limit` entries of a customer in the order of addresses, starting after `after`.
 pub(super) fn list(
     tables: &Transaction<'_>,
     customer: &str,
@@ -78,7 +78,7 @@ pub(super) fn list(
     Ok(entries)
 }
 
-/// One entry that has not expired.
+/// Returns an entry that has not expired.
 pub(super) fn find(
     tables: &Transaction<'_>,
     customer: &str,
@@ -90,7 +90,7 @@ pub(super) fn find(
     tables.first(sql, &[customer.into(), address.into(), millis(now).into()], entry)
 }
 
-/// Writes an entry, in place of one that is there.
+/// Writes an entry and replaces an existing one.
 pub(super) fn put(tables: &Transaction<'_>, customer: &str, entry: &Entry) -> Result<(), Error> {
     let sql =
         "INSERT INTO suppression (customer, address, reason, since, expires, note) VALUES ($1, $2, $3, $4, $5, $6)
@@ -114,7 +114,7 @@ pub(super) fn remove(tables: &Transaction<'_>, customer: &str, address: &str) ->
     Ok(tables.execute("DELETE FROM suppression WHERE customer = $1 AND address = $2", &which)? > 0)
 }
 
-/// Notes a hard bounce and returns how many there were since `from`.
+/// Records a hard bounce, and returns the number of bounces since `from`.
 pub(super) fn bounced(
     tables: &Transaction<'_>,
     customer: &str,

@@ -1,7 +1,7 @@
-//! The lists in memory: for each suppressed address a hash, a reason and a time, 16 octets. A million entries take some 40 MB.
+//! The lists in memory. Each suppressed address takes 16 octets: a hash, a reason and a time. A million entries take some 40 MB.
 //!
-//! An address is found by a 64-bit hash under a random key. That an address which is on no list is taken for one of a million that are
-//! has a probability of 1 in 10^13.
+//! An address is found by a 64-bit hash under a random key. With a million entries, the probability that an address on no list matches one
+//! of them is 1 in 10^13.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -12,12 +12,13 @@ use super::address::folded_local;
 use crate::smtp::{Host, Mailbox};
 use crate::time::Timestamp;
 
-/// Parts with a lock each. When one grows, its entries move, which holds up nobody for long.
+/// The number of parts, each with its own lock. When a part grows, its entries move while the lock is held; parts are small, so that is
+/// short.
 const PARTS: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Slot {
-    /// Seconds since 1970; 0 for never.
+    /// Seconds since 1970; 0 means never.
     expires: u32,
     reason: Reason,
 }
@@ -58,7 +59,7 @@ impl Table {
         self.part(hash).write().unwrap_or_else(PoisonError::into_inner).remove(&hash);
     }
 
-    /// Forgets what has expired.
+    /// Removes expired entries.
     pub(super) fn tidy(&self, now: Timestamp) {
         for part in &self.parts {
             let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +79,7 @@ impl Table {
     fn hash(&self, customer: &str, local: impl Iterator<Item = char>, host: &str) -> u64 {
         let mut hasher = self.key.build_hasher();
         hasher.write(customer.as_bytes());
-        // No text has this octet, so no two lists of parts read the same.
+        // A separator that occurs in no text, so that different lists of parts never give the same input.
         hasher.write_u8(0xff);
         local.for_each(|character| hasher.write_u32(character.into()));
         hasher.write_u32(u32::MAX);
@@ -87,12 +88,12 @@ impl Table {
     }
 
     fn part(&self, hash: u64) -> &RwLock<Part> {
-        // The map itself uses the lowest and the highest bits.
+        // Use other bits than the map, which uses the lowest and the highest.
         &self.parts[(hash >> 40) as usize % PARTS]
     }
 }
 
-/// Takes a number that is a hash as its own hash.
+/// A hasher for keys that are already hashes.
 #[derive(Default)]
 struct IsHashed(u64);
 
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     impl Table {
-        /// What the maps have taken from the system: one octet a place besides the entry, and an eighth of the places stays empty.
+        /// Returns the octets that the maps have allocated: one octet per slot besides the entry, with an eighth of the slots empty.
         fn octets(&self) -> usize {
             let places = |part: &RwLock<Part>| (part.read().unwrap().capacity() * 8 / 7).next_power_of_two();
             self.parts.iter().map(places).sum::<usize>() * (size_of::<(u64, Slot)>() + 1)

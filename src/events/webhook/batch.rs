@@ -5,16 +5,15 @@ use serde_json::json;
 use super::Filter;
 use crate::record::journal::cursor::Cursor;
 
-/// Lines of the log that go in one call.
+/// The lines of the log that go into one call.
 pub(super) struct Batch<'a> {
     lines: Vec<&'a [u8]>,
-    /// Octets of the log, with the lines that do not go.
+    /// The number of octets of the log, including lines that are not sent.
     pub octets: usize,
 }
 
 impl<'a> Batch<'a> {
-    /// Takes up to `most` events from the start of a chunk. Lines that the filter refuses are passed over, and so is what a crash left
-    /// of a line.
+    /// Takes up to `most` events from the start of a chunk. Skips lines that the filter refuses, and an incomplete line left by a crash.
     pub fn cut(chunk: &'a [u8], most: usize, filter: &Filter) -> Self {
         let mut batch = Batch { lines: Vec::new(), octets: 0 };
         for line in chunk.split_inclusive(|octet| *octet == b'\n') {
@@ -30,12 +29,12 @@ impl<'a> Batch<'a> {
         batch
     }
 
-    /// How many events go.
+    /// Returns the number of events.
     pub fn events(&self) -> usize {
         self.lines.len()
     }
 
-    /// The body of the call: which webhook it is for, where its events stand in the log, and the events as they stand there.
+    /// Returns the body of the call: the webhook's name, the position of the batch in the log, and the events as the log has them.
     pub fn body(&self, webhook: &str, batch: &Cursor, next: &Cursor) -> Vec<u8> {
         let [webhook, batch, next] = [json!(webhook), json!(batch.to_string()), json!(next.to_string())];
         let mut body = format!("{{\"webhook\":{webhook},\"batch\":{batch},\"next\":{next},\"events\":[").into_bytes();

@@ -18,9 +18,9 @@ use crate::http_client;
 use crate::record::journal::{Chunk, Journal, Position};
 use crate::time::Timestamp;
 
-/// How much of an answer's body is read, so that the connection can be used again.
+/// The octets of an answer's body that are read, so that the connection can be used again.
 const ANSWER_LIMIT: usize = 64 << 10;
-/// The cursor is synced at most this often; what is sent again after a crash is no more than that.
+/// The cursor is synced at most this often. After a crash, the calls since then are repeated.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// An alert about trouble that lasts is repeated this often.
 const REMIND_EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -40,7 +40,7 @@ pub(in crate::events) struct Caller {
     gap_alerted: Option<Instant>,
 }
 
-/// Failing since when, and when somebody was told.
+/// Since when calls have failed, and when an alert was last raised.
 struct Trouble {
     since: Instant,
     since_time: Timestamp,
@@ -48,7 +48,7 @@ struct Trouble {
     alerted: Option<Instant>,
 }
 
-/// Why a call failed, and how long the receiver asked to be left alone.
+/// Why a call failed, and the pause that the receiver asked for.
 struct Refused {
     why: String,
     retry_after: Option<Duration>,
@@ -56,8 +56,8 @@ struct Refused {
 }
 
 impl Caller {
-    /// Reads the cursor. A webhook that is new begins at the end of the log; its cursor is saved at once, so that nothing is
-    /// skipped if the relay stops before the first call.
+    /// Reads the cursor. A new webhook begins at the end of the log. Its cursor is saved at once, so that nothing is skipped if the relay
+    /// stops before the first call.
     pub fn new(settings: Webhook, journal: Arc<Journal>, state_dir: &Path, events: Events) -> Result<Self, Error> {
         let cursor = cursor::file(state_dir, &settings.name);
         let refused = |what| {
@@ -72,7 +72,7 @@ impl Caller {
                 end
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                // Mail does not wait for a webhook: begin anew with the oldest line there is.
+                // Mail does not wait for a webhook, so start again with the oldest line in the log.
                 events.alert(format!(
                     "the cursor {} of a webhook cannot be understood ({error}); every event still in the log is sent again",
                     cursor.display()
@@ -99,13 +99,13 @@ impl Caller {
         })
     }
 
-    /// Calls until told to stop. A call in flight is given up then; its batch comes again after the next start.
+    /// Makes calls until `stopping`. A running call is then abandoned, and its batch is sent again after the next start.
     pub async fn run(mut self, stopping: CancellationToken) {
         let work = stopping.clone();
         let stopped = work.run_until_cancelled(async {
             loop {
                 let pause = self.step().await;
-                // After failures too: how far behind a dead webhook is, is what an operator wants to know.
+                // Measured after failures, too, because an operator wants to know how far behind a dead webhook is.
                 self.measure().await;
                 tokio::time::sleep(pause).await;
             }
@@ -114,7 +114,7 @@ impl Caller {
         self.save_cursor(true).await;
     }
 
-    /// Reads and sends one batch. Gives how long to wait before the next.
+    /// Reads and sends one batch. Returns the pause before the next one.
     async fn step(&mut self) -> Duration {
         let end = self.journal.end();
         let chunk = match self.read().await {
@@ -146,7 +146,7 @@ impl Caller {
                 false => tracing::info!("{detail}"),
             }
         }
-        // What was there before this step is not gathered any longer.
+        // Events that were there before this step need not be gathered any longer.
         let more = self.position < end;
         self.batch_events = (self.batch_events * 2).min(self.settings.batch_events.max(1));
         self.save_cursor(false).await;
@@ -174,7 +174,7 @@ impl Caller {
             .header("Postbud-Signature", signature(&self.settings.secret, timestamp, &body))
             .header("Postbud-Batch", name.to_string())
             .body(body);
-        // Without the URL: it may hold a token.
+        // Leave the URL out of the error: it may hold a token.
         let mut answer = call.send().await.map_err(|error| Refused::by(with_causes(&error.without_url())))?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
@@ -191,7 +191,8 @@ impl Caller {
         Err(Refused { why: format!("it answered {status}"), retry_after, too_large })
     }
 
-    /// Counts what rotated away, and tells somebody, but not at every file that a webhook dead for days misses.
+    /// Counts lines that rotation removed before they were sent, and raises an alert. A webhook that is dead for days does not raise one
+    /// for each file.
     fn missed(&mut self) {
         self.counters.gaps.inc();
         if self.gap_alerted.is_some_and(|at| at.elapsed() < REMIND_EVERY) {
@@ -205,7 +206,7 @@ impl Caller {
         ));
     }
 
-    /// Notes a failure, tells somebody when it has lasted, and gives the pause.
+    /// Records a failure, raises an alert if failures have lasted, and returns the pause.
     fn failed(&mut self, refused: Refused) -> Duration {
         self.counters.failures.inc();
         let (shown, subject) = (self.shown(), self.subject());
@@ -258,7 +259,7 @@ impl Caller {
         Subject::Webhook(self.settings.name.clone())
     }
 
-    /// For messages: the URL's path or query may hold a token.
+    /// Returns the name for messages. The URL's path and query are left out, because they may hold a token.
     fn shown(&self) -> String {
         format!("{} ({})", self.settings.name, self.settings.url.host_str().unwrap_or("without a host"))
     }
@@ -270,7 +271,7 @@ impl Refused {
     }
 }
 
-/// The pause after failure number `failures`.
+/// Returns the pause after this number of failures.
 fn pause(failures: u32, first: Duration, longest: Duration) -> Duration {
     first.saturating_mul(1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
 }

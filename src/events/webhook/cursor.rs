@@ -1,4 +1,4 @@
-//! A webhook's cursor: how far it has taken the log, in a small file that outlives a restart.
+//! A webhook's cursor: its position in the log, in a small file that survives a restart.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use crate::record::journal::Position;
 /// The folder of cursors in the state folder.
 pub(crate) const FOLDER: &str = "webhooks";
 
-/// Where the cursor of a webhook is kept.
+/// Returns the path of a webhook's cursor file.
 pub(super) fn file(state_dir: &Path, webhook: &str) -> PathBuf {
     state_dir.join(FOLDER).join(format!("{webhook}.json"))
 }
 
-/// The number of the log's file that a saved cursor names; 0 where none is saved.
+/// Returns the number of the log file in a saved cursor, or 0 if none is saved.
 pub(in crate::events) fn saved_segment(state_dir: &Path, webhook: &str) -> u64 {
     match load(&file(state_dir, webhook)) {
         Ok(Some(position)) => position.segment,

@@ -1,4 +1,4 @@
-//! Which events a webhook hears.
+//! Selects the events that a webhook gets.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,16 +8,16 @@ use serde::Deserialize;
 use super::super::EventKind;
 use crate::message::CustomerId;
 
-/// Which events a webhook hears. The default is all.
+/// Selects the events that a webhook gets. The default is all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only events of these kinds; `None`: of every kind.
+    /// The event kinds; `None` means all kinds.
     pub kinds: Option<BTreeSet<EventKind>>,
-    /// Only events of these customers; `None`: of all, and those that are about no customer.
+    /// The customers; `None` means all customers, and also events that are about no customer.
     pub customers: Option<BTreeSet<CustomerId>>,
 }
 
-/// What a filter looks at.
+/// The fields that a filter reads.
 #[derive(Deserialize)]
 struct Looked<'a> {
     #[serde(borrow)]
@@ -27,7 +27,7 @@ struct Looked<'a> {
 }
 
 impl Filter {
-    /// Returns true if the line is JSON, and an event that passes.
+    /// Returns true if the line is JSON and its event passes the filter.
     pub(super) fn admits(&self, line: &[u8]) -> bool {
         if self.kinds.is_none() && self.customers.is_none() {
             return serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();

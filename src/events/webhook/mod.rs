@@ -9,12 +9,13 @@
 //! {"webhook":"webcrm","batch":"9f3c2a10-41-120384","next":"9f3c2a10-41-121700","events":[{"at":…,"event":"delivered",…},…]}
 //! ```
 //!
-//! At least once, in order: after a lost answer or a restart a batch may come again, under the same name where it begins
-//! at the same line. A receiver checks the signature over the octets it got, refuses timestamps older than a few minutes,
-//! and drops events whose `event_id` it has seen. Redirects are failures: a signed body goes to nobody but the configured address.
+//! Delivery is at least once and in order: after a lost answer or a restart a batch may be sent again. It has the same `Postbud-Batch` if
+//! it begins at the same line. A receiver should check the signature over the octets that it got, refuse timestamps older than a few
+//! minutes, and drop events whose `event_id` it has seen. A redirect counts as a failure, so that a signed body goes only to the configured
+//! address.
 //!
-//! There may be several webhooks. Each has its own filter, cursor, metrics and alert; one that is dead holds no other up, and events
-//! that a filter passes over move its cursor like those it takes.
+//! There may be several webhooks, each with its own filter, cursor, metrics and alert. A dead webhook does not delay the others. Events
+//! that the filter skips move the cursor, too.
 
 mod batch;
 mod caller;
@@ -36,33 +37,33 @@ pub use filter::Filter;
 
 use crate::hex::hex;
 
-/// Who is told, and how patiently.
+/// The settings of one webhook.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// What operators call it: in alerts, metrics, and as the name of its cursor's file.
+    /// The name in alerts and metrics, which is also the name of the cursor's file.
     pub name: String,
     pub url: Url,
     pub secret: Secret,
-    /// Which events it hears.
+    /// Selects the events for this webhook.
     pub filter: Filter,
-    /// Events in one call.
+    /// The most events in one call.
     pub batch_events: usize,
-    /// Octets in one call, about.
+    /// The approximate number of octets in one call.
     pub batch_bytes: usize,
     /// How long events are gathered before a call.
     pub linger: Duration,
-    /// How long an answer may take.
+    /// The time limit for an answer.
     pub timeout: Duration,
-    /// Pause after the first failure; doubles with each further one.
+    /// The pause after the first failure. It doubles with each further failure.
     pub retry_first: Duration,
-    /// No pause is longer.
+    /// The longest pause.
     pub retry_longest: Duration,
-    /// A webhook dead for this long raises an alert, repeated every six hours.
+    /// An alert is raised when calls have failed for this long, and repeated every six hours.
     pub alert_after: Duration,
 }
 
 impl Webhook {
-    /// All events, with sane patience: batches of 500 events or 1 MiB a second, retries from 1 s to 5 min, an alert after 10 min.
+    /// Sends all events, with usual limits: batches of 500 events or 1 MiB each second, retries after 1 s to 5 min, an alert after 10 min.
     pub fn new(name: impl Into<String>, url: Url, secret: Secret) -> Self {
         Webhook {
             name: name.into(),
@@ -80,7 +81,7 @@ impl Webhook {
     }
 }
 
-/// The webhook's shared secret. Never shown, wiped when dropped.
+/// The webhook's shared secret. It is never shown, and wiped when dropped.
 #[derive(Clone)]
 pub struct Secret(Arc<ArcSwap<Zeroizing<Vec<u8>>>>);
 
@@ -90,7 +91,7 @@ impl Secret {
         Secret(Arc::new(ArcSwap::from_pointee(Zeroizing::new(secret.into()))))
     }
 
-    /// Takes another one's octets; calls from now on are signed with them.
+    /// Replaces the secret. Later calls are signed with the new one.
     pub fn replace(&self, with: Secret) {
         self.0.store(with.0.load_full());
     }
@@ -102,7 +103,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The value of `Postbud-Signature` for a body sent at `timestamp` (seconds since 1970).
+/// Returns the value of `Postbud-Signature` for a body that is sent at `timestamp` (seconds since 1970).
 pub fn signature(secret: &Secret, timestamp: u64, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0.load());
     let mut context = hmac::Context::with_key(&key);
