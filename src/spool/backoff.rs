@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// How long a message waits for its next attempt. It is plain data, so that a spool can apply it wherever its records are kept.
+/// Computes when a message is tried again. It is plain data, so that any backend can apply it where its records are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
     /// The pause after the first failed attempt.
     pub first: Duration,
     /// Each further pause is this many times as long as the one before. A factor below 1 counts as 1.
     pub factor: f64,
-    /// No pause is longer than this, except for the jitter.
+    /// The longest pause, before jitter.
     pub longest: Duration,
 }
 
@@ -22,13 +22,13 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The time at which the attempt after attempt number `attempts` (1 for the first) is due. `jitter` between 0 and 1 shortens or
-    /// lengthens the pause by up to a fifth, so that messages that failed together do not come back together.
+    /// Returns the due time of the attempt after attempt number `attempts` (1 for the first). `jitter` between 0 and 1 shortens or
+    /// lengthens the pause by up to a fifth, so that messages that failed together are not tried again together.
     pub fn next_attempt(&self, attempts: u32, now: Timestamp, jitter: f64) -> Timestamp {
         now + scaled(self.pause(attempts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0))
     }
 
-    /// The pause after attempt number `attempts`, without jitter.
+    /// Returns the pause after attempt number `attempts`, without jitter.
     pub fn pause(&self, attempts: u32) -> Duration {
         let growth = self.factor.max(1.0).powi(i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX));
         let seconds = self.first.as_secs_f64() * growth;
@@ -39,7 +39,7 @@ impl Backoff {
         }
     }
 
-    /// The longest pause that [`next_attempt`](Self::next_attempt) can give, jitter included.
+    /// Returns the longest pause that [`next_attempt`](Self::next_attempt) can use, jitter included.
     pub fn longest_with_jitter(&self) -> Duration {
         scaled(self.longest, 1.2)
     }

@@ -1,31 +1,32 @@
-//! What is known of customers beside their mail, and must not be forgotten when another node comes to own a customer: how much was sent
-//! today, which routes are suspended. The spool keeps it as text that only the queue understands.
+//! Knowledge about customers besides their mail that must move with a customer to another node: how much was sent today, which routes are
+//! suspended. The spool stores it as text that only the queue understands.
 
 use std::collections::BTreeMap;
 
 use crate::message::CustomerId;
 
-/// What is known, as texts by name.
+/// Knowledge as texts by name.
 pub type Texts = BTreeMap<String, String>;
 
-/// Whoever knows these things. It is called from the spool's thread, so it must not block.
+/// Provides this knowledge. It is called from the spool's thread, so it must not block.
 pub trait Carried: Send + Sync {
-    /// What is known of the customers that `owns` accepts.
+    /// Returns the texts about the customers that `owns` accepts.
     fn of_customers(&self, owns: &dyn Fn(&CustomerId) -> bool) -> BTreeMap<CustomerId, Texts>;
 
-    /// Another node owned this customer until now, and knew this.
+    /// Takes over a customer, with the texts of the node that owned it until now.
     fn take_over(&self, customer: CustomerId, texts: Texts);
 
-    /// A short text that differs where this node's customers are configured in another way. `None` as long as nobody knows.
+    /// Returns a hash of this node's configuration of customers, or `None` until it is known. Two nodes with different customers get
+    /// different texts.
     fn configuration(&self) -> Option<String>;
 
-    /// What all nodes are to know the same of. `None` as long as nobody knows.
+    /// Returns the texts that all nodes share, or `None` until they are known.
     fn common(&self) -> Option<Texts>;
 
-    /// The same as this node's files had it at its start. What differs from it was changed since.
+    /// Returns the shared texts as this node's files had them at its start. A text that differs now was changed since.
     fn common_at_start(&self) -> Texts;
 
-    /// Another node changed one of the common texts. `None`: it removed it. Returns false if that means nothing here, for example because
-    /// there is no such route.
+    /// Applies a shared text that another node changed, or removed (`None`). Returns false if the text has no meaning here, for example
+    /// because there is no such route.
     fn changed_elsewhere(&self, name: &str, text: Option<&str>) -> bool;
 }

@@ -1,11 +1,11 @@
-//! What a spool counts for the metrics, whichever its backend.
+//! The spool's metrics, common to all backends.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// What the spool counts.
+/// The spool's metrics.
 #[derive(Debug)]
 pub struct Counters {
     /// Messages that were made durable.
@@ -14,17 +14,17 @@ pub struct Counters {
     pub syncs: Counter,
     /// Writes and syncs that failed.
     pub failures: Counter,
-    /// How long it took to write and sync a batch.
+    /// The time to write and sync a batch.
     pub sync_seconds: Histogram,
     /// Octets written to the log.
     pub written: Counter,
     /// Records in the spool.
     pub records: Gauge,
-    /// Octets that the spool takes on disk.
+    /// Octets of disk space that the spool uses.
     pub disk_bytes: Gauge,
-    /// Records that were set aside as unreadable since the start.
+    /// Records set aside as unreadable since the start.
     pub quarantined: Counter,
-    /// Records that were copied forward so that their segment could be reclaimed.
+    /// Records copied forward so that their segment could be reclaimed.
     pub copied: Counter,
 }
 
@@ -46,7 +46,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Makes the counters visible as `spool_…`.
+    /// Registers the metrics as `spool_…`.
     pub fn register(&self, registry: &mut Registry) {
         let all = registry.sub_registry_with_prefix("spool");
         all.register("commits", "Messages made durable", self.commits.clone());

@@ -1,11 +1,11 @@
-//! A message that is to be made durable, and the receipt for it.
+//! A message to be made durable, and the receipt for it.
 
 use crate::message::{Envelope, Lane, Piece, QueueId};
 use crate::time::Timestamp;
 
 /// A message ready to be made durable.
 pub struct Draft {
-    /// The queue id that the spool gave for it.
+    /// The queue id from [`Commit::next_id`](super::Commit::next_id).
     pub id: QueueId,
     /// The lane in which it will wait.
     pub lane: Lane,
@@ -21,13 +21,13 @@ pub struct Draft {
     pub header_len: u32,
     /// When the second attempt is due. It is stored with the message, so that the first attempt needs no write before dialling.
     pub retry_at: Timestamp,
-    /// The reason, if the message is not to be delivered until somebody releases it.
+    /// The reason, if the message is held from the start.
     pub held: Option<String>,
-    /// Lines for the [`Outbox`](super::Outbox): what the journal is to tell of this message. The spool does not read them.
+    /// Lines for the [`Outbox`](super::Outbox): the events about this message. The spool does not interpret them.
     pub lines: Vec<u8>,
 }
 
-/// Proof that a message is on disk and synced. Only a spool can make one, and only this can be answered with 250.
+/// Proof that a message is on disk and synced. Only a spool can make one, and a 250 needs one.
 #[derive(Debug)]
 #[must_use = "the client waits for its 250"]
 pub struct Durable {
@@ -35,7 +35,7 @@ pub struct Durable {
 }
 
 impl Durable {
-    /// The receipt for a message that the calling backend has just synced.
+    /// Makes the receipt for a message that the calling backend has just synced.
     pub(super) fn new(id: QueueId) -> Self {
         Durable { id }
     }

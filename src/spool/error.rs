@@ -1,4 +1,4 @@
-//! What can go wrong with a spool, sorted by who must act.
+//! The errors of a spool, by who must act.
 
 use std::io;
 
@@ -10,22 +10,22 @@ use crate::message::QueueId;
 /// Why a call of the port failed.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// There is no room for new mail. The operator makes room. The client hears 452 4.3.1 and tries again later.
+    /// There is no room for new mail, and the operator must make room. The client gets 452 4.3.1 and tries again later.
     #[error("the spool has no room for new mail: {lack}")]
     Full {
-        /// What there is too little of, and what to do about it.
+        /// Which resource is short, and what to do about it.
         lack: String,
     },
-    /// A read, a write or a sync failed. The outcome of a write is unknown, so the client hears 451 4.3.0.
+    /// A read, a write or a sync failed. The outcome of a write is unknown, so the client gets 451 4.3.0.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done, and to which file.
+        /// The operation that failed, and the file.
         what: String,
         /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The record does not match its checksum. It has been set aside.
+    /// The record does not match its checksum. It was set aside.
     #[error("record {id} cannot be read and was set aside: {why}")]
     Corrupt {
         /// The id of the record.
@@ -41,8 +41,8 @@ pub enum Error {
     Stopped(String),
 }
 
-/// Returns true if a call failed because the process or the system was short of something (open files, memory). Every other call
-/// would fail as well, and this one may succeed later. Any other error says something about the file that it was met in.
+/// Returns true if a call failed because the process or the system lacks memory or open files. Every other call would fail as well, and
+/// this one may succeed later. Any other error is about the file in which it occurred.
 pub fn is_short_of_means(error: &Error) -> bool {
     let Error::Io { source, .. } = error else { return false };
     let means = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];

@@ -1,4 +1,4 @@
-//! Which records an operator or queue ageing means.
+//! Selects records for operators and queue ageing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,28 +7,28 @@ use crate::message::{CustomerId, Lane, QueueId};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// Selects the records that fit everything that is given here. The default selects all of them.
+/// Selects the records that meet all given conditions. The default selects all records.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The record is one of these.
+    /// The record has one of these ids.
     pub ids: Option<Arc<BTreeSet<QueueId>>>,
-    /// It waits in one of these lanes.
+    /// The record is in one of these lanes.
     pub lanes: Option<Arc<BTreeSet<Lane>>>,
-    /// It is this customer's.
+    /// The record belongs to this customer.
     pub customer: Option<CustomerId>,
     /// One of its waiting recipients is in this domain.
     pub recipient_domain: Option<Domain>,
-    /// It was accepted after this one. This is how a list that was cut at its limit goes on; what is skipped costs nothing.
+    /// The record was accepted after this one. A list that was cut at its limit is continued like this; skipped records cost nothing.
     pub after: Option<QueueId>,
-    /// It arrived before this.
+    /// The record arrived before this time.
     pub arrived_before: Option<Timestamp>,
-    /// It is held, or not.
+    /// The record is held, or is not.
     pub held: Option<bool>,
-    /// It was tried before, or not.
+    /// The record was tried before, or was not.
     pub deferred: Option<bool>,
-    /// A delay notice was sent for it, or not.
+    /// A delay notice was sent for the record, or was not.
     pub delay_notified: Option<bool>,
-    /// It is due after this.
+    /// The record is due after this time.
     pub due_after: Option<Timestamp>,
 }
 
@@ -43,7 +43,7 @@ impl Filter {
         Filter { ids: Some(Arc::new(ids.into_iter().collect())), ..Filter::default() }
     }
 
-    /// The lowest id that can fit, as far as [`after`](Self::after) says.
+    /// Returns the lowest id that can match, as far as [`after`](Self::after) tells.
     pub fn first(&self) -> QueueId {
         QueueId::from_u64(self.after.map_or(0, |id| id.as_u64().saturating_add(1)))
     }

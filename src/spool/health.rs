@@ -1,16 +1,16 @@
-//! Whether the spool takes mail, can record results, and works at all.
+//! Says whether the spool accepts mail, can record results, and works at all.
 
 /// The state of a spool as its callers should treat it. All fields are `None` while everything works. The reasons are for people.
 ///
 /// [`Spool::health`](super::Spool::health) gives a receiver that can be read at any time and waited on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// New mail is refused for want of room. Queued mail still goes out.
+    /// New mail is refused for lack of room. Queued mail still goes out.
     pub full: Option<String>,
-    /// The last write failed, so no result can be recorded. Nothing is handed out for delivery, since sending on would only make
-    /// duplicates. The spool tries to write again by itself.
+    /// The last write failed, so no result can be recorded. Nothing is leased, because further attempts would only make duplicates. The
+    /// spool tries to write again on its own.
     pub troubled: Option<String>,
-    /// The spool has given up. It takes no more work until the program is started again.
+    /// The spool has given up. It does no more work until the program is started again.
     pub stopped: Option<String>,
 }
 

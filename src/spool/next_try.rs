@@ -1,4 +1,4 @@
-//! When a message is tried next, and the compact form in which that is kept in memory and on disk.
+//! The time of a message's next attempt, and the compact form in which it is stored in memory and on disk.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ impl NextTry {
     }
 }
 
-/// [`Expedited`] in one number: 0 for none, 1 for [`Expedited::Requested`], above that the seconds of [`Expedited::Released`].
+/// [`Expedited`] as one number: 0 for none, 1 for [`Expedited::Requested`], and the seconds of [`Expedited::Released`] plus 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Packed(pub u32);
 
-/// The number that stands for a record released after no time.
+/// The number for a record that was released after zero seconds.
 const RELEASED: u32 = 2;
 
 impl Packed {
@@ -32,7 +32,7 @@ impl Packed {
             None => 0,
             Some(Expedited::Requested) => 1,
             Some(Expedited::Released { kept_back }) => {
-                // Rounded up: a message must not grow older by the time it was on hold.
+                // Round up, because a message must not grow older by the time on hold.
                 let seconds = kept_back.as_secs().saturating_add(u64::from(kept_back.subsec_nanos() > 0));
                 u32::try_from(seconds).unwrap_or(u32::MAX).saturating_add(RELEASED)
             }

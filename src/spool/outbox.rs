@@ -1,7 +1,8 @@
-//! The outbox: what commits and changes tell the journal. The spool keeps it in its own log, with the facts it tells of, until the
-//! journal has it on disk.
+//! The outbox: event lines of commits and changes for the journal. The spool stores them in its own log, together with the facts that they
+//! report, until the journal has them on disk.
 //!
-//! A fact and its lines become durable in one write. So a crash leaves both or neither, and the journal gets the same lines again.
+//! A fact and its lines become durable in one write. After a crash either both or neither are there, and the journal gets the same lines
+//! again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,45 +12,45 @@ use tokio::sync::Notify;
 use super::{Error, Pending};
 use crate::message::QueueId;
 
-/// What a change of many records tells, by record. Records that are not named here change without a line.
+/// The lines for a change of many records, by record. Records that are not listed change without a line.
 pub type LinesById = BTreeMap<QueueId, Vec<u8>>;
 
-/// A place in the outbox, as text that only its backend understands. The journal keeps it across restarts.
+/// A place in the outbox, as text that only its backend understands. The journal stores it across restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxPosition(String);
 
 impl OutboxPosition {
-    /// A position, as a backend writes it or the journal has kept it.
+    /// Makes a position from the text of a backend or of the journal.
     pub fn new(text: impl Into<String>) -> Self {
         OutboxPosition(text.into())
     }
 
-    /// Returns the position as the journal keeps it.
+    /// Returns the text that the journal stores.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A part of the outbox.
+/// A page of the outbox.
 #[derive(Clone, Debug)]
 pub struct OutboxPage {
-    /// Whole lines, in the order of the log.
+    /// Complete lines, in the order of the log.
     pub lines: Vec<u8>,
     /// The position behind the last line.
     pub position: OutboxPosition,
-    /// True if there is more: ask again at once.
+    /// True if there are more lines now.
     pub more: bool,
 }
 
-/// Hands the journal what commits and changes told it. There is one journal.
+/// Gives the event lines of commits and changes to the journal. There is one journal.
 pub trait Outbox: Send + Sync + 'static {
-    /// The lines behind `after`, or all there are. Only lines that would survive a power cut are handed out. The same position gets
-    /// the same lines again, until a later one was confirmed. A position of another spool counts as none.
+    /// Returns the lines behind `after`, or from the start. Only lines that would survive a power cut are returned. The same position gives
+    /// the same lines again, until a later one is confirmed. A position of another spool counts as none.
     fn lines(&self, after: Option<OutboxPosition>) -> Pending<Result<OutboxPage, Error>>;
 
-    /// The journal has everything before `position` on disk, so the spool need not keep it.
+    /// Records that the journal has everything before `position` on disk, so that the spool need not keep it.
     fn confirm(&self, position: OutboxPosition);
 
-    /// Notified when there are new lines. It is a hint only.
+    /// Notified when there are new lines. It is only a hint.
     fn filled(&self) -> Arc<Notify>;
 }

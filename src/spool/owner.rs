@@ -1,4 +1,4 @@
-//! The owner of an index: what every backend that keeps its index in memory does for the port, wherever its log is.
+//! The owner of an index: the common part of all backends that keep their index in memory, wherever their log is.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -11,43 +11,42 @@ use super::{Backoff, Error, Filter, Lease, LeaseGuard, LinesById};
 use crate::message::{Lane, QueueId};
 use crate::time::Timestamp;
 
-/// A lease that a panic dropped comes back after this long.
+/// After a panic dropped a lease, the record is due again after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(300);
 
-/// A backend as the owner of its index. The log is written in the order in which the index changes, because both happen under the
-/// index's lock.
+/// A backend, as the owner of its index. The log has the order in which the index changes, because both happen under the index's lock.
 pub(super) trait Owner: Send + Sync + Sized + 'static {
     fn index(&self) -> MutexGuard<'_, Index>;
 
-    /// Notified when something may have become due.
+    /// Notified when mail may have become due.
     fn changed(&self) -> &Notify;
 
-    /// Refuses once the spool has stopped.
+    /// Returns an error if the spool has stopped.
     fn may_work(&self) -> Result<(), Error>;
 
-    /// Refuses while results cannot be recorded, because sending on would only make duplicates.
+    /// Returns an error while results cannot be recorded, because further attempts would only make duplicates.
     fn may_deliver(&self) -> Result<(), Error>;
 
-    /// Returns true if an attempt of what was leased may begin. Only a shared spool can lose it to another node.
+    /// Returns true if an attempt for a leased record may begin. Only a shared spool can lose it to another node.
     fn owns_leases(&self) -> bool {
         true
     }
 
-    /// Has facts written, in order.
+    /// Has facts written in order.
     fn record(&self, index: &mut Index, facts: Vec<LogEntry>);
 
     /// Waits until everything recorded so far is durable.
     fn synced(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Those of the entries that have a recipient waiting in the filter's domain, if it names one.
+    /// Returns the entries that have a waiting recipient in the filter's domain, if the filter names one.
     fn in_domain(
         self: &Arc<Self>,
         filter: &Filter,
         found: Vec<Entry>,
     ) -> impl Future<Output = Result<Vec<QueueId>, Error>> + Send;
 
-    /// Reads what was leased. A message that is not there to be read is set aside or held. If the process or the system is short of
-    /// something, that says nothing about a message, and it is given back.
+    /// Reads leased messages. A message that cannot be read is set aside or held. If the process or system lacks memory or open files, that
+    /// says nothing about the message, and it is given back.
     fn read_leases(
         self: &Arc<Self>,
         wanted: Vec<(Wanted, Guard<Self>)>,
@@ -64,7 +63,7 @@ pub(super) struct Guard<O: Owner> {
 }
 
 impl<O: Owner> Guard<O> {
-    /// The guard for a message that the caller leases, with its entry from before.
+    /// Makes the guard for a message that the caller leases. `entry` is its entry from before.
     fn new(owner: &Arc<O>, entry: &Entry) -> Self {
         Guard { owner: Arc::clone(owner), id: entry.id, before: entry.next_try(), settled: false }
     }
@@ -83,7 +82,7 @@ impl<O: Owner> LeaseGuard for Guard<O> {
 impl<O: Owner> Drop for Guard<O> {
     fn drop(&mut self) {
         if !self.settled {
-            // A message that makes the program panic must not do so again at once.
+            // A message that made the program panic must not do so again at once.
             let panicking = std::thread::panicking();
             let next = if panicking { NextTry::at(Timestamp::now() + AFTER_PANIC) } else { self.before };
             self.owner.index().give_back(self.id, next);
@@ -92,7 +91,7 @@ impl<O: Owner> Drop for Guard<O> {
     }
 }
 
-/// What was read of what was leased.
+/// The result of reading leased messages.
 pub(super) struct Leased {
     pub leases: Vec<Lease>,
     /// Why some messages were not read that may be readable later.
@@ -100,7 +99,7 @@ pub(super) struct Leased {
 }
 
 impl Leased {
-    /// The leases. A message that cannot be read at the moment is an error only if there is no other.
+    /// Returns the leases. A message that cannot be read at the moment is an error only if there is no other.
     pub fn any(self) -> Result<Vec<Lease>, Error> {
         match self.failed {
             Some(error) if self.leases.is_empty() => Err(error),
@@ -109,7 +108,7 @@ impl Leased {
     }
 }
 
-/// [`Work::claim`](super::Work::claim). What is to be leased is leased before the future is polled.
+/// Implements [`Work::claim`](super::Work::claim). The records are leased before the future is polled.
 pub(super) fn claim<O: Owner>(
     owner: &Arc<O>,
     lane: &Lane,
@@ -117,7 +116,7 @@ pub(super) fn claim<O: Owner>(
     limit: usize,
     backoff: &Backoff,
 ) -> impl Future<Output = Result<Vec<Lease>, Error>> + Send + use<O> {
-    // Whoever forbids it holds the index, so what was allowed is leased before that.
+    // Delivery is forbidden under the index's lock, so what was allowed here is leased before that.
     let mut index = owner.index();
     let claimed = owner.may_deliver().map(|()| {
         let claim = calls::claim(&mut index, lane, now, limit, backoff);
@@ -139,7 +138,7 @@ pub(super) fn claim<O: Owner>(
     }
 }
 
-/// [`Intervene::seize`](super::Intervene::seize).
+/// Implements [`Intervene::seize`](super::Intervene::seize).
 pub(super) async fn seize<O: Owner>(owner: Arc<O>, filter: Filter, limit: usize) -> Result<Vec<Lease>, Error> {
     owner.may_deliver()?;
     let bits = bits(&filter);
@@ -170,8 +169,8 @@ pub(super) async fn seize<O: Owner>(owner: Arc<O>, filter: Filter, limit: usize)
     all.any()
 }
 
-/// Changes every matching record for which `change` returns a fact, and returns how many. Answers once all of it is durable. `lines`
-/// are for the outbox.
+/// Changes every matching record for which `change` returns a fact, and returns their number after all facts are durable. `lines` are for
+/// the outbox.
 async fn change_matching<O: Owner>(
     owner: Arc<O>,
     filter: Filter,
@@ -209,7 +208,7 @@ async fn change_matching<O: Owner>(
     Ok(changed)
 }
 
-/// [`Intervene::hold`](super::Intervene::hold).
+/// Implements [`Intervene::hold`](super::Intervene::hold).
 pub(super) async fn hold<O: Owner>(
     owner: Arc<O>,
     filter: Filter,
@@ -220,7 +219,7 @@ pub(super) async fn hold<O: Owner>(
     change_matching(owner, filter, lines, move |index, entry| calls::hold(index, entry, &reason)).await
 }
 
-/// [`Intervene::release`](super::Intervene::release).
+/// Implements [`Intervene::release`](super::Intervene::release).
 pub(super) fn release<O: Owner>(
     owner: Arc<O>,
     filter: Filter,
@@ -230,7 +229,7 @@ pub(super) fn release<O: Owner>(
     change_matching(owner, filter, lines, move |index, entry| calls::release(index, entry, now))
 }
 
-/// [`Intervene::expedite`](super::Intervene::expedite).
+/// Implements [`Intervene::expedite`](super::Intervene::expedite).
 pub(super) fn expedite<O: Owner>(owner: Arc<O>, filter: Filter) -> impl Future<Output = Result<u64, Error>> + Send {
     let now = Timestamp::now();
     change_matching(owner, filter, LinesById::new(), move |index, entry| calls::expedite(index, entry, now))

@@ -1,4 +1,4 @@
-//! The lines of the outbox that became durable last, in memory, so that a journal that keeps up reads no segment.
+//! The most recently synced lines of the outbox, in memory, so that a journal that keeps up reads no segment.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -6,10 +6,10 @@ use tokio::sync::Notify;
 
 use super::index::Place;
 
-/// Octets of lines in memory. Beyond that the journal reads them from the segments.
+/// The most octets of lines in memory. Beyond that the journal reads them from the segments.
 const IN_MEMORY: usize = 16 << 20;
 
-/// The lines in memory, and how far the journal is.
+/// The lines in memory, and the journal's position.
 pub(super) struct Recent {
     has_journal: bool,
     state: Mutex<State>,
@@ -20,32 +20,32 @@ struct State {
     /// All lines between `from` and `to`.
     lines: Vec<u8>,
     from: Place,
-    /// Where the synced log ends, and the mark of that segment.
+    /// The end of the synced log, and the mark of that segment.
     to: (Place, u64),
     confirmed: Place,
 }
 
-/// Where the lines behind a place are.
+/// Where to find the lines behind a place.
 pub(super) enum Source {
-    /// Here. They end at `to`, in the segment with this mark.
+    /// In memory. They end at `to`, in the segment with this mark.
     Memory { lines: Vec<u8>, to: (Place, u64) },
-    /// In the segments, at least as far as `until`.
+    /// In the segments, at least up to `until`.
     Segments { until: Place },
 }
 
 impl Recent {
-    /// Nothing yet, of a log that ends at `end`. Without a journal nothing is kept.
+    /// Starts empty, for a log that ends at `end`. Without a journal no lines are kept.
     pub fn new(has_journal: bool, end: (Place, u64)) -> Self {
         let state = State { lines: Vec::new(), from: end.0, to: end, confirmed: Place::default() };
         Recent { has_journal, state: Mutex::new(state), filled: Arc::default() }
     }
 
-    /// Notifies this one when there are new lines.
+    /// Returns the same, with a shared notification for new lines.
     pub fn telling(self, filled: Arc<Notify>) -> Self {
         Recent { filled, ..self }
     }
 
-    /// Takes the lines of what was just synced. The log ends at `end` now, in the segment with this mark.
+    /// Adds the lines of what was just synced. The log now ends at `end`, in the segment with this mark.
     pub fn synced<'a>(&self, all: impl Iterator<Item = &'a [u8]>, end: Place, mark: u64) {
         if !self.has_journal {
             return;
@@ -60,7 +60,7 @@ impl Recent {
             state.from = end;
         }
         drop(state);
-        // A segment without lines is to be confirmed too, so that it can be given back.
+        // A segment without lines must also be confirmed, so that it can be deleted.
         if has_more || is_next_segment {
             self.filled.notify_one();
         }
@@ -71,7 +71,7 @@ impl Recent {
         self.has_journal && self.state().confirmed < end
     }
 
-    /// Where the lines behind a place are. What is in memory is handed out once.
+    /// Returns where the lines behind a place are. Lines in memory are returned once.
     pub fn source(&self, after: Place) -> Source {
         let mut state = self.state();
         if after == state.from {
@@ -79,23 +79,23 @@ impl Recent {
             state.from = state.to.0;
             return Source::Memory { lines, to: state.to };
         }
-        // What is in memory is taken only as a whole.
+        // The lines in memory can only be taken as a whole.
         let until = if after < state.from { state.from } else { state.to.0 };
         Source::Segments { until }
     }
 
-    /// The journal has everything before a place on disk.
+    /// Records that the journal has everything before a place on disk.
     pub fn confirm(&self, place: Place) {
         let mut state = self.state();
         state.confirmed = state.confirmed.max(place);
     }
 
-    /// Up to where the journal has everything on disk.
+    /// Returns the place up to which the journal has everything on disk.
     pub fn confirmed(&self) -> Place {
         self.state().confirmed
     }
 
-    /// Where the durable log ends.
+    /// Returns the end of the durable log.
     pub fn end(&self) -> Place {
         self.state().to.0
     }

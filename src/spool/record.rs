@@ -1,16 +1,16 @@
-//! What the spool knows about a message and each of its recipients, without the message's bytes.
+//! The spool's description of a message and each of its recipients, without the message's bytes.
 
 use std::time::Duration;
 
 use crate::message::{Envelope, Heard, Lane, QueueId, Recipient};
 use crate::time::Timestamp;
 
-/// What has happened to one recipient so far.
+/// The state of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecipientState {
-    /// An attempt is still owed.
+    /// The recipient will be tried again.
     Waiting {
-        /// The last reply heard (`451 4.7.1 greylisted`) or the error of the connection, if there was an attempt.
+        /// The last reply (`451 4.7.1 greylisted`) or the connection's error, if there was an attempt.
         last_reply: Option<Heard>,
     },
     /// The next server took the message.
@@ -20,27 +20,27 @@ pub enum RecipientState {
     },
     /// The recipient was given up: bounced, expired, or removed by an operator.
     Failed {
-        /// The last reply heard, or the reason.
+        /// The last reply, or the reason.
         reply: Heard,
     },
 }
 
 impl RecipientState {
-    /// Returns true if an attempt is still owed.
+    /// Returns true if the recipient will be tried again.
     pub fn is_waiting(&self) -> bool {
         matches!(self, RecipientState::Waiting { .. })
     }
 }
 
-/// Says that a record was made due ahead of its schedule. Such a record goes before the others of its lane. The mark ends with the
-/// next attempt.
+/// Says that a record was made due ahead of its schedule. Such a record goes before the others of its lane. The mark ends with the next
+/// attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expedited {
-    /// Somebody asked for an attempt at once; nothing else changes.
+    /// An operator asked for an attempt at once. Nothing else changes.
     Requested,
-    /// It was released from hold. It is owed one attempt, however old it is.
+    /// It was released from hold. It gets one attempt, however old it is.
     Released {
-        /// How long it was kept from being tried. This time does not make it older. Whole seconds.
+        /// How long it was kept back, in whole seconds. This time does not make it older.
         kept_back: Duration,
     },
 }
@@ -55,7 +55,7 @@ impl Expedited {
     }
 }
 
-/// All that is known of a message, without its bytes.
+/// Everything about a message but its bytes.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The queue id, which also tells when the message arrived.
@@ -68,26 +68,26 @@ pub struct Record {
     pub recipients: Vec<RecipientState>,
     /// The Message-ID without angle brackets.
     pub message_id: String,
-    /// Octets of prefix and content together.
+    /// The octets of prefix and content together.
     pub size: u64,
-    /// How many attempts were made that count toward the schedule.
+    /// The number of attempts that count for the schedule.
     pub attempts: u32,
     /// When the next attempt is due.
     pub due: Timestamp,
-    /// Set if `due` is not the schedule's but comes from an operator (or from the relay in an operator's place).
+    /// Set if `due` comes from an operator (or from the relay in an operator's place), and not from the schedule.
     pub expedited: Option<Expedited>,
     /// Time spent waiting for the route's own caps. It does not count toward the maximum age.
     pub waited_for_caps: Duration,
     /// True once a delay notice was sent.
     pub delay_notified: bool,
-    /// The reason, if the record is not to be delivered until somebody releases it.
+    /// The reason, if the record is held.
     pub held: Option<String>,
     /// True while an attempt is being made.
     pub leased: bool,
 }
 
 impl Record {
-    /// The recipients still owed an attempt, with their index in the envelope.
+    /// Returns the recipients that will be tried again, with their index in the envelope.
     pub fn waiting(&self) -> impl Iterator<Item = (usize, &Recipient)> {
         let states = self.recipients.iter();
         self.envelope

@@ -1,6 +1,6 @@
-//! How messages and their states are encoded in the log of either backend.
+//! Encodes messages and their states for the log of either backend.
 //!
-//! Decoding never panics and never trusts a length: what does not decode is [`Damaged`], whatever its checksum says.
+//! Decoding never panics and never trusts a length. Octets that do not decode give [`Damaged`], even if their checksum is right.
 
 mod reader;
 mod writer;
@@ -16,10 +16,10 @@ use crate::spool::{Draft, RecipientState};
 pub(super) use self::reader::Reader;
 pub(super) use self::writer::Writer;
 
-/// The largest part of content that is read at once, unless the header block is larger.
+/// The most content that is read at once, unless the header block is larger.
 pub(super) const CHUNK: u64 = 256 << 10;
 
-/// Octets that do not decode.
+/// The octets do not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
@@ -36,12 +36,12 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// How many chunks the content has.
+    /// Returns the number of chunks of the content.
     pub fn chunks(&self) -> usize {
         1 + usize::try_from(self.content_len.saturating_sub(self.first_chunk).div_ceil(CHUNK)).unwrap_or(usize::MAX)
     }
 
-    /// The offset in the content at which chunk `index` begins, and the chunk's length.
+    /// Returns the offset and length of chunk `index` in the content.
     pub fn chunk_range(&self, index: usize) -> (u64, u64) {
         match index {
             0 => (0, self.first_chunk),
@@ -53,18 +53,18 @@ impl Meta {
     }
 }
 
-/// The length of the first chunk, which holds the header block with its blank line.
+/// Returns the length of the first chunk, which holds the whole header block and its blank line.
 pub(super) fn first_chunk(header_len: u32, content_len: u64) -> u64 {
     CHUNK.max(u64::from(header_len) + 2).min(content_len)
 }
 
-/// The part of a message's state that the index knows.
+/// The part of a message's state that the index needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Status {
     pub attempts: u32,
     pub next: NextTry,
     pub delay_notified: bool,
-    /// Nothing was recorded since the commit, so the due time is that of the second attempt.
+    /// True if nothing was recorded since the commit. The stored due time is then that of the second attempt.
     pub untried: bool,
     pub hold: Option<Arc<str>>,
 }
@@ -74,12 +74,12 @@ pub(super) struct Status {
 pub(super) struct State {
     pub status: Status,
     pub waited_for_caps: Duration,
-    /// The recipients whose state is not "waiting, no reply heard".
+    /// The recipients with another state than "waiting, no reply heard".
     pub recipients: Vec<(u32, RecipientState)>,
 }
 
 impl State {
-    /// One state for each of `count` recipients.
+    /// Returns one state for each of `count` recipients.
     pub fn expand(self, count: usize) -> Result<Vec<RecipientState>, Damaged> {
         let mut all = vec![RecipientState::Waiting { last_reply: None }; count];
         for (index, state) in self.recipients {
@@ -88,24 +88,25 @@ impl State {
         Ok(all)
     }
 
-    /// The states that differ from "waiting, no reply heard", with their numbers.
+    /// Returns the states other than "waiting, no reply heard", with their indices.
     pub fn compact(all: &[RecipientState]) -> Vec<(u32, RecipientState)> {
         let differs = |state: &&RecipientState| **state != RecipientState::Waiting { last_reply: None };
         (0..).zip(all).filter(|(_, state)| differs(state)).map(|(i, state)| (i, state.clone())).collect()
     }
 }
 
-/// One bit of 32 for each recipient's domain, so that most messages without a recipient in a domain are passed over unread.
+/// Returns a set of 32 bits, one of which is set for each recipient's domain. With it, most messages without a recipient in a given domain
+/// are skipped without reading them.
 pub(super) fn domain_bits(envelope: &Envelope) -> u32 {
     envelope.recipients.iter().filter_map(|r| r.address.domain()).fold(0, |bits, domain| bits | domain_bit(domain))
 }
 
-/// The bit of one domain.
+/// Returns the bit of one domain.
 pub(super) fn domain_bit(domain: &Domain) -> u32 {
     1 << (crc32fast::hash(domain.as_str().as_bytes()) & 31)
 }
 
-/// Appends the payload of the message frame of a draft.
+/// Appends the payload of a draft's message frame.
 pub(super) fn write_draft(out: &mut Writer, draft: &Draft, status: &Status, content_len: u64) {
     let first_chunk = first_chunk(draft.header_len, content_len);
     write_front(
@@ -120,13 +121,13 @@ pub(super) fn write_draft(out: &mut Writer, draft: &Draft, status: &Status, cont
     out.bytes(&draft.lines);
 }
 
-/// Appends the payload of the message frame of a message that is copied forward.
+/// Appends the payload of the message frame of a copy (see compaction).
 pub(super) fn write_message(out: &mut Writer, meta: &Meta, state: &State) {
     let Meta { lane, envelope, message_id, header_len, content_len, first_chunk, prefix } = meta;
     write_front(out, lane, envelope, message_id, [(*header_len).into(), *content_len, *first_chunk]);
     write_state(out, state);
     out.bytes(prefix);
-    // The journal got its lines from the first copy.
+    // A copy has no lines for the journal, because the first version of the message had them.
     out.bytes(&[]);
 }
 
@@ -137,7 +138,7 @@ fn write_front(out: &mut Writer, lane: &Lane, envelope: &Envelope, message_id: &
     lengths.into_iter().for_each(|len| out.number(len));
 }
 
-/// Reads the payload of a message frame. The last part are its lines for the outbox.
+/// Reads the payload of a message frame. Its last part is the lines for the outbox.
 pub(super) fn read_message(payload: &[u8]) -> Result<(Meta, State, &[u8]), Damaged> {
     let mut r = Reader::new(payload);
     let lane = r.lane()?;
@@ -183,7 +184,7 @@ fn write_state_parts(
     }
 }
 
-/// Reads the payload of a state frame: the state, and its lines for the outbox.
+/// Reads the payload of a state frame: the state, and the lines for the outbox.
 pub(super) fn read_state(payload: &[u8]) -> Result<(State, &[u8]), Damaged> {
     let mut r = Reader::new(payload);
     let state = read_state_from(&mut r)?;

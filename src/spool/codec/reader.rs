@@ -1,4 +1,4 @@
-//! Takes the payload of a frame apart. It never panics and never trusts a length.
+//! Reads the payload of a frame. It never panics and never trusts a length.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::message::{
 use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::time::Timestamp;
 
-/// Takes a payload apart.
+/// Reads a payload from its start.
 pub(in crate::spool) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

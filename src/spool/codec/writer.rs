@@ -14,7 +14,7 @@ impl Writer {
         self.0.push(value);
     }
 
-    /// Seven bits in each octet, the lowest first.
+    /// Appends a number with seven bits in each octet, the lowest first.
     pub fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
@@ -32,7 +32,7 @@ impl Writer {
         self.bytes(value.as_bytes());
     }
 
-    /// The text that `Display` gives, without a `String` in between.
+    /// Appends the `Display` text of a value without allocating a `String`.
     fn shown(&mut self, value: &dyn std::fmt::Display) {
         use std::io::Write;
         let start = self.0.len();
@@ -55,7 +55,7 @@ impl Writer {
         }
     }
 
-    /// A reply and its class.
+    /// Appends a reply and its class.
     pub fn heard(&mut self, heard: &Heard) {
         let class = heard.class.and_then(|class| FailureClass::ALL.iter().position(|known| *known == class));
         self.byte(class.map_or(0, |class| class as u8 + 1));

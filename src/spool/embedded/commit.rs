@@ -1,4 +1,4 @@
-//! Commits: a draft is encoded by its caller and handed to the committer.
+//! Commits: the caller encodes a draft and hands it to the committer.
 
 use std::io::ErrorKind;
 

@@ -1,5 +1,5 @@
-//! Compaction: when more than half of the disk space in use is settled mail, the messages that still wait in the oldest segment are
-//! copied forward (held mail, mail to a server that is down), so that its space can be reclaimed.
+//! Compaction: when more than half of the used disk space is settled mail, the messages that still wait in the oldest segment (held mail,
+//! mail for a server that is down) are copied to the end of the log, so that the segment can be deleted.
 
 use std::io;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use super::unreadable;
 use crate::message::QueueId;
 use crate::spool::index::{Entry, LOOK};
 
-/// How many messages are copied before their sync is awaited.
+/// The number of messages that are copied before their sync is awaited.
 const COPY_MESSAGES: usize = 64;
 
 pub(super) struct Compaction {
     shared: Arc<Shared>,
-    /// The segment that could not be emptied last, so that it is logged once.
+    /// The segment that could not be emptied last, so that the problem is logged once.
     complained: Option<u32>,
 }
 
@@ -29,7 +29,7 @@ impl Compaction {
         Compaction { shared, complained: None }
     }
 
-    /// Empties the oldest segment if that pays.
+    /// Empties the oldest segment if that is worthwhile.
     pub fn run(&mut self) {
         let Some(oldest) = self.worth_emptying() else { return };
         if let Err(error) = self.empty(oldest)
@@ -39,7 +39,7 @@ impl Compaction {
         }
     }
 
-    /// The oldest segment, if more than half of what is on disk is settled.
+    /// Returns the oldest segment if more than half of the data on disk is settled.
     fn worth_emptying(&self) -> Option<u32> {
         let (oldest, stage, len) = self.shared.segments.oldest()?;
         let (closed, _) = self.shared.segments.disk_bytes();
@@ -47,14 +47,14 @@ impl Compaction {
             let index = self.shared.index();
             (index.live_bytes(), index.segment_use(oldest))
         };
-        // On a full disk only a segment that gives back much more than it takes, because the rest of the room is for results.
+        // On a full disk, only empty a segment that frees much more than it takes, because the rest of the room is reserved for results.
         let pays = !self.shared.space.is_full() || here.live_bytes < len / 8;
         let is_due = stage == Stage::Closed && closed > 2 * live + 2 * len;
         let is_kept = self.shared.is_kept(oldest) || self.shared.awaits_journal(oldest);
         (is_due && pays && !is_kept).then_some(oldest)
     }
 
-    /// Copies the messages that wait in a segment to the end of the log, with their present states. An error if some of them cannot be
+    /// Copies the waiting messages of a segment to the end of the log with their present states. Returns an error if some of them cannot be
     /// read or written now.
     fn empty(&self, segment: u32) -> io::Result<()> {
         let mut from = Some(QueueId::from_u64(0));
@@ -81,7 +81,7 @@ impl Compaction {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Sends a copy of one message to the committer. `None` if it needs no copy, or cannot be copied now.
+    /// Sends a copy of one message to the committer. Returns `None` if it needs no copy, or cannot be copied now.
     fn copy(&self, id: QueueId, segment: u32) -> io::Result<Option<oneshot::Receiver<bool>>> {
         let Some(wanted) = self.shared.index().wanted(id) else { return Ok(None) };
         if wanted.entry.place.segment != segment {
@@ -102,7 +102,7 @@ impl Compaction {
         let id = before.id;
         let index = self.shared.index();
         let now = index.get(id)?;
-        // A change since then belongs before the copy, so the message is copied next time.
+        // The message has changed since it was read. The change must not be overtaken by the copy, so the message is copied next time.
         if !now.is_as(before) || index.is_unwritten(id) {
             return None;
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The spool's folder, open, so that names in it can be made durable.
+/// The open folder of the spool, needed to make names in it durable.
 pub(super) struct Dir {
     pub path: PathBuf,
     handle: File,
@@ -15,13 +15,13 @@ impl Dir {
         Ok(Dir { path: path.to_owned(), handle: File::open(path)? })
     }
 
-    /// Makes the names that were added or removed durable.
+    /// Makes added and removed names durable.
     pub fn sync(&self) -> io::Result<()> {
         self.handle.sync_all()
     }
 
-    /// Makes the folder's own name durable, and the name of the folder above it, because both may have been made just now. A folder
-    /// that may not be read, or is in a file system that is not written to, was there before. An error names the folder.
+    /// Makes the names of the folder and its parent durable, because both may be new. If a parent may not be read, or its file system is
+    /// read-only, it existed before. An error names the folder.
     pub fn sync_parents(&self) -> Result<(), (PathBuf, io::Error)> {
         let path = self.path.canonicalize().map_err(|error| (self.path.clone(), error))?;
         for parent in path.ancestors().skip(1).take(2) {
@@ -40,7 +40,7 @@ impl Dir {
     }
 }
 
-/// Returns true if the sync of a folder failed because there is nothing to make durable. Some file systems (autofs, squashfs, 9p) say
+/// Returns true if syncing a folder failed because there is nothing to make durable. Some file systems (autofs, squashfs, 9p) answer
 /// EINVAL.
 fn has_nothing_to_sync(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};

@@ -1,4 +1,4 @@
-//! A message that was encoded and checksummed by whoever commits it, so that the one committer thread only gathers and writes.
+//! A message that its committing caller has encoded and checksummed, so that the one committer thread only gathers and writes.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::spool::Draft;
 use crate::spool::codec::{self, Meta, State, Status, Writer};
 use crate::spool::next_try::NextTry;
 
-/// The frames of one message, except for the mark of the segment in which they will stand.
+/// The frames of one message, without the mark of the segment that will hold them.
 pub(super) struct Encoded {
     pub id: QueueId,
     pub lane: Lane,
@@ -18,7 +18,7 @@ pub(super) struct Encoded {
     pub status: Status,
     head: Head,
     payload: Vec<u8>,
-    /// How many octets at the end of the payload are lines for the outbox.
+    /// The number of octets at the end of the payload that are lines for the outbox.
     lines_len: usize,
     chunks: Vec<Head>,
     content: Vec<Piece>,
@@ -26,7 +26,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes a draft. `None` if it is too large for a segment (4 GiB).
+    /// Encodes a draft. Returns `None` if it is too large for a segment (4 GiB).
     pub fn draft(draft: Draft) -> Option<Encoded> {
         let content_len: u64 = draft.content.iter().map(|piece| piece.len() as u64).sum();
         let status = Status {
@@ -59,29 +59,29 @@ impl Encoded {
         Some(Encoded { id, lane, domains, status, head, payload: payload.0, lines_len: 0, chunks, content, disk_len })
     }
 
-    /// Its lines for the outbox.
+    /// Returns the lines for the outbox.
     pub fn lines(&self) -> &[u8] {
         &self.payload[self.payload.len() - self.lines_len..]
     }
 
-    /// Octets of all frames.
+    /// Returns the octets of all frames.
     pub fn disk_len(&self) -> u32 {
         self.disk_len
     }
 
-    /// What the footer says of it, if its message frame stands at `at`.
+    /// Returns the note for the footer, if the message frame is at offset `at`.
     pub fn note(&self, at: u32) -> Note {
         let (lane, status) = (self.lane.clone(), self.status.clone());
         Note::Put { id: self.id, at, disk_len: self.disk_len, lane, domains: self.domains, status }
     }
 
-    /// Appends the heads of its frames, in order.
+    /// Appends the heads of the frames, in order.
     pub fn heads(&self, mark: u64, heads: &mut Vec<u8>) {
         heads.extend_from_slice(&self.head.encode(mark));
         self.chunks.iter().for_each(|chunk| heads.extend_from_slice(&chunk.encode(mark)));
     }
 
-    /// Appends what is to be written. Takes one of `heads` for each frame.
+    /// Appends the slices to write. Takes one of `heads` for each frame.
     pub fn slices<'a>(&'a self, heads: &mut impl Iterator<Item = &'a [u8]>, out: &mut Vec<IoSlice<'a>>) {
         let mut next_head = || IoSlice::new(heads.next().expect("heads() made one head for each frame"));
         out.push(next_head());
@@ -95,14 +95,14 @@ impl Encoded {
     }
 }
 
-/// How a message's content is cut into chunks.
+/// How the content is divided into chunks.
 #[derive(Clone, Copy)]
 struct Lengths {
     first_chunk: u64,
     content: u64,
 }
 
-/// The heads of a message's chunks, and the octets of all its frames. `None` if they are too long for a segment.
+/// Returns the heads of the message's chunks, and the octets of all its frames. Returns `None` if they are too long for a segment.
 fn chunk_heads(id: QueueId, payload: usize, content: &[Piece], lengths: Lengths) -> Option<(Vec<Head>, u32)> {
     let mut heads = Vec::with_capacity(1);
     let (mut at, mut disk_len) = (0, (super::frame::HEAD + payload) as u64);
@@ -121,7 +121,7 @@ fn chunk_heads(id: QueueId, payload: usize, content: &[Piece], lengths: Lengths)
     }
 }
 
-/// The parts of `content` that make up `len` of its octets from `at` on.
+/// Returns the parts of `content` that cover `len` octets from offset `at`.
 fn pieces(content: &[Piece], at: u64, len: u64) -> impl Iterator<Item = &[u8]> {
     let (mut skip, mut left) = (at, len);
     content.iter().filter_map(move |piece| {

@@ -1,4 +1,4 @@
-//! The footer: all notes of a segment in order, so that a start reads footers and no messages.
+//! The footer lists all notes of a segment in order, so that a start reads footers instead of messages.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::note::Note;
 use crate::message::{Lane, QueueId};
 use crate::spool::codec::{Damaged, Reader, Writer};
 
-/// The number that a kind of note has in the footer.
+/// The numbers of the kinds of notes in the footer.
 mod tag {
     pub const PUT: u8 = 1;
     pub const STATE: u8 = 2;
@@ -17,7 +17,7 @@ mod tag {
     pub const CLEAN: u8 = 7;
 }
 
-/// Collects the notes of a segment while it is written or scanned. The name of a lane is stored once.
+/// Collects the notes of a segment while it is written or scanned. Each lane is stored once.
 #[derive(Default)]
 pub(super) struct Footer {
     lanes: Vec<Lane>,
@@ -68,7 +68,7 @@ impl Footer {
         number
     }
 
-    /// The payload of the footer frame.
+    /// Returns the payload of the footer frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.number(self.lanes.len() as u64);

@@ -1,57 +1,57 @@
-//! Frames: the unit in which a segment is written, checked and found again.
+//! Frames: the units in which a segment is written, checked, and read after damage.
 //!
 //! ```text
 //! segment = header (64) frame* [footer frame, trailer (32)]
 //! frame   = mark u64 | id u64 | kind u8 | 0 u8 | part u16 | len u32 | crc of payload u32 | crc of these 28 octets u32 | payload
 //! ```
 //!
-//! All numbers are little-endian. The mark is a random number that each segment has of its own; it also stands in the name of the
-//! segment's file. Behind damage, a reader looks for the next mark. A mail that contains a forged frame cannot know the mark, and
-//! what the file held before, as another segment, has another mark.
+//! All numbers are little-endian. Each segment has its own random mark, which is also in its file name. After damage, a reader searches for
+//! the next mark. A mail with a forged frame cannot contain the mark, because its sender cannot know it. Old octets of a file that was
+//! another segment before have another mark.
 
 use crate::message::QueueId;
 
-/// The format that this program writes, and the only one that it reads.
+/// The only format that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
 /// Octets of a frame before its payload.
 pub(super) const HEAD: usize = 32;
 /// Octets of a segment before its first frame.
 pub(super) const SEGMENT_HEAD: usize = 64;
-/// Octets of the trailer, which says where the footer begins.
+/// Octets of the trailer, which holds the offset of the footer.
 pub(super) const TRAILER: usize = 32;
 
 const SEGMENT_MAGIC: &[u8; 16] = b"postbud spool\r\n\0";
 const TRAILER_MAGIC: &[u8; 8] = b"bud-end\n";
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A message without its content. As many chunks follow as its content needs.
+    /// A message without its content. Its chunks follow.
     Message = 1,
     /// A part of the content of the message before it.
     Chunk = 2,
     /// The whole state of a message after an attempt.
     State = 3,
-    /// When a message is tried next.
+    /// The time of a message's next attempt.
     Due = 4,
     /// A message is held, with the reason.
     Hold = 5,
     /// A message is released, with the time of its next attempt.
     Release = 6,
-    /// Every recipient of a message is settled.
+    /// All recipients of a message are settled.
     Done = 7,
-    /// A write failed: the segment named here counts only up to the offset named here. Such frames come first in their segment.
+    /// A write failed: another segment counts only up to a given offset. These frames come first in their segment.
     Void = 8,
-    /// What all the frames of the segment mean.
+    /// The notes of all frames of the segment.
     Footer = 9,
-    /// The program stopped in good order, with no attempt in flight.
+    /// The program stopped in good order, with no attempt in progress.
     Clean = 10,
-    /// A batch begins, see [`Batch`].
+    /// The start of a batch, see [`Batch`].
     Batch = 11,
 }
 
 impl Kind {
-    /// Every kind there is.
+    /// All kinds.
     pub const ALL: [Kind; 11] = {
         use Kind::{Batch, Chunk, Clean, Done, Due, Footer, Hold, Message, Release, State, Void};
         [Message, Chunk, State, Due, Hold, Release, Done, Void, Footer, Clean, Batch]
@@ -62,22 +62,21 @@ impl Kind {
     }
 }
 
-/// How far a segment was written and synced when a batch was written to it. A reader needs both: damage behind `synced` may be the
-/// rest of a write that was never acknowledged, and behind the end of the last batch there may be octets that are older than the
-/// segment.
+/// How far a segment was written and synced when a batch was written. A reader needs both: damage behind `synced` may belong to a write
+/// that was never acknowledged, and octets behind the end of the last batch may be older than the segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     /// Everything before this offset was synced before the batch was written.
     pub synced: u32,
-    /// The batch ends at this offset.
+    /// The offset at which the batch ends.
     pub end: u32,
 }
 
 impl Batch {
-    /// Octets of its frame.
+    /// Octets of a batch frame.
     pub const FRAME_LEN: u64 = HEAD as u64 + 8;
 
-    /// The payload of a batch frame.
+    /// Returns the payload of a batch frame.
     pub fn encode(self) -> [u8; 8] {
         let mut out = [0; 8];
         out[..4].copy_from_slice(&self.synced.to_le_bytes());
@@ -92,13 +91,13 @@ impl Batch {
     }
 }
 
-/// The head of a frame. All of it but the mark is known before the frame's segment is.
+/// The head of a frame. Everything in it but the mark is known before the segment is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub kind: Kind,
     /// The message that the frame is about, if it is about one.
     pub id: Option<QueueId>,
-    /// The number of a chunk; 0 in other frames.
+    /// The number of a chunk; 0 for other frames.
     pub part: u16,
     /// Octets of the payload.
     pub len: u32,
@@ -107,17 +106,17 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The head of a frame about a message.
+    /// Makes the head of a frame about a message.
     pub fn of(kind: Kind, id: QueueId, payload: &[u8]) -> Head {
         Head { id: Some(id), ..Head::of_segment(kind, payload) }
     }
 
-    /// The head of a frame that is not about one message.
+    /// Makes the head of a frame that is not about one message.
     pub fn of_segment(kind: Kind, payload: &[u8]) -> Head {
         Head { kind, id: None, part: 0, len: payload.len() as u32, crc: crc32fast::hash(payload) }
     }
 
-    /// As it stands in the segment with this mark.
+    /// Encodes the head for the segment with this mark.
     pub fn encode(&self, mark: u64) -> [u8; HEAD] {
         let mut out = [0; HEAD];
         out[..8].copy_from_slice(&mark.to_le_bytes());
@@ -131,7 +130,7 @@ impl Head {
         out
     }
 
-    /// Reads a head. `None` if these octets are not a sound head of the segment with this mark.
+    /// Reads a head. Returns `None` if the octets are not an intact head of the segment with this mark.
     pub fn decode(bytes: &[u8], mark: u64) -> Option<Head> {
         let bytes: &[u8; HEAD] = bytes.get(..HEAD)?.try_into().ok()?;
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -146,8 +145,8 @@ impl Head {
         })
     }
 
-    /// What can be told of a damaged head, if these octets are one of the segment with this mark: the message that the frame is about,
-    /// and whether it may be the result of an attempt or a hold. Either may be wrong.
+    /// Reads from a damaged head, if it has this segment's mark, the message id and whether the frame may be the result of an attempt or a
+    /// hold. Both may be wrong.
     pub fn decode_unsound(bytes: &[u8], mark: u64) -> Option<(QueueId, bool)> {
         let bytes: &[u8; HEAD] = bytes.get(..HEAD)?.try_into().ok()?;
         let id = Some(u64_at(bytes, 8)).filter(|id| *id != 0 && bytes[..8] == mark.to_le_bytes())?;
@@ -158,18 +157,18 @@ impl Head {
         Some((QueueId::from_u64(id), may_be_result))
     }
 
-    /// Returns true if this is the payload that was written.
+    /// Returns true if the payload is the one that was written.
     pub fn fits(&self, payload: &[u8]) -> bool {
         payload.len() == self.len as usize && crc32fast::hash(payload) == self.crc
     }
 
-    /// Octets of the whole frame.
+    /// Returns the octets of the whole frame.
     pub fn frame_len(&self) -> u64 {
         HEAD as u64 + u64::from(self.len)
     }
 }
 
-/// The start of a segment file.
+/// Returns the first octets of a segment file.
 pub(super) fn segment_head(number: u32, mark: u64) -> [u8; SEGMENT_HEAD] {
     let mut out = [0; SEGMENT_HEAD];
     out[..16].copy_from_slice(SEGMENT_MAGIC);
@@ -181,14 +180,14 @@ pub(super) fn segment_head(number: u32, mark: u64) -> [u8; SEGMENT_HEAD] {
     out
 }
 
-/// The format that a segment file says it has. `None` if its first octets are damaged or were never written.
+/// Returns the format that a segment file names, or `None` if its first octets are damaged or were never written.
 pub(super) fn segment_format(head: &[u8]) -> Option<u32> {
     let head = head.get(..SEGMENT_HEAD)?;
     let sound = head.starts_with(SEGMENT_MAGIC) && head[60..] == crc32fast::hash(&head[..60]).to_le_bytes();
     sound.then(|| u32::from_le_bytes([head[16], head[17], head[18], head[19]]))
 }
 
-/// The last octets of a sealed segment: where its footer frame begins.
+/// Returns the last octets of a sealed segment, which hold the offset of the footer frame.
 pub(super) fn trailer(footer_at: u64, mark: u64) -> [u8; TRAILER] {
     let mut out = [0; TRAILER];
     out[..8].copy_from_slice(TRAILER_MAGIC);
@@ -199,7 +198,8 @@ pub(super) fn trailer(footer_at: u64, mark: u64) -> [u8; TRAILER] {
     out
 }
 
-/// Where the footer begins, according to the last octets of a segment. `None` if the segment was not sealed or these are damaged.
+/// Reads the offset of the footer from the last octets of a segment. Returns `None` if the segment was not sealed or the octets are
+/// damaged.
 pub(super) fn footer_at(trailer: &[u8], mark: u64) -> Option<u64> {
     let t: &[u8; TRAILER] = trailer.try_into().ok()?;
     let sound =
@@ -213,22 +213,22 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(raw)
 }
 
-/// The name of a segment. No other segment ever had it: numbers begin again in an empty spool, but marks are random.
+/// Returns the name of a segment. It is unique: numbers start again in an empty spool, but marks are random.
 pub(super) fn segment_name(number: u32, mark: u64) -> String {
     format!("{number:08x}-{mark:016x}")
 }
 
-/// The name of a segment's file.
+/// Returns the file name of a segment.
 pub(super) fn file_name(number: u32, mark: u64) -> String {
     format!("{}.seg", segment_name(number, mark))
 }
 
-/// Number and mark from a file's name. `None` if the file is not a segment.
+/// Reads number and mark from a file name. Returns `None` if it is not the name of a segment.
 pub(super) fn parse_file_name(name: &str) -> Option<(u32, u64)> {
     parse_segment_name(name.strip_suffix(".seg")?)
 }
 
-/// Number and mark from a segment's name.
+/// Reads number and mark from a segment's name.
 pub(super) fn parse_segment_name(name: &str) -> Option<(u32, u64)> {
     let (number, mark) = name.split_once('-')?;
     let is_hex = |text: &str, len| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,5 +1,5 @@
-//! For `tests/fuzz` only (feature `fuzzing`): the readers of the spool's octets, which nothing outside of the spool sees, under
-//! checksums that are right. Random octets would never get past these.
+//! For `tests/fuzz` only (feature `fuzzing`): gives fuzzed payloads with correct checksums to the readers of segments, which are private.
+//! Random octets alone would never pass the checksums.
 
 use std::io::{Seek, SeekFrom, Write};
 
@@ -10,13 +10,13 @@ use crate::message::QueueId;
 use crate::spool::codec;
 
 const MARK: u64 = 0x6b1d_05f2_93c4_7ae9;
-/// Two octets and a length: kind, id, payload's octets.
+/// The octets before each payload of the input: kind, id, and the payload's length.
 const PIECE: usize = 4;
 
-/// Makes a segment of `input` and reads it in every way there is.
+/// Makes a segment from `input` and reads it with every reader.
 ///
 /// # Panics
-/// Where a reader is wrong.
+/// Panics if a reader misbehaves.
 pub fn segment(input: &[u8]) {
     let mut octets = segment_head(1, MARK).to_vec();
     let mut rest = input;
@@ -39,11 +39,11 @@ pub fn segment(input: &[u8]) {
                 octets.extend_from_slice(&head.encode(MARK));
                 octets.extend_from_slice(payload);
             }
-            // What no frame explains.
+            // Octets that belong to no frame.
             None => octets.extend_from_slice(payload),
         }
     }
-    // In memory: a disk that others keep busy would look like a reader that hangs.
+    // Use memory, because a busy disk would look like a reader that hangs.
     let memory = rustix::fs::memfd_create("segment", rustix::fs::MemfdFlags::CLOEXEC).expect("a file can be made");
     let mut file = std::fs::File::from(memory);
     file.write_all(&octets).and_then(|()| file.seek(SeekFrom::Start(0))).expect("it can be written");

@@ -1,21 +1,21 @@
-//! How long the next batch gathers before it is written.
+//! Decides how long the next batch gathers before it is written.
 //!
-//! A sync costs some 100 µs of CPU and several sleeps, however many messages it serves. A message that comes alone is synced at once.
-//! Once a batch served several messages, the next one gathers for [`MOMENT`]. If even the newest message had waited longer than that
-//! (mostly for its signature), the next batch gathers for a share of that wait, which a client hardly notices: the CPU that it saves
-//! shortens everybody's wait.
+//! A sync costs some 100 µs of CPU and several sleeps, regardless of the number of messages. A message that comes alone is synced at once.
+//! If a batch had several messages, the next one gathers for [`MOMENT`]. If even the newest message had waited for longer than that (mostly
+//! for its signature), the next batch gathers for a fraction of that wait. A client hardly notices this, and the saved CPU shortens
+//! everybody's wait.
 
 use std::time::Duration;
 
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// The pause while nobody has waited long. A whole millisecond would save little more, and at half of the highest rate a client would
+/// The pause while no message has waited long. A whole millisecond would save little more, and at half of the highest rate a client would
 /// wait half as long again for its 250.
 const MOMENT: Duration = Duration::from_micros(500);
-/// The pause is this part of the newest message's wait.
+/// The pause is this fraction of the newest message's wait.
 const SHARE: u32 = 8;
-/// The longest pause, so that the first message after a crowd is not kept waiting for it.
+/// The longest pause, so that the first message after a burst does not wait long.
 const LONGEST: Duration = Duration::from_millis(5);
 
 /// The new messages that one round of writing made durable.
@@ -35,7 +35,7 @@ impl Served {
         self.count
     }
 
-    /// How long the next batch gathers.
+    /// Returns how long the next batch gathers.
     pub fn pause(self, now: Timestamp) -> Duration {
         let wait = self.newest.map_or(Duration::ZERO, |newest| now.since(newest.arrived()));
         let share = (wait / SHARE).min(LONGEST);
@@ -51,7 +51,7 @@ impl Served {
 mod tests {
     use super::*;
 
-    /// The pause after messages that have waited for so many milliseconds.
+    /// Returns the pause after messages that have waited for these milliseconds.
     fn after(waits: &[u64]) -> Duration {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let mut served = Served::default();

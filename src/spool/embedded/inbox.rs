@@ -1,7 +1,7 @@
-//! The way to the committer: items in the order in which they are to stand on disk.
+//! The queue to the committer: items in the order in which they will be written.
 //!
-//! It has no bound in octets. Whoever commits holds the draft's memory anyway and has budgeted for it. Results pass by the inbox as
-//! long as they can be written at once ([`Active`](super::active::Active)).
+//! It has no limit in octets, because the caller of a commit holds the draft's memory anyway and has a budget for it. Results bypass the
+//! inbox if they can be written at once ([`Active`](super::active::Active)).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -13,28 +13,28 @@ use super::encoded::Encoded;
 use super::note::Change;
 use crate::spool::{Durable, Error};
 
-/// Where an answer goes that somebody waits for.
+/// The channel to the caller that waits for an answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// Something that the committer is to write.
+/// An item for the committer to write.
 pub(super) enum Item {
-    /// A new message. Answered once it is synced.
+    /// A new message. It is answered after its sync.
     Draft(Box<Encoded>, Reply<Durable>),
-    /// A message copied forward. Answered with whether it was synced.
+    /// A message copied forward. The answer says whether it was synced.
     Copy(Box<Encoded>, oneshot::Sender<bool>),
-    /// A change. It must be written, if not now then later. Answered once it is written, if anybody waits.
+    /// A change. It must be written, now or later. A waiting caller is answered after it is written.
     Change(Change, Option<Reply<()>>),
-    /// Answered once everything before it is synced.
+    /// A barrier. It is answered after everything before it is synced.
     Barrier(Reply<()>),
 }
 
 impl Item {
-    /// Returns true if no later change of the same message may be written before this.
+    /// Returns true if later changes of the same message must be written after this item.
     pub fn is_ordered(&self) -> bool {
         matches!(self, Item::Copy(..) | Item::Change(..))
     }
 
-    /// The lines that a message has for the outbox.
+    /// Returns the lines of a message for the outbox.
     pub fn lines(&self) -> Option<&[u8]> {
         match self {
             Item::Draft(message, _) => Some(message.lines()),
@@ -42,7 +42,7 @@ impl Item {
         }
     }
 
-    /// Octets of its frames.
+    /// Returns the octets of the item's frames.
     pub fn frames_len(&self) -> u64 {
         match self {
             Item::Draft(message, _) | Item::Copy(message, _) => message.disk_len().into(),
@@ -52,10 +52,10 @@ impl Item {
     }
 }
 
-/// What the committer finds when it looks.
+/// The work that the committer finds.
 pub(super) struct Taken {
     pub items: Vec<Item>,
-    /// Results were written long enough ago to be synced now.
+    /// True if unsynced results are old enough to be synced now.
     pub sync_due: bool,
     pub stopping: bool,
 }
@@ -63,7 +63,7 @@ pub(super) struct Taken {
 #[derive(Default)]
 struct Queue {
     items: Vec<Item>,
-    /// When the oldest result was written that no sync covers.
+    /// When the oldest unsynced result was written.
     unsynced_since: Option<Instant>,
     stopping: bool,
     committer_waits: bool,
@@ -74,12 +74,12 @@ struct Queue {
 pub(super) struct Inbox {
     queue: Mutex<Queue>,
     ready: Condvar,
-    /// Ordered items wait, or are in the committer's hands.
+    /// True while ordered items wait or are being written by the committer.
     ordered: AtomicBool,
 }
 
 impl Inbox {
-    /// Adds items in order. Gives them back once the spool is stopping.
+    /// Adds items in order. Gives them back if the spool is stopping.
     pub fn push(&self, items: impl IntoIterator<Item = Item>) -> Result<(), Vec<Item>> {
         let mut queue = self.queue();
         if queue.stopping {
@@ -95,20 +95,20 @@ impl Inbox {
         Ok(())
     }
 
-    /// Returns true while changes wait, so that a later one must wait behind them. Exact for whoever holds the index, under which
-    /// changes are added.
+    /// Returns true while changes wait, so that a later one must wait behind them. The answer is exact for a caller that holds the index's
+    /// lock, because changes are added under it.
     pub fn has_ordered(&self) -> bool {
         self.ordered.load(Ordering::Acquire)
     }
 
-    /// The committer has written what it had, except for `in_hand`.
+    /// Records that the committer has written its items, except for `in_hand`.
     pub fn wrote<'a>(&self, in_hand: impl IntoIterator<Item = &'a Item>) {
         let in_hand = in_hand.into_iter().any(Item::is_ordered);
         let queue = self.queue();
         self.ordered.store(in_hand || queue.items.iter().any(Item::is_ordered), Ordering::Release);
     }
 
-    /// A result was written that no sync covers yet.
+    /// Records that a result was written that no sync covers yet.
     pub fn wants_sync(&self) {
         let mut queue = self.queue();
         if queue.unsynced_since.is_none() {
@@ -117,13 +117,13 @@ impl Inbox {
         }
     }
 
-    /// The sync that begins now covers all results written so far.
+    /// Records that a sync begins that covers all results written so far.
     pub fn sync_begins(&self) {
         self.queue().unsynced_since = None;
     }
 
-    /// Waits until there is something to do, and returns all of it: items, or a sync of results that were written `delay` ago. With
-    /// `retry`, returns after that long even if there is nothing.
+    /// Waits until there is work, and returns all of it: items, or a due sync of results that were written `delay` ago. With `retry`,
+    /// returns after that time even without work.
     pub fn take(&self, delay: Duration, retry: Option<Duration>) -> Taken {
         let mut queue = self.queue();
         let retry_at = retry.map(|after| Instant::now() + after);
@@ -146,14 +146,14 @@ impl Inbox {
         }
     }
 
-    /// The committer is gone: whoever waits for it hears so.
+    /// Drops all items when the committer is gone, so that waiting callers get an error.
     pub fn abandon(&self) {
         let mut queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         queue.stopping = true;
         queue.items.clear();
     }
 
-    /// Takes nothing more. What is in is still written.
+    /// Accepts no more items. Those inside are still written.
     pub fn stop(&self) {
         self.queue().stopping = true;
         self.ready.notify_one();
@@ -163,7 +163,7 @@ impl Inbox {
         self.queue.lock().expect("nothing panics while it holds the inbox")
     }
 
-    /// A wake-up costs a system call, so it happens only if the committer waits.
+    /// Waking costs a system call, so it is skipped unless the committer waits.
     fn wake(&self, queue: &Queue) {
         if queue.committer_waits {
             self.ready.notify_one();

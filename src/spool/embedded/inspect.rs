@@ -1,4 +1,4 @@
-//! What the spool shows: counts from memory, records from disk.
+//! Answers the calls that look into the spool: counts come from memory, records from disk.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,10 +49,10 @@ fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) -> Result<Vec<Recor
                 Ok(record) if filter.recipient_domain.as_ref().is_none_or(|d| waits_in(&record, d)) => {
                     records.push(record);
                 }
-                // Settled or set aside since, or without a recipient in that domain.
+                // The message was settled or set aside meanwhile, or has no recipient in that domain.
                 Ok(_) | Err(Error::Unknown(_) | Error::Corrupt { .. }) => {}
                 Err(error) if is_short_of_means(&error) => return Err(error),
-                // It is on hold, or will be once it is due.
+                // The message is on hold, or will be when it becomes due.
                 Err(error) => tracing::warn!(id = %entry.id, %error, "a message is not listed"),
             }
         }
@@ -60,7 +60,7 @@ fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) -> Result<Vec<Recor
     Ok(records)
 }
 
-/// Those of the entries that have a recipient waiting in the filter's domain, if it names one.
+/// Returns the entries that have a waiting recipient in the filter's domain, if the filter names one.
 pub(super) async fn in_domain(shared: &Arc<Shared>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {
     let ids = found.into_iter().map(|entry| entry.id);
     let Some(domain) = filter.recipient_domain.clone() else {

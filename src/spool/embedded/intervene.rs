@@ -1,4 +1,4 @@
-//! Changes from outside of an attempt: hold, release, expedite, seize.
+//! Answers the calls that change records outside of an attempt: hold, release, expedite, seize.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! The keeper: the second thread. It seals full segments, makes the spare segment, reclaims space and watches how much is left, so that
-//! the committer only writes.
+//! The keeper, the spool's second thread. It seals full segments, makes the spare segment, deletes settled segments and watches the free
+//! space, so that the committer only writes.
 //!
-//! Segments are deleted oldest first, and each deletion is synced before the next: a result must never vanish before the message that
-//! it settles, or that message would be sent again. Deletion stops at a segment in which something could not be read at the start,
-//! because it may hold mail that the next start finds, and at one that tells what the journal does not have yet. So that one held message does not keep everything behind it, stragglers are
-//! copied forward ([`compaction`](super::compaction)).
+//! Segments are deleted oldest first, and each deletion is synced before the next one. Otherwise a result could vanish before the message
+//! that it settles, and that message would be sent again. Deletion stops at a segment in which a read error was found, because the next
+//! start may find mail in it, and at a segment with lines that the journal does not have yet. So that one held message does not keep all
+//! later segments, waiting messages are copied forward ([`compaction`](super::compaction)).
 
 use std::io;
 use std::path::Path;
@@ -20,10 +20,10 @@ use super::shared::Shared;
 use super::writing::Writing;
 use super::{Notice, quarantine};
 
-/// How often space is reclaimed.
+/// How often settled segments are deleted.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What the committer asks the keeper to do.
+/// An order from the committer to the keeper.
 pub(super) enum Chore {
     Seal(Box<Writing>),
     /// Make a spare segment, because the last one was taken.
@@ -36,7 +36,7 @@ pub(super) struct Keeper {
     chores: Receiver<Chore>,
     pool: Pool,
     compaction: Compaction,
-    /// The segment whose deletion failed last, so that it is logged once.
+    /// The segment whose deletion failed last, so that the problem is logged once.
     complained: Option<u32>,
 }
 
@@ -89,7 +89,7 @@ impl Keeper {
     fn seal(&self, segment: &Writing) {
         let len = segment.seal();
         if let Err(error) = &len {
-            // Nothing is lost: every message in it was synced before it was acknowledged. The next start scans it.
+            // Nothing is lost, because every message in it was synced before it was acknowledged. The next start scans the segment.
             let why =
                 format!("segment {:08x} could not be closed: {error}. The next start reads it whole", segment.number);
             self.shared.tell(Notice::Unreadable { why });
@@ -97,14 +97,14 @@ impl Keeper {
         self.shared.segments.close(segment.number, len.ok());
     }
 
-    /// Sees to it that there will be a spare segment.
+    /// Ensures that a spare segment is available or being made.
     fn order_spare(&mut self) {
         if self.shared.spare.is_made() {
             self.shared.space.set_spare(Ok(()));
             return;
         }
         let mut ordered = self.pool.order(&self.shared.dir, self.shared.spare_size());
-        // There may be room that is ours already, or room for a short segment.
+        // The pool may hold space that can be freed, or there may be room for a short segment.
         if ordered.is_err() && self.pool.clear() {
             ordered = self.pool.order(&self.shared.dir, self.shared.spare_size());
         }
@@ -117,7 +117,7 @@ impl Keeper {
         }
     }
 
-    /// Goes on with the spare segment, if it is in the making.
+    /// Continues to make the spare segment, if one is being made.
     fn fill_spare(&mut self) {
         let made = self.pool.fill_piece().and_then(|whole| whole.map(|file| self.shared.make_spare(file)).transpose());
         match made {
@@ -141,7 +141,7 @@ impl Keeper {
         self.compaction.run();
     }
 
-    /// Deletes segments in which nobody waits, from the oldest on.
+    /// Deletes segments without waiting mail, starting with the oldest.
     fn delete_settled(&mut self) {
         while let Some((oldest, Stage::Closed, _)) = self.shared.segments.oldest() {
             let is_needed = self.shared.index().segment_use(oldest).live > 0
@@ -181,17 +181,18 @@ impl Keeper {
             (Reclaim::Reuse, Some(file)) if !self.shared.space.is_full() => {
                 self.pool.put(file, self.shared.spare_size());
             }
-            // For damage that was found this moment it is too late to keep its blocks. But this process makes no segment of them.
+            // If the damage was found just now, it is too late to keep the blocks out of use, but this process does not reuse the file as a
+            // segment.
             (Reclaim::Reuse | Reclaim::Free | Reclaim::Retire(_), Some(file)) => self.pool.free(file),
             (Reclaim::LeaveToReader, _) | (_, None) => {}
         }
         Ok(())
     }
 
-    /// Takes the file of a segment in which something could not be read out of use.
+    /// Takes the file of a segment with unreadable parts out of use.
     fn retire(&mut self, number: u32, path: &Path) -> io::Result<()> {
         let retired = quarantine::retire(&self.shared.dir, path)?;
-        // If somebody still reads in it, all of it is kept. That is rare.
+        // If somebody still reads from it, the file is kept whole. That is rare.
         if let Reclaim::Retire(damaged) = self.shared.segments.forget(number)
             && let Err(error) = quarantine::free_around(&retired, &damaged)
         {

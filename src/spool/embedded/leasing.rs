@@ -1,4 +1,4 @@
-//! Leases: reading the messages that are handed out.
+//! Reads the messages that are leased.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::spool::index::Wanted;
 use crate::spool::owner::{Guard, Leased};
 use crate::spool::{Error, Lease, is_short_of_means};
 
-/// How often a message is looked for again that moved while it was being read.
+/// How often a message is looked up again if it moved while it was being read.
 const TRIES: usize = 5;
 
-/// Reads what was leased: cached messages at once, the others on a blocking thread. A message that is not there to be read is set
-/// aside or held. If the process or the system is short of something, that says nothing about a message, and it is given back.
+/// Reads leased messages: cached ones at once, the others on a blocking thread. A message that cannot be read is set aside or held. If the
+/// process or system lacks memory or open files, that says nothing about the message, and it is given back.
 pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shared>)>) -> Result<Leased, Error> {
     let mut leases: Vec<Option<Lease>> = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();
@@ -48,7 +48,7 @@ pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard
 fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, guard: Guard<Shared>) -> Result<Option<Lease>, Error> {
     let (id, before) = (wanted.entry.id, wanted.entry.next_try());
     let read = read_again(shared, id, |_, now| {
-        // The index says when the message is due if this attempt comes to nothing. The caller wants to know when it was due.
+        // The index has the due time for the case that this attempt fails. The caller needs the time at which the message was due.
         let mut entry = now.entry;
         entry.set_next_try(before);
         read::lease(shared, &Wanted { entry, ..now.clone() }, Patience::Wait)
@@ -60,12 +60,12 @@ fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, guard: Guard<Shared>) -> Re
             unreadable::hold_unread(shared, &wanted.entry, &source);
             Ok(None)
         }
-        // It was set aside or settled, so there is nothing to hand out.
+        // The message was set aside or settled, so there is nothing to lease.
         Err(_) => Ok(None),
     }
 }
 
-/// Reads a message, again if it moved meanwhile, and sets it aside if it is damaged.
+/// Reads a message, tries again if it moved meanwhile, and sets it aside if it is damaged.
 pub(super) fn read_again<T>(
     shared: &Arc<Shared>,
     id: QueueId,

@@ -1,5 +1,5 @@
-//! One process for each spool: an advisory lock on the file `LOCK`, which also says which process holds it. The lock ends with the
-//! process, however that ends.
+//! Ensures that only one process uses a spool, by an advisory lock on the file `LOCK`. The file also names the process that holds it. The
+//! lock ends with the process in any case.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,11 +17,11 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock. An error says which process has it.
+    /// Takes the lock. The error names the process that holds it.
     pub fn take(dir: &Path) -> Result<Lock, OpenError> {
         let path = dir.join("LOCK");
         let failed = |what: &str, source| OpenError::Io { what: format!("{what} {}", path.display()), source };
-        // Whatever has this name is emptied below: a link would be followed to a file that is not ours.
+        // The file is emptied below, so a link must not be followed to a file elsewhere.
         let mut file = files::lock_file(&path).map_err(|source| failed("opening", source))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

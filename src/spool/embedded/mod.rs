@@ -2,29 +2,29 @@
 //!
 //! # States on disk
 //!
-//! The log is a row of segments, and a segment is a row of frames. Each frame has a length, a checksum, and a mark by which the next
-//! frame is found behind damage (`frame`). A message is a message frame followed by its chunks. What happens to it later is a frame
-//! of its own, always behind it. Segments are filled, read and deleted in the order of their numbers. The file of a deleted segment
-//! is used again for a later one, unless something in it could not be read.
+//! The log is a sequence of segments, and a segment is a sequence of frames. Each frame has a length, a checksum, and a mark by which the
+//! next frame is found behind damage (`frame`). A message is a message frame followed by its chunks. Each later event of the message is a
+//! frame of its own, always behind the message. Segments are filled, read and deleted in the order of their numbers. The file of a deleted
+//! segment is reused for a later one, unless a part of it could not be read.
 //!
-//! | a message is | put there by | a crash at that point leaves | the next start |
+//! | a message is | by | a crash at that point leaves | the next start |
 //! |---|---|---|---|
 //! | absent | | nothing | does nothing |
-//! | being written | the committer, before its sync | some of its frames, or all of them | takes it as waiting if all of them are there: the client heard nothing or 451, and may send it again. Otherwise sets what is left of it aside as *torn*: nobody was told that it was accepted |
-//! | refused after a failed write or sync | the committer | frames that may be whole | ignores it, because the next segment begins by declaring that part void (at the latest at the stop). Only a crash before that brings it back, or a disk that takes no more |
-//! | waiting, never tried | the sync of a commit | the message | takes it. It is due when the commit said that the second attempt would be, since the first may have been under way; after a stop in good order it is due at once |
-//! | leased, first attempt | a claim, in memory only | the message as before | does as before: the attempt may be made twice |
-//! | leased, later attempt | a claim, once the next due time is synced | the message with that due time | waits until then, so that there is no tight loop |
-//! | settled in part or deferred | a settlement: a state frame with every recipient's state | that state, if the process died. After a power cut perhaps the state before it, until the next sync (at most `settle_delay` later) | takes the last state there is; what was delivered since is attempted again |
-//! | settled | a settlement: a done frame | the done frame; after a power cut perhaps the message as it was, until the next sync | forgets it, or takes it as it was |
-//! | held, released, expedited | an operator's call, answered after the sync | the frame | takes it so |
-//! | copied forward | compaction, when most of the disk space is settled mail | two copies, the later one with the present state | replaces the earlier one by the later |
-//! | in a deleted segment | the keeper, oldest segment first, once nobody waits in it | the segment, or a file that is not a segment any more | reads the segment again: every message in it has its done frame or its copy behind it. Or removes the file |
-//! | unreadable | the disk | octets that do not match their checksum, or that the disk does not return | copies them to `quarantine/`, names them in `quarantine/LIST`, in the log and by a [`Notice`], and goes on behind the next mark. After the first read error in a segment the file is kept until the start after, which scans it again, unless the disk is full |
-//! | in doubt | the disk: a state, done or hold frame of it is unreadable, and is not part of the last write | its id, from the frame's head | holds it for that reason, because some recipients may have it. If even the id is unreadable, takes the message as it was before |
+//! | being written | the committer, before its sync | some or all of its frames | treats it as waiting if all frames are there: the client got no reply or 451, and may send it again. Otherwise sets the remains aside as *torn*: nobody was told that it was accepted |
+//! | refused after a failed write or sync | the committer | frames that may be complete | ignores it, because the next segment begins by declaring that part void (at the stop at the latest). Only a crash before that brings it back, or a disk that accepts no more writes |
+//! | waiting, never tried | the sync of a commit | the message | treats it as waiting. It is due at the time of the second attempt, which the commit recorded, because the first may have been in progress; after a stop in good order it is due at once |
+//! | leased, first attempt | a claim, in memory only | the message as before | as before: the attempt may be made twice |
+//! | leased, later attempt | a claim, after the next due time is synced | the message with that due time | waits until then, so that there is no tight loop |
+//! | partly settled or deferred | a settlement: a state frame with the states of all recipients | that state, if only the process died. After a power cut perhaps the previous state, until the next sync (at most `settle_delay` later) | uses the last state on disk; recipients that were relayed since are tried again |
+//! | settled | a settlement: a done frame | the done frame; after a power cut perhaps the message as before, until the next sync | forgets the message, or treats it as before |
+//! | held, released, expedited | an operator's call, answered after the sync | the frame | applies it |
+//! | copied forward | compaction, when most of the disk space is settled mail | two copies, the later one with the present state | replaces the earlier copy by the later one |
+//! | in a deleted segment | the keeper, oldest segment first, after nobody waits in it | the segment, or a file that is no longer a segment | reads the segment again: every message in it has a later done frame or copy. Or removes the file |
+//! | unreadable | the disk | octets that do not match their checksum, or that the disk does not return | copies them to `quarantine/`, reports them in `quarantine/LIST`, in the log and by a [`Notice`], and continues behind the next mark. After the first read error in a segment, the file is kept until the following start, which scans it again, unless the disk is full |
+//! | in doubt | the disk: a state, done or hold frame of it is unreadable, and is not part of the last write | its id, from the frame's head | holds it for that reason, because some recipients may have it. If even the id is unreadable, treats the message as it was before |
 //!
-//! The footer of a segment repeats what its frames mean, so that a start need not read messages. A damaged footer costs time only.
-//! What a start takes from a footer is compared with its checksum when it is read for delivery.
+//! The footer of a segment repeats the meaning of its frames, so that a start need not read messages. A damaged footer only costs time.
+//! Facts from a footer are checked against the message's checksum when it is read for delivery.
 
 mod active;
 mod commit;
@@ -83,9 +83,9 @@ use crate::message::QueueId;
 pub use self::notice::Notice;
 pub use self::settings::Settings;
 
-/// Smaller segments would consist of their own frames.
+/// In smaller segments, the frames of the segment itself would take most of the space.
 const MIN_SEGMENT: u64 = 16 << 10;
-/// Offsets within a segment have 32 bits.
+/// The largest segment. Offsets in a segment have 32 bits.
 const MAX_SEGMENT: u64 = 1 << 30;
 
 /// The spool of one process in a folder of its own. Dropping it stops it as [`Spool::stop`] does.
@@ -100,7 +100,7 @@ pub enum OpenError {
     /// The folder or a file in it cannot be used.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done, and to which file.
+        /// The operation that failed, and the file.
         what: String,
         /// The error of the system.
         #[source]
@@ -130,7 +130,7 @@ pub enum OpenError {
 }
 
 impl Embedded {
-    /// Opens the spool in `settings.dir`, or makes one. Blocks while segments are read: under 5 s for a million messages.
+    /// Opens the spool in `settings.dir`, or creates it. Blocks while segments are read: under 5 s for a million messages.
     pub fn open(settings: Settings) -> Result<Arc<Embedded>, OpenError> {
         let failed = |what: &str, source| OpenError::Io { what: format!("{what} {}", settings.dir.display()), source };
         if !(MIN_SEGMENT..=MAX_SEGMENT).contains(&settings.segment_size) {
@@ -140,7 +140,7 @@ impl Embedded {
         let lock = Lock::take(&settings.dir)?;
         quarantine::prepare(&settings.dir).map_err(|source| failed("making the quarantine in", source))?;
         let dir = Dir::open(&settings.dir).map_err(|source| failed("opening", source))?;
-        // A file that is synced in a folder is lost with the folder, if the folder's own name is not on disk.
+        // A synced file is lost if the name of its folder is not on disk.
         dir.sync().map_err(|source| failed("syncing", source))?;
         let failed_at =
             |(path, source): (PathBuf, _)| OpenError::Io { what: format!("syncing {}", path.display()), source };
@@ -178,7 +178,7 @@ fn hold_doubtful(shared: &Shared, id: QueueId) {
     }
 }
 
-/// Returns true if the disk, or a file system with checksums of its own, says that it cannot return these octets.
+/// Returns true if the disk, or a file system with checksums, reports that it cannot return these octets.
 fn is_bad_block(error: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::IO, Errno::BADMSG, Errno::UCLEAN].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
@@ -198,7 +198,7 @@ impl Spool for Embedded {
         self.shared.inbox.stop();
         let threads = self.take_threads();
         Box::pin(async move {
-            // A thread that panicked has said so on stderr; what it left is what a crash leaves.
+            // A panicked thread has reported that on stderr. The files are in the state that a crash leaves.
             let _ = blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await;
         })
     }

@@ -1,4 +1,4 @@
-//! Notes: the part of a frame that concerns the index. Changes: a note with the frame that records it.
+//! Notes: the part of a frame that the index needs. Changes: a note together with its frame.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::spool::next_try::NextTry;
 /// One change of the index.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Note {
-    /// A message whose frame stands at this offset.
+    /// A message whose frame is at this offset.
     Put { id: QueueId, at: u32, disk_len: u32, lane: Lane, domains: u32, status: Status },
-    /// The state of a message, whose frame stands at this offset.
+    /// The state of a message, whose frame is at this offset.
     State { id: QueueId, at: u32, status: Status },
-    /// When a message is tried next.
+    /// The time of a message's next attempt.
     Due { id: QueueId, next: NextTry },
     /// A message is held.
     Hold { id: QueueId, reason: Arc<str> },
@@ -27,12 +27,12 @@ pub(super) enum Note {
     Clean,
 }
 
-/// The reason for holding a message if one of its results cannot be read.
+/// The reason for holding a message whose result cannot be read.
 pub(super) const DOUBTFUL: &str = "a result cannot be read: some recipients may have it already";
 
 impl Note {
-    /// Returns true if a damaged result before this note does not matter any more: this note says all that is known of the message,
-    /// or that it is held for that damage already.
+    /// Returns true if a damaged result before this note no longer matters, because this note has the whole state of the message, or
+    /// already holds it for that damage.
     pub fn ends_doubt(&self) -> bool {
         match self {
             Note::Put { .. } | Note::State { .. } | Note::Done { .. } => true,
@@ -41,7 +41,7 @@ impl Note {
         }
     }
 
-    /// The message that the note is about, if it is about one.
+    /// Returns the message that the note is about, if any.
     pub fn id(&self) -> Option<QueueId> {
         match self {
             Note::Put { id, .. }
@@ -55,16 +55,16 @@ impl Note {
     }
 }
 
-/// A change of a message that is in the log already, with the frame that records it.
+/// A change of a message in the log, with its frame.
 #[derive(Debug)]
 pub(super) struct Change {
-    /// The note. The offset of a state is that of its frame, which is known once it is written.
+    /// The note. The offset in a state note is filled in when the frame is written.
     pub note: Note,
     pub head: Head,
     pub payload: Vec<u8>,
-    /// The state, if that is what changes. The index holds it until it is synced.
+    /// The state, if the change is a new state. The index keeps it until it is synced.
     pub state: Option<Arc<State>>,
-    /// How many octets at the end of the payload are lines for the outbox.
+    /// The number of octets at the end of the payload that are lines for the outbox.
     lines_len: usize,
 }
 
@@ -121,17 +121,17 @@ impl Change {
         Change { note, head, payload: payload.0, state: None, lines_len: lines.len() }
     }
 
-    /// Its lines for the outbox.
+    /// Returns the lines for the outbox.
     pub fn lines(&self) -> &[u8] {
         &self.payload[self.payload.len() - self.lines_len..]
     }
 
-    /// Octets of its frame.
+    /// Returns the octets of the frame.
     pub fn frame_len(&self) -> u64 {
         self.head.frame_len()
     }
 
-    /// The note, for a frame that stands at `at`.
+    /// Returns the note for a frame at offset `at`.
     pub fn note_at(&self, at: u32) -> Note {
         match &self.note {
             Note::State { id, status, .. } => Note::State { id: *id, at, status: status.clone() },

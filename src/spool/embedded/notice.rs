@@ -1,54 +1,54 @@
-//! What the embedded spool tells an operator.
+//! The embedded spool's messages to operators.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::message::QueueId;
 
-/// What an operator must hear.
+/// A message to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Something cannot be read. It was copied to `file` and is not delivered.
     Quarantined {
-        /// The message that it belonged to, if that can still be told.
+        /// The message that it belonged to, if that is known.
         id: Option<QueueId>,
         /// The path of the copy.
         file: PathBuf,
         /// What does not match its checksum.
         why: String,
     },
-    /// The last write before a crash is incomplete. Nobody was told that it was accepted. `file` has what is left of it.
+    /// The last write before a crash is incomplete. Nobody was told that it was accepted. `file` has the remains.
     Torn {
         /// The path of the copy.
         file: PathBuf,
-        /// What is missing of the write.
+        /// What is missing from the write.
         why: String,
     },
-    /// A result of this message is damaged: some of its recipients may have the message already. It is held.
+    /// A result of this message is damaged, so some recipients may already have the message. It is held.
     Doubtful {
         /// The id of the message.
         id: QueueId,
     },
-    /// Something in a segment cannot be read, set aside or closed, and nothing says that it is lost.
+    /// A part of a segment cannot be read, set aside or closed. It may not be lost.
     Unreadable {
-        /// What it is, where it stands, the error of the system, and what becomes of it.
+        /// The part and its place, the system's error, and what happens next.
         why: String,
     },
     /// New mail is refused, because there is too little space or there are too few inodes.
     Full {
-        /// What there is too little of, and what to do about it.
+        /// Which resource is short, and what to do about it.
         lack: String,
     },
-    /// There is room again, so new mail is taken.
+    /// There is room again, so new mail is accepted.
     Roomy,
-    /// A write or a sync failed. The messages in it were refused, and its segment is not written to again.
+    /// A write or a sync failed. Its messages were refused, and its segment is not written again.
     Failed {
         /// What failed, where, and the error of the system.
         why: String,
     },
     /// The spool can be written again.
     Recovered,
-    /// Writing failed time after time. No more work is taken until the program is started again on a sound disk.
+    /// Writing failed repeatedly. The spool does no more work until the program is started again on a working disk.
     Stopped {
         /// The error of the last write.
         why: String,

@@ -1,7 +1,7 @@
-//! The outbox: the lines that commits and changes have for the journal, in the order of the log.
+//! The outbox: the lines of commits and changes for the journal, in the order of the log.
 //!
-//! The lines stand in the frames. Those that were synced last are in memory too, so that a journal that keeps up reads no segment. One
-//! that is behind, or begins, reads them from the segments.
+//! The lines are part of the frames. The most recently synced lines are also in memory, so that a journal that keeps up reads no segment. A
+//! journal that is behind, or starts, reads them from the segments.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use crate::spool::index::Place;
 use crate::spool::recent::Source;
 use crate::spool::{Error, OutboxPage, OutboxPosition, Pending};
 
-/// About how many octets of lines are read from segments at once.
+/// The approximate number of octets of lines that are read from segments at once.
 const PAGE: usize = 4 << 20;
 
 impl crate::spool::Outbox for Embedded {
@@ -45,7 +45,7 @@ impl crate::spool::Outbox for Embedded {
     }
 }
 
-/// Reads lines from the segments, up to about a page of them. What cannot be read is passed over: the start that found it has told so.
+/// Reads about a page of lines from the segments. Unreadable parts are skipped; the start that found them has reported them.
 fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage, Error> {
     let mut page = Vec::new();
     let mut end = (after, 0);
@@ -80,7 +80,7 @@ fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage, Error
         }
     }
     let more = end.0 < until || shared.outbox.end() > until;
-    // Without a segment to read, the lines that were asked for are gone: the journal had them.
+    // If there is no segment to read, the journal already had these lines.
     let end = if end.1 == 0 { (until, shared.segments.mark(until.segment).unwrap_or_default()) } else { end };
     Ok(OutboxPage { lines: page, position: position(end.0, end.1), more })
 }
@@ -89,14 +89,14 @@ fn position(place: Place, mark: u64) -> OutboxPosition {
     OutboxPosition::new(format!("{}-{}", frame::segment_name(place.segment, mark), place.at))
 }
 
-/// The place that a position names. `None` if it is of another spool.
+/// Returns the place that a position names, or `None` if the position belongs to another spool.
 fn place(shared: &Shared, position: &OutboxPosition) -> Option<Place> {
     let (name, at) = position.as_str().rsplit_once('-')?;
     let (segment, mark) = frame::parse_segment_name(name)?;
     let place = Place { segment, at: at.parse().ok()? };
     match shared.segments.mark(segment) {
         Some(known) => (known == mark).then_some(place),
-        // Segments are given back from the oldest on, and numbers begin again only in an empty spool.
+        // Segments are deleted from the oldest on, and numbers start again only in an empty spool.
         None => (place <= shared.outbox.end()).then_some(place),
     }
 }

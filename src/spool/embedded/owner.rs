@@ -1,4 +1,4 @@
-//! The embedded spool as an owner of messages: what `spool::owner` needs of a backend.
+//! Implements `spool::owner` for the embedded spool.
 
 use std::sync::{Arc, MutexGuard};
 

@@ -1,14 +1,12 @@
-//! The quarantine: what cannot be read is copied here, and the program never deletes it.
+//! The quarantine: copies of everything that cannot be read. The program never deletes them.
 //!
-//! `quarantine/` holds one file for each damaged stretch, with its octets as they stood in the segment. `LIST` has one line for each:
-//! time, file, the messages that are lost with it as far as that can be told, and why. A file's name says which message the octets
-//! belonged to and where they stood: `<message>-<segment's number>-<its mark>-<first octet>-<octet behind the last>`. Its extension is
-//! `.record`, or `.torn` for the rest of a write that a crash cut short. Such a rest may hold octets of older mail, from the time when
-//! the file was another segment.
+//! `quarantine/` has one file for each damaged stretch, with the octets as they were in the segment. `LIST` has one line for each: time,
+//! file, the messages that are lost with it (as far as known), and the reason. A file name gives the message and the place of the octets:
+//! `<message>-<segment's number>-<its mark>-<first octet>-<octet behind the last>`. The extension is `.record`, or `.torn` for the remains
+//! of a write that a crash interrupted. Such remains may contain octets of older mail, from an earlier segment in the same file.
 //!
-//! The file of a segment in which something was unreadable comes here too, once nobody waits in it: `<segment>.retired`, with its
-//! damaged stretches, and holes in place of the rest. So those blocks of the disk hold no mail again, neither as another segment nor as
-//! another file.
+//! The file of a segment with unreadable parts also moves here, when no mail waits in it: `<segment>.retired`, with the damaged stretches,
+//! and holes for the rest. So those blocks of the disk never hold mail again, neither as another segment nor as another file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -23,7 +21,7 @@ use super::frame;
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// A stretch of a segment.
+/// A damaged stretch of a segment.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
     /// The number of its segment.
@@ -32,26 +30,26 @@ pub(super) struct Stretch {
     pub mark: u64,
     pub start: u64,
     pub end: u64,
-    /// The messages that stood in it, as far as that can be told.
+    /// The messages that were in it, as far as known.
     pub ids: Vec<QueueId>,
     /// What is wrong with it.
     pub why: String,
 }
 
 const RETIRED: &str = "retired";
-/// The smallest part of a file that a file system frees.
+/// The smallest part of a file that a file system can free.
 const BLOCK: u64 = 4096;
 const TORN: &str = "torn";
 const RECORD: &str = "record";
 
 impl Stretch {
-    /// The name of its copy, without the extension.
+    /// Returns the name of the copy, without the extension.
     fn name(&self) -> String {
         let of = self.ids.first().map_or_else(|| "unknown".to_owned(), QueueId::to_string);
         format!("{of}{}", self.place())
     }
 
-    /// The part of the name that says where it stood.
+    /// Returns the part of the name that gives the place.
     fn place(&self) -> String {
         let segment = frame::segment_name(self.segment, self.mark);
         format!("-{segment}-{:08x}-{:08x}", self.start, self.end)
@@ -62,14 +60,14 @@ pub(super) fn prepare(spool: &Path) -> io::Result<()> {
     fs::create_dir_all(spool.join("quarantine"))
 }
 
-/// How many stretches were set aside since the spool was made, without the rests of torn writes.
+/// Returns how many stretches were set aside since the spool was created, not counting torn writes.
 pub(super) fn count(spool: &Path) -> u64 {
     let entries = fs::read_dir(spool.join("quarantine")).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == RECORD)).count() as u64
 }
 
-/// If this stretch was set aside before: whether it was the rest of a torn write. A segment that cannot be sealed is scanned at each
-/// start, but only at the first one after the crash is it the last segment.
+/// Returns whether this stretch was set aside before as a torn write; `None` if it was not set aside before. A segment that cannot be
+/// sealed is scanned at each start, but it is the last segment only at the first start after the crash.
 pub(super) fn was_torn(spool: &Path, stretch: &Stretch) -> io::Result<Option<bool>> {
     let place = stretch.place();
     let copy = |name: String| {
@@ -80,8 +78,8 @@ pub(super) fn was_torn(spool: &Path, stretch: &Stretch) -> io::Result<Option<boo
     Ok(names(spool)?.into_iter().find_map(copy))
 }
 
-/// Copies a stretch, with which the messages `lost` are lost. `torn` says that it is the rest of a write that a crash cut short. Returns
-/// the path of the copy once it is durable, or `None` if the stretch was set aside before.
+/// Copies a stretch with which the messages `lost` are lost. `torn` means that it is what a crash left of a write. Returns the path of the
+/// copy after it is durable, or `None` if the stretch was set aside before.
 pub(super) fn set_aside(
     spool: &Dir,
     source: &File,
@@ -109,32 +107,32 @@ pub(super) fn set_aside(
     Ok(Some(path))
 }
 
-/// The names of all files in the quarantine.
+/// Returns the names of all files in the quarantine.
 pub(super) fn names(spool: &Path) -> io::Result<Vec<String>> {
     let names = fs::read_dir(spool.join("quarantine"))?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     names.filter_map(Result::transpose).collect()
 }
 
-/// The damaged stretches of a segment, by the names of what was set aside of it.
+/// Returns the damaged stretches of a segment, read from the names of the copies.
 pub(super) fn damaged_in(names: &[String], number: u32, mark: u64) -> Vec<Range<u64>> {
     let segment = frame::segment_name(number, mark);
     names.iter().filter_map(|name| stretch_in(&segment, name)).collect()
 }
 
-/// The stretch that a file of this name is a copy of, if it is a stretch of this segment and not the rest of a torn write.
+/// Returns the stretch that a file of this name is a copy of, if it is a stretch of this segment and not a torn write.
 fn stretch_in(segment: &str, name: &str) -> Option<Range<u64>> {
     let (_, place) = name.strip_suffix(RECORD)?.strip_suffix('.')?.rsplit_once(segment)?;
     let (start, end) = place.strip_prefix('-')?.split_once('-')?;
     Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
 }
 
-/// Takes the file of a segment out of use, durably: it loses its name and is moved here.
+/// Durably moves the file of a segment out of use, into the quarantine.
 pub(super) fn retire(spool: &Dir, segment: &Path) -> io::Result<PathBuf> {
     let dir = spool.path.join("quarantine");
     let name = segment.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let path = dir.join(name).with_extension(RETIRED);
     match fs::rename(segment, &path) {
-        // It was moved before, but that may not have been durable.
+        // The file was moved before, but that may not have been durable.
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
         renamed => renamed?,
     }
@@ -143,7 +141,7 @@ pub(super) fn retire(spool: &Dir, segment: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Gives back the sound parts of a retired file. File systems that cannot do that keep it whole.
+/// Frees the undamaged parts of a retired file. File systems that cannot do that keep the whole file.
 pub(super) fn free_around(retired: &Path, damaged: &[Range<u64>]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(retired)?;
     for hole in around(damaged, file.metadata()?.len()) {
@@ -153,7 +151,7 @@ pub(super) fn free_around(retired: &Path, damaged: &[Range<u64>]) -> io::Result<
     Ok(())
 }
 
-/// The blocks of a file of `len` octets that lie wholly outside of these stretches.
+/// Returns the blocks of a file of `len` octets that lie completely outside of these stretches.
 fn around(damaged: &[Range<u64>], len: u64) -> Vec<Range<u64>> {
     let mut damaged = damaged.to_vec();
     damaged.sort_by_key(|stretch| stretch.start);
@@ -168,7 +166,7 @@ fn around(damaged: &[Range<u64>], len: u64) -> Vec<Range<u64>> {
     holes
 }
 
-/// Copies what the disk returns. Blocks that it does not return become zeros.
+/// Copies what the disk returns. Unreadable blocks become zeros.
 fn copy_readable(source: &File, start: u64, end: u64, copy: &mut File) -> io::Result<()> {
     const MOST: u64 = 64 << 10;
     let mut buffer = vec![0; MOST as usize];
@@ -215,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_never_touches_a_block_with_damage() {
-        // Pairs of start and end: clippy takes a list of one range for a mistake.
+        // Pairs of start and end, because clippy takes a list with one range for a mistake.
         let of = |damaged: &[(u64, u64)], len| -> Vec<(u64, u64)> {
             let damaged: Vec<_> = damaged.iter().map(|&(start, end)| start..end).collect();
             around(&damaged, len).into_iter().map(|sound| (sound.start, sound.end)).collect()

@@ -1,5 +1,4 @@
-//! Reading messages back. Every octet is compared with its checksum before it is handed out. What does not match is set aside and never
-//! sent.
+//! Reads messages. Every octet is compared with its checksum before it is used. Damaged messages are set aside and never sent.
 
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
@@ -18,28 +17,28 @@ use crate::spool::{Bytes, Error, Pending, ReadChunk, Record};
 
 /// Messages up to this size are read in one piece.
 const SMALL: u32 = (CHUNK + (64 << 10)) as u32;
-/// How much of a larger one is read at first, and of a state.
+/// The octets that are read first of a larger message, and of a state.
 const FIRST_READ: usize = 8 << 10;
 
-/// How long a read may take.
+/// Whether a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Only what the page cache has is read.
+    /// Read only what is in the page cache.
     Never,
-    /// The read may wait for the disk, because it runs on a thread of its own.
+    /// The read may wait for the disk, because it runs on a blocking thread.
     Wait,
 }
 
 /// Why a message was not read.
 #[derive(Debug)]
 pub(super) enum Unread {
-    /// It is not in the page cache.
+    /// The message is not in the page cache.
     NotYet,
-    /// Its segment was given back: it has moved, or it is settled.
+    /// Its segment was deleted: the message has moved, or is settled.
     Gone,
-    /// It is not what was written.
+    /// The octets are not the ones that were written.
     Damaged(String),
-    /// The system gave an error.
+    /// The system returned an error.
     Failed(io::Error),
 }
 
@@ -50,7 +49,7 @@ pub(super) struct Message {
     pub content: Vec<Piece>,
 }
 
-/// A message without its content, or with it if that is small.
+/// A message without its content, or with it if it is small.
 struct Front {
     meta: Meta,
     state: State,
@@ -60,7 +59,7 @@ struct Front {
     chunks_at: u64,
 }
 
-/// A record and its bytes, for delivery.
+/// Reads a record and its bytes for delivery.
 pub(super) fn lease(shared: &Arc<Shared>, wanted: &Wanted, patience: Patience) -> Result<(Record, Bytes), Unread> {
     let front = front(shared, wanted, patience, true)?;
     let (meta, state) = (front.meta, front.state);
@@ -78,13 +77,13 @@ pub(super) fn lease(shared: &Arc<Shared>, wanted: &Wanted, patience: Patience) -
     Ok((into_record(wanted, meta, state)?, bytes))
 }
 
-/// A record without its bytes.
+/// Reads a record without its bytes.
 pub(super) fn record(shared: &Shared, wanted: &Wanted) -> Result<Record, Unread> {
     let front = front(shared, wanted, Patience::Wait, false)?;
     into_record(wanted, front.meta, front.state)
 }
 
-/// A record and its header block, prefix first.
+/// Reads a record and its header block, prefix first.
 pub(super) fn header(shared: &Shared, wanted: &Wanted) -> Result<(Record, Vec<u8>), Unread> {
     let front = front(shared, wanted, Patience::Wait, false)?;
     let (_, len) = front.meta.chunk_range(0);
@@ -94,7 +93,7 @@ pub(super) fn header(shared: &Shared, wanted: &Wanted) -> Result<(Record, Vec<u8
     Ok((into_record(wanted, front.meta, front.state)?, header))
 }
 
-/// Everything, to be copied forward.
+/// Reads everything of a message, to copy it forward.
 pub(super) fn whole(shared: &Shared, wanted: &Wanted) -> Result<Message, Unread> {
     let Front { meta, state, content, source, chunks_at } = front(shared, wanted, Patience::Wait, true)?;
     let content = match content {
@@ -113,7 +112,7 @@ fn into_record(wanted: &Wanted, meta: Meta, state: State) -> Result<Record, Unre
     wanted.record(meta, state).map_err(|_| Unread::Damaged("its state does not decode".into()))
 }
 
-/// The message frame with the present state. The content too, if it is small and wanted.
+/// Reads the message frame with the present state, and the content if it is small and `content` is true.
 fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) -> Result<Front, Unread> {
     let entry = &wanted.entry;
     let source = source(shared, entry.place)?;
@@ -158,7 +157,7 @@ fn source(shared: &Shared, place: Place) -> Result<Source, Unread> {
     }
 }
 
-/// Reads a frame of this kind and message at `at`, and what follows it up to `first` octets.
+/// Reads a frame of this kind and message at `at`, and the following octets, up to `first` in all.
 fn frame(
     source: &Source,
     at: u64,
@@ -176,7 +175,7 @@ fn frame(
     let len = head.frame_len() as usize;
     if len > bytes.len() {
         let have = bytes.len();
-        // The length is covered by the head's checksum.
+        // The head's checksum covers the length, so it can be trusted.
         bytes.resize(len, 0);
         let got = read_at(source, &mut bytes[have..], at + have as u64, patience)?;
         bytes.truncate(have + got);
@@ -187,7 +186,7 @@ fn frame(
     }
 }
 
-/// Reads one chunk's payload.
+/// Reads the payload of one chunk.
 fn chunk(source: &Source, id: QueueId, index: usize, at: u64, len: u64) -> Result<Vec<u8>, Unread> {
     let mut bytes = vec![0; HEAD + len as usize];
     let got = read_at(source, &mut bytes, at, Patience::Wait)?;
@@ -215,15 +214,15 @@ fn chunk_at(chunks_at: u64, index: usize, start: u64) -> u64 {
     chunks_at + start + (index * HEAD) as u64
 }
 
-/// Fills `buffer` as far as the file goes. If the disk itself gives an error, the place is noted, whoever reads: nothing is to be written
-/// there again once its mail has gone.
+/// Fills `buffer`, or less at the end of the file. If the disk reports an error, the place is recorded for every reader: nothing must be
+/// written there again after its mail has gone.
 fn read_at(source: &Source, buffer: &mut [u8], at: u64, patience: Patience) -> Result<usize, Unread> {
     let mut got = 0;
     while got < buffer.len() {
         let (rest, from) = (&mut buffer[got..], at + got as u64);
         let read = match patience {
             Patience::Wait => source.file.read_at(rest, from),
-            // EAGAIN says that it is not cached, EOPNOTSUPP that the file system cannot tell.
+            // EAGAIN means that the octets are not cached, EOPNOTSUPP that the file system cannot tell.
             Patience::Never => {
                 match rustix::io::preadv2(&source.file, &mut [IoSliceMut::new(rest)], from, ReadWriteFlags::NOWAIT) {
                     Ok(n) => Ok(n),
@@ -246,7 +245,7 @@ fn read_at(source: &Source, buffer: &mut [u8], at: u64, patience: Patience) -> R
     Ok(got)
 }
 
-/// Content that came with its record.
+/// Content that was read together with its record.
 struct InMemory(Vec<u8>);
 
 impl ReadChunk for InMemory {
@@ -289,7 +288,7 @@ impl ReadChunk for OnDisk {
     }
 }
 
-/// The error of the port for it.
+/// Converts the reason to the port's error.
 pub(super) fn error(id: QueueId, unread: Unread) -> Error {
     match unread {
         Unread::Damaged(why) => Error::Corrupt { id, why },
@@ -317,7 +316,7 @@ mod tests {
             awaits_start: false,
         };
         segments.found(1, found);
-        // Gives EIO where nothing is mapped, as the disk does for a bad block.
+        // Reading unmapped memory gives EIO, as a bad block of a disk does.
         std::os::unix::fs::symlink("/proc/self/mem", dir.path().join(frame::file_name(1, 7))).unwrap();
         let source = segments.source(1).unwrap().unwrap();
         assert!(!segments.is_damaged(1));

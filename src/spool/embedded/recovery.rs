@@ -1,7 +1,7 @@
-//! What happens at the start: the segments that are found are read in order, footers if there are any, and the index is built.
+//! Recovery at the start: reads the segments in order, from their footers if possible, and builds the index.
 //!
-//! Segments that were not sealed are scanned. What cannot be read is set aside. Then they are sealed, so that the next start is quick.
-//! Nothing that is found is ever overwritten; only a footer is written behind its end.
+//! Segments that were not sealed are scanned. Unreadable parts are set aside. Then these segments are sealed, so that the next start is
+//! quick. Existing data is never overwritten; only a footer is written behind the end.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -23,16 +23,16 @@ use crate::message::QueueId;
 use crate::spool::index::{Index, Place, Put};
 use crate::time::Timestamp;
 
-/// What a start found.
+/// The result of recovery.
 pub(super) struct Recovered {
     pub index: Index,
     pub segments: Segments,
     pub next_segment: u32,
-    /// Where the log ends, and the mark of that segment.
+    /// The end of the log, and the mark of its segment.
     pub end: (Place, u64),
-    /// The greatest id that stands anywhere in the log.
+    /// The greatest id in the log.
     pub greatest: QueueId,
-    /// Messages to be held, because one of their results cannot be read and no later one says the same.
+    /// Messages to be held, because one of their results cannot be read and no later result replaces it.
     pub doubtful: Vec<QueueId>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
     let set_aside =
         start.set_aside_all(settings, dir, &found, damage).map_err(|source| failed("setting aside in", source))?;
     let names = quarantine::names(&dir.path).map_err(|source| failed("reading the quarantine in", source))?;
-    // Only now, so that a start that breaks off before this finds the damage again.
+    // Record the damage only now, so that a start that fails earlier finds it again.
     for ((segment, scan), SetAside { mut damaged, is_news }) in found.iter().zip(scans).zip(set_aside) {
         let awaits_start = is_news && scan.as_ref().is_some_and(|scan| scan.not_given.is_some());
         if awaits_start {
@@ -67,7 +67,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
     Ok(start.finish())
 }
 
-/// A segment file as it was found.
+/// A segment file that was found.
 struct Found {
     number: u32,
     mark: u64,
@@ -77,7 +77,7 @@ struct Found {
     format: Option<u32>,
 }
 
-/// All segments, oldest first.
+/// Finds all segments, oldest first.
 fn find(dir: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -86,7 +86,7 @@ fn find(dir: &Path) -> io::Result<Vec<Found>> {
         let file = OpenOptions::new().read(true).write(true).open(entry.path())?;
         let len = file.metadata()?.len();
         let mut head = [0; SEGMENT_HEAD];
-        // If it is too short or damaged, the scan finds what is left of it.
+        // If the file is too short or damaged, the scan finds what is left of it.
         let format = file.read_exact_at(&mut head, 0).ok().and_then(|()| frame::segment_format(&head));
         found.push(Found { number, mark, file, len, format });
     }
@@ -101,7 +101,7 @@ fn refuse_other_format(found: &[Found], dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Up to where each segment counts that a later one declares void from some offset on.
+/// Returns, for each segment that a later one declares partly void, the offset up to which it counts.
 fn find_voids(found: &[Found]) -> io::Result<HashMap<u32, u64>> {
     let mut voids: HashMap<u32, u64> = HashMap::new();
     for segment in found {
@@ -113,14 +113,14 @@ fn find_voids(found: &[Found]) -> io::Result<HashMap<u32, u64>> {
 }
 
 impl Found {
-    /// Returns true if it was made beforehand and never written to.
+    /// Returns true if the segment was made in advance and never written.
     fn is_empty(&self) -> bool {
         let mut first = [0; HEAD];
         let at = SEGMENT_HEAD as u64;
         self.len <= at || self.file.read_exact_at(&mut first, at).is_ok_and(|()| first == [0; HEAD])
     }
 
-    /// The notes in the footer, if the segment was sealed and its footer is sound.
+    /// Returns the notes in the footer, if the segment was sealed and its footer is intact.
     fn footer(&self) -> io::Result<Option<Vec<u8>>> {
         match self.read_footer() {
             Err(error) if is_bad_block(&error) => {
@@ -149,7 +149,7 @@ impl Found {
         Ok(Some(footer))
     }
 
-    /// Where its footer begins, if its trailer says so.
+    /// Returns the offset of the footer, if the trailer names one.
     fn sealed_at(&self) -> Option<u64> {
         let mut trailer = [0; TRAILER];
         let trailer_at = self.len.saturating_sub(TRAILER as u64);
@@ -157,7 +157,7 @@ impl Found {
         frame::footer_at(&trailer, self.mark)
     }
 
-    /// How far it has to be scanned.
+    /// Returns how far the segment must be scanned.
     fn reach(&self, void: Option<u64>) -> Reach {
         match (void, self.sealed_at()) {
             (None, None) => Reach::LastBatch(self.len),
@@ -168,31 +168,31 @@ impl Found {
 
 /// A damaged stretch that a scan found.
 struct Damage {
-    /// Which of the segments it is in.
+    /// The index of its segment.
     segment: usize,
-    /// It is what is left of a write that nobody was told of.
+    /// True if it belongs to a write that was never acknowledged.
     torn: bool,
     stretch: Stretch,
 }
 
-/// What became of the damaged stretches of a segment.
+/// The damaged stretches of a segment after they were set aside.
 #[derive(Default)]
 struct SetAside {
-    /// Those that are not the rest of a torn write.
+    /// The stretches that are not torn writes.
     damaged: Vec<Range<u64>>,
-    /// Something of them was set aside that was not before.
+    /// True if a stretch was set aside that was not before.
     is_news: bool,
 }
 
-/// The state of a start.
+/// The state of recovery.
 struct Start {
     recovered: Recovered,
-    /// The last note says that the program stopped in good order.
+    /// True if the last note says that the program stopped in good order.
     clean: bool,
-    /// A segment was scanned, so results from then on say whether damage still matters.
+    /// True once a segment was scanned. From then on, later results decide whether damage still matters.
     watch: bool,
     done_after_damage: HashSet<QueueId>,
-    /// Messages that notes are about, but that stand nowhere.
+    /// Messages that occur in notes, but are not in the log.
     missing: BTreeSet<QueueId>,
 }
 
@@ -217,7 +217,7 @@ impl Start {
             let is_last = found[i + 1..].iter().all(Found::is_empty);
             let mut scanned = self.read(segment, void)?;
             if let Some(scan) = &mut scanned {
-                // If the disk does not return something, that does not tell whether it was ever written.
+                // If the disk did not return some octets, nobody knows whether they were ever written.
                 let may_be_torn = is_last && void.is_none() && scan.not_given.is_none();
                 let torn_from = if may_be_torn { scan.synced } else { u64::MAX };
                 let stretches = std::mem::take(&mut scan.damage).into_iter();
@@ -226,8 +226,8 @@ impl Start {
                     torn: stretch.start >= torn_from,
                     stretch,
                 }));
-                // A result whose write was cut short was not recorded, so its attempt is made again. Only a message that waits can be in
-                // doubt.
+                // A result whose write was interrupted counts as not recorded, so the attempt is made again. Only waiting messages can be
+                // in doubt.
                 let index = &self.recovered.index;
                 scan.doubtful.retain(|(at, id)| *at < torn_from && index.get(*id).is_some());
                 self.recovered.doubtful.extend(scan.doubtful.iter().map(|(_, id)| id));
@@ -238,8 +238,8 @@ impl Start {
         Ok((scans, damage))
     }
 
-    /// Names the messages that notes are about but that stand nowhere. They must have stood in a damaged stretch: in one whose messages
-    /// are unknown, if there is one.
+    /// Assigns messages that occur in notes but are not in the log to a damaged stretch, because they must have been in one: preferably in
+    /// one whose messages are unknown.
     fn name_missing(&self, damage: &mut [Damage]) {
         let named: HashSet<QueueId> = damage.iter().flat_map(|damage| damage.stretch.ids.iter().copied()).collect();
         let missing = self.missing.iter().filter(|id| !named.contains(id));
@@ -249,7 +249,7 @@ impl Start {
         }
     }
 
-    /// Takes one segment's notes, from its footer or by a scan.
+    /// Reads the notes of one segment from its footer, or by a scan.
     fn read(&mut self, segment: &Found, void: Option<u64>) -> io::Result<Option<Scan>> {
         if void.is_none()
             && let Some(notes) = segment.footer()?
@@ -298,7 +298,7 @@ impl Start {
         }
     }
 
-    /// Copies all damaged stretches to the quarantine. Returns what became of those of each segment.
+    /// Copies all damaged stretches to the quarantine. Returns the result for each segment.
     fn set_aside_all(
         &self,
         settings: &Settings,
@@ -317,7 +317,7 @@ impl Start {
         Ok(all)
     }
 
-    /// Copies a damaged stretch to the quarantine, unless all its messages were settled since. Returns true if that is news.
+    /// Copies a damaged stretch to the quarantine, unless all its messages were settled later. Returns true if it was not set aside before.
     fn set_aside(
         &self,
         settings: &Settings,
@@ -362,8 +362,8 @@ fn tell_of_read_error(settings: &Settings, segment: &Found) {
     settings.tell(Notice::Unreadable { why });
 }
 
-/// Writes the footer behind what was scanned, with the results that are in doubt. Returns the length if the segment is sealed. It is not
-/// if a sync failed in it, because such a file is never written to again; nor if the disk did not return something, because the next
+/// Writes a footer behind the scanned data, including the doubtful results. Returns the length if the segment is sealed now. It is not
+/// sealed if a sync failed in it, because such a file is never written again, nor if the disk did not return some octets, because the next
 /// start scans it again.
 fn seal(segment: &Found, mut scan: Scan, is_void: bool) -> Option<u64> {
     if is_void || scan.not_given.is_some() {

@@ -1,7 +1,7 @@
-//! Reads a segment frame by frame: one that was not sealed before a crash, or whose footer is damaged.
+//! Scans a segment frame by frame, if it was not sealed before a crash or its footer is damaged.
 //!
-//! A frame that does not match its checksums begins a damaged stretch, and the scan goes on at the next mark. No length in a damaged
-//! frame is trusted, and no frame ends the scan as long as a sound one follows. A message counts only with all its chunks.
+//! A frame that does not match its checksums begins a damaged stretch, and the scan continues at the next mark. Lengths in damaged frames
+//! are not trusted, and the scan does not end while an intact frame follows. A message counts only if all its chunks are there.
 
 use std::fs::File;
 use std::io;
@@ -17,23 +17,23 @@ use crate::message::QueueId;
 use crate::spool::codec::{self, Meta, Reader};
 use crate::spool::index::Place;
 
-/// How much is read at once while the next mark is looked for.
+/// The octets that are read at once in the search for the next mark.
 const WINDOW: usize = 256 << 10;
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Default)]
 pub(super) struct Scan {
     /// The stretches that cannot be read.
     pub damage: Vec<Stretch>,
-    /// Messages of which a result cannot be read, and no later one can; with the offset of the damage.
+    /// Messages with an unreadable result that no later one replaces, each with the offset of the damage.
     pub doubtful: Vec<(u64, QueueId)>,
-    /// Damage from this offset on may be the rest of a write that was never acknowledged.
+    /// From this offset on, damage may belong to a write that was never acknowledged.
     pub synced: u64,
-    /// Where the last batch says that it ends.
+    /// The end of the last batch, as its frame says.
     batch_end: u64,
-    /// Where writing ended, before the footer.
+    /// The end of the written data, before the footer.
     pub end: u64,
-    /// The offset behind the last octet that the disk did not return, if there is one. It may return it another time.
+    /// The offset behind the last octet that the disk did not return, if any. The disk may return it another time.
     pub not_given: Option<u64>,
     /// All notes that were passed on.
     pub footer: Footer,
@@ -42,9 +42,9 @@ pub(super) struct Scan {
 /// How far a segment may have been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// To this offset. What was not written of it is zeros.
+    /// Up to this offset. Octets that were not written are zeros.
     Zeros(u64),
-    /// To the end of the last batch and the changes behind it, before this offset. What is behind that is older than the segment.
+    /// Up to the end of the last batch and the changes behind it, before this offset. Octets behind that are older than the segment.
     LastBatch(u64),
 }
 
@@ -57,7 +57,7 @@ pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: 
     scan_from(file, (number, mark), SEGMENT_HEAD as u64, reach, pass_on)
 }
 
-/// Scans a segment from the frame at `from` on, and passes on each note with its lines for the outbox, until `each` breaks off. The scan
+/// Scans a segment from the frame at `from`, and passes on each note with its lines for the outbox, until `each` stops the scan. The scan
 /// then ends behind that note.
 pub(super) fn scan_from(
     file: &File,
@@ -99,7 +99,7 @@ pub(super) fn scan_from(
     }
 }
 
-/// The parts of other segments that a segment declares void at its beginning.
+/// Returns the parts of other segments that a segment declares void at its beginning.
 pub(super) fn voids(file: &File, mark: u64) -> io::Result<Vec<Place>> {
     let mut found = Vec::new();
     let mut at = SEGMENT_HEAD as u64;
@@ -132,11 +132,11 @@ struct Partial {
     next: usize,
 }
 
-/// What the scan finds next.
+/// What comes next in a scan.
 enum Next {
     /// A frame at this offset.
     Frame(u64, Head),
-    /// No frame. What was written ends here.
+    /// No frame: the written data ends here.
     End(u64),
 }
 
@@ -149,15 +149,15 @@ struct Scanner<'a, E> {
     found: Scan,
     partial: Option<Partial>,
     damaged: Option<Stretch>,
-    /// Where a footer begins behind which there was no other frame yet.
+    /// The offset of a footer that no other frame has followed yet.
     footer_at: Option<u64>,
-    /// The caller wants no more.
+    /// True if `each` has stopped the scan.
     is_enough: bool,
     each: E,
 }
 
 impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
-    /// Takes one frame. Returns where the next one should be.
+    /// Processes one frame. Returns the offset at which the next one should be.
     fn frame(&mut self, at: u64, head: &Head) -> io::Result<u64> {
         let end = at + head.frame_len();
         self.footer_at = (head.kind == Kind::Footer).then_some(at);
@@ -193,8 +193,8 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
         }
     }
 
-    /// A frame with a sound head and without a sound payload. The length in its head may be wrong too, so the scan goes on right behind
-    /// the head.
+    /// Processes a frame with an intact head and a damaged payload. The length in its head may also be wrong, so the scan continues right
+    /// behind the head.
     fn damaged_frame(&mut self, at: u64, head: &Head, why: &str) -> u64 {
         let next = at + HEAD as u64;
         // A footer only repeats what the frames say.
@@ -202,7 +202,7 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
             self.give_up_partial(at);
             return next;
         }
-        // If the time of the next attempt is lost, the one before it stands.
+        // If the time of the next attempt is lost, the earlier one stays valid.
         if matches!(head.kind, Kind::State | Kind::Done | Kind::Hold) {
             self.found.doubtful.extend(head.id.map(|id| (at, id)));
         }
@@ -219,7 +219,7 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
         Some(())
     }
 
-    /// Takes the next chunk of the message before it. Returns false if it is another: then it is all that is left of its message.
+    /// Processes the next chunk of the current message. Returns false if the chunk belongs to another message, which is then incomplete.
     fn chunk(&mut self, end: u64, head: &Head, id: QueueId) -> bool {
         let is_next = |partial: &mut Partial| {
             let (_, len) = partial.meta.chunk_range(partial.next);
@@ -259,14 +259,14 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
     fn batch(&mut self, at: u64, payload: &[u8]) -> Option<()> {
         let batch = Batch::decode(payload)?;
         self.sound_frame(at);
-        // Not behind the batch itself, whatever it says: what follows may be torn.
+        // Not beyond the batch frame itself, whatever it says, because what follows may be torn.
         self.found.synced = self.found.synced.max(u64::from(batch.synced)).min(at);
         self.found.batch_end = batch.end.into();
         Some(())
     }
 
-    /// A footer that is met is that of a segment whose trailer is damaged or was never written. It knows which messages stood in the
-    /// stretches that cannot be read.
+    /// Processes a footer that the scan meets. The segment's trailer is then damaged or was never written. The footer names the messages in
+    /// the unreadable stretches.
     fn footer(&mut self, at: u64, payload: &[u8]) -> Option<()> {
         let mut messages = Vec::new();
         let collect = |note: Note| {
@@ -301,13 +301,13 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
         self.is_enough = (self.each)(note, lines).is_break();
     }
 
-    /// A sound frame that is not a chunk ends what was before it.
+    /// Ends the current message or stretch, because an intact frame follows that is not its chunk.
     fn sound_frame(&mut self, at: u64) {
         self.give_up_partial(at);
         self.finish_damage();
     }
 
-    /// Octets in which no frame could be found.
+    /// Records octets in which no frame was found.
     fn pass_over(&mut self, range: Range<u64>) -> io::Result<()> {
         if range.is_empty() {
             return Ok(());
@@ -328,14 +328,14 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
         Ok(())
     }
 
-    /// A message whose chunks are not all there is damaged as a whole.
+    /// Records an incomplete message as damaged.
     fn give_up_partial(&mut self, at: u64) {
         if self.partial.is_some() {
             self.damage(at..at, None, "parts of its content are missing");
         }
     }
 
-    /// Notes a damaged stretch. It is joined to one that ends where it begins, and to the message that it breaks off.
+    /// Records a damaged stretch. It is joined to a stretch that ends where it begins, and to the message that it interrupts.
     fn damage(&mut self, mut range: Range<u64>, id: Option<QueueId>, why: &str) {
         let mut ids = Vec::new();
         if let Some(partial) = self.partial.take() {
@@ -376,13 +376,13 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
         Ok(got)
     }
 
-    /// The end of what the disk does not return, if any of it is behind `at`.
+    /// Returns the end of the octets that the disk did not return, if some of them lie behind `at`.
     fn not_given_behind(&self, at: u64) -> Option<u64> {
         self.found.not_given.filter(|end| *end > at)
     }
 
-    /// The head at `at`, if there is a sound one. Nothing is read behind the limit, because what the disk does not return there is
-    /// nobody's.
+    /// Returns the head at `at`, if it is intact. Nothing is read behind the limit, because octets there that the disk does not return do
+    /// not concern this segment.
     fn head(&mut self, at: u64) -> io::Result<Option<Head>> {
         if at + HEAD as u64 > self.limit {
             return Ok(None);
@@ -392,7 +392,7 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
         Ok(Head::decode(&head[..got], self.mark))
     }
 
-    /// The next sound head at or after `at`, or where what was written ends.
+    /// Finds the next intact head at or behind `at`, or the end of the written data.
     fn next_head(&mut self, at: u64) -> io::Result<Next> {
         if let Some(head) = self.head(at)? {
             return Ok(Next::Frame(at, head));
@@ -418,7 +418,7 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
             if got < want || got < mark.len() {
                 break;
             }
-            // A mark may lie across two windows.
+            // A mark may cross the border of two windows.
             let step = if from + (got as u64) < self.limit { got - (mark.len() - 1) } else { got };
             from += step as u64;
         }
@@ -426,13 +426,13 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
             Reach::Zeros(_) => last_written,
             Reach::LastBatch(_) => last_written.min(self.found.batch_end.max(at)),
         };
-        // A batch of which the disk returns nothing may have been written all the same.
+        // A batch may have been written even if the disk returns nothing of it.
         Ok(Next::End(end.max(self.not_given_behind(at).unwrap_or(end))))
     }
 }
 
-/// Fills `buffer` as far as the file goes. What the disk does not return reads as zeros, and thus as damage. Returns how much there was,
-/// and the end of the last octets that the disk did not return.
+/// Fills `buffer`, or less at the end of the file. Octets that the disk does not return become zeros, which count as damage. Returns the
+/// number of octets, and the end of the last ones that the disk did not return.
 fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<(usize, Option<u64>)> {
     let (mut got, mut not_given) = (0, None);
     while got < buffer.len() {
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn what_the_disk_does_not_return_behind_the_last_frame_is_not_looked_for() {
-        // Gives EIO where nothing is mapped, as the disk does for a bad block: here that of the footer.
+        // Reading unmapped memory gives EIO, as a bad block does. Here the footer is unreadable.
         let file = File::open("/proc/self/mem").unwrap();
         let end = SEGMENT_HEAD as u64;
         let found = scan(&file, 1, 7, Reach::Zeros(end), |_| ()).unwrap();

@@ -1,4 +1,4 @@
-//! The table of segments: the stage that each is in, what could not be read in it, and its file to read from.
+//! The table of segments: the stage of each, its unreadable parts, and its file for reading.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -11,34 +11,34 @@ use std::time::{Duration, Instant};
 use super::frame;
 use super::writing::Writing;
 
-/// How many segment files stay open for reading.
+/// The most segment files that stay open for reading.
 const OPEN_FILES: usize = 64;
-/// After telling that something in a segment cannot be read, how long to be silent about it.
+/// How long the operator is not told again about unreadable parts of the same segment.
 const TELL_AGAIN: Duration = Duration::from_secs(3600);
 
-/// The stage that a segment is in.
+/// The stage of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It is made and not used yet.
+    /// Made in advance and not used yet.
     Spare,
     /// The committer writes to it.
     Active,
-    /// It is full, and its footer is being written.
+    /// Full; its footer is being written.
     Sealing,
-    /// It is never written to again.
+    /// Never written again.
     Closed,
 }
 
-/// What can be done with the file of a segment that is deleted.
+/// What can be done with the file of a deleted segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reclaim {
-    /// It can be another segment.
+    /// The file can become another segment.
     Reuse,
-    /// Its space can be given back. It cannot be another segment, because a write to it failed once.
+    /// Its space can be freed. It cannot become another segment, because a write to it failed once.
     Free,
-    /// These parts of it could not be read. No other file may get their blocks.
+    /// These parts could not be read. Their blocks must not be reused by any file.
     Retire(Vec<Range<u64>>),
-    /// Somebody still reads in it. It stays whole, and the last to close it frees it.
+    /// Somebody still reads from the file. It stays whole, and is freed when it is closed.
     LeaveToReader,
 }
 
@@ -46,36 +46,36 @@ struct Known {
     mark: u64,
     stage: Stage,
     disk_len: u64,
-    /// Where its frames end, but for the footer. `None` while it is written.
+    /// The end of its frames, without the footer. `None` while it is written.
     data_end: Option<u32>,
     /// True if no write or sync failed in it, so that its file may become another segment.
     sound: bool,
-    /// True if the next start looks for more in it.
+    /// True if the next start must scan it again.
     awaits_start: bool,
-    /// When an operator was last told that something in it cannot be read.
+    /// When the operator was last told about unreadable parts of it.
     told: Option<Instant>,
     file: Option<Arc<File>>,
     reading: Arc<Reading>,
 }
 
-/// A segment as a start found it.
+/// A segment that recovery found.
 pub(super) struct FoundSegment {
     pub mark: u64,
     pub disk_len: u64,
-    /// Where its frames end, but for the footer.
+    /// The end of its frames, without the footer.
     pub data_end: u32,
     /// True if its file may become another segment.
     pub sound: bool,
-    /// The parts of it that could not be read, at this start or before.
+    /// The parts that could not be read, at this start or earlier.
     pub damaged: Vec<Range<u64>>,
     /// True after the first read error in it: the next start scans it again.
     pub awaits_start: bool,
 }
 
-/// Shared by everyone who reads in a segment. While somebody else than the table has it, the segment's file stays whole.
+/// Shared by all readers of a segment. While a reader holds it, the segment's file stays whole.
 #[derive(Default)]
 struct Reading {
-    /// The parts of the segment that could not be read.
+    /// The unreadable parts of the segment.
     damaged: Mutex<Vec<Range<u64>>>,
 }
 
@@ -92,7 +92,7 @@ impl Reading {
     }
 }
 
-/// All segments, and the files of those read lately.
+/// All segments, and the open files of those that were read recently.
 pub(super) struct Segments {
     dir: PathBuf,
     table: Mutex<Table>,
@@ -101,7 +101,7 @@ pub(super) struct Segments {
 #[derive(Default)]
 struct Table {
     known: BTreeMap<u32, Known>,
-    /// Closed segments whose file is open, the one that was opened first in front.
+    /// Closed segments with an open file, in the order of opening.
     open: VecDeque<u32>,
 }
 
@@ -114,7 +114,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Notes that a stretch of it cannot be read.
+    /// Records that a stretch cannot be read.
     pub fn note_damage(&self, stretch: Range<u64>) {
         self.reading.note_damage(stretch);
     }
@@ -129,7 +129,7 @@ impl Segments {
         self.table.lock().expect("nothing panics while it holds the segment table")
     }
 
-    /// A segment that is written by this process.
+    /// Adds a segment that this process writes.
     pub fn add(&self, writing: &Writing, stage: Stage) {
         let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::default());
         let known = Known {
@@ -146,7 +146,7 @@ impl Segments {
         self.table().known.insert(writing.number, known);
     }
 
-    /// A segment found at the start.
+    /// Adds a segment that recovery found.
     pub fn found(&self, number: u32, found: FoundSegment) {
         let FoundSegment { mark, disk_len, data_end, sound, damaged, awaits_start } = found;
         let (stage, reading) = (Stage::Closed, Arc::new(Reading { damaged: Mutex::new(damaged) }));
@@ -155,47 +155,47 @@ impl Segments {
         self.table().known.insert(number, known);
     }
 
-    /// Returns true if the next start looks for more in a segment than this one found.
+    /// Returns true if the next start must scan a segment again.
     pub fn awaits_start(&self, number: u32) -> bool {
         self.table().known.get(&number).is_some_and(|known| known.awaits_start)
     }
 
-    /// Notes that a segment is full, and where its frames end.
+    /// Records that a segment is full, and the end of its frames.
     pub fn filled(&self, number: u32, data_end: u64) {
         if let Some(known) = self.table().known.get_mut(&number) {
             (known.stage, known.data_end) = (Stage::Sealing, Some(data_end as u32));
         }
     }
 
-    /// Notes that writing a segment failed. Its frames count up to `data_end`.
+    /// Records that writing a segment failed. Its frames count up to `data_end`.
     pub fn abandon(&self, number: u32, data_end: u64) {
         self.filled(number, data_end);
         self.close(number, None);
     }
 
-    /// Where the frames of a segment end, but for the footer. `None` if it is still written, or gone.
+    /// Returns the end of a segment's frames, without the footer, or `None` if it is still written, or gone.
     pub fn data_end(&self, number: u32) -> Option<u32> {
         self.table().known.get(&number).and_then(|known| known.data_end)
     }
 
-    /// The mark of a segment.
+    /// Returns the mark of a segment.
     pub fn mark(&self, number: u32) -> Option<u64> {
         self.table().known.get(&number).map(|known| known.mark)
     }
 
-    /// The segments from `first` on, and where the frames of each end; `None` for one that is still written.
+    /// Returns the segments from `first` on with the end of their frames; `None` for a segment that is still written.
     pub fn ends_from(&self, first: u32) -> Vec<(u32, Option<u32>)> {
         self.table().known.range(first..).map(|(number, known)| (*number, known.data_end)).collect()
     }
 
-    /// Notes that a stretch of a segment cannot be read.
+    /// Records that a stretch of a segment cannot be read.
     pub fn note_damage(&self, number: u32, stretch: Range<u64>) {
         if let Some(known) = self.table().known.get(&number) {
             known.reading.note_damage(stretch);
         }
     }
 
-    /// Returns true if nobody was told within the last hour that something in a segment cannot be read. Counts as telling it.
+    /// Returns true if the operator was not told within the last hour about unreadable parts of a segment, and records that it is told now.
     pub fn is_news(&self, number: u32) -> bool {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return true };
@@ -206,12 +206,12 @@ impl Segments {
         is_news
     }
 
-    /// Returns true if something in a segment cannot be read.
+    /// Returns true if a part of a segment cannot be read.
     pub fn is_damaged(&self, number: u32) -> bool {
         self.table().known.get(&number).is_some_and(|known| !known.reading.damaged().is_empty())
     }
 
-    /// Notes that a segment is never written to again. `disk_len` is its final length, or `None` if writing it failed.
+    /// Records that a segment is never written again. `disk_len` is its final length, or `None` if writing it failed.
     pub fn close(&self, number: u32, disk_len: Option<u64>) {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return };
@@ -225,7 +225,7 @@ impl Segments {
         }
     }
 
-    /// The file of a segment. `None` if the segment was deleted meanwhile: its messages have moved or are settled.
+    /// Returns the file of a segment, or `None` if the segment was deleted: its messages have moved or are settled.
     pub fn source(&self, number: u32) -> io::Result<Option<Source>> {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return Ok(None) };
@@ -239,19 +239,19 @@ impl Segments {
         Ok(Some(Source { file, mark, reading }))
     }
 
-    /// The oldest segment, its stage and its length.
+    /// Returns the oldest segment, its stage and its length.
     pub fn oldest(&self) -> Option<(u32, Stage, u64)> {
         self.table().known.first_key_value().map(|(number, known)| (*number, known.stage, known.disk_len))
     }
 
-    /// Where a segment's file is.
+    /// Returns the path of a segment's file.
     pub fn path(&self, number: u32) -> Option<PathBuf> {
         let table = self.table();
         let known = table.known.get(&number)?;
         Some(self.dir.join(frame::file_name(number, known.mark)))
     }
 
-    /// Forgets a segment that was deleted, so that nobody begins to read in it. Returns what can be done with its file.
+    /// Removes a deleted segment, so that nobody starts to read it. Returns what can be done with its file.
     pub fn forget(&self, number: u32) -> Reclaim {
         let mut table = self.table();
         table.open.retain(|open| *open != number);
@@ -263,7 +263,7 @@ impl Segments {
         }
     }
 
-    /// Octets of closed segments, and of all.
+    /// Returns the octets of closed segments, and of all segments.
     pub fn disk_bytes(&self) -> (u64, u64) {
         let table = self.table();
         let sum = |closed_only: bool| {

@@ -1,4 +1,4 @@
-//! How the embedded spool is set up.
+//! The settings of the embedded spool.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,23 +10,22 @@ use crate::spool::Counters;
 /// Settings of the embedded spool.
 #[derive(Clone)]
 pub struct Settings {
-    /// The folder in which it lives. It is made if it is absent.
+    /// The spool's folder. It is created if it is missing.
     pub dir: PathBuf,
-    /// Octets that stay free. Below this new mail is refused, and queued mail still goes out.
+    /// Free octets on the disk. Below this, new mail is refused, and queued mail still goes out.
     pub min_free: u64,
-    /// Inodes that stay free. The spool needs one for each `segment_size`, and under sudden load one for each MiB.
+    /// Free inodes on the disk. The spool needs one for each `segment_size`, and under sudden load one for each MiB.
     pub min_free_inodes: u64,
-    /// The size in octets at which a segment is closed, once the spool holds as much; smaller before. Room for the next one is
-    /// written beforehand, and up to two settled ones are kept to be used again. At most 1 GiB.
+    /// The size in octets at which a segment is closed, once the spool holds that much; smaller before. Room for the next segment is
+    /// written in advance, and up to two settled ones are kept for reuse. At most 1 GiB.
     pub segment_size: u64,
-    /// How long a result waits for a batch whose sync it can ride, before it gets a sync of its own.
+    /// How long a result waits for the sync of a batch, before it gets a sync of its own.
     pub settle_delay: Duration,
-    /// How often free space is looked at.
+    /// How often the free space is checked.
     pub guard_interval: Duration,
-    /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is given back before the journal has confirmed what
-    /// stands in it.
+    /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is deleted before the journal has confirmed its lines.
     pub has_journal: bool,
-    /// Hears what an operator must know; `None`: it goes to the log. It is called from the spool's threads, so it must not block.
+    /// Called with messages to the operator; `None` writes them to the log. It is called from the spool's threads, so it must not block.
     pub notices: Option<Arc<dyn Fn(Notice) + Send + Sync>>,
     /// Shared with the metrics registry.
     pub counters: Arc<Counters>,
@@ -49,7 +48,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Tells whoever listens; the log only where nobody does, so that it says a thing once.
+    /// Passes a notice to the listener, or to the log if there is none, so that it appears once.
     pub(super) fn tell(&self, notice: Notice) {
         match &self.notices {
             Some(hear) => hear(notice),

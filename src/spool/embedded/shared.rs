@@ -1,4 +1,4 @@
-//! What the spool's threads and the port's calls share.
+//! The state that the spool's threads and the port's calls share.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +23,10 @@ use crate::spool::index::{Index, Place};
 use crate::spool::recent::Recent;
 use crate::spool::{Error, Health};
 
-/// The smallest segment, unless smaller ones are asked for.
+/// The smallest segment, unless the settings ask for smaller ones.
 const SMALLEST: u64 = 1 << 20;
 
-/// The spool's common state. Locks are taken in the order active segment, index, inbox, and never the other way round.
+/// The spool's shared state. Locks are taken in the order active segment, index, inbox, and never the other way round.
 pub(super) struct Shared {
     pub settings: Settings,
     pub dir: Dir,
@@ -37,11 +37,11 @@ pub(super) struct Shared {
     pub inbox: Inbox,
     pub space: Space,
     pub outbox: Recent,
-    /// Notified when something may have become due.
+    /// Notified when mail may have become due.
     pub changed: Arc<Notify>,
-    /// Files in the quarantine.
+    /// The number of files in the quarantine.
     pub quarantined: AtomicU64,
-    /// Octets of the files in the segment pool.
+    /// The octets of the files in the segment pool.
     pub pool_bytes: AtomicU64,
     index: Mutex<Index>,
     health: watch::Sender<Health>,
@@ -52,7 +52,7 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(settings: Settings, dir: Dir, recovered: Recovered, lock: Lock) -> Self {
         let Recovered { index, segments, next_segment, end, greatest, .. } = recovered;
-        // Other processes have spools of their own. A random number keeps their ids apart where logs come together.
+        // Another process has another spool. A random number keeps their ids apart where logs are joined.
         let ids = QueueIds::new(rand::random());
         ids.observe(greatest);
         let outbox = Recent::new(settings.has_journal, end);
@@ -80,34 +80,34 @@ impl Shared {
         self.index.lock().expect("nothing panics while it holds the index")
     }
 
-    /// The length of the next spare segment: as much as all the others have. So a spool that holds little takes little, and one under
-    /// load soon has segments of the size that was set.
+    /// Returns the length of the next spare segment: as much as all others have together. So a spool that holds little takes little space,
+    /// and one under load soon has segments of the configured size.
     pub fn spare_size(&self) -> u64 {
         self.segments.disk_bytes().1.clamp(self.smallest(), self.settings.segment_size)
     }
 
-    /// The length of a segment that is made in a hurry, or on a disk that is nearly full.
+    /// Returns the length of a segment that is needed at once, or that is made on a nearly full disk.
     pub fn smallest(&self) -> u64 {
         SMALLEST.min(self.settings.segment_size)
     }
 
-    /// The segment to fill next.
+    /// Returns the next segment to fill.
     pub fn next_segment(&self) -> io::Result<Writing> {
         self.spare.take_or_make(&self.dir, self.smallest(), self.settings.segment_size)
     }
 
-    /// Makes the spare segment of a file.
+    /// Makes the spare segment from a file.
     pub fn make_spare(&self, file: PoolFile) -> io::Result<()> {
         let known = |segment: &Writing| self.segments.add(segment, Stage::Spare);
         self.spare.make(&self.dir, file, self.settings.segment_size, known)
     }
 
-    /// The spool's health, kept up to date.
+    /// Returns a receiver of the spool's health.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// A write failed. Tells of it, unless one had failed before.
+    /// Records and reports that a write failed, unless the one before failed, too.
     pub fn set_troubled(&self, why: String) {
         let mut before = None;
         self.health.send_if_modified(|health| {
@@ -119,7 +119,7 @@ impl Shared {
         }
     }
 
-    /// A sync succeeded. Tells of it if a write had failed before.
+    /// Records that a sync succeeded, and reports it if a write had failed before.
     pub fn set_recovered(&self) {
         if self.health.send_if_modified(|health| health.troubled.take().is_some()) {
             self.tell(Notice::Recovered);
@@ -131,7 +131,7 @@ impl Shared {
         self.health.borrow().troubled.is_some()
     }
 
-    /// Refuses while results cannot be recorded, because sending on would only make duplicates.
+    /// Returns an error while results cannot be recorded, because further attempts would only make duplicates.
     pub fn may_deliver(&self) -> Result<(), Error> {
         self.may_work()?;
         match &self.health.borrow().troubled {
@@ -143,17 +143,17 @@ impl Shared {
         }
     }
 
-    /// Refuses once the spool has stopped.
+    /// Returns an error if the spool has stopped.
     pub fn may_work(&self) -> Result<(), Error> {
         self.stopped().map_or(Ok(()), |why| Err(Error::Stopped(why)))
     }
 
-    /// Why the spool takes no more work, if that is so.
+    /// Returns why the spool has stopped, if it has.
     pub fn stopped(&self) -> Option<String> {
         self.stopped.get().cloned()
     }
 
-    /// Takes no more work until a restart.
+    /// Stops the spool until a restart.
     pub fn stop_with(&self, why: String) {
         if self.stopped.set(why.clone()).is_ok() {
             self.health.send_modify(|health| health.stopped = Some(why.clone()));
@@ -161,19 +161,19 @@ impl Shared {
         }
     }
 
-    /// Everything is on disk and both threads are done.
+    /// Records that everything is on disk and both threads have ended.
     pub fn closed(&self) {
         let _ = self.stopped.set("it was closed".into());
         self.lock.lock().expect("nothing panics while it holds the lock").take();
     }
 
-    /// Returns true if a segment stays for the next start. All segments behind it stay too, because results of its mail are there. On a
-    /// full disk it does not stay: a start is long overdue by then, and without room nothing new is taken.
+    /// Returns true if a segment is kept for the next start. All later segments are kept, too, because they hold results of its mail. On a
+    /// full disk it is not kept: a start is long overdue by then, and without room no new mail is accepted.
     pub fn is_kept(&self, segment: u32) -> bool {
         self.segments.awaits_start(segment) && !self.space.is_full()
     }
 
-    /// Returns true if a closed segment tells what the journal may not have yet.
+    /// Returns true if a closed segment has lines that the journal may not have yet.
     pub fn awaits_journal(&self, segment: u32) -> bool {
         self.segments.data_end(segment).is_some_and(|at| self.outbox.is_unconfirmed(Place { segment, at }))
     }
@@ -183,17 +183,17 @@ impl Shared {
         self.index().leased() == 0
     }
 
-    /// Octets on disk, of segments and of files for them.
+    /// Returns the octets on disk of segments and pool files.
     pub fn disk_bytes(&self) -> u64 {
         self.segments.disk_bytes().1 + self.pool_bytes.load(Ordering::Relaxed)
     }
 
-    /// Tells the log and the operator.
+    /// Passes a notice to the operator.
     pub fn tell(&self, notice: Notice) {
         self.settings.tell(notice);
     }
 
-    /// Looks at the free space now.
+    /// Checks the free space now.
     pub fn look_at_space(&self) {
         let lack = match self.space.look(&self.dir, &self.settings) {
             Ok(lack) => lack,
@@ -212,16 +212,16 @@ impl Shared {
         }
     }
 
-    /// Has changes written, in order. The caller holds the index, so that the order there is the order on disk.
+    /// Has changes written in order. The caller holds the index's lock, so that the order there is the order on disk.
     pub fn write(&self, _index: &mut Index, changes: Vec<Change>) {
         let items = changes.into_iter().map(|change| Item::Change(change, None));
         if let Err(refused) = self.inbox.push(items) {
-            // This happens only after stop(). Nothing is delivered any more by then.
+            // This happens only after stop(), when nothing is delivered any more.
             tracing::error!(changes = refused.len(), "changes came after the spool was stopped and are not recorded");
         }
     }
 
-    /// Has a change written, as [`write`](Self::write) does, and waits until that is done.
+    /// Has a change written like [`write`](Self::write), and waits until it is written.
     pub fn written(
         &self,
         _index: &mut Index,
@@ -247,7 +247,7 @@ impl Shared {
         Error::Stopped(self.stopped().unwrap_or_else(|| "it is stopping".into()))
     }
 
-    /// Takes a record out because it was set aside.
+    /// Removes a record that was set aside.
     pub fn drop_record(&self, id: QueueId) {
         let mut index = self.index();
         if index.remove(id).is_some() {

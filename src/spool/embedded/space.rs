@@ -1,4 +1,4 @@
-//! Free space and inodes on the spool's disk. Below the floor new mail is refused, and queued mail still goes out.
+//! Watches free space and inodes on the spool's disk. Below the floor new mail is refused, and queued mail still goes out.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use super::Settings;
 use super::dir::Dir;
 use crate::spool::Error;
 
-/// What was seen of the disk last. Reading it costs an atomic load.
+/// The last state of the disk. Reading it costs an atomic load.
 #[derive(Default)]
 pub(super) struct Space {
     full: AtomicBool,
@@ -19,18 +19,18 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// Refuses while there is too little room.
+    /// Returns an error while there is too little room.
     pub fn admit(&self, settings: &Settings) -> Result<(), Error> {
         if self.is_full() { Err(self.error(settings)) } else { Ok(()) }
     }
 
-    /// The error of a message for which there is no room.
+    /// Returns the error for a message that does not fit.
     pub fn error(&self, settings: &Settings) -> Error {
         Error::Full { lack: self.lack(settings) }
     }
 
-    /// What there is too little of, and what to do about it. A resource below its floor is named first, then one below the threshold at
-    /// which mail is taken again.
+    /// Says which resource is short, and what to do about it. Reports a resource below its floor first, then one below its recovery
+    /// threshold.
     fn lack(&self, settings: &Settings) -> String {
         let (free, inodes) = (self.free.load(Ordering::Relaxed), self.inodes.load(Ordering::Relaxed));
         let Settings { min_free, min_free_inodes, .. } = settings;
@@ -81,21 +81,21 @@ impl Space {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// How much there must be for mail to be taken, if `least` is to stay free.
+    /// Returns how much must be free to accept mail, if `least` must stay free.
     fn floor(&self, least: u64) -> u64 {
         if self.is_full() { again(least) } else { least }
     }
 
-    /// Notes that there is a spare segment or one is being made, or why none can be made.
+    /// Records that there is a spare segment or that one is being made, or why none can be made.
     pub fn set_spare(&self, made: Result<(), &io::Error>) {
         *self.no_spare() = made.err().map(ToString::to_string);
     }
 
-    /// Looks at the disk. Returns what there is too little of, if anything.
+    /// Checks the disk. Returns which resource is short, if any.
     pub fn look(&self, dir: &Dir, settings: &Settings) -> io::Result<Option<String>> {
         let seen = rustix::fs::fstatvfs(dir.handle())?;
         let free = seen.f_bavail.saturating_mul(seen.f_frsize);
-        // File systems without a fixed number of inodes say 0 of 0.
+        // File systems without a fixed number of inodes report 0 of 0.
         let inodes = if seen.f_files == 0 { u64::MAX } else { seen.f_favail };
         self.free.store(free, Ordering::Relaxed);
         self.inodes.store(inodes, Ordering::Relaxed);
@@ -107,8 +107,8 @@ impl Space {
     }
 }
 
-/// How much there must be before a full spool takes mail again. At the floor itself each message that leaves would let one in, with an
-/// alert each time.
+/// Returns how much must be free before a full spool accepts mail again. If this were the floor itself, each message that leaves would let
+/// another one in, with an alert each time.
 fn again(least: u64) -> u64 {
     least.saturating_add(least / 8)
 }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(space.look(&dir, &with(0)).unwrap(), None);
         let free = space.free.load(Ordering::Relaxed);
         assert!(space.look(&dir, &with(u64::MAX / 2)).unwrap().is_some());
-        // The floor is passed, but not by an eighth.
+        // More is free than the floor, but not an eighth more.
         let just_above = with(free - free / 32);
         assert!(space.look(&dir, &just_above).unwrap().unwrap().contains("mail is taken again from"));
         assert_eq!(space.look(&dir, &with(free / 2)).unwrap(), None);

@@ -1,5 +1,5 @@
-//! The spare segment: the next one, made beforehand. So a change of segment costs nothing, and when the disk runs full there is still
-//! room for results.
+//! The spare segment is made in advance. So changing to the next segment costs nothing, and when the disk is full there is still room for
+//! results.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,8 +9,8 @@ use super::dir::Dir;
 use super::pool::PoolFile;
 use super::writing::Writing;
 
-/// The spare segment, and the numbers of those to come. Segments must be filled in the order of their numbers, since that is the order
-/// in which a start reads them. So numbers are given under the lock on the spare one.
+/// The spare segment, and the numbers of later ones. Segments must be filled in the order of their numbers, because a start reads them in
+/// that order. So numbers are assigned under the lock of the spare segment.
 pub(super) struct Spare {
     is_made: AtomicBool,
     segment: Mutex<Option<Writing>>,
@@ -18,18 +18,18 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// With no spare segment yet.
+    /// Starts without a spare segment.
     pub fn new(next_number: u32) -> Spare {
         Spare { is_made: AtomicBool::new(false), segment: Mutex::new(None), next_number: AtomicU32::new(next_number) }
     }
 
-    /// Returns true if the next segment is made already.
+    /// Returns true if the spare segment is available.
     pub fn is_made(&self) -> bool {
         self.is_made.load(Ordering::Relaxed)
     }
 
-    /// The next segment: the spare one, or a new one of `short` octets, because there is mail that waits for it. No segment is longer
-    /// than `limit`.
+    /// Returns the next segment: the spare one, or a new one of `short` octets, because mail waits for it. No segment is longer than
+    /// `limit`.
     pub fn take_or_make(&self, dir: &Dir, short: u64, limit: u64) -> io::Result<Writing> {
         let mut spare = self.lock();
         self.is_made.store(false, Ordering::Relaxed);
@@ -41,7 +41,7 @@ impl Spare {
         file.into_segment(dir, self.number(), limit)
     }
 
-    /// Makes the spare segment of a file, and passes it to `known` before anybody can take it.
+    /// Makes the spare segment from a file, and passes it to `known` before anybody can take it.
     pub fn make(&self, dir: &Dir, file: PoolFile, limit: u64, known: impl FnOnce(&Writing)) -> io::Result<()> {
         let mut spare = self.lock();
         let made = file.into_segment(dir, self.number(), limit)?;
@@ -51,7 +51,7 @@ impl Spare {
         Ok(())
     }
 
-    /// Takes the spare segment away at the end. Returns its number.
+    /// Removes the spare segment at the end. Returns its number.
     pub fn drop(&self) -> Option<u32> {
         self.is_made.store(false, Ordering::Relaxed);
         self.lock().take().map(|spare| spare.number)

@@ -1,4 +1,4 @@
-//! Messages that cannot be read: damaged ones are set aside, others are held.
+//! Handles messages that cannot be read: damaged ones are set aside, others are held.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::shared::Shared;
 use crate::message::QueueId;
 use crate::spool::index::Entry;
 
-/// Sets aside a message that turned out to be damaged. If that fails (on a full disk), the message is held instead.
+/// Sets a damaged message aside. If that fails (on a full disk), the message is held instead.
 pub(super) fn set_aside(shared: &Shared, id: QueueId, why: &str) {
     let Some(entry) = shared.index().get(id).copied() else { return };
     let start = u64::from(entry.place.at);
@@ -44,8 +44,8 @@ pub(super) fn set_aside(shared: &Shared, id: QueueId, why: &str) {
     }
 }
 
-/// Holds a message whose place in the spool cannot be read. The operator is told once an hour for each segment, because a file that is
-/// gone has thousands of messages.
+/// Holds a message whose place in the spool cannot be read. The operator is told once an hour for each segment, because a missing file may
+/// hold thousands of messages.
 pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
     let (id, segment) = (entry.id, entry.place.segment);
     if shared.segments.is_news(segment) {

@@ -1,4 +1,4 @@
-//! What the queue's workers call: which lanes have due mail, claims, and settlements.
+//! Answers the calls of the queue's workers: which lanes have due mail, claims, and settlements.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -37,7 +37,7 @@ impl Work for Embedded {
         let mut index = self.shared.index();
         guard.settled();
         let Some(entry) = calls::settle(&mut index, record, settlement) else {
-            // It was found damaged and set aside meanwhile.
+            // The message was found damaged and set aside meanwhile.
             return ready(Ok(Settled::Written));
         };
         let change = Change::of(entry);
@@ -60,7 +60,7 @@ impl Work for Embedded {
 }
 
 impl Embedded {
-    /// Writes a result to the active segment, here and now.
+    /// Writes a result to the active segment at once.
     fn write_at_once(&self, mut filling: MutexGuard<'_, Filling>, change: Change) -> Pending<Result<Settled, Error>> {
         let is_first = filling.unsynced.is_empty();
         let written = filling.write(change);
@@ -82,7 +82,7 @@ impl Embedded {
         }
     }
 
-    /// Has the committer write a result behind the changes that wait already.
+    /// Has the committer write a result, because other changes already wait.
     fn write_in_turn(&self, index: &mut Index, change: Change) -> Pending<Result<Settled, Error>> {
         let written = self.shared.written(index, change);
         Box::pin(async move { Ok(settled(written.await)) })

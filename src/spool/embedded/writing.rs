@@ -1,4 +1,4 @@
-//! A segment that is being filled: frames are written at its end, and at last it is sealed.
+//! A segment that is being filled: frames are appended, and finally it is sealed.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -13,7 +13,7 @@ use super::zeros;
 use crate::spool::codec::Writer;
 use crate::spool::index::Place;
 
-/// What a file system reads before it overwrites a part of it.
+/// A file system must read a block before it can overwrite a part of it.
 const BLOCK: u64 = 4096;
 const ZEROS: &[u8] = &[0; BLOCK as usize];
 
@@ -22,15 +22,15 @@ pub(super) struct Writing {
     pub number: u32,
     pub mark: u64,
     pub file: Arc<File>,
-    /// Where the next frame goes.
+    /// The offset of the next frame.
     pub end: u64,
-    /// Up to here every block of the file was written before.
+    /// Every block of the file before this offset was written before.
     pub limit: u64,
     footer: Footer,
 }
 
 impl Writing {
-    /// A segment with nothing in it, whose file has `limit` octets.
+    /// An empty segment, whose file has `limit` octets.
     pub fn new(number: u32, mark: u64, file: Arc<File>, limit: u64) -> Writing {
         Writing { number, mark, file, end: SEGMENT_HEAD as u64, limit, footer: Footer::default() }
     }
@@ -40,31 +40,31 @@ impl Writing {
         self.end == SEGMENT_HEAD as u64
     }
 
-    /// Returns true if `len` octets have room in it.
+    /// Returns true if it has room for `len` octets.
     pub fn has_room(&self, len: u64) -> bool {
         self.end + len <= self.limit
     }
 
-    /// Makes it longer. After an error it is as long as before.
+    /// Makes it longer. After an error its length is unchanged.
     pub fn grow(&mut self, limit: u64) -> io::Result<()> {
         let grown =
             zeros::reserve(&self.file, self.limit, limit).and_then(|()| zeros::fill(&self.file, self.limit, limit));
         match grown {
             Ok(()) => self.limit = self.limit.max(limit),
-            // What a full disk gave for it is needed elsewhere.
+            // Free the space that a full disk has already given.
             Err(_) => drop(self.file.set_len(self.limit)),
         }
         grown
     }
 
-    /// Octets of what precedes the items of a batch, if `voids` are still to be declared.
+    /// Returns the octets that precede the items of a batch, if `voids` must still be declared.
     pub fn opening_len(&self, voids: &[Place]) -> u64 {
         let voids = if self.is_new() { voids.len() as u64 } else { 0 };
         Batch::FRAME_LEN + voids * VOID_LEN
     }
 
-    /// Writes a batch with one system call. `synced` is how far the segment was synced before. A new segment first declares void what
-    /// failed before it. Returns where the frames of each item begin. The batch is not synced.
+    /// Writes a batch with one system call. `synced` is the offset up to which the segment was synced before. A new segment first declares
+    /// void what failed before it. Returns the offset of each item's frames. Does not sync.
     pub fn write_batch(&mut self, synced: u64, voids: &[Place], items: &[Item]) -> io::Result<Vec<u32>> {
         let mut opening = Vec::new();
         if self.is_new() {
@@ -112,7 +112,7 @@ impl Writing {
         Ok(places)
     }
 
-    /// Writes one change at the end, where it must have room. It is not synced.
+    /// Writes one change at the end, for which there must be room. Does not sync.
     pub fn write_change(&mut self, change: &Change) -> io::Result<()> {
         let note = change.note_at(self.end as u32);
         let head = change.head.encode(self.mark);
@@ -122,7 +122,7 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes that the program stops in good order. It is not synced.
+    /// Records that the program stops in good order. Does not sync.
     pub fn write_clean(&mut self) -> io::Result<()> {
         let head = Head::of_segment(Kind::Clean, &[]).encode(self.mark);
         self.write_few(&mut [IoSlice::new(&head), IoSlice::new(&[])], self.end + HEAD as u64)?;
@@ -130,7 +130,7 @@ impl Writing {
         Ok(())
     }
 
-    /// Seals the segment: footer, trailer, what is left of the file given back, synced. Returns its length.
+    /// Seals the segment: writes footer and trailer, frees the rest of the file, and syncs. Returns its length.
     pub fn seal(&self) -> io::Result<u64> {
         seal(&self.file, self.mark, self.end, &self.footer)
     }
@@ -140,8 +140,8 @@ impl Writing {
         self.write_few(slices, end)
     }
 
-    /// Writes up to `end`, and zeros up to the end of that block in place of the last slice: the rest of a block that is written in
-    /// part would have to be read first.
+    /// Writes the slices up to `end`, and zeros up to the end of that block: a file system would have to read a block before it writes a
+    /// part of it. The last slice is a placeholder for the zeros.
     fn write_few<'a>(&mut self, slices: &mut [IoSlice<'a>], end: u64) -> io::Result<()> {
         let written_to = self.end.next_multiple_of(BLOCK);
         let rest = end.next_multiple_of(BLOCK).min(self.limit).saturating_sub(end);

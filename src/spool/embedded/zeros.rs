@@ -1,4 +1,4 @@
-//! Room in a file: blocks that the file system has given out, and octets that were written.
+//! Prepares room in a file: reserves blocks, and fills them with zeros.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ const ZEROS: &[u8] = &[0; 64 << 10];
 pub(super) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
     let len = to.saturating_sub(from);
     match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, len)) {
-        // There is nothing to reserve, or the file system cannot do it. Then the zeros show whether there is room.
+        // There is nothing to reserve, or the file system cannot reserve. Then writing the zeros shows whether there is room.
         Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         other => other.map_err(io::Error::from),
     }

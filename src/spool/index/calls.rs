@@ -1,5 +1,5 @@
-//! What the port's calls change in the index, and the facts that record it. Every backend writes these facts to its log, each in its
-//! own form.
+//! How the port's calls change the index, and the facts that record these changes. Every backend writes these facts to its log in its own
+//! form.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::spool::next_try::NextTry;
 use crate::spool::{Backoff, Expedited, Record, Settlement};
 use crate::time::Timestamp;
 
-/// A change of a message that is in the log already.
+/// A change of a message in the log.
 #[derive(Clone, Debug)]
 pub(in crate::spool) enum Fact {
     /// An attempt ended, and some recipients still wait.
     State(Arc<State>),
-    /// When the message is tried next.
+    /// The time of the message's next attempt.
     Due(NextTry),
     /// The message is held.
     Hold(Arc<str>),
@@ -25,28 +25,28 @@ pub(in crate::spool) enum Fact {
     Done,
 }
 
-/// A fact about a message, as the log has it.
+/// A fact about a message, to be written to the log.
 #[derive(Clone, Debug)]
 pub(in crate::spool) struct LogEntry {
     pub id: QueueId,
     pub fact: Fact,
-    /// What it has for the outbox.
+    /// The lines for the outbox.
     pub lines: Vec<u8>,
 }
 
 impl LogEntry {
-    /// An entry without lines for the outbox.
+    /// Makes an entry without lines for the outbox.
     pub fn silent(id: QueueId, fact: Fact) -> Self {
         LogEntry { id, fact, lines: Vec::new() }
     }
 }
 
-/// What a claim leases.
+/// The result of a claim.
 #[derive(Default)]
 pub(in crate::spool) struct Claim {
-    /// Each message as the caller reads it, with its entry from before the claim.
+    /// Each message as the caller reads it, with its index entry from before the claim.
     pub leased: Vec<(Wanted, Entry)>,
-    /// What must be durable before a lease is handed out.
+    /// The facts that must be durable before a lease is returned.
     pub facts: Vec<LogEntry>,
 }
 
@@ -60,7 +60,7 @@ pub(in crate::spool) fn claim(
 ) -> Claim {
     let mut claim = Claim::default();
     for entry in index.claimable(lane, now, limit) {
-        // The first attempt after a commit needs no write: the commit says when the second is due.
+        // The first attempt after a commit needs no write, because the commit recorded when the second is due.
         if !(entry.fresh && entry.untried) {
             let due = backoff.next_attempt(u32::from(entry.attempts) + 1, now, rand::random());
             let next = NextTry::at(due);
@@ -69,14 +69,14 @@ pub(in crate::spool) fn claim(
         }
         index.lease(entry.id);
         let Some(mut wanted) = index.wanted(entry.id) else { continue };
-        // The caller wants to know when the record was due.
+        // The caller needs the time at which the record was due.
         wanted.entry.set_next_try(entry.next_try());
         claim.leased.push((wanted, entry));
     }
     claim
 }
 
-/// Ends an attempt. `None` if the message is not in the index any more.
+/// Ends an attempt. Returns `None` if the message is no longer in the index.
 pub(in crate::spool) fn settle(index: &mut Index, mut record: Record, settlement: Settlement) -> Option<LogEntry> {
     let (id, lines) = (record.id, settlement.lines);
     let entry = *index.get(id)?;
@@ -115,7 +115,7 @@ pub(in crate::spool) fn hold(index: &mut Index, entry: &Entry, reason: &Arc<str>
     Some(Fact::Hold(Arc::clone(reason)))
 }
 
-/// Releases a message if it is held. It is due at once.
+/// Releases a held message. It is due at once.
 pub(in crate::spool) fn release(index: &mut Index, entry: &Entry, now: Timestamp) -> Option<Fact> {
     if !entry.held() {
         return None;
@@ -132,8 +132,8 @@ pub(in crate::spool) fn expedite(index: &mut Index, entry: &Entry, now: Timestam
     if entry.held() || entry.leased {
         return None;
     }
-    // A message that is due already has waited since then, for our own caps or for a server's trouble. The queue tells these apart by
-    // its due time.
+    // A message that is already due has waited since then, for our own caps or for a server in trouble. The queue needs the due time to
+    // tell these apart, so the due time stays.
     let expedited = NextTry { due: now, expedited: Some(Expedited::Requested) };
     let next = if entry.due <= now { entry.next_try() } else { expedited };
     index.set_next_try(entry.id, next);

@@ -1,4 +1,4 @@
-//! What the index keeps of one waiting message: at most 64 octets, since a million of them are held in memory.
+//! The index entry of one waiting message: at most 64 octets, because a million of them are in memory.
 
 use super::super::next_try::{NextTry, Packed};
 use super::reasons::ReasonNo;
@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 /// The number of a lane within this process.
 pub(in crate::spool) type LaneNo = u32;
 
-/// Where something stands in the log: its segment, and its offset or number there.
+/// A place in the log: a segment, and an offset or number in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::spool) struct Place {
     pub segment: u32,
@@ -19,30 +19,30 @@ pub(in crate::spool) struct Place {
 pub(in crate::spool) struct Entry {
     pub id: QueueId,
     pub due: Timestamp,
-    /// Where the message itself stands.
+    /// The place of the message.
     pub place: Place,
-    /// Where its last state stands, unless that is the one it was written with.
+    /// The place of its last state, unless that is the state with which the message was written.
     pub state: Option<Place>,
-    /// Octets of the message in the log.
+    /// The octets of the message in the log.
     pub disk_len: u32,
     pub lane: LaneNo,
-    /// One bit for each domain among its recipients, see `codec::domain_bits`.
+    /// One bit for each domain of its recipients, see `codec::domain_bits`.
     pub domains: u32,
     /// Set if it was made due ahead of its schedule.
     pub expedited: Packed,
     pub attempts: u16,
-    /// The reason it is held for, if it is held.
+    /// The reason for which it is held, if it is held.
     pub hold: Option<ReasonNo>,
     pub leased: bool,
     pub delay_notified: bool,
-    /// No state was recorded since the commit, so `due` on disk is the time of the second attempt.
+    /// True if no state was recorded since the commit, so that `due` on disk is the time of the second attempt.
     pub untried: bool,
-    /// This process committed it, so its first attempt needs no write.
+    /// True if this process committed it, so that its first attempt needs no write.
     pub fresh: bool,
 }
 
 impl Entry {
-    /// An entry for a message that is neither leased nor held.
+    /// Makes an entry for a message that is neither leased nor held.
     pub fn new(id: QueueId, place: Place, disk_len: u32, lane: LaneNo, domains: u32) -> Entry {
         Entry {
             id,
@@ -67,7 +67,7 @@ impl Entry {
         self.hold.is_some()
     }
 
-    /// Returns true if nothing happened to the message between the two.
+    /// Returns true if nothing happened to the message since `before`.
     pub fn is_as(&self, before: &Entry) -> bool {
         self.place == before.place
             && self.state == before.state
@@ -77,7 +77,7 @@ impl Entry {
             && self.leased == before.leased
     }
 
-    /// When it is tried next.
+    /// Returns when it is tried next.
     pub fn next_try(&self) -> NextTry {
         NextTry { due: self.due, expedited: self.expedited.unpack() }
     }
@@ -88,7 +88,7 @@ impl Entry {
         self.expedited = Packed::new(next.expedited);
     }
 
-    /// The time that orders it among the messages of its lane: those that were expedited come first.
+    /// Returns the time that orders it among the messages of its lane. Expedited messages come first.
     pub fn rank(&self) -> Timestamp {
         if self.expedited == Packed::default() { self.due } else { Timestamp::EPOCH }
     }

@@ -1,4 +1,4 @@
-//! Lanes: what can be claimed in each, which have due mail, and their counts.
+//! Lanes in the index: their claimable messages, which lanes have due mail, and their counts.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -9,11 +9,11 @@ use crate::message::{Lane, QueueId};
 use crate::spool::{DueLane, DuePage, LaneStats};
 use crate::time::Timestamp;
 
-/// What the index keeps of a lane.
+/// The index's state of a lane.
 #[derive(Default)]
 pub(super) struct LaneState {
     pub stats: LaneStats,
-    /// What can be claimed, by [`Entry::rank`].
+    /// The claimable messages, by [`Entry::rank`].
     pub due: BTreeSet<(Timestamp, QueueId)>,
     /// The first rank in `due`.
     pub head: Option<Timestamp>,
@@ -29,7 +29,7 @@ impl LaneState {
 }
 
 impl Index {
-    /// Up to `limit` records of a lane that can be claimed at `now`: expedited ones first, then by their due times.
+    /// Returns up to `limit` records of a lane that can be claimed at `now`: expedited ones first, then by due time.
     pub fn claimable(&self, lane: &Lane, now: Timestamp, limit: usize) -> Vec<Entry> {
         let Some(number) = self.numbers.get(lane) else { return Vec::new() };
         let due = self.lanes[*number as usize].due.iter();
@@ -37,17 +37,17 @@ impl Index {
         ids.filter_map(|(_, id)| self.entries.get(*id).copied()).collect()
     }
 
-    /// Up to `limit` lanes with something to claim at `now`, from the one after `after` on.
+    /// Returns up to `limit` lanes with claimable mail at `now`, starting after `after`.
     pub fn due(&self, now: Timestamp, after: Option<&DueLane>, limit: usize) -> DuePage {
         self.due_from(now, after.map_or(Bound::Unbounded, |after| self.behind(after)), limit)
     }
 
-    /// Where the lanes begin that come after this one.
+    /// Returns the bound behind which the lanes after `after` begin.
     pub fn behind(&self, after: &DueLane) -> Bound<(Timestamp, LaneNo)> {
         Bound::Excluded((after.since, self.numbers.get(&after.lane).copied().unwrap_or(LaneNo::MAX)))
     }
 
-    /// Up to `limit` lanes with something to claim at `now`, from `start` on.
+    /// Returns up to `limit` lanes with claimable mail at `now`, from `start` on.
     pub fn due_from(&self, now: Timestamp, start: Bound<(Timestamp, LaneNo)>, limit: usize) -> DuePage {
         let mut page = DuePage::default();
         for (since, lane) in self.heads.range((start, Bound::Unbounded)) {
@@ -64,7 +64,7 @@ impl Index {
         page
     }
 
-    /// The counts of up to `limit` lanes that hold records, from the one after `after` on.
+    /// Returns the counts of up to `limit` lanes that hold records, starting after `after`.
     pub fn lanes(&mut self, after: Option<&Lane>, limit: usize) -> Vec<(Lane, LaneStats)> {
         self.find_oldest();
         let start = after.map_or(0, |after| self.in_order.partition_point(|lane| self.names[*lane as usize] <= *after));
@@ -73,7 +73,7 @@ impl Index {
         lanes.map(|lane| (self.names[lane].clone(), self.lanes[lane].stats())).collect()
     }
 
-    /// Finds the oldest record of every lane whose oldest one has gone, in one pass over the entries.
+    /// Finds the oldest record of each lane whose oldest record has gone, in one pass over the entries.
     fn find_oldest(&mut self) {
         let mut open = BTreeSet::new();
         for (number, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.stats.records > 0) {
@@ -99,7 +99,7 @@ impl Index {
         }
     }
 
-    /// Keeps the first rank of a lane after a change.
+    /// Updates the first rank of a lane after a change.
     pub(super) fn keep_head(&mut self, number: LaneNo) {
         let lane = &mut self.lanes[number as usize];
         let head = lane.due.first().map(|(due, _)| *due);

@@ -1,8 +1,8 @@
-//! The index: for every waiting message where its bytes are, in which lane it waits and when it is due. A message takes about 90
-//! octets of memory. All counts are kept up to date, so that reading them costs O(lanes).
+//! The index: for every waiting message, where its octets are, in which lane it waits and when it is due. A message takes about 90 octets
+//! of memory. All counts are kept up to date, so that reading them costs O(lanes).
 //!
-//! The index does no I/O. A backend's committer, its recovery and the port's calls ([`calls`]) change it under one lock, in the order
-//! in which the log records it.
+//! The index does no I/O. A backend's committer, its recovery and the port's calls ([`calls`]) change it under one lock, in the order in
+//! which the log records the changes.
 
 pub(super) mod calls;
 mod entry;
@@ -29,7 +29,7 @@ pub(super) use self::entry::{Entry, LaneNo, Place};
 pub(super) use self::select::{bits, enough};
 pub(super) use self::wanted::Wanted;
 
-/// How many entries to look at while the index is locked.
+/// The number of entries that are examined while the index is locked.
 pub(super) const LOOK: usize = 20_000;
 
 /// A message as the log describes it.
@@ -81,12 +81,12 @@ impl Index {
         self.segments.get(&segment).copied().unwrap_or_default()
     }
 
-    /// How many messages are leased.
+    /// Returns how many messages are leased.
     pub fn leased(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.stats.leased).sum()
     }
 
-    /// The number of a lane.
+    /// Returns the number of a lane, and assigns one if the lane is new.
     pub fn intern(&mut self, lane: &Lane) -> LaneNo {
         if let Some(number) = self.numbers.get(lane) {
             return *number;
@@ -113,19 +113,19 @@ impl Index {
         self.unwritten.contains_key(&id)
     }
 
-    /// All that is needed to read a message.
+    /// Returns all that is needed to read a message.
     pub fn wanted(&self, id: QueueId) -> Option<Wanted> {
         let entry = *self.entries.get(id)?;
         Some(Wanted { entry, unwritten: self.unwritten.get(&id).cloned(), hold: self.hold_reason(&entry) })
     }
 
-    /// The reason for which a message is held.
+    /// Returns the reason for which a message is held.
     pub fn hold_reason(&self, entry: &Entry) -> Option<Arc<str>> {
         entry.hold.map(|number| self.reasons.words(number))
     }
 
-    /// Adds a message that is on disk. If there is one with the same id, that one was copied forward and is replaced. `taken` is when this
-    /// process took the message, and `None` if the start found it.
+    /// Adds a message that is on disk. If the id is already there, that message was copied forward and is replaced. `taken` is the time at
+    /// which this process accepted the message, or `None` if recovery found it.
     pub fn put(&mut self, put: Put, taken: Option<Timestamp>) {
         if let Some(old) = self.entries.remove(put.id) {
             self.leave(&old);
@@ -141,14 +141,14 @@ impl Index {
         };
         entry.set_next_try(next);
         if let Some(now) = taken.filter(|_| untried) {
-            // Nobody can have tried a message that this process just took. Its id lies ahead of a clock that was set back.
+            // Nobody can have tried a message that this process has just accepted. If the clock was set back, the id is ahead of it.
             entry.due = put.id.arrived().min(now);
         }
         self.enter(&entry);
         self.entries.insert(entry);
     }
 
-    /// A message was copied forward. What is known of it stays.
+    /// Updates the place of a message that was copied forward. All else stays.
     pub fn moved(&mut self, id: QueueId, place: Place, disk_len: u32) {
         self.change(id, |entry| {
             entry.place = place;
@@ -157,13 +157,13 @@ impl Index {
         });
     }
 
-    /// A new state, which is not synced yet. It ends a lease.
+    /// Sets a new state that is not synced yet. This ends a lease.
     pub fn set_state(&mut self, id: QueueId, state: &Arc<State>) {
         self.unwritten.insert(id, Arc::clone(state));
         self.apply_status(id, &state.status);
     }
 
-    /// That state is synced now, in a frame at `place`.
+    /// Records that a state is synced, in a frame at `place`.
     pub fn state_synced(&mut self, id: QueueId, state: &Arc<State>, place: Place) {
         if self.unwritten.get(&id).is_some_and(|latest| Arc::ptr_eq(latest, state)) {
             self.unwritten.remove(&id);
@@ -173,7 +173,7 @@ impl Index {
         }
     }
 
-    /// A state found on disk.
+    /// Applies a state that recovery found on disk.
     pub fn recover_state(&mut self, id: QueueId, status: &Status, place: Place) {
         self.apply_status(id, status);
         if let Some(entry) = self.entries.get_mut(id) {
@@ -201,7 +201,7 @@ impl Index {
         });
     }
 
-    /// Holds a message. One that is leased stays held when it comes back.
+    /// Holds a message. A leased message stays held when its lease ends.
     pub fn hold(&mut self, id: QueueId, reason: &Arc<str>) {
         let hold = self.reason(Some(reason));
         self.change(id, |entry| entry.hold = hold);
@@ -219,7 +219,7 @@ impl Index {
         self.change(id, |entry| entry.leased = true);
     }
 
-    /// Takes back what was not attempted. It keeps the place in line that it had before.
+    /// Ends a lease without an attempt. The message keeps its former place in line.
     pub fn give_back(&mut self, id: QueueId, next: NextTry) {
         self.change(id, |entry| {
             if entry.leased {
@@ -229,7 +229,7 @@ impl Index {
         });
     }
 
-    /// Takes out a message that is settled or was set aside.
+    /// Removes a message that is settled or was set aside.
     pub fn remove(&mut self, id: QueueId) -> Option<Entry> {
         let entry = self.entries.remove(id)?;
         self.unwritten.remove(&id);
@@ -237,7 +237,7 @@ impl Index {
         Some(entry)
     }
 
-    /// After a stop in good order nothing was in flight, so a message that was never tried is due at once.
+    /// After a stop in good order no attempt was in progress, so messages that were never tried are due at once.
     pub fn nothing_was_in_flight(&mut self, now: Timestamp) {
         let untried: Vec<_> =
             self.entries.from(QueueId::from_u64(0)).filter(|entry| entry.untried).map(|entry| entry.id).collect();

@@ -1,16 +1,16 @@
-//! The reasons for which messages are held. Each is kept once, for as long as a message is held with it.
+//! The reasons for which messages are held. Each distinct reason is stored once, as long as a message is held for it.
 
 use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-/// The number of a reason. The reason with number 1 is the first of [`Reasons::all`].
+/// The number of a reason. Number 1 is the first of [`Reasons::all`].
 pub(in crate::spool) type ReasonNo = NonZeroU16;
 
-/// Stands for every reason that found no number.
+/// The number for all reasons beyond the limit.
 const OTHERS: ReasonNo = ReasonNo::MAX;
 
-/// Reasons are few: an operator's words, "customer removed".
+/// The stored reasons. There are few: an operator's words, "customer removed".
 #[derive(Default)]
 pub(super) struct Reasons {
     all: Vec<Reason>,
@@ -19,12 +19,12 @@ pub(super) struct Reasons {
 
 struct Reason {
     words: Arc<str>,
-    /// How many messages are held with it.
+    /// The number of messages that are held for it.
     uses: u32,
 }
 
 impl Reasons {
-    /// The number of a reason. Once 65,000 different ones are in use, the last number stands for all others.
+    /// Returns the number of a reason. If 65,000 different ones are in use, all others share the last number.
     pub fn number(&mut self, words: &Arc<str>) -> ReasonNo {
         if let Some(number) = self.numbers.get(words) {
             return *number;
@@ -45,20 +45,20 @@ impl Reasons {
         number
     }
 
-    /// The reason with this number.
+    /// Returns the reason with this number.
     pub fn words(&self, number: ReasonNo) -> Arc<str> {
         let known = self.all.get(usize::from(number.get()) - 1).map(|reason| Arc::clone(&reason.words));
         known.unwrap_or_else(|| "held (see the log for why)".into())
     }
 
-    /// One more message is held with it.
+    /// Counts one more message that is held for a reason.
     pub fn enter(&mut self, number: ReasonNo) {
         if let Some(reason) = self.counted(number) {
             reason.uses += 1;
         }
     }
 
-    /// One message less is held with it.
+    /// Counts one message less that is held for a reason.
     pub fn leave(&mut self, number: ReasonNo) {
         if let Some(reason) = self.counted(number) {
             reason.uses -= 1;

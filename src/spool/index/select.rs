@@ -1,5 +1,5 @@
-//! Finds the entries that a filter selects, as far as that can be told without the disk. Only a bounded number of entries is looked at in
-//! one go, because the index is locked meanwhile.
+//! Finds the entries that a filter selects, as far as the index can tell without the disk. Only a limited number of entries is examined at
+//! a time, because the index is locked meanwhile.
 
 use super::{Entry, Index};
 use crate::message::{Lane, QueueId};
@@ -7,8 +7,8 @@ use crate::spool::Filter;
 use crate::spool::codec::domain_bit;
 
 impl Index {
-    /// Looks at up to `look` entries from the id `from` on. Returns up to `most` that may match, and the id to go on from. The caller still
-    /// checks what stands only on disk (a recipient in a domain).
+    /// Examines up to `look` entries from the id `from` on. Returns up to `most` that may match, and the id at which to continue. The
+    /// caller still checks conditions that need the disk (a recipient in a domain).
     pub fn select(
         &self,
         filter: &Filter,
@@ -24,13 +24,13 @@ impl Index {
             found.extend(entries.filter(|entry| self.matches(entry, filter, domain)));
             return (found, ids.next().copied());
         }
-        // Names are compared once a lane, not once a message.
+        // Compare names once for each lane, not for each message.
         let lanes: Vec<bool> = self.names.iter().map(|lane| in_lane(filter, lane)).collect();
         for (looked, entry) in self.entries.from(from).enumerate() {
             if looked == look || found.len() == most {
                 return (found, Some(entry.id));
             }
-            // Ids go up with time, so nothing after this one arrived before it.
+            // Ids grow with time, so no later entry arrived before it.
             if filter.arrived_before.is_some_and(|before| entry.id.arrived() >= before) {
                 return (found, None);
             }
@@ -46,7 +46,7 @@ impl Index {
         fits(entry, filter, domain) && in_lane(filter, self.lane(entry.lane))
     }
 
-    /// The messages in a segment. Looks at up to `look` entries from the id `from` on, and returns the id to go on from.
+    /// Returns the messages in a segment. Examines up to `look` entries from the id `from` on, and returns the id at which to continue.
     pub fn in_segment(&self, segment: u32, from: QueueId, look: usize) -> (Vec<QueueId>, Option<QueueId>) {
         let mut found = Vec::new();
         for (looked, entry) in self.entries.from(from).enumerate() {
@@ -61,13 +61,13 @@ impl Index {
     }
 }
 
-/// Returns true if the parts of a filter that are about lanes match.
+/// Returns true if the conditions about lanes match.
 fn in_lane(filter: &Filter, lane: &Lane) -> bool {
     filter.customer.as_ref().is_none_or(|customer| lane.customer == *customer)
         && filter.lanes.as_ref().is_none_or(|lanes| lanes.contains(lane))
 }
 
-/// Returns true if all other parts of a filter match.
+/// Returns true if all other conditions match.
 fn fits(entry: &Entry, filter: &Filter, domain: u32) -> bool {
     filter.held.is_none_or(|held| entry.held() == held)
         && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)
@@ -79,12 +79,13 @@ fn fits(entry: &Entry, filter: &Filter, domain: u32) -> bool {
         && filter.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
 }
 
-/// The bits that an entry must have to match the filter's domain.
+/// Returns the bits that an entry must have to match the filter's domain.
 pub(in crate::spool) fn bits(filter: &Filter) -> u32 {
     filter.recipient_domain.as_ref().map_or(0, domain_bit)
 }
 
-/// How many entries to select for `most` records. The index cannot tell which of them have a recipient in a domain, so then all.
+/// Returns how many entries to select for `most` records. With a recipient domain these are all, because the index cannot tell which
+/// entries match.
 pub(in crate::spool) fn enough(filter: &Filter, most: usize) -> usize {
     if filter.recipient_domain.is_some() { usize::MAX } else { most }
 }

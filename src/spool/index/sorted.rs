@@ -1,7 +1,7 @@
-//! A sorted sequence of index entries: blocks of up to [`BLOCK`] in order of their ids.
+//! A sorted sequence of index entries, stored as blocks of up to [`BLOCK`] entries in the order of their ids.
 //!
-//! Ids arrive almost in order, so blocks fill up and an entry costs hardly more than its own size. That matters with a million waiting
-//! messages. Under such arrivals a B-tree would leave its nodes half empty, and a hash map its buckets.
+//! Ids arrive almost in order, so blocks fill up, and an entry costs hardly more than its own size. That matters with a million waiting
+//! messages. With such arrivals, a B-tree would leave its nodes half empty, and a hash map its buckets.
 
 use super::entry::Entry;
 use crate::message::QueueId;
@@ -30,7 +30,7 @@ impl Sorted {
         Some(&mut self.blocks[block][at])
     }
 
-    /// Adds an entry. There must be none with the same id.
+    /// Adds an entry. Its id must be new.
     pub fn insert(&mut self, entry: Entry) {
         self.len += 1;
         let (block, at) = self.find(entry.id).unwrap_or_else(|place| place);
@@ -44,7 +44,7 @@ impl Sorted {
             entries.insert(at, entry);
             return;
         }
-        // In the middle of a full block it is split in two halves. At the end of the last block a new one begins.
+        // A full block is split in two halves. At the end of the last block, a new one begins instead.
         let mut second = Vec::with_capacity(BLOCK);
         if at == BLOCK {
             second.push(entry);
@@ -68,14 +68,14 @@ impl Sorted {
         Some(entry)
     }
 
-    /// Entries from this id on, oldest first.
+    /// Returns the entries from this id on, oldest first.
     pub fn from(&self, id: QueueId) -> impl Iterator<Item = &Entry> {
         let (block, at) = self.find(id).unwrap_or_else(|place| place);
         let first = self.blocks.get(block).map_or(&[][..], |entries| entries.get(at..).unwrap_or(&[]));
         first.iter().chain(self.blocks.get(block + 1..).unwrap_or(&[]).iter().flatten())
     }
 
-    /// The block and place of an id; as an error, the block and place where it belongs. The greatest belongs behind the last entry.
+    /// Returns the block and place of an id, or, as an error, where it would be inserted. The greatest id belongs behind the last entry.
     fn find(&self, id: QueueId) -> Result<(usize, usize), (usize, usize)> {
         let block = self.blocks.partition_point(|entries| entries.last().is_some_and(|last| last.id < id));
         let Some(entries) = self.blocks.get(block) else {

@@ -1,4 +1,4 @@
-//! What the index knows of a message that is to be read, joined with what the log says of it.
+//! The index's knowledge of a message that is being read, to be combined with what the log says.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::spool::Record;
 use crate::spool::codec::{Damaged, Meta, State, Status};
 use crate::spool::next_try::NextTry;
 
-/// What the index knows of a message that is to be read.
+/// The index's knowledge of a message to read.
 #[derive(Clone, Debug)]
 pub(in crate::spool) struct Wanted {
     pub entry: Entry,
@@ -17,10 +17,10 @@ pub(in crate::spool) struct Wanted {
 }
 
 impl Wanted {
-    /// The present state. `last` is the last one in the log, and `retry_at` is when the commit said that the second attempt is due.
+    /// Returns the present state. `last` is the last state in the log, and `retry_at` is the time of the second attempt from the commit.
     pub fn state(&self, last: State, retry_at: NextTry) -> State {
         let entry = &self.entry;
-        // The index knows best. But a message that was never tried keeps its committed due time in the log.
+        // The index is authoritative. But for a message that was never tried, the log keeps the committed due time.
         let status = Status {
             attempts: entry.attempts.into(),
             next: if entry.untried { retry_at } else { entry.next_try() },
@@ -31,7 +31,7 @@ impl Wanted {
         State { status, ..last }
     }
 
-    /// The record, of what the log says of the message.
+    /// Makes the record from the log's description of the message.
     pub fn record(&self, meta: Meta, state: State) -> Result<Record, Damaged> {
         let entry = &self.entry;
         let waited_for_caps = state.waited_for_caps;

@@ -1,4 +1,4 @@
-//! What the committer does when a write or a sync fails, or when there is no room.
+//! What the committer does after a failed write or sync, or when there is no room.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,7 +10,7 @@ use crate::spool::Error;
 use crate::spool::index::Place;
 
 impl Committer {
-    /// A write or sync failed: nothing counts as written since the last sync. `batch` is what it was for.
+    /// Handles a failed write or sync: nothing written since the last sync counts. `batch` holds the items that were being written.
     pub(super) fn failed(&mut self, batch: impl IntoIterator<Item = Item>, error: &io::Error) {
         let (segment, unsynced) = {
             let mut filling = self.shared.active.lock();
@@ -33,15 +33,15 @@ impl Committer {
         self.shared.inbox.wrote(&self.line);
     }
 
-    /// There is no segment for the first item of the line. If the disk is full and the item is a message, it alone is refused, since
-    /// shorter ones behind it may have room. Otherwise every message is refused, and changes wait. Returns true if the rest of the line
-    /// may be tried.
+    /// Handles that there is no segment for the first item of the line. If the disk is full and the item is a message, only this message is
+    /// refused, because shorter ones behind it may fit. Otherwise all messages are refused, and changes wait. Returns true if the rest of
+    /// the line may be tried.
     pub(super) fn no_segment_for_line(&mut self, error: &io::Error) -> bool {
         if is_full(error)
             && let Some(message) = self.line.pop_front_if(|item| matches!(item, Item::Draft(..) | Item::Copy(..)))
         {
-            // This is not a fault of the disk, and results can still be recorded: the spool is full, not in trouble. It is full for
-            // everybody if a usual message finds no room.
+            // The disk works, and results can still be recorded, so the spool is full but not in trouble. If even a message of usual size
+            // does not fit, the spool is full for everybody.
             if message.frames_len() < self.shared.smallest() {
                 self.shared.space.set_spare(if self.shared.spare.is_made() { Ok(()) } else { Err(error) });
                 self.shared.look_at_space();
@@ -60,7 +60,7 @@ impl Committer {
         self.trouble(format!("no segment can be made in {}: {error}", self.shared.dir.path.display()), error);
     }
 
-    /// Counts a failure and tells of it. This comes before the refusals, so that whoever is refused finds the state that explains it.
+    /// Counts and reports a failure. This comes before the refusals, so that a refused caller finds the state that explains the refusal.
     fn trouble(&mut self, why: String, error: &io::Error) {
         self.shared.settings.counters.failures.inc();
         if !is_full(error) && error.kind() != io::ErrorKind::ReadOnlyFilesystem {
@@ -73,7 +73,7 @@ impl Committer {
         }
     }
 
-    /// Refuses what somebody waits for. Returns the changes, in order: they are written later.
+    /// Refuses the items that a caller waits for. Returns the changes in order, to be written later.
     fn refuse_but_changes(&self, items: impl IntoIterator<Item = Item>, error: &io::Error) -> VecDeque<Item> {
         let mut changes = VecDeque::new();
         for item in items {
@@ -100,7 +100,7 @@ impl Committer {
     }
 }
 
-/// Tells whoever waits for an item that it is refused.
+/// Tells the caller that waits for an item that it is refused.
 pub(super) fn refuse(item: Item, error: impl Fn() -> Error) {
     match item {
         Item::Draft(_, reply) => drop(reply.send(Err(error()))),

@@ -1,12 +1,12 @@
-//! The committer: one thread that takes everything that waits, writes it, syncs once and answers all.
+//! The committer: one thread that takes all waiting items, writes them, syncs once and answers all callers.
 //!
-//! While one batch syncs, the next one gathers, and under load a little longer ([`gather`](super::gather)). A batch with nothing but
-//! changes is written at once and synced later: it rides the next batch's sync, or gets its own after `settle_delay`.
+//! While one batch syncs, the next one gathers, under load for a little longer ([`gather`](super::gather)). A batch of changes only is
+//! written at once and synced later: with the next batch, or on its own after `settle_delay`.
 //!
-//! If a write or a sync fails, nothing counts as written since the last sync: drafts are refused, changes go back to the front of the
-//! line. The segment is abandoned. It is never written to or synced again, because after a failed fsync the kernel takes the lost
-//! pages for clean. The next segment begins by declaring the failed part void, so that a restart does not bring back what was
-//! refused. Only a crash before that can bring it back.
+//! If a write or a sync fails, nothing written since the last sync counts: drafts are refused, and changes return to the front of the line.
+//! The segment is abandoned and never written or synced again, because after a failed fsync the kernel treats the lost pages as clean. The
+//! next segment begins by declaring the failed part void, so that a restart does not bring back refused mail. Only a crash before that can
+//! bring it back.
 
 mod failure;
 
@@ -29,37 +29,37 @@ use crate::spool::index::{Place, Put};
 use crate::spool::{Durable, Error};
 use crate::time::Timestamp;
 
-/// Failures in a row after which the spool takes no more work.
+/// After this many failures in a row, the spool stops.
 const FAILURES: u32 = 3;
-/// How long to wait before changes that could not be written are tried again.
+/// The pause before changes that could not be written are tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// After a failure with nothing left to write, how long to wait before a write is tried for its own sake. Delivery waits for that, and
-/// mail comes in only while the spool can be written.
+/// The pause before a test write, if a failure left nothing to write. Delivery waits for a successful write, and new mail is accepted only
+/// while the spool can be written.
 const PROBE: Duration = Duration::from_secs(5);
-/// The room that such a write looks for: what a usual message takes.
+/// The room that a test write must find: enough for a message of usual size.
 const USUAL: u64 = 64 << 10;
-/// The most that is written before a sync.
+/// The most octets that are written before a sync.
 const BATCH: u64 = 16 << 20;
 
 /// The state of the committer's thread.
 pub(super) struct Committer {
     shared: Arc<Shared>,
     keeper: Sender<Chore>,
-    /// What failed and is not yet declared void on disk.
+    /// Failed parts of segments that are not declared void on disk yet.
     voids: Vec<Place>,
-    /// How far the active segment is synced.
+    /// The offset up to which the active segment is synced.
     synced: u64,
-    /// To be written, in order.
+    /// The items to be written, in order.
     line: VecDeque<Item>,
     failures: u32,
 }
 
-/// An item of a batch that was written, with the offset of its frames.
+/// An item of a written batch, with the offset of its frames.
 type Placed = (Item, u32);
 
-/// Why the active segment has no room for more.
+/// Why the active segment has no room.
 enum NoRoom {
-    /// It is full, and it cannot be synced.
+    /// The segment is full, and cannot be synced.
     NotSynced(io::Error),
     /// There is no other segment, or it cannot be made long enough.
     NoSegment(io::Error),
@@ -102,7 +102,7 @@ impl Committer {
         self.shared.is_troubled() && self.shared.stopped().is_none()
     }
 
-    /// Writes nothing but what failed so far, to see whether writing works again.
+    /// Writes only the changes that failed before, or nothing, to find out whether writing works again.
     fn probe(&mut self) {
         let room = USUAL.min(self.shared.smallest() / 4);
         let made = self.make_room(&mut Arc::clone(&self.shared.active).lock(), room, true);
@@ -112,7 +112,7 @@ impl Committer {
         }
     }
 
-    /// Writes the line, batch by batch, until it is empty or writing fails.
+    /// Writes the line batch by batch, until it is empty or writing fails.
     fn write_line(&mut self) -> Served {
         let mut served = Served::default();
         while !self.line.is_empty() {
@@ -166,8 +166,8 @@ impl Committer {
         Ok(batch)
     }
 
-    /// Sees to it that the active segment has room for `len` octets. Takes the next segment if it has not, and makes that longer for
-    /// what is longer than a segment.
+    /// Ensures that the active segment has room for `len` octets. If necessary, takes the next segment, and makes it longer for an item
+    /// that is longer than a segment.
     fn make_room(&mut self, filling: &mut Filling, len: u64, is_draft: bool) -> Result<(), NoRoom> {
         let end = |this: &Self, segment: &Writing| {
             let reserve = if is_draft { this.reserve(segment) } else { 0 };
@@ -182,7 +182,7 @@ impl Committer {
         if limit > segment.limit { segment.grow(limit).map_err(NoRoom::NoSegment) } else { Ok(()) }
     }
 
-    /// Takes the next segment. The full one is synced first, if results wait for that.
+    /// Takes the next segment. If results wait for a sync of the full one, syncs that first.
     fn turn_over(&mut self, filling: &mut Filling) -> Result<(), NoRoom> {
         if let Some(full) = &filling.segment
             && !filling.unsynced.is_empty()
@@ -197,23 +197,23 @@ impl Committer {
         self.synced = next.end;
         if let Some(full) = filling.segment.replace(next) {
             self.shared.segments.filled(full.number, full.end);
-            // The keeper outlives the committer; were it gone, the segment would be scanned at the next start.
+            // The keeper outlives the committer. If it did not, the next start would scan the segment.
             let _ = self.keeper.send(Chore::Seal(Box::new(full)));
         }
         let _ = self.keeper.send(Chore::MakeSpare);
         Ok(())
     }
 
-    /// Room that drafts leave for results in the last segment there is.
+    /// Returns the room that drafts leave for results in the last available segment.
     fn reserve(&self, segment: &Writing) -> u64 {
         if self.shared.spare.is_made() { 0 } else { segment.limit / 8 }
     }
 
-    /// Writes a batch. Syncs it, unless there are only changes in it. An error where anything of that failed.
+    /// Writes a batch, and syncs it unless it has only changes. Returns an error if any of that failed.
     fn commit(&mut self, batch: Vec<Item>, served: &mut Served) -> Result<(), ()> {
         let began = Instant::now();
         let has_others = || batch.iter().any(|item| !matches!(item, Item::Change(..)));
-        // After trouble only a sync shows that writing works again.
+        // After trouble, only a sync shows that writing works again.
         let wants_sync = batch.is_empty() || self.shared.is_troubled() || has_others();
         let mut waiting = Vec::with_capacity(batch.len());
         let (number, written) = {
@@ -239,7 +239,7 @@ impl Committer {
                 match item {
                     Item::Change(change, reply) => {
                         filling.unsynced.push(Unsynced { change, place: Place { segment: number, at } });
-                        // Whoever waited may have gone; the change is written all the same.
+                        // The caller may have gone; the change is written in any case.
                         reply.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                     }
                     other => waiting.push((other, at)),
@@ -272,8 +272,8 @@ impl Committer {
         }
     }
 
-    /// Syncs the active segment, and settles what waited for it. `began` is when the batch began to be written, and `batch` is what of
-    /// it waits for the sync.
+    /// Syncs the active segment and finishes the changes that the sync covers. `began` is the time at which the batch was started, and
+    /// `batch` holds its items that wait for the sync.
     fn sync(&mut self, began: Instant, batch: &[Placed]) -> io::Result<()> {
         let (file, number, mark, end, covered) = {
             let mut filling = self.shared.active.lock();
@@ -286,7 +286,7 @@ impl Committer {
             (file, number, mark, end, std::mem::take(&mut filling.unsynced))
         };
         if let Err(errno) = rustix::fs::fdatasync(&file) {
-            // They are written again, before those that were written meanwhile.
+            // These changes are written again, before those that were written meanwhile.
             let mut filling = self.shared.active.lock();
             let later = std::mem::replace(&mut filling.unsynced, covered);
             filling.unsynced.extend(later);
@@ -304,7 +304,7 @@ impl Committer {
         Ok(())
     }
 
-    /// These changes and this batch of a segment are on disk: the journal may have what they tell, in the order of the log.
+    /// Gives the lines of these synced changes and batch items to the outbox, in the order of the log.
     fn hand_out(&self, changes: &[Unsynced], batch: &[Placed], segment: u32, mark: u64, end: u64) {
         let mut changes = changes.iter().map(|unsynced| (unsynced.place.at, unsynced.change.lines())).peekable();
         let mut batch = batch.iter().filter_map(|(item, at)| Some((*at, item.lines()?))).peekable();
@@ -317,7 +317,7 @@ impl Committer {
         self.shared.outbox.synced(in_order.map(|(_, lines)| lines), end, mark);
     }
 
-    /// These changes are on disk: the index need not hold their states any more.
+    /// Marks these changes as synced, so that the index can drop their states.
     fn synced(&self, changes: Vec<Unsynced>) {
         let mut states = changes.iter().filter(|unsynced| unsynced.change.state.is_some()).peekable();
         if states.peek().is_some() {
@@ -330,7 +330,7 @@ impl Committer {
         }
     }
 
-    /// A batch is synced: the index learns of its messages, and everyone is answered.
+    /// Finishes a synced batch: adds its messages to the index, and answers all callers.
     fn answer(&self, batch: Vec<Placed>, segment: u32, served: &mut Served) {
         let before = served.count();
         let now = Timestamp::now();
@@ -353,11 +353,11 @@ impl Committer {
             self.shared.settings.counters.records.set(index.len() as i64);
         }
         for (item, _) in batch {
-            // Whoever waited may have gone; the message is durable all the same.
+            // The caller may have gone; the message is durable in any case.
             match item {
                 Item::Draft(message, reply) => {
                     let id = message.id;
-                    // Before the answer: with it the room of this message in memory is another's.
+                    // Drop the message before the answer, because the answer gives its memory budget to another message.
                     drop(message);
                     let _ = reply.send(Ok(Durable::new(id)));
                 }
@@ -373,7 +373,7 @@ impl Committer {
         }
     }
 
-    /// The last words: nothing is in flight any more. Then the segment is sealed.
+    /// Ends the log after the last item. Then the segment is sealed.
     fn finish(mut self) {
         if !self.line.is_empty() {
             self.write_line();
@@ -407,7 +407,7 @@ impl Committer {
     }
 }
 
-/// However the thread ends, nobody waits for it for ever.
+/// Answers all waiting callers when the thread ends, for whatever reason.
 struct AnswersAll(Arc<Shared>);
 
 impl Drop for AnswersAll {

@@ -1,13 +1,13 @@
-//! A file of the segment pool. Before it becomes a segment, every octet of it was written and synced.
+//! A file of the segment pool. Every octet of it has been written and synced before it becomes a segment.
 //!
-//! So a commit overwrites, and its sync has only data to bring to disk: no block is given out, and none is turned from reserved to
-//! written (unless the file system writes every change elsewhere, as btrfs and ZFS do). That makes syncs quicker, and it makes them
-//! true. A sync that needs the journal of the file system believes what the journal says. In Linux 6.18, ext4 lets `fdatasync` into
-//! reserved blocks succeed while an error elsewhere turns the file system read-only, and after the repair those blocks read as zeros.
-//! Of 25 file systems that were made to do so under load, 3 had lost the last mail acknowledged; of 60 with written blocks, none.
+//! A commit therefore overwrites existing blocks, and its sync writes only data: no block is allocated, and no reserved block becomes a
+//! written one (except on file systems that never write in place, such as btrfs and ZFS). This makes syncs faster, and reliable. A sync
+//! that depends on the file system's journal trusts that journal. In Linux 6.18, ext4 lets `fdatasync` into reserved blocks succeed while
+//! an error elsewhere turns the file system read-only, and after a repair those blocks read as zeros. Of 25 file systems that were made to
+//! fail like this under load, 3 had lost the last acknowledged mail; of 60 with written blocks, none had.
 //!
-//! A settled segment goes to the pool with the octets it has, since under the next segment's mark none of them passes for a frame.
-//! Only a file that is new, or longer than the one before, is filled with zeros.
+//! A settled segment moves to the pool without being overwritten, because under the next segment's mark none of its octets looks like a
+//! frame. Only a file that is new, or longer than before, is filled with zeros.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,7 +20,7 @@ use super::super::frame::{self, HEAD, SEGMENT_HEAD};
 use super::super::writing::Writing;
 use super::super::zeros;
 
-/// The extension of its name.
+/// The extension of a pool file's name.
 const EXTENSION: &str = "pool";
 
 /// A file of the pool. Dropping it deletes the file.
@@ -37,10 +37,10 @@ impl PoolFile {
         Ok(PoolFile { path, file: Arc::new(file), len: 0 })
     }
 
-    /// Deletes a segment, durably: its file loses its name and belongs to the pool. `None` if no file is left to use.
+    /// Durably deletes a segment: its file loses its name and joins the pool. Returns `None` if there is no file to reuse.
     pub fn from_segment(dir: &Dir, segment: &Path) -> io::Result<Option<PoolFile>> {
         let file = match OpenOptions::new().read(true).write(true).open(segment) {
-            // It lost its name before, but that may not have been durable.
+            // The file has already lost its name, but that may not have been durable.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
             Ok(file) => {
@@ -58,56 +58,56 @@ impl PoolFile {
         Ok(file)
     }
 
-    /// How many of its octets were written.
+    /// Returns how many of its octets have been written.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Sees to it that there is room for `len` octets, so that a full disk shows before they are written.
+    /// Reserves room for `len` octets, so that a full disk is noticed before they are written.
     pub fn reserve(&self, len: u64) -> io::Result<()> {
         zeros::reserve(&self.file, self.len, len)
     }
 
-    /// Fills it with zeros up to `len` octets.
+    /// Fills the file with zeros up to `len` octets.
     pub fn fill(&mut self, len: u64) -> io::Result<()> {
         zeros::fill(&self.file, self.len, len)?;
         self.len = self.len.max(len);
         Ok(())
     }
 
-    /// Makes it a segment of at most `limit` octets. The segment's head is synced before the file's name, and the name before
-    /// anything in the segment is acknowledged. The file may be longer than the segment, by the footer of the segment it was before.
+    /// Makes the file a segment of at most `limit` octets. The segment's head is synced before the file's name, and the name before
+    /// anything in the segment is acknowledged. The file may be longer than the segment by the footer of an earlier segment.
     pub fn into_segment(self, dir: &Dir, number: u32, limit: u64) -> io::Result<Writing> {
         let mark: u64 = rand::random();
         let mut opening = [0; SEGMENT_HEAD + HEAD];
-        // Zeros in place of the first frame say that nothing was written to the segment.
+        // Zeros in place of the first frame mark the segment as empty.
         opening[..SEGMENT_HEAD].copy_from_slice(&frame::segment_head(number, mark));
         self.file.write_all_at(&opening, 0)?;
         self.file.sync_all()?;
         let path = dir.path.join(frame::file_name(number, mark));
         fs::rename(&self.path, &path)?;
         if let Err(error) = dir.sync() {
-            // Nothing points to it. If this fails too, the next start finds a segment without frames and deletes it.
+            // Nothing refers to the file. If this fails, too, the next start finds a segment without frames and deletes it.
             let _ = fs::remove_file(&path);
             return Err(error);
         }
         Ok(Writing::new(number, mark, Arc::clone(&self.file), self.len.min(limit)))
     }
 
-    /// Takes its name away. Returns the file and its length, for whoever frees its space.
+    /// Removes the file's name. Returns the file and its length, so that its space can be freed.
     pub fn unlink(self) -> (Arc<File>, u64) {
         (Arc::clone(&self.file), self.len)
     }
 }
 
-/// Deletes the file, unless it is a segment by now.
+/// Deletes the file, unless it has become a segment.
 impl Drop for PoolFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Removes the pool files that a crash left.
+/// Removes pool files that a crash left behind.
 pub(in crate::spool::embedded) fn remove_left(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

@@ -1,8 +1,8 @@
-//! The segment pool: files for segments to come. Files of settled segments are kept for them. If there is none, the next spare
-//! segment's file is filled with zeros. What is not needed any more is freed.
+//! The segment pool: files for future segments. Files of settled segments are kept for reuse. If there is none, a new file is filled with
+//! zeros. Files that are no longer needed are freed.
 //!
-//! All of it goes piece by piece: while a file system writes or frees much at once (and tells the disk so), the committer's syncs wait
-//! for it.
+//! Filling and freeing happen in small pieces, because the committer's syncs have to wait while a file system writes or frees much at once
+//! (and tells the disk so).
 
 mod file;
 
@@ -16,27 +16,27 @@ use super::dir::Dir;
 
 pub(super) use self::file::{PoolFile, remove_left};
 
-/// How much is filled or freed at once. Freeing 64 MB at once was measured to hold up syncs for 9–15 ms, and this for 1–2 ms.
+/// The octets that are filled or freed at once. Freeing 64 MB at once delayed syncs by 9–15 ms in a measurement, and this by 1–2 ms.
 const PIECE: u64 = 2 << 20;
-/// The pause between two pieces, which makes some 200 MB/s.
+/// The pause between two pieces, which allows some 200 MB/s.
 pub(super) const PIECE_PAUSE: Duration = Duration::from_millis(10);
-/// How many files are kept for later. A backlog that rises and falls by as much costs no zeros.
+/// The number of files that are kept for reuse. A backlog that rises and falls by this much needs no new zeros.
 const KEPT: usize = 2;
-/// How many deleted files may wait to be freed. Beyond that, the oldest is freed whole.
+/// The most deleted files that wait to be freed. Beyond that, the oldest is freed at once.
 const FREEING: usize = 8;
 
-/// The files that the keeper has in hand.
+/// The files of the keeper.
 #[derive(Default)]
 pub(super) struct Pool {
     kept: Vec<PoolFile>,
-    /// The file of the next spare segment, and how long it is to be.
+    /// The file of the next spare segment, and its final length.
     filling: Option<(PoolFile, u64)>,
-    /// Deleted files, with the length they still have.
+    /// Deleted files, each with the length that is left.
     freeing: VecDeque<(Arc<File>, u64)>,
 }
 
 impl Pool {
-    /// Takes the file of a settled segment. It is kept if one of `size` octets will be needed, else freed.
+    /// Takes the file of a settled segment. Keeps it if a file of `size` octets will be needed, and otherwise frees it.
     pub fn put(&mut self, file: PoolFile, size: u64) {
         if self.kept.len() < KEPT && file.len() >= size / 2 {
             self.kept.push(file);
@@ -53,7 +53,7 @@ impl Pool {
         }
     }
 
-    /// Begins to make a file of at least `size` octets, unless one is being made. A full disk shows here.
+    /// Begins to make a file of at least `size` octets, unless one is being made. Fails if the disk is full.
     pub fn order(&mut self, dir: &Dir, size: u64) -> io::Result<()> {
         if self.filling.is_none() {
             let file = self.kept.pop().map_or_else(|| PoolFile::new(dir), Ok)?;
@@ -63,7 +63,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Fills a piece of the file that was ordered. Hands it out once it is whole.
+    /// Fills one piece of the ordered file. Returns the file when it is complete.
     pub fn fill_piece(&mut self) -> io::Result<Option<PoolFile>> {
         let Some((mut file, size)) = self.filling.take() else { return Ok(None) };
         if file.len() < size {
@@ -76,7 +76,7 @@ impl Pool {
         Ok(None)
     }
 
-    /// Frees a piece of what was deleted. Its name is gone for good, and nobody reads in it.
+    /// Frees one piece of a deleted file, whose name is durably removed and which nobody reads.
     pub fn free_piece(&mut self) {
         let Some((file, len)) = self.freeing.front_mut() else { return };
         *len = len.saturating_sub(PIECE);
@@ -90,14 +90,14 @@ impl Pool {
         self.filling.is_some() || !self.freeing.is_empty()
     }
 
-    /// Frees the files that are kept for later, because others need the space more.
+    /// Frees the files that are kept for reuse, because the space is needed.
     pub fn free_kept(&mut self) {
         while let Some(file) = self.kept.pop() {
             self.free(file);
         }
     }
 
-    /// Gives everything back at once, whatever waits for that. Returns true if there was anything.
+    /// Frees everything at once, even if syncs have to wait. Returns true if there was anything.
     pub fn clear(&mut self) -> bool {
         let had = !self.kept.is_empty() || self.is_busy();
         *self = Pool::default();
