@@ -1,71 +1,99 @@
-//! One client's connection: passes lines to the session, credentials to the logins and content to the intake, and writes the replies.
+//! One client's connection and its command loop. Every listener has the same: lines go to the session, and what the session says next is
+//! done here, or by the listener's [`Service`] where it needs more than a reply: logins and the content of messages.
 //!
 //! ```text
 //! wire (octets, deadlines) ─► here: lines ─► session
-//!                           └► content (DATA, BDAT) ─► intake        pace: when a message is too slow
+//!                           └► service: credentials, content (DATA, BDAT)
 //! ```
 //!
+//! Promises: no command is obeyed that came in plaintext behind STARTTLS, and no octet that may be content is obeyed as a command.
 //! If the server stops, a message that is under way is finished. A client between messages hears 421.
 
 mod content;
 mod input;
 pub(crate) mod lines;
 pub(crate) mod pace;
+pub(super) mod submitting;
 pub(crate) mod wire;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::content::Chunked;
 use self::lines::{Endless, Form, Line, Lines};
 use self::wire::{Read, Wire};
-use super::budget::Budget;
-use super::login::{Login, Logins};
-use super::policy::{self, Identity};
-use super::refusals::{Refusals, Who};
-use super::session::{Customers, Next, Overdue, Session, is_of_envelope};
-use super::suppressed::{self, SUPPRESSED};
-use super::{Context, Credentials, Submitters};
-use crate::smtp::{Command, CommandError, EnhancedCode, Mailbox, Reply, ReversePath};
+use super::session::{Customers, Next, Overdue, Session};
+use super::transaction::Transaction;
+use super::Credentials;
+use crate::smtp::{CommandError, EnhancedCode, Reply};
 
 /// The longest command line. RFC 5321 §4.5.3.1.4 has 512 octets, but MAIL and RCPT with all their parameters need more.
-pub(crate) const COMMAND_LINE: usize = 4 << 10;
+const COMMAND_LINE: usize = 4 << 10;
 /// The longest line of a login (RFC 4954 §4).
 const LOGIN_LINE: usize = 12_288;
 
-/// The parts that all connections of a listener share.
-pub(super) struct Shared {
-    pub(super) context: Context,
-    pub(super) logins: Logins,
-    pub(super) budget: Budget,
-    pub(super) refusals: Refusals,
-    pub(super) shutdown: CancellationToken,
-}
+/// The part of a conversation in which listeners differ. Waits of its methods are boxed by the caller, so that an idle connection
+/// reserves no room for them.
+pub(crate) trait Service {
+    /// Returns who knows what can be said about an envelope before its content comes.
+    fn customers(&self) -> &impl Customers;
 
-impl Shared {
-    fn submitters(&self) -> Arc<Submitters> {
-        ArcSwap::load_full(&self.context.submitters)
+    /// Returns how long a whole command may take to arrive.
+    fn command_timeout(&self) -> Duration;
+
+    /// Counts a connection that we break off.
+    fn count_broken_off(&self, reason: &'static str);
+
+    /// Counts a command that is refused.
+    fn count_refused(&self, _reply: &Reply) {}
+
+    /// Takes note of a line before the connection does what the session said to it. The line has no LF at its end.
+    fn heard(&mut self, _peer: IpAddr, _session: &Session, _line: &[u8], _next: &Next) {}
+
+    /// Checks the credentials of a login, and answers. Not called if the session never offers AUTH.
+    async fn log_in<S: Stream>(&mut self, _: &mut Connection<S>, _: Credentials) -> Result<(), Broken> {
+        Err(Broken::Gone)
+    }
+
+    /// Answers DATA with 354, reads the content up to its dot, and answers that.
+    async fn data<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<(), Broken>;
+
+    /// Reads one chunk of a message (RFC 3030 §2), and answers. Not called if the session never offers CHUNKING.
+    async fn chunk<S: Stream>(
+        &mut self,
+        _: &mut Connection<S>,
+        _size: u64,
+        _last: bool,
+        _begin: Option<Transaction>,
+    ) -> Result<(), Broken> {
+        Err(Broken::Gone)
+    }
+
+    /// Deals with a chunk that is refused. Its octets follow, and must not be obeyed as commands.
+    async fn no_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> Result<(), Broken>;
+
+    /// Returns when [`late`](Self::late) is to be called although the client may still take its time.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does what was due.
+    fn late(&mut self, _peer: IpAddr, _session: &Session, _now: Instant) -> Result<(), Broken> {
+        Ok(())
     }
 }
 
-impl Customers for Context {
-    fn carries(&self, sender: &ReversePath) -> u64 {
-        policy::carries(&self.routing.view(), sender)
-    }
+/// A stream that a conversation runs over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
-    fn refuses(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply> {
-        suppressed::at_rcpt(self, identity, sender, recipient)
-    }
-}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// Why [`Connection::run`] returned.
-pub(super) enum End<S> {
+pub(crate) enum End<S> {
     /// The conversation is over.
     Closed,
     /// STARTTLS was answered, so TLS begins on this stream.
@@ -73,13 +101,15 @@ pub(super) enum End<S> {
 }
 
 /// Why a conversation broke off.
-enum Broken {
+pub(crate) enum Broken {
     /// The client has closed the connection.
     Gone,
     /// The client does not read our replies.
     Deaf,
-    /// We say this reply and close.
-    Farewell(Reply),
+    /// The server stops. The client hears 421.
+    Stopping,
+    /// We say this reply and close. The word is the reason that is counted.
+    Farewell(&'static str, Reply),
 }
 
 impl From<io::Error> for Broken {
@@ -88,95 +118,104 @@ impl From<io::Error> for Broken {
     }
 }
 
-pub(super) struct Connection<S> {
-    wire: Wire<S>,
-    peer: IpAddr,
-    tls: Option<(&'static str, &'static str)>,
-    shared: Arc<Shared>,
-    session: Session,
-    chunked: Option<Box<Chunked>>,
+impl Broken {
+    /// The message that is under way came too slowly.
+    pub(crate) fn too_slow() -> Self {
+        Broken::Farewell("slow", Reply::new(421, EnhancedCode(4, 4, 2), "the message came too slowly"))
+    }
+}
+
+pub(crate) struct Connection<S> {
+    pub(crate) wire: Wire<S>,
+    pub(crate) session: Session,
+    pub(crate) peer: IpAddr,
     lines: Lines,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(
+impl<S: Stream> Connection<S> {
+    /// `reply_timeout` is how long the client may take to read our replies.
+    pub(crate) fn new(
         stream: S,
         peer: IpAddr,
-        tls: Option<(&'static str, &'static str)>,
-        shared: Arc<Shared>,
         session: Session,
+        reply_timeout: Duration,
+        shutdown: &CancellationToken,
     ) -> Self {
         let may_log_in = session.identity().is_none();
-        let wire = Wire::new(stream, shared.context.limits.reply_timeout, &shared.shutdown, may_log_in);
-        Connection { wire, peer, tls, shared, session, chunked: None, lines: Lines::default() }
+        let wire = Wire::new(stream, reply_timeout, shutdown, may_log_in);
+        Connection { wire, session, peer, lines: Lines::default() }
     }
 
     /// Says the greeting. Not called after STARTTLS, because then the client speaks first.
-    pub(super) fn greet(&mut self) {
+    pub(crate) fn greet(&mut self) {
         self.wire.say(&self.session.greeting());
     }
 
     /// Runs the conversation until one side ends it.
-    pub(super) async fn run(mut self) -> End<S> {
-        match self.converse().await {
-            Ok(true) => End::StartTls(Box::new((self.wire.into_stream(), self.session))),
+    pub(crate) async fn run<T: Service>(mut self, mut service: T) -> End<S> {
+        let reply = match self.converse(&mut service).await {
+            Ok(true) => return End::StartTls(Box::new((self.wire.into_stream(), self.session))),
             Ok(false) => {
                 self.wire.close().await;
-                End::Closed
+                return End::Closed;
             }
-            Err(Broken::Gone) => End::Closed,
+            Err(Broken::Gone) => return End::Closed,
             Err(Broken::Deaf) => {
-                self.shared.context.counters.refuse_connection("reply_timeout");
-                End::Closed
+                service.count_broken_off("reply_timeout");
+                return End::Closed;
             }
-            Err(Broken::Farewell(reply)) => {
-                self.chunked = None;
-                self.wire.say(&reply);
-                self.wire.close_gently().await;
-                End::Closed
+            Err(Broken::Stopping) => {
+                Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again")
             }
-        }
+            Err(Broken::Farewell(reason, reply)) => {
+                service.count_broken_off(reason);
+                reply
+            }
+        };
+        // The memory of a message that is under way is others' from now on, however slowly this client goes.
+        drop(service);
+        self.wire.say(&reply);
+        self.wire.close_gently().await;
+        End::Closed
     }
 
     /// Returns true if TLS is to begin.
-    async fn converse(&mut self) -> Result<bool, Broken> {
-        let patience = self.shared.context.limits.command_timeout;
+    async fn converse<T: Service>(&mut self, service: &mut T) -> Result<bool, Broken> {
+        let patience = service.command_timeout();
         let mut until = Instant::now() + patience;
         loop {
             let mut heard = false;
-            while let Some(next) = self.next_line()? {
+            while let Some(next) = self.next_line(service)? {
                 heard = true;
-                if !self.session.is_chunking() {
-                    self.chunked = None;
-                }
                 match next {
-                    Next::Say(reply) => self.answer(&reply),
+                    Next::Say(reply) => self.answer(service, &reply),
                     Next::Quit(reply) => {
                         self.wire.say(&reply);
                         return Ok(false);
                     }
-                    Next::Close(reason, reply) => return Err(self.close(reason, reply)),
+                    Next::Close(reason, reply) => return Err(Broken::Farewell(reason, reply)),
                     Next::StartTls(reply) => {
                         // Commands that came along in plaintext may be an attacker's (CVE-2011-0411), so they are dropped.
                         if !self.wire.pending().is_empty() {
                             let text = "there was plaintext behind STARTTLS";
                             let reply = Reply::new(554, EnhancedCode(5, 5, 1), text);
-                            return Err(self.close("starttls_injection", reply));
+                            return Err(Broken::Farewell("starttls_injection", reply));
                         }
                         self.wire.say(&reply);
                         self.wire.flush().await?;
                         return Ok(true);
                     }
-                    // Boxed, like messages, so that an idle connection reserves no room for it.
-                    Next::Check(credentials) => Box::pin(self.log_in(credentials)).await?,
-                    Next::Data(transaction) => Box::pin(self.data(transaction)).await?,
-                    Next::NoData(reply) if !self.wire.pending().is_empty() => return Err(self.close("data", reply)),
-                    Next::NoData(reply) => self.answer(&reply),
-                    Next::Chunk { size, last, begin } => Box::pin(self.chunk(size, last, begin)).await?,
-                    Next::NoChunk { size, reply } => {
-                        Box::pin(self.read_away(size)).await?;
-                        self.answer(&reply);
+                    // Boxed, so that an idle connection reserves no room for a login or a message.
+                    Next::Check(credentials) => Box::pin(service.log_in(self, credentials)).await?,
+                    Next::Data(transaction) => Box::pin(service.data(self, transaction)).await?,
+                    Next::NoData(reply) if !self.wire.pending().is_empty() => {
+                        return Err(Broken::Farewell("data", reply));
                     }
+                    Next::NoData(reply) => self.answer(service, &reply),
+                    Next::Chunk { size, last, begin } => {
+                        Box::pin(service.chunk(self, size, last, begin)).await?;
+                    }
+                    Next::NoChunk { size, reply } => Box::pin(service.no_chunk(self, size, reply)).await?,
                 }
             }
             self.wire.flush().await?;
@@ -184,31 +223,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if heard {
                 until = Instant::now() + patience;
             }
-            let due = [Some(until), self.session.deadline().map(|(due, _)| due), self.chunk_due()];
+            let due = [Some(until), self.session.deadline().map(|(due, _)| due), service.due()];
             let due = due.into_iter().flatten().min().unwrap_or(until);
             // The alarm would never ring for a client that sends as fast as we read.
             if Instant::now() >= due {
-                self.late(until)?;
+                self.late(service, until)?;
             }
             // Await in any case, even if it returns at once: here Tokio lets other connections of this thread run.
             match self.wire.read(due, true).await? {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
-                Read::Late => self.late(until)?,
-                Read::Stopping => return Err(self.stopping()),
+                Read::Late => self.late(service, until)?,
+                Read::Stopping => return Err(Broken::Stopping),
             }
         }
     }
 
-    /// Ends the connection, because time has run out: for a whole command, for the next chunk of a message, or for the login.
-    fn late(&mut self, until: Instant) -> Result<(), Broken> {
+    /// Ends the connection, because time has run out: for a whole command, for the login, or for what the service waits for.
+    fn late<T: Service>(&mut self, service: &mut T, until: Instant) -> Result<(), Broken> {
         let now = Instant::now();
         if now >= until {
-            return Err(self.farewell("idle", EnhancedCode(4, 4, 2), "too long without a command"));
+            let reply = Reply::new(421, EnhancedCode(4, 4, 2), "too long without a command");
+            return Err(Broken::Farewell("idle", reply));
         }
         match self.overdue(now) {
             Some(farewell) => Err(farewell),
-            None => self.chunk_late(now),
+            None => service.late(self.peer, &self.session, now),
         }
     }
 
@@ -217,18 +257,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (_, overdue) = self.session.deadline().filter(|(due, _)| now >= *due)?;
         Some(match overdue {
             Overdue::Login => {
-                self.farewell("login_timeout", EnhancedCode(4, 7, 0), "too long without a login; connect again")
+                let text = "too long without a login; connect again";
+                Broken::Farewell("login_timeout", Reply::new(421, EnhancedCode(4, 7, 0), text))
             }
-            Overdue::Envelope => self.too_slow(),
+            Overdue::Envelope => Broken::too_slow(),
         })
     }
 
-    fn stopping(&self) -> Broken {
-        Broken::Farewell(Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again"))
-    }
-
     /// Gives the next whole line of the input to the session. Returns `None` if there is none yet.
-    fn next_line(&mut self) -> Result<Option<Next>, Broken> {
+    fn next_line<T: Service>(&mut self, service: &mut T) -> Result<Option<Next>, Broken> {
         let now = Instant::now();
         let session = &self.session;
         let is_secret = |pending: &[u8]| {
@@ -236,28 +273,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let limit_of = |pending: &[u8]| if is_secret(pending) { LOGIN_LINE } else { COMMAND_LINE };
         let found = self.lines.next(&mut self.wire, limit_of);
-        let Some(Line { len, form }) = found.map_err(|Endless| self.endless())? else { return Ok(None) };
+        let Some(Line { len, form }) = found.map_err(|Endless| endless())? else { return Ok(None) };
         let pending = self.wire.pending();
         let secret = is_secret(pending);
         let line = &pending[..len];
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         let next = match form {
-            Form::Whole => self.session.line(text, now, &self.shared.context),
+            Form::Whole => self.session.line(text, now, service.customers()),
             Form::TooLong => self.session.no_line(text, &CommandError::TooLong, now),
             Form::BareLf => self.session.no_line(line, &CommandError::Octets, now),
         };
-        if let Next::Say(reply) | Next::Close("errors", reply) = &next
-            && !reply.is_positive()
-            && is_of_envelope(line)
-        {
-            let who = Who { peer: self.peer, identity: self.session.identity() };
-            match (self.session.sender(), Command::parse(text)) {
-                (Some(sender), Ok(Command::Rcpt(rcpt))) if reply.enhanced == Some(SUPPRESSED) => {
-                    suppressed::tell_of_refused(&self.shared.context, who, sender, &rcpt.address, reply);
-                }
-                (sender, _) => self.shared.refusals.command(who, sender, text, reply),
-            }
-        }
+        service.heard(self.peer, &self.session, line, &next);
         if secret {
             self.wire.take_secret(len + 1);
         } else {
@@ -266,47 +292,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(Some(next))
     }
 
-    fn endless(&self) -> Broken {
-        self.close("line", Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line"))
+    /// Says the reply to a command, and counts it if it is a refusal.
+    pub(crate) fn answer<T: Service>(&mut self, service: &T, reply: &Reply) {
+        if !reply.is_positive() {
+            service.count_refused(reply);
+        }
+        self.wire.say(reply);
     }
 
-    async fn log_in(&mut self, credentials: Credentials) -> Result<(), Broken> {
-        // A wrong login is answered late, and earlier replies must not wait for it.
-        self.wire.flush().await?;
-        let shared = Arc::clone(&self.shared);
-        let check = shared.logins.check(shared.submitters(), credentials, self.peer);
-        // A stop waits neither for the checks of others nor for the delay of a wrong login.
-        let Some(checked) = shared.shutdown.run_until_cancelled(check).await else { return Err(self.stopping()) };
-        let counters = &shared.context.counters;
-        let refusal = match checked {
-            Login::Right { submitter, remembered } => {
-                counters.login(if remembered { "cached" } else { "verified" });
-                let reply = self.session.logged_in(Identity::Submitter(submitter));
-                self.wire.is_not_secret();
-                self.wire.say(&reply);
-                return Ok(());
-            }
-            Login::Wrong { username } => {
-                counters.login("failed");
-                shared.refusals.login(self.peer, &username);
-                // RFC 4954 §6.
-                Reply::new(535, EnhancedCode(5, 7, 8), "name or password is wrong")
-            }
-            Login::Throttled => {
-                counters.login("throttled");
-                Reply::new(454, EnhancedCode(4, 7, 0), "too many wrong logins; try again later")
-            }
-            Login::Busy => {
-                counters.login("busy");
-                Reply::new(454, EnhancedCode(4, 7, 0), "too many logins at once; try again later")
-            }
-        };
-        self.say_refusal(refusal)
-    }
-
-    fn say_refusal(&mut self, reply: Reply) -> Result<(), Broken> {
+    /// Says what came of a login or a message. A refusal counts as an error of the client, and may be the last.
+    pub(crate) fn say_result(&mut self, reply: Reply) -> Result<(), Broken> {
         match self.session.refused(reply) {
-            Next::Close(reason, reply) => Err(self.close(reason, reply)),
+            Next::Close(reason, reply) => Err(Broken::Farewell(reason, reply)),
             Next::Say(reply) => {
                 self.wire.say(&reply);
                 Ok(())
@@ -314,21 +311,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             _ => Ok(()),
         }
     }
+}
 
-    fn farewell(&self, reason: &'static str, enhanced: EnhancedCode, text: &str) -> Broken {
-        self.close(reason, Reply::new(421, enhanced, text))
-    }
-
-    fn close(&self, reason: &'static str, reply: Reply) -> Broken {
-        self.shared.context.counters.refuse_connection(reason);
-        Broken::Farewell(reply)
-    }
-
-    /// Says the reply to a command, and counts it if it is a refusal.
-    fn answer(&mut self, reply: &Reply) {
-        if !reply.is_positive() {
-            self.shared.context.counters.refuse_command(reply);
-        }
-        self.wire.say(reply);
-    }
+fn endless() -> Broken {
+    Broken::Farewell("line", Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line"))
 }

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::budget::Budget;
-use super::connection::{Connection, End, Shared};
+use super::connection::submitting::{Shared, Submitting};
+use super::connection::{Connection, End, Stream};
 use super::limits::{MAX_HEADER_SIZE, counted_as};
 use super::login::Logins;
 use super::refusals::Refusals;
@@ -264,9 +265,9 @@ impl Listener {
                 }
             }
             ListenerTls::Off | ListenerTls::StartTls(_) => {
-                let mut connection = Connection::new(stream, peer, None, Arc::clone(&self.shared), session);
+                let mut connection = self.connection(stream, peer, session);
                 connection.greet();
-                let end = connection.run().await;
+                let end = connection.run(Submitting::new(&self.shared, None)).await;
                 let (End::StartTls(upgrade), ListenerTls::StartTls(tls)) = (end, &self.settings.tls) else { return };
                 let (stream, session) = *upgrade;
                 if let Some(stream) = Box::pin(self.shake_hands(tls, stream, peer)).await {
@@ -278,11 +279,16 @@ impl Listener {
 
     async fn secured(&self, stream: TlsStream<TcpStream>, peer: IpAddr, session: Session, greet: bool) {
         let tls = described(&stream);
-        let mut connection = Connection::new(stream, peer, tls, Arc::clone(&self.shared), session);
+        let mut connection = self.connection(stream, peer, session);
         if greet {
             connection.greet();
         }
-        connection.run().await;
+        connection.run(Submitting::new(&self.shared, tls)).await;
+    }
+
+    fn connection<S: Stream>(&self, stream: S, peer: IpAddr, session: Session) -> Connection<S> {
+        let Shared { context, shutdown, .. } = &*self.shared;
+        Connection::new(stream, peer, session, context.limits.reply_timeout, shutdown)
     }
 
     async fn shake_hands(&self, tls: &ServerTls, stream: TcpStream, peer: IpAddr) -> Option<TlsStream<TcpStream>> {

@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use super::Settings;
 use super::addresses::Addresses;
-use super::connection::{Connection, End};
+use super::connection::Returning;
 use super::counters::Counters;
 use super::inbox::Inbox;
 use crate::smtp::{Domain, EnhancedCode, Reply};
 use crate::submission::budget::Budget;
+use crate::submission::connection::{Connection, End, Stream};
 use crate::submission::limits::counted_as;
 use crate::submission::listener::{ConnectionLimiter, Full, bind};
 use crate::submission::session::{Rules, Session};
@@ -114,16 +115,22 @@ impl Listener {
     async fn serve(&self, stream: TcpStream, peer: IpAddr) {
         let _ = stream.set_nodelay(true);
         let session = Session::new(Arc::clone(&self.rules), false, Instant::now());
-        let mut connection = Connection::new(stream, peer, Arc::clone(&self.shared), session);
+        let mut connection = self.connection(stream, peer, session);
         connection.greet();
-        let end = connection.run().await;
+        let end = connection.run(Returning::new(&self.shared)).await;
         let (End::StartTls(upgrade), ListenerTls::StartTls(tls)) = (end, &self.shared.settings.listener.tls) else {
             return;
         };
         let (stream, session) = *upgrade;
         if let Some(stream) = Box::pin(self.shake_hands(tls, stream)).await {
-            Box::pin(Connection::new(stream, peer, Arc::clone(&self.shared), session.secured()).run()).await;
+            let connection = self.connection(stream, peer, session.secured());
+            Box::pin(connection.run(Returning::new(&self.shared))).await;
         }
+    }
+
+    fn connection<S: Stream>(&self, stream: S, peer: IpAddr, session: Session) -> Connection<S> {
+        let Shared { settings, shutdown, .. } = &*self.shared;
+        Connection::new(stream, peer, session, settings.limits.reply_timeout, shutdown)
     }
 
     async fn shake_hands(&self, tls: &ServerTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::pace::Pace;
+use super::submitting::Submitting;
 use super::wire::Read;
-use super::{Broken, Connection};
+use super::{Broken, Connection, Stream};
 use crate::smtp::{DataReader, EnhancedCode, Reply};
 use crate::submission::budget::{NoRoom, SHORT_RATE};
 use crate::submission::intake::{self, Intake};
@@ -29,18 +29,22 @@ pub(super) struct Chunked {
     until: Instant,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl Submitting {
     /// Reads a message up to its dot.
-    pub(super) async fn data(&mut self, transaction: Transaction) -> Result<(), Broken> {
+    pub(super) async fn read_message<S: Stream>(
+        &mut self,
+        on: &mut Connection<S>,
+        transaction: Transaction,
+    ) -> Result<(), Broken> {
         let shared = Arc::clone(&self.shared);
         let (context, limits) = (&shared.context, &shared.context.limits);
         let mut pace = Pace::new(transaction.started, limits);
-        let mut intake = self.intake(transaction)?;
-        self.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
+        let mut intake = self.intake(on, transaction)?;
+        on.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
         let mut reader = DataReader::dotted(limits.line_length);
         loop {
-            let taken = reader.read(self.wire.pending(), |text| intake.push(text, context));
-            self.wire.take(taken.used);
+            let taken = reader.read(on.wire.pending(), |text| intake.push(text, context));
+            on.wire.take(taken.used);
             pace.octets += taken.used as u64;
             if let Some(flaw) = reader.flaw() {
                 intake.refuse(intake::flawed(flaw, limits));
@@ -50,19 +54,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if taken.end {
                 break;
             }
-            self.wire.flush().await?;
-            self.read_content(&pace, &mut intake).await?;
+            on.wire.flush().await?;
+            self.read_content(on, &pace, &mut intake).await?;
         }
-        self.finish(intake, true).await
+        self.finish(on, intake, true).await
     }
 
     /// Reads one chunk of a message (RFC 3030 §2).
-    pub(super) async fn chunk(&mut self, size: u64, last: bool, begin: Option<Transaction>) -> Result<(), Broken> {
+    pub(super) async fn read_chunk<S: Stream>(
+        &mut self,
+        on: &mut Connection<S>,
+        size: u64,
+        last: bool,
+        begin: Option<Transaction>,
+    ) -> Result<(), Broken> {
         let shared = Arc::clone(&self.shared);
         let (context, limits) = (&shared.context, &shared.context.limits);
         if let Some(transaction) = begin {
             let pace = Pace::new(transaction.started, limits);
-            let intake = self.intake(transaction)?;
+            let intake = self.intake(on, transaction)?;
             let reader = DataReader::counted(limits.line_length);
             let until = pace.deadline();
             self.chunked = Some(Box::new(Chunked { intake, reader, pace, until }));
@@ -70,14 +80,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
         // Small chunks are read together with their commands: nothing below would look at the clock.
         if Instant::now() >= chunked.pace.deadline() {
-            return Err(self.message_too_slow(&mut chunked.intake));
+            return Err(self.message_too_slow(on.who(), &mut chunked.intake));
         }
         let mut missing = size;
         loop {
-            let pending = self.wire.pending();
+            let pending = on.wire.pending();
             let len = pending.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
             chunked.reader.read(&pending[..len], |text| chunked.intake.push(text, context));
-            self.wire.take(len);
+            on.wire.take(len);
             missing -= len as u64;
             chunked.pace.octets += len as u64;
             if missing == 0 && last {
@@ -90,43 +100,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
             self.cover(&mut chunked.pace, &mut chunked.intake).await;
-            self.wire.flush().await?;
-            self.read_content(&chunked.pace, &mut chunked.intake).await?;
+            on.wire.flush().await?;
+            self.read_content(on, &chunked.pace, &mut chunked.intake).await?;
         }
         // A chunk that came in one piece is not accounted yet, and the message goes on being held.
         self.cover(&mut chunked.pace, &mut chunked.intake).await;
         if last || chunked.intake.is_refused() {
             // RFC 3030 §2: after a refusal the chunks still to come are answered with 503.
             let ends_with_line = chunked.reader.is_at_line_start();
-            return self.finish(chunked.intake, ends_with_line).await;
+            return self.finish(on, chunked.intake, ends_with_line).await;
         }
         chunked.until = self.content_until(&chunked.pace);
         self.chunked = Some(chunked);
-        self.wire.say(&Reply::new(250, EnhancedCode(2, 0, 0), format!("{size} octets taken")));
+        on.wire.say(&Reply::new(250, EnhancedCode(2, 0, 0), format!("{size} octets taken")));
         Ok(())
     }
 
     /// Reads a chunk to nowhere. It gains the client no time, and a stop does not wait for it.
-    pub(super) async fn read_away(&mut self, size: u64) -> Result<(), Broken> {
+    pub(super) async fn read_away<S: Stream>(&mut self, on: &mut Connection<S>, size: u64) -> Result<(), Broken> {
         let mut pace = Pace::new(Instant::now(), &self.shared.context.limits);
         loop {
             let missing = usize::try_from(size - pace.octets).unwrap_or(usize::MAX);
-            let len = missing.min(self.wire.pending().len());
-            self.wire.take(len);
+            let len = missing.min(on.wire.pending().len());
+            on.wire.take(len);
             pace.octets += len as u64;
             if pace.octets == size {
                 return Ok(());
             }
-            self.wire.flush().await?;
+            on.wire.flush().await?;
             let slow = self.content_until(&pace);
-            let until = self.session.deadline().map_or(slow, |(due, _)| due.min(slow));
+            let until = on.session.deadline().map_or(slow, |(due, _)| due.min(slow));
             // A client that sends as fast as we read would never let the alarm ring.
-            let read = if until <= Instant::now() { Read::Late } else { self.wire.read(until, true).await? };
+            let read = if until <= Instant::now() { Read::Late } else { on.wire.read(until, true).await? };
             match read {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
-                Read::Stopping => return Err(self.stopping()),
-                Read::Late => return Err(self.overdue(Instant::now()).unwrap_or_else(|| self.too_slow())),
+                Read::Stopping => return Err(Broken::Stopping),
+                Read::Late => return Err(on.overdue(Instant::now()).unwrap_or_else(Broken::too_slow)),
             }
         }
     }
@@ -138,18 +148,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What [`chunk_due`](Self::chunk_due) told of has passed. Who loses its memory is told with the next chunk.
-    pub(super) fn chunk_late(&mut self, now: Instant) -> Result<(), Broken> {
+    pub(super) fn chunk_late(&mut self, who: Who<'_>, now: Instant) -> Result<(), Broken> {
         let Some(mut chunked) = self.chunked.take() else { return Ok(()) };
         if now >= chunked.until {
-            return Err(self.message_too_slow(&mut chunked.intake));
+            return Err(self.message_too_slow(who, &mut chunked.intake));
         }
         self.take_memory(&mut chunked.intake, &chunked.pace, now);
         self.chunked = Some(chunked);
         Ok(())
     }
 
-    fn intake(&mut self, transaction: Transaction) -> Result<Intake, Broken> {
-        let mut identity = self.session.identity().cloned().ok_or(Broken::Gone)?;
+    fn intake<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<Intake, Broken> {
+        let mut identity = on.session.identity().cloned().ok_or(Broken::Gone)?;
         if let Identity::Submitter(submitter) = &identity {
             // A reload takes effect on those who are logged in, too.
             let Some(current) = self.shared.context.submitters.load().current(submitter) else {
@@ -160,43 +170,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     recipients: Some(transaction.recipients.len()),
                     ..About::default()
                 };
-                return Err(self.broken_off(&Refusal { about: Box::new(about), ..refusal }));
+                return Err(self.broken_off(on.who(), &Refusal { about: Box::new(about), ..refusal }));
             };
             identity = Identity::Submitter(current);
-            self.session.identify(identity.clone());
+            on.session.identify(identity.clone());
         }
         let limits = &self.shared.context.limits;
         Ok(Intake::new(transaction, identity, limits, self.shared.budget.share()))
     }
 
     /// Signs, stores and answers. The client may be gone meanwhile: what was begun is finished.
-    async fn finish(&mut self, intake: Intake, ends_with_line: bool) -> Result<(), Broken> {
-        let (client, extended) = self.session.client();
+    async fn finish<S: Stream>(
+        &mut self,
+        on: &mut Connection<S>,
+        intake: Intake,
+        ends_with_line: bool,
+    ) -> Result<(), Broken> {
+        let (client, extended) = on.session.client();
         let trace = Trace {
-            peer: self.peer,
+            peer: on.peer,
             client: client.to_owned(),
             extended,
             tls: self.tls,
-            authenticated: matches!(self.session.identity(), Some(Identity::Submitter(_))),
+            authenticated: matches!(on.session.identity(), Some(Identity::Submitter(_))),
         };
         let context = &self.shared.context;
         let reply = match intake.finish(ends_with_line, &trace, context).await {
             Ok(taken) => intake::queued(&taken),
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);
-                self.shared.refusals.message(self.who(), &refusal);
+                self.shared.refusals.message(on.who(), &refusal);
                 if let Some((domain, detail)) = refusal.alert.map(|alert| *alert) {
                     intake::tell_of_key(domain, detail, &context.events);
                 }
                 refusal.reply
             }
         };
-        self.session.message_over(reply.is_positive());
-        self.say_refusal(reply)
-    }
-
-    fn who(&self) -> Who<'_> {
-        Who { peer: self.peer, identity: self.session.identity() }
+        on.session.message_over(reply.is_positive());
+        on.say_result(reply)
     }
 
     /// Waits for memory before more is read.
@@ -236,17 +247,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Reads more of a message. One that loses its memory is refused, and read on to nowhere.
-    async fn read_content(&mut self, pace: &Pace, intake: &mut Intake) -> Result<(), Broken> {
+    async fn read_content<S: Stream>(
+        &self,
+        on: &mut Connection<S>,
+        pace: &Pace,
+        intake: &mut Intake,
+    ) -> Result<(), Broken> {
         let slow = self.content_until(pace);
         loop {
             let now = Instant::now();
             // A client that sends as fast as we read would never let the alarm ring.
             if now >= slow {
-                return Err(self.message_too_slow(intake));
+                return Err(self.message_too_slow(on.who(), intake));
             }
             self.take_memory(intake, pace, now);
             let look = self.look_at(intake, pace);
-            match self.wire.read(look.map_or(slow, |look| look.min(slow)), false).await? {
+            match on.wire.read(look.map_or(slow, |look| look.min(slow)), false).await? {
                 Read::Some => return Ok(()),
                 Read::Eof | Read::Stopping => return Err(Broken::Gone),
                 Read::Late => {}
@@ -259,23 +275,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         pace.until(Instant::now(), &self.shared.context.limits)
     }
 
-    pub(super) fn too_slow(&self) -> Broken {
-        let Refusal { reply, reason, .. } = too_slow();
-        self.close(reason, reply)
-    }
-
     /// Ends the connection over a message whose content was under way.
-    fn message_too_slow(&self, intake: &mut Intake) -> Broken {
-        self.broken_off(&intake.give_up(too_slow()))
+    fn message_too_slow(&self, who: Who<'_>, intake: &mut Intake) -> Broken {
+        let refusal = Refusal::new(421, EnhancedCode(4, 4, 2), "slow", "the message came too slowly");
+        self.broken_off(who, &intake.give_up(refusal))
     }
 
     /// Ends the connection, and the message with it.
-    fn broken_off(&self, refusal: &Refusal) -> Broken {
-        self.shared.refusals.message(self.who(), refusal);
-        self.close(refusal.reason, refusal.reply.clone())
+    fn broken_off(&self, who: Who<'_>, refusal: &Refusal) -> Broken {
+        self.shared.refusals.message(who, refusal);
+        Broken::Farewell(refusal.reason, refusal.reply.clone())
     }
 }
 
-fn too_slow() -> Refusal {
-    Refusal::new(421, EnhancedCode(4, 4, 2), "slow", "the message came too slowly")
+impl<S> Connection<S> {
+    fn who(&self) -> Who<'_> {
+        Who { peer: self.peer, identity: self.session.identity() }
+    }
 }
