@@ -12,7 +12,6 @@
 mod content;
 mod input;
 pub(crate) mod lines;
-pub(crate) mod pace;
 pub(super) mod submitting;
 pub(crate) mod wire;
 
@@ -26,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::lines::{Endless, Form, Line, Lines};
 use self::wire::{Read, Wire};
+use super::Credentials;
 use super::session::{Customers, Next, Overdue, Session};
 use super::transaction::Transaction;
-use super::Credentials;
 use crate::smtp::{CommandError, EnhancedCode, Reply};
 
 /// The longest command line. RFC 5321 §4.5.3.1.4 has 512 octets, but MAIL and RCPT with all their parameters need more.
@@ -164,9 +163,7 @@ impl<S: Stream> Connection<S> {
                 service.count_broken_off("reply_timeout");
                 return End::Closed;
             }
-            Err(Broken::Stopping) => {
-                Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again")
-            }
+            Err(Broken::Stopping) => Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again"),
             Err(Broken::Farewell(reason, reply)) => {
                 service.count_broken_off(reason);
                 reply

@@ -7,12 +7,14 @@
 
 use std::sync::Arc;
 
-use super::budget::{NoRoom, Share};
+use tokio::time::Instant;
+
+use super::admission::{Admitted, NoRoom};
 use super::policy::{self, About, Decision, Identity, Refusal};
 use super::suppressed::{self, LeftOut};
 use super::test_mode::{self, Judged};
 use super::trace::{self, Trace};
-use super::transaction::{Room, Transaction};
+use super::transaction::Transaction;
 use super::{Context, Limits};
 use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{EventKind, Events, Mail, Subject, Submission, Telling, Told};
@@ -48,10 +50,8 @@ pub(super) struct Intake {
     phase: Phase,
     /// How many octets its events will take, which are in memory with it until it is on disk.
     told: usize,
-    /// The message's share of the memory for all messages.
-    pub(super) share: Share,
-    /// The recipients' share of the memory for envelopes.
-    _room: Room,
+    /// The memory and time that the message takes.
+    pub(super) admitted: Admitted,
 }
 
 enum Phase {
@@ -84,8 +84,9 @@ pub(super) struct Taken {
 }
 
 impl Intake {
-    pub(super) fn new(transaction: Transaction, identity: Identity, limits: &Limits, share: Share) -> Self {
-        let Transaction { mail, recipients, room, .. } = transaction;
+    pub(super) fn new(transaction: Transaction, identity: Identity, limits: &Limits) -> Self {
+        let Transaction { mail, recipients, mut admitted, .. } = transaction;
+        admitted.begin_content();
         let announced = mail.size.and_then(|size| usize::try_from(size).ok()).map(|size| size + 512);
         let first = Vec::with_capacity(announced.unwrap_or(TYPICAL).min(CHUNK));
         let envelope = Envelope {
@@ -109,8 +110,7 @@ impl Intake {
             most: limits.message_size,
             phase: Phase::Header { searched: 0 },
             told: 0,
-            share,
-            _room: room,
+            admitted,
         }
     }
 
@@ -127,6 +127,27 @@ impl Intake {
         matches!(self.phase, Phase::Refused(_))
     }
 
+    /// Waits for memory before more of the message is read.
+    pub(super) async fn cover(&mut self) {
+        let held = self.held();
+        if let Err(why) = self.admitted.cover(held).await {
+            self.refuse(no_room(why));
+        }
+    }
+
+    /// Refuses the message if by now it may not keep its memory.
+    pub(super) fn look(&mut self, now: Instant) {
+        let held = self.held();
+        if !self.admitted.may_keep(held, now) {
+            self.refuse(no_room(NoRoom::TooSlow));
+        }
+    }
+
+    /// Returns when to [look](Self::look) at a message that stands still. `None` if it has no memory.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.admitted.look_at(self.held())
+    }
+
     /// Refuses the message. If it is refused already, the first reason stays.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         let refusal = match &self.phase {
@@ -136,7 +157,7 @@ impl Intake {
         };
         (self.first, self.rest) = (Vec::new(), Vec::new());
         self.phase = Phase::Refused(Box::new(refusal));
-        self.share.release();
+        self.admitted.release();
     }
 
     /// Gives the message up at once. Returns the refusal, with what is known of the message.
@@ -284,7 +305,7 @@ impl Intake {
         trace: &Trace,
         context: &Context,
     ) -> Result<Taken, Refusal> {
-        let Intake { identity, mut envelope, first, rest, len, share, .. } = self;
+        let Intake { identity, mut envelope, first, rest, len, admitted, .. } = self;
         let Checked { header, header_len, decision, left_out, test } = checked;
         envelope.references = header.references;
         if envelope.references.reference.is_none() {
@@ -365,7 +386,7 @@ impl Intake {
                 return Err(Refusal { about: Box::new(about), ..not_durable(&why) });
             }
         };
-        drop(share);
+        drop(admitted);
         context.events.tell(telling);
         let counters = &context.counters;
         counters.accepted.inc();
@@ -457,7 +478,7 @@ pub(super) fn flawed(flaw: Flaw, limits: &Limits) -> Refusal {
 }
 
 /// Makes the refusal of a message that found no memory, or that occupied memory which others waited for.
-pub(super) fn no_room(why: NoRoom) -> Refusal {
+fn no_room(why: NoRoom) -> Refusal {
     let text = match why {
         NoRoom::Waited => "too much mail at once; try again later",
         NoRoom::TooSlow => "too much mail at once, and this message comes too slowly to wait for; try again later",

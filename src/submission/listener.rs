@@ -16,14 +16,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::budget::Budget;
+use super::admission::Admission;
 use super::connection::submitting::{Shared, Submitting};
 use super::connection::{Connection, End, Stream};
 use super::limits::{MAX_HEADER_SIZE, counted_as};
 use super::login::Logins;
 use super::refusals::Refusals;
 use super::session::{Rules, Session};
-use super::transaction::Envelopes;
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -60,12 +59,10 @@ impl Submission {
             })
             .collect::<io::Result<Vec<_>>>()?;
         let limits = &context.limits;
-        let budget =
-            Budget::new(limits.bytes_in_flight, limits.bytes_in_flight_wait, context.counters.bytes_in_flight.clone());
+        let admission = Admission::new(limits, context.counters.bytes_in_flight.clone());
         let logins = Logins::new(limits, context.known_clients.clone());
-        let envelopes = Arc::new(Envelopes::new(limits.bytes_in_flight));
         let refusals = Refusals::new(context.events.clone());
-        let shared = Arc::new(Shared { context, logins, budget, refusals, shutdown });
+        let shared = Arc::new(Shared { context, logins, admission, refusals, shutdown });
         let tasks = TaskTracker::new();
         let minutes = Arc::clone(&shared);
         tasks.spawn(async move { minutes.refusals.run(minutes.shutdown.clone()).await });
@@ -74,7 +71,7 @@ impl Submission {
         for (address, socket, settings) in bound {
             addresses.push(address);
             let listener = Listener {
-                rules: Arc::new(Rules::of(&settings, &shared.context, &envelopes)),
+                rules: Arc::new(Rules::of(&settings, &shared)),
                 settings: Arc::new(settings),
                 shared: Arc::clone(&shared),
                 limiter: Arc::clone(&limiter),
@@ -109,11 +106,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Rules {
-    fn of(settings: &ListenerSettings, context: &Context, envelopes: &Arc<Envelopes>) -> Self {
+    fn of(settings: &ListenerSettings, shared: &Shared) -> Self {
+        let context = &shared.context;
         Rules {
             hostname: context.hostname.clone(),
             limits: context.limits.clone(),
-            envelopes: Arc::clone(envelopes),
+            admission: Arc::clone(&shared.admission),
             starttls: matches!(settings.tls, ListenerTls::StartTls(_)),
             auth_required: settings.auth == ListenerAuth::Required,
             plaintext_auth: settings.allow_plaintext_auth,

@@ -4,14 +4,14 @@
 //! listener ─► connection ─► session (commands)
 //!  TLS, limits    │  │  └──► login (auth, sasl)
 //!                 │  └─────► intake ─► policy ─► dkim::Workers ─► spool ─► 250
-//!                 └── budget (memory)   trace (Received, Date, Message-ID)
+//!                 └── admission (memory, time)   trace (Received, Date, Message-ID)
 //! ```
 //!
 //! Promises: a message that hears 250 is on disk. No message is accepted that is not signed with the key of the customer in From. Every
 //! refusal says what to change. Memory is bounded, whatever clients do.
 
+pub(crate) mod admission;
 mod auth;
-pub(crate) mod budget;
 mod conduct;
 pub(crate) mod connection;
 mod counters;

@@ -17,10 +17,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::admission::Admission;
 use super::conduct::Conduct;
 use super::policy::Identity;
 use super::sasl::{Exchange, Step};
-use super::transaction::{Envelopes, Transaction};
+use super::transaction::Transaction;
 use super::{Credentials, Limits};
 use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Mailbox, Rcpt, Reply, ReversePath};
 
@@ -29,7 +30,7 @@ use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Mailbox, Rc
 pub(crate) struct Rules {
     pub(crate) hostname: Domain,
     pub(crate) limits: Limits,
-    pub(crate) envelopes: Arc<Envelopes>,
+    pub(crate) admission: Arc<Admission>,
     /// STARTTLS is to be had.
     pub(crate) starttls: bool,
     /// Nobody sends without logging in.
@@ -174,7 +175,7 @@ impl Session {
         let limits = &self.rules.limits;
         match &self.state {
             _ if self.identity.is_none() => Some((self.begun + limits.login_timeout, Overdue::Login)),
-            State::Transaction(begun) => Some((begun.started + limits.transaction_timeout, Overdue::Envelope)),
+            State::Transaction(begun) => Some((begun.admitted.deadline(), Overdue::Envelope)),
             _ => None,
         }
     }
@@ -416,7 +417,7 @@ impl Session {
                 return refuse(552, EnhancedCode(5, 3, 4), &text);
             }
         }
-        self.state = State::Transaction(Transaction::new(mail, now, &self.rules.envelopes));
+        self.state = State::Transaction(Transaction::new(mail, self.rules.admission.begin(now)));
         Next::Say(Reply::new(250, EnhancedCode(2, 1, 0), "sender noted"))
     }
 

@@ -1,69 +1,25 @@
-//! A message that has an envelope and no content yet: its recipients, each once, and the memory of long lists.
+//! A message that has an envelope and no content yet: its recipients, each once.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::time::Instant;
 
 use super::Limits;
+use super::admission::Admitted;
 use crate::message::Recipient;
 use crate::smtp::{EnhancedCode, Mail, Rcpt, Reply};
 
-/// The recipients of a message that need no memory from the budget. Nearly every message has no more.
+/// The recipients of a message that need no memory from the admission. Nearly every message has no more.
 const FREE: usize = 16;
 /// How many temporary refusals of recipients are not counted as errors, as a multiple of the recipients that a message may have.
 const PUT_OFF: usize = 10;
 /// The memory of a recipient besides its texts.
 const RECIPIENT: usize = size_of::<Recipient>();
 
-/// Memory for recipients, over all connections. A client with a thousand transactions of a thousand recipients each would otherwise
-/// occupy a gigabyte before the first content comes.
-#[derive(Debug)]
-pub(crate) struct Envelopes {
-    held: AtomicU64,
-    most: u64,
-}
-
-/// The memory of one message's recipients, which is given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Room {
-    envelopes: Arc<Envelopes>,
-    octets: u64,
-}
-
-impl Envelopes {
-    pub(crate) fn new(most: u64) -> Self {
-        Envelopes { held: AtomicU64::new(0), most }
-    }
-}
-
-impl Room {
-    fn grow(&mut self, octets: u64) -> bool {
-        let Envelopes { held, most } = &*self.envelopes;
-        let within = |held: u64| held.checked_add(octets).filter(|held| held <= most);
-        // A refused request must not occupy memory, because others would be refused for it.
-        let grown = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok();
-        if grown {
-            self.octets += octets;
-        }
-        grown
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.envelopes.held.fetch_sub(self.octets, Ordering::Relaxed);
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) mail: Mail,
     pub(crate) recipients: Vec<Recipient>,
-    pub(crate) started: Instant,
-    /// The memory of the recipients.
-    pub(crate) room: Room,
+    /// The memory and time that the message takes.
+    pub(crate) admitted: Admitted,
     /// The number of recipients that were refused with 5xx.
     refused: usize,
     /// The number of recipients that were refused with 4xx.
@@ -71,9 +27,8 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(mail: Mail, now: Instant, envelopes: &Arc<Envelopes>) -> Self {
-        let room = Room { envelopes: Arc::clone(envelopes), octets: 0 };
-        Transaction { mail, recipients: Vec::new(), started: now, room, refused: 0, put_off: 0 }
+    pub(crate) fn new(mail: Mail, admitted: Admitted) -> Self {
+        Transaction { mail, recipients: Vec::new(), admitted, refused: 0, put_off: 0 }
     }
 
     /// Takes a recipient, and returns the reply.
@@ -92,7 +47,7 @@ impl Transaction {
         if self.recipients.len() >= FREE {
             let texts = address.local().len() + orcpt.as_deref().map_or(0, str::len);
             let domain = address.domain().map_or(0, |domain| domain.as_str().len());
-            if !self.room.grow((RECIPIENT + texts + domain) as u64) {
+            if !self.admitted.grow_list((RECIPIENT + texts + domain) as u64) {
                 return Reply::new(452, EnhancedCode(4, 3, 1), "too many recipients at once; try again later");
             }
         }
@@ -115,7 +70,7 @@ impl Transaction {
         *count <= most
     }
 
-    /// Returns true if the recipient is in the list already. It gets the message once, with the parameters that came first.
+    /// Leaves out recipients that are in the list already. Each gets the message once, with the parameters that came first.
     pub(crate) fn with_each_once(mut self) -> Self {
         if self.recipients.len() > 1 {
             let mut seen = HashSet::with_capacity(self.recipients.len());
@@ -129,8 +84,18 @@ impl Transaction {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use prometheus_client::metrics::gauge::Gauge;
+    use tokio::time::Instant;
+
     use super::*;
     use crate::smtp::{Mailbox, ReversePath};
+    use crate::submission::admission::Admission;
+
+    fn admission(limits: &Limits, memory: usize) -> Arc<Admission> {
+        Admission::new(&Limits { bytes_in_flight: memory as u64, ..limits.clone() }, Gauge::default())
+    }
 
     fn rcpt(n: usize) -> Rcpt {
         Rcpt { address: Mailbox::parse(&format!("n{n}@test.dk")).unwrap(), notify: None, orcpt: None }
@@ -142,23 +107,25 @@ mod tests {
 
     #[test]
     fn refused_recipients_take_no_memory_and_are_forgiven_up_to_a_number() {
-        let (limits, envelopes) = (Limits { recipients: 100, ..Limits::default() }, Arc::new(Envelopes::new(0)));
-        let mut transaction = Transaction::new(mail(), Instant::now(), &envelopes);
+        let limits = Limits { recipients: 100, ..Limits::default() };
+        let admission = admission(&limits, 0);
+        let mut transaction = Transaction::new(mail(), admission.begin(Instant::now()));
         assert!((0..FREE).all(|n| transaction.add(rcpt(n), &limits).code == 250));
         for n in 0..100 * PUT_OFF {
             let reply = transaction.add(rcpt(n), &limits);
             assert_eq!((reply.code, reply.enhanced), (452, Some(EnhancedCode(4, 3, 1))));
             assert!(transaction.forgives(&reply, &limits), "{n}");
         }
-        assert_eq!(envelopes.held.load(Ordering::Relaxed), 0);
+        assert_eq!(admission.lists(), 0);
         let reply = transaction.add(rcpt(0), &limits);
         assert!(!transaction.forgives(&reply, &limits));
     }
 
     #[test]
     fn long_lists_share_their_memory_and_give_it_back() {
-        let (limits, envelopes) = (Limits::default(), Arc::new(Envelopes::new(20 * RECIPIENT as u64)));
-        let begin = || Transaction::new(mail(), Instant::now(), &envelopes);
+        let limits = Limits::default();
+        let admission = admission(&limits, 20 * RECIPIENT);
+        let begin = || Transaction::new(mail(), admission.begin(Instant::now()));
         let (mut first, mut second) = (begin(), begin());
         let full = (0..500).find(|n| first.add(rcpt(*n), &limits).code == 452).expect("an end");
         assert!(full > FREE + 10, "{full}");
@@ -169,6 +136,6 @@ mod tests {
         drop(first);
         assert_eq!(second.add(rcpt(FREE), &limits).code, 250);
         drop(second);
-        assert_eq!(envelopes.held.load(Ordering::Relaxed), 0);
+        assert_eq!(admission.lists(), 0);
     }
 }

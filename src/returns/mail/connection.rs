@@ -12,7 +12,6 @@ use super::inbox::{Arrival, KeepError};
 use super::listener::Shared;
 use crate::message::headers::fields;
 use crate::smtp::{DataReader, EnhancedCode, Flaw, Reply};
-use crate::submission::connection::pace::Pace;
 use crate::submission::connection::wire::Read;
 use crate::submission::connection::{Broken, Connection, Service, Stream};
 use crate::submission::session::Customers;
@@ -44,13 +43,13 @@ impl Service for Returning {
     }
 
     /// Reads a message up to its dot, keeps it, and answers.
-    async fn data<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<(), Broken> {
+    async fn data<S: Stream>(&mut self, on: &mut Connection<S>, mut transaction: Transaction) -> Result<(), Broken> {
         let shared = &self.shared;
         let limits = &shared.settings.limits;
-        let mut pace = Pace::new(transaction.started, limits);
+        let admitted = &mut transaction.admitted;
+        admitted.begin_content();
         let mut reader = DataReader::dotted(limits.line_length);
         let (mut message, mut refusal) = (Vec::new(), None::<(&'static str, Reply)>);
-        let mut share = shared.budget.share();
         on.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
         loop {
             let taken = reader.read(on.wire.pending(), |text| {
@@ -59,7 +58,7 @@ impl Service for Returning {
                 }
             });
             on.wire.take(taken.used);
-            pace.octets += taken.used as u64;
+            admitted.came(taken.used);
             if refusal.is_none() {
                 refusal = match reader.flaw() {
                     Some(flaw) => Some(flawed(flaw)),
@@ -67,22 +66,20 @@ impl Service for Returning {
                         Some(("message_size", Reply::new(552, EnhancedCode(5, 3, 4), "the message is too large")))
                     }
                     None => {
-                        let waiting = Instant::now();
-                        let covered = shared.budget.cover(&mut share, message.len()).await;
-                        pace.excuse(waiting.elapsed());
+                        let covered = admitted.cover(message.len()).await;
                         covered.err().map(|_| ("bytes_in_flight", no_room()))
                     }
                 };
             }
             if refusal.is_some() {
                 message = Vec::new();
-                share.release();
+                admitted.release();
             }
             if taken.end {
                 break;
             }
             on.wire.flush().await?;
-            let until = pace.until(Instant::now(), limits);
+            let until = admitted.content_until(Instant::now());
             // The alarm would never ring for a client that sends as fast as we read.
             let read = if Instant::now() >= until { Read::Late } else { on.wire.read(until, false).await? };
             match read {

@@ -18,12 +18,11 @@ use super::connection::Returning;
 use super::counters::Counters;
 use super::inbox::Inbox;
 use crate::smtp::{Domain, EnhancedCode, Reply};
-use crate::submission::budget::Budget;
+use crate::submission::admission::Admission;
 use crate::submission::connection::{Connection, End, Stream};
 use crate::submission::limits::counted_as;
 use crate::submission::listener::{ConnectionLimiter, Full, bind};
 use crate::submission::session::{Rules, Session};
-use crate::submission::transaction::Envelopes;
 use crate::submission::{ListenerTls, ServerTls};
 
 /// The pause after an accept that failed because there are no file descriptors left.
@@ -34,7 +33,7 @@ pub(super) struct Shared {
     pub settings: Arc<Settings>,
     pub addresses: Addresses,
     pub inbox: Arc<Inbox>,
-    pub budget: Budget,
+    pub admission: Arc<Admission>,
     pub counters: Counters,
     pub shutdown: CancellationToken,
 }
@@ -55,7 +54,7 @@ impl Listener {
         let rules = Rules {
             hostname,
             limits: settings.limits.clone(),
-            envelopes: Arc::new(Envelopes::new(settings.limits.bytes_in_flight)),
+            admission: Arc::clone(&shared.admission),
             starttls: matches!(settings.listener.tls, ListenerTls::StartTls(_)),
             auth_required: false,
             plaintext_auth: false,

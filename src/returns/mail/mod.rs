@@ -54,7 +54,7 @@ use crate::message::ReturnPaths;
 use crate::queue::Outcomes;
 use crate::smtp::Domain;
 use crate::spool::Commit;
-use crate::submission::budget::Budget;
+use crate::submission::admission::Admission;
 
 /// The folder of mail that waits to be read, in the state folder.
 pub(crate) const INBOX: &str = "returned";
@@ -96,12 +96,11 @@ impl ReturnedMail {
         let settings = Arc::new(settings);
         let inbox = Arc::new(Inbox::open(parts.state_dir.join(INBOX), settings.inbox_size)?);
         let addresses = || Addresses::new(Arc::clone(&settings), Arc::clone(&parts.paths), counters.clone());
-        let limits = &settings.limits;
         let shared = Shared {
             settings: Arc::clone(&settings),
             addresses: addresses(),
             inbox: Arc::clone(&inbox),
-            budget: Budget::new(limits.bytes_in_flight, limits.bytes_in_flight_wait, counters.bytes_in_flight.clone()),
+            admission: Admission::new(&settings.limits, counters.bytes_in_flight.clone()),
             counters: counters.clone(),
             shutdown: accepting,
         };

@@ -1,30 +1,23 @@
 //! The content of messages, over DATA and BDAT: from the socket through the reader into the intake, as memory and pace allow.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::Pace;
 use super::submitting::Submitting;
 use super::wire::Read;
 use super::{Broken, Connection, Stream};
 use crate::smtp::{DataReader, EnhancedCode, Reply};
-use crate::submission::budget::{NoRoom, SHORT_RATE};
 use crate::submission::intake::{self, Intake};
 use crate::submission::policy::{About, Identity, Refusal};
 use crate::submission::refusals::Who;
 use crate::submission::trace::Trace;
 use crate::submission::transaction::Transaction;
 
-/// How often a message that stands still is asked whether others wait for its memory.
-const LOOK: Duration = Duration::from_secs(2);
-
 /// A message that arrives in chunks.
 pub(super) struct Chunked {
     intake: Intake,
     reader: DataReader,
-    pace: Pace,
     /// When the next chunk is too late.
     until: Instant,
 }
@@ -38,24 +31,23 @@ impl Submitting {
     ) -> Result<(), Broken> {
         let shared = Arc::clone(&self.shared);
         let (context, limits) = (&shared.context, &shared.context.limits);
-        let mut pace = Pace::new(transaction.started, limits);
         let mut intake = self.intake(on, transaction)?;
         on.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
         let mut reader = DataReader::dotted(limits.line_length);
         loop {
             let taken = reader.read(on.wire.pending(), |text| intake.push(text, context));
             on.wire.take(taken.used);
-            pace.octets += taken.used as u64;
+            intake.admitted.came(taken.used);
             if let Some(flaw) = reader.flaw() {
                 intake.refuse(intake::flawed(flaw, limits));
             }
             // Also at its end: what came in one piece is held until it is signed and on disk, however long that takes.
-            self.cover(&mut pace, &mut intake).await;
+            intake.cover().await;
             if taken.end {
                 break;
             }
             on.wire.flush().await?;
-            self.read_content(on, &pace, &mut intake).await?;
+            self.read_content(on, &mut intake).await?;
         }
         self.finish(on, intake, true).await
     }
@@ -71,15 +63,14 @@ impl Submitting {
         let shared = Arc::clone(&self.shared);
         let (context, limits) = (&shared.context, &shared.context.limits);
         if let Some(transaction) = begin {
-            let pace = Pace::new(transaction.started, limits);
             let intake = self.intake(on, transaction)?;
             let reader = DataReader::counted(limits.line_length);
-            let until = pace.deadline();
-            self.chunked = Some(Box::new(Chunked { intake, reader, pace, until }));
+            let until = intake.admitted.deadline();
+            self.chunked = Some(Box::new(Chunked { intake, reader, until }));
         }
         let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
         // Small chunks are read together with their commands: nothing below would look at the clock.
-        if Instant::now() >= chunked.pace.deadline() {
+        if Instant::now() >= chunked.intake.admitted.deadline() {
             return Err(self.message_too_slow(on.who(), &mut chunked.intake));
         }
         let mut missing = size;
@@ -89,7 +80,7 @@ impl Submitting {
             chunked.reader.read(&pending[..len], |text| chunked.intake.push(text, context));
             on.wire.take(len);
             missing -= len as u64;
-            chunked.pace.octets += len as u64;
+            chunked.intake.admitted.came(len);
             if missing == 0 && last {
                 chunked.reader.finish();
             }
@@ -99,18 +90,18 @@ impl Submitting {
             if missing == 0 {
                 break;
             }
-            self.cover(&mut chunked.pace, &mut chunked.intake).await;
+            chunked.intake.cover().await;
             on.wire.flush().await?;
-            self.read_content(on, &chunked.pace, &mut chunked.intake).await?;
+            self.read_content(on, &mut chunked.intake).await?;
         }
         // A chunk that came in one piece is not accounted yet, and the message goes on being held.
-        self.cover(&mut chunked.pace, &mut chunked.intake).await;
+        chunked.intake.cover().await;
         if last || chunked.intake.is_refused() {
             // RFC 3030 §2: after a refusal the chunks still to come are answered with 503.
             let ends_with_line = chunked.reader.is_at_line_start();
             return self.finish(on, chunked.intake, ends_with_line).await;
         }
-        chunked.until = self.content_until(&chunked.pace);
+        chunked.until = chunked.intake.admitted.content_until(Instant::now());
         self.chunked = Some(chunked);
         on.wire.say(&Reply::new(250, EnhancedCode(2, 0, 0), format!("{size} octets taken")));
         Ok(())
@@ -118,17 +109,18 @@ impl Submitting {
 
     /// Reads a chunk to nowhere. It gains the client no time, and a stop does not wait for it.
     pub(super) async fn read_away<S: Stream>(&mut self, on: &mut Connection<S>, size: u64) -> Result<(), Broken> {
-        let mut pace = Pace::new(Instant::now(), &self.shared.context.limits);
+        let mut admitted = self.shared.admission.begin(Instant::now());
+        let mut missing = size;
         loop {
-            let missing = usize::try_from(size - pace.octets).unwrap_or(usize::MAX);
-            let len = missing.min(on.wire.pending().len());
+            let len = on.wire.pending().len().min(usize::try_from(missing).unwrap_or(usize::MAX));
             on.wire.take(len);
-            pace.octets += len as u64;
-            if pace.octets == size {
+            admitted.came(len);
+            missing -= len as u64;
+            if missing == 0 {
                 return Ok(());
             }
             on.wire.flush().await?;
-            let slow = self.content_until(&pace);
+            let slow = admitted.content_until(Instant::now());
             let until = on.session.deadline().map_or(slow, |(due, _)| due.min(slow));
             // A client that sends as fast as we read would never let the alarm ring.
             let read = if until <= Instant::now() { Read::Late } else { on.wire.read(until, true).await? };
@@ -143,8 +135,8 @@ impl Submitting {
 
     /// Between two chunks the message's own time runs on, for its memory is held.
     pub(super) fn chunk_due(&self) -> Option<Instant> {
-        let Chunked { intake, pace, until, .. } = &**self.chunked.as_ref()?;
-        Some(self.look_at(intake, pace).map_or(*until, |look| look.min(*until)))
+        let Chunked { intake, until, .. } = &**self.chunked.as_ref()?;
+        Some(intake.look_at().map_or(*until, |look| look.min(*until)))
     }
 
     /// What [`chunk_due`](Self::chunk_due) told of has passed. Who loses its memory is told with the next chunk.
@@ -153,7 +145,7 @@ impl Submitting {
         if now >= chunked.until {
             return Err(self.message_too_slow(who, &mut chunked.intake));
         }
-        self.take_memory(&mut chunked.intake, &chunked.pace, now);
+        chunked.intake.look(now);
         self.chunked = Some(chunked);
         Ok(())
     }
@@ -175,8 +167,7 @@ impl Submitting {
             identity = Identity::Submitter(current);
             on.session.identify(identity.clone());
         }
-        let limits = &self.shared.context.limits;
-        Ok(Intake::new(transaction, identity, limits, self.shared.budget.share()))
+        Ok(Intake::new(transaction, identity, &self.shared.context.limits))
     }
 
     /// Signs, stores and answers. The client may be gone meanwhile: what was begun is finished.
@@ -210,69 +201,23 @@ impl Submitting {
         on.say_result(reply)
     }
 
-    /// Waits for memory before more is read.
-    async fn cover(&self, pace: &mut Pace, intake: &mut Intake) {
-        let (held, since) = (intake.held(), Instant::now());
-        if held > 0
-            && let Err(why) = self.shared.budget.cover(&mut intake.share, held).await
-        {
-            intake.refuse(intake::no_room(why));
-        }
-        pace.excuse(since.elapsed());
-    }
-
-    /// Takes the memory away from a message that is too slow for those who wait for it. One that overdraws the limit
-    /// keeps it where by now there is room.
-    fn take_memory(&self, intake: &mut Intake, pace: &Pace, now: Instant) {
-        let (budget, held) = (&self.shared.budget, intake.held());
-        let is_over = budget.overdraft_ends(&intake.share, held).is_some_and(|end| now >= end);
-        let too_slow = self.waited_for(intake, pace).is_some_and(|end| now >= end);
-        if too_slow || (is_over && !budget.cover_at_once(&mut intake.share, held)) {
-            intake.refuse(intake::no_room(NoRoom::TooSlow));
-        }
-    }
-
-    /// Until when a message keeps memory that others wait for; `None` where nobody does.
-    fn waited_for(&self, intake: &Intake, pace: &Pace) -> Option<Instant> {
-        let short = intake.held() > 0 && self.shared.budget.is_short();
-        short.then(|| pace.earned_until(SHORT_RATE, &self.shared.context.limits))
-    }
-
-    /// When a message that stands still must be looked at again for the memory it holds; `None` where it holds none.
-    fn look_at(&self, intake: &Intake, pace: &Pace) -> Option<Instant> {
-        let held = intake.held();
-        let ends = [self.shared.budget.overdraft_ends(&intake.share, held), self.waited_for(intake, pace)];
-        let next = (held > 0).then(|| Instant::now() + LOOK);
-        ends.into_iter().flatten().chain(next).min()
-    }
-
     /// Reads more of a message. One that loses its memory is refused, and read on to nowhere.
-    async fn read_content<S: Stream>(
-        &self,
-        on: &mut Connection<S>,
-        pace: &Pace,
-        intake: &mut Intake,
-    ) -> Result<(), Broken> {
-        let slow = self.content_until(pace);
+    async fn read_content<S: Stream>(&self, on: &mut Connection<S>, intake: &mut Intake) -> Result<(), Broken> {
+        let slow = intake.admitted.content_until(Instant::now());
         loop {
             let now = Instant::now();
             // A client that sends as fast as we read would never let the alarm ring.
             if now >= slow {
                 return Err(self.message_too_slow(on.who(), intake));
             }
-            self.take_memory(intake, pace, now);
-            let look = self.look_at(intake, pace);
+            intake.look(now);
+            let look = intake.look_at();
             match on.wire.read(look.map_or(slow, |look| look.min(slow)), false).await? {
                 Read::Some => return Ok(()),
                 Read::Eof | Read::Stopping => return Err(Broken::Gone),
                 Read::Late => {}
             }
         }
-    }
-
-    /// How long more of a message is waited for.
-    fn content_until(&self, pace: &Pace) -> Instant {
-        pace.until(Instant::now(), &self.shared.context.limits)
     }
 
     /// Ends the connection over a message whose content was under way.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::content::Chunked;
 use super::{Broken, Connection, Service, Stream};
 use crate::smtp::{Command, EnhancedCode, Mailbox, Reply, ReversePath};
-use crate::submission::budget::Budget;
+use crate::submission::admission::Admission;
 use crate::submission::login::{Login, Logins};
 use crate::submission::policy::{self, Identity};
 use crate::submission::refusals::{Refusals, Who};
@@ -24,7 +24,7 @@ use crate::submission::{Context, Credentials, Submitters};
 pub(in crate::submission) struct Shared {
     pub(in crate::submission) context: Context,
     pub(in crate::submission) logins: Logins,
-    pub(in crate::submission) budget: Budget,
+    pub(in crate::submission) admission: Arc<Admission>,
     pub(in crate::submission) refusals: Refusals,
     pub(in crate::submission) shutdown: CancellationToken,
 }
