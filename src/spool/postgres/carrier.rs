@@ -1,11 +1,11 @@
-//! Carries what is known of customers from one owner to the next ([`Carried`](crate::spool::Carried)), and what all nodes are to know
-//! the same of to all of them.
+//! Moves knowledge about customers from one owner to the next ([`Carried`](crate::spool::Carried)), and distributes the texts that all
+//! nodes share.
 //!
-//! An owner writes what changed once a second, and once more before it hands a shard over. So an owner that dies takes the last second with
-//! it, as a kill -9 does with the files of an embedded spool. Whoever takes the shard reads it before the first attempt.
+//! An owner writes changed texts once a second, and once more before it hands a shard over. An owner that dies loses the last second, as a
+//! kill -9 does with the files of an embedded spool. The next owner reads the texts before its first attempt.
 //!
-//! The common texts are few. Each node compares three states of each once a second: its own, the database's, and what both were when they
-//! were last the same. Its own change is written, another node's is taken over, and if both changed, the own one wins.
+//! There are few shared texts. Once a second, each node compares three states of each text: its own, the database's, and the last state in
+//! which both were equal. If only one side has changed, the other takes the change over. If both have changed, the node's own text wins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use super::shared::Shared;
 use crate::message::CustomerId;
 use crate::spool::carried::Texts;
 
-/// How often changes are written and looked for.
+/// How often changed texts are written and read.
 const TICK: Duration = Duration::from_secs(1);
-/// The shard under which the common texts stand.
+/// The number under which the shared texts are stored, in place of a shard.
 const COMMON: i32 = -1;
-/// The name of the text that says that the common texts were written once.
+/// The name of the text that says that the shared texts were written once.
 const BEGUN: &str = "begun";
 
-/// What stands in the database of each customer of a shard.
+/// The texts in the database about each customer of a shard.
 type Written = BTreeMap<(CustomerId, String), String>;
 
-/// Reads what the former owner of a shard knew, before the first attempt is made.
+/// Reads the texts of a shard's former owner, before the first attempt.
 pub(super) async fn take_over(shard: &Shared, link: &Link) -> Result<(), Failure> {
     let Some(carried) = &shard.settings.carried else { return Ok(()) };
     let mut customers: BTreeMap<CustomerId, Texts> = BTreeMap::new();
@@ -48,13 +48,13 @@ async fn read(schema: &str, link: &Link, shard: i32) -> Result<Written, Failure>
     Ok(rows.iter().map(|row| ((CustomerId::new(row.get(0)), row.get(1)), row.get(2))).collect())
 }
 
-/// Writes what is known of a shard's customers, before another node takes it.
+/// Writes the texts about a shard's customers, before another node takes the shard.
 pub(super) async fn hand_over(shard: &Shared, link: &Link) -> Result<(), Failure> {
     let now = known(&shard.node, &[shard.number]).remove(&shard.number).unwrap_or_default();
     write(shard, link, now, &mut Written::new()).await
 }
 
-/// What is known of the customers of these shards.
+/// Returns the texts about the customers of these shards.
 fn known(node: &Node, shards: &[u32]) -> BTreeMap<u32, Written> {
     let mut known: BTreeMap<u32, Written> = BTreeMap::new();
     let Some(carried) = &node.settings.carried else { return known };
@@ -65,7 +65,7 @@ fn known(node: &Node, shards: &[u32]) -> BTreeMap<u32, Written> {
     known
 }
 
-/// Writes what changed since `written`.
+/// Writes the texts that have changed since `written`.
 async fn write(shard: &Shared, link: &Link, now: Written, written: &mut Written) -> Result<(), Failure> {
     let changed: Vec<_> = now.iter().filter(|(key, text)| written.get(*key) != Some(*text)).collect();
     if !changed.is_empty() {
@@ -99,7 +99,7 @@ async fn write(shard: &Shared, link: &Link, now: Written, written: &mut Written)
     Ok(())
 }
 
-/// Writes what changed, and looks for what other nodes changed, until it is told to stop.
+/// Writes changed texts and reads the other nodes' changes, until the node stops.
 pub(super) async fn run(node: Arc<Node>) {
     let mut link = None;
     let mut written: BTreeMap<u32, Written> = BTreeMap::new();
@@ -128,7 +128,7 @@ async fn tend(
     };
     let shards = node.all();
     written.retain(|number, _| shards.iter().any(|shard| shard.number == *number));
-    // One that is being handed over is written by whoever hands it over.
+    // A shard that is being handed over is skipped, because the hand-over writes its texts.
     let shards: Vec<_> = shards.into_iter().filter(|shard| !shard.is_leaving()).collect();
     let numbers: Vec<u32> = shards.iter().map(|shard| shard.number).collect();
     let mut known = known(node, &numbers);
@@ -139,7 +139,7 @@ async fn tend(
     agree(node, link, same).await
 }
 
-/// Brings the common texts of this node and of the database together. `same` is what both were last, and `None` at the start.
+/// Synchronises the shared texts of this node and the database. `same` is the last state in which both were equal, and `None` at the start.
 async fn agree(node: &Node, link: &Link, same: &mut Option<Texts>) -> Result<(), Failure> {
     let Some(carried) = &node.settings.carried else { return Ok(()) };
     let Some(ours) = carried.common() else { return Ok(()) };
@@ -147,8 +147,8 @@ async fn agree(node: &Node, link: &Link, same: &mut Option<Texts>) -> Result<(),
     let mut theirs: Texts =
         read(schema, link, COMMON).await?.into_iter().map(|((_, name), text)| (name, text)).collect();
     let has_begun = theirs.remove(BEGUN).is_some();
-    // What this node's files say at its start is older than what the others have agreed on since.
-    // After a failure the last agreement stands, so that what changed here meanwhile is not taken for old.
+    // At the start, this node's files are older than what the other nodes have agreed on since. After a failure the last common state is
+    // kept, so that later changes here are recognised as changes.
     let before = same.clone().unwrap_or_else(|| if has_begun { carried.common_at_start() } else { Texts::new() });
     let mut now = Texts::new();
     let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).chain(before.keys()).collect();
@@ -156,7 +156,7 @@ async fn agree(node: &Node, link: &Link, same: &mut Option<Texts>) -> Result<(),
         let (our, their, last) = (ours.get(name), theirs.get(name), before.get(name));
         let agreed = if our == last { their } else { our };
         if agreed != our && !carried.changed_elsewhere(name, agreed.map(String::as_str)) {
-            // It means nothing here, and stays as it is.
+            // The text has no meaning on this node, so it stays as it is in the database.
             continue;
         }
         match agreed {

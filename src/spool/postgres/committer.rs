@@ -1,19 +1,18 @@
-//! The committer of a shard: one task that takes everything that waits, copies it into the log in one transaction, and answers all.
+//! The committer of a shard: one task that takes all waiting items, copies them into the log in one transaction, and answers all callers.
 //!
-//! While one batch commits, the next one gathers. A batch has one outcome for everybody in it:
+//! While one batch commits, the next one gathers. All items of a batch share one outcome:
 //!
 //! | outcome | messages | facts |
 //! |---|---|---|
 //! | the commit was confirmed | acknowledged | recorded |
 //! | the database refused it | refused | stay in line and are written again |
-//! | nobody knows: the connection is lost, the answer is late, or the server warned | refused, and taken back as soon as the database answers again | as above |
+//! | unknown: the connection is lost, the answer is late, or the server warned | refused, and removed from the log when the database answers again | as above |
 //! | another node owns the shard | refused, and the spool stops | the same: that node has what was recorded |
 //!
-//! Mail that another node took ([`transit`](super::transit)) is moved to the log in a transaction of its own. If nobody knows whether that
-//! was committed, it is not taken back, because the mail would then stand nowhere: the next connection looks what came of it.
+//! Mail that another node accepted ([`transit`](super::transit)) is moved to the log in a transaction of its own. If the outcome of that is
+//! unknown, the rows are not removed, because the mail might then be nowhere. The next connection finds out what happened.
 //!
-//! After a failure nothing is taken and nothing is delivered until a batch is confirmed again, over a new connection and under the next
-//! epoch.
+//! After a failure, no mail is accepted or delivered until a batch is confirmed again, over a new connection and under the next epoch.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -40,39 +39,39 @@ use crate::spool::index::{Fact, LogEntry, Place, Put};
 use crate::spool::{Durable, Error};
 use crate::time::Timestamp;
 
-/// The most that one transaction has.
+/// The most octets in one transaction.
 const BATCH: u64 = 16 << 20;
-/// How long to wait before writing is tried again.
+/// The pause before writing is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long to wait before room is looked for again.
+/// The pause before room is looked for again.
 const LOOK: Duration = Duration::from_secs(5);
-/// The room that is looked for on a full disk, before new mail is taken again.
+/// The room that a full disk must have before new mail is accepted again.
 const USUAL: usize = 256 << 10;
-/// Segments are numbered by 31 bits, and so are the rows in them.
+/// The most rows in a segment. Rows are numbered with 31 bits, like segments.
 const MOST_ROWS: i32 = i32::MAX - 100_000;
 
-/// Where the log goes on.
+/// The position at which the log continues.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Position {
     pub segment: u32,
-    /// The number of the last row that is known to be committed there.
+    /// The number of the last row that is known to be committed.
     pub last: i32,
-    /// Whether the segment exists.
+    /// True if the segment exists.
     pub exists: bool,
 }
 
-/// What became of a batch that was not confirmed.
+/// Why a batch was not confirmed.
 enum Unconfirmed {
     Refused(Failure),
     Unknown(Failure),
     NotOwner,
 }
 
-/// Mail in transit of which nobody knows whether it was moved to the log.
+/// Mail in transit that may or may not have been moved to the log.
 struct InDoubt {
     adoption: Box<Adoption>,
     reply: oneshot::Sender<bool>,
-    /// The number that its first row has in the log.
+    /// The number of its first row in the log.
     first: i32,
 }
 
@@ -81,16 +80,16 @@ pub(super) struct Committer {
     shared: Arc<Shared>,
     inbox: UnboundedReceiver<Item>,
     link: Option<Link>,
-    /// The process that served the last connection.
+    /// The server process of the last connection.
     process: i32,
     position: Position,
     next: i32,
-    /// To be written, in order.
+    /// The items to be written, in order.
     line: VecDeque<Item>,
     in_doubt: Option<InDoubt>,
-    /// Writing failed, and nothing was confirmed since.
+    /// True if writing failed, and no batch was confirmed since.
     troubled: bool,
-    /// The server had no room, and none was found since.
+    /// True if the server had no room, and none was found since.
     full: bool,
     /// When to look for room again.
     look_again: Instant,
@@ -114,7 +113,7 @@ impl Committer {
         }
     }
 
-    /// Runs until the inbox is closed and the line is written, or cannot be.
+    /// Runs until the inbox is closed and the line is written, or cannot be written.
     pub async fn run(&mut self) {
         while self.gather().await {
             if self.shared.stopped().is_some() {
@@ -161,7 +160,7 @@ impl Committer {
         self.shared.epoch.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is something to do, and takes all of it into the line. Returns false once the inbox is closed and empty.
+    /// Waits for an item, and takes all items into the line. Returns false if the inbox is closed and empty.
     async fn gather(&mut self) -> bool {
         let first = match self.troubled || self.full {
             true => tokio::time::timeout(RETRY, self.inbox.recv()).await,
@@ -178,7 +177,7 @@ impl Committer {
         true
     }
 
-    /// Writes the line, batch by batch, until it is empty or writing fails.
+    /// Writes the line batch by batch, until it is empty or writing fails.
     async fn write(&mut self) {
         if self.link.is_none()
             && let Err(failure) = self.reconnect().await
@@ -214,8 +213,8 @@ impl Committer {
         }
     }
 
-    /// Takes as many items as go into one transaction. With none it still shows whether writing works again. Mail in transit is moved
-    /// in a transaction of its own.
+    /// Takes the items for one transaction. An empty batch is written, too, to find out whether writing works again. Mail in transit is a
+    /// batch of its own.
     fn next_batch(&mut self) -> Vec<Item> {
         let mut len = 0;
         let mut batch = Vec::with_capacity(self.line.len());
@@ -232,7 +231,7 @@ impl Committer {
         batch
     }
 
-    /// Copies a batch into the log, and returns the number of its first row.
+    /// Copies a batch into the log. Returns the number of its first row.
     async fn commit(&mut self, batch: &[Item]) -> Result<i32, Unconfirmed> {
         if !self.position.exists {
             self.make_segment().await?;
@@ -254,7 +253,7 @@ impl Committer {
         Ok(first)
     }
 
-    /// One transaction of the owner: takes the owner's row, copies the rows, and ends as it is told.
+    /// Runs one transaction of the owner: locks the owner's row, copies the rows, and ends with the statement `end`.
     async fn transact(&self, rows: Rows, end: &str) -> Result<(), Unconfirmed> {
         let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
         let table = self.shared.table(self.position.segment);
@@ -263,14 +262,14 @@ impl Committer {
         let copy = copy.map_err(Unconfirmed::Refused)?;
         link.take_warning();
         let begin = self.begin();
-        // Both are sent before the first is answered.
+        // Send both before the answer to the first, to save a round trip.
         let (begun, sink) = join(link.client.simple_query(&begin), link.client.copy_in::<_, Bytes>(&copy)).await;
         if !begun.map_err(refused)?.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
             return Err(Unconfirmed::NotOwner);
         }
         let mut sink = pin!(sink.map_err(refused)?);
         for part in rows.finish() {
-            // What broke says itself at the end.
+            // A broken connection also reports its error at the end.
             if sink.feed(part).await.is_err() {
                 break;
             }
@@ -289,7 +288,7 @@ impl Committer {
         }
     }
 
-    /// Moves mail in transit to the log. Returns the numbers of its rows there: what was taken back meanwhile has none.
+    /// Moves mail in transit to the log. Returns the numbers of its rows there. A message that its writer has removed meanwhile has no row.
     async fn adopt(&mut self, adoption: &Adoption) -> Result<Vec<i32>, Unconfirmed> {
         if !self.position.exists {
             self.make_segment().await?;
@@ -322,12 +321,12 @@ impl Committer {
         Ok(moved.iter().filter(|row| row.get::<_, i16>(1) == 0).map(|row| row.get(0)).collect())
     }
 
-    /// What begins a transaction of this owner.
+    /// Returns the statements that begin a transaction of this owner.
     fn begin(&self) -> String {
         ownership::begin(&self.shared.settings.schema, self.shared.number, self.epoch())
     }
 
-    /// Makes the segment that the log goes on in.
+    /// Creates the segment in which the log continues.
     async fn make_segment(&mut self) -> Result<(), Unconfirmed> {
         let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
         let schema = &self.shared.settings.schema;
@@ -346,7 +345,7 @@ impl Committer {
         Ok(())
     }
 
-    /// A batch is in the log: the index learns of its messages, and everyone is answered.
+    /// Finishes a committed batch: adds its messages to the index, and answers all callers.
     fn confirmed(&mut self, batch: Vec<Item>, first: i32, began: Instant) {
         let counters = &self.shared.settings.counters;
         counters.sync_seconds.observe(began.elapsed().as_secs_f64());
@@ -378,11 +377,11 @@ impl Committer {
         }
         self.log_has(batch.iter().map(Item::lines));
         for item in batch {
-            // Whoever waited may have gone; what it waited for is durable all the same.
+            // The caller may have gone; the item is durable in any case.
             match item {
                 Item::Draft(message, reply) => {
                     let id = message.id;
-                    // Before the answer: with it the room of this message in memory is another's.
+                    // Drop the message before the answer, because the answer gives its memory budget to another message.
                     drop(message);
                     let _ = reply.send(Ok(Durable::new(id)));
                 }
@@ -397,7 +396,7 @@ impl Committer {
         }
     }
 
-    /// Mail in transit stands in the log now: the index learns of it.
+    /// Adds mail in transit to the index, after it was moved to the log.
     fn adopted(&mut self, batch: Vec<Item>, rows: &[i32], began: Instant) {
         let counters = &self.shared.settings.counters;
         counters.sync_seconds.observe(began.elapsed().as_secs_f64());
@@ -411,7 +410,7 @@ impl Committer {
         }
     }
 
-    /// Takes those messages of an adoption into the index that have a row in the log, from `first` on.
+    /// Adds to the index the messages of an adoption that have a row in the log, from `first` on.
     fn take_in(&mut self, adoption: &Adoption, first: i32, rows: &[i32]) {
         let segment = self.position.segment;
         let now = Timestamp::now();
@@ -423,7 +422,7 @@ impl Committer {
                 let lane = index.intern(&message.lane);
                 let (id, disk_len, domains) = (message.id, message.disk_len, message.domains);
                 let place = Place { segment, at: at.cast_unsigned() };
-                // Nobody has tried it: it was not in any index yet.
+                // Nobody can have tried the message, because it was in no index yet.
                 index.put(Put { id, place, disk_len, lane, domains, status: message.status.clone() }, Some(now));
                 *self.shared.segments().entry(segment).or_default() += u64::from(disk_len);
             }
@@ -434,7 +433,7 @@ impl Committer {
         self.shared.changed.notify_one();
     }
 
-    /// The log has everything up to the next row, with these lines for the journal.
+    /// Records that the log has everything before the next row, with these lines for the journal.
     fn log_has<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>) {
         let segment = self.position.segment;
         self.position.last = self.next - 1;
@@ -454,7 +453,7 @@ impl Committer {
         self.next = 1;
     }
 
-    /// A batch was not confirmed. What was for certain is in the log is only what was confirmed before.
+    /// Handles a batch that was not confirmed. Only what was confirmed earlier is certain to be in the log.
     fn failed(&mut self, batch: Vec<Item>, unconfirmed: Unconfirmed) {
         self.shared.settings.counters.failures.inc();
         let (failure, is_unknown) = match unconfirmed {
@@ -470,7 +469,7 @@ impl Committer {
         };
         let mut facts = VecDeque::new();
         let mut refused = Vec::new();
-        // Mail in transit is alone in its batch, so the first item is the one.
+        // A batch with mail in transit has only that item, so the first item was being moved.
         let mut is_under_way = matches!(&*batch, [Item::Adoption(..)]);
         for item in batch.into_iter().chain(self.line.drain(..).collect::<Vec<_>>()) {
             match item {
@@ -486,7 +485,7 @@ impl Committer {
             }
         }
         self.line = facts;
-        // Before the refusals, so that whoever is refused finds the state that explains it.
+        // Set the state before the refusals, so that a refused caller finds the reason there.
         let is_full = failure.is_full() && !is_unknown;
         if is_full {
             self.full = true;
@@ -514,7 +513,7 @@ impl Committer {
         self.line.drain(..).for_each(|item| item.refuse(|| Error::Stopped(why.clone())));
     }
 
-    /// Connects again, and goes on as the owner under the next epoch.
+    /// Connects again, and continues as the owner under the next epoch.
     async fn reconnect(&mut self) -> Result<(), Failure> {
         let settings = &self.shared.settings;
         let connected = async {
@@ -557,7 +556,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Looks for room at a server that had none.
+    /// Looks for room on a server that had none.
     async fn find_room(&mut self) {
         self.look_again = Instant::now() + LOOK;
         let mut rows = Rows::new();
@@ -577,7 +576,7 @@ impl Committer {
     }
 }
 
-/// The number of the last row of a segment: `None` if there is no such segment, 0 if it is empty.
+/// Returns the number of the last row of a segment: `None` if the segment does not exist, 0 if it is empty.
 pub(super) async fn last_row(link: &Link, schema: &str, shard: u32, segment: u32) -> Result<Option<i32>, Failure> {
     let table = schema::segment(schema, shard, segment);
     let exists: bool = link.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);

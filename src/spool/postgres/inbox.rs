@@ -1,6 +1,6 @@
-//! The way to the committer: items in the order in which they are to stand in the log.
+//! The queue to the committer: items in the order in which they will be written.
 //!
-//! It has no bound in octets. Whoever commits holds the draft's memory anyway and has budgeted for it.
+//! It has no limit in octets, because the caller of a commit holds the draft's memory anyway and has a budget for it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -12,34 +12,34 @@ use super::transit::Adoption;
 use crate::spool::index::LogEntry;
 use crate::spool::{Durable, Error};
 
-/// Where an answer goes that somebody waits for.
+/// The channel to the caller that waits for an answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// Something that the committer is to write. Whoever waits is answered once it is durable.
+/// An item for the committer to write. A waiting caller is answered after it is durable.
 pub(super) enum Item {
     Draft(Box<Encoded>, Reply<Durable>),
-    /// A message copied forward. Answered with whether it was written.
+    /// A message copied forward. The answer says whether it was written.
     Copy(Box<Encoded>, oneshot::Sender<bool>),
-    /// Messages that another node took. Answered once it is known whether they are moved to the log.
+    /// Messages that another node accepted. Answered when it is known whether they were moved to the log.
     Adoption(Box<Adoption>, oneshot::Sender<bool>),
-    /// A fact about a message. It must be written, if not now then later.
+    /// A fact about a message. It must be written, now or later.
     Fact(LogEntry, Option<Reply<()>>),
-    /// Answered once everything before it is durable.
+    /// A barrier. It is answered after everything before it is durable.
     Barrier(Reply<()>),
 }
 
 impl Item {
-    /// Octets that it takes, about.
+    /// Returns the approximate octets of the item.
     pub fn len(&self) -> u64 {
         match self {
             Item::Draft(message, _) | Item::Copy(message, _) => message.disk_len.into(),
             Item::Fact(entry, _) => 200 + entry.lines.len() as u64,
-            // They are moved within the database.
+            // These rows are moved within the database.
             Item::Adoption(..) | Item::Barrier(_) => 0,
         }
     }
 
-    /// What it has for the outbox.
+    /// Returns the lines for the outbox.
     pub fn lines(&self) -> &[u8] {
         match self {
             Item::Draft(message, _) => &message.lines,
@@ -48,7 +48,7 @@ impl Item {
         }
     }
 
-    /// Tells whoever waits for it that it is refused.
+    /// Tells the caller that waits for the item that it is refused.
     pub fn refuse(self, error: impl Fn() -> Error) {
         match self {
             Item::Draft(_, reply) => drop(reply.send(Err(error()))),
@@ -59,17 +59,17 @@ impl Item {
     }
 }
 
-/// The sending end, which everybody shares.
+/// The sending end, which all callers share.
 pub(super) struct Inbox(Mutex<Option<UnboundedSender<Item>>>);
 
 impl Inbox {
-    /// An inbox, and the end that the committer has.
+    /// Makes an inbox, and the receiving end for the committer.
     pub fn new() -> (Inbox, UnboundedReceiver<Item>) {
         let (sender, receiver) = unbounded_channel();
         (Inbox(Mutex::new(Some(sender))), receiver)
     }
 
-    /// Adds items in order. Gives the first that was refused back once the spool is stopping.
+    /// Adds items in order. If the spool is stopping, returns the first refused item.
     pub fn push(&self, items: impl IntoIterator<Item = Item>) -> Result<(), Item> {
         let sender = self.sender();
         for item in items {
@@ -81,7 +81,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes nothing more. What is in is still written.
+    /// Accepts no more items. Those inside are still written.
     pub fn stop(&self) {
         self.sender().take();
     }

@@ -1,8 +1,8 @@
-//! What goes on beside the committers: the connection for reading is kept, and space is given back.
+//! Background work besides the committers: keeps a connection for reading, and deletes settled segments.
 //!
-//! Segments are given back oldest first: a result must never vanish before the message that it settles, or that message would be sent
-//! again. So that one held message does not keep everything behind it, stragglers are copied forward once more than half of the space
-//! in use is settled mail.
+//! Segments are deleted oldest first. Otherwise a result could vanish before the message that it settles, and that message would be sent
+//! again. So that one held message does not keep all later segments, waiting messages are copied forward when more than half of the used
+//! space is settled mail.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use super::{ownership, read, schema, transit};
 use crate::message::QueueId;
 use crate::spool::index::{LOOK, Place};
 
-/// How often the connection for reading is looked after.
+/// How often the connection for reading is checked.
 const CONNECTION_TICK: Duration = Duration::from_millis(200);
-/// How often space is given back.
+/// How often settled segments are deleted.
 const TICK: Duration = Duration::from_millis(500);
-/// How many messages are copied before they are waited for.
+/// The number of messages that are copied before their commit is awaited.
 const COPY_MESSAGES: usize = 64;
 
 /// Keeps a connection for reading.
@@ -45,10 +45,10 @@ pub(super) async fn keep_reader(node: Arc<Node>) {
     }
 }
 
-/// Gives back the space of settled mail.
+/// Deletes settled segments.
 pub(super) async fn keep_space(node: Arc<Node>) {
     let mut link = None;
-    // So that each cause is logged once.
+    // Remembered, so that each cause is logged once.
     let mut complained = None;
     let mut told = BTreeMap::new();
     loop {
@@ -82,7 +82,7 @@ async fn tend(node: &Arc<Node>, link: &mut Option<Link>, told: &mut BTreeMap<u32
     transit::drop_empty(node, open).await
 }
 
-/// Says in the database up to where the journal has what a shard tells.
+/// Stores in the database up to where the journal has a shard's lines.
 async fn tell(shard: &Shared, link: &Link, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
     let place = shard.outbox().confirmed();
     if told.get(&shard.number) != Some(&place) {
@@ -114,7 +114,7 @@ async fn look_at_size(node: &Node, link: &Link) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives back segments in which nobody waits, from the oldest on. The active one stays.
+/// Deletes segments without waiting mail, starting with the oldest. The active segment stays.
 async fn drop_settled(shared: &Shared, link: &Link) -> Result<(), Failure> {
     loop {
         let oldest = {
@@ -122,7 +122,7 @@ async fn drop_settled(shared: &Shared, link: &Link) -> Result<(), Failure> {
             let Some(oldest) = segments.keys().next().copied().filter(|_| segments.len() > 1) else { return Ok(()) };
             oldest
         };
-        // The journal must be past it, too.
+        // The journal must also have the lines of the segment.
         let next = Place { segment: oldest + 1, at: 0 };
         if shared.index().segment_use(oldest).live > 0 || shared.outbox().is_unconfirmed(next) {
             return Ok(());
@@ -138,7 +138,7 @@ async fn drop_settled(shared: &Shared, link: &Link) -> Result<(), Failure> {
 async fn drop_segment(shared: &Shared, link: &Link, segment: u32) -> Result<(), Failure> {
     let schema = &shared.settings.schema;
     let epoch = shared.epoch.load(Ordering::Relaxed);
-    // A backup may have the table locked. Whoever reads in it must not wait behind this.
+    // A backup may have locked the table. The timeout keeps readers of the table from waiting behind this statement.
     let begin = format!("{}; SET LOCAL lock_timeout = '1s'", ownership::begin(schema, shared.number, epoch));
     let dropped = async {
         let begun = link.client.simple_query(&begin).await?;
@@ -155,7 +155,7 @@ async fn drop_segment(shared: &Shared, link: &Link, segment: u32) -> Result<(), 
     dropped
 }
 
-/// The oldest segment, if more than half of what there is, is settled.
+/// Returns the oldest segment if more than half of the data is settled.
 fn worth_emptying(shared: &Shared) -> Option<u32> {
     let segments = shared.segments();
     let (oldest, len) = segments.iter().next().map(|(number, len)| (*number, *len))?;
@@ -165,7 +165,7 @@ fn worth_emptying(shared: &Shared) -> Option<u32> {
     (oldest != active && closed > 2 * live + 2 * len).then_some(oldest)
 }
 
-/// Copies the messages that wait in a segment to the end of the log, with their present states.
+/// Copies the waiting messages of a segment to the end of the log with their present states.
 async fn empty(shared: &Arc<Shared>, segment: u32) -> Result<(), Failure> {
     let mut from = Some(QueueId::from_u64(0));
     while let Some(start) = from {
@@ -187,7 +187,7 @@ async fn empty(shared: &Arc<Shared>, segment: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends a copy of one message to the committer. `None` if it needs no copy, or cannot be copied now.
+/// Sends a copy of one message to the committer. Returns `None` if it needs no copy, or cannot be copied now.
 async fn copy(shared: &Arc<Shared>, id: QueueId, segment: u32) -> Result<Option<oneshot::Receiver<bool>>, Failure> {
     if shared.index().get(id).is_none_or(|entry| entry.place.segment != segment) {
         return Ok(None);
@@ -195,13 +195,13 @@ async fn copy(shared: &Arc<Shared>, id: QueueId, segment: u32) -> Result<Option<
     let message = match read::whole(shared, id).await {
         Ok(message) => message,
         Err(crate::spool::Error::Io { source, .. }) => return Err(Failure::new(source.to_string())),
-        // It was settled meanwhile, or it is held.
+        // The message was settled meanwhile, or is held.
         Err(_) => return Ok(None),
     };
     let read::Message { entry: before, meta, state, content } = message;
     let Some(copy) = Encoded::copy(id, &meta, &state, content) else { return Ok(None) };
     let index = shared.index();
-    // A change since then belongs before the copy, so the message is copied next time.
+    // The message has changed since it was read. The change must not be overtaken by the copy, so the message is copied next time.
     let Some(now) = index.get(id).filter(|now| now.is_as(&before)) else { return Ok(None) };
     if now.place.segment != segment || index.is_unwritten(id) {
         return Ok(None);

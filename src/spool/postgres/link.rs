@@ -1,7 +1,7 @@
-//! A connection to the database, and why what was asked of it failed.
+//! A connection to the database, and the reasons why a request fails.
 //!
-//! A connection that fails is dropped, never repaired. The server's warnings are kept: a commit under which the server warned (that it
-//! stopped waiting for a synchronous standby, for one) is not known to be safe.
+//! A failed connection is dropped and never repaired. The server's warnings are kept: a commit with a warning (for example that the server
+//! stopped waiting for a synchronous standby) is not known to be safe.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -16,10 +16,10 @@ use tokio_postgres::{AsyncMessage, Client, Config, Statement};
 use super::Settings;
 use super::tls::Tls;
 
-/// How long a connection may take to come about.
+/// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Why something asked of the database failed.
+/// Why a request to the database failed.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub why: String,
@@ -42,7 +42,7 @@ impl Failure {
         self.code == Some(SqlState::DISK_FULL)
     }
 
-    /// Returns true if there is no such table, because its segment was given back.
+    /// Returns true if there is no such table, because its segment was deleted.
     pub fn is_gone(&self) -> bool {
         self.code == Some(SqlState::UNDEFINED_TABLE)
     }
@@ -54,7 +54,7 @@ impl From<tokio_postgres::Error> for Failure {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             return Failure::new(format!("{error}{cause}"));
         };
-        // The server answers a connection that ends with an error too. That says nothing about what was asked.
+        // When the server ends a connection, it also sends an error. That error says nothing about the request.
         let is_answer = said.parsed_severity() == Some(Severity::Error);
         let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         let why = format!("{}{detail}", said.message());
@@ -62,7 +62,7 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// What a prepared statement does.
+/// The purpose of a prepared statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     Copy,
@@ -73,7 +73,7 @@ pub(super) enum Action {
 
 pub(super) struct Link {
     pub client: Client,
-    /// The process that serves it.
+    /// The server process of this connection.
     pub process: i32,
     warning: Arc<Mutex<Option<String>>>,
     statements: Mutex<HashMap<(Action, String), Statement>>,
@@ -87,7 +87,7 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Connects to the first of the servers that takes writes. `purpose` is seen in the server's list of processes.
+    /// Connects to the first server that accepts writes. `purpose` appears in the server's list of processes.
     pub async fn open(settings: &Settings, purpose: &str) -> Result<Link, Failure> {
         tokio::time::timeout(CONNECT, Link::connect(settings, purpose)).await.map_err(|_| Failure::late(CONNECT))?
     }
@@ -125,7 +125,7 @@ impl Link {
         });
         let mut link =
             Link { client, process: 0, warning, statements: Mutex::default(), driver: driver.abort_handle() };
-        // A transaction whose client is gone must not keep its locks: the next owner waits for them.
+        // If the client of a transaction is gone, its locks must end, because the next owner waits for them.
         let patience = settings.lease.as_millis();
         let session = format!(
             "SET client_min_messages = warning; SET lock_timeout = {patience}; SET idle_in_transaction_session_timeout = {patience}; \
@@ -138,12 +138,12 @@ impl Link {
         Ok(link)
     }
 
-    /// The last warning, if there was one since this was asked last.
+    /// Returns the last warning since the previous call, if any.
     pub fn take_warning(&self) -> Option<String> {
         self.warning.lock().expect("nothing panics while it holds the warning").take()
     }
 
-    /// A statement for a table, prepared once.
+    /// Returns a statement for a table, prepared once.
     pub async fn statement(
         &self,
         action: Action,
@@ -160,7 +160,7 @@ impl Link {
         Ok(statement)
     }
 
-    /// Forgets the statements of a table that was given back.
+    /// Drops the statements for a deleted table.
     pub fn forget(&self, table: &str) {
         self.statements().retain(|(_, of), _| of != table);
     }
@@ -170,7 +170,7 @@ impl Link {
     }
 }
 
-/// The name under which a connection is seen at the server. Longer names are cut there.
+/// Returns the name under which the server lists a connection. The server cuts longer names.
 pub(super) fn application_name(node: &str, purpose: &str) -> String {
     format!("postbud {purpose} {node}").chars().filter(char::is_ascii).take(63).collect()
 }

@@ -1,4 +1,4 @@
-//! What this process does as one of several nodes: renews its lease, looks who is there, takes shards and hands them over.
+//! The node's part in the cluster: renews its lease, looks at the other nodes, takes shards and hands them over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,32 +14,33 @@ use super::placement::{self, View};
 use super::shared::Shared;
 use super::{carrier, ownership, preflight, recovery, transit};
 
-/// How long attempts may go on in a shard that is to be handed over. Its other mail waits meanwhile.
+/// How long running attempts may continue in a shard that is to be handed over. Its other mail waits meanwhile.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(10);
-/// How long a shard stays whose attempts went on for longer than that.
+/// How long a shard stays if its attempts took longer than that.
 const STAYS: Duration = Duration::from_secs(60);
-/// How often is looked whether attempts have ended.
+/// How often the node checks whether the attempts have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Until when a process may deliver that asked for its lease at `asked`. Others wait longer, in case the clocks run apart.
+/// Returns until when a process may deliver after it asked for its lease at `asked`. Other nodes wait longer, in case the clocks run at
+/// different speeds.
 pub(super) fn lease_end(asked: Instant, lease: Duration) -> Instant {
     asked + lease.mul_f64(0.8)
 }
 
-/// How often a lease of this length is renewed.
+/// Returns how often a lease of this length is renewed.
 fn renewal_of(lease: Duration) -> Duration {
     (lease / 10).min(Duration::from_secs(1))
 }
 
-/// This process among the nodes.
+/// This process as one of the nodes.
 pub(super) struct Membership {
     node: Arc<Node>,
     /// The shards that this process owns or is about to own. Each has a task.
     at_work: Mutex<BTreeSet<u32>>,
     tasks: TaskTracker,
-    /// Since when a shard has no owner, as this process saw it.
+    /// Since when this process has seen a shard without an owner.
     orphans: Mutex<BTreeMap<u32, Instant>>,
-    /// Until when a shard stays whose attempts did not end.
+    /// Until when a shard stays because its attempts did not end.
     staying: Mutex<BTreeMap<u32, Instant>>,
 }
 
@@ -54,7 +55,7 @@ impl Membership {
         })
     }
 
-    /// What this process is to own at its start, marked as such: renewals meanwhile must not take it a second time.
+    /// Chooses the shards for this process's start, and marks them, so that a renewal meanwhile does not take them again.
     pub async fn first(self: &Arc<Self>, link: &Link) -> Result<Vec<AtWork>, Failure> {
         let view = ownership::look(link, &self.node.settings).await?;
         Ok(self.plan(&view).take.into_iter().filter_map(|shard| self.set_at_work(shard)).collect())
@@ -70,12 +71,12 @@ impl Membership {
         Ok(())
     }
 
-    /// Marks a shard as one that this process is about to take. `None` if it is one already.
+    /// Marks a shard as one that this process is about to take. Returns `None` if it is already marked.
     fn set_at_work(self: &Arc<Self>, shard: u32) -> Option<AtWork> {
         self.at_work().insert(shard).then(|| AtWork { membership: Arc::clone(self), shard })
     }
 
-    /// Renews the lease for as long as the process has one, and does what the nodes that are there make necessary.
+    /// Renews the lease as long as the process has one, and reacts to changes among the nodes.
     pub async fn keep(self: Arc<Self>) {
         let settings = &self.node.settings;
         let pause = renewal_of(settings.lease);
@@ -113,7 +114,7 @@ impl Membership {
         }
     }
 
-    /// Lengthens the lease, and looks who is there. `None` if this process is no node any more.
+    /// Renews the lease, and returns the nodes and owners. Returns `None` if this process is no longer a node.
     async fn renew(&self, link: &mut Option<Link>) -> Result<Option<View>, Failure> {
         let settings = &self.node.settings;
         let link = match link {
@@ -167,7 +168,7 @@ impl Membership {
         }
     }
 
-    /// Takes a shard and reads its log. `None` if another node has it.
+    /// Takes a shard and reads its log. Returns `None` if another node has it.
     async fn take(&self, shard: u32) -> Result<Option<(Arc<Shared>, Committer)>, Failure> {
         let node = &self.node;
         let link = Link::open(&node.settings, "writer").await?;
@@ -188,7 +189,7 @@ impl Membership {
         Ok(Some((shared, committer)))
     }
 
-    /// Gives everything up once all of it is written, and leaves.
+    /// Waits until everything is written, gives all shards up, and leaves.
     pub async fn end(&self) {
         let settings = &self.node.settings;
         let link = Link::open(settings, "lease").await;
@@ -217,8 +218,8 @@ impl Membership {
     }
 }
 
-/// A shard that has a task. However that ends, the shard can be taken again, and nobody goes on as if a committer were there that
-/// panicked.
+/// A shard with a task. When the task ends for whatever reason, the shard can be taken again. If the committer panicked, the whole node
+/// stops, so that nobody waits for it.
 pub(super) struct AtWork {
     membership: Arc<Membership>,
     shard: u32,
@@ -240,12 +241,12 @@ async fn work(_at_work: AtWork, shared: Arc<Shared>, mut committer: Committer) {
     committer.run().await;
     adopting.abort();
     let _ = adopting.await;
-    // Nothing of it is answered any more before another node can have it.
+    // Answer no more calls before another node can own the shard.
     shared.node.gave_up(&shared);
     committer.release().await;
 }
 
-/// Hands a shard over once no attempt is under way in it. If one takes long, the shard stays.
+/// Hands a shard over when no attempt is running in it. If an attempt takes long, the shard stays.
 async fn hand_over(membership: Arc<Membership>, shared: Arc<Shared>) {
     shared.set_leaving(true);
     let began = Instant::now();

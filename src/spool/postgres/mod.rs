@@ -1,38 +1,38 @@
 //! The spool in PostgreSQL: append-only logs in tables, shared by several nodes.
 //!
-//! The spool has shards. All mail of a customer is in one of them, and each shard has a log and one owner. The owner keeps index, lanes and due times in memory, as the embedded spool does. The database is the log: rows are inserted by COPY,
-//! many messages a transaction, and never changed. A row per job that is updated and deleted would bloat as soon as something holds an
-//! old snapshot.
+//! The spool has shards. All mail of a customer is in one shard. Each shard has a log and one owner, which keeps the index, lanes and due
+//! times in memory, as the embedded spool does. The database stores the log: rows are inserted with COPY, many messages per transaction,
+//! and are never changed. A table with one row per job that is updated and deleted would bloat as soon as something holds an old snapshot.
 //!
 //! # States in the database
 //!
-//! A segment is a table. Its rows are numbered, and a shard's segments are. A message is one row, with its content, or several if its content
-//! is longer than a chunk. What happens to it later is a row behind it.
+//! A segment is a table. Its rows are numbered, and so are the segments of a shard. A message is one row with its content, or several rows
+//! if its content is longer than a chunk. Each later event of the message is a row behind it.
 //!
-//! | a message is | put there by | a crash at that point leaves | the next start |
+//! | a message is | by | a crash at that point leaves | the next start |
 //! |---|---|---|---|
 //! | absent | | nothing | does nothing |
 //! | in transit | a node that does not own its shard (`transit`) | the message | the shard's owner moves it to its log |
-//! | being written | the committer, before its commit is confirmed | all of it or nothing | takes it as waiting if it is there: the client heard 451, and may send it again |
-//! | refused with an unknown outcome | the committer | the message, if the commit came through and was not taken back yet | takes it as waiting |
-//! | waiting, never tried | a commit | the message | takes it. It is due when the commit said that the second attempt would be; after a stop in good order at once |
-//! | leased, first attempt | a claim, in memory only | the message as before | does as before: the attempt may be made twice |
-//! | leased, later attempt | a claim, once the next due time is committed | the message with that due time | waits until then |
-//! | settled in part, deferred or settled | a settlement, answered once it is committed | that state | takes it so |
-//! | held, released, expedited | an operator's call, answered once it is committed | the row | takes it so |
-//! | copied forward | the keeper, when more than half of the space is settled mail | two copies, the later one with the present state | replaces the earlier one by the later |
-//! | in a dropped segment | the keeper, oldest segment first, once nobody waits in it and the journal has what it tells | the segment, or nothing | as before |
-//! | damaged | the database | rows that do not match their checksum | takes it; it is held as soon as it is read |
+//! | being written | the committer, before its commit is confirmed | all of it or nothing | treats it as waiting if it is there: the client got 451, and may send it again |
+//! | refused with an unknown outcome | the committer | the message, if it was committed and not removed yet | treats it as waiting |
+//! | waiting, never tried | a commit | the message | treats it as waiting. It is due at the time of the second attempt, which the commit recorded; after a stop in good order it is due at once |
+//! | leased, first attempt | a claim, in memory only | the message as before | as before: the attempt may be made twice |
+//! | leased, later attempt | a claim, after the next due time is committed | the message with that due time | waits until then |
+//! | partly settled, deferred or settled | a settlement, answered after it is committed | that state | applies it |
+//! | held, released, expedited | an operator's call, answered after it is committed | the row | applies it |
+//! | copied forward | the keeper, when more than half of the space is settled mail | two copies, the later one with the present state | replaces the earlier copy by the later one |
+//! | in a dropped segment | the keeper, oldest segment first, after nobody waits in it and the journal has its lines | the segment, or nothing | as before |
+//! | damaged | the database | rows that do not match their checksum | loads it; it is held when it is read |
 //!
 //! # Who may write
 //!
-//! A shard's owner (`ownership`). Which node owns which shard follows from who is there (`placement`, `membership`). A node that takes
-//! mail for a shard of another makes it durable all the same (`transit`).
+//! Only a shard's owner writes to its log (`ownership`). The nodes that are alive determine which node owns which shard (`placement`,
+//! `membership`). If a node accepts mail for another node's shard, it makes the mail durable in a table of its own (`transit`).
 //!
 //! # Threads
 //!
-//! All connections are driven by one thread of the spool's own: a writer's for each shard, and for each process a reader's, one that
-//! renews the lease, one that gives back space, and one for mail in transit.
+//! One thread of the spool drives all connections: a writer's for each shard, and for each process one for reading, one that renews the
+//! lease, one that deletes segments, and one for mail in transit.
 
 mod carrier;
 mod committer;
@@ -77,7 +77,7 @@ pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
 pub use self::settings::Settings;
 pub use self::tls::client_config;
 
-/// The spool of one node in a database. Dropping it stops it as [`Spool::stop`](super::Spool::stop) does.
+/// The spool of one node in a database. Dropping it stops it like [`Spool::stop`](super::Spool::stop).
 pub struct Postgres {
     node: Arc<Node>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -86,23 +86,23 @@ pub struct Postgres {
 /// Why a spool cannot be opened. The operator must act.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The database cannot be reached, or refuses something.
+    /// The database cannot be reached, or refused a request.
     #[error("{what}: {why}")]
     Database {
-        /// What was being done.
+        /// The operation that failed.
         what: String,
-        /// What the database or the system says.
+        /// The error of the database or the system.
         why: String,
     },
-    /// The database would lose mail, or this program may not use it.
+    /// The database might lose mail, or this program may not use it.
     #[error("{place} cannot hold the spool: {}", wrong.join("; "))]
     Unfit {
         /// The database, as its host, port and name.
         place: String,
-        /// What is wrong, each with its remedy.
+        /// The problems, each with its remedy.
         wrong: Vec<String>,
     },
-    /// As many nodes work on the spool as may.
+    /// The maximum number of nodes already works on the spool.
     #[error(
         "{place} is in use: {nodes} is alive, and its lease ends in {left:.0} s at the earliest. [spool.postgres] nodes allows {most} at a \
          time; stop one, or start this one again once one is dead"
@@ -114,10 +114,10 @@ pub enum OpenError {
         nodes: String,
         /// Seconds until the first of their leases ends, unless it is renewed.
         left: f64,
-        /// How many nodes there may be.
+        /// The maximum number of nodes.
         most: u32,
     },
-    /// Another node divides the caps of shared routes by another number.
+    /// Another node has another number of nodes in its configuration. The caps of shared routes are divided by that number.
     #[error(
         "{place}: node {node} is alive and has [spool.postgres] nodes = {theirs}, and this one has {ours}. The caps of routes that \
          customers share are divided by it, so all nodes must have the same; stop them all, change it everywhere, and start them"
@@ -125,14 +125,14 @@ pub enum OpenError {
     OtherCount {
         /// The database, as its host, port and name.
         place: String,
-        /// The node that says another number.
+        /// The node with the other number.
         node: String,
         /// The number of nodes that the other one expects.
         theirs: u32,
         /// The number of nodes that this one expects.
         ours: u32,
     },
-    /// The tables are a newer program's.
+    /// The tables are from a newer version of this program.
     #[error(
         "{place} has tables of version {found}, and this program reads version {known}. Start the postbud that wrote them"
     )]
@@ -144,12 +144,12 @@ pub enum OpenError {
         /// The version of this program.
         known: i32,
     },
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     #[error("starting the spool's thread: {0}")]
     Thread(#[source] io::Error),
 }
 
-/// What a process is made of once the spool is open.
+/// The parts of a process after the spool is open.
 struct Opened {
     node: Arc<Node>,
     membership: Arc<Membership>,
@@ -157,7 +157,7 @@ struct Opened {
 }
 
 impl Postgres {
-    /// Opens the spool, and makes its tables if they are absent. Blocks while the logs of the shards are read that this node is to own.
+    /// Opens the spool, and creates its tables if they are missing. Blocks while the logs of this node's shards are read.
     pub fn open(settings: Settings) -> Result<Arc<Postgres>, OpenError> {
         let (send, opened) = mpsc::sync_channel(1);
         let work = move || match runtime() {
@@ -195,7 +195,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Connects, sees whether the database is fit, joins the nodes, and takes this node's shards.
+/// Connects, checks the database, joins the nodes, and takes this node's shards.
 async fn open(settings: Settings) -> Result<Opened, OpenError> {
     let place = settings.to_string();
     let failed =
@@ -219,7 +219,7 @@ async fn open(settings: Settings) -> Result<Opened, OpenError> {
     node.reader.store(Some(Arc::new(reader)));
     let membership = Membership::new(Arc::clone(&node));
     let first = membership.first(&link).await.map_err(|failure| failed("reading", failure))?;
-    // Reading may take longer than a lease.
+    // Reading may take longer than a lease, so the lease is renewed meanwhile.
     let lease = tokio::spawn(Arc::clone(&membership).keep());
     let begun = membership.begin(first).await;
     lease.abort();
@@ -241,7 +241,7 @@ async fn run(opened: Opened) {
     ];
     let departures = tokio::spawn(transit::write(Arc::clone(&node), outgoing));
     node.stopping.notified().await;
-    // Both end once what is on its way is written.
+    // Both end after everything on its way is written.
     let _ = departures.await;
     membership.end().await;
     for task in background {
@@ -252,7 +252,7 @@ async fn run(opened: Opened) {
     node.closed();
 }
 
-/// However the thread ends, nobody goes on as if it were there.
+/// Stops the spool if its thread panics, so that nobody waits for the thread.
 struct StopsOnPanic(Arc<Node>);
 
 impl Drop for StopsOnPanic {
@@ -264,14 +264,14 @@ impl Drop for StopsOnPanic {
     }
 }
 
-/// Returns true if this can be a schema's name: a lower case letter, then letters, digits and underscores, 40 at most. It stands in
-/// statements as it is.
+/// Returns true if this is a legal schema name: a lower-case letter, then letters, digits and underscores, 40 characters at most. The name
+/// is inserted into SQL without quotes.
 pub fn is_schema_name(name: &str) -> bool {
     let is_inner = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_';
     name.len() <= 40 && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(is_inner)
 }
 
-/// Asks the database what would keep it from holding the spool, without taking it. Each entry says what to do. Blocks meanwhile.
+/// Checks the database without joining the spool. Returns the problems, each with its remedy. Blocks.
 pub fn check(settings: &Settings) -> Vec<String> {
     let asked = block_on(async {
         let link = Link::open(settings, "check").await?;
@@ -280,7 +280,7 @@ pub fn check(settings: &Settings) -> Vec<String> {
     asked.unwrap_or_else(|failure| vec![format!("{settings} cannot be used: {}", failure.why)])
 }
 
-/// Runs what asks the database on a thread of its own, because the caller may be in a runtime already.
+/// Runs a future on a thread of its own, because the caller may be inside a runtime.
 fn block_on<T: Send>(ask: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
     let run = || runtime().map_err(|error| Failure::new(error.to_string()))?.block_on(ask);
     let asked = std::thread::scope(|scope| scope.spawn(run).join());

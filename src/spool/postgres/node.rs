@@ -1,4 +1,4 @@
-//! What all shards of this process share: the settings, the lease, the connection for reading, and how it goes.
+//! The state that all shards of this process share: the settings, the lease, the connection for reading, and the health.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use super::{Notice, Settings};
 use crate::message::{CustomerId, Lane, QueueIds};
 use crate::spool::{Error, Health};
 
-/// What keeps the spool from recording results. Each has its own way to end.
+/// A trouble that keeps the spool from recording results. Each kind ends in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
     /// The last batch of a shard was not confirmed.
@@ -27,38 +27,38 @@ pub(super) enum Trouble {
     Preflight,
 }
 
-/// What keeps new mail out.
+/// A lack that keeps new mail out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lack {
     /// The server had no room for a shard.
     Disk(u32),
-    /// The spool has the size that the operator allows it.
+    /// The spool has reached the size that the operator allows.
     Quota,
 }
 
-/// The common state of this process's shards.
+/// The shared state of this process's shards.
 pub(super) struct Node {
     pub settings: Arc<Settings>,
-    /// Tells this process from every other.
+    /// A number that distinguishes this process from every other.
     pub instance: i64,
-    /// The name of the spool, in positions of its outbox.
+    /// The name of the spool, which is a part of outbox positions.
     pub spool: String,
-    /// How many shards the spool has.
+    /// The number of shards of the spool.
     pub shards: u32,
     pub ids: QueueIds,
-    /// Notified when something may have become due.
+    /// Notified when mail may have become due.
     pub changed: Arc<Notify>,
     /// Notified when there may be new lines for the journal.
     pub filled: Arc<Notify>,
     /// The connection for reading.
     pub reader: ArcSwapOption<Link>,
-    /// The way to shards that other nodes own.
+    /// Sends mail to shards that other nodes own.
     pub outgoing: Outgoing,
-    /// The tables of mail in transit that there are.
+    /// The existing tables of mail in transit.
     pub in_transit: ArcSwap<Vec<i32>>,
     /// Octets that the spool takes in the database.
     pub disk_bytes: AtomicU64,
-    /// Notified once this process is to stop.
+    /// Notified when this process is to stop.
     pub stopping: Notify,
     is_stopping: AtomicBool,
     /// The shards that this process owns.
@@ -78,7 +78,7 @@ impl Node {
             instance,
             spool: joined.spool,
             shards: joined.shards.max(1),
-            // Two nodes, and two processes of one that follow each other at once, make different ids.
+            // Two nodes make different ids, and so do two processes of one node that run one after the other.
             ids: QueueIds::new(joined.number),
             changed: Arc::default(),
             filled: Arc::default(),
@@ -97,34 +97,34 @@ impl Node {
         }
     }
 
-    /// The shard of a lane. All lanes of a customer are in one, so that one node sees all of the customer's mail.
+    /// Returns the shard of a lane. All lanes of a customer are in one shard, so that one node has all of the customer's mail.
     pub fn shard_of(&self, lane: &Lane) -> u32 {
         self.shard_of_customer(&lane.customer)
     }
 
-    /// The shard of a customer.
+    /// Returns the shard of a customer.
     pub fn shard_of_customer(&self, customer: &CustomerId) -> u32 {
         crc32fast::hash(customer.as_str().as_bytes()) % self.shards
     }
 
-    /// A shard, if this process owns it.
+    /// Returns a shard, if this process owns it.
     pub fn shard(&self, number: u32) -> Option<Arc<Shared>> {
         self.open.read().expect("nothing panics while it holds the shards").get(&number).cloned()
     }
 
-    /// The shards that this process owns, in order.
+    /// Returns the shards that this process owns, in order.
     pub fn all(&self) -> Vec<Arc<Shared>> {
         self.open.read().expect("nothing panics while it holds the shards").values().cloned().collect()
     }
 
-    /// A shard was taken, and its log is read.
+    /// Adds a shard that was taken, after its log was read.
     pub fn opened(&self, shard: Arc<Shared>) {
         self.open.write().expect("nothing panics while it holds the shards").insert(shard.number, shard);
         self.changed.notify_one();
         self.filled.notify_one();
     }
 
-    /// A shard was given up. What it still has in memory is readable after a stop.
+    /// Removes a shard that was given up. After a stop, its state in memory can still be read.
     pub fn gave_up(&self, shard: &Shared) {
         shard.closed();
         self.set_trouble(Trouble::Writing(shard.number), None);
@@ -135,12 +135,12 @@ impl Node {
         }
     }
 
-    /// The spool's health, kept up to date.
+    /// Returns a receiver of the spool's health.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// Begins or ends one kind of trouble, and tells of it if it is the first or the last.
+    /// Begins or ends one kind of trouble. Reports the first trouble that begins and the last that ends.
     pub fn set_trouble(&self, kind: Trouble, why: Option<String>) {
         let mut troubles = self.troubles.lock().expect("nothing panics while it holds the troubles");
         let had_some = !troubles.is_empty();
@@ -185,7 +185,7 @@ impl Node {
         }
     }
 
-    /// Refuses new mail while it cannot be written.
+    /// Returns an error while new mail cannot be written.
     pub fn may_commit(&self) -> Result<(), Error> {
         self.may_work()?;
         let health = self.health.borrow();
@@ -196,12 +196,12 @@ impl Node {
         }
     }
 
-    /// Refuses once the spool has stopped.
+    /// Returns an error if the spool has stopped.
     pub fn may_work(&self) -> Result<(), Error> {
         self.stopped().map_or(Ok(()), |why| Err(Error::Stopped(why)))
     }
 
-    /// Refuses while results cannot be recorded, or another node may own what this one did.
+    /// Returns an error while results cannot be recorded, or while another node may own this one's shards.
     pub fn may_deliver(&self) -> Result<(), Error> {
         self.may_work()?;
         match &self.health.borrow().troubled {
@@ -216,7 +216,7 @@ impl Node {
         *self.lease_ends() = ends;
     }
 
-    /// Returns true as long as no other node can own what this one does.
+    /// Returns true as long as no other node can own this node's shards.
     pub fn has_lease(&self) -> bool {
         Instant::now() < *self.lease_ends()
     }
@@ -225,12 +225,12 @@ impl Node {
         self.lease_ends.lock().expect("nothing panics while it holds the lease")
     }
 
-    /// Why the spool takes no more work, if that is so.
+    /// Returns why the spool has stopped, if it has.
     pub fn stopped(&self) -> Option<String> {
         self.stopped.get().cloned()
     }
 
-    /// Takes no more work until a restart.
+    /// Stops the spool until a restart.
     pub fn stop_with(&self, why: String) {
         if self.stopped.set(why.clone()).is_ok() {
             self.health.send_modify(|health| health.stopped = Some(why.clone()));
@@ -238,7 +238,7 @@ impl Node {
         }
     }
 
-    /// Takes nothing more. What was taken is still written.
+    /// Accepts no more mail. Accepted mail is still written.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
         self.all().iter().for_each(|shard| shard.inbox.stop());
@@ -246,23 +246,23 @@ impl Node {
         self.stopping.notify_one();
     }
 
-    /// Returns true once this process is to stop.
+    /// Returns true if this process is to stop.
     pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
     }
 
-    /// Everything is written, and the connections are closed.
+    /// Records that everything is written and the connections are closed.
     pub fn closed(&self) {
         let _ = self.stopped.set("it was closed".into());
     }
 
-    /// What a call hears once the spool is stopping.
+    /// Returns the error of calls while the spool is stopping.
     pub fn stopping_error(&self) -> Error {
         Error::Stopped(self.stopped().unwrap_or_else(|| "it is stopping".into()))
     }
 }
 
-/// What is refused while the database cannot be written.
+/// Returns the error of calls while the database cannot be written.
 fn unwritten(why: &str) -> Error {
     Error::Io { what: "the spool's database cannot be written".into(), source: std::io::Error::other(why.to_owned()) }
 }

@@ -1,4 +1,4 @@
-//! What a row means for the index, in its column `note`: all that a start reads of a message.
+//! The column `note` of a row, which holds all that the index needs. A start reads no other column of a message.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::spool::codec::{Damaged, Reader, Status, Writer};
 use crate::spool::index::Fact;
 use crate::spool::next_try::NextTry;
 
-/// The number that stands for a kind of note.
+/// The numbers of the kinds of notes.
 mod tag {
     pub const MESSAGE: u8 = 1;
     pub const STATE: u8 = 2;
@@ -17,12 +17,12 @@ mod tag {
     pub const DONE: u8 = 6;
 }
 
-/// A note as it is read.
+/// A decoded note.
 #[derive(Debug, PartialEq)]
 pub(super) enum Note {
     /// A message, or the copy of one.
     Message {
-        /// Octets of all its rows.
+        /// The octets of all its rows.
         disk_len: u32,
         lane: Lane,
         domains: u32,
@@ -36,7 +36,7 @@ pub(super) enum Note {
     Done,
 }
 
-/// The note of a message.
+/// Encodes the note of a message.
 pub(super) fn of_message(disk_len: u32, lane: &Lane, domains: u32, status: &Status) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(96));
     out.byte(tag::MESSAGE);
@@ -47,7 +47,7 @@ pub(super) fn of_message(disk_len: u32, lane: &Lane, domains: u32, status: &Stat
     out.0
 }
 
-/// The note of a fact.
+/// Encodes the note of a fact.
 pub(super) fn of_fact(fact: &Fact) -> Vec<u8> {
     let mut out = Writer::default();
     match fact {

@@ -1,10 +1,10 @@
-//! What the spool in PostgreSQL tells an operator.
+//! The PostgreSQL spool's messages to operators.
 
 use std::fmt;
 
 use crate::message::QueueId;
 
-/// What an operator must hear.
+/// A message to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A message does not match its checksum. It is held.
@@ -16,19 +16,19 @@ pub enum Notice {
     },
     /// New mail is refused, because the database has no room for it.
     Full {
-        /// What there is too little of, and what to do about it.
+        /// Which resource is short, and what to do about it.
         lack: String,
     },
-    /// There is room again, so new mail is taken.
+    /// There is room again, so new mail is accepted.
     Roomy,
-    /// The database cannot be written, or it would not keep what is written.
+    /// The database cannot be written, or would not keep what is written.
     Failed {
         /// What the database said.
         why: String,
     },
     /// The database can be written again.
     Recovered,
-    /// This node takes no more work until it is started again.
+    /// This node does no more work until it is started again.
     Stopped {
         /// What the database said.
         why: String,

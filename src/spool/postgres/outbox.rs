@@ -1,10 +1,11 @@
-//! The outbox: the lines that commits and changes have for the journal, in the order of each shard's log.
+//! The outbox: the lines of commits and changes for the journal, in the order of each shard's log.
 //!
-//! Each node's journal gets the lines of the shards that it owns. Up to where it has them is kept in the database, too, so that the next
-//! owner of a shard goes on there. What a node confirmed just before it died may come to the next owner's journal again, with the same ids.
+//! Each node's journal gets the lines of the shards that the node owns. The confirmed position is also stored in the database, so that the
+//! next owner of a shard continues there. Lines that a node confirmed just before it died may reach the next owner's journal again, with
+//! the same ids.
 //!
-//! The lines stand in the rows. Those that were committed last are in memory too. A journal that is behind, or begins, reads them from
-//! the segments.
+//! The lines are part of the rows. The most recently committed ones are also in memory. A journal that is behind, or starts, reads them
+//! from the segments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +21,12 @@ use crate::spool::index::Place;
 use crate::spool::recent::Source;
 use crate::spool::{Error, Outbox, OutboxPage, OutboxPosition, Pending};
 
-/// About how many octets of lines are read at once.
+/// The approximate number of octets of lines that are read at once.
 const PAGE: usize = 4 << 20;
-/// How many rows are read at once.
+/// The number of rows that are read at once.
 const ROWS: usize = 256;
 
-/// Up to where lines were read, by shard.
+/// The place up to which lines were read, by shard.
 type Places = BTreeMap<u32, Place>;
 
 impl Outbox for Postgres {
@@ -71,13 +72,13 @@ impl Outbox for Postgres {
     }
 }
 
-/// Up to where a shard's lines are in a journal: this one's, or that of a former owner.
+/// Returns up to where a journal has a shard's lines: this node's journal, or that of a former owner.
 fn place_in(shard: &Shared, places: &Places) -> Place {
     let own = places.get(&shard.number).copied().filter(|place| *place <= shard.outbox().end());
     own.unwrap_or_default().max(shard.told)
 }
 
-/// Reads lines from a shard's segments, up to about a page of them. Returns where they end.
+/// Reads about a page of lines from a shard's segments. Returns the place behind them.
 async fn read(shared: &Shared, after: Place, until: Place, lines: &mut Vec<u8>) -> Result<Place, Failure> {
     let link = reader(shared)?;
     let mut end = after;
@@ -95,7 +96,7 @@ async fn read(shared: &Shared, after: Place, until: Place, lines: &mut Vec<u8>) 
             let rows = link.client.query(&query, &[&end.at.cast_signed(), &limit]).await;
             let rows = match rows.map_err(Failure::from) {
                 Ok(rows) => rows,
-                // It was given back, so the journal had it.
+                // The segment was deleted, so the journal already had these lines.
                 Err(failure) if failure.is_gone() => break,
                 Err(failure) => return Err(failure),
             };
@@ -123,7 +124,7 @@ fn position(node: &Node, places: &Places) -> OutboxPosition {
     OutboxPosition::new(format!("{}:{}", node.spool, places.join(",")))
 }
 
-/// The places that a position names. `None` if it is of another spool.
+/// Returns the places that a position names, or `None` if the position belongs to another spool.
 fn places(node: &Node, position: &OutboxPosition) -> Option<Places> {
     let (name, places) = position.as_str().split_once(':')?;
     let place = |text: &str| {

@@ -1,18 +1,18 @@
-//! Which nodes there are and what each has, for operators. It asks the database, so any machine with the configuration can.
+//! Shows operators the nodes and their shards. The data comes from the database, so any machine with the configuration can ask.
 
 use serde::Serialize;
 
 use super::link::{Failure, Link};
 use super::{Settings, block_on, schema};
 
-/// A node, as the database knows it.
+/// The state of a node in the database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NodeStatus {
     /// The name in `[spool.postgres] node`.
     pub name: String,
-    /// True if it is alive: its lease has not ended.
+    /// True if its lease has not ended.
     pub alive: bool,
-    /// Seconds until its lease ends. Less than nothing if it has ended.
+    /// Seconds until its lease ends. Negative if it has ended.
     pub lease_seconds: f64,
     /// Seconds since it joined.
     pub up_seconds: f64,
@@ -20,20 +20,20 @@ pub struct NodeStatus {
     pub leaving: bool,
     /// The shards that it owns.
     pub shards: Vec<i32>,
-    /// The digest of its customers' configuration. Empty if it does not know it yet.
+    /// The hash of its customers' configuration. Empty until the node knows it.
     pub configuration: String,
-    /// True if its customers are configured in another way than those of most nodes.
+    /// True if its configuration of customers differs from that of most nodes.
     pub differs: bool,
 }
 
-/// A shard, as the database knows it.
+/// The state of a shard in the database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShardStatus {
     /// The number of the shard, from 0.
     pub shard: i32,
     /// The name of its owner. Empty if it has none.
     pub owner: String,
-    /// How often its owner changed, or connected anew.
+    /// How often its owner changed or reconnected.
     pub epoch: i64,
 }
 
@@ -44,19 +44,19 @@ pub struct Overview {
     pub nodes: Vec<NodeStatus>,
     /// The shards, by number.
     pub shards: Vec<ShardStatus>,
-    /// Messages that were taken by a node that does not own their customer, and that their owner does not have yet.
+    /// Messages that a node accepted for another node's customer, and that the owner does not have yet.
     pub in_transit: i64,
 }
 
 impl Overview {
-    /// Returns true if every shard has an owner that is alive, and no node's customers are configured in another way.
+    /// Returns true if every shard has a living owner, and all nodes have the same configuration of customers.
     pub fn is_in_order(&self) -> bool {
         let is_owned = |shard: &ShardStatus| self.nodes.iter().any(|node| node.alive && node.name == shard.owner);
         self.shards.iter().all(is_owned) && !self.nodes.iter().any(|node| node.differs)
     }
 }
 
-/// Asks the database which nodes there are. Blocks meanwhile. An error says what is wrong.
+/// Reads the nodes and shards from the database. Blocks. The error says what is wrong.
 pub fn overview(settings: &Settings) -> Result<Overview, String> {
     block_on(ask(settings)).map_err(|failure| format!("{settings} cannot be asked: {}", failure.why))
 }
@@ -105,7 +105,7 @@ async fn ask(settings: &Settings) -> Result<Overview, Failure> {
         let query = format!("SELECT count(*) FROM {} WHERE part = 0", schema::transit(schema, table));
         match link.client.query_one(&query, &[]).await.map_err(Failure::from) {
             Ok(row) => in_transit += row.get::<_, i64>(0),
-            // It was given back meanwhile.
+            // The table was deleted meanwhile.
             Err(failure) if failure.is_gone() => {}
             Err(failure) => return Err(failure),
         }
@@ -113,7 +113,8 @@ async fn ask(settings: &Settings) -> Result<Overview, Failure> {
     Ok(Overview { nodes, shards, in_transit })
 }
 
-/// Marks the nodes whose configuration is not that of most. If there is no majority, all are marked but those like the first.
+/// Marks the nodes whose configuration differs from that of most. If there is no majority, the configuration of the first node counts as
+/// usual.
 fn mark(nodes: &mut [NodeStatus]) {
     let known: Vec<String> = nodes
         .iter()
@@ -121,7 +122,7 @@ fn mark(nodes: &mut [NodeStatus]) {
         .map(|node| node.configuration.clone())
         .collect();
     let count = |one: &String| known.iter().filter(|other| *other == one).count();
-    // Of several, the first.
+    // If several are equally frequent, take the first.
     let Some(usual) = known.iter().rev().max_by_key(|one| count(one)).cloned() else { return };
     for node in nodes.iter_mut().filter(|node| node.alive && !node.configuration.is_empty()) {
         node.differs = node.configuration != usual;

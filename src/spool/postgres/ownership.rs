@@ -1,18 +1,18 @@
-//! Which nodes there are, and which of them owns a shard.
+//! The nodes in the database, and the ownership of shards.
 //!
-//! A node joins at its start, renews its row once a second, and leaves at a stop. As many nodes may be alive at once as the
-//! configuration says, which must be the same for all of them: the caps of routes that customers share are divided by that number.
+//! A node joins at its start, renews its row once a second, and leaves when it stops. The configuration limits how many nodes may be alive
+//! at once. It must be the same on all nodes, because the caps of routes that customers share are divided by that number.
 //!
-//! A shard has one owner. Every owner has an epoch, a number that goes up with each change of the owner and with each new connection of
-//! the same one. Each of its transactions takes the owner's row `FOR KEY SHARE` and finds its own epoch there. A new owner takes the row
-//! `FOR UPDATE`, which waits for the transactions that are under way, and raises the epoch: nothing that the old owner sends afterwards
-//! is committed. Nothing here depends on advisory locks, because these vanish when a standby is promoted.
+//! A shard has one owner. Each owner has an epoch: a number that grows with each change of the owner, and with each new connection of the
+//! same owner. Every transaction of the owner locks the owner's row `FOR KEY SHARE` and checks its epoch there. A new owner locks the row
+//! `FOR UPDATE`, which waits for running transactions, and raises the epoch. From then on, nothing that the old owner sends is committed.
+//! No advisory locks are used, because they vanish when a standby is promoted.
 //!
-//! Whoever takes a shard from a dead node deletes that node's row in the same transaction. A node that was only frozen finds no row to
-//! renew when it wakes up, and stops.
+//! A node that takes a shard from a dead node deletes the dead node's row in the same transaction. If that node was only frozen, it finds
+//! no row to renew when it wakes up, and stops.
 //!
-//! The lease ends by the database's clock for others, and earlier by the node's own clock for the node itself: it stops delivering
-//! before anybody else begins.
+//! Other nodes judge a lease by the database's clock. The node itself uses its own clock and an earlier end, so that it stops delivering
+//! before another node begins.
 
 use super::committer::{Position, last_row};
 use super::link::{Failure, Link, application_name};
@@ -23,42 +23,42 @@ use crate::spool::index::Place;
 /// The connections of a node that take locks.
 const LOCKING: [&str; 4] = ["writer", "keeper", "carrier", "transit"];
 
-/// What a node finds when it joins.
+/// The result of joining.
 pub(super) struct Joined {
-    /// The name that the spool has had since it was made.
+    /// The name that the spool has had since it was created.
     pub spool: String,
-    /// How many shards it has.
+    /// The number of shards.
     pub shards: u32,
-    /// A number that no other node has for long.
+    /// A number that no other node has for a long time.
     pub number: u16,
 }
 
-/// What an owner finds when it takes a shard.
+/// The result of taking a shard.
 pub(super) struct Taken {
     pub epoch: i64,
-    /// The last owner stopped in good order: nothing was in flight.
+    /// True if the last owner stopped in good order, with no attempt in progress.
     pub was_clean: bool,
-    /// Up to where a journal has what the shard tells.
+    /// The place up to which a journal has the shard's lines.
     pub told: Place,
 }
 
-/// What an owner finds over a new connection.
+/// The result of continuing over a new connection.
 pub(super) struct Resumed {
     pub epoch: i64,
-    /// The last row of the active segment, before anything was taken back. `None` if there is no such segment.
+    /// The last row of the active segment before rows were removed. `None` if there is no such segment.
     pub last: Option<i32>,
-    /// The rows that were not taken back.
+    /// The rows that were kept.
     pub kept: Vec<i32>,
 }
 
 /// Why a node cannot join.
 enum Refused {
-    /// As many nodes are alive as may be.
+    /// The maximum number of nodes is alive.
     Crowded {
         nodes: String,
         left: f64,
     },
-    /// A node that is alive divides caps by another number.
+    /// A living node divides caps by another number.
     OtherCount {
         node: String,
         nodes: u32,
@@ -72,13 +72,13 @@ impl<E: Into<Failure>> From<E> for Refused {
     }
 }
 
-/// Joins, unless as many other nodes are alive as may be. `instance` tells this process from every other, also from one of the same
-/// name, whose row it replaces.
+/// Joins, unless the maximum number of other nodes is alive. `instance` distinguishes this process from all others, including an earlier
+/// one of the same name, whose row it replaces.
 pub(super) async fn join(link: &Link, settings: &Settings, instance: i64) -> Result<Joined, OpenError> {
     match try_join(link, settings, instance).await {
         Ok(joined) => Ok(joined),
         Err(refused) => {
-            // The transaction ends, so that its locks do.
+            // End the transaction to release its locks.
             let _ = link.client.batch_execute("ROLLBACK").await;
             let place = settings.to_string();
             Err(match refused {
@@ -95,7 +95,7 @@ pub(super) async fn join(link: &Link, settings: &Settings, instance: i64) -> Res
 async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joined, Refused> {
     let Settings { schema, node, nodes, lease, .. } = settings;
     link.client.batch_execute("BEGIN").await?;
-    // One joins after the other.
+    // The lock makes nodes join one after the other.
     let query = format!("SELECT name, shards, nextval('{schema}.node_number') FROM {schema}.spool FOR UPDATE");
     let spool = link.client.query_one(&query, &[]).await?;
     let query = format!(
@@ -122,8 +122,8 @@ async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joi
     Ok(Joined { spool: spool.get(0), shards: shards.cast_unsigned(), number: number as u16 })
 }
 
-/// Takes a shard that nobody has, that is this node's by name, or whose owner is dead. `None` if another node has it, or this one is
-/// taken for dead itself.
+/// Takes a shard that has no owner, that this node owned before, or whose owner is dead. Returns `None` if another node has it, or if this
+/// node itself counts as dead.
 pub(super) async fn take(
     link: &Link,
     settings: &Settings,
@@ -138,8 +138,8 @@ pub(super) async fn take(
     taken
 }
 
-/// Ends the processes that serve a shard's owner, if that is dead. One that was frozen in the middle of a transaction would keep the
-/// owner's row locked: its connections stand, and the server waits for what it sends next.
+/// Ends the server processes of a shard's dead owner. If the owner was frozen in the middle of a transaction, its connections are still
+/// open, and the server would keep the owner's row locked while it waits for the next statement.
 async fn end_dead_owner(link: &Link, settings: &Settings, shard: u32) -> Result<(), Failure> {
     let Settings { schema, node, .. } = settings;
     let query = format!(
@@ -169,7 +169,7 @@ async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -
         if link.client.query_opt(&query, &[&owner]).await?.is_some_and(|row| row.get(0)) {
             return Ok(None);
         }
-        // From here on it cannot renew its lease, should it only have been frozen.
+        // If the owner was only frozen, it can no longer renew its lease.
         link.client.execute(&format!("DELETE FROM {schema}.node WHERE name = $1"), &[&owner]).await?;
     }
     let query = format!("SELECT 1 FROM {schema}.node WHERE instance = $1 FOR KEY SHARE");
@@ -186,9 +186,10 @@ async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -
     Ok(Some(Taken { epoch, was_clean, told }))
 }
 
-/// Goes on as the owner over a new connection, under the next epoch. `None` if another node owns the shard by now. `before` is the
-/// process that served the old connection: it may still be at work on what was sent last. What came of that is taken back: everything
-/// behind the position, which nobody was told of. `keeps` is set where that was mail in transit, which stands nowhere else.
+/// Continues as the owner over a new connection, under the next epoch. Returns `None` if another node owns the shard now. The server
+/// process `before` of the old connection is ended first, because it may still execute the last statements. Rows behind the known position
+/// are removed, because nobody was told about them. With `keeps`, they are kept, because they may be mail from transit that is nowhere
+/// else.
 pub(super) async fn resume(
     link: &Link,
     settings: &Settings,
@@ -228,7 +229,7 @@ pub(super) async fn resume(
     Ok(Some(Resumed { epoch: next, last, kept }))
 }
 
-/// Ends the process that served a connection of this node's for `purpose`, if it is still there.
+/// Ends the server process of this node's connection for `purpose`, if it still runs.
 pub(super) async fn end_process(link: &Link, settings: &Settings, purpose: &str, process: i32) -> Result<(), Failure> {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE pid = $1 AND pid <> pg_backend_pid() AND usename = current_user AND application_name = $2";
@@ -236,7 +237,7 @@ pub(super) async fn end_process(link: &Link, settings: &Settings, purpose: &str,
     Ok(())
 }
 
-/// Lengthens the node's lease. Returns false if another node has taken one of its shards, or has its name.
+/// Renews the node's lease. Returns false if another node has taken one of its shards, or has its name.
 pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Result<bool, Failure> {
     let update = format!(
         "UPDATE {}.node SET alive_until = clock_timestamp() + make_interval(secs => $2), configuration = $3 WHERE instance = $1",
@@ -246,14 +247,14 @@ pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Re
     Ok(link.client.execute(&update, &[&instance, &settings.lease.as_secs_f64(), &configuration]).await? == 1)
 }
 
-/// The nodes that are alive, and who owns each shard.
+/// Reads the living nodes and the owner of each shard.
 pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failure> {
     let Settings { schema, lease, .. } = settings;
     let query = format!(
         "SELECT name, leaving, since + make_interval(secs => $1) < clock_timestamp() FROM {schema}.node \
          WHERE alive_until > clock_timestamp() ORDER BY name"
     );
-    // A node that has just come may go again.
+    // A node that has just joined may leave again soon.
     let settled = (*lease * 2).as_secs_f64();
     let nodes = link.client.query(&query, &[&settled]).await?;
     let nodes =
@@ -263,7 +264,7 @@ pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failu
     Ok(View { nodes, owners })
 }
 
-/// Says up to where a journal has what a shard tells, so that the next owner goes on there.
+/// Stores up to where a journal has a shard's lines, so that the next owner continues there.
 pub(super) async fn tell(link: &Link, schema: &str, shard: u32, epoch: i64, told: Place) -> Result<(), Failure> {
     let update = format!("UPDATE {schema}.owner SET told_segment = $3, told_at = $4 WHERE shard = $1 AND epoch = $2");
     let Place { segment, at } = told;
@@ -274,14 +275,14 @@ pub(super) async fn tell(link: &Link, schema: &str, shard: u32, epoch: i64, told
     Ok(())
 }
 
-/// Gives a shard up, so that another node need not wait. `clean` says that nothing was in flight.
+/// Gives a shard up, so that another node need not wait for the lease. `clean` means that no attempt was in progress.
 pub(super) async fn release(link: &Link, schema: &str, shard: u32, epoch: i64, clean: bool) -> Result<(), Failure> {
     let update = format!("UPDATE {schema}.owner SET node = '', clean = $3 WHERE shard = $1 AND epoch = $2");
     let _ = link.client.execute(&update, &[&shard.cast_signed(), &epoch, &clean]).await?;
     Ok(())
 }
 
-/// Says that the node is about to leave: it is given nothing more.
+/// Marks the node as leaving, so that it gets no more shards.
 pub(super) async fn begin_to_leave(link: &Link, schema: &str, instance: i64) -> Result<(), Failure> {
     let update = format!("UPDATE {schema}.node SET leaving = true WHERE instance = $1");
     let _ = link.client.execute(&update, &[&instance]).await?;
@@ -293,7 +294,7 @@ pub(super) async fn leave(link: &Link, schema: &str, instance: i64) -> Result<()
     Ok(())
 }
 
-/// What begins a transaction of a shard's owner. It returns a row only as long as the epoch is this one.
+/// Returns the statements that begin a transaction of a shard's owner. They return a row only while the owner has this epoch.
 pub(super) fn begin(schema: &str, shard: u32, epoch: i64) -> String {
     format!("BEGIN; SELECT epoch FROM {schema}.owner WHERE shard = {shard} AND epoch = {epoch} FOR KEY SHARE")
 }

@@ -1,32 +1,32 @@
-//! Which node should own which shard. Pure: every node decides for itself, from the same rows, and comes to the same plan. Where two
-//! nodes saw different rows, the owner's row in the database lets one of them through.
+//! Decides which node owns which shard. Has no side effects: every node computes the same plan from the same rows. If two nodes saw
+//! different rows, the owner's row in the database lets only one of them succeed.
 //!
-//! A shard without an owner goes to the node with the fewest. Once all have settled, the node with the most hands over one shard at a
-//! time to the one with the fewest, until they differ by one at most. So a shard never moves without need, and mail of a few customers
-//! at a time waits for a move.
+//! A shard without an owner goes to the node with the fewest shards. When all nodes have settled, the node with the most shards hands one
+//! at a time to the node with the fewest, until they differ by at most one. So a shard never moves without need, and a move delays the mail
+//! of few customers at a time.
 
 use std::collections::BTreeMap;
 
-/// A node that is alive.
+/// A living node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub name: String,
-    /// It is about to stop: it gets nothing more.
+    /// True if it is about to stop, so that it gets no more shards.
     pub is_leaving: bool,
-    /// It has been there for so long that shards may be moved to it.
+    /// True if it joined long enough ago to get shards that have an owner.
     pub has_settled: bool,
 }
 
-/// What the database says.
+/// The nodes and owners in the database.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
-    /// The nodes that are alive, by name.
+    /// The living nodes, by name.
     pub nodes: Vec<Member>,
     /// The name of each shard's owner; empty if it has none.
     pub owners: Vec<String>,
 }
 
-/// What this node does next.
+/// The next steps of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub take: Vec<u32>,
@@ -35,15 +35,15 @@ pub(super) struct Plan {
 }
 
 impl View {
-    /// The shards that no node has that is alive.
+    /// Returns the shards without a living owner.
     pub fn orphans(&self) -> impl Iterator<Item = u32> {
         let is_alive = |name: &String| self.nodes.iter().any(|node| node.name == *name);
         (0..).zip(&self.owners).filter(move |(_, owner)| !is_alive(owner)).map(|(shard, _)| shard)
     }
 }
 
-/// What the node `me` does. `holds` says which shards it has at work, and `is_left` which ones lay without an owner for so long that
-/// whoever sees them takes them.
+/// Computes the plan of the node `me`. `holds` tells which shards it is working on. `is_left` tells which shards have had no owner for so
+/// long that any node takes them.
 pub(super) fn plan(view: &View, me: &str, holds: impl Fn(u32) -> bool, is_left: impl Fn(u32) -> bool) -> Plan {
     let stays = |node: &&Member| !node.is_leaving;
     let mut count: BTreeMap<&str, usize> =
@@ -56,7 +56,7 @@ pub(super) fn plan(view: &View, me: &str, holds: impl Fn(u32) -> bool, is_left: 
         if let Some(count) = count.get_mut(owner.as_str()) {
             *count += 1;
         }
-        // This process's, but a former one had it: nobody else may take it.
+        // A former process of this node owned the shard, so no other node may take it.
         if owner == me && !holds(shard) {
             plan.take.push(shard);
         }
@@ -71,7 +71,7 @@ pub(super) fn plan(view: &View, me: &str, holds: impl Fn(u32) -> bool, is_left: 
             plan.take.push(shard);
         }
     }
-    // A shard of a node that is about to stop is on its way, too.
+    // The shards of a node that is about to stop will move, too.
     let is_moving = has_orphans || view.nodes.iter().any(|node| node.is_leaving || !node.has_settled);
     if is_moving || !plan.take.is_empty() {
         return plan;
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn member(name: &str) -> Member {
-        // `x!` is about to leave, and `x?` has just come.
+        // `x!` is about to leave, and `x?` has just joined.
         let bare = name.trim_end_matches(['!', '?']);
         Member { name: bare.into(), is_leaving: name.ends_with('!'), has_settled: !name.ends_with('?') }
     }
@@ -111,26 +111,26 @@ mod tests {
 
     #[test]
     fn a_node_takes_what_has_no_owner_and_gives_what_it_has_too_much_of() {
-        /// The nodes, the owners, who asks, what it takes, and what it gives.
+        /// The nodes, the owners, the node that asks, what it takes, and what it gives.
         type Case<'a> = (&'a str, &'a str, &'a str, &'a [u32], Option<u32>);
         let cases: [Case<'_>; 13] = [
-            // The first node takes everything, and what its former process had.
+            // The first node takes everything, including what its former process had.
             ("a", "- - - -", "a", &[0, 1, 2, 3], None),
             ("a", "dead dead - -", "a", &[0, 1, 2, 3], None),
-            // Two that come at once share.
+            // Two nodes that join at once share the shards.
             ("a b", "- - - -", "a", &[0, 2], None),
             ("a b", "- - - -", "b", &[1, 3], None),
-            // A dead node's shards go to those that have fewest.
+            // A dead node's shards go to the nodes with the fewest.
             ("a b", "a a dead b dead dead", "a", &[4], None),
             ("a b", "a a dead b dead dead", "b", &[2, 5], None),
-            // A node that comes gets nothing before it has settled, and then one at a time.
+            // A new node gets nothing until it has settled, and then one shard at a time.
             ("a b?", "a a a a", "a", &[], None),
             ("a b", "a a a a", "a", &[], Some(3)),
             ("a b", "a a a -", "a", &[], None),
             ("a b", "a a a -", "b", &[3], None),
             ("a b", "a a a b", "a", &[], Some(2)),
             ("a b", "a a b b", "a", &[], None),
-            // One that leaves gets nothing.
+            // A leaving node gets nothing.
             ("a b!", "a - b b", "b", &[], None),
         ];
         for (nodes, owners, me, take, give) in cases {

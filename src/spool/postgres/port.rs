@@ -1,4 +1,4 @@
-//! The port, served from the indexes and logs of the shards that this process owns. Mail for other shards is sent on its way.
+//! Implements the port with the indexes and logs of the shards that this process owns. Mail for other shards goes into transit.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -42,7 +42,7 @@ impl Commit for Postgres {
         if let Some(shard) = shard {
             match shard.inbox.push([item]) {
                 Ok(()) => return self.answer(answer),
-                // It is handed over at this moment.
+                // The shard is being handed over at this moment.
                 Err(refused) => item = refused,
             }
         }
@@ -61,7 +61,7 @@ impl Postgres {
         Box::pin(async move { answer.await.unwrap_or(Err(stopping)) })
     }
 
-    /// The shards that may hold what a filter selects.
+    /// Returns the shards that may hold records that match a filter.
     fn matching(&self, filter: &Filter) -> Vec<Arc<Shared>> {
         let all = self.node.all();
         match &filter.customer {
@@ -89,7 +89,7 @@ impl Work for Postgres {
         if let Err(error) = self.node.may_deliver() {
             return ready(Err(error));
         }
-        // The lane may just have gone to another node.
+        // The lane may just have moved to another node.
         let shard = self.node.shard(self.node.shard_of(lane)).filter(|shard| !shard.is_leaving());
         let Some(shard) = shard else { return ready(Ok(Vec::new())) };
         let claimed = owner::claim(&shard, lane, now, limit, backoff);
@@ -125,7 +125,7 @@ impl Work for Postgres {
     }
 }
 
-/// The lanes of all shards that are due, those waiting longest first; of those that have waited equally long, by shard.
+/// Returns the due lanes of all shards, those that have waited longest first. Lanes that have waited equally long are ordered by shard.
 fn due(node: &Node, now: Timestamp, after: Option<&DueLane>, limit: usize) -> DuePage {
     let mut lanes = Vec::new();
     let mut all = DuePage::default();
@@ -144,7 +144,7 @@ fn due(node: &Node, now: Timestamp, after: Option<&DueLane>, limit: usize) -> Du
         all.more |= more;
         all.next_due = [all.next_due, next_due].into_iter().flatten().min();
     }
-    // Stable: the lanes of one shard stay in their order.
+    // The sort is stable, so the lanes of one shard keep their order.
     lanes.sort_by_key(|(number, lane)| (lane.since, *number));
     all.more |= lanes.len() > limit;
     if all.more {
@@ -195,7 +195,7 @@ impl Inspect for Postgres {
     }
 }
 
-/// Takes the lines of those messages that a shard holds.
+/// Takes the lines about messages that a shard holds.
 fn lines_of(shard: &Shared, lines: &mut LinesById) -> LinesById {
     let ids: BTreeSet<QueueId> = {
         let index = shard.index();
@@ -204,7 +204,7 @@ fn lines_of(shard: &Shared, lines: &mut LinesById) -> LinesById {
     ids.into_iter().filter_map(|id| lines.remove_entry(&id)).collect()
 }
 
-/// The oldest `limit` messages of some shards that a filter selects and that are not leased.
+/// Returns the oldest `limit` messages of some shards that match a filter and are not leased.
 fn oldest(shards: &[Arc<Shared>], filter: &Filter, limit: usize) -> BTreeSet<QueueId> {
     let mut all = BTreeSet::new();
     for shard in shards {
@@ -269,7 +269,8 @@ impl Intervene for Postgres {
             return ready(Err(error));
         }
         let shards = self.matching(&filter);
-        // Whoever looks through much mail goes on behind the last id that it got. So the oldest of all shards come first.
+        // A caller that pages through much mail continues behind the last id that it got. So the oldest messages of all shards must come
+        // first.
         let filter = match shards.len() > 1 && filter.recipient_domain.is_none() {
             true => Filter { ids: Some(Arc::new(oldest(&shards, &filter, limit))), ..filter },
             false => filter,
@@ -282,7 +283,7 @@ impl Intervene for Postgres {
                 }
                 match owner::seize(Arc::clone(&shard), filter.clone(), limit - all.len()).await {
                     Ok(leases) => all.extend(leases),
-                    // What goes to another node is left to that one.
+                    // Mail that moves to another node is left to that node.
                     Err(_) if shard.is_leaving() => {}
                     Err(error) => return Err(error),
                 }
@@ -315,7 +316,7 @@ impl Spool for Postgres {
         self.node.stop();
         let thread = self.take_thread();
         Box::pin(async move {
-            // A thread that panicked has said so on stderr; what it left is what a crash leaves.
+            // A panicked thread has reported that on stderr. The database is in the state that a crash leaves.
             let joined = tokio::task::spawn_blocking(move || thread.map(|thread| drop(thread.join())));
             let _ = joined.await;
         })

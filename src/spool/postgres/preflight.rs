@@ -1,5 +1,5 @@
-//! Whether the database keeps what it acknowledges. Asked at every start, at every new connection, every few seconds while the relay
-//! runs, and by `postbud check`.
+//! Checks whether the database keeps what it acknowledges: at every start, at every new connection, every few seconds while the relay runs,
+//! and in `postbud check`.
 
 use super::Settings;
 use super::link::{Failure, Link};
@@ -23,7 +23,7 @@ const RIGHTS: &str = "SELECT pg_is_in_recovery(), \
     pg_has_role(current_user, 'pg_read_all_stats', 'MEMBER'), \
     (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
 
-/// What the database says of itself.
+/// The settings that the database reports.
 #[derive(Clone, Debug, Default)]
 struct Found {
     version: i32,
@@ -38,7 +38,7 @@ struct Found {
     standbys: i64,
 }
 
-/// Asks the database, and returns what would lose mail. Each entry says what to do about it.
+/// Checks the database. Returns the settings that would lose mail, each with its remedy.
 pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String>, Failure> {
     let mut found = Found::default();
     for row in link.client.query(SETTINGS, &[&NAMES.as_slice()]).await? {
@@ -148,7 +148,7 @@ mod tests {
             (Found { synchronous_commit: "local".into(), ..good() }, &one, "no standby is waited for"),
             (Found { sees_standbys: false, ..good() }, &one, "GRANT pg_read_all_stats"),
             (Found { standbys: 0, ..good() }, &one, "0 synchronous standbys are connected"),
-            // What a single server need not have.
+            // Settings that a single server need not have.
             (Found { standbys: 0, sees_standbys: false, ..good() }, &none, ""),
             (Found { synchronous_commit: "remote_apply".into(), ..good() }, &one, ""),
         ];

@@ -1,7 +1,7 @@
-//! Reading messages back. Every octet is compared with its checksum before it is handed out. A message that does not match is held and
-//! never sent.
+//! Reads messages. Every octet is compared with its checksum before it is used. A damaged message is held and never sent.
 //!
-//! What is asked for at once is read in one query a segment. Content that is longer than one chunk is read while it is sent.
+//! Messages that are wanted together are read with one query for each segment. Content that is longer than one chunk is read while it is
+//! sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -19,32 +19,32 @@ use crate::spool::{Bytes, Error, Filter, Lease, Pending, ReadChunk, Record};
 
 /// Messages up to this size are read with their content.
 const SMALL: u32 = (CHUNK + (64 << 10)) as u32;
-/// How often a message is looked for again that moved while it was being read.
+/// How often a message is looked up again if it moved while it was being read.
 const TRIES: usize = 5;
-/// How many messages are read at once for a list.
+/// The number of messages that are read at once for a list.
 const PAGE: usize = 500;
 
-/// What is read of a message beside its description.
+/// Which part of a message's content is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
     Nothing,
-    /// All of it, if that is one chunk.
+    /// All of it, if it is one chunk.
     Small,
     First,
 }
 
-/// A message without its content, or with the first chunk of it.
+/// A message without its content, or with its first chunk.
 struct Front {
     meta: Meta,
     state: State,
     first: Option<Vec<u8>>,
 }
 
-/// Why one message was not read.
+/// Why a message was not read.
 enum Unread {
-    /// It is not there any more: it has moved, or it is settled.
+    /// It is no longer at its place: it has moved, or is settled.
     Gone,
-    /// It is not what was written.
+    /// The octets are not the ones that were written.
     Damaged(&'static str),
 }
 
@@ -54,7 +54,7 @@ struct Row {
     crc: Option<i32>,
 }
 
-/// Reads what was leased.
+/// Reads leased messages.
 pub(super) async fn leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shared>)>) -> Result<Leased, Error> {
     let mut leased = Leased { leases: Vec::with_capacity(wanted.len()), failed: None };
     let mut left = wanted;
@@ -65,7 +65,7 @@ pub(super) async fn leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shar
         let asked: Vec<&Wanted> = left.iter().map(|(wanted, _)| wanted).collect();
         let read = match fronts(shared, &asked, Content::Small).await {
             Ok(read) => read,
-            // That says nothing about a message: all are given back.
+            // The failure says nothing about a message, so all are given back.
             Err(failure) => {
                 leased.failed = Some(unread(failure));
                 return Ok(leased);
@@ -81,7 +81,8 @@ pub(super) async fn leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shar
                 Err(Unread::Gone) => {
                     let before = wanted.entry.next_try();
                     if let Some(now) = shared.index().wanted(id) {
-                        // The index says when it is due if this attempt comes to nothing. The caller wants to know when it was due.
+                        // The index has the due time for the case that this attempt fails. The caller needs the time at which the message
+                        // was due.
                         wanted = now;
                         wanted.entry.set_next_try(before);
                         again.push((wanted, guard));
@@ -97,7 +98,7 @@ pub(super) async fn leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shar
     Ok(leased)
 }
 
-/// Up to `limit` records that match a filter, oldest first.
+/// Returns up to `limit` records that match a filter, oldest first.
 pub(super) async fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) -> Result<Vec<Record>, Error> {
     let bits = bits(filter);
     let mut records = Vec::new();
@@ -114,7 +115,7 @@ pub(super) async fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) ->
     Ok(records)
 }
 
-/// Those of the entries that have a recipient waiting in the filter's domain, if it names one.
+/// Returns the entries that have a waiting recipient in the filter's domain, if the filter names one.
 pub(super) async fn in_domain(shared: &Arc<Shared>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {
     if filter.recipient_domain.is_none() {
         return Ok(found.into_iter().map(|entry| entry.id).collect());
@@ -132,7 +133,7 @@ fn waits_in(record: &Record, filter: &Filter) -> bool {
     filter.recipient_domain.as_ref().is_none_or(is_in)
 }
 
-/// The records of these entries. Those that were settled since, or cannot be read, are left out.
+/// Returns the records of these entries, without those that were settled meanwhile or cannot be read.
 async fn records(shared: &Arc<Shared>, entries: &[Entry]) -> Result<Vec<Record>, Error> {
     let mut read: BTreeMap<QueueId, Record> = BTreeMap::new();
     let mut left: Vec<QueueId> = entries.iter().map(|entry| entry.id).collect();
@@ -157,7 +158,7 @@ async fn records(shared: &Arc<Shared>, entries: &[Entry]) -> Result<Vec<Record>,
     Ok(read.into_values().collect())
 }
 
-/// One record and its header block, prefix first.
+/// Returns one record and its header block, prefix first.
 pub(super) async fn show(shared: &Arc<Shared>, id: QueueId) -> Result<(Record, Vec<u8>), Error> {
     let (wanted, Front { meta, state, first }) = one(shared, id, Content::First).await?;
     let mut header = meta.prefix.clone();
@@ -266,7 +267,7 @@ fn front(wanted: &Wanted, rows: &mut HashMap<Place, Row>) -> Result<Front, Unrea
     Ok(Front { meta, state: wanted.state(last, retry_at), first: body })
 }
 
-/// The first rows at these places, and the content of those that are in `bodies` too. Those that are not there are left out.
+/// Returns the first rows at these places, with the content for those in `bodies`. Missing rows are left out.
 async fn rows(shared: &Shared, places: Vec<Place>, bodies: Vec<Place>) -> Result<HashMap<Place, Row>, Failure> {
     let link = reader(shared)?;
     let numbers = |places: Vec<Place>| {
@@ -295,7 +296,7 @@ async fn rows(shared: &Shared, places: Vec<Place>, bodies: Vec<Place>) -> Result
                 let at: i32 = row.get(0);
                 (Place { segment, at: at.cast_unsigned() }, Row { head: row.get(1), body: row.get(2), crc: row.get(3) })
             })),
-            // Its segment was given back meanwhile.
+            // The segment was deleted meanwhile.
             Err(failure) if failure.is_gone() => {}
             Err(failure) => return Err(failure),
         }
@@ -303,7 +304,7 @@ async fn rows(shared: &Shared, places: Vec<Place>, bodies: Vec<Place>) -> Result
     Ok(found)
 }
 
-/// Reads one chunk of a message, wherever the message is by now.
+/// Reads one chunk of a message, even if the message has moved.
 async fn chunk(shared: &Arc<Shared>, id: QueueId, place: Place, part: usize) -> Result<Vec<u8>, Error> {
     let mut place = place;
     for _ in 0..TRIES {
@@ -337,12 +338,12 @@ pub(super) fn reader(shared: &Shared) -> Result<Arc<Link>, Failure> {
     shared.reader.load_full().ok_or_else(|| Failure::new("there is no connection"))
 }
 
-/// The error of the port for a read that failed.
+/// Converts a failed read to the port's error.
 pub(super) fn unread(failure: Failure) -> Error {
     Error::Io { what: "reading the spool's database".into(), source: io::Error::other(failure.why) }
 }
 
-/// Content that came with its record.
+/// Content that was read together with its record.
 struct InMemory(Vec<u8>);
 
 impl ReadChunk for InMemory {

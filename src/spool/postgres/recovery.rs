@@ -1,4 +1,4 @@
-//! What whoever takes a shard does: reads the notes of all its segments in their order, and makes the index of them.
+//! Recovery by a shard's new owner: reads the notes of all segments in order, and builds the index.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::spool::index::{Index, Place, Put};
 use crate::spool::recent::Recent;
 use crate::time::Timestamp;
 
-/// Reads the log into the index, and returns where it goes on. `was_clean` says that nothing was in flight at the last stop.
+/// Reads the log into the index, and returns where the log continues. `was_clean` means that no attempt was in progress at the last stop.
 pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Result<Position, Failure> {
     let schema = &shared.settings.schema;
     let numbers = format!("SELECT number FROM {schema}.segment WHERE shard = $1 ORDER BY number");
@@ -33,7 +33,7 @@ pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Re
             let place = Place { segment, at: at.cast_unsigned() };
             match row.get::<_, Option<&[u8]>>(2).map(note::read) {
                 Some(Ok(note)) => apply(&mut shared.index(), id, place, note),
-                // The server has checksums of its own, so this is no torn write: something else wrote here.
+                // The server has checksums of its own, so this is not a torn write: another program wrote this row.
                 _ => return Err(Failure::new(format!("row {at} of {table} does not decode; restore the database"))),
             }
         }

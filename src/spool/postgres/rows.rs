@@ -1,4 +1,4 @@
-//! Rows as COPY BINARY takes them. Whoever commits encodes and checksums a message; the committer only numbers and sends it.
+//! Encodes rows for COPY BINARY. The caller of a commit encodes and checksums its message; the committer only numbers and sends it.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::spool::codec::{self, CHUNK, Meta, State, Status, Writer};
 use crate::spool::index::{Fact, LogEntry};
 use crate::spool::next_try::NextTry;
 
-/// What a row takes beside its octets: the tuple's head, its numbers, and its entry in the primary key.
+/// The octets of a row besides its content: the tuple's head, its numbers, and its entry in the primary key.
 const ROW: u64 = 96;
-/// Octets that are sent as they are. Shorter ones are gathered, because each part that is sent costs a message of the protocol.
+/// Parts of at least this length are sent as they are. Shorter ones are gathered, because each part costs a protocol message.
 const SENT_ALONE: usize = 4096;
-/// How many columns a segment has. A table of mail in transit has one more in front, for the shard.
+/// The number of columns of a segment. A table of mail in transit also has a first column for the shard.
 const COLUMNS: i16 = 8;
 
 /// A part of a message's content.
@@ -25,23 +25,23 @@ struct Chunk {
     crc: u32,
 }
 
-/// A message as it is copied into a segment.
+/// An encoded message for a segment.
 pub(super) struct Encoded {
     pub id: QueueId,
     pub lane: Lane,
     pub domains: u32,
     pub status: Status,
     pub disk_len: u32,
-    /// What it has for the outbox.
+    /// The lines for the outbox.
     pub lines: Vec<u8>,
     head: Vec<u8>,
     chunks: Vec<Chunk>,
 }
 
 impl Encoded {
-    /// Encodes a draft. `None` if it is too large (4 GiB).
+    /// Encodes a draft. Returns `None` if it is too large (4 GiB).
     pub fn draft(mut draft: Draft) -> Option<Encoded> {
-        // They have a column of their own.
+        // The lines have a column of their own.
         let lines = std::mem::take(&mut draft.lines);
         let content_len: u64 = draft.content.iter().map(|piece| piece.len() as u64).sum();
         let status = Status {
@@ -70,7 +70,7 @@ impl Encoded {
             .with(vec![Bytes::from(content)], meta.first_chunk)
     }
 
-    /// With its content, cut into chunks. `first` is the length of the first chunk.
+    /// Adds the content, divided into chunks. `first` is the length of the first chunk.
     fn with(mut self, content: Vec<Bytes>, first: u64) -> Option<Encoded> {
         let total: u64 = content.iter().map(|piece| piece.len() as u64).sum();
         let (mut left, mut want) = (total, first.min(total));
@@ -106,24 +106,24 @@ impl Encoded {
     }
 }
 
-/// Adds a checksum to what stands in the column `head`.
+/// Appends a checksum to the content of the column `head`.
 fn seal(head: &mut Vec<u8>) {
     let crc = crc32fast::hash(head);
     head.extend_from_slice(&crc.to_le_bytes());
 }
 
-/// The octets that [`seal`] was given, if they are still the same.
+/// Returns the octets that [`seal`] was given, if they are unchanged.
 pub(super) fn unseal(head: &[u8]) -> Option<&[u8]> {
     let (octets, crc) = head.split_last_chunk::<4>()?;
     (crc32fast::hash(octets) == u32::from_le_bytes(*crc)).then_some(octets)
 }
 
-/// Returns true if a chunk has the checksum that was stored with it.
+/// Returns true if a chunk matches its stored checksum.
 pub(super) fn is_sound(body: &[u8], crc: Option<i32>) -> bool {
     crc.is_some_and(|crc| crc32fast::hash(body) == crc.cast_unsigned())
 }
 
-/// Rows on their way to the database: what COPY BINARY sends, in parts.
+/// Rows for the database: the parts that COPY BINARY sends.
 pub(super) struct Rows {
     parts: Vec<Bytes>,
     open: BytesMut,
@@ -139,12 +139,12 @@ impl Rows {
         Rows { parts: Vec::new(), open, len: 0 }
     }
 
-    /// Adds the rows of a message to a segment.
+    /// Adds the rows of a message for a segment.
     pub fn message(&mut self, seq: i32, message: &Encoded) {
         self.rows_of(None, seq, message);
     }
 
-    /// Adds the rows of a message that is on its way to a shard.
+    /// Adds the rows of a message in transit to a shard.
     pub fn in_transit(&mut self, shard: u32, seq: i32, message: &Encoded) {
         self.rows_of(Some(shard), seq, message);
     }
@@ -190,7 +190,7 @@ impl Rows {
         self.len += ROW + (note.len() + head.0.len() + lines.len()) as u64;
     }
 
-    /// Adds a row that looks for room and says nothing. It is never committed.
+    /// Adds an empty row of this length, to find out whether there is room. It is never committed.
     pub fn filler(&mut self, seq: i32, len: usize) {
         self.begin(None, seq, 0, QueueId::from_u64(0));
         self.null();
@@ -200,12 +200,12 @@ impl Rows {
         self.null();
     }
 
-    /// About how many octets they take.
+    /// Returns the approximate number of octets.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// What is to be sent.
+    /// Returns the parts to send.
     pub fn finish(mut self) -> Vec<Bytes> {
         self.open.put_i16(-1);
         self.parts.push(self.open.freeze());
@@ -256,7 +256,7 @@ impl Rows {
     }
 }
 
-/// `Bytes::from_owner` asks for this.
+/// `Bytes::from_owner` requires this.
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
         self

@@ -1,16 +1,16 @@
-//! The tables, and how they come about.
+//! The tables, and how they are created.
 //!
 //! | table | a row is | written |
 //! |---|---|---|
 //! | `format` | the version of these tables | by a migration |
-//! | `spool` | the spool's name and the number of its shards | by a migration. Whoever joins takes it `FOR UPDATE` |
-//! | `node` | a node, and until when it lives, by the database's clock | by the node, once a second. Whoever takes a dead node's shard deletes it |
-//! | `owner` | who owns a shard, how often the owner changed, and up to where a journal has what the shard tells | at a takeover, a hand-over and a new connection. Every transaction of a shard takes its row `FOR KEY SHARE` |
-//! | `segment` | a segment of a shard that exists | when a segment is made and when it is given back |
-//! | `segment_S_N` | part of a message, or what became of one | by COPY, never changed |
-//! | `transit` | a table of mail that is on its way to its shard's owner, and the process that fills it | when it is made and when it is given back |
-//! | `carried` | something that is known of a customer beside its mail, or of all nodes | by the shard's owner; by whichever node changes it |
-//! | `transit_N` | part of a message | by COPY. The owner moves it to a segment in one transaction |
+//! | `spool` | the spool's name and the number of its shards | by a migration. A joining node locks it `FOR UPDATE` |
+//! | `node` | a node, and the end of its lease by the database's clock | by the node, once a second. A node that takes a dead node's shard deletes it |
+//! | `owner` | the owner of a shard, its epoch, and up to where a journal has the shard's lines | at a takeover, a hand-over and a new connection. Every transaction of a shard locks its row `FOR KEY SHARE` |
+//! | `segment` | an existing segment of a shard | when a segment is created and deleted |
+//! | `segment_S_N` | a part of a message, or a later event of one | by COPY, never changed |
+//! | `transit` | a table of mail in transit, and the process that fills it | when the table is created and deleted |
+//! | `carried` | knowledge about a customer besides its mail, or a text that all nodes share | by the shard's owner; a shared text by the node that changes it |
+//! | `transit_N` | a part of a message | by COPY. The owner moves it to a segment in one transaction |
 
 use super::link::{Failure, Link};
 use super::{OpenError, Settings};
@@ -18,7 +18,7 @@ use super::{OpenError, Settings};
 /// The version of the tables that this program reads and writes.
 const VERSION: i32 = 3;
 
-/// What makes the tables of each version from those of the one before.
+/// For each version, the statements that create its tables from those of the previous version.
 const MIGRATIONS: [&str; VERSION as usize] = [
     "CREATE TABLE {schema}.owner (shard int PRIMARY KEY, epoch bigint NOT NULL, node text NOT NULL, clean bool NOT NULL,
                                   spool text NOT NULL);
@@ -45,16 +45,16 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     "CREATE TABLE {schema}.carried (shard int, customer text, name text, text text NOT NULL, PRIMARY KEY (shard, customer, name));
      ALTER TABLE {schema}.node ADD COLUMN configuration text NOT NULL DEFAULT '';",
 ];
-/// The columns of a message or a fact in any table, in the order in which rows are copied.
+/// The columns of a message or a fact in any table, in the order of COPY.
 pub(super) const COLUMNS: &str = "seq, part, id, note, head, body, crc, lines";
 
-/// Makes the schema and its tables, or brings them up to this program's version. Of several programs that try, one does it.
+/// Creates the schema and its tables, or brings them to this program's version. If several programs try, one does it.
 pub(super) async fn migrate(link: &Link, settings: &Settings) -> Result<(), OpenError> {
     let schema = &settings.schema;
     let failed = |failure: Failure| OpenError::Database { what: format!("preparing {settings}"), why: failure.why };
     let known = link.client.query("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[schema]).await;
     if known.map_err(|error| failed(error.into()))?.is_empty() {
-        // Another program may make it at this moment. Whatever fails here fails again below.
+        // Another program may create it at this moment. If this really fails, the next statement fails, too.
         let make = format!(
             "CREATE SCHEMA IF NOT EXISTS {schema}; CREATE TABLE IF NOT EXISTS {schema}.format (version int NOT NULL)"
         );
@@ -71,7 +71,7 @@ pub(super) async fn migrate(link: &Link, settings: &Settings) -> Result<(), Open
         let rows = link.client.query(&format!("SELECT version FROM {schema}.format"), &[]).await?;
         let found = rows.first().map_or(0, |row| row.get::<_, i32>(0));
         for (version, migration) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
-            // A spool of an older program is one shard for ever: its mail would be looked for in others.
+            // The spool of an older program keeps one shard, because with several its mail would be looked for in the wrong one.
             let shards = if found == 0 { settings.shards } else { 1 };
             let migration = migration.replace("{schema}", schema).replace("{shards}", &shards.to_string());
             let mark = format!("DELETE FROM {schema}.format; INSERT INTO {schema}.format VALUES ({version})");
@@ -96,7 +96,7 @@ pub(super) fn transit(schema: &str, number: i32) -> String {
     format!("{schema}.transit_{number}")
 }
 
-/// What makes a segment. Nothing in it is ever changed, so nothing in it is ever to be vacuumed, and signed mail does not compress well.
+/// Returns the statements that create a segment. Its rows are never changed, so it needs no vacuum, and signed mail does not compress well.
 pub(super) fn make_segment(schema: &str, shard: u32, segment: u32) -> String {
     let table = self::segment(schema, shard, segment);
     format!(
@@ -108,13 +108,13 @@ pub(super) fn make_segment(schema: &str, shard: u32, segment: u32) -> String {
     )
 }
 
-/// What gives a segment back.
+/// Returns the statements that delete a segment.
 pub(super) fn drop_segment(schema: &str, shard: u32, segment: u32) -> String {
     let table = self::segment(schema, shard, segment);
     format!("DROP TABLE IF EXISTS {table}; DELETE FROM {schema}.segment WHERE shard = {shard} AND number = {segment}")
 }
 
-/// What makes a table of mail in transit, once it has its number. It is given back before a vacuum would be worth its work.
+/// Returns the statements that create a table of mail in transit with its number. It is deleted before a vacuum would be worthwhile.
 pub(super) fn make_transit(schema: &str, number: i32) -> String {
     let table = transit(schema, number);
     format!(
@@ -125,12 +125,12 @@ pub(super) fn make_transit(schema: &str, number: i32) -> String {
     )
 }
 
-/// What copies rows into a segment.
+/// Returns the statement that copies rows into a segment.
 pub(super) fn copy_in(table: &str) -> String {
     format!("COPY {table} ({COLUMNS}) FROM STDIN BINARY")
 }
 
-/// What copies rows into a table of mail in transit.
+/// Returns the statement that copies rows into a table of mail in transit.
 pub(super) fn copy_in_transit(table: &str) -> String {
     format!("COPY {table} (shard, {COLUMNS}) FROM STDIN BINARY")
 }

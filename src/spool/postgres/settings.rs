@@ -1,4 +1,4 @@
-//! How the spool in PostgreSQL is set up.
+//! The settings of the spool in PostgreSQL.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,42 +13,41 @@ use crate::spool::{Carried, Counters};
 /// Settings of the spool in PostgreSQL.
 #[derive(Clone)]
 pub struct Settings {
-    /// The servers that may be the primary: names, addresses, or folders of a unix socket. The first that takes writes is used.
+    /// The servers, one of which is the primary: names, addresses, or folders of Unix sockets. The first one that accepts writes is used.
     pub hosts: Vec<String>,
     /// The port of every server.
     pub port: u16,
     /// The name of the database.
     pub database: String,
-    /// The role to log in as.
+    /// The database role that logs in.
     pub user: String,
-    /// Its password. None where the server asks for none.
+    /// The role's password; `None` if the server asks for none.
     pub password: Option<Zeroizing<String>>,
-    /// The schema that holds the spool's tables: lower case letters, digits and underscores. It is made if it is absent.
+    /// The schema for the spool's tables: lower-case letters, digits and underscores. It is created if it is missing.
     pub schema: String,
-    /// How the server's certificate is checked. `None`: without TLS.
+    /// How the server's certificate is checked; `None` for no TLS.
     pub tls: Option<Arc<ClientConfig>>,
-    /// The name of this node. What it owns goes to nodes of other names once its lease has ended.
+    /// The name of this node. After its lease has ended, nodes with other names may take its shards.
     pub node: String,
-    /// How many nodes may be alive at once. All must say the same.
+    /// The most nodes that may be alive at once. All nodes must have the same number.
     pub nodes: u32,
-    /// How many shards the spool gets when it is made.
+    /// The number of shards that a new spool gets.
     pub shards: u32,
-    /// How long a node that is silent keeps its shards.
+    /// How long a silent node keeps its shards.
     pub lease: Duration,
-    /// How long the server may take for a batch or a read before the connection is given up.
+    /// The time limit for a batch or a read. After that the connection is dropped.
     pub timeout: Duration,
-    /// The size in octets at which a segment is closed. A segment is given back as a whole.
+    /// The size in octets at which a segment is closed. A segment can only be deleted as a whole.
     pub segment_size: u64,
-    /// Above this size of the spool in the database new mail is refused. Queued mail still goes out.
+    /// The size of the spool in the database above which new mail is refused. Queued mail still goes out.
     pub max_size: u64,
-    /// How many synchronous standbys there must be.
+    /// The number of synchronous standbys that must be present.
     pub standbys: u32,
-    /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is given back before the journal has confirmed what
-    /// stands in it.
+    /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is deleted before the journal has confirmed its lines.
     pub has_journal: bool,
-    /// Knows what must go from one owner of a customer to the next.
+    /// Provides the knowledge that must move with a customer to its next owner.
     pub carried: Option<Arc<dyn Carried>>,
-    /// Hears what an operator must know, besides the log. It is called from the spool's thread, so it must not block.
+    /// Called with messages to the operator; `None` writes them to the log. It is called from the spool's thread, so it must not block.
     pub notices: Option<Arc<dyn Fn(Notice) + Send + Sync>>,
     /// Shared with the metrics registry.
     pub counters: Arc<Counters>,
@@ -80,7 +79,7 @@ impl Default for Settings {
     }
 }
 
-/// Where the spool is, for people: never with the password.
+/// Shows where the spool is, never with the password.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings { database, schema, hosts, port, .. } = self;
@@ -89,7 +88,7 @@ impl fmt::Display for Settings {
 }
 
 impl Settings {
-    /// Tells whoever listens; the log only where nobody does, so that it says a thing once.
+    /// Passes a notice to the listener, or to the log if there is none, so that it appears once.
     pub(super) fn tell(&self, notice: Notice) {
         match &self.notices {
             Some(hear) => hear(notice),

@@ -1,4 +1,4 @@
-//! One shard of the spool, as the tasks that work on it and the port's calls share it.
+//! The state of one shard, shared by its tasks and the port's calls.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -19,23 +19,23 @@ use crate::spool::{Error, Filter};
 
 /// A shard that this process owns. Locks are taken in the order index, inbox, and never the other way round.
 pub(super) struct Shared {
-    /// The process that owns it.
+    /// The process that owns the shard.
     pub node: Arc<Node>,
     pub number: u32,
     pub inbox: Inbox,
-    /// This process's epoch as the owner, which goes up with each new connection of the committer.
+    /// This process's epoch as the owner. It grows with each new connection of the committer.
     pub epoch: AtomicI64,
-    /// The lines for the journal, known once the log was read.
+    /// The recent lines for the journal, set after the log was read.
     pub outbox: OnceLock<Recent>,
-    /// Up to where a journal had the lines when this process took the shard.
+    /// The place up to which a journal had the lines when this process took the shard.
     pub told: Place,
-    /// The segments that exist, with their octets. The last is the active one.
+    /// The existing segments with their octets. The last one is active.
     pub segments: Mutex<BTreeMap<u32, u64>>,
     index: Mutex<Index>,
-    /// The shard is about to be handed over: nothing more is leased.
+    /// True if the shard is about to be handed over, so that nothing more is leased.
     is_leaving: AtomicBool,
     is_closed: AtomicBool,
-    /// What the gauge of records has of this shard.
+    /// This shard's part of the gauge of records.
     counted: AtomicU64,
 }
 
@@ -73,40 +73,40 @@ impl Shared {
         self.segments.lock().expect("nothing panics while it holds the segments")
     }
 
-    /// The name of a segment's table.
+    /// Returns the name of a segment's table.
     pub fn table(&self, segment: u32) -> String {
         schema::segment(&self.settings.schema, self.number, segment)
     }
 
-    /// Keeps the gauge of records.
+    /// Updates the gauge of records.
     pub fn count_records(&self, records: u64) {
         let before = self.counted.swap(records, Ordering::Relaxed);
         self.settings.counters.records.inc_by(records.cast_signed() - before.cast_signed());
     }
 
-    /// Leases nothing more, or does so again. It takes the lock under which leases are handed out, so there are none on their way.
+    /// Stops leasing, or allows it again. This takes the lock under which records are leased, so no lease is being made when it returns.
     pub fn set_leaving(&self, is_leaving: bool) {
         let _index = self.index();
         self.is_leaving.store(is_leaving, Ordering::Release);
     }
 
-    /// Returns true if the shard is about to be handed over, or is not this process's any more.
+    /// Returns true if the shard is about to be handed over, or this process no longer owns it.
     pub fn is_leaving(&self) -> bool {
         self.is_leaving.load(Ordering::Acquire) || self.is_closed()
     }
 
-    /// Everything is written, and another node may own the shard.
+    /// Records that everything is written and another node may own the shard.
     pub fn closed(&self) {
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Returns true once this process does not own the shard any more.
+    /// Returns true if this process no longer owns the shard.
     pub fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Has a fact written, in order, and waits until that is done. The caller holds the index, so that the order there is the order in
-    /// the log.
+    /// Has a fact written in order, and waits until it is written. The caller holds the index's lock, so that the order there is the order
+    /// in the log.
     pub fn written(
         &self,
         _index: &mut Index,
@@ -121,7 +121,7 @@ impl Shared {
         }
     }
 
-    /// Holds a message that does not match its checksum, and tells of it.
+    /// Holds a message that does not match its checksum, and reports it.
     pub fn hold_damaged(&self, id: QueueId, why: &str) {
         let reason: Arc<str> = format!("it cannot be read from the spool: {why}").into();
         let mut index = self.index();
@@ -134,9 +134,9 @@ impl Shared {
         }
     }
 
-    /// The lines for the journal.
+    /// Returns the recent lines for the journal.
     pub fn outbox(&self) -> &Recent {
-        // Whoever asks before the log is read has nothing to hear yet.
+        // Before the log is read, there are no lines yet.
         self.outbox.get_or_init(|| Recent::new(self.settings.has_journal, (Place::default(), 0)))
     }
 }
@@ -172,7 +172,7 @@ impl Owner for Shared {
     fn record(&self, _index: &mut Index, facts: Vec<LogEntry>) {
         let items = facts.into_iter().map(|entry| Item::Fact(entry, None));
         if self.inbox.push(items).is_err() {
-            // This happens only after stop(). Nothing is delivered any more by then.
+            // This happens only after stop(), when nothing is delivered any more.
             tracing::error!("changes came after the spool was stopped and are not recorded");
         }
     }

@@ -1,4 +1,4 @@
-//! TLS with the database, by rustls.
+//! TLS for connections to the database, with rustls.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tokio_postgres::tls::{self, ChannelBinding, MakeTlsConnect, TlsConnect};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What a client checks the database's certificate with: these authorities, or else those of the system.
+/// Returns the settings for checking the database's certificate: with these authorities, or else with the system's.
 pub fn client_config(authorities: Option<Vec<CertificateDer<'static>>>) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     match authorities {
@@ -28,11 +28,11 @@ pub fn client_config(authorities: Option<Vec<CertificateDer<'static>>>) -> Resul
     Ok(Arc::new(config))
 }
 
-/// Makes the handshakes of connections. Without a configuration it makes none.
+/// Makes TLS handshakes, or none without a configuration.
 #[derive(Clone)]
 pub(super) struct Tls(pub Option<Arc<ClientConfig>>);
 
-/// One handshake to come.
+/// A handshake that has not begun.
 pub(super) struct Handshake {
     config: Option<Arc<ClientConfig>>,
     host: String,
@@ -44,7 +44,7 @@ impl MakeTlsConnect<Socket> for Tls {
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Handshake> {
-        // Also asked for a unix socket, which has no name and uses no TLS.
+        // Also called for a Unix socket, which has no name and uses no TLS.
         Ok(Handshake { config: self.0.clone(), host: host.to_owned() })
     }
 }
@@ -67,7 +67,7 @@ impl TlsConnect<Socket> for Handshake {
 pub(super) struct Encrypted(TlsStream<Socket>);
 
 impl tls::TlsStream for Encrypted {
-    // The certificate was checked against the host's name, so a password's exchange need not be bound to it as well.
+    // The certificate was checked against the host's name, so the password exchange need not be bound to the TLS channel.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

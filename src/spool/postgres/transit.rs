@@ -1,24 +1,24 @@
-//! Mail in transit: a node takes a message of which another node owns the shard.
+//! Mail in transit: messages that a node accepts although another node owns their shard.
 //!
-//! The node that takes it copies it into a table of its own and acknowledges it: it is as durable there as in a segment. The shard's owner
-//! looks for such mail five times a second, and moves it to its log in one transaction. So a message stands in one place at any time. It
-//! is in no index before it was moved, so nobody can have tried it.
+//! The node copies such a message into a table of its own and acknowledges it, because it is as durable there as in a segment. The shard's
+//! owner looks for such mail five times a second, and moves it to its log in one transaction. So a message is in exactly one place at any
+//! time. Before the move it is in no index, so nobody can have tried it.
 //!
 //! ```text
 //!   node a                        database                          node b, owner of the shard
 //!   commit ──COPY──► transit_7: message ──one transaction──► segment_3_12: message ──► index
 //! ```
 //!
-//! A table of mail in transit has one writer, whose transactions follow each other, so its rows become visible in the order of their
-//! numbers. A connection that breaks ends the table: the next one begins another, and no number is used twice. A table is dropped as
-//! soon as nobody writes to it and nothing is left in it. The rows of settled mail therefore never pile up, whoever holds an old snapshot.
+//! A table of mail in transit has one writer, whose transactions do not overlap, so its rows become visible in the order of their numbers.
+//! If the connection breaks, the next one begins another table, and no number is used twice. A table is dropped when nobody writes to it
+//! and it is empty. So the rows of settled mail never pile up, even if something holds an old snapshot.
 //!
 //! | what happens | the message |
 //! |---|---|
-//! | nobody knows whether the copy was committed | The client hears 451. The next connection takes it back, unless it was moved already. |
+//! | the commit of the copy has an unknown outcome | The client gets 451. The next connection removes the message, unless it was already moved. |
 //! | the writer dies | stays, and is moved |
 //! | the owner dies before it moved the message | stays, and is moved by the next owner |
-//! | nobody knows whether the move was committed | The owner's next connection looks. |
+//! | the commit of the move has an unknown outcome | The owner's next connection finds out. |
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -43,16 +43,16 @@ use crate::message::{Lane, QueueId};
 use crate::spool::codec::Status;
 use crate::spool::{Durable, Error};
 
-/// How often an owner looks for mail that other nodes took.
+/// How often an owner looks for mail that other nodes accepted.
 const LOOK: Duration = Duration::from_millis(200);
-/// How many messages are moved in one transaction.
+/// The number of messages that are moved in one transaction.
 const PAGE: i64 = 500;
-/// The most that one transaction copies.
+/// The most octets that one transaction copies.
 const BATCH: u64 = 16 << 20;
 /// The size in octets at which a table is closed.
 const TABLE_SIZE: u64 = 64 << 20;
 
-/// A message in transit, as its owner's index needs it.
+/// A message in transit, with the data for its owner's index.
 pub(super) struct Arrival {
     seq: i32,
     pub id: QueueId,
@@ -60,11 +60,11 @@ pub(super) struct Arrival {
     pub domains: u32,
     pub disk_len: u32,
     pub status: Status,
-    /// What it has for the outbox.
+    /// The lines for the outbox.
     pub lines: Vec<u8>,
 }
 
-/// Messages of one table that are to be moved to a shard's log.
+/// Messages of one table to be moved to a shard's log.
 pub(super) struct Adoption {
     /// The number of the table.
     pub table: i32,
@@ -72,7 +72,7 @@ pub(super) struct Adoption {
 }
 
 impl Adoption {
-    /// The numbers of their rows.
+    /// Returns the numbers of their rows.
     pub fn rows(&self) -> Vec<i32> {
         self.messages.iter().map(|message| message.seq).collect()
     }
@@ -85,17 +85,17 @@ pub(super) struct Departure {
     reply: Reply<Durable>,
 }
 
-/// The way to the writer of mail in transit.
+/// The queue to the writer of mail in transit.
 pub(super) struct Outgoing(Mutex<Option<UnboundedSender<Departure>>>);
 
 impl Outgoing {
-    /// The way, and the end that the writer has.
+    /// Makes the queue, and the receiving end for the writer.
     pub fn new() -> (Outgoing, UnboundedReceiver<Departure>) {
         let (sender, receiver) = unbounded_channel();
         (Outgoing(Mutex::new(Some(sender))), receiver)
     }
 
-    /// Sends a message on its way. Gives it back once the process is stopping.
+    /// Sends a message. Returns the reply channel if the process is stopping.
     pub fn push(&self, shard: u32, message: Box<Encoded>, reply: Reply<Durable>) -> Result<(), Reply<Durable>> {
         let departure = Departure { shard, message, reply };
         match &*self.sender() {
@@ -104,7 +104,7 @@ impl Outgoing {
         }
     }
 
-    /// Takes nothing more. What is in is still written.
+    /// Accepts no more messages. Those inside are still written.
     pub fn stop(&self) {
         self.sender().take();
     }
@@ -114,7 +114,7 @@ impl Outgoing {
     }
 }
 
-/// Where the writer is.
+/// The table that the writer fills, with its connection.
 struct Table {
     link: Link,
     number: i32,
@@ -122,7 +122,7 @@ struct Table {
     len: u64,
 }
 
-/// What was sent last over a connection that broke: it may have been committed, and nobody was told.
+/// The last transaction over a connection that broke. It may have been committed, although its callers were refused.
 struct Unknown {
     process: i32,
     table: i32,
@@ -136,7 +136,7 @@ struct Writer {
     unknown: Option<Unknown>,
 }
 
-/// Writes mail in transit until the way is closed and empty.
+/// Writes mail in transit until the queue is closed and empty.
 pub(super) async fn write(node: Arc<Node>, mut incoming: UnboundedReceiver<Departure>) {
     let mut writer = Writer { node, table: None, unknown: None };
     let mut first = None;
@@ -162,7 +162,7 @@ pub(super) async fn write(node: Arc<Node>, mut incoming: UnboundedReceiver<Depar
 }
 
 impl Writer {
-    /// Copies a batch in one transaction, and answers all.
+    /// Copies a batch in one transaction, and answers all callers.
     async fn commit(&mut self, batch: Vec<Departure>) {
         let timeout = self.node.settings.timeout;
         let written = match tokio::time::timeout(timeout, self.write(&batch)).await {
@@ -201,7 +201,7 @@ impl Writer {
 
     async fn write(&mut self, batch: &[Departure]) -> Result<(), Failure> {
         if let Some(Table { link, .. }) = self.table.take_if(|table| table.len >= TABLE_SIZE) {
-            // The keeper drops it once it is empty.
+            // The keeper drops the old table when it is empty.
             self.table = Some(self.begin(link).await?);
         }
         if self.table.is_none() {
@@ -227,7 +227,7 @@ impl Writer {
         begun?;
         let mut sink = pin!(sink?);
         for part in rows.finish() {
-            // What broke says itself at the end.
+            // A broken connection also reports its error at the end.
             if sink.feed(part).await.is_err() {
                 break;
             }
@@ -244,7 +244,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes back what was sent last over a connection that broke.
+    /// Removes the rows of the last transaction over a connection that broke.
     async fn take_back(&mut self, link: &Link) -> Result<(), Failure> {
         let Some(Unknown { process, table, from }) = &self.unknown else { return Ok(()) };
         ownership::end_process(link, &self.node.settings, "transit", *process).await?;
@@ -267,13 +267,13 @@ impl Writer {
     }
 }
 
-/// Moves the mail that other nodes took for a shard to its log, until it is told to stop.
+/// Moves mail that other nodes accepted for a shard to the shard's log, until the shard is given up.
 pub(super) async fn adopt(shared: Arc<Shared>) {
     // The last row of each table that was moved.
     let mut seen: HashMap<i32, i32> = HashMap::new();
     loop {
         match look(&shared, &mut seen).await {
-            // There may be more.
+            // There may be more mail.
             Ok(true) => {}
             Ok(false) => tokio::time::sleep(LOOK).await,
             Err(failure) => {
@@ -284,7 +284,7 @@ pub(super) async fn adopt(shared: Arc<Shared>) {
     }
 }
 
-/// Keeps in mind which tables of mail in transit there are.
+/// Keeps the list of tables of mail in transit up to date.
 pub(super) async fn watch(node: Arc<Node>) {
     let query = format!("SELECT number FROM {}.transit ORDER BY number", node.settings.schema);
     loop {
@@ -297,7 +297,7 @@ pub(super) async fn watch(node: Arc<Node>) {
     }
 }
 
-/// Looks once. Returns true if there may be more.
+/// Moves one page of mail. Returns true if there may be more.
 async fn look(shared: &Arc<Shared>, seen: &mut HashMap<i32, i32>) -> Result<bool, Failure> {
     let tables = shared.in_transit.load_full();
     seen.retain(|table, _| tables.contains(table));
@@ -316,7 +316,7 @@ async fn look(shared: &Arc<Shared>, seen: &mut HashMap<i32, i32>) -> Result<bool
         let rows = match link.client.query(&query, &[&shared.number.cast_signed(), &after]).await.map_err(Failure::from)
         {
             Ok(rows) => rows,
-            // It was given back meanwhile.
+            // The table was deleted meanwhile.
             Err(failure) if failure.is_gone() => continue,
             Err(failure) => return Err(failure),
         };
@@ -327,7 +327,7 @@ async fn look(shared: &Arc<Shared>, seen: &mut HashMap<i32, i32>) -> Result<bool
             let Some(Ok(Note::Message { disk_len, lane, domains, status })) =
                 row.get::<_, Option<&[u8]>>(2).map(note::read)
             else {
-                // The server has checksums of its own, so something else wrote here.
+                // The server has checksums of its own, so another program wrote this row.
                 return Err(Failure::new(format!("row {seq} of {name} does not decode; restore the database")));
             };
             let id = QueueId::from_u64(row.get::<_, i64>(1).cast_unsigned());
@@ -349,8 +349,7 @@ async fn look(shared: &Arc<Shared>, seen: &mut HashMap<i32, i32>) -> Result<bool
     Ok(has_more)
 }
 
-/// Gives back tables that nobody writes to any more and in which nothing is left: former ones of this process, and those of processes
-/// that are gone.
+/// Deletes empty tables that nobody writes to any more: earlier ones of this process, and those of processes that are gone.
 pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> {
     let schema = &node.settings.schema;
     let query = format!(
@@ -363,7 +362,7 @@ pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> 
         let mark = format!("DELETE FROM {schema}.transit WHERE number = {number}");
         let lock = format!("BEGIN; SET LOCAL lock_timeout = '1s'; {mark}; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE");
         let dropped = async {
-            // Whoever of several nodes comes second finds no table.
+            // If several nodes try, the later ones find no table.
             link.client.batch_execute(&lock).await?;
             let is_empty = format!("SELECT NOT EXISTS (SELECT FROM {name})");
             let is_empty: bool = link.client.query_one(&is_empty, &[]).await?.get(0);
