@@ -53,6 +53,9 @@ mod test_customers;
 #[path = "../tests/support/lookalikes.rs"]
 mod test_lookalikes;
 #[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+mod test_postgres;
+#[cfg(test)]
 #[path = "../tests/support/skip.rs"]
 mod test_skip;
 
@@ -65,6 +68,8 @@ mod files;
 mod hex;
 pub mod message;
 mod plain;
+#[doc(hidden)]
+pub mod postgres;
 pub mod route;
 #[doc(hidden)]
 pub mod sealed;

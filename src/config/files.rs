@@ -22,6 +22,7 @@ impl Configuration for ServerFile {
         let Settings {
             hostname,
             state_dir,
+            spool,
             directory,
             customer_files,
             egress,
@@ -37,6 +38,7 @@ impl Configuration for ServerFile {
         let directory = Arc::new(directory);
         Ok(Configured {
             hostname,
+            state_home: spool.state_home(&state_dir),
             state_dir,
             directory,
             customer_files,

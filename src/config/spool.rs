@@ -8,6 +8,7 @@ use super::reader::Table;
 use super::secret::{self, Source};
 use super::server::{positive, size};
 use super::value::{ByteSize, Port};
+use crate::postgres::client_config;
 use crate::server::SpoolSettings;
 use crate::spool::{embedded, postgres};
 
@@ -116,7 +117,7 @@ fn tls(table: &Table<'_>, is_local: bool) -> Option<std::sync::Arc<rustls::Clien
     if !wanted.unwrap_or(!is_local || authorities.is_some()) {
         return None;
     }
-    match postgres::client_config(authorities.map(|(_, certificates)| certificates)) {
+    match client_config(authorities.map(|(_, certificates)| certificates)) {
         Ok(config) => Some(config),
         Err(error) => {
             table.mistake("ca_file", format!("cannot be used: {error}"));

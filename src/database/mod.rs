@@ -1,56 +1,132 @@
 //! Small relational state: facts about addresses, reports and links, but never mail on its way.
 //!
-//! There is one SQLite file in the state directory, `<state_dir>/postbud.db`, with mode 0600. It uses a write-ahead log and `synchronous =
-//! FULL`, so changes survive a power cut once [`Database::write`] has returned. Each module with tables here has a [`Schema`]: numbered
-//! steps. At the start, the steps that the file lacks are run.
+//! | the spool is | the state is in | and is |
+//! |---|---|---|
+//! | embedded | one SQLite file in the state directory, `<state_dir>/postbud.db` | this node's |
+//! | in PostgreSQL | tables beside the spool's | the same for all nodes |
 //!
-//! PostgreSQL could serve the same interface: SQL that both understand, parameters `$1`, `$2` …, and the few types of [`Value`]. The owners
-//! of tables do not see the library behind it.
+//! Each module with tables here has a [`Schema`]: numbered steps. At the start, the missing steps are run. The owners of tables do not see
+//! the library behind it: they use SQL that both databases understand, parameters `$1`, `$2` …, and the few types of [`Value`]. Changes
+//! survive a power cut once [`Database::write`] has returned.
 //!
-//! If the file is damaged, locked by another process, on a full disk or from a newer version, the start fails with an [`Error`] that says
-//! what to do. All calls but the `async` ones block.
+//! The writes of one owner follow one another, whichever node makes them, so a write may decide by what it reads. An owner that keeps a
+//! copy in memory says with [`Transaction::announce`] that it has changed, and hears of it from [`Database::changes`].
+//!
+//! If the database cannot be used, the start fails with an [`Error`] that says what to do. All calls but the `async` ones block.
 
 mod error;
-mod open;
-mod snapshot;
+mod postgres;
+mod sqlite;
 mod transaction;
 mod value;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use rusqlite::TransactionBehavior;
+use tokio::sync::watch;
 
-pub use error::Error;
-pub use snapshot::{BESIDE, snapshot};
-pub use transaction::Transaction;
-pub use value::{Row, Value};
+use self::postgres::Shared;
+use self::sqlite::File;
+use crate::postgres::Server;
 
-/// The name of the file in the state directory.
-pub const FILE: &str = "postbud.db";
+pub use self::error::Error;
+pub use self::sqlite::{BESIDE, FILE, snapshot};
+pub use self::transaction::Transaction;
+pub use self::value::{Row, Value};
 
 /// The tables of one owner. Steps are only ever added at the end: a step that has run anywhere is never changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// The name of the owner. The names of its tables begin with it.
+    /// The name of the owner, in lower case letters. The names of its tables begin with it.
     pub owner: &'static str,
-    /// Each step is one or more SQL statements, run in one transaction.
+    /// Each step is one or more SQL statements, run in one transaction. `TEXT` compares by octets, in both databases.
     pub steps: &'static [&'static str],
 }
 
-/// The open database. Clones share one connection: calls wait for each other.
+/// Where the state is kept.
+#[derive(Clone)]
+pub enum Home {
+    /// In a file of this folder.
+    Folder(PathBuf),
+    /// In this database, which all nodes share.
+    Server(Box<Server>),
+}
+
+/// The open database, as one owner of tables uses it. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    path: Arc<PathBuf>,
-    connection: Arc<Mutex<rusqlite::Connection>>,
+    backend: Backend,
+    owner: &'static str,
+}
+
+#[derive(Clone)]
+enum Backend {
+    File(Arc<File>),
+    Shared(Arc<Shared>),
+}
+
+/// How often each owner has announced a change.
+type Versions = Arc<BTreeMap<String, i64>>;
+
+/// Hears that the tables of an owner have changed.
+pub struct Changes {
+    owner: &'static str,
+    seen: i64,
+    versions: watch::Receiver<Versions>,
 }
 
 impl Database {
     /// Opens the file in `state_dir`, or creates it, and runs the missing steps of `schemas`. Reads the whole file to check it for damage.
     pub fn open(state_dir: &Path, schemas: &[Schema]) -> Result<Self, Error> {
-        let path = state_dir.join(FILE);
-        let connection = open::open(&path, schemas)?;
-        Ok(Database { path: Arc::new(path), connection: Arc::new(Mutex::new(connection)) })
+        #[cfg(test)]
+        if let Some(home) = tests::instead_of(state_dir) {
+            return Database::open_at(&home, schemas);
+        }
+        Ok(Database { backend: Backend::File(Arc::new(File::open(state_dir, schemas)?)), owner: first(schemas) })
+    }
+
+    /// Opens the database wherever it is, and brings its tables up to date.
+    pub fn open_at(home: &Home, schemas: &[Schema]) -> Result<Self, Error> {
+        match home {
+            Home::Folder(state_dir) => Database::open(state_dir, schemas),
+            Home::Server(server) => {
+                let shared = Shared::open((**server).clone(), schemas)?;
+                Ok(Database { backend: Backend::Shared(Arc::new(shared)), owner: first(schemas) })
+            }
+        }
+    }
+
+    /// The same database, for the owner of these tables: its writes follow one another at all nodes.
+    #[must_use]
+    pub fn of(&self, schema: &Schema) -> Self {
+        Database { backend: self.backend.clone(), owner: schema.owner }
+    }
+
+    /// The name of this node among those that share the database. Empty where none does.
+    pub fn node(&self) -> &str {
+        match &self.backend {
+            Backend::File(_) => "",
+            Backend::Shared(shared) => shared.node(),
+        }
+    }
+
+    /// Hears of changes that this or another node has announced. What was announced before this is not told.
+    pub fn changes(&self) -> Changes {
+        let versions = match &self.backend {
+            Backend::File(file) => file.versions(),
+            Backend::Shared(shared) => shared.versions(),
+        };
+        let seen = versions.borrow().get(self.owner).copied().unwrap_or_default();
+        Changes { owner: self.owner, seen, versions }
+    }
+
+    /// Fails where a copy in memory may be older than a few seconds, because the database does not answer.
+    pub fn is_current(&self) -> Result<(), Error> {
+        match &self.backend {
+            Backend::File(_) => Ok(()),
+            Backend::Shared(shared) => shared.is_current(),
+        }
     }
 
     /// Runs `work` in one transaction, and rolls back if `work` returns an error. When this returns, the changes are on disk.
@@ -58,7 +134,10 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact(TransactionBehavior::Immediate, work)
+        match &self.backend {
+            Backend::File(file) => file.transact(self.owner, true, work),
+            Backend::Shared(shared) => shared.transact(self.owner, true, work),
+        }
     }
 
     /// Runs `work`, which only reads, on one consistent state of the tables.
@@ -66,7 +145,10 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact(TransactionBehavior::Deferred, work)
+        match &self.backend {
+            Backend::File(file) => file.transact(self.owner, false, work),
+            Backend::Shared(shared) => shared.transact(self.owner, false, work),
+        }
     }
 
     /// Like [`write_blocking`](Self::write_blocking), on a thread that may block. The work finishes even if the caller is dropped.
@@ -91,20 +173,26 @@ impl Database {
         let database = self.clone();
         on_blocking_thread(move || database.read_blocking(work)).await
     }
+}
 
-    fn transact<T, E: From<Error>>(
-        &self,
-        behavior: TransactionBehavior,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let failed = |error| E::from(Error::of(&self.path, error));
-        // If other work panicked, its transaction was rolled back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(behavior).map_err(failed)?;
-        let result = work(&Transaction::new(&transaction, &self.path))?;
-        transaction.commit().map_err(failed)?;
-        Ok(result)
+impl Changes {
+    /// Waits for the next change. Cancel safe. Never ends once the database is closed.
+    pub async fn next(&mut self) {
+        loop {
+            let newest = self.versions.borrow_and_update().get(self.owner).copied().unwrap_or_default();
+            if newest != self.seen {
+                self.seen = newest;
+                return;
+            }
+            if self.versions.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
     }
+}
+
+fn first(schemas: &[Schema]) -> &'static str {
+    schemas.first().map_or("", |schema| schema.owner)
 }
 
 async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

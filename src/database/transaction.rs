@@ -1,40 +1,60 @@
 //! The statements that an owner of tables may run.
 
-use std::path::Path;
-
-use super::{Error, Row, Value};
+use super::{Error, Row, Value, postgres, sqlite};
 
 /// An open transaction. It is committed if the work returns `Ok`.
 pub struct Transaction<'a> {
-    inner: &'a rusqlite::Transaction<'a>,
-    path: &'a Path,
+    inner: Of<'a>,
+    owner: &'static str,
+    node: &'a str,
+}
+
+enum Of<'a> {
+    File(sqlite::Transaction<'a>),
+    Shared(postgres::Transaction<'a>),
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(inner: &'a rusqlite::Transaction<'a>, path: &'a Path) -> Self {
-        Transaction { inner, path }
+    pub(super) fn in_file(inner: sqlite::Transaction<'a>, owner: &'static str) -> Self {
+        Transaction { inner: Of::File(inner), owner, node: "" }
+    }
+
+    pub(super) fn shared(inner: postgres::Transaction<'a>, owner: &'static str, node: &'a str) -> Self {
+        Transaction { inner: Of::Shared(inner), owner, node }
+    }
+
+    /// The name of this node, for rows that are about one node only. Empty where no other node shares the tables.
+    pub fn node(&self) -> &'a str {
+        self.node
+    }
+
+    /// Returns true if a statement has failed and the database commits nothing any more.
+    pub(super) fn is_broken(&self) -> bool {
+        match &self.inner {
+            Of::File(_) => false,
+            Of::Shared(inner) => inner.is_broken(),
+        }
     }
 
     /// Runs one statement and returns the number of rows that it changed. The parameters `$1`, `$2` … must first appear in this order.
     pub fn execute(&self, sql: &str, parameters: &[Value<'_>]) -> Result<usize, Error> {
-        let mut statement = self.inner.prepare_cached(sql).map_err(|error| self.failed(error))?;
-        statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| self.failed(error))
+        match &self.inner {
+            Of::File(inner) => inner.execute(sql, parameters),
+            Of::Shared(inner) => inner.execute(sql, parameters),
+        }
     }
 
-    /// Calls `each` for every row of the query's result, in order.
+    /// Calls `each` for every row of the query's result, in order. `each` must not run statements.
     pub fn query<E: From<Error>>(
         &self,
         sql: &str,
         parameters: &[Value<'_>],
-        mut each: impl FnMut(Row<'_>) -> Result<(), E>,
+        each: impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let failed = |error| E::from(self.failed(error));
-        let mut statement = self.inner.prepare_cached(sql).map_err(failed)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(parameters)).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            each(Row::new(row, self.path))?;
+        match &self.inner {
+            Of::File(inner) => inner.query(sql, parameters, each),
+            Of::Shared(inner) => inner.query(sql, parameters, each),
         }
-        Ok(())
     }
 
     /// Returns what `read` makes of the first row, or `None` if there is no row.
@@ -44,15 +64,25 @@ impl<'a> Transaction<'a> {
         parameters: &[Value<'_>],
         read: impl FnOnce(Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let mut statement = self.inner.prepare_cached(sql).map_err(|error| self.failed(error))?;
-        let mut rows = statement.query(rusqlite::params_from_iter(parameters)).map_err(|error| self.failed(error))?;
-        match rows.next().map_err(|error| self.failed(error))? {
-            Some(row) => read(Row::new(row, self.path)).map(Some),
-            None => Ok(None),
+        match &self.inner {
+            Of::File(inner) => inner.first(sql, parameters, read),
+            Of::Shared(inner) => inner.first(sql, parameters, read),
         }
     }
 
-    fn failed(&self, error: rusqlite::Error) -> Error {
-        Error::of(self.path, error)
+    /// Tells everybody who keeps a copy of the owner's tables in memory that they change with this write. Returns a number that is higher
+    /// than that of every write before, and lower than that of every write behind.
+    pub fn announce(&self) -> Result<i64, Error> {
+        let sql = "INSERT INTO changed (owner, version) VALUES ($1, 1) ON CONFLICT (owner) DO UPDATE SET \
+                   version = changed.version + 1 RETURNING version";
+        let version = self.first(sql, &[self.owner.into()], |row| row.integer(0))?;
+        Ok(version.unwrap_or_default())
+    }
+
+    /// The number of the last write that was announced.
+    pub fn version(&self) -> Result<i64, Error> {
+        let version =
+            self.first("SELECT version FROM changed WHERE owner = $1", &[self.owner.into()], |row| row.integer(0))?;
+        Ok(version.unwrap_or_default())
     }
 }

@@ -1,19 +1,14 @@
 //! The types of columns, and how rows are read.
 
-use std::path::Path;
+use super::{Error, postgres, sqlite};
 
-use rusqlite::ToSql;
-use rusqlite::types::{ToSqlOutput, ValueRef};
-
-use super::Error;
-
-/// A parameter of a statement. Times are integers: seconds or milliseconds since 1970, as the owner decides.
+/// The value of a parameter or of a column. Times are integers: seconds or milliseconds since 1970, as the owner decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     Null,
     Integer(i64),
     Text(&'a str),
-    /// Octets: `BLOB` in SQLite, `BYTEA` in PostgreSQL.
+    /// Octets, in a column of the type `BYTEA`.
     Octets(&'a [u8]),
 }
 
@@ -41,29 +36,28 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     }
 }
 
-impl ToSql for Value<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match *self {
-            Value::Null => ValueRef::Null,
-            Value::Integer(value) => ValueRef::Integer(value),
-            Value::Text(value) => ValueRef::Text(value.as_bytes()),
-            Value::Octets(value) => ValueRef::Blob(value),
-        }))
+/// A row of a query's result. Columns are numbered from 0. A column of an unexpected type is an error, because only this program writes
+/// the tables.
+pub struct Row<'a>(Of<'a>);
+
+enum Of<'a> {
+    File(sqlite::Row<'a>),
+    Shared(postgres::Row<'a>),
+}
+
+impl<'a> From<sqlite::Row<'a>> for Row<'a> {
+    fn from(row: sqlite::Row<'a>) -> Self {
+        Row(Of::File(row))
     }
 }
 
-/// A row of a query's result. Columns are numbered from 0. A column of an unexpected type is [`Error::Damaged`], because only this program
-/// writes the file.
-pub struct Row<'a> {
-    inner: &'a rusqlite::Row<'a>,
-    path: &'a Path,
+impl<'a> From<postgres::Row<'a>> for Row<'a> {
+    fn from(row: postgres::Row<'a>) -> Self {
+        Row(Of::Shared(row))
+    }
 }
 
-impl<'a> Row<'a> {
-    pub(super) fn new(inner: &'a rusqlite::Row<'a>, path: &'a Path) -> Self {
-        Row { inner, path }
-    }
-
+impl Row<'_> {
     pub fn integer(&self, column: usize) -> Result<i64, Error> {
         self.maybe_integer(column)?.ok_or_else(|| self.unexpected(column))
     }
@@ -71,8 +65,8 @@ impl<'a> Row<'a> {
     /// Reads an integer that may be null.
     pub fn maybe_integer(&self, column: usize) -> Result<Option<i64>, Error> {
         match self.value(column)? {
-            ValueRef::Null => Ok(None),
-            ValueRef::Integer(value) => Ok(Some(value)),
+            Value::Null => Ok(None),
+            Value::Integer(value) => Ok(Some(value)),
             _ => Err(self.unexpected(column)),
         }
     }
@@ -84,25 +78,30 @@ impl<'a> Row<'a> {
     /// Reads text that may be null.
     pub fn maybe_text(&self, column: usize) -> Result<Option<&str>, Error> {
         match self.value(column)? {
-            ValueRef::Null => Ok(None),
-            ValueRef::Text(value) => std::str::from_utf8(value).map(Some).map_err(|_| self.unexpected(column)),
+            Value::Null => Ok(None),
+            Value::Text(value) => Ok(Some(value)),
             _ => Err(self.unexpected(column)),
         }
     }
 
     pub fn octets(&self, column: usize) -> Result<&[u8], Error> {
         match self.value(column)? {
-            ValueRef::Blob(value) => Ok(value),
+            Value::Octets(value) => Ok(value),
             _ => Err(self.unexpected(column)),
         }
     }
 
-    fn value(&self, column: usize) -> Result<ValueRef<'_>, Error> {
-        self.inner.get_ref(column).map_err(|error| Error::of(self.path, error))
+    fn value(&self, column: usize) -> Result<Value<'_>, Error> {
+        match &self.0 {
+            Of::File(row) => row.value(column),
+            Of::Shared(row) => row.value(column),
+        }
     }
 
     fn unexpected(&self, column: usize) -> Error {
-        let name = self.inner.as_ref().column_name(column).unwrap_or("?");
-        Error::Damaged { path: self.path.to_owned(), detail: format!("column {name} has a value of another type") }
+        match &self.0 {
+            Of::File(row) => row.unexpected(column),
+            Of::Shared(row) => row.unexpected(column),
+        }
     }
 }

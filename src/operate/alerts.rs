@@ -133,7 +133,7 @@ pub struct Acknowledgements(Database);
 impl Acknowledgements {
     /// Those in this database.
     pub fn new(database: Database) -> Self {
-        Acknowledgements(database)
+        Acknowledgements(database.of(&SCHEMA))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Commands about DMARC reports: taking them, what they say of a customer's domains, and webCRM's records that allow them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -10,7 +9,7 @@ use super::audit::{Act, Audit};
 use super::running::Running;
 use super::site::Site;
 use super::{Actor, Error, ErrorKind};
-use crate::database::{self, Database};
+use crate::database::{self, Database, Home};
 use crate::events::Action;
 use crate::onboarding::dmarc::step::{Step, Verdict, step};
 use crate::onboarding::dmarc::{is_dmarc, published};
@@ -254,7 +253,8 @@ impl Site {
 
     /// The reports, if there is a database already.
     pub(super) async fn reports_if_any(&self) -> Option<Reports> {
-        if let Running::Socket(state_dir) = &self.running
+        if let Running::Socket(_) = &self.running
+            && let Home::Folder(state_dir) = &self.configured.state_home
             && !state_dir.join(database::FILE).exists()
         {
             return None;
@@ -264,16 +264,14 @@ impl Site {
 
     /// The reports that the relay keeps, or would keep if it ran.
     async fn reports(&self) -> Result<Reports, Error> {
-        let state_dir = match &self.running {
-            Running::Here(service) => {
-                let missing = || Error::new(ErrorKind::Unavailable, "this relay keeps no DMARC reports", "restart it");
-                return service.dmarc.clone().ok_or_else(missing);
-            }
-            Running::Socket(state_dir) => state_dir.clone(),
-        };
+        if let Running::Here(service) = &self.running {
+            let missing = || Error::new(ErrorKind::Unavailable, "this relay keeps no DMARC reports", "restart it");
+            return service.dmarc.clone().ok_or_else(missing);
+        }
+        let home = self.configured.state_home.clone();
         let in_force = (Arc::clone(&self.configured.directory), Arc::new(self.configured.onboarding.clone()));
         let keep = self.configured.dmarc.keep;
-        let open = move || open(state_dir, keep, in_force);
+        let open = move || open(&home, keep, in_force);
         let broken = |error| Error::failed(format!("the work broke off: {error}"), "run the command again");
         tokio::task::spawn_blocking(open).await.map_err(broken)?
     }
@@ -281,14 +279,16 @@ impl Site {
 
 type InForce = (Arc<crate::customers::Directory>, Arc<crate::onboarding::Settings>);
 
-fn open(state_dir: PathBuf, keep: std::time::Duration, in_force: InForce) -> Result<Reports, Error> {
-    let made = crate::files::make_private_dir(&state_dir);
-    let refused = |error: std::io::Error| {
-        Error::not_written(&error, "run the command as the user that runs the relay or as root")
-            .within(&state_dir.display().to_string())
-    };
-    made.map_err(refused)?;
-    let database = Database::open(&state_dir, &[SCHEMA])?;
+fn open(home: &Home, keep: std::time::Duration, in_force: InForce) -> Result<Reports, Error> {
+    if let Home::Folder(state_dir) = home {
+        let made = crate::files::make_private_dir(state_dir);
+        let refused = |error: std::io::Error| {
+            Error::not_written(&error, "run the command as the user that runs the relay or as root")
+                .within(&state_dir.display().to_string())
+        };
+        made.map_err(refused)?;
+    }
+    let database = Database::open_at(home, &[SCHEMA])?;
     Ok(Reports::open(database, keep, move || in_force.clone())?)
 }
 

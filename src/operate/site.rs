@@ -12,6 +12,7 @@ use super::audit::Audit;
 use super::running::Running;
 use super::{Actor, Error, Service};
 use crate::customers::{Customer, Directory};
+use crate::database::Home;
 use crate::delivery::{self, Delivery, Egress, Timeouts};
 use crate::dkim::{KeyError, SigningKey};
 use crate::message::{CustomerId, ReturnPaths};
@@ -84,6 +85,8 @@ pub struct Configured {
     pub hostname: Domain,
     /// The relay's state folder.
     pub state_dir: PathBuf,
+    /// Where small relational state is kept.
+    pub state_home: Home,
     /// The customers and tiers.
     pub directory: Arc<Directory>,
     /// What reads a single customer's file.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
 use super::audit::{self, Act};
-use super::{Actor, Error, Service};
+use super::{Actor, Error, ErrorKind, Service};
 use crate::customers::suppression::{Entry, Reason, clipped, csv, folded};
 use crate::database;
 use crate::events::Action;
@@ -62,7 +62,12 @@ impl From<database::Error> for Error {
             database::Error::Full { .. } | database::Error::Locked { .. } => "then give the command again",
             _ => "nothing was changed; see the relay's log",
         };
-        Error::failed(error.to_string(), remedy)
+        match &error {
+            database::Error::Away { .. } => {
+                Error::new(ErrorKind::Unavailable, error.to_string(), "give the command again once it answers")
+            }
+            _ => Error::failed(error.to_string(), remedy),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 use crate::customers::{Directory, Routing, SigningDomain};
+use crate::database::Home;
 use crate::delivery::{Egress, Timeouts};
 use crate::events::{Events, Subject};
 use crate::onboarding;
@@ -25,6 +26,8 @@ pub(super) struct Live {
     pub hostname: Domain,
     /// The state folder.
     pub state_dir: PathBuf,
+    /// Where small relational state is kept.
+    pub state_home: Home,
     /// The address that mail leaves from.
     pub egress: Egress,
     /// How long the phases of a delivery may take.
@@ -94,6 +97,7 @@ impl operate::Live for Live {
         Configured {
             hostname: self.hostname.clone(),
             state_dir: self.state_dir.clone(),
+            state_home: self.state_home.clone(),
             directory: self.routing.directory(),
             passphrase: customer_files.passphrase().cloned(),
             customer_files,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::customers::{Directory, Requirement};
+use crate::database::Home;
 use crate::operate::{self, CustomerReader};
 use crate::route::Route;
 use crate::sealed::Passphrase;
@@ -87,6 +88,14 @@ impl SpoolSettings {
         match self {
             SpoolSettings::Embedded(settings) => Some(&settings.dir),
             SpoolSettings::Postgres(_) => None,
+        }
+    }
+
+    /// Where small relational state is kept: with the spool, if that is in a database, so that all nodes know the same.
+    pub fn state_home(&self, state_dir: &Path) -> Home {
+        match self {
+            SpoolSettings::Embedded(_) => Home::Folder(state_dir.to_owned()),
+            SpoolSettings::Postgres(settings) => Home::Server(Box::new(settings.server())),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{HttpAddresses, Relay, Settings, SpoolSettings, StartError, ready};
 use crate::bounce::Postmaster;
 use crate::customers::Routing;
 use crate::customers::suppression::{self, Suppression};
-use crate::database::{self, Database};
+use crate::database::{self, Database, Home};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events};
 use crate::message::ReturnPaths;
@@ -61,6 +61,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let webhooks = settings.events.webhooks.iter();
     let webhook_secrets = webhooks.map(|webhook| (webhook.name.clone(), webhook.secret.clone())).collect();
     let carrier = Arc::new(queue::Carrier::default());
+    let state_home = settings.spool.state_home(&settings.state_dir);
     let spool = settings.spool.with_carried(carrier.clone());
     let kept = Kept::open(&settings.state_dir, settings.events, spool).await?;
     let Kept { events, spool, suppression, .. } = &kept;
@@ -101,6 +102,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let live = Arc::new(Live {
         hostname: settings.hostname.clone(),
         state_dir: settings.state_dir.clone(),
+        state_home,
         egress: settings.egress,
         timeouts: settings.timeouts,
         resolver: settings.resolver,
@@ -247,6 +249,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let submission =
         Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
     let Tasks { background, stopping } = tasks;
+    let followers = (service.tokens.clone(), service.operators.clone());
     let history = service.history.clone();
     background.spawn(history.follow(events.clone(), Arc::clone(spool), stopping.clone()));
     background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
@@ -274,6 +277,10 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         background.spawn(door.serve(web::router(sources), stopping.clone()));
     }
     background.spawn(dmarc.run(stopping.clone()));
+    let ((tokens, operators), until) = (followers, stopping.clone());
+    background.spawn(async move {
+        until.run_until_cancelled(async { tokio::join!(tokens.follow(), operators.follow()) }).await;
+    });
     let (lists, reports, until) = (kept.suppression, kept.reports, stopping.clone());
     background.spawn(async move { lists.run(reports, until).await });
     background.spawn(letters.run(checks.changes, stopping.clone()));
@@ -323,7 +330,7 @@ struct Kept {
 impl Kept {
     async fn open(state_dir: &Path, events: events::Settings, spool: SpoolSettings) -> Result<Self, StartError> {
         let (events, mut running_events) = Events::start(events)?;
-        let database = open_database(state_dir.to_owned()).await?;
+        let database = open_database(spool.state_home(state_dir)).await?;
         let (suppression, reports) = open_suppression(database.clone()).await?;
         let spool_counters = Arc::clone(spool.counters());
         let spool = open_spool(spool.with_journal(running_events.has_journal()), events.clone()).await?;
@@ -444,9 +451,9 @@ fn open_returned_mail(
     ReturnedMail::open(settings, parts, accepting).map_err(|source| StartError::Returns { address, source })
 }
 
-/// The check for damage reads the whole file.
-async fn open_database(state_dir: PathBuf) -> Result<Database, StartError> {
-    let opened = tokio::task::spawn_blocking(move || Database::open(&state_dir, DATABASE_SCHEMAS)).await;
+/// The check for damage reads a whole file.
+async fn open_database(home: Home) -> Result<Database, StartError> {
+    let opened = tokio::task::spawn_blocking(move || Database::open_at(&home, DATABASE_SCHEMAS)).await;
     let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
     Ok(opened.map_err(panicked)??)
 }

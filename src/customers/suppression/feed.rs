@@ -78,7 +78,7 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
     let mut told = false;
     while !batch.is_empty() {
         let reports = batch.clone();
-        match lists.change(move |tables| take(tables, &reports)).await {
+        match lists.change(move |tables, number| take(tables, number, &reports)).await {
             Ok(reasons) => {
                 for reason in reasons {
                     lists.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
@@ -100,8 +100,13 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
     }
 }
 
-/// Adds reports to the lists. Returns the reasons of the addresses that were added, and the changes for the table in memory.
-pub(super) fn take(tables: &Transaction<'_>, reports: &[Report]) -> Result<(Vec<Reason>, Vec<Change>), Error> {
+/// Adds reports to the lists. `number` is that of the write. Returns the reasons of the addresses that were added, and the changes for the
+/// table in memory.
+pub(super) fn take(
+    tables: &Transaction<'_>,
+    number: i64,
+    reports: &[Report],
+) -> Result<(Vec<Reason>, Vec<Change>), Error> {
     let (mut reasons, mut changes) = (Vec::new(), Vec::new());
     for Report { customer, policy, address, reason, at, detail } in reports {
         let (id, at) = (customer.as_str(), *at);
@@ -120,7 +125,7 @@ pub(super) fn take(tables: &Transaction<'_>, reports: &[Report]) -> Result<(Vec<
         }
         store::forget_bounces(tables, id, address)?;
         let entry = Entry { address: address.clone(), reason: *reason, since: at, expires, note: detail.clone() };
-        store::put(tables, id, &entry)?;
+        store::put(tables, number, id, &entry)?;
         if found.is_none() {
             reasons.push(*reason);
         }
@@ -131,9 +136,8 @@ pub(super) fn take(tables: &Transaction<'_>, reports: &[Report]) -> Result<(Vec<
 
 async fn tidy(lists: &Suppression) {
     let now = Timestamp::now();
-    if lists.0.database.is_some()
-        && let Err(error) =
-            lists.change(move |tables| store::tidy(tables, now, now - LONGEST_WINDOW).map(|()| ((), Vec::new()))).await
+    if let Some(database) = &lists.0.database
+        && let Err(error) = database.write(move |tables| store::tidy(tables, now, now - LONGEST_WINDOW)).await
     {
         tracing::warn!("expired addresses stay in the suppression lists: {error}");
     }

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! hard bounce, complaint, unsubscribe ──► feed (bounded) ──┐
-//! operator: add, remove, import ───────────────────────────┴──► store (SQLite, the truth) ──► table (memory) ◄── submission
+//! operator: add, remove, import ───────────────────────────┴──► store (database, the truth) ──► table (memory) ◄── submission
 //! ```
 //!
 //! Lookups are answered from memory in less than a microsecond. A change is written to the database before the table shows it, so a restart
-//! never changes an answer. A crash may lose the reports of the last second; the next bounce of the address brings them again.
+//! never changes an answer. The table shows a change of another node within a second. While the database does not answer, the table stays
+//! as it is. A crash may lose the reports of the last second; the next bounce of the address brings them again.
 //!
 //! Addresses are compared without case, also in the local part: RFC 5321 §2.4 lets the final host distinguish `Anna` from `anna`, but no
 //! known host does. Domains are compared as in DNS (IDNA). Needless quotes in the local part are ignored. Tags (`anna+news@`) are not: some
@@ -21,6 +22,7 @@ mod store;
 mod table;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -46,6 +48,8 @@ use table::Table;
 
 /// The most reports that wait to be written. More are dropped and counted.
 const FEED: usize = 10_000;
+/// After changes of other nodes could not be read, when that is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// All suppression lists. Cheap to clone.
 #[derive(Clone)]
@@ -54,8 +58,9 @@ pub struct Suppression(Arc<Inner>);
 struct Inner {
     database: Option<Database>,
     table: Table,
-    /// Locked from a change of the database until the table shows it, so that both see all changes in the same order.
-    changing: Mutex<()>,
+    /// Locked from a change of the database until the table shows it, so that both see all changes in the same order. Holds the number of
+    /// the last write that the table shows.
+    changing: Mutex<i64>,
     feed: mpsc::Sender<Report>,
     counters: Counters,
 }
@@ -73,26 +78,29 @@ pub struct Feed(mpsc::Receiver<Report>);
 /// Makes empty lists without a database, for tests of other parts.
 impl Default for Suppression {
     fn default() -> Self {
-        Suppression::new(None, Table::default()).0
+        Suppression::new(None, Table::default(), 0).0
     }
 }
 
 impl Suppression {
     /// Reads the lists from the database. Blocks: a million entries take some seconds.
     pub fn open(database: Database) -> Result<(Self, Feed), database::Error> {
-        let table = Table::default();
+        let (database, table) = (database.of(&SCHEMA), Table::default());
         let now = Timestamp::now();
-        database.read_blocking(|tables| {
-            store::each(tables, now, |customer, address, reason, expires| table.set(customer, address, reason, expires))
+        let seen = database.read_blocking(|tables| {
+            store::each(tables, now, |customer, address, reason, expires| {
+                table.set(customer, address, reason, expires)
+            })?;
+            tables.version()
         })?;
-        let (lists, feed) = Suppression::new(Some(database), table);
+        let (lists, feed) = Suppression::new(Some(database), table, seen);
         lists.0.count_entries();
         Ok((lists, feed))
     }
 
-    fn new(database: Option<Database>, table: Table) -> (Self, Feed) {
+    fn new(database: Option<Database>, table: Table, seen: i64) -> (Self, Feed) {
         let (feed, waiting) = mpsc::channel(FEED);
-        let inner = Inner { database, table, changing: Mutex::new(()), feed, counters: Counters::default() };
+        let inner = Inner { database, table, changing: Mutex::new(seen), feed, counters: Counters::default() };
         (Suppression(Arc::new(inner)), Feed(waiting))
     }
 
@@ -135,7 +143,7 @@ impl Suppression {
         if reports.is_empty() || self.0.database.is_none() {
             return Ok(());
         }
-        for reason in self.change(move |tables| feed::take(tables, &reports)).await? {
+        for reason in self.change(move |tables, number| feed::take(tables, number, &reports)).await? {
             self.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
         }
         Ok(())
@@ -143,7 +151,40 @@ impl Suppression {
 
     /// Writes the reports of the feed until `stopping`, and then the ones that still wait. Removes expired entries once an hour.
     pub async fn run(&self, Feed(mut waiting): Feed, stopping: CancellationToken) {
-        feed::run(self, &mut waiting, stopping).await;
+        tokio::join!(feed::run(self, &mut waiting, stopping.clone()), stopping.run_until_cancelled(self.follow()));
+    }
+
+    /// Shows what other nodes have changed, as they change it.
+    async fn follow(&self) {
+        let Some(database) = &self.0.database else { return };
+        let mut changes = database.changes();
+        loop {
+            let lists = self.clone();
+            let shown = tokio::task::spawn_blocking(move || lists.show_changes()).await;
+            match shown {
+                Ok(Ok(())) => changes.next().await,
+                Ok(Err(error)) => {
+                    tracing::warn!("the suppression lists are as they were: {error}");
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(error) => return tracing::error!("the suppression lists are not followed any more: {error}"),
+            }
+        }
+    }
+
+    /// Shows what was changed since the table last did.
+    fn show_changes(&self) -> Result<(), database::Error> {
+        let Some(database) = &self.0.database else { return Ok(()) };
+        let mut seen = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (changes, version) = database.read_blocking(|tables| {
+            let version = tables.version()?;
+            // A database that was put back to an earlier state begins to count again.
+            let behind = if version < *seen { 0 } else { *seen };
+            Ok::<_, database::Error>((store::changes(tables, behind)?, version))
+        })?;
+        self.0.show(&changes);
+        *seen = version;
+        Ok(())
     }
 
     /// Returns up to `limit` entries of a customer's list in the order of addresses, starting after `after`.
@@ -170,9 +211,9 @@ impl Suppression {
     /// Adds entries to a customer's list, all or none. An existing entry is replaced.
     pub async fn add(&self, customer: &CustomerId, entries: Vec<Entry>) -> Result<(), database::Error> {
         let customer = customer.clone();
-        self.change(move |tables| {
+        self.change(move |tables, number| {
             for entry in &entries {
-                store::put(tables, customer.as_str(), entry)?;
+                store::put(tables, number, customer.as_str(), entry)?;
             }
             let shown = |entry: Entry| Change {
                 customer: customer.clone(),
@@ -188,30 +229,27 @@ impl Suppression {
     /// the list.
     pub async fn remove(&self, customer: &CustomerId, address: &Mailbox) -> Result<bool, database::Error> {
         let (customer, address) = (customer.clone(), folded(address));
-        self.change(move |tables| {
-            let found = store::remove(tables, customer.as_str(), &address)?;
+        self.change(move |tables, number| {
+            let found = store::remove(tables, number, customer.as_str(), &address, Timestamp::now())?;
             Ok((found, vec![Change { customer, address, now: None }]))
         })
         .await
     }
 
-    /// Changes the database first, then the table.
+    /// Changes the database first, then the table. `work` gets the number of its write.
     async fn change<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<(T, Vec<Change>), database::Error> + Send + 'static,
+        work: impl FnOnce(&Transaction<'_>, i64) -> Result<(T, Vec<Change>), database::Error> + Send + 'static,
     ) -> Result<T, database::Error> {
         let inner = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || {
             let database = inner.database.as_ref().expect("lists without a database are never changed");
             let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
-            let (result, changes) = database.write_blocking(work)?;
-            for Change { customer, address, now } in changes {
-                match now {
-                    Some((reason, expires)) => inner.table.set(customer.as_str(), &address, reason, expires),
-                    None => inner.table.remove(customer.as_str(), &address),
-                }
-            }
-            inner.count_entries();
+            let (result, changes) = database.write_blocking(|tables| {
+                let number = tables.announce()?;
+                work(tables, number)
+            })?;
+            inner.show(&changes);
             Ok(result)
         });
         done.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
@@ -234,6 +272,16 @@ impl Suppression {
 }
 
 impl Inner {
+    fn show(&self, changes: &[Change]) {
+        for Change { customer, address, now } in changes {
+            match now {
+                Some((reason, expires)) => self.table.set(customer.as_str(), address, *reason, *expires),
+                None => self.table.remove(customer.as_str(), address),
+            }
+        }
+        self.count_entries();
+    }
+
     fn count_entries(&self) {
         self.counters.entries.set(i64::try_from(self.table.len()).unwrap_or(i64::MAX));
     }

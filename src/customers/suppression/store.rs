@@ -1,13 +1,19 @@
 //! The lists in the database.
 
-use super::{Entry, Reason};
+use std::time::Duration;
+
+use super::{Change, Entry, Reason};
 use crate::database::{Error, Row, Schema, Transaction, Value};
+use crate::message::CustomerId;
 use crate::time::Timestamp;
 
-/// The tables: the suppressed addresses, and the hard bounces of addresses that are not suppressed yet. Times are milliseconds since 1970.
+/// The tables: the suppressed addresses, the hard bounces of addresses that are not suppressed yet, and the addresses that were taken off a
+/// list. `changed` is the number of the write that changed a row last, by which other nodes find what is new. Times are milliseconds since
+/// 1970.
 pub const SCHEMA: Schema = Schema {
     owner: "suppression",
-    steps: &["CREATE TABLE suppression (
+    steps: &[
+        "CREATE TABLE suppression (
                   customer TEXT NOT NULL,
                   address TEXT NOT NULL,
                   reason TEXT NOT NULL,
@@ -19,8 +25,22 @@ pub const SCHEMA: Schema = Schema {
               CREATE INDEX suppression_expires ON suppression (expires) WHERE expires IS NOT NULL;
               CREATE TABLE suppression_bounce (customer TEXT NOT NULL, address TEXT NOT NULL, at BIGINT NOT NULL);
               CREATE INDEX suppression_bounce_address ON suppression_bounce (customer, address);
-              CREATE INDEX suppression_bounce_at ON suppression_bounce (at);"],
+              CREATE INDEX suppression_bounce_at ON suppression_bounce (at);",
+        "ALTER TABLE suppression ADD COLUMN changed BIGINT NOT NULL DEFAULT 0;
+             CREATE INDEX suppression_changed ON suppression (changed);
+             CREATE TABLE suppression_removed (
+                 customer TEXT NOT NULL,
+                 address TEXT NOT NULL,
+                 changed BIGINT NOT NULL,
+                 at BIGINT NOT NULL,
+                 PRIMARY KEY (customer, address)
+             );
+             CREATE INDEX suppression_removed_changed ON suppression_removed (changed);",
+    ],
 };
+
+/// For so long it is known which addresses were taken off a list. A node that was away for longer reads all lists at its start.
+const REMOVALS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
@@ -58,6 +78,22 @@ pub(super) fn each(
     })
 }
 
+/// Everything that the writes behind `seen` have changed, in their order.
+pub(super) fn changes(tables: &Transaction<'_>, seen: i64) -> Result<Vec<Change>, Error> {
+    let sql = "SELECT customer, address, reason, expires, changed FROM suppression WHERE changed > $1 \
+               UNION ALL SELECT customer, address, NULL, NULL, changed FROM suppression_removed WHERE changed > $1 ORDER BY 5";
+    let mut changes = Vec::new();
+    tables.query(sql, &[seen.into()], |row| {
+        let now = match row.maybe_text(2)? {
+            Some(name) => Some((reason(name), row.maybe_integer(3)?.map(timestamp))),
+            None => None,
+        };
+        changes.push(Change { customer: CustomerId::new(row.text(0)?), address: row.text(1)?.to_owned(), now });
+        Ok::<_, Error>(())
+    })?;
+    Ok(changes)
+}
+
 /// Returns up to `limit` entries of a customer in the order of addresses, starting after `after`.
 pub(super) fn list(
     tables: &Transaction<'_>,
@@ -90,28 +126,42 @@ pub(super) fn find(
     tables.first(sql, &[customer.into(), address.into(), millis(now).into()], entry)
 }
 
-/// Writes an entry and replaces an existing one.
-pub(super) fn put(tables: &Transaction<'_>, customer: &str, entry: &Entry) -> Result<(), Error> {
-    let sql =
-        "INSERT INTO suppression (customer, address, reason, since, expires, note) VALUES ($1, $2, $3, $4, $5, $6)
-               ON CONFLICT (customer, address) DO UPDATE SET
-               reason = excluded.reason, since = excluded.since, expires = excluded.expires, note = excluded.note";
-    let row: [Value<'_>; 6] = [
+/// Writes an entry and replaces an existing one. `number` is that of the write.
+pub(super) fn put(tables: &Transaction<'_>, number: i64, customer: &str, entry: &Entry) -> Result<(), Error> {
+    let which = [customer.into(), entry.address.as_str().into()];
+    tables.execute("DELETE FROM suppression_removed WHERE customer = $1 AND address = $2", &which)?;
+    let sql = "INSERT INTO suppression (customer, address, reason, since, expires, note, changed)
+               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (customer, address) DO UPDATE SET reason = excluded.reason,
+               since = excluded.since, expires = excluded.expires, note = excluded.note, changed = excluded.changed";
+    let row: [Value<'_>; 7] = [
         customer.into(),
         entry.address.as_str().into(),
         entry.reason.as_str().into(),
         millis(entry.since).into(),
         entry.expires.map(millis).into(),
         entry.note.as_str().into(),
+        number.into(),
     ];
     tables.execute(sql, &row).map(drop)
 }
 
-/// Removes an entry and the bounces of its address. Returns true if there was an entry.
-pub(super) fn remove(tables: &Transaction<'_>, customer: &str, address: &str) -> Result<bool, Error> {
+/// Removes an entry and the bounces of its address. Returns true if there was an entry. `number` is that of the write.
+pub(super) fn remove(
+    tables: &Transaction<'_>,
+    number: i64,
+    customer: &str,
+    address: &str,
+    now: Timestamp,
+) -> Result<bool, Error> {
     let which = [customer.into(), address.into()];
     tables.execute("DELETE FROM suppression_bounce WHERE customer = $1 AND address = $2", &which)?;
-    Ok(tables.execute("DELETE FROM suppression WHERE customer = $1 AND address = $2", &which)? > 0)
+    if tables.execute("DELETE FROM suppression WHERE customer = $1 AND address = $2", &which)? == 0 {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO suppression_removed (customer, address, changed, at) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (customer, address) DO UPDATE SET changed = excluded.changed, at = excluded.at";
+    tables.execute(sql, &[customer.into(), address.into(), number.into(), millis(now).into()])?;
+    Ok(true)
 }
 
 /// Records a hard bounce, and returns the number of bounces since `from`.
@@ -139,5 +189,6 @@ pub(super) fn forget_bounces(tables: &Transaction<'_>, customer: &str, address: 
 /// Removes entries that expired, and bounces before `bounces_from`.
 pub(super) fn tidy(tables: &Transaction<'_>, now: Timestamp, bounces_from: Timestamp) -> Result<(), Error> {
     tables.execute("DELETE FROM suppression WHERE expires <= $1", &[millis(now).into()])?;
+    tables.execute("DELETE FROM suppression_removed WHERE at < $1", &[millis(now - REMOVALS_KEPT).into()])?;
     tables.execute("DELETE FROM suppression_bounce WHERE at < $1", &[millis(bounces_from).into()]).map(drop)
 }

@@ -99,7 +99,7 @@ async fn hard_bounces_suppress_once_there_are_enough_within_the_window() {
             at: now - DAY * (100 - days),
             detail: String::new(),
         };
-        lists.change(move |tables| feed::take(tables, &[report])).await.unwrap();
+        lists.change(move |tables, number| feed::take(tables, number, &[report])).await.unwrap();
         lists.reason(&CustomerId::new("acme"), &address(text)).is_some()
     };
     // Too far apart.

@@ -62,6 +62,10 @@ impl Caller {
 pub(super) async fn check(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Client>().map(|client| client.0);
     let started = Instant::now();
+    // A token that another node has revoked must not count, and one that counts is not to blame.
+    if let Err(error) = api.0.service.tokens.is_current() {
+        return Problem::from(error).into_response();
+    }
     let refused = match presented(request.headers()) {
         Err(problem) => problem,
         Ok(secret) => match api.0.service.tokens.look(secret, client, Timestamp::now()) {

@@ -161,14 +161,15 @@ impl Sums {
 
     /// Adds the sums to those that are kept.
     pub fn write(&self, tables: &Transaction<'_>) -> Result<(), Error> {
-        let sql = "INSERT INTO history_count (width, route, start_secs, accepted, relayed, delivered, deferred, bounced, waiting, \
-                   oldest_secs) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (width, route, start_secs) DO UPDATE SET \
-                   accepted = history_count.accepted + excluded.accepted, relayed = history_count.relayed + excluded.relayed, \
-                   delivered = history_count.delivered + excluded.delivered, deferred = history_count.deferred + excluded.deferred, \
-                   bounced = history_count.bounced + excluded.bounced, \
-                   waiting = CASE WHEN excluded.waiting > history_count.waiting THEN excluded.waiting ELSE history_count.waiting END, \
-                   oldest_secs = CASE WHEN excluded.oldest_secs > history_count.oldest_secs THEN excluded.oldest_secs \
-                   ELSE history_count.oldest_secs END";
+        let sql = "INSERT INTO history_sum (node, width, route, start_secs, accepted, relayed, delivered, deferred, bounced, waiting, \
+                   oldest_secs) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                   ON CONFLICT (node, width, route, start_secs) DO UPDATE SET \
+                   accepted = history_sum.accepted + excluded.accepted, relayed = history_sum.relayed + excluded.relayed, \
+                   delivered = history_sum.delivered + excluded.delivered, deferred = history_sum.deferred + excluded.deferred, \
+                   bounced = history_sum.bounced + excluded.bounced, \
+                   waiting = CASE WHEN excluded.waiting > history_sum.waiting THEN excluded.waiting ELSE history_sum.waiting END, \
+                   oldest_secs = CASE WHEN excluded.oldest_secs > history_sum.oldest_secs THEN excluded.oldest_secs \
+                   ELSE history_sum.oldest_secs END";
         for ((width, route, start), counts) in &self.sums {
             let numbers = [
                 counts.accepted,
@@ -179,7 +180,8 @@ impl Sums {
                 counts.waiting,
                 counts.oldest_secs,
             ];
-            let mut row: Vec<Value<'_>> = vec![signed(*width).into(), route.as_str().into(), signed(*start).into()];
+            let (width, start) = (signed(*width), signed(*start));
+            let mut row: Vec<Value<'_>> = vec![tables.node().into(), width.into(), route.as_str().into(), start.into()];
             row.extend(numbers.map(|number| Value::from(signed(number))));
             tables.execute(sql, &row)?;
         }
@@ -192,7 +194,7 @@ pub(super) fn tidy(tables: &Transaction<'_>, now: Timestamp) -> Result<(), Error
     for (width, kept) in KEPT {
         let oldest = signed((now - kept).as_secs());
         tables.execute(
-            "DELETE FROM history_count WHERE width = $1 AND start_secs < $2",
+            "DELETE FROM history_sum WHERE width = $1 AND start_secs < $2",
             &[signed(width).into(), oldest.into()],
         )?;
     }
@@ -207,9 +209,13 @@ pub(super) fn read(tables: &Transaction<'_>, route: &str, span: Span, now: Times
     let mut buckets: Vec<Bucket> = (0..steps)
         .map(|n| Bucket { start: Timestamp::from_millis((first + n * step) * 1000), counts: Counts::default() })
         .collect();
-    let sql = "SELECT start_secs, accepted, relayed, delivered, deferred, bounced, waiting, oldest_secs FROM history_count \
-               WHERE width = $1 AND route = $2 AND start_secs >= $3";
-    tables.query(sql, &[signed(width).into(), route.into(), signed(first).into()], |row| {
+    let sums = ["accepted", "relayed", "delivered", "deferred", "bounced", "waiting"];
+    let sums = sums.map(|column| format!("CAST(sum({column}) AS BIGINT)")).join(", ");
+    let sql = format!(
+        "SELECT start_secs, {sums}, max(oldest_secs) FROM history_sum \
+         WHERE width = $1 AND route = $2 AND start_secs >= $3 GROUP BY start_secs"
+    );
+    tables.query(&sql, &[signed(width).into(), route.into(), signed(first).into()], |row| {
         let number = |column| Ok::<_, Error>(u64::try_from(row.integer(column)?).unwrap_or_default());
         let counts = Counts {
             accepted: number(1)?,
@@ -311,9 +317,9 @@ mod tests {
         written(&database, &mut sums);
         database.write_blocking(|tables| tidy(tables, NOW)).unwrap();
         let rows = |sql: &str| database.read_blocking(|tables| tables.first(sql, &[], |row| row.integer(0))).unwrap();
-        let old = "SELECT COUNT(*) FROM history_count WHERE route = '' AND width = ";
+        let old = "SELECT COUNT(*) FROM history_sum WHERE route = '' AND width = ";
         assert_eq!([60, 3600, 86_400].map(|width| rows(&format!("{old}{width}")).unwrap()), [1, 1, 2]);
-        let routes = rows("SELECT COUNT(DISTINCT route) FROM history_count WHERE route <> ''").unwrap();
+        let routes = rows("SELECT COUNT(DISTINCT route) FROM history_sum WHERE route <> ''").unwrap();
         assert_eq!(routes, i64::try_from(ROUTES).unwrap());
         assert_eq!(total(&database, "", Span::Day).accepted, 2 * ROUTES as u64);
     }

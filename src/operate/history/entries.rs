@@ -79,21 +79,27 @@ impl Told {
         if self.is_alert
             && let Some(subject) = subject
         {
-            let open = [OF_ALERT.into(), subject.into()];
             if self.cured {
-                let sql = "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND subject = $4 AND ended IS NULL";
-                let row = [millis(self.at).into(), self.detail.as_deref().into(), OF_ALERT.into(), subject.into()];
-                return tables.execute(sql, &row).map(drop);
+                return end(tables, subject, self.at, self.detail.as_deref());
             }
-            let sql = "SELECT id FROM history_entry WHERE kind = $1 AND subject = $2 AND ended IS NULL";
+            let open = [OF_ALERT.into(), tables.node().into(), subject.into()];
+            let sql = "SELECT id FROM history_entry WHERE kind = $1 AND node = $2 AND subject = $3 AND ended IS NULL";
             if let Some(id) = tables.first(sql, &open, |row| Ok(row.text(0)?.to_owned()))? {
                 let row = [self.line.as_str().into(), id.as_str().into()];
                 return tables.execute("UPDATE history_entry SET told = $1 WHERE id = $2", &row).map(drop);
             }
         }
         let (id, kind) = (self.id(), if self.is_alert { OF_ALERT } else { OF_AUDIT });
-        let sql = "INSERT INTO history_entry (id, kind, subject, at, told) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
-        let row = [id.as_str().into(), kind.into(), subject.into(), millis(self.at).into(), self.line.as_str().into()];
+        let sql = "INSERT INTO history_entry (id, kind, node, subject, at, told) VALUES ($1, $2, $3, $4, $5, $6) \
+                   ON CONFLICT (id) DO NOTHING";
+        let row = [
+            id.as_str().into(),
+            kind.into(),
+            tables.node().into(),
+            subject.into(),
+            millis(self.at).into(),
+            self.line.as_str().into(),
+        ];
         tables.execute(sql, &row).map(drop)
     }
 }
@@ -113,23 +119,33 @@ pub(super) fn tidy(tables: &Transaction<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The subjects of alerts that are not over, as far as this table knows.
+/// The alerts of this node that last, as far as was told.
 pub(super) fn open_subjects(tables: &Transaction<'_>) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
-    let sql = "SELECT subject FROM history_entry WHERE kind = $1 AND ended IS NULL AND subject IS NOT NULL";
-    tables.query(sql, &[OF_ALERT.into()], |row| {
+    let sql =
+        "SELECT subject FROM history_entry WHERE kind = $1 AND node = $2 AND ended IS NULL AND subject IS NOT NULL";
+    tables.query(sql, &[OF_ALERT.into(), tables.node().into()], |row| {
         found.push(row.text(0)?.to_owned());
         Ok::<_, Error>(())
     })?;
     Ok(found)
 }
 
-/// Notes that trouble is over whose end nobody told: it ended while the relay did not run.
+/// Returns true if an alert lasts at any node, as far as was told.
+pub(super) fn is_open_anywhere(tables: &Transaction<'_>, subject: &str) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM history_entry WHERE kind = $1 AND subject = $2 AND ended IS NULL LIMIT 1";
+    Ok(tables.first(sql, &[OF_ALERT.into(), subject.into()], |_| Ok(()))?.is_some())
+}
+
+/// Ends an alert of this node that was open when the relay stopped, and that it did not tell of again.
 pub(super) fn end_unseen(tables: &Transaction<'_>, subject: &str, now: Timestamp) -> Result<(), Error> {
-    let sql =
-        "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND subject = $4 AND ended IS NULL";
-    let why = "it was not seen again after a restart of the relay";
-    tables.execute(sql, &[millis(now).into(), why.into(), OF_ALERT.into(), subject.into()]).map(drop)
+    end(tables, subject, now, Some("it was not seen again after a restart of the relay"))
+}
+
+fn end(tables: &Transaction<'_>, subject: &str, at: Timestamp, detail: Option<&str>) -> Result<(), Error> {
+    let sql = "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND node = $4 AND subject = $5 AND ended IS NULL";
+    let row = [millis(at).into(), detail.into(), OF_ALERT.into(), tables.node().into(), subject.into()];
+    tables.execute(sql, &row).map(drop)
 }
 
 /// Audit events, the latest first.

@@ -32,9 +32,6 @@ const SETTLED_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Chunks of about 1 MiB whose sums are written together.
 const CHUNKS: usize = 16;
 
-/// The name of the place in its table.
-const READER: &str = "history";
-
 /// Why history stands still for now.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
@@ -131,8 +128,8 @@ impl History {
     async fn end_unseen(&self, events: &Events) {
         let events = events.clone();
         let ended = self.database.write(move |tables| {
-            let known = [entries::open_subjects(tables)?, alerts::acknowledged(tables)?].concat();
-            if known.is_empty() {
+            let (known, acknowledged) = (entries::open_subjects(tables)?, alerts::acknowledged(tables)?);
+            if known.is_empty() && acknowledged.is_empty() {
                 return Ok(());
             }
             let open: Vec<String> =
@@ -140,7 +137,11 @@ impl History {
             let now = Timestamp::now();
             for subject in known.iter().filter(|subject| !open.contains(subject)) {
                 entries::end_unseen(tables, subject, now)?;
-                alerts::forget(tables, subject, now)?;
+            }
+            for subject in acknowledged.iter().filter(|subject| !open.contains(subject)) {
+                if !entries::is_open_anywhere(tables, subject)? {
+                    alerts::forget(tables, subject, now)?;
+                }
             }
             Ok::<_, database::Error>(())
         });
@@ -158,7 +159,7 @@ impl History {
 fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Trouble> {
     let kept = database.read_blocking(|tables| {
         let sql = "SELECT place FROM history_place WHERE reader = $1";
-        tables.first(sql, &[READER.into()], |row| Ok(row.text(0)?.to_owned()))
+        tables.first(sql, &[reader(tables).as_str().into()], |row| Ok(row.text(0)?.to_owned()))
     })?;
     let mut place = match kept.and_then(|kept| kept.parse::<Cursor>().ok()) {
         Some(place) => place,
@@ -189,7 +190,7 @@ fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Troub
                 told.iter().try_for_each(|told| keep(tables, told))?;
                 let sql = "INSERT INTO history_place (reader, place) VALUES ($1, $2) ON CONFLICT (reader) DO UPDATE SET \
                            place = excluded.place";
-                tables.execute(sql, &[READER.into(), to.as_str().into()]).map(drop)
+                tables.execute(sql, &[reader(tables).as_str().into(), to.as_str().into()]).map(drop)
             })?;
         }
         if is_at_end {
@@ -198,10 +199,20 @@ fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Troub
     }
 }
 
+/// The name of the place in its table: each node reads its own journal.
+fn reader(tables: &Transaction<'_>) -> String {
+    match tables.node() {
+        "" => "history".to_owned(),
+        node => format!("history {node}"),
+    }
+}
+
 fn keep(tables: &Transaction<'_>, told: &Told) -> Result<(), database::Error> {
     told.write(tables)?;
     match &told.subject {
-        Some(subject) if told.is_alert && told.cured => alerts::forget(tables, subject, told.at),
+        Some(subject) if told.is_alert && told.cured && !entries::is_open_anywhere(tables, subject)? => {
+            alerts::forget(tables, subject, told.at)
+        }
         _ => Ok(()),
     }
 }

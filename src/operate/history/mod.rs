@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A task reads the journal behind the message's path, adds up what it finds and keeps the sums in the database, together with the
-//! place up to which it has read: nothing is counted twice or left out over a restart. Everything is bounded by time and number. Where
+//! place up to which it has read: nothing is counted twice or left out over a restart. What is shown is the sum over all nodes. Everything is bounded by time and number. Where
 //! no event log is kept, there is no history.
 
 mod counts;
@@ -25,18 +25,31 @@ use crate::time::Timestamp;
 pub use counts::{Bucket, Counts, Span};
 pub use entries::{AuditFilter, Entry, PastAlert};
 
-/// The tables. Times are milliseconds since 1970, and seconds where a column is called so.
+/// The tables. Times are milliseconds since 1970, and seconds where a column is called so. Each node counts in rows of its own and tells
+/// of its own alerts.
 pub const SCHEMA: Schema = Schema {
     owner: "history",
-    steps: &[concat!(
-        "CREATE TABLE history_count (width BIGINT NOT NULL, route TEXT NOT NULL, start_secs BIGINT NOT NULL, ",
-        "accepted BIGINT NOT NULL, relayed BIGINT NOT NULL, delivered BIGINT NOT NULL, deferred BIGINT NOT NULL, ",
-        "bounced BIGINT NOT NULL, waiting BIGINT NOT NULL, oldest_secs BIGINT NOT NULL, PRIMARY KEY (width, route, start_secs)); ",
-        "CREATE TABLE history_place (reader TEXT PRIMARY KEY, place TEXT NOT NULL); ",
-        "CREATE TABLE history_entry (id TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT, at BIGINT NOT NULL, ended BIGINT, ",
-        "ended_detail TEXT, told TEXT NOT NULL); ",
-        "CREATE INDEX history_entry_kind ON history_entry (kind, id)"
-    )],
+    steps: &[
+        concat!(
+            "CREATE TABLE history_count (width BIGINT NOT NULL, route TEXT NOT NULL, start_secs BIGINT NOT NULL, ",
+            "accepted BIGINT NOT NULL, relayed BIGINT NOT NULL, delivered BIGINT NOT NULL, deferred BIGINT NOT NULL, ",
+            "bounced BIGINT NOT NULL, waiting BIGINT NOT NULL, oldest_secs BIGINT NOT NULL, PRIMARY KEY (width, route, start_secs)); ",
+            "CREATE TABLE history_place (reader TEXT PRIMARY KEY, place TEXT NOT NULL); ",
+            "CREATE TABLE history_entry (id TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT, at BIGINT NOT NULL, ended BIGINT, ",
+            "ended_detail TEXT, told TEXT NOT NULL); ",
+            "CREATE INDEX history_entry_kind ON history_entry (kind, id)"
+        ),
+        concat!(
+            "CREATE TABLE history_sum (node TEXT NOT NULL, width BIGINT NOT NULL, route TEXT NOT NULL, start_secs BIGINT NOT NULL, ",
+            "accepted BIGINT NOT NULL, relayed BIGINT NOT NULL, delivered BIGINT NOT NULL, deferred BIGINT NOT NULL, ",
+            "bounced BIGINT NOT NULL, waiting BIGINT NOT NULL, oldest_secs BIGINT NOT NULL, ",
+            "PRIMARY KEY (node, width, route, start_secs)); ",
+            "CREATE INDEX history_sum_route ON history_sum (width, route, start_secs); ",
+            "INSERT INTO history_sum SELECT '', width, route, start_secs, accepted, relayed, delivered, deferred, bounced, waiting, ",
+            "oldest_secs FROM history_count; DROP TABLE history_count; ",
+            "ALTER TABLE history_entry ADD COLUMN node TEXT NOT NULL DEFAULT ''"
+        ),
+    ],
 };
 
 /// The history of a relay. Cheap to clone.
@@ -50,7 +63,7 @@ pub struct History {
 impl History {
     /// The history in this database.
     pub fn new(database: Database) -> Self {
-        History { database, is_current: Arc::default() }
+        History { database: database.of(&SCHEMA), is_current: Arc::default() }
     }
 }
 

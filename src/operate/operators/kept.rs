@@ -2,7 +2,7 @@
 
 use super::sessions::Session;
 use super::{Kept, role_named};
-use crate::database::{Database, Error, Schema, Transaction};
+use crate::database::{Error, Schema, Transaction};
 use crate::operate::tokens::secret::Digest;
 use crate::time::Timestamp;
 
@@ -17,43 +17,37 @@ pub const SCHEMA: Schema = Schema {
     ],
 };
 
-/// Reads every operator. One that is not understood is left out, with a warning.
-pub(super) fn read_operators(database: &Database) -> Result<Vec<Kept>, Error> {
-    let mut all = Vec::new();
-    database.read_blocking(|tables| {
-        let sql = "SELECT name, role, password_hash, created, last_login FROM operator";
-        tables.query(sql, &[], |row| {
-            let name = row.text(0)?.to_owned();
-            match role_named(row.text(1)?) {
-                Some(role) => all.push(Kept {
-                    name,
-                    role,
-                    password_hash: row.maybe_text(2)?.map(str::to_owned),
-                    created: timestamp(row.integer(3)?),
-                    last_login: row.maybe_integer(4)?.map(timestamp),
-                }),
-                None => tracing::warn!("the operator {name} is not understood and cannot log in"),
-            }
-            Ok::<_, Error>(())
-        })
-    })?;
-    Ok(all)
-}
+/// The operators and the sessions that are kept.
+pub(super) type All = (Vec<Kept>, Vec<(Digest, Session)>);
 
-pub(super) fn read_sessions(database: &Database) -> Result<Vec<(Digest, Session)>, Error> {
-    let mut all = Vec::new();
-    database.read_blocking(|tables| {
-        let sql = "SELECT digest, operator, address, created, last_seen FROM operator_session";
-        tables.query(sql, &[], |row| {
-            if let Some(digest) = Digest::from_hex(row.text(0)?) {
-                let (created, last_seen) = (timestamp(row.integer(3)?), timestamp(row.integer(4)?));
-                let (operator, address) = (row.text(1)?.to_owned(), row.text(2)?.to_owned());
-                all.push((digest, Session { operator, address, created, last_seen, saved: last_seen }));
-            }
-            Ok::<_, Error>(())
-        })
+/// Reads every operator and session. An operator that is not understood is left out, with a warning.
+pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
+    let (mut operators, mut sessions) = (Vec::new(), Vec::new());
+    let sql = "SELECT name, role, password_hash, created, last_login FROM operator";
+    tables.query(sql, &[], |row| {
+        let name = row.text(0)?.to_owned();
+        match role_named(row.text(1)?) {
+            Some(role) => operators.push(Kept {
+                name,
+                role,
+                password_hash: row.maybe_text(2)?.map(str::to_owned),
+                created: timestamp(row.integer(3)?),
+                last_login: row.maybe_integer(4)?.map(timestamp),
+            }),
+            None => tracing::warn!("the operator {name} is not understood and cannot log in"),
+        }
+        Ok::<_, Error>(())
     })?;
-    Ok(all)
+    let sql = "SELECT digest, operator, address, created, last_seen FROM operator_session";
+    tables.query(sql, &[], |row| {
+        if let Some(digest) = Digest::from_hex(row.text(0)?) {
+            let (created, last_seen) = (timestamp(row.integer(3)?), timestamp(row.integer(4)?));
+            let (operator, address) = (row.text(1)?.to_owned(), row.text(2)?.to_owned());
+            sessions.push((digest, Session { operator, address, created, last_seen, saved: last_seen }));
+        }
+        Ok::<_, Error>(())
+    })?;
+    Ok((operators, sessions))
 }
 
 /// Adds an operator; returns false if the name is taken.
@@ -65,7 +59,11 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> 
         kept.password_hash.as_deref().into(),
         millis(kept.created).into(),
     ];
-    Ok(tables.execute(sql, &row)? > 0)
+    let is_new = tables.execute(sql, &row)? > 0;
+    if is_new {
+        tables.announce()?;
+    }
+    Ok(is_new)
 }
 
 /// Writes an operator's role and password, and ends every session of it.
@@ -82,9 +80,10 @@ pub(super) fn remove(tables: &Transaction<'_>, name: &str) -> Result<(), Error> 
     end_sessions_of(tables, name)
 }
 
-/// Ends every session of an operator.
-pub(super) fn end_sessions_of(tables: &Transaction<'_>, name: &str) -> Result<(), Error> {
-    tables.execute("DELETE FROM operator_session WHERE operator = $1", &[name.into()]).map(drop)
+/// Ends every session of an operator that was changed or removed.
+fn end_sessions_of(tables: &Transaction<'_>, name: &str) -> Result<(), Error> {
+    tables.execute("DELETE FROM operator_session WHERE operator = $1", &[name.into()])?;
+    tables.announce().map(drop)
 }
 
 /// Adds a session, and keeps the time of the login.
@@ -101,21 +100,23 @@ pub(super) fn begin_session(tables: &Transaction<'_>, digest: &Digest, session: 
     ];
     tables.execute(sql, &row)?;
     let row = [created.into(), session.operator.as_str().into()];
-    tables.execute("UPDATE operator SET last_login = $1 WHERE name = $2", &row).map(drop)
+    tables.execute("UPDATE operator SET last_login = $1 WHERE name = $2", &row)?;
+    tables.announce().map(drop)
 }
 
 pub(super) fn end_sessions(tables: &Transaction<'_>, digests: &[Digest]) -> Result<(), Error> {
     for digest in digests {
         tables.execute("DELETE FROM operator_session WHERE digest = $1", &[digest.to_hex().as_str().into()])?;
     }
-    Ok(())
+    tables.announce().map(drop)
 }
 
-/// Keeps the time at which a session was last seen.
+/// Keeps the time at which a session was last seen, for the other nodes too: it must not become idle there.
 pub(super) fn save_seen(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
     let digest = digest.to_hex();
     let row = [millis(at).into(), digest.as_str().into()];
-    tables.execute("UPDATE operator_session SET last_seen = $1 WHERE digest = $2", &row).map(drop)
+    tables.execute("UPDATE operator_session SET last_seen = $1 WHERE digest = $2", &row)?;
+    tables.announce().map(drop)
 }
 
 fn millis(at: Timestamp) -> i64 {

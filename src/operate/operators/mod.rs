@@ -4,8 +4,9 @@
 //! without a password comes through a trusted proxy only, which has logged it in. Passwords are checked and wrong ones slowed
 //! down exactly as submitters' are (`Logins`).
 //!
-//! All operators and sessions are in memory, and this process is the only one that writes their tables: a change counts from
-//! that moment on. Another role or password ends the operator's sessions.
+//! All operators and sessions are in memory. A change counts from that moment on at the node that made it, and within a second at the
+//! others. While their database does not answer, nobody is let in: the operator may have been removed. Another role or password ends
+//! the operator's sessions.
 
 mod failures;
 mod kept;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,8 @@ use sessions::{Seen, Session, Sessions};
 /// More operators are refused: all are in memory, and a person has to be able to read their list.
 const MOST: usize = 1_000;
 const LONGEST_NAME: usize = 64;
+/// After the operators could not be read, when that is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// The shortest password, in characters.
 pub const SHORTEST_PASSWORD: usize = 12;
 
@@ -176,14 +180,16 @@ struct Inner {
     logins: Logins,
     sessions: Sessions,
     failures: Failures,
+    /// Held from a change of the tables, or from reading them, until memory shows it.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Operators {
     /// Reads all operators and sessions. Wrong logins are slowed down by the `login_…` settings of `limits`. Blocks.
     pub fn open(database: Database, limits: &Limits, times: SessionTimes) -> Result<Self, database::Error> {
-        let known: BTreeMap<String, Kept> =
-            kept::read_operators(&database)?.into_iter().map(|kept| (kept.name.clone(), kept)).collect();
-        let sessions = kept::read_sessions(&database)?;
+        let database = database.of(&SCHEMA);
+        let (operators, sessions) = database.read_blocking(kept::read_all)?;
+        let known: BTreeMap<String, Kept> = operators.into_iter().map(|kept| (kept.name.clone(), kept)).collect();
         let passwords = ArcSwap::from_pointee(passwords(&known));
         Ok(Operators(Arc::new(Inner {
             database,
@@ -192,7 +198,41 @@ impl Operators {
             logins: Logins::new(limits, None),
             sessions: Sessions::new(times, sessions),
             failures: Failures::default(),
+            changing: tokio::sync::Mutex::default(),
         })))
+    }
+
+    /// Follows what other nodes change.
+    pub async fn follow(&self) {
+        let mut changes = self.0.database.changes();
+        loop {
+            match self.read_again().await {
+                Ok(()) => changes.next().await,
+                Err(error) => {
+                    tracing::warn!("which operators there are is not known anew: {error}");
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn read_again(&self) -> Result<(), database::Error> {
+        let _changing = self.0.changing.lock().await;
+        let (operators, sessions) = self.0.database.read(kept::read_all).await?;
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = operators.into_iter().map(|kept| (kept.name.clone(), kept)).collect();
+        let before = self.0.passwords.load();
+        self.0.passwords.store(Arc::new(passwords(&known).remembering(&before)));
+        self.0.sessions.replace(sessions);
+        Ok(())
+    }
+
+    /// Fails while it is not known what other nodes have changed.
+    pub fn is_current(&self) -> Result<(), Error> {
+        self.0.database.is_current().map_err(|error| {
+            let message = format!("which operators there are is not known now: {error}");
+            Error::new(ErrorKind::Unavailable, message, "try again once the database answers")
+        })
     }
 
     fn known(&self) -> RwLockReadGuard<'_, BTreeMap<String, Kept>> {
@@ -301,6 +341,7 @@ impl Service {
             last_login: None,
         };
         let row = kept.clone();
+        let _changing = self.operators.0.changing.lock().await;
         if !self.operators.0.database.write(move |tables| kept::add(tables, &row)).await.map_err(not_kept)? {
             let message = format!("there is an operator \"{}\" already", new.name);
             return Err(Error::conflict(message, "give the new one another name, or change that one"));
@@ -331,6 +372,7 @@ impl Service {
         actor.may(Need::Admin)?;
         self.operator(name)?;
         let row = name.to_owned();
+        let _changing = self.operators.0.changing.lock().await;
         self.operators.0.database.write(move |tables| kept::remove(tables, &row)).await.map_err(not_kept)?;
         self.operators.put(name, None);
         self.operators.0.sessions.end_all_of(name, None);
@@ -367,6 +409,7 @@ impl Service {
     }
 
     async fn replace_operator(&self, actor: &Actor, name: &str, change: &OperatorChange) -> Result<(), Error> {
+        let _changing = self.operators.0.changing.lock().await;
         let mut kept = self.operator(name)?;
         let detail = match change {
             OperatorChange::Role(role) => {
@@ -425,6 +468,7 @@ impl Service {
         let not_kept =
             |error| Error::new(ErrorKind::Unavailable, format!("the session cannot be kept: {error}"), "try again");
         let inner = &self.operators.0;
+        let _changing = inner.changing.lock().await;
         inner.database.write(move |tables| kept::begin_session(tables, &digest, &row)).await.map_err(not_kept)?;
         let ended = inner.sessions.begin(digest, session, now);
         if !ended.is_empty() {
@@ -442,6 +486,7 @@ impl Service {
 
     pub async fn log_out(&self, actor: &Actor, session: &str) -> Result<(), Error> {
         let digest = Digest::of(session);
+        let _changing = self.operators.0.changing.lock().await;
         if self.operators.0.sessions.end(&digest).is_none() {
             return Ok(());
         }
@@ -454,6 +499,7 @@ impl Service {
     pub async fn log_out_others(&self, actor: &Actor, session: Option<&str>) -> Result<u64, Error> {
         let Some(name) = actor.operator() else { return Ok(0) };
         let keep = session.map(Digest::of);
+        let _changing = self.operators.0.changing.lock().await;
         let ended = self.operators.0.sessions.end_all_of(name, keep.as_ref());
         let count = ended.len() as u64;
         self.operators.0.database.write(move |tables| kept::end_sessions(tables, &ended)).await.map_err(not_kept)?;

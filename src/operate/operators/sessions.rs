@@ -78,6 +78,22 @@ impl Sessions {
         Sessions { times, open: Mutex::new(kept.into_iter().collect()) }
     }
 
+    /// Takes what is kept for what there is. When a session was seen here counts, if that was later.
+    pub fn replace(&self, kept: Vec<(Digest, Session)>) {
+        let mut open = self.open();
+        let before = std::mem::take(&mut *open);
+        *open = kept
+            .into_iter()
+            .map(|(digest, mut session)| {
+                if let Some(was) = before.get(&digest) {
+                    session.last_seen = session.last_seen.max(was.last_seen);
+                    session.saved = session.saved.max(was.saved);
+                }
+                (digest, session)
+            })
+            .collect();
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<Digest, Session>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::RoleName;
 use super::secret::Digest;
-use crate::database::{Database, Error, Row, Schema, Transaction};
+use crate::database::{Error, Row, Schema, Transaction};
 use crate::message::CustomerId;
 use crate::time::Timestamp;
 
@@ -34,17 +34,15 @@ impl Kept {
 }
 
 /// Reads every row. One that is not understood is left out, with a warning: its token does not count.
-pub(super) fn read_all(database: &Database) -> Result<Vec<Kept>, Error> {
+pub(super) fn read_all(tables: &Transaction<'_>) -> Result<Vec<Kept>, Error> {
     let mut all = Vec::new();
-    database.read_blocking(|tables| {
-        let sql = "SELECT digest, name, role, customers, created, expires, last_used FROM token";
-        tables.query(sql, &[], |row| {
-            match read(&row)? {
-                Some(kept) => all.push(kept),
-                None => tracing::warn!("the token {} is not understood and does not count", row.text(1)?),
-            }
-            Ok::<_, Error>(())
-        })
+    let sql = "SELECT digest, name, role, customers, created, expires, last_used FROM token";
+    tables.query(sql, &[], |row| {
+        match read(&row)? {
+            Some(kept) => all.push(kept),
+            None => tracing::warn!("the token {} is not understood and does not count", row.text(1)?),
+        }
+        Ok::<_, Error>(())
     })?;
     Ok(all)
 }
@@ -80,11 +78,16 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> 
         millis(kept.created).into(),
         kept.expires.map(millis).into(),
     ];
-    Ok(tables.execute(sql, &row)? > 0)
+    let is_new = tables.execute(sql, &row)? > 0;
+    if is_new {
+        tables.announce()?;
+    }
+    Ok(is_new)
 }
 
 pub(super) fn remove(tables: &Transaction<'_>, digest: &Digest) -> Result<(), Error> {
-    tables.execute("DELETE FROM token WHERE digest = $1", &[digest.to_hex().as_str().into()]).map(drop)
+    tables.execute("DELETE FROM token WHERE digest = $1", &[digest.to_hex().as_str().into()])?;
+    tables.announce().map(drop)
 }
 
 /// Keeps the time of a use.

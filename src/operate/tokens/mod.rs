@@ -4,8 +4,9 @@
 //! passwords that can be guessed. A token is 256 random bits: nobody guesses it, however fast the hash is, and a fast hash keeps the
 //! check off the list of things that an attacker can exhaust.
 //!
-//! All tokens are in memory, and this process is the only one that writes their table: a token that is added or revoked counts from
-//! that moment on. The time of the last use is written at most once a minute for each token.
+//! All tokens are in memory. One that is added or revoked counts from that moment on at the node that did it, and within a second at
+//! the others. While their database does not answer, no token counts: it may have been revoked. The time of the last use is written at
+//! most once a minute for each token.
 
 mod expiry;
 mod kept;
@@ -37,6 +38,8 @@ const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
 /// More tokens are refused: each is in memory, and a person has to be able to read their list.
 const MOST: usize = 10_000;
 const LONGEST_NAME: usize = 64;
+/// After the tokens could not be read, when that is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A token as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +139,8 @@ pub struct Tokens(Arc<Inner>);
 struct Inner {
     database: Database,
     known: RwLock<HashMap<Digest, Arc<Known>>>,
+    /// Held from a change of the table, or from reading it, until memory shows it.
+    changing: tokio::sync::Mutex<()>,
 }
 
 struct Known {
@@ -187,9 +192,53 @@ impl Known {
 impl Tokens {
     /// Reads all tokens. Blocks.
     pub fn open(database: Database) -> Result<Self, database::Error> {
-        let all = kept::read_all(&database)?;
+        let database = database.of(&SCHEMA);
+        let all = database.read_blocking(kept::read_all)?;
         let known = all.into_iter().map(|kept| (kept.digest, Known::new(kept))).collect();
-        Ok(Tokens(Arc::new(Inner { database, known: RwLock::new(known) })))
+        Ok(Tokens(Arc::new(Inner { database, known: RwLock::new(known), changing: tokio::sync::Mutex::default() })))
+    }
+
+    /// Follows what other nodes change.
+    pub async fn follow(&self) {
+        let mut changes = self.0.database.changes();
+        loop {
+            match self.read_again().await {
+                Ok(()) => changes.next().await,
+                Err(error) => {
+                    tracing::warn!("which tokens count is not known anew: {error}");
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn read_again(&self) -> Result<(), database::Error> {
+        let _changing = self.0.changing.lock().await;
+        let all = self.0.database.read(kept::read_all).await?;
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        // A token that is known goes on with the time of its last use here.
+        let mut before = std::mem::take(&mut *known);
+        let unchanged = |kept: &Kept, was: &Known| was.kept.role == kept.role && was.kept.customers == kept.customers;
+        *known = all
+            .into_iter()
+            .map(|kept| match before.remove(&kept.digest) {
+                Some(was) if unchanged(&kept, &was) => (kept.digest, was),
+                _ => (kept.digest, Known::new(kept)),
+            })
+            .collect();
+        Ok(())
+    }
+
+    /// Fails while it is not known which tokens other nodes have revoked.
+    pub fn is_current(&self) -> Result<(), Error> {
+        self.0.database.is_current().map_err(|error| {
+            let message = format!("which tokens count is not known now: {error}");
+            Error::new(
+                ErrorKind::Unavailable,
+                message,
+                "the token is not to blame: ask again once the database answers",
+            )
+        })
     }
 
     /// Says who a token stands for. `address` is where it came from, for the audit.
@@ -234,6 +283,7 @@ impl Tokens {
             return Err(Error::conflict(format!("there are {MOST} tokens already"), "revoke those that nobody uses"));
         }
         let row = kept.clone();
+        let _changing = self.0.changing.lock().await;
         // The table refuses a name that another command has taken meanwhile.
         let is_new = self.0.database.write(move |tables| kept::add(tables, &row)).await.map_err(not_kept)?;
         if !is_new {
@@ -245,6 +295,7 @@ impl Tokens {
     }
 
     async fn remove(&self, name: &str) -> Result<Option<Arc<Known>>, Error> {
+        let _changing = self.0.changing.lock().await;
         let Some((digest, known)) = self.by_name(name) else { return Ok(None) };
         self.0.database.write(move |tables| kept::remove(tables, &digest)).await.map_err(not_kept)?;
         self.0.known.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);

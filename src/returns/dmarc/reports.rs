@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use prometheus_client::collector::Collector;
@@ -167,6 +167,7 @@ impl Reports {
         keep: Duration,
         in_force: impl Fn() -> (Arc<Directory>, Arc<onboarding::Settings>) + Send + Sync + 'static,
     ) -> Result<Self, database::Error> {
+        let database = database.of(&super::SCHEMA);
         let (counters, newest) = (Counters::default(), Mutex::default());
         let reports = Reports(Arc::new(Inner { database, keep, in_force: Arc::new(in_force), counters, newest }));
         reports.look_for_newest()?;
@@ -258,6 +259,7 @@ impl Reports {
                 };
                 store::put(tables, &report, &owner.rows)?;
             }
+            tables.announce()?;
             Ok(false)
         })?;
         let mut newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,15 +289,30 @@ impl Reports {
         })
     }
 
-    /// Removes what is too old, now and once an hour until `stopping`.
+    /// Removes what is too old, now and once an hour until `stopping`, and looks at what other nodes have taken.
     pub async fn run(self, stopping: CancellationToken) {
+        let mut changes = self.0.database.changes();
+        let mut tidied = None::<Instant>;
         loop {
+            let is_due = tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY);
             let reports = self.clone();
-            let tidied = tokio::task::spawn_blocking(move || reports.tidy(Timestamp::now())).await;
-            if let Ok(Err(error)) = tidied {
-                tracing::warn!(%error, "old DMARC reports are not removed; tried again in an hour");
+            let done = tokio::task::spawn_blocking(move || match is_due {
+                true => reports.tidy(Timestamp::now()),
+                false => reports.look_for_newest(),
+            });
+            match done.await {
+                Ok(Err(error)) if is_due => {
+                    tracing::warn!(%error, "old DMARC reports are not removed; tried again in an hour");
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "it is not known which DMARC reports other nodes took"),
+                _ => {}
             }
-            if stopping.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_none() {
+            if is_due {
+                tidied = Some(Instant::now());
+            }
+            let left = TIDY_EVERY.saturating_sub(tidied.map_or(Duration::ZERO, |at| at.elapsed()));
+            let next = tokio::time::timeout(left, changes.next());
+            if stopping.run_until_cancelled(next).await.is_none() {
                 return;
             }
         }

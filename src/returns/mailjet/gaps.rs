@@ -227,7 +227,7 @@ impl Run<'_> {
         }
         let (shared, now) = (self.shared, Timestamp::now());
         let count = reports.len();
-        let row = (count > 0).then(|| Taken { number: shared.next_number(), came: now, reports });
+        let row = (count > 0).then(|| Taken { number: shared.next_number(), came: now, reports, handed: false });
         let (found, ask_after) = (found.to_vec(), self.ask_after);
         let given_up = found.iter().filter(|mail| next_time(mail, ask_after, now).is_none()).count();
         let work = move |tables: &database::Transaction<'_>| {
@@ -346,6 +346,7 @@ mod tests {
 
     fn mail(number: u64, after: u64, name: Option<&str>, to: &str) -> Mail {
         Mail {
+            node: String::new(),
             id: QueueId::from_u64(number),
             place: 0,
             name: name.and_then(name_of),

@@ -88,7 +88,8 @@ async fn write(shared: &Shared, reports: Vec<Report>) -> Result<(), database::Er
     let mut rows = Vec::new();
     let mut left = reports.into_iter().peekable();
     while left.peek().is_some() {
-        rows.push(Taken { number: shared.next_number(), came, reports: left.by_ref().take(ROW).collect() });
+        let (number, reports) = (shared.next_number(), left.by_ref().take(ROW).collect());
+        rows.push(Taken { number, came, reports, handed: false });
     }
     let database = &shared.parts.database;
     database.write(move |tables| rows.iter().try_for_each(|row| store::put(tables, row, came))).await

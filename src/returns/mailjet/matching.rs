@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub matched: Vec<Matched>,
     /// With the time at which Mailjet brought them.
     pub unmatched: Vec<(Report, Timestamp)>,
+    /// What is about another node's mail, with the node and the time at which Mailjet brought it.
+    pub foreign: Vec<(String, Report, Timestamp)>,
     /// Since when the oldest row waits.
     pub oldest: Option<Timestamp>,
 }
@@ -34,11 +36,12 @@ pub(super) struct Found {
 /// Reads the rows that are due, and finds their mails.
 pub(super) fn find(tables: &Transaction<'_>, now: Timestamp) -> Result<Found, database::Error> {
     let rows = store::due(tables, now, ROWS)?;
-    let mut found =
-        Found { rows: Vec::new(), matched: Vec::new(), unmatched: Vec::new(), oldest: store::oldest(tables)? };
+    let (matched, unmatched, foreign) = (Vec::new(), Vec::new(), Vec::new());
+    let mut found = Found { rows: Vec::new(), matched, unmatched, foreign, oldest: store::oldest(tables)? };
     for row in &rows {
         for report in &row.reports {
             match matching(tables, report)? {
+                Some(mail) if mail.node != tables.node() => found.foreign.push((mail.node, report.clone(), row.came)),
                 Some(mail) => found.matched.push(Matched { report: report.clone(), mail, came: row.came }),
                 None => found.unmatched.push((report.clone(), row.came)),
             }
@@ -86,6 +89,7 @@ pub(super) fn recalled(report: &Report, known: &Known, came: Timestamp) -> Optio
     Some(Mail {
         id: known.queue_id,
         place: u32::try_from(to.index).ok()?,
+        node: String::new(),
         name: None,
         recipient: recipient_of(&to.address.to_string()),
         customer: known.customer.to_string(),

@@ -1,7 +1,7 @@
 //! Mailjet's events: what became of mail after Mailjet had taken it.
 //!
 //! ```text
-//! Mailjet ──POST──► door ──► inbox (SQLite, synced) ──► 200
+//! Mailjet ──POST──► door ──► inbox (database) ──► 200      
 //!                              │                                   ┌──► record: delivered, bounced, complained …
 //!                              └──► settle: match, judge ──────────┼──► suppression lists, pauses
 //!                                     ▲                            └──► what was heard of each recipient
@@ -187,13 +187,11 @@ pub struct Mailjet {
 impl Mailjet {
     /// Reads what the database has.
     pub async fn open(settings: Settings, parts: Parts) -> Result<Mailjet, database::Error> {
-        let (last, waiting) = parts
-            .database
-            .read(|tables| Ok::<_, database::Error>((store::last_number(tables)?, store::waiting(tables)?)))
-            .await?;
+        let parts = Parts { database: parts.database.of(&SCHEMA), ..parts };
+        let waiting = parts.database.read(store::waiting).await?;
         let counters = Counters::default();
         counters.waiting.set(waiting);
-        let (next, arrived, caught_up) = (AtomicI64::new(last + 1), Notify::new(), AtomicU64::new(0));
+        let (next, arrived, caught_up) = (AtomicI64::new(first_number()), Notify::new(), AtomicU64::new(0));
         let shared = Arc::new(Shared { settings, parts, counters, next, arrived, caught_up });
         let (inbox, requests) = Inbox::new(Arc::clone(&shared));
         Ok(Mailjet { shared, inbox, requests })
@@ -220,10 +218,22 @@ impl Mailjet {
     }
 }
 
-/// Forgets mails that are too old to be reported on.
+/// The first number of a process: higher than those of earlier ones, and not one of another node's that starts at the same moment.
+fn first_number() -> i64 {
+    let millis = i64::try_from(Timestamp::now().as_millis()).unwrap_or_default();
+    (millis << 20) | i64::from(rand::random::<u32>() >> 12)
+}
+
+/// Forgets mails that are too old to be reported on, and takes over what nodes have left that are gone.
 async fn tidy(shared: Arc<Shared>, stopping: CancellationToken) {
     while tokio::time::timeout(TIDY_EVERY, stopping.cancelled()).await.is_err() {
         let keep = shared.settings.keep;
+        let left = Timestamp::now() - TIDY_EVERY;
+        match shared.parts.database.write(move |tables| store::adopt(tables, left)).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "Mailjet's events are taken over from a node that is gone"),
+            Err(error) => tracing::warn!("Mailjet's events of other nodes are not looked at: {error}"),
+        }
         loop {
             let now = Timestamp::now();
             match shared.parts.database.write(move |tables| store::forget(tables, now, keep, TIDY_ROWS)).await {

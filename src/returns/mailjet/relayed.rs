@@ -164,6 +164,7 @@ fn mail(line: &[u8], at: Position) -> Option<Mail> {
     Some(Mail {
         id: event.queue_id.parse().ok()?,
         place,
+        node: String::new(),
         name: event.reply.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').find_map(name_of),
         recipient: recipient_of(&event.recipient),
         customer: event.customer.into_owned(),

@@ -38,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// The news that a mail was relayed stands in the journal so long after it, at most, while the disk works.
 const NEWS: Duration = Duration::from_secs(3);
+/// The same, where another node may have relayed it.
+const NEWS_OF_OTHERS: Duration = Duration::from_secs(30);
 /// A report that fits no mail waits for so long, if the journal cannot be read to its end.
 const WAIT: Duration = Duration::from_secs(600);
 
@@ -100,9 +102,12 @@ impl Settler {
         if found.rows.is_empty() {
             return Ok(false);
         }
-        let Found { rows, matched, unmatched, .. } = found;
+        let Found { rows, matched, unmatched, foreign, .. } = found;
         let caught_up = self.shared.caught_up();
-        let may_come = |came: Timestamp| caught_up < came + NEWS && now.since(came) < WAIT;
+        // How far other nodes have read their journals is not known here.
+        let others = if self.shared.parts.database.node().is_empty() { Duration::ZERO } else { NEWS_OF_OTHERS };
+        let is_known_by_now = |came: Timestamp| caught_up >= came + NEWS && now.since(came) >= others;
+        let may_come = |came: Timestamp| !is_known_by_now(came) && now.since(came) < WAIT;
         let (later, given_up): (Vec<_>, Vec<_>) = unmatched.into_iter().partition(|(_, came)| may_come(*came));
         let (recalled, unknown) = self.recall(given_up).await?;
         let matched: Vec<Matched> = matched.into_iter().chain(recalled).collect();
@@ -128,9 +133,12 @@ impl Settler {
         self.unmatched.told();
         self.shared.parts.suppression.take(self.suppressed(&tell, &known)).await?;
 
-        let done: i64 = rows.iter().map(|row| i64::try_from(row.reports.len()).unwrap_or(i64::MAX)).sum();
+        // What another node took is in that one's count.
+        let own = rows.iter().filter(|row| !row.handed);
+        let done: i64 = own.map(|row| i64::try_from(row.reports.len()).unwrap_or(i64::MAX)).sum();
         let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
         let later = later_rows(&self.shared, later);
+        let foreign = foreign_rows(&self.shared, foreign);
         let kept: i64 = later.iter().map(|(row, _)| i64::try_from(row.reports.len()).unwrap_or(i64::MAX)).sum();
         database
             .write(move |tables| {
@@ -139,6 +147,7 @@ impl Settler {
                 }
                 seen.iter().try_for_each(|(id, report)| store::see(tables, *id, *report))?;
                 later.iter().try_for_each(|(row, due)| store::put(tables, row, *due))?;
+                foreign.iter().try_for_each(|(node, row)| store::put_at(tables, node, row, now))?;
                 numbers.iter().try_for_each(|number| store::done(tables, *number))
             })
             .await?;
@@ -303,9 +312,19 @@ fn later_rows(shared: &Shared, later: Vec<(Report, Timestamp)>) -> Vec<(Taken, T
     }
     let row = |(came, reports): (Timestamp, Vec<Report>)| {
         let pause = now.since(came).clamp(Duration::from_secs(1), Duration::from_secs(15));
-        (Taken { number: shared.next_number(), came, reports }, now + pause)
+        (Taken { number: shared.next_number(), came, reports, handed: false }, now + pause)
     };
     by_time.into_iter().map(row).collect()
+}
+
+/// The rows of what other nodes have to tell.
+fn foreign_rows(shared: &Shared, foreign: Vec<(String, Report, Timestamp)>) -> Vec<(String, Taken)> {
+    let mut by_node = BTreeMap::<(String, Timestamp), Vec<Report>>::new();
+    for (node, report, came) in foreign {
+        by_node.entry((node, came)).or_default().push(report);
+    }
+    let row = |((node, came), reports)| (node, Taken { number: shared.next_number(), came, reports, handed: true });
+    by_node.into_iter().map(row).collect()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -325,6 +344,7 @@ mod tests {
         let mail = Mail {
             id: QueueId::from_u64(7),
             place: 0,
+            node: String::new(),
             name: None,
             recipient: 0,
             customer: String::new(),

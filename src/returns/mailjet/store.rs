@@ -5,7 +5,10 @@
 //! | `mailjet_inbox` | reports that were answered with 200 | the record has them |
 //! | `mailjet_mail` | each recipient that Mailjet took, with its place in the journal | `keep` is over |
 //! | `mailjet_seen` | an opening or a click that was told | the same |
-//! | `mailjet_place` | up to where the journal was read for new mails | |
+//! | `mailjet_read` | a node, and up to where its journal was read for new mails | |
+//!
+//! Where several nodes share the tables, a mail is told of by the node that relayed it, because its journal says how the mail is named.
+//! Reports wait in rows of the node that took them. What is about another node's mail is handed to that one.
 //!
 //! Queue ids begin with the time of arrival, so rows of mails of one day lie together, and those of a mail that is too old are one
 //! range. Times are milliseconds since 1970.
@@ -21,7 +24,8 @@ use crate::time::Timestamp;
 
 pub const SCHEMA: Schema = Schema {
     owner: "mailjet",
-    steps: &["CREATE TABLE mailjet_inbox (
+    steps: &[
+        "CREATE TABLE mailjet_inbox (
                   number BIGINT PRIMARY KEY,
                   due BIGINT NOT NULL,
                   came BIGINT NOT NULL,
@@ -50,7 +54,18 @@ pub const SCHEMA: Schema = Schema {
                   report BIGINT NOT NULL,
                   PRIMARY KEY (mail, report)
               );
-              CREATE TABLE mailjet_place (id BIGINT PRIMARY KEY, position TEXT NOT NULL);"],
+              CREATE TABLE mailjet_place (id BIGINT PRIMARY KEY, position TEXT NOT NULL);",
+        "ALTER TABLE mailjet_inbox ADD COLUMN node TEXT NOT NULL DEFAULT '';
+             ALTER TABLE mailjet_inbox ADD COLUMN handed BIGINT NOT NULL DEFAULT 0;
+             DROP INDEX mailjet_inbox_due;
+             CREATE INDEX mailjet_inbox_node ON mailjet_inbox (node, due, number);
+             ALTER TABLE mailjet_mail ADD COLUMN node TEXT NOT NULL DEFAULT '';
+             DROP INDEX mailjet_mail_ask;
+             CREATE INDEX mailjet_mail_node ON mailjet_mail (node, ask) WHERE ask IS NOT NULL;
+             CREATE TABLE mailjet_read (node TEXT PRIMARY KEY, position TEXT NOT NULL);
+             INSERT INTO mailjet_read SELECT '', position FROM mailjet_place;
+             DROP TABLE mailjet_place;",
+    ],
 };
 
 /// Reports that were taken with one commit.
@@ -61,6 +76,8 @@ pub(super) struct Taken {
     /// When Mailjet brought them.
     pub came: Timestamp,
     pub reports: Vec<Report>,
+    /// True if another node took them and handed them on.
+    pub handed: bool,
 }
 
 /// A recipient of a mail that Mailjet took.
@@ -69,6 +86,8 @@ pub(super) struct Mail {
     pub id: QueueId,
     /// The recipient's index in the envelope.
     pub place: u32,
+    /// The node that relayed it. Empty where there is one only.
+    pub node: String,
     /// The number of what Mailjet called the mail in its reply ([`name_of`]).
     pub name: Option<i64>,
     /// The number of the recipient's address ([`recipient_of`]).
@@ -101,42 +120,56 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
 }
 
-/// The highest number of the inbox so far.
-pub(super) fn last_number(tables: &Transaction<'_>) -> Result<i64, Error> {
-    let found = tables.first("SELECT max(number) FROM mailjet_inbox", &[], |row| row.maybe_integer(0))?;
-    Ok(found.flatten().unwrap_or_default())
-}
-
-/// How many reports wait.
+/// How many reports of this node wait.
 pub(super) fn waiting(tables: &Transaction<'_>) -> Result<i64, Error> {
-    let found = tables.first("SELECT sum(reports) FROM mailjet_inbox", &[], |row| row.maybe_integer(0))?;
+    let sql = "SELECT CAST(sum(reports) AS BIGINT) FROM mailjet_inbox WHERE node = $1 AND handed = 0";
+    let found = tables.first(sql, &[tables.node().into()], |row| row.maybe_integer(0))?;
     Ok(found.flatten().unwrap_or_default())
 }
 
 /// Since when the report waits that is looked at next.
 pub(super) fn oldest(tables: &Transaction<'_>) -> Result<Option<Timestamp>, Error> {
-    let sql = "SELECT came FROM mailjet_inbox ORDER BY due, number LIMIT 1";
-    Ok(tables.first(sql, &[], |row| row.integer(0))?.map(timestamp))
+    let sql = "SELECT came FROM mailjet_inbox WHERE node = $1 ORDER BY due, number LIMIT 1";
+    Ok(tables.first(sql, &[tables.node().into()], |row| row.integer(0))?.map(timestamp))
 }
 
-/// Puts reports into the inbox, which are looked at from `due` on.
+/// Puts reports into this node's inbox, which are looked at from `due` on.
 pub(super) fn put(tables: &Transaction<'_>, taken: &Taken, due: Timestamp) -> Result<(), Error> {
+    put_at(tables, tables.node(), taken, due)
+}
+
+/// Puts reports into a node's inbox.
+pub(super) fn put_at(tables: &Transaction<'_>, node: &str, taken: &Taken, due: Timestamp) -> Result<(), Error> {
     let body = serde_json::to_string(&taken.reports).expect("reports have texts and numbers");
     let count = i64::try_from(taken.reports.len()).unwrap_or(i64::MAX);
-    let row: [Value<'_>; 5] =
-        [taken.number.into(), millis(due).into(), millis(taken.came).into(), count.into(), body.as_str().into()];
-    let sql = "INSERT INTO mailjet_inbox (number, due, came, reports, body) VALUES ($1, $2, $3, $4, $5)";
+    let row: [Value<'_>; 7] = [
+        taken.number.into(),
+        millis(due).into(),
+        millis(taken.came).into(),
+        count.into(),
+        body.as_str().into(),
+        node.into(),
+        i64::from(taken.handed).into(),
+    ];
+    let sql = "INSERT INTO mailjet_inbox (number, due, came, reports, body, node, handed) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     tables.execute(sql, &row).map(drop)
 }
 
-/// Up to `rows` rows of the inbox that are due.
+/// Takes over what has been due at other nodes since `due`: they are not there.
+pub(super) fn adopt(tables: &Transaction<'_>, due: Timestamp) -> Result<usize, Error> {
+    let sql = "UPDATE mailjet_inbox SET node = $1, handed = 1 WHERE node <> $1 AND due < $2";
+    tables.execute(sql, &[tables.node().into(), millis(due).into()])
+}
+
+/// Up to `rows` rows of this node's inbox that are due.
 pub(super) fn due(tables: &Transaction<'_>, now: Timestamp, rows: i64) -> Result<Vec<Taken>, Error> {
-    let sql = "SELECT number, came, body FROM mailjet_inbox WHERE due <= $1 ORDER BY due, number LIMIT $2";
+    let sql = "SELECT number, came, body, handed FROM mailjet_inbox WHERE node = $1 AND due <= $2 ORDER BY due, number LIMIT $3";
     let mut found = Vec::new();
-    tables.query(sql, &[millis(now).into(), rows.into()], |row| {
+    tables.query(sql, &[tables.node().into(), millis(now).into(), rows.into()], |row| {
         // Only a later version can have written what is not understood. It is dropped with its row.
         let reports = serde_json::from_str(row.text(2)?).unwrap_or_default();
-        found.push(Taken { number: row.integer(0)?, came: timestamp(row.integer(1)?), reports });
+        let handed = row.integer(3)? != 0;
+        found.push(Taken { number: row.integer(0)?, came: timestamp(row.integer(1)?), reports, handed });
         Ok::<_, Error>(())
     })?;
     Ok(found)
@@ -147,13 +180,13 @@ pub(super) fn done(tables: &Transaction<'_>, number: i64) -> Result<(), Error> {
     tables.execute("DELETE FROM mailjet_inbox WHERE number = $1", &[number.into()]).map(drop)
 }
 
-/// Notes a mail, unless it is there already. `ask` is when Mailjet is asked about it, if nothing was heard until then.
+/// Notes a mail that this node relayed, unless it is there already. `ask` is when Mailjet is asked about it, if nothing was heard until then.
 pub(super) fn add(tables: &Transaction<'_>, mail: &Mail, ask: Option<Timestamp>) -> Result<(), Error> {
     let sql =
-        "INSERT INTO mailjet_mail (mail, place, name, recipient, customer, route, file, line, relayed, state, ask)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (mail, place) DO NOTHING";
+        "INSERT INTO mailjet_mail (mail, place, name, recipient, customer, route, file, line, relayed, state, ask, node)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (mail, place) DO NOTHING";
     let number = |value: u64| Value::Integer(value.cast_signed());
-    let row: [Value<'_>; 11] = [
+    let row: [Value<'_>; 12] = [
         stored(mail.id).into(),
         i64::from(mail.place).into(),
         mail.name.into(),
@@ -165,11 +198,12 @@ pub(super) fn add(tables: &Transaction<'_>, mail: &Mail, ask: Option<Timestamp>)
         millis(mail.relayed).into(),
         mail.state.stored().into(),
         ask.map(millis).into(),
+        tables.node().into(),
     ];
     tables.execute(sql, &row).map(drop)
 }
 
-const COLUMNS: &str = "mail, place, name, recipient, customer, route, file, line, relayed, state";
+const COLUMNS: &str = "mail, place, name, recipient, customer, route, file, line, relayed, state, node";
 
 fn mail(row: &Row<'_>) -> Result<Mail, Error> {
     Ok(Mail {
@@ -182,6 +216,7 @@ fn mail(row: &Row<'_>) -> Result<Mail, Error> {
         at: Position { segment: unsigned(row.integer(6)?), offset: unsigned(row.integer(7)?) },
         relayed: timestamp(row.integer(8)?),
         state: State::from_stored(row.integer(9)?),
+        node: row.text(10)?.to_owned(),
     })
 }
 
@@ -246,18 +281,20 @@ pub(super) fn see(tables: &Transaction<'_>, id: QueueId, report: i64) -> Result<
     tables.execute(sql, &[stored(id).into(), report.into()]).map(drop)
 }
 
-/// Up to `most` mails that Mailjet is to be asked about now, in the order in which it took them.
+/// Up to `most` mails of this node that Mailjet is to be asked about now, in the order in which it took them.
 pub(super) fn to_ask(tables: &Transaction<'_>, now: Timestamp, most: i64) -> Result<Vec<Mail>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM (SELECT * FROM mailjet_mail WHERE ask <= $1 ORDER BY ask LIMIT $2) AS due ORDER BY relayed"
+        "SELECT {COLUMNS} FROM (SELECT * FROM mailjet_mail WHERE node = $1 AND ask <= $2 ORDER BY ask LIMIT $3) AS due \
+         ORDER BY relayed"
     );
-    mails(tables, &sql, &[millis(now).into(), most.into()])
+    mails(tables, &sql, &[tables.node().into(), millis(now).into(), most.into()])
 }
 
-/// How many mails Mailjet is to be asked about now, and since when the oldest was relayed.
+/// How many mails of this node Mailjet is to be asked about now, and since when the oldest was relayed.
 pub(super) fn gaps(tables: &Transaction<'_>, now: Timestamp) -> Result<(i64, Option<Timestamp>), Error> {
-    let sql = "SELECT count(*), min(relayed) FROM mailjet_mail WHERE ask <= $1";
-    let found = tables.first(sql, &[millis(now).into()], |row| Ok((row.integer(0)?, row.maybe_integer(1)?)))?;
+    let sql = "SELECT count(*), min(relayed) FROM mailjet_mail WHERE node = $1 AND ask <= $2";
+    let found = tables
+        .first(sql, &[tables.node().into(), millis(now).into()], |row| Ok((row.integer(0)?, row.maybe_integer(1)?)))?;
     let (count, oldest) = found.unwrap_or_default();
     Ok((count, oldest.map(timestamp)))
 }
@@ -269,16 +306,17 @@ pub(super) fn ask_at(tables: &Transaction<'_>, mail: &Mail, at: Option<Timestamp
     tables.execute(sql, &which).map(drop)
 }
 
-/// Up to where the journal was read.
+/// Up to where this node's journal was read.
 pub(super) fn place(tables: &Transaction<'_>) -> Result<Option<String>, Error> {
-    tables.first("SELECT position FROM mailjet_place WHERE id = 1", &[], |row| row.text(0).map(str::to_owned))
+    let sql = "SELECT position FROM mailjet_read WHERE node = $1";
+    tables.first(sql, &[tables.node().into()], |row| row.text(0).map(str::to_owned))
 }
 
-/// Keeps up to where the journal was read.
+/// Keeps up to where this node's journal was read.
 pub(super) fn set_place(tables: &Transaction<'_>, position: &str) -> Result<(), Error> {
-    let sql = "INSERT INTO mailjet_place (id, position) VALUES (1, $1)
-               ON CONFLICT (id) DO UPDATE SET position = excluded.position";
-    tables.execute(sql, &[position.into()]).map(drop)
+    let sql = "INSERT INTO mailjet_read (node, position) VALUES ($1, $2)
+               ON CONFLICT (node) DO UPDATE SET position = excluded.position";
+    tables.execute(sql, &[tables.node().into(), position.into()]).map(drop)
 }
 
 /// Forgets up to `most` recipients of mails that arrived longer ago than `keep`. Returns true if there may be more.
@@ -347,6 +385,7 @@ mod tests {
         Mail {
             id,
             place,
+            node: String::new(),
             name: name_of("1ab23cd4-e567-8901-2345-6789f0a1b2c3"),
             recipient: recipient_of(&format!("r{place}@x.dk")),
             customer: "test-as".into(),
@@ -360,10 +399,10 @@ mod tests {
     #[test]
     fn reports_wait_in_order_until_they_are_due_and_done() {
         let (_dir, database) = database();
-        let taken = |number| Taken { number, came: NOW, reports: vec![Report::new(Kind::Sent); 3] };
+        let taken = |number| Taken { number, came: NOW, reports: vec![Report::new(Kind::Sent); 3], handed: false };
         let later = NOW + Duration::from_secs(5);
         do_it(&database, |tables| {
-            assert_eq!((last_number(tables)?, waiting(tables)?, oldest(tables)?), (0, 0, None));
+            assert_eq!((waiting(tables)?, oldest(tables)?), (0, None));
             put(tables, &taken(2), NOW)?;
             put(tables, &taken(1), NOW)?;
             put(tables, &taken(3), later)
@@ -376,8 +415,8 @@ mod tests {
         assert_eq!(do_it(&database, |tables| due(tables, NOW, 1)), [taken(1)]);
         do_it(&database, |tables| done(tables, 1));
         assert_eq!(numbers(later, 10), [2, 3]);
-        let counted = do_it(&database, |tables| Ok((last_number(tables)?, waiting(tables)?, oldest(tables)?)));
-        assert_eq!(counted, (3, 6, Some(NOW)));
+        let counted = do_it(&database, |tables| Ok((waiting(tables)?, oldest(tables)?)));
+        assert_eq!(counted, (6, Some(NOW)));
     }
 
     #[test]

@@ -55,7 +55,6 @@ mod rows;
 mod schema;
 mod settings;
 mod shared;
-mod tls;
 mod transit;
 
 use std::io;
@@ -75,7 +74,6 @@ use self::transit::{Departure, Outgoing};
 pub use self::notice::Notice;
 pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
 pub use self::settings::Settings;
-pub use self::tls::client_config;
 
 /// The spool of one node in a database. Dropping it stops it like [`Spool::stop`](super::Spool::stop).
 pub struct Postgres {

@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
 use super::Notice;
+use crate::postgres::Server;
 use crate::spool::{Carried, Counters};
 
 /// Settings of the spool in PostgreSQL.
@@ -82,12 +83,27 @@ impl Default for Settings {
 /// Shows where the spool is, never with the password.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { database, schema, hosts, port, .. } = self;
-        write!(f, "database {database} (schema {schema}) at {} port {port}", hosts.join(", "))
+        self.server().fmt(f)
     }
 }
 
 impl Settings {
+    /// What a connection needs of these settings.
+    pub fn server(&self) -> Server {
+        Server {
+            hosts: self.hosts.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            schema: self.schema.clone(),
+            tls: self.tls.clone(),
+            node: self.node.clone(),
+            timeout: self.timeout,
+            lease: self.lease,
+        }
+    }
+
     /// Passes a notice to the listener, or to the log if there is none, so that it appears once.
     pub(super) fn tell(&self, notice: Notice) {
         match &self.notices {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postbud::postgres::client_config;
 use postbud::spool::postgres::{self, Notice, OpenError, Postgres, Settings};
 use postbud::spool::{Commit, Error, Filter, Inspect, Intervene, Spool};
 
@@ -119,8 +120,7 @@ async fn a_server_is_known_by_its_certificate() {
         hosts: vec!["127.0.0.1".into()],
         port: address.port(),
         tls: Some(
-            postgres::client_config(Some(vec![CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()]))
-                .unwrap(),
+            client_config(Some(vec![CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()])).unwrap(),
         ),
         timeout: Duration::from_secs(5),
         ..quick(&server)

@@ -79,6 +79,10 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
 
 /// Lets operators through, and sends others to the login.
 pub(super) async fn require(State(pages): State<Operators>, mut request: Request, next: Next) -> Response {
+    // Who is an operator may have changed at another node.
+    if let Err(error) = pages.service().operators.is_current() {
+        return Problem::Refused(error).into_response();
+    }
     if let Some(visitor) = visitor(&pages, &request) {
         request.extensions_mut().insert(visitor);
         return next.run(request).await;

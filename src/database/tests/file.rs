@@ -1,81 +1,11 @@
+//! What only the file has: its mode, its damage, other programs, and its disk.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::*;
-
-const FIRST: Schema =
-    Schema { owner: "notes", steps: &["CREATE TABLE notes (name TEXT PRIMARY KEY, times BIGINT, body BLOB)"] };
-const SECOND: Schema = Schema {
-    owner: "notes",
-    steps: &[FIRST.steps[0], "CREATE INDEX notes_times ON notes (times); CREATE TABLE notes_read (name TEXT)"],
-};
-
-fn add(database: &Database, name: &str) -> Result<(), Error> {
-    database.write_blocking(|tables| {
-        let row = [name.into(), 7.into(), (&b"\0\xff"[..]).into()];
-        tables.execute("INSERT INTO notes VALUES ($1, $2, $3)", &row).map(drop)
-    })
-}
-
-fn names(database: &Database) -> Vec<String> {
-    let mut names = Vec::new();
-    database
-        .read_blocking(|tables| {
-            tables.query("SELECT name FROM notes ORDER BY name", &[], |row| {
-                names.push(row.text(0)?.to_owned());
-                Ok::<_, Error>(())
-            })
-        })
-        .unwrap();
-    names
-}
-
-#[tokio::test]
-async fn what_was_written_is_there_after_the_next_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let database = Database::open(dir.path(), &[FIRST]).unwrap();
-    add(&database, "a").unwrap();
-    database
-        .write(|tables| {
-            tables.execute("INSERT INTO notes VALUES ($1, $2, $3)", &["b".into(), Value::Null, Value::Null])
-        })
-        .await
-        .unwrap();
-    drop(database);
-    let database = Database::open(dir.path(), &[FIRST]).unwrap();
-    assert_eq!(names(&database), ["a", "b"]);
-    let read = |name: &'static str| {
-        database.read(move |tables| {
-            tables.first("SELECT times, body FROM notes WHERE name = $1", &[name.into()], |row| {
-                Ok((row.maybe_integer(0)?, row.octets(1).map(<[u8]>::to_vec).ok()))
-            })
-        })
-    };
-    assert_eq!(read("a").await.unwrap(), Some((Some(7), Some(b"\0\xff".to_vec()))));
-    assert_eq!(read("b").await.unwrap(), Some((None, None)));
-    assert_eq!(read("c").await.unwrap(), None);
-}
-
-#[test]
-fn work_that_fails_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let database = Database::open(dir.path(), &[FIRST]).unwrap();
-    let failed = database.write_blocking(|tables| {
-        tables.execute("INSERT INTO notes (name) VALUES ($1)", &["a".into()])?;
-        tables.execute("INSERT INTO notes (name) VALUES ($1)", &["a".into()])
-    });
-    assert!(matches!(failed, Err(Error::Statement { .. })), "{failed:?}");
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        database.write_blocking(|tables| -> Result<(), Error> {
-            tables.execute("INSERT INTO notes (name) VALUES ($1)", &["b".into()])?;
-            panic!("in the middle")
-        })
-    }));
-    assert!(panicked.is_err());
-    assert!(names(&database).is_empty());
-    add(&database, "c").unwrap();
-    assert_eq!(names(&database), ["c"]);
-}
+use super::super::sqlite::FILE;
+use super::super::{Backend, *};
+use super::{FIRST, add, names};
 
 #[test]
 fn only_the_owner_may_read_the_file_its_log_and_its_index() {
@@ -93,36 +23,6 @@ fn only_the_owner_may_read_the_file_its_log_and_its_index() {
         drop(database);
         fs::remove_dir_all(&state_dir).unwrap();
     }
-}
-
-#[test]
-fn a_start_runs_the_steps_that_the_file_lacks_and_no_others() {
-    let dir = tempfile::tempdir().unwrap();
-    add(&Database::open(dir.path(), &[FIRST]).unwrap(), "a").unwrap();
-    let other = Schema { owner: "links", steps: &["CREATE TABLE links (name TEXT)"] };
-    for _ in 0..2 {
-        let database = Database::open(dir.path(), &[other, SECOND]).unwrap();
-        assert_eq!(names(&database), ["a"]);
-        database.write_blocking(|tables| tables.execute("DELETE FROM notes_read", &[])).unwrap();
-        database.write_blocking(|tables| tables.execute("DELETE FROM links", &[])).unwrap();
-    }
-    // An owner that is gone keeps its tables.
-    let found = Database::open(dir.path(), &[other]).map(|database| names(&database));
-    assert_eq!(found.unwrap(), ["a"]);
-    let older = Database::open(dir.path(), &[FIRST]).map(drop);
-    assert!(matches!(&older, Err(Error::Newer { owner, found: 2, known: 1, .. }) if owner == "notes"), "{older:?}");
-    let text = older.unwrap_err().to_string();
-    assert!(text.contains("newer version") && text.contains(FILE), "{text}");
-}
-
-#[test]
-fn a_step_that_fails_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    const BROKEN: Schema =
-        Schema { owner: "notes", steps: &[FIRST.steps[0], "CREATE TABLE notes_read (name TEXT); CREATE NONSENSE"] };
-    let failed = Database::open(dir.path(), &[BROKEN]).map(drop);
-    assert!(matches!(failed, Err(Error::Statement { .. })), "{failed:?}");
-    Database::open(dir.path(), &[SECOND]).unwrap();
 }
 
 #[test]
@@ -188,7 +88,8 @@ fn a_full_disk_fails_a_write_and_the_next_one_succeeds_once_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let database = Database::open(dir.path(), &[FIRST]).unwrap();
     let limit = |pages: u32| {
-        let connection = database.connection.lock().unwrap();
+        let Backend::File(file) = &database.backend else { panic!("it is in a file") };
+        let connection = file.connection.lock().unwrap();
         connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
     };
     limit(1);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::Error;
+use super::{Error, failed};
 use crate::files;
 
 /// The ends of the names of SQLite's additional files. A copy does not need them, and must not be used with another file's.
@@ -12,8 +12,9 @@ pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Returns the content of a copy. Equal tables give equal octets.
 pub fn snapshot(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |error| Error::of(path, error);
-    let io = |error: std::io::Error| Error::Io { path: path.to_owned(), detail: error.to_string() };
+    let place = path.display().to_string();
+    let failed = |error| failed(&place, error);
+    let io = |error: std::io::Error| Error::Io { place: place.clone(), detail: error.to_string() };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(super::open::LOCK_WAIT).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! TLS for connections to the database, with rustls.
+//! TLS for connections to a database, with rustls.
 
 use std::io;
 use std::pin::Pin;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use super::{Error, Schema};
+use super::{Error, Schema, failed};
 use crate::files;
 
 /// How long a call waits for another process's lock.
@@ -17,9 +17,10 @@ const LOG_SIZE: i64 = 16 << 20;
 
 /// Opens or creates the file, and runs the missing steps of each schema.
 pub(super) fn open(path: &Path, schemas: &[Schema]) -> Result<Connection, Error> {
+    let place = path.display().to_string();
     // Create the file ourselves, because SQLite would create it with the umask's mode. SQLite's log and index get the mode of the file.
-    files::lock_file(path).map_err(|error| Error::Io { path: path.to_owned(), detail: error.to_string() })?;
-    let failed = |error| Error::of(path, error);
+    files::lock_file(path).map_err(|error| Error::Io { place: place.clone(), detail: error.to_string() })?;
+    let failed = |error| failed(&place, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(LOCK_WAIT).map_err(failed)?;
@@ -28,20 +29,20 @@ pub(super) fn open(path: &Path, schemas: &[Schema]) -> Result<Connection, Error>
         .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get::<_, bool>(0))
         .map_err(failed)?;
     if id != APPLICATION_ID && (id != 0 || has_tables) {
-        return Err(Error::Foreign { path: path.to_owned(), found: id });
+        return Err(Error::Foreign { place, found: id });
     }
-    check_for_damage(&connection, path)?;
+    check_for_damage(&connection, &place)?;
     set_up(&connection).map_err(failed)?;
-    run_missing_steps(&mut connection, path, schemas)?;
+    run_missing_steps(&mut connection, &place, schemas)?;
     Ok(connection)
 }
 
-fn check_for_damage(connection: &Connection, path: &Path) -> Result<(), Error> {
+fn check_for_damage(connection: &Connection, place: &str) -> Result<(), Error> {
     let found: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| Error::of(path, error))?;
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| failed(place, error))?;
     match found.as_str() {
         "ok" => Ok(()),
-        _ => Err(Error::Damaged { path: path.to_owned(), detail: found }),
+        _ => Err(Error::Damaged { place: place.to_owned(), detail: found }),
     }
 }
 
@@ -54,12 +55,13 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Writes at every start, so that a full or read-only disk makes the start fail, and not a later write.
-fn run_missing_steps(connection: &mut Connection, path: &Path, schemas: &[Schema]) -> Result<(), Error> {
-    let failed = |error| Error::of(path, error);
+fn run_missing_steps(connection: &mut Connection, place: &str, schemas: &[Schema]) -> Result<(), Error> {
+    let failed = |error| failed(place, error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     transaction
         .execute_batch(
             "CREATE TABLE IF NOT EXISTS schema_step (owner TEXT PRIMARY KEY, step BIGINT NOT NULL);
+             CREATE TABLE IF NOT EXISTS changed (owner TEXT PRIMARY KEY, version BIGINT NOT NULL);
              CREATE TABLE IF NOT EXISTS started (id BIGINT PRIMARY KEY, times BIGINT NOT NULL);
              INSERT INTO started VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET times = times + 1;",
         )
@@ -74,7 +76,7 @@ fn run_missing_steps(connection: &mut Connection, path: &Path, schemas: &[Schema
         let known = schema.steps.len();
         let done = usize::try_from(found).unwrap_or(0);
         if done > known {
-            return Err(Error::Newer { path: path.to_owned(), owner: schema.owner.to_owned(), found, known });
+            return Err(Error::Newer { place: place.to_owned(), owner: schema.owner.to_owned(), found, known });
         }
         for step in &schema.steps[done..] {
             transaction.execute_batch(step).map_err(failed)?;

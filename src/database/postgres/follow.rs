@@ -1,0 +1,96 @@
+//! Which owners have announced a change, asked several times a second. Also says whether the database answers at all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::super::Versions;
+use super::{LOOK_EVERY, connect};
+use crate::postgres::{Connection, Failure, Server};
+
+/// What was read longer ago than this is not relied on.
+const STALE: Duration = Duration::from_secs(5);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What was heard last.
+#[derive(Default)]
+pub(super) struct Followed {
+    versions: watch::Sender<Versions>,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// When the last question was asked that was answered.
+    asked: Option<Instant>,
+    /// Why the last question was not.
+    trouble: Option<String>,
+}
+
+impl Followed {
+    /// How often each owner has announced a change.
+    pub fn versions(&self) -> watch::Receiver<Versions> {
+        self.versions.subscribe()
+    }
+
+    /// An error says why it is not known what has changed in the last seconds.
+    pub fn is_current(&self) -> Result<(), String> {
+        let heard = self.heard();
+        if heard.trouble.is_none() && heard.asked.is_some_and(|asked| asked.elapsed() < STALE) {
+            return Ok(());
+        }
+        Err(heard.trouble.clone().unwrap_or_else(|| "it has not answered for some seconds".into()))
+    }
+
+    /// Asks once.
+    pub async fn look(&self, connection: &Connection) -> Result<(), Failure> {
+        let asked = Instant::now();
+        let rows = connection.client.query("SELECT owner, version FROM changed", &[]).await?;
+        let versions: Versions = Arc::new(rows.iter().map(|row| (row.get(0), row.get(1))).collect());
+        self.versions.send_if_modified(|known| {
+            let is_news = *known != versions;
+            *known = versions;
+            is_news
+        });
+        let mut heard = self.heard();
+        heard.asked = Some(asked);
+        if let Some(trouble) = heard.trouble.take() {
+            tracing::info!(trouble, "the database of what all nodes know answers again");
+        }
+        Ok(())
+    }
+
+    fn failed(&self, failure: Failure) {
+        let mut heard = self.heard();
+        if heard.trouble.is_none() {
+            tracing::warn!(error = failure.why, "the database of what all nodes know does not answer");
+        }
+        heard.trouble = Some(failure.why);
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks until the runtime ends.
+pub(super) async fn follow(server: Arc<Server>, followed: Arc<Followed>, first: Connection) {
+    let mut connection = Some(first);
+    let patience = server.timeout.min(PATIENCE);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let looked = tokio::time::timeout(patience, async {
+            let open = match &connection {
+                Some(open) => open,
+                None => connection.insert(connect(&server).await?),
+            };
+            followed.look(open).await
+        });
+        if let Err(failure) = looked.await.unwrap_or_else(|_| Err(Failure::late(patience))) {
+            connection = None;
+            followed.failed(failure);
+        }
+    }
+}

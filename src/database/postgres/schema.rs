@@ -1,0 +1,76 @@
+//! The tables, made and brought up to date at a start. Of several nodes that start at once, one does it.
+
+use crate::postgres::{Connection, Failure, Server};
+
+use super::super::{Error, Schema};
+use super::failed;
+
+/// What steps are counted in, and changes.
+const OWN: &str = "CREATE TABLE IF NOT EXISTS schema_step (owner text PRIMARY KEY, step bigint NOT NULL); \
+                   CREATE TABLE IF NOT EXISTS changed (owner text PRIMARY KEY, version bigint NOT NULL)";
+
+/// Runs the steps that are missing.
+pub(super) async fn bring_up_to_date(
+    connection: &Connection,
+    server: &Server,
+    schemas: &[Schema],
+) -> Result<(), Error> {
+    let place = server.to_string();
+    let failed = |error: tokio_postgres::Error| failed(&place, Failure::from(error));
+    let client = &connection.client;
+    let known = client.query("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&server.schema]).await;
+    if known.map_err(failed)?.is_empty() {
+        // Another node may make it at this moment. Whatever fails here fails again below.
+        let made = client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", server.schema)).await;
+        if let Err(error) = made {
+            tracing::debug!(%error, server.schema, "the schema could not be made");
+        }
+    }
+    if let Err(error) = client.batch_execute(OWN).await {
+        tracing::debug!(%error, "the tables of steps could not be made");
+    }
+    if missing(connection, &place, schemas).await?.is_empty() {
+        return Ok(());
+    }
+    client
+        .batch_execute(&format!("BEGIN; {OWN}; LOCK TABLE schema_step IN ACCESS EXCLUSIVE MODE"))
+        .await
+        .map_err(failed)?;
+    // Another node may have done it meanwhile.
+    for (schema, done) in missing(connection, &place, schemas).await? {
+        for step in &schema.steps[done..] {
+            client.batch_execute(&translated(step)).await.map_err(failed)?;
+        }
+        let (owner, known) = (schema.owner, schema.steps.len());
+        let mark = format!(
+            "INSERT INTO schema_step VALUES ('{owner}', {known}) ON CONFLICT (owner) DO UPDATE SET step = excluded.step"
+        );
+        client.batch_execute(&mark).await.map_err(failed)?;
+    }
+    client.batch_execute("COMMIT").await.map_err(failed)
+}
+
+/// The schemas that lack steps, and how many they have.
+async fn missing(connection: &Connection, place: &str, schemas: &[Schema]) -> Result<Vec<(Schema, usize)>, Error> {
+    let rows = connection.client.query("SELECT owner, step FROM schema_step", &[]).await;
+    let rows = rows.map_err(|error| failed(place, Failure::from(error)))?;
+    let mut missing = Vec::new();
+    for schema in schemas {
+        let row = rows.iter().find(|row| row.get::<_, &str>(0) == schema.owner);
+        let found: i64 = row.map_or(0, |row| row.get(1));
+        let known = schema.steps.len();
+        let done = usize::try_from(found).unwrap_or(0);
+        if done > known {
+            return Err(Error::Newer { place: place.to_owned(), owner: schema.owner.to_owned(), found, known });
+        }
+        if done < known || row.is_none() {
+            missing.push((*schema, done));
+        }
+    }
+    Ok(missing)
+}
+
+/// Text compares by octets, as in SQLite, whatever the database's own order is.
+fn translated(step: &str) -> String {
+    step.replace(" TEXT", " TEXT COLLATE \"C\"")
+}

@@ -1,0 +1,187 @@
+//! A connection to PostgreSQL, for everybody who keeps something there.
+//!
+//! A failed connection is dropped and never repaired. The server's warnings are kept: a commit with a warning (for example that the server
+//! stopped waiting for a synchronous standby) is not known to be safe.
+
+mod tls;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::task::AbortHandle;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::{AsyncMessage, Client, Config};
+use zeroize::Zeroizing;
+
+use tls::Tls;
+pub use tls::client_config;
+
+/// The time limit for connecting.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Where a database is, and how to connect to it.
+#[derive(Clone)]
+pub struct Server {
+    /// The servers that may be the primary: names, addresses, or folders of a unix socket. The first that takes writes is used.
+    pub hosts: Vec<String>,
+    /// The port of every server.
+    pub port: u16,
+    /// The name of the database.
+    pub database: String,
+    /// The role to log in as.
+    pub user: String,
+    /// Its password. None where the server asks for none.
+    pub password: Option<Zeroizing<String>>,
+    /// The schema that holds the tables.
+    pub schema: String,
+    /// How the server's certificate is checked. `None`: without TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// The name of this node, which the server's list of processes shows.
+    pub node: String,
+    /// How long the server may take for an answer.
+    pub timeout: Duration,
+    /// How long a client that is silent keeps what it has locked.
+    pub lease: Duration,
+}
+
+/// Where the database is, for people: never with the password.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Server { database, schema, hosts, port, .. } = self;
+        write!(f, "database {database} (schema {schema}) at {} port {port}", hosts.join(", "))
+    }
+}
+
+/// Why a request to the database failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What the server or the system said.
+    pub why: String,
+    /// The server's code, if the server answered.
+    pub code: Option<SqlState>,
+}
+
+impl Failure {
+    /// A failure without an answer of the server.
+    pub fn new(why: impl Into<String>) -> Failure {
+        Failure { why: why.into(), code: None }
+    }
+
+    /// The server did not answer in time.
+    pub fn late(after: Duration) -> Failure {
+        Failure::new(format!("no answer after {} s", after.as_secs_f64()))
+    }
+
+    /// Returns true if the server has no room.
+    pub fn is_full(&self) -> bool {
+        self.code == Some(SqlState::DISK_FULL)
+    }
+
+    /// Returns true if there is no such table, because its segment was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.code == Some(SqlState::UNDEFINED_TABLE)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(said) = error.as_db_error() else {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            return Failure::new(format!("{error}{cause}"));
+        };
+        // When the server ends a connection, it also sends an error. That error says nothing about the request.
+        let is_answer = said.parsed_severity() == Some(Severity::Error);
+        let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let why = format!("{}{detail}", said.message());
+        Failure { why, code: is_answer.then(|| said.code().clone()) }
+    }
+}
+
+/// A connection. It ends when this is dropped.
+pub struct Connection {
+    /// What statements are sent with.
+    pub client: Client,
+    /// The server process of this connection.
+    pub process: i32,
+    warning: Arc<Mutex<Option<String>>>,
+    driver: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Connects to the first of the servers that takes writes. `purpose` is seen in the server's list of processes. Must be called on a
+    /// tokio runtime, which the connection then needs.
+    pub async fn open(server: &Server, purpose: &str) -> Result<Connection, Failure> {
+        let connecting = Connection::connect(server, purpose);
+        tokio::time::timeout(CONNECT, connecting).await.map_err(|_| Failure::late(CONNECT))?
+    }
+
+    async fn connect(server: &Server, purpose: &str) -> Result<Connection, Failure> {
+        let mut config = Config::new();
+        for host in &server.hosts {
+            config.host(host);
+        }
+        config
+            .port(server.port)
+            .dbname(&server.database)
+            .user(&server.user)
+            .application_name(application_name(&server.node, purpose))
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .connect_timeout(CONNECT)
+            .tcp_user_timeout(server.timeout)
+            .keepalives_idle(server.lease)
+            .ssl_mode(if server.tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        if let Some(password) = &server.password {
+            config.password(password.as_str());
+        }
+        let (client, mut connection) = config.connect(Tls(server.tls.clone())).await?;
+        let warning = Arc::new(Mutex::new(None));
+        let heard = Arc::clone(&warning);
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notice(notice) = message
+                    && notice.parsed_severity() == Some(Severity::Warning)
+                {
+                    *heard.lock().expect("nothing panics while it holds the warning") =
+                        Some(notice.message().to_owned());
+                }
+            }
+        });
+        let mut opened = Connection { client, process: 0, warning, driver: driver.abort_handle() };
+        // If the client of a transaction is gone, its locks must end, because the next owner waits for them.
+        let patience = server.lease.as_millis();
+        let session = format!(
+            "SET client_min_messages = warning; SET lock_timeout = {patience}; SET idle_in_transaction_session_timeout = {patience}; \
+             SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_user_timeout = {patience}; \
+             SET client_connection_check_interval = {patience}"
+        );
+        opened.client.batch_execute(&session).await?;
+        opened.process = opened.client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+        opened.take_warning();
+        Ok(opened)
+    }
+
+    /// Returns the last warning since the previous call, if any.
+    pub fn take_warning(&self) -> Option<String> {
+        self.warning.lock().expect("nothing panics while it holds the warning").take()
+    }
+
+    /// What ends the connection, whoever waits for an answer over it.
+    pub fn end(&self) -> AbortHandle {
+        self.driver.clone()
+    }
+}
+
+/// Returns the name under which the server lists a connection. The server cuts longer names.
+pub fn application_name(node: &str, purpose: &str) -> String {
+    format!("postbud {purpose} {node}").chars().filter(char::is_ascii).take(63).collect()
+}
