@@ -1,4 +1,4 @@
-//! The archive's file: `manifest.json`, then the files in its order, as tar, compressed with zstd.
+//! The archive file: a tar file, compressed with zstd. `manifest.json` comes first, then the files in its order.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,10 +12,10 @@ use crate::time::Timestamp;
 
 const MANIFEST: &str = "manifest.json";
 const LEVEL: i32 = 3;
-/// More than any relay's configuration and verdicts. What unpacks to more is no archive of ours.
+/// More octets than any relay's configuration and state. A larger content is not one of our archives.
 const LARGEST: u64 = 4 << 30;
 
-/// Writes it: mode 0600, and an error where the file exists.
+/// Writes the archive with mode 0600. Fails if the file exists.
 pub fn write(path: &Path, manifest: &Manifest, contents: &[Zeroizing<Vec<u8>>]) -> Result<(), Error> {
     let packed = pack(manifest, contents).map_err(Error::file("cannot pack", path))?;
     let folder = files::folder(path);
@@ -47,20 +47,20 @@ fn append(
     tar.append_data(&mut header, name, octets)
 }
 
-/// A file's name in the archive.
+/// Returns a file's name in the archive.
 fn name_of(path: &Path) -> PathBuf {
     Path::new("files").join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// An archive that was read, and whose files are what its manifest says.
+/// An archive that was read, and whose files match its manifest.
 pub struct Archive {
     pub manifest: Manifest,
-    /// What the files hold, in the manifest's order.
+    /// The content of the files, in the manifest's order.
     pub(super) contents: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl Archive {
-    /// Reads it and checks each file.
+    /// Reads an archive and checks each file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::file("cannot read", path))?;
         let wrong = |what: String| Error::Archive { path: path.to_owned(), what };
@@ -68,7 +68,7 @@ impl Archive {
     }
 }
 
-/// The outer error is the file's, the inner one that of what it says.
+/// The outer error is about reading the file, the inner one about its content.
 fn unpack(file: File) -> io::Result<Result<Archive, String>> {
     let mut tar = tar::Archive::new(zstd::stream::Decoder::new(file)?.take(LARGEST));
     let mut entries = tar.entries()?;

@@ -1,4 +1,4 @@
-//! What belongs into a backup: the configuration, the files that it names, and the part of the state that lasts.
+//! Collects the content of a backup: the configuration, the files that it names, and the lasting part of the state.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,14 +18,14 @@ use crate::server::Settings;
 use crate::time::Timestamp;
 use crate::version;
 
-/// How often everything is read before a configuration that changes meanwhile is given up on.
+/// How often everything is read before a backup fails because the files keep changing.
 const READINGS: u32 = 10;
-/// Keys whose value is the path of a file, besides those that end in `_file`.
+/// Keys whose value is the path of a file, besides the keys that end in `_file`.
 const NAMING_KEYS: [&str; 6] =
     ["certificate", "private_key", "ed25519_private_key", "client_certificate", "client_key", "ca_file"];
 /// The key that names the file of the passphrase.
 const PASSPHRASE: &str = "passphrase_file";
-/// Files of the state directory that tell of the past, or that belong to the running process alone.
+/// Files of the state directory that are about the past, or about the running process only.
 const PASSING: [&str; 6] = [
     "daily-counters.json",
     "known-clients.json",
@@ -35,13 +35,13 @@ const PASSING: [&str; 6] = [
     returns::mail::INBOX,
 ];
 
-/// What files hold, in the manifest's order.
+/// The content of files, in the manifest's order.
 pub type Contents = Vec<Zeroizing<Vec<u8>>>;
 
-/// A file that was read: what the manifest says of it, and what it holds.
+/// A file that was read: its entry in the manifest, and its content.
 type Read = (Saved, Zeroizing<Vec<u8>>);
 
-/// Reads everything, as it is at one moment: it is read again until two readings in a row agree.
+/// Reads everything in a consistent state: reads again until two readings in a row are equal.
 pub fn collect(server_file: &Path) -> Result<(Manifest, Contents), Error> {
     let server_file = std::path::absolute(server_file).map_err(Error::file("cannot find", server_file))?;
     let mut before = read_all(&server_file)?;
@@ -56,7 +56,7 @@ pub fn collect(server_file: &Path) -> Result<(Manifest, Contents), Error> {
     Err(Error::Restless(server_file))
 }
 
-/// One reading. The manifest has the files' digests, so that two of them can be compared.
+/// Reads everything once. The manifest has the files' digests, so that two readings can be compared.
 fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
     let settings = config::load(server_file)?.settings;
     let state_dir = plain(&settings.state_dir);
@@ -76,7 +76,7 @@ fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
         }
         wanted.insert(file, Role::Customer);
     }
-    // Below the state directory root works with its owner's rights: see `files`.
+    // Root reads below the state directory with the rights of its owner: see `files`.
     let mut read = Vec::new();
     for (path, role) in wanted {
         read.push(read_file(&path, role, relay, |path| fs::read(path))?);
@@ -125,7 +125,7 @@ fn read_file(
     Ok((saved, octets))
 }
 
-/// The files that a configuration's keys name, without `..`.
+/// Returns the files that a configuration's keys name, without `..`.
 fn named(table: &toml::Table, dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (key, value) in table {
@@ -141,12 +141,12 @@ fn named(table: &toml::Table, dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The passphrase of keys that are encrypted at rest is kept apart from them, so it is in no backup of theirs.
+/// Returns true if the key names a file to back up. The passphrase of encrypted keys is kept apart from them, so it is not in the backup.
 fn is_naming(key: &str) -> bool {
     (key.ends_with("_file") && key != PASSPHRASE) || NAMING_KEYS.contains(&key)
 }
 
-/// The same file in a folder that is named without `..` and links.
+/// Returns the same path with its folder resolved, without `..` and links.
 fn plain(path: &Path) -> PathBuf {
     match (files::folder(path).canonicalize(), path.file_name()) {
         (Ok(folder), Some(name)) => folder.join(name),
@@ -154,7 +154,7 @@ fn plain(path: &Path) -> PathBuf {
     }
 }
 
-/// The customers' files, as configuration finds them.
+/// Returns the customers' files, as the configuration finds them.
 fn customer_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(Error::file("cannot read", dir))?;
@@ -163,8 +163,8 @@ fn customer_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files.filter(|path| path.extension().is_some_and(|end| end == "toml") && !is_hidden(path)).collect())
 }
 
-/// The files of the state directory that last: all but the spool, the event log and what [`PASSING`] names. So what a later version
-/// keeps there is in its backups too.
+/// Returns the lasting files of the state directory: all but the spool, the event log and [`PASSING`]. Files that a later version adds are
+/// therefore backed up, too.
 fn lasting(state_dir: &Path, settings: &Settings) -> Result<Vec<PathBuf>, Error> {
     let spool = settings.spool.dir().map(plain);
     let log = settings.events.log.as_deref().map(plain);
@@ -182,7 +182,7 @@ fn lasting(state_dir: &Path, settings: &Settings) -> Result<Vec<PathBuf>, Error>
             let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
             let is_passing = folder == state_dir && PASSING.iter().any(|passing| name == *passing);
-            // A hidden file is half of one that is being written, or a lock.
+            // A hidden file is incomplete or a lock.
             let is_beside = database::BESIDE.iter().any(|end| name.strip_suffix(end) == Some(database::FILE));
             let is_none_of_it = is_passing || is_beside || name.starts_with('.') || name.ends_with(".lock");
             if is_none_of_it || is_log(&path) || spool.as_ref() == Some(&plain(&path)) {
@@ -203,7 +203,7 @@ fn lasting(state_dir: &Path, settings: &Settings) -> Result<Vec<PathBuf>, Error>
 mod tests {
     use super::*;
 
-    /// The keys of the examples, with those that are commented out.
+    /// Returns the keys of the example files, including those that are commented out.
     fn keys_with_paths() -> Vec<(String, String)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
         let mut found = Vec::new();
@@ -225,7 +225,7 @@ mod tests {
     fn every_key_of_the_examples_that_names_a_file_is_known() {
         let keys = keys_with_paths();
         assert!(keys.len() > 15, "{keys:?}");
-        // A folder, or something that is left out.
+        // Folders, and files that are left out on purpose.
         let others = ["state_dir", "log", "dir", PASSPHRASE];
         let unknown: Vec<_> = keys.iter().filter(|(key, _)| !is_naming(key) && !others.contains(&&**key)).collect();
         assert!(unknown.is_empty(), "is this a file that a backup needs? {unknown:?}");

@@ -1,16 +1,16 @@
-//! Backup and restore: one archive of exactly what a relay needs to go on elsewhere as the same relay.
+//! Backup and restore: an archive of everything that a relay needs to continue on another machine.
 //!
-//! | in it | why |
+//! | content | reason |
 //! |---|---|
 //! | the server file and the customers' files | |
-//! | every file that they name: keys, certificates, passwords, hashes | mail cannot be signed or delivered without |
-//! | what lies in `state_dir` and lasts: verdicts, rotations, the secret of the ownership tokens, suspended routes, the database | domains would be unverified, tokens others |
+//! | every file that they name: keys, certificates, passwords, hashes | without them no mail can be signed or delivered |
+//! | the lasting files in `state_dir`: check results, rotations, the secret of the ownership tokens, suspended routes, the database | otherwise domains would be unverified, and tokens would change |
 //!
-//! Not in it: the spool, because a copy of it that is started sends its mail a second time; the event log and counters, which tell
-//! of the past; what stands in environment variables. The archive says so itself.
+//! Left out: the spool, because starting a copy of it would send its mail a second time; the event log and counters, which are about the
+//! past; environment variables. The manifest lists what is left out.
 //!
-//! It is a tar file, compressed with zstd, that only its owner may read: it holds every secret. `manifest.json` comes first and has
-//! the digest of each file. [`collect`] reads everything twice, so that the archive is of one moment although the relay runs.
+//! The archive is a tar file, compressed with zstd, which only its owner may read, because it holds all secrets. `manifest.json` comes
+//! first and has the digest of each file. [`collect`] reads everything twice, so that the archive is consistent although the relay runs.
 
 mod archive;
 mod contents;
@@ -27,51 +27,51 @@ pub use archive::{Archive, write};
 pub use contents::collect;
 pub use restore::{Doing, Plan};
 
-/// The archive's format. Another one is refused.
+/// The archive's format. Other formats are refused.
 const FORMAT: u32 = 1;
 
-/// What is never in an archive, for whoever reads one.
+/// What an archive never contains, for its reader.
 const LEFT_OUT: [&str; 3] = [
     "the spool: waiting mail stays on the machine that has it, because a copy that is started sends it a second time",
     "the event log, its archives, counters and the audit's notes: they tell of the past",
     "values of environment variables (password_env), what commands print (password_command), and the passphrase of encrypted keys",
 ];
 
-/// What an archive holds.
+/// The table of contents of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// Equal to [`FORMAT`].
     format: u32,
-    /// Which postbud wrote it.
+    /// The version of postbud that wrote it.
     pub postbud: String,
-    /// When, RFC 3339.
+    /// The time of the backup, RFC 3339.
     pub made: String,
     pub hostname: String,
     pub server_file: PathBuf,
     /// The relay's state directory.
     pub state_dir: PathBuf,
     pub files: Vec<Saved>,
-    /// What is not in it, for people.
+    /// What the archive does not contain, for people.
     pub left_out: Vec<String>,
 }
 
 /// A file in an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
-    /// Where it was, absolute.
+    /// The absolute path of the original.
     pub path: PathBuf,
     pub role: Role,
     pub owner: Owner,
-    /// Its permissions, as in chmod.
+    /// The mode, as in chmod.
     pub mode: u32,
-    /// When it was last changed, RFC 3339.
+    /// The time of its last change, RFC 3339.
     pub modified: String,
     /// Its length in octets.
     pub size: u64,
     pub sha256: String,
 }
 
-/// What a file is to the relay.
+/// The role of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -83,17 +83,17 @@ pub enum Role {
     Server,
 }
 
-/// Whose a file is. Numbers differ between machines.
+/// The owner of a file. User ids are not stored, because they differ between machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
-    /// The user that the state directory belongs to.
+    /// The relay's user, who owns the state directory.
     Relay,
-    /// Anybody else: root, as a rule. Whoever restores it owns it.
+    /// Any other user, usually root. The user who restores the file will own it.
     Operator,
 }
 
-/// Why there is no backup, or no archive that can be restored. Says what to do.
+/// Why a backup failed, or an archive cannot be restored. Each message says what to do.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The configuration has mistakes.
@@ -102,7 +102,7 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("{what} {path}: {source}", path = path.display())]
     File {
-        /// What was being done.
+        /// The operation that failed.
         what: &'static str,
         path: PathBuf,
         #[source]
@@ -111,7 +111,7 @@ pub enum Error {
     /// The configuration or the state changed each time it was read.
     #[error("the files change all the time ({}); wait until nobody changes customers, and run it again", .0.display())]
     Restless(PathBuf),
-    /// The archive is not one, or is damaged.
+    /// The file is not one of our archives, or is damaged.
     #[error("{path}: {what}", path = path.display())]
     Archive {
         path: PathBuf,

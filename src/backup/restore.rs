@@ -1,5 +1,5 @@
-//! Restores an archive: first a plan, which says what would be done and what speaks against it, then the files, the server file last.
-//! A restore that is interrupted is run again.
+//! Restores an archive: first makes a plan, which lists what would be done and any objections, then writes the files, the server file last.
+//! An interrupted restore can be run again.
 
 use std::fs;
 use std::io;
@@ -13,19 +13,19 @@ use crate::files::{self, Whole};
 use crate::operate::socket::socket_path;
 use crate::time::Timestamp;
 
-/// What a restore would do to each file.
+/// The plan of a restore.
 pub struct Plan<'a> {
     archive: &'a Archive,
     root: PathBuf,
     steps: Vec<Step<'a>>,
 }
 
-/// What happens to one file.
+/// The step for one file.
 pub struct Step<'a> {
     /// The file in the archive.
     saved: &'a Saved,
     content: &'a [u8],
-    /// Where it comes to.
+    /// The path to restore to.
     pub path: PathBuf,
     pub doing: Doing,
 }
@@ -33,18 +33,18 @@ pub struct Step<'a> {
 /// What is done with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// It is written: nothing is there.
+    /// The file is written, because none exists.
     Write,
-    /// The same is there already.
+    /// The same file already exists.
     Keep,
-    /// It takes the place of something older.
+    /// An older file is replaced.
     Replace,
-    /// Something newer is there: nothing is restored at all.
+    /// A newer file exists, so nothing at all is restored.
     Newer,
 }
 
 impl<'a> Plan<'a> {
-    /// Compares the archive with what is there. `root` stands for `/`.
+    /// Compares the archive with the existing files. `root` is used in place of `/`.
     pub fn make(archive: &'a Archive, root: &Path) -> Result<Self, Error> {
         let state_dir = below(root, &archive.manifest.state_dir);
         let mut steps = Vec::new();
@@ -53,22 +53,22 @@ impl<'a> Plan<'a> {
             let doing = compare(&path, saved, &state_dir).map_err(Error::file("cannot look at", &path))?;
             steps.push(Step { saved, content, path, doing });
         }
-        // What configuration refers to is there before it.
+        // Files are restored before the configuration that refers to them.
         steps.sort_by_key(|step| step.saved.role);
         Ok(Plan { archive, root: root.to_owned(), steps })
     }
 
-    /// The files, in the order in which they are written.
+    /// Returns the files in the order in which they are written.
     pub fn steps(&self) -> &[Step<'a>] {
         &self.steps
     }
 
-    /// Where the server file comes to.
+    /// Returns the path to which the server file is restored.
     pub fn server_file(&self) -> PathBuf {
         below(&self.root, &self.archive.manifest.server_file)
     }
 
-    /// Why it must not be carried out, with what to do; empty where it may.
+    /// Returns the reasons why the plan must not be carried out, each with its remedy. None means that it may be.
     pub fn objections(&self) -> Vec<String> {
         let state_dir = self.state_dir();
         let mut objections = Vec::new();
@@ -96,7 +96,7 @@ impl<'a> Plan<'a> {
         objections
     }
 
-    /// Writes the files. What was written before an error stays.
+    /// Writes the files. Files that were written before an error stay.
     pub fn carry_out(&self) -> Result<(), Error> {
         let state_dir = self.state_dir();
         files::make_private_dir(&state_dir).map_err(Error::file("cannot make", &state_dir))?;
@@ -118,7 +118,8 @@ impl<'a> Plan<'a> {
 }
 
 impl Step<'_> {
-    /// Writes the file. `relay` is who gets it, where it was the relay's; below the state directory it is so anyhow.
+    /// Writes the file. `relay` is the user who gets it if it belonged to the relay's user; below the state directory it gets that owner in
+    /// any case.
     fn write(&self, relay: Option<(u32, u32)>) -> io::Result<()> {
         let folder = files::folder(&self.path);
         let is_secret = self.saved.mode & 0o077 == 0;
@@ -128,7 +129,7 @@ impl Step<'_> {
                 true => files::make_private_dir(folder)?,
                 false => files::make_dir(folder)?,
             }
-            // A folder of secrets is of whoever reads them.
+            // A folder of secrets belongs to the user who reads them.
             if let Some((uid, gid)) = relay.filter(|_| is_secret) {
                 chown(folder, Some(uid), Some(gid))?;
             }
@@ -144,7 +145,7 @@ impl Step<'_> {
     }
 }
 
-/// Removes the write-ahead log of the database that is replaced: SQLite would play it into the new one.
+/// Removes the write-ahead log of the database that is replaced, because SQLite would apply it to the new one.
 fn remove_beside(path: &Path) -> io::Result<()> {
     for end in database::BESIDE {
         let mut beside = path.as_os_str().to_owned();
@@ -170,7 +171,7 @@ fn compare(path: &Path, saved: &Saved, state_dir: &Path) -> io::Result<Doing> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file; move it away"));
     }
     let content = match saved.role {
-        // A database that cannot be copied is damaged: it is another one than the archive's.
+        // A database that cannot be copied is damaged, so it counts as different from the archive's.
         Role::State if is_database(path) => {
             files::in_state(&[state_dir], || database::snapshot(path).map_err(io::Error::other)).unwrap_or_default()
         }

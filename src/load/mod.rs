@@ -1,9 +1,9 @@
-//! A load of mail: many SMTP sessions in one thread that submit as fast as they are answered (closed loop) or at a fixed rate (open
-//! loop), and measure how they are answered.
+//! Generates a load of mail: many SMTP sessions in one thread submit mail as fast as it is answered (closed loop) or at a fixed rate (open
+//! loop), and measure the answers.
 //!
-//! `postbud bench` submits it to an operator's own staging relay, and the load harness in `benches/` to a relay that it starts. A load
-//! ends by itself: after so many messages, after so much time, or when [`Settings::stop`] is cancelled. Then transactions under way are
-//! ended and no other begins. Nothing is sent again after the final dot, because nobody knows what became of it.
+//! `postbud bench` sends the load to an operator's own staging relay, and the load harness in `benches/` to a relay that it starts. A load
+//! ends after a number of messages, after a time, or when [`Settings::stop`] is cancelled. Running transactions are then finished, and no
+//! more begin. A message is never repeated after its final dot, because its outcome is unknown.
 
 pub mod clock;
 mod session;
@@ -24,122 +24,122 @@ use tokio_util::sync::CancellationToken;
 pub use template::{ID_DIGITS, ID_HEADER, NoMessage, Template};
 pub use wire::{Auth, Tls, Wire, client_config};
 
-/// So many different replies are counted by themselves.
+/// The number of different replies that are counted separately.
 const REPLIES: usize = 30;
-/// So many failures are told.
+/// The number of failures that are described.
 const FAILURES: usize = 20;
 
-/// What to send, where and how.
+/// The settings of a load.
 #[derive(Clone)]
 pub struct Settings {
     /// The address of the relay.
     pub target: SocketAddr,
-    /// The name that is said with EHLO.
+    /// The name in EHLO.
     pub hostname: String,
-    /// How many messages; without end if absent.
+    /// The number of messages; `None` means no limit.
     pub messages: Option<u64>,
-    /// How long messages are begun; without end if absent.
+    /// The time in which messages are begun; `None` means no limit.
     pub duration: Option<Duration>,
-    /// Connections that send at the same time.
+    /// The number of connections at the same time.
     pub sessions: usize,
-    /// Messages a connection; 0 keeps connections to the end. With 1 the connection is closed without QUIT, as .NET does.
+    /// Messages per connection; 0 keeps connections open until the end. With 1 the connection is closed without QUIT, as .NET does.
     pub per_connection: u64,
-    /// Messages a second; as fast as possible if absent.
+    /// Messages per second; `None` means as fast as possible.
     pub rate: Option<f64>,
-    /// Send MAIL, RCPT and DATA in one write (smtp-source and .NET don't).
+    /// Send MAIL, RCPT and DATA in one write (smtp-source and .NET do not).
     pub pipelining: bool,
-    /// Whether TLS is used, and from when on.
+    /// Whether TLS is used, and when it begins.
     pub tls: Tls,
-    /// Whom to trust under TLS, and the name that the certificate must have.
+    /// The trusted authorities for TLS, and the name that the certificate must have.
     pub trust: Option<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)>,
     /// How the sessions log in.
     pub auth: Auth,
-    /// The name to log in with.
+    /// The user name of the login.
     pub username: String,
-    /// The password to log in with.
+    /// The password of the login.
     pub password: String,
     /// The sender of every message.
     pub reverse_path: String,
-    /// RCPT TO, the same of every message.
+    /// The recipients of every message.
     pub recipients: Vec<String>,
-    /// What the messages look like; the `n`-th message is made from the `n`-th, round and round.
+    /// The templates of the messages, used in turn.
     pub templates: Arc<[Template]>,
-    /// Ends the load before its time.
+    /// Ends the load early.
     pub stop: CancellationToken,
 }
 
-/// One message's times, in [`clock`] microseconds.
+/// The times of one message in [`clock`] microseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Sent {
     /// The number of the message, counted from the start of the run.
     pub number: u64,
-    /// When it should have begun: its place in the schedule if the sessions were late because the relay was; otherwise when it did
-    /// begin. This is the correction for coordinated omission.
+    /// When the message should have begun. If the relay delayed the sessions, this is the message's place in the schedule; otherwise it is
+    /// the time at which it did begin. This corrects for coordinated omission.
     pub due: u64,
-    /// When MAIL FROM (or the connection, if it needed one) was begun.
+    /// When MAIL FROM (or the connection, if one was needed) was begun.
     pub began: u64,
-    /// When the final dot had been handed to the kernel; 0 if it was not sent.
+    /// When the final dot was passed to the kernel; 0 if it was not sent.
     pub end_of_data: u64,
-    /// When the reply to it had been read.
+    /// When its reply had been read.
     pub answered: u64,
-    /// The code of the reply that ended it; 0 if the connection broke (after the final dot, the message's fate is unknown).
+    /// The code of the final reply; 0 if the connection broke (after the final dot, the outcome is unknown).
     pub code: u16,
-    /// How often it was refused for now (4xx) before.
+    /// How often it was refused temporarily (4xx) before.
     pub refused: u32,
 }
 
 impl Sent {
-    /// Microseconds that it waited for its turn because the relay was late with others.
+    /// Returns the microseconds that it waited because the relay delayed other messages.
     pub fn waited(&self) -> u64 {
         self.began.saturating_sub(self.due)
     }
 
-    /// Microseconds from the end of DATA to the reply, and what it waited for its turn.
+    /// Returns the microseconds from the end of DATA to the reply, plus the time that it waited for its turn.
     pub fn end_of_data_to_reply(&self) -> u64 {
         self.waited() + self.answered.saturating_sub(self.end_of_data)
     }
 
-    /// Microseconds from when it was due to the reply: the whole transaction, with connection, TLS and login where it needed them.
+    /// Returns the microseconds from its due time to the reply: the whole transaction, including connection, TLS and login if needed.
     pub fn transaction(&self) -> u64 {
         self.answered.saturating_sub(self.due.min(self.began))
     }
 }
 
-/// What a load knows at its end.
+/// The results of a load.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// How many connections were made.
+    /// The number of connections made.
     pub connections: u64,
-    /// Of these, how many resumed TLS.
+    /// The number of them that resumed TLS.
     pub resumed: u64,
-    /// Each refusal that was heard, with the verb it answered, and how often. The most frequent are not lost where there are many: what
-    /// is new after the first 30 counts as "other replies".
+    /// Each different refusal with the verb that it answered, and its count. After the first 30 different refusals, new ones are counted as
+    /// "other replies".
     pub replies: BTreeMap<String, u64>,
-    /// What went wrong without a reply, the first few.
+    /// The first failures without a reply.
     pub failures: Vec<String>,
-    /// How many failures there were.
+    /// The number of failures.
     pub failed: u64,
-    /// Why the load ended before its time: nothing can be sent in this way.
+    /// Why the load ended early: nothing can be sent with these settings.
     pub ended: Option<String>,
-    /// CPU the load itself used, in microseconds.
+    /// The CPU time of the load itself, in microseconds.
     pub cpu_us: u64,
 }
 
-/// Hears of every message that was tried to its end.
+/// Called for every message that was finished.
 type Seen = Box<dyn FnMut(&Sent)>;
 
-/// What the sessions of a load share.
+/// The state that the sessions of a load share.
 struct Shared {
     settings: Settings,
     start: u64,
     next: Cell<u64>,
-    /// Cancelled once a connection was made and has logged in.
+    /// Cancelled after the first connection was made and has logged in.
     connected: CancellationToken,
     report: RefCell<Report>,
     seen: RefCell<Seen>,
 }
 
-/// Sends everything. `seen` hears of every message that was tried to its end.
+/// Sends the load. `seen` is called for every message that was finished.
 pub async fn run(settings: Settings, seen: impl FnMut(&Sent) + 'static) -> Report {
     let shared = Rc::new(Shared {
         start: clock::now(),
@@ -154,7 +154,7 @@ pub async fn run(settings: Settings, seen: impl FnMut(&Sent) + 'static) -> Repor
     for number in 0..shared.settings.sessions {
         let shared = Rc::clone(&shared);
         local.spawn_local(async move {
-            // The first one connects alone, so that a wrong password is one wrong login and not one a session.
+            // The first session connects alone, so that a wrong password causes one failed login, and not one per session.
             if number > 0 {
                 shared.connected.cancelled().await;
             }
@@ -179,7 +179,7 @@ pub async fn run(settings: Settings, seen: impl FnMut(&Sent) + 'static) -> Repor
     report
 }
 
-/// Waits until then; forever without an end.
+/// Waits until this time; forever if there is none.
 async fn at(end: Option<tokio::time::Instant>) {
     match end {
         Some(end) => tokio::time::sleep_until(end).await,
@@ -198,7 +198,7 @@ impl Shared {
         Some(number)
     }
 
-    /// Its place in the schedule; in closed loop, now.
+    /// Returns the message's place in the schedule, or now in a closed loop.
     fn due(&self, number: u64) -> u64 {
         match self.settings.rate {
             Some(rate) => self.start + (number as f64 * 1e6 / rate) as u64,
@@ -226,7 +226,7 @@ impl Shared {
         *report.replies.entry(named).or_default() += 1;
     }
 
-    /// Ends the load: what failed would fail again.
+    /// Ends the load, because the failure would repeat.
     fn end(&self, why: String) {
         self.report.borrow_mut().ended.get_or_insert(why);
         self.settings.stop.cancel();

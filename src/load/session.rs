@@ -1,4 +1,4 @@
-//! One session of a load: connections in a row until there is no message left.
+//! One session of a load: makes one connection after the other until no message is left.
 
 use std::io;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use tokio::net::TcpStream;
 use super::wire::{Auth, Tls, Wire};
 use super::{Sent, Shared, clock};
 
-/// A session that fails this often in a row gives up.
+/// A session gives up after this many failures in a row.
 const FAILURES_IN_A_ROW: u32 = 20;
-/// Pause after a 4xx or a broken connection.
+/// The pause after a 4xx reply or a broken connection.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A connection that the kernel says is there, but that a full backlog swallowed, never greets.
+/// The time limit for the greeting. If a full backlog dropped a connection that the kernel reports as open, no greeting ever comes.
 const GREETING: Duration = Duration::from_secs(10);
-/// RFC 5321 §4.5.3.2 allows ten minutes; a load that stands still for one has failed.
+/// The time limit of an attempt. RFC 5321 §4.5.3.2 allows ten minutes, but a load that stands still for one minute has failed.
 const ATTEMPT: Duration = Duration::from_secs(60);
 
-/// Why an attempt came to no reply.
+/// Why an attempt got no final reply.
 enum Fault {
-    /// The connection could not be made, broke, or said what nobody expects.
+    /// The connection could not be made, broke, or got an unexpected reply.
     Broken(io::Error),
-    /// No attempt will do better: a login or a certificate is refused.
+    /// Further attempts would fail, too: a login or a certificate was refused.
     Final(String),
 }
 
@@ -36,11 +36,11 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// What a session connects with.
+/// The settings of TLS.
 type Trust = (Arc<ClientConfig>, ServerName<'static>);
 
 pub(super) async fn run(shared: &Shared) {
-    // A ticket store of its own: a shared one keeps eight tickets, and sessions that come in bursts would find it empty.
+    // Each session has its own ticket store. A shared one keeps eight tickets, which are not enough for bursts of sessions.
     let trust = shared.settings.trust.as_ref().map(|(config, name)| {
         let mut own = (**config).clone();
         own.resumption = rustls::client::Resumption::in_memory_sessions(8);
@@ -58,7 +58,7 @@ pub(super) async fn run(shared: &Shared) {
         }
         let mut sent = Sent { number, due, began: 0, end_of_data: 0, answered: 0, code: 0, refused: 0 };
         let first_began = clock::now();
-        // A session that sat idle and was only woken late by its own timer does not charge that to the relay.
+        // If the session was idle and its own timer woke it late, the relay is not charged for that delay.
         sent.due = if free_at > due { due } else { first_began };
         loop {
             sent.began = clock::now();
@@ -83,7 +83,7 @@ pub(super) async fn run(shared: &Shared) {
                         Fault::Broken(error) => shared.failed(number, &error),
                         Fault::Final(why) => shared.end(why),
                     }
-                    // After the final dot nobody knows; sending again might make a duplicate that is our own.
+                    // After the final dot the outcome is unknown, and sending again could make a duplicate.
                     let is_over = shared.settings.stop.is_cancelled() || failed >= FAILURES_IN_A_ROW;
                     if sent.end_of_data != 0 || is_over {
                         break;
@@ -104,7 +104,7 @@ pub(super) async fn run(shared: &Shared) {
             && *count >= limit
         {
             if limit > 1 {
-                // Whoever waits for the 221 loses a round trip; nothing depends on it.
+                // The reply to QUIT is not awaited, because nothing depends on it.
                 let _ = wire.send(b"QUIT\r\n").await;
             }
             connection = None;
@@ -115,7 +115,7 @@ pub(super) async fn run(shared: &Shared) {
     }
 }
 
-/// One transaction, on the connection there is or on a new one. `sent.code` is the reply that ended it.
+/// Makes one attempt, over the present connection or a new one. `sent.code` gets the final reply's code.
 async fn attempt(
     shared: &Shared,
     trust: Option<&Trust>,
@@ -193,7 +193,7 @@ async fn within<E: From<io::Error>, T>(limit: Duration, what: impl Future<Output
     })
 }
 
-/// After a refusal: back to where a transaction can begin.
+/// After a refusal, returns to the state in which a transaction can begin.
 async fn reset(wire: &mut Wire, sent: &mut Sent, code: u16) -> io::Result<()> {
     if code == 421 {
         return Err(io::Error::other("421: the relay closed the connection"));
@@ -257,7 +257,7 @@ async fn hello(shared: &Shared, wire: &mut Wire) -> Result<(), Fault> {
     expect(wire.reply().await?, 250, "EHLO", wire)
 }
 
-/// A reply that is another one. What is refused for good now is refused the next time, too.
+/// Fails if the reply has another code than `wanted`. A permanent refusal ends the load, because it would repeat.
 fn expect(code: u16, wanted: u16, what: &str, wire: &Wire) -> Result<(), Fault> {
     match code {
         code if code == wanted => Ok(()),

@@ -1,23 +1,23 @@
-//! The messages of a load. Each is a template, stuffed and complete with its final dot, in which only a number changes, so that making
-//! mail costs next to nothing.
+//! The messages of a load. Each is a template with stuffed dots and the final dot, in which only a number changes, so that making a message
+//! costs almost nothing.
 
 use thiserror::Error;
 
 use crate::time::Timestamp;
 
-/// The header that carries a message's number through any relay.
+/// The header field that carries a message's number through any relay.
 pub const ID_HEADER: &[u8] = b"X-Load-Id: ";
-/// How many digits a number has there.
+/// The number of digits in it.
 pub const ID_DIGITS: usize = 10;
 
-/// Complete message data up to and with the final dot; the number stands at each of `numbers`.
+/// The data of a message, including the final dot. The message's number is inserted at each of `numbers`.
 #[derive(Clone)]
 pub struct Template {
     bytes: Vec<u8>,
     numbers: Vec<usize>,
 }
 
-/// Why a file is no message to send.
+/// Why a file cannot be sent as a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoMessage {
     /// It has no empty line.
@@ -32,7 +32,7 @@ pub enum NoMessage {
 }
 
 impl Template {
-    /// Text of this many octets, header included, from an address. `run` tells this run's messages from those of others.
+    /// Makes a text message of this many octets, including its header. `run` distinguishes the messages of this run from others.
     pub fn plain(size: usize, run: &str, from: &str) -> Template {
         let date = Timestamp::now().rfc5322();
         let mut text = numbered(run, from);
@@ -56,7 +56,7 @@ impl Template {
         finish(text.into_bytes())
     }
 
-    /// A message as a file holds it, with a Message-ID of this run and with the number in front of it. Lines may end with LF.
+    /// Makes a template from the message in a file, with a Message-ID of this run and a number. Lines may end with LF.
     pub fn of_message(message: &[u8], run: &str, from: &str) -> Result<Template, NoMessage> {
         let mut bytes = numbered(run, from).into_bytes();
         let mut lines = message.split_inclusive(|octet| *octet == b'\n').map(without_line_end);
@@ -86,7 +86,7 @@ impl Template {
         Ok(finish(bytes))
     }
 
-    /// The data of message `number`, written over whatever `out` held.
+    /// Writes the data of message `number` to `out`, replacing its content.
     pub fn write(&self, number: u64, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&self.bytes);
@@ -96,13 +96,13 @@ impl Template {
         }
     }
 
-    /// Octets on the wire, the final dot not counted.
+    /// Returns the octets on the wire, without the final dot.
     pub fn octets(&self) -> usize {
         self.bytes.len() - b".\r\n".len()
     }
 }
 
-/// The fields that carry the number.
+/// Returns the fields that carry the number.
 fn numbered(run: &str, from: &str) -> String {
     let domain = from.rsplit('@').next().unwrap_or(from);
     let zeros = "0".repeat(ID_DIGITS);
@@ -112,12 +112,12 @@ fn numbered(run: &str, from: &str) -> String {
 fn finish(mut bytes: Vec<u8>) -> Template {
     bytes.extend_from_slice(b".\r\n");
     let zeros = [b'0'; ID_DIGITS];
-    // The two fields of `numbered` come first: whatever looks like a number elsewhere stays as it is.
+    // The two fields of `numbered` come first, so other digits in the message are not changed.
     let numbers = memchr::memmem::find_iter(&bytes, &zeros).take(2).collect();
     Template { bytes, numbers }
 }
 
-/// A line with CRLF, and with a dot before its own (RFC 5321 §4.5.2).
+/// Appends a line with CRLF, and stuffs a leading dot (RFC 5321 §4.5.2).
 fn append_line(bytes: &mut Vec<u8>, line: &[u8]) {
     if line.starts_with(b".") {
         bytes.push(b'.');

@@ -1,4 +1,5 @@
-//! A stream, plain or TLS, with the few reads that a load needs. Lean on purpose: a load on the relay's own machine shares its cores.
+//! A stream with or without TLS, with the few operations that a load needs. It is kept small, because a load on the relay's own machine
+//! shares its cores.
 
 use std::io;
 use std::path::Path;
@@ -24,10 +25,10 @@ pub enum Tls {
     Implicit,
 }
 
-/// How a client proves who it is.
+/// How a client logs in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Auth {
-    /// Not at all.
+    /// No login.
     #[default]
     Off,
     /// `AUTH PLAIN` with initial response.
@@ -36,11 +37,11 @@ pub enum Auth {
     Login,
 }
 
-/// Plain or TLS.
+/// A stream with or without TLS.
 pub enum Stream {
     /// A connection without TLS.
     Plain(TcpStream),
-    /// TLS, either end.
+    /// TLS, as client or server.
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
 }
 
@@ -74,7 +75,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A stream and what was read from it ahead of need.
+/// A stream with a read buffer.
 pub struct Wire {
     stream: Option<Stream>,
     buffer: Vec<u8>,
@@ -82,13 +83,13 @@ pub struct Wire {
     said: Vec<u8>,
 }
 
-/// So much of a refusal is kept.
+/// The octets of a refusal that are kept.
 const SAID: usize = 200;
-/// No line of a reply is longer (RFC 5321 §4.5.3.1.5 allows 512).
+/// The longest line of a reply (RFC 5321 §4.5.3.1.5 allows 512).
 const LONGEST_LINE: usize = 64 << 10;
 
 impl Wire {
-    /// Around a connected socket.
+    /// Wraps a connected socket.
     pub fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         Ok(Wire {
@@ -103,7 +104,7 @@ impl Wire {
         self.stream.as_mut().expect("a stream is only away during a handshake, which owns the wire")
     }
 
-    /// What is in memory and not taken yet.
+    /// Returns the octets that were read and not taken yet.
     pub fn pending(&self) -> &[u8] {
         &self.buffer[self.taken..]
     }
@@ -117,7 +118,7 @@ impl Wire {
         }
     }
 
-    /// Reads once more; the end of the stream is an error.
+    /// Reads once. The end of the stream is an error.
     pub async fn fill(&mut self) -> io::Result<()> {
         if self.taken > 0 {
             self.buffer.drain(..self.taken);
@@ -133,12 +134,12 @@ impl Wire {
         }
     }
 
-    /// How long the next line in memory is, its LF included.
+    /// Returns the length of the next line in the buffer, including its LF.
     pub fn line_len(&self) -> Option<usize> {
         memchr::memchr(b'\n', self.pending()).map(|at| at + 1)
     }
 
-    /// Reads a reply to its last line; gives its code. What a refusal says is kept for [`said`](Self::said).
+    /// Reads a whole reply and returns its code. The text of a refusal is kept for [`said`](Self::said).
     pub async fn reply(&mut self) -> io::Result<u16> {
         self.said.clear();
         loop {
@@ -164,7 +165,7 @@ impl Wire {
         }
     }
 
-    /// The first line of the last refusal.
+    /// Returns the first line of the last refusal.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(self.said.trim_ascii_end()).into_owned()
     }
@@ -178,13 +179,13 @@ impl Wire {
         Ok(())
     }
 
-    /// Speaks TLS from here on: `handshake` gets the plain socket.
+    /// Starts TLS. `handshake` gets the plain socket.
     pub async fn secure(
         &mut self,
         handshake: impl AsyncFnOnce(TcpStream) -> io::Result<tokio_rustls::TlsStream<TcpStream>>,
     ) -> io::Result<()> {
         if !self.pending().is_empty() {
-            // What came before the handshake was not protected by it.
+            // Octets before the handshake were not protected by it.
             return Err(io::Error::new(io::ErrorKind::InvalidData, "plain text behind the reply to STARTTLS"));
         }
         let socket = self.plain()?;
@@ -208,7 +209,7 @@ impl Wire {
     }
 }
 
-/// A TLS client that trusts the authorities of a file; those of the system where none is named.
+/// Makes a TLS client that trusts the authorities in a file, or the system's if none is given.
 pub fn client_config(ca: Option<&Path>) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     match ca {

@@ -1,8 +1,8 @@
-//! Takes a recipient out of the journal, for data protection: from closed files and from those still open.
+//! Erases a recipient from the journal, for data protection: from archives and from files that are still open.
 //!
-//! An event about the recipient keeps what counts mail (its id, time, kind, customer, route, class) and loses what tells of a
-//! person. The line keeps its length, so that no position in the journal moves: neither a webhook's nor a reader's. What waits in
-//! the queue is not the record's; `postbud queue remove` takes it out.
+//! An event about the recipient keeps the fields that are needed to count mail (its id, time, kind, customer, route, class), and loses the
+//! fields about the person. The line keeps its length, so that positions in the journal stay valid for webhooks and readers. Mail that
+//! waits in the queue is not part of the journal; `postbud queue remove` removes it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,7 +16,7 @@ use super::archive::{Archive, ArchiveWriter};
 use super::files::files;
 use crate::files::{folder, in_state, open_regular};
 
-/// The fields that an erased event keeps. What a later version adds is erased unless it is named here.
+/// The fields that an erased event keeps. All other fields are erased, also those that a later version adds.
 const KEPT: [&str; 14] = [
     "event_id",
     "at",
@@ -36,14 +36,14 @@ const KEPT: [&str; 14] = [
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Events about the recipient.
+    /// The number of events about the recipient.
     pub events: u64,
-    /// Files that held such events.
+    /// The number of files that held such events.
     pub files: u64,
 }
 
-/// Erases every event about `recipient` from the journal at `log`, the file that is written included. Errors leave each file
-/// either as it was or erased; erasing again finishes the rest. Root does it as the owner of the folder.
+/// Erases every event about `recipient` from the journal at `log`, including the file that is being written. After an error, each file is
+/// either unchanged or erased, and erasing again finishes the rest. Root does this with the rights of the folder's owner.
 pub fn erase(log: &Path, recipient: &str) -> io::Result<Erased> {
     in_state(&[folder(log)], || erase_in_folder(log, recipient))
 }
@@ -57,7 +57,7 @@ fn erase_in_folder(log: &Path, recipient: &str) -> io::Result<Erased> {
                 events += more;
                 Ok(())
             }
-            // Retention removed it, or it was closed meanwhile.
+            // Retention removed the file, or it was archived meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
         };
@@ -73,7 +73,7 @@ fn erase_in_folder(log: &Path, recipient: &str) -> io::Result<Erased> {
     Ok(erased)
 }
 
-/// Writes the archive anew where one of its blocks names the recipient.
+/// Rewrites the archive if one of its blocks names the recipient.
 fn in_archive(path: &Path, recipient: &str) -> io::Result<u64> {
     let archive = Archive::open(path)?;
     let affected = archive.blocks_with(&Key::Recipient(recipient))?;
@@ -95,7 +95,7 @@ fn in_archive(path: &Path, recipient: &str) -> io::Result<u64> {
     Ok(events)
 }
 
-/// Overwrites lines of a file that may still be appended to.
+/// Overwrites lines of a file to which lines may still be appended.
 fn in_place(path: &Path, recipient: &str) -> io::Result<u64> {
     const PIECE: u64 = 4 << 20;
     let file = open_regular(OpenOptions::new().read(true).write(true), path)?;
@@ -103,7 +103,7 @@ fn in_place(path: &Path, recipient: &str) -> io::Result<u64> {
     loop {
         let mut piece = read_at(&file, at, PIECE)?;
         let Some(end) = memchr::memrchr(b'\n', &piece) else {
-            // What is left has no line end: nothing, a line that is being written, or one longer than a piece.
+            // The rest has no line end: it is empty, a line that is being written, or a line longer than a piece.
             if (piece.len() as u64) < PIECE {
                 break;
             }
@@ -129,7 +129,7 @@ fn read_at(file: &File, at: u64, most: u64) -> io::Result<Vec<u8>> {
     Ok(piece)
 }
 
-/// Erases the recipient's events among these lines; gives where each of them is.
+/// Erases the recipient's events among these lines. Returns the range of each.
 fn in_lines(lines: &mut [u8], recipient: &str) -> Vec<std::ops::Range<usize>> {
     let mut changed = Vec::new();
     let mut begin = 0;
@@ -144,14 +144,14 @@ fn in_lines(lines: &mut [u8], recipient: &str) -> Vec<std::ops::Range<usize>> {
     changed
 }
 
-/// Replaces an event by what is kept of it, filled up with blanks to the same length, which JSON allows at the end.
+/// Replaces an event by its kept fields, and pads it with spaces to the same length, which JSON allows at the end.
 fn erase_line(line: &mut [u8]) -> bool {
     let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(line) else { return false };
     let mut kept: Map<String, Value> = event.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect();
     kept.insert("erased".into(), Value::Bool(true));
     let mut text = serde_json::to_vec(&kept).expect("JSON that was read can be written");
     if text.len() > line.len() {
-        // A recipient with an address of one octet: nothing but the mark would fit.
+        // The line is too short even for the mark. This takes a recipient with an address of one octet.
         text = b"{\"erased\":true}".to_vec();
     }
     if text.len() > line.len() {

@@ -1,5 +1,5 @@
-//! The journal's files, by their names: `events.jsonl` is written, `events.jsonl.000041` is full, and `events.jsonl.000041.zst` is
-//! [closed](super::archive).
+//! The journal's files, by their names: `events.jsonl` is being written, `events.jsonl.000041` is full, and `events.jsonl.000041.zst` is an
+//! [archive](super::archive).
 
 use std::fs::{self, File};
 use std::io;
@@ -13,14 +13,14 @@ use crate::time::Timestamp;
 /// One file of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalFile {
-    /// Its number; the file that is written has none yet.
+    /// Its number. The file that is being written has none yet.
     pub number: Option<u64>,
     pub path: PathBuf,
-    /// Whether it is compressed and has an index.
+    /// True if it is compressed and has an index.
     pub is_archive: bool,
 }
 
-/// The files of the journal at `log`, oldest first. Of a file that a crash left in both forms only the plain one counts.
+/// Returns the files of the journal at `log`, oldest first. If a crash left a file in both forms, only the plain one counts.
 pub fn files(log: &Path) -> io::Result<Vec<JournalFile>> {
     let folder = log.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = log.file_name().unwrap_or_default().to_string_lossy();
@@ -46,16 +46,16 @@ pub fn files(log: &Path) -> io::Result<Vec<JournalFile>> {
     Ok(found)
 }
 
-/// A file of the journal that is open for reading.
+/// An open file of the journal.
 #[derive(Debug)]
 pub enum Opened {
-    /// As it was written.
+    /// Not compressed.
     Plain(File),
     Archive(Archive),
 }
 
 impl Opened {
-    /// How many octets its lines have, before compression.
+    /// Returns the octets of its lines before compression.
     pub fn octets(&self) -> io::Result<u64> {
         match self {
             Opened::Plain(file) => Ok(file.metadata()?.len()),
@@ -65,21 +65,21 @@ impl Opened {
 }
 
 impl JournalFile {
-    /// The rotated file with this number of the journal at `log`.
+    /// Returns the rotated file with this number of the journal at `log`.
     pub fn rotated(log: &Path, number: u64) -> Self {
         JournalFile { number: Some(number), path: with_ending(log, &format!(".{number:06}")), is_archive: false }
     }
 
-    /// Where its archive is, or will be.
+    /// Returns the path of its archive, whether or not it exists.
     pub fn archive_path(&self) -> PathBuf {
         if self.is_archive { self.path.clone() } else { with_ending(&self.path, ".zst") }
     }
 
-    /// Opens it in whichever form it is by now; `None` where retention removed it.
+    /// Opens it in the form that it has now. Returns `None` if retention has removed it.
     pub fn open(&self) -> io::Result<Option<Opened>> {
         let opened = match (self.is_archive, open_to_read(&self.path)) {
             (false, Ok(file)) => Ok(Opened::Plain(file)),
-            // An archive has its name before the plain file loses its own.
+            // The archive gets its name before the plain file is removed.
             (false, Err(error)) if error.kind() == io::ErrorKind::NotFound && self.number.is_some() => {
                 Archive::open(&self.archive_path()).map(Opened::Archive)
             }
@@ -93,7 +93,7 @@ impl JournalFile {
         }
     }
 
-    /// Removes it, in whichever form it is by now.
+    /// Removes it in the form that it has now.
     pub fn remove(&self) -> io::Result<()> {
         for path in [&self.path, &self.archive_path()] {
             match fs::remove_file(path) {
@@ -104,9 +104,9 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Hands lines to `look`, a piece of the file at a time: all that may name one of `keys`, or all where no key is given, of
-    /// files with events between `from` and `until`. Pieces that cannot hold such an event are not read. Ends early where
-    /// `look` gives an error.
+    /// Passes lines to `look`, one piece of the file at a time: all lines that may name one of `keys` (or all lines without keys), if the
+    /// file has events between `from` and `until`. Pieces that cannot hold such an event are not read. Ends early if `look` returns an
+    /// error.
     pub fn search(
         &self,
         keys: &[Key<'_>],
@@ -151,7 +151,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whole lines in pieces of about 1 MiB. The last line counts only once its line end is written.
+/// Reads whole lines in pieces of about 1 MiB. A last line without its line end is ignored.
 fn read_plain(file: File, mut look: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     use std::io::Read;
     const PIECE: usize = 1 << 20;
@@ -173,7 +173,8 @@ fn read_plain(file: File, mut look: impl FnMut(&[u8]) -> io::Result<()>) -> io::
     }
 }
 
-/// Whether the file's last line is older than `from`. A minute of grace: file times are coarse and clocks are set.
+/// Returns true if the file's last line is older than `from`. Allows a minute of tolerance, because file times are coarse and clocks are
+/// set.
 fn written_before(file: &File, from: Timestamp) -> io::Result<bool> {
     let modified = file.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Ok(Timestamp::EPOCH + modified + std::time::Duration::from_secs(60) < from)

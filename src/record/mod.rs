@@ -1,11 +1,11 @@
-//! The record: what became of every mail, kept for as long as the operator wants and found again in a moment.
+//! The record: the events of every mail, kept for as long as the operator wants, and found again quickly.
 //!
-//! * [`event`]: what an event is, and who makes it.
-//! * [`archive`]: closed files of the journal, compressed, each with an index of what its events name.
-//! * [`journal`]: the files that events are written to, in order, and read from by cursors.
-//! * [`trace`]: the life of each mail that fits a question, from the archives and the files still open.
-//! * [`files`]: which files there are.
-//! * [`erase`]: takes a recipient out of both, for data protection.
+//! - [`event`]: the types of events, and how they are made.
+//! - [`archive`]: closed files of the journal, compressed, each with an index of the keys in its events.
+//! - [`journal`]: the files that events are written to in order, and read from with cursors.
+//! - [`trace`]: finds the events of each mail that matches a query, in archives and open files.
+//! - [`files`]: the journal's files by name.
+//! - [`erase`]: erases a recipient from archives and open files, for data protection.
 
 pub mod archive;
 pub mod erase;

@@ -1,8 +1,8 @@
-//! What an alert is about, where its trouble lasts.
+//! The subjects of alerts about lasting trouble.
 
 use std::fmt;
 
-/// What lasting trouble is about. In events as `route:own-server.test-as`.
+/// The subject of lasting trouble. In events it is written as `route:own-server.test-as`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A reload was refused.
@@ -19,41 +19,40 @@ pub enum Subject {
     Clock,
     /// The event log cannot be written.
     EventLog,
-    /// A webhook takes no events.
+    /// A webhook does not accept events.
     Webhook(String),
-    /// A customer's events take more than its share of the log.
+    /// A customer's events use up more than its share of the log.
     EventShare(String),
     /// A route carries no mail.
     Route(String),
-    /// More mail waits for a route than its caps let go in time.
+    /// More mail waits for a route than its caps let through in time.
     Backlog(String),
     /// A customer's queued mail has no route.
     Unrouted(String),
     /// Messages of a customer are held by the relay.
     Held(String),
-    /// A customer sends oddly much, or too much of its mail bounces or is complained about.
+    /// A customer sends unusually much, or too much of its mail bounces or causes complaints.
     Volume(String),
     /// The DKIM key of a domain cannot be used.
     SigningKey(String),
-    /// What a domain had verified and no longer has, as `test.dk/spf`.
+    /// A requirement that a domain had verified and no longer meets, as `test.dk/spf`.
     Verification(String),
-    /// The verdict on a domain cannot be kept.
+    /// The check result of a domain cannot be saved.
     Verdict(String),
     /// Routes log in at Microsoft 365 with a password, which stops working.
     PasswordsAtMicrosoft365,
     /// A customer's delegated key cannot be kept in webCRM's zone or replaced.
     DelegatedKey(String),
-    /// Mailjet's API does not take a tier's key or gives no answer, as `trusted`; or a domain cannot be registered, as
-    /// `trusted/test.dk`.
+    /// Mailjet's API refuses a tier's key or does not answer, as `trusted`; or a domain cannot be registered, as `trusted/test.dk`.
     Mailjet(String),
-    /// A file with a verdict cannot be read.
+    /// A file with a domain's check results cannot be read.
     VerdictFile(String),
-    /// Mail that came back waits to be read.
+    /// Returned mail waits to be read.
     ReturnedMail,
 }
 
 impl Subject {
-    /// Every kind of subject, as events, metrics and the operator's handbook name them.
+    /// All kinds of subjects, by the names in events, metrics and the operator's handbook.
     pub const KINDS: [&str; 22] = [
         "configuration",
         "certificate",
@@ -79,12 +78,12 @@ impl Subject {
         "returned-mail",
     ];
 
-    /// What kind of thing it is about.
+    /// Returns the kind of the subject.
     pub fn kind(&self) -> &'static str {
         self.parts().0
     }
 
-    /// The kind, and which of them.
+    /// Returns the kind, and the name of the particular thing.
     fn parts(&self) -> (&'static str, Option<&str>) {
         match self {
             Subject::Configuration => ("configuration", None),

@@ -1,8 +1,8 @@
-//! The life of each mail that fits a question: every event of it, from the submission to its end.
+//! Finds mails, and returns all events of each, from submission to the final state.
 //!
-//! Files are read from the newest on, so that the newest mails are found first and a search ends once it has enough. A question
-//! that names no key (a customer, a time) reads every line of its time; all others read what the archives' indexes name, and the
-//! file that is still open.
+//! Files are read from the newest to the oldest, so that the newest mails are found first and a search can end early. A query without a key
+//! (only a customer or a time) reads every line of its period. All other queries read only the blocks that the archives' indexes name, and
+//! the open files.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -15,7 +15,7 @@ use super::files::files;
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// What is asked for. All that is given must fit.
+/// A query. All given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     pub recipient: Option<String>,
@@ -26,21 +26,21 @@ pub struct Query {
     pub queue_id: Option<QueueId>,
     pub reference: Option<String>,
     pub campaign: Option<String>,
-    /// One of webCRM's tags.
+    /// One of the submitter's tags.
     pub tag: Option<String>,
     pub customer: Option<String>,
-    /// Events from then on.
+    /// Only events at or after this time.
     pub from: Option<Timestamp>,
-    /// Events up to then.
+    /// Only events up to this time.
     pub until: Option<Timestamp>,
 }
 
-/// One mail's events, oldest first.
+/// The events of one mail, oldest first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
-    /// The mail's queue id; absent for what was refused at submission.
+    /// The mail's queue id; absent if submission refused the mail.
     pub queue_id: Option<String>,
-    /// As they stand in the journal.
+    /// The events as the journal has them.
     pub events: Vec<Value>,
 }
 
@@ -48,11 +48,11 @@ pub struct Trace {
 pub struct Found {
     /// The newest mails first.
     pub traces: Vec<Trace>,
-    /// There are more mails than were asked for.
+    /// True if more mails match than were asked for.
     pub more: bool,
 }
 
-/// The newest `most` events of one message, oldest first. Not for an async worker, like [`find`].
+/// Returns the newest `most` events of one message, oldest first. Like [`find`], it must not run on an async worker.
 pub fn life(log: &Path, id: QueueId, most: usize) -> io::Result<Vec<Value>> {
     let mut mails = BTreeMap::from([(id, Vec::new())]);
     read_lives(log, &mut mails, None)?;
@@ -61,14 +61,14 @@ pub fn life(log: &Path, id: QueueId, most: usize) -> io::Result<Vec<Value>> {
     Ok(events)
 }
 
-/// Every event of each of these messages, oldest first. Not for an async worker, like [`find`].
+/// Returns all events of each of these messages, oldest first. Like [`find`], it must not run on an async worker.
 pub fn lives(log: &Path, ids: impl IntoIterator<Item = QueueId>) -> io::Result<BTreeMap<QueueId, Vec<Value>>> {
     let mut mails = ids.into_iter().map(|id| (id, Vec::new())).collect();
     read_lives(log, &mut mails, None)?;
     Ok(mails)
 }
 
-/// Finds up to `most` mails. Reads files for up to a second or more: not for an async worker.
+/// Finds up to `most` mails. Reads files for a second or more, so it must not run on an async worker.
 pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     let texts = Texts::of(query);
     let mut found = Found::default();
@@ -103,7 +103,7 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     Ok(found)
 }
 
-/// Reads every event of these mails; where a recipient is asked for, not those of the mails' other recipients.
+/// Reads the events of these mails. With a recipient, skips events of the mails' other recipients.
 fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: Option<&str>) -> io::Result<()> {
     let Some(earliest) = mails.keys().map(|id| id.arrived()).min() else { return Ok(()) };
     let ids: Vec<String> = mails.keys().map(ToString::to_string).collect();
@@ -130,15 +130,15 @@ fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: 
     Ok(())
 }
 
-/// The queue id in an event's line, without reading the rest of it: most lines are about other mail. Within a text of the event these
-/// octets cannot stand, because there a quotation mark has a backslash before it.
+/// Reads the queue id of an event without parsing the rest, because most lines are about other mail. These octets cannot occur inside a
+/// text, because a quotation mark in a text has a backslash before it.
 fn id_in(line: &[u8]) -> Option<QueueId> {
     const NAME: &[u8] = b"\"queue_id\":\"";
     let at = memchr::memmem::find(line, NAME)? + NAME.len();
     std::str::from_utf8(line.get(at..at + 13)?).ok()?.parse().ok()
 }
 
-/// The query's texts as the events have them.
+/// The query's texts in the form that events have.
 struct Texts<'a> {
     queue_id: Option<String>,
     recipient: Option<&'a str>,
@@ -149,7 +149,7 @@ impl<'a> Texts<'a> {
     fn of(query: &'a Query) -> Self {
         let message_id = query.message_id.as_deref().map(|id| id.trim().trim_start_matches('<').trim_end_matches('>'));
         let recipient = query.recipient.as_deref();
-        // The most selective first.
+        // The most selective key first.
         let keys = [
             message_id.map(Key::MessageId),
             query.reference.as_deref().map(Key::Reference),
@@ -161,7 +161,7 @@ impl<'a> Texts<'a> {
         Texts { queue_id, recipient, keys: keys.into_iter().flatten().collect() }
     }
 
-    /// One key is enough for the index: the lines that it leads to are compared with all of them.
+    /// Returns one key for the index, because the lines that it leads to are compared with all conditions.
     fn most_selective(&self) -> Vec<Key<'_>> {
         let id = self.queue_id.as_deref().map(Key::QueueId);
         id.or_else(|| self.keys.first().copied()).into_iter().collect()
@@ -180,7 +180,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// The events among these lines. What a crash tore is passed over.
+/// Parses the events among these lines. Skips lines that a crash cut off.
 fn events(lines: &[u8]) -> impl Iterator<Item = (&[u8], Named<'_>)> {
     lines.split(|b| *b == b'\n').filter_map(|line| Named::of(line).map(|named| (line, named)))
 }
@@ -201,7 +201,7 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
-    /// A journal of three files: one closed, one full, one that is written.
+    /// A journal of three files: an archive, a full file, and the file that is being written.
     struct Journal {
         dir: tempfile::TempDir,
         ids: Vec<QueueId>,
@@ -226,7 +226,7 @@ mod tests {
                 for recipient in &recipients {
                     writeln!(text, r#"{{"at":"{at}","event":"accepted",{common},"recipient":"{recipient}"}}"#).unwrap();
                 }
-                // Told ten mails later, so that some lives span two files.
+                // This event comes ten mails later, so that the events of some mails are in two files.
                 let later = &mut texts[((n + 5) / 10).min(2)];
                 for recipient in &recipients {
                     let at = at + Duration::from_millis(1);

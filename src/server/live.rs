@@ -1,5 +1,4 @@
-//! The configuration that is in force, and the one place that replaces parts of it: for a reload of everything, and for a command
-//! that has changed a single customer.
+//! The running configuration. This is the only place that replaces parts of it: for a reload, and for a command that changed one customer.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,42 +19,42 @@ use crate::resolver;
 use crate::returns;
 use crate::smtp::{Domain, Mailbox};
 
-/// What is in force.
+/// The running configuration.
 pub(super) struct Live {
     /// The relay's name.
     pub hostname: Domain,
-    /// The state folder.
+    /// The state directory.
     pub state_dir: PathBuf,
     /// Where small relational state is kept.
     pub state_home: Home,
     /// The address that mail leaves from.
     pub egress: Egress,
-    /// How long the phases of a delivery may take.
+    /// The time limits of delivery.
     pub timeouts: Timeouts,
-    /// Who answers questions to the DNS.
+    /// The settings of DNS lookups.
     pub resolver: resolver::Settings,
-    /// The domain that mail comes back to.
+    /// The domain of the return paths.
     pub returns_domain: Option<Domain>,
-    /// How Mailjet's events are taken.
+    /// The settings for receiving Mailjet's events.
     pub mailjet_events: Option<returns::mailjet::Settings>,
     /// Customers and routes.
     pub routing: Routing,
-    /// Told when routes may have changed.
+    /// Notified when routes may have changed.
     pub queue: Queue,
-    /// Told when the alerts about a key may be over.
+    /// Ends alerts about keys.
     pub events: Events,
-    /// How domains are checked.
+    /// The settings of the domain checks.
     pub onboarding: watch::Sender<Arc<onboarding::Settings>>,
-    /// Takes reports of checks that somebody asked for.
+    /// Receives the results of checks that somebody asked for.
     pub looks: mpsc::Sender<onboarding::Looked>,
-    /// How DMARC reports are kept.
+    /// The settings for DMARC reports.
     pub dmarc: returns::dmarc::Settings,
-    /// What reads a single customer's file.
+    /// Reads a single customer's file.
     pub customer_files: Mutex<Arc<dyn CustomerReader>>,
 }
 
 impl Live {
-    /// Replaces everything that a reload may replace here.
+    /// Replaces all parts that a reload may replace here.
     pub fn replace(&self, directory: Directory, new: onboarding::Settings, files: Arc<dyn CustomerReader>) {
         *self.customer_files.lock().unwrap_or_else(PoisonError::into_inner) = files;
         let old = Arc::clone(&self.onboarding.borrow());
@@ -77,7 +76,7 @@ impl Live {
         self.end_alerts_about_keys();
     }
 
-    /// A key that is read again, and a domain that is gone, need nobody any more.
+    /// Ends alerts about keys that can be read again, and about domains that are gone.
     fn end_alerts_about_keys(&self) {
         let directory = self.routing.directory();
         let is_broken = |name: &str| {

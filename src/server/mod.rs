@@ -1,7 +1,7 @@
-//! The running relay: wires the stages to each other, replaces what may be replaced while running, and stops in order.
+//! The running relay: connects the stages, replaces parts of them at a reload, and stops them in order.
 //!
-//! It knows every stage and decides nothing; no stage knows it. [`Relay::start`] refuses to start where a promise could not
-//! be kept: another process has the spool, the egress address is not ours, an address to listen on is taken.
+//! It knows every stage and decides nothing; no stage knows it. [`Relay::start`] fails if a promise could not be kept: another process has
+//! the spool, the egress address is not on this machine, an address to listen on is taken.
 
 mod live;
 mod notices;
@@ -34,68 +34,68 @@ use crate::spool::{self, LaneStats, Spool};
 use crate::submission::{self, ServerTls, Submission, Submitters};
 use crate::{database, dkim, metrics, resolver};
 
-/// On a stop, how long answers to operators and to readers of the pages may take.
+/// On a stop, the time for the last HTTP answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Why the relay does not start. The operator must act.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A folder or file of the state directory.
+    /// A folder or file of the state directory cannot be used.
     #[error("{what} {path}: {source}")]
     State {
-        /// What was being done.
+        /// The operation that failed.
         what: &'static str,
-        /// To which file.
+        /// The file or folder.
         path: PathBuf,
-        /// The errno.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The event log or a webhook.
+    /// The event log or a webhook cannot be started.
     #[error(transparent)]
     Events(#[from] events::Error),
-    /// The database.
+    /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] database::Error),
-    /// The spool.
+    /// The spool cannot be opened.
     #[error("spool: {0}")]
     Spool(#[from] embedded::OpenError),
-    /// The spool in a database.
+    /// The spool in a database cannot be opened.
     #[error("spool: {0}")]
     SharedSpool(#[from] postgres::OpenError),
-    /// The resolver.
+    /// DNS lookups cannot be set up.
     #[error("cannot ask the DNS: {0}")]
     Resolver(#[from] resolver::dns::SetupError),
-    /// The egress address.
+    /// The egress address cannot be bound.
     #[error(transparent)]
     Egress(#[from] delivery::EgressError),
-    /// An address to take mail on.
+    /// A listener's address cannot be bound.
     #[error("cannot take mail: {0}")]
     Submission(#[source] std::io::Error),
-    /// The address of the status pages or of the API.
+    /// The address of an HTTP endpoint cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// The errno.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The listener of returned mail, or the folder where such mail waits.
+    /// The listener for returned mail cannot be bound, or the folder for such mail cannot be used.
     #[error("cannot take returned mail on {address}: {source}")]
     Returns {
-        /// Where it is to be taken.
+        /// The address of the listener.
         address: SocketAddr,
-        /// The errno.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The system gives no threads.
+    /// The system cannot start a thread.
     #[error("cannot start a thread: {0}")]
     Threads(#[source] std::io::Error),
 }
 
-/// A relay at work.
+/// A running relay.
 pub struct Relay {
     live: Arc<Live>,
     reloads: metrics::Reloads,
@@ -117,7 +117,7 @@ pub struct Relay {
     shutdown_grace: Duration,
 }
 
-/// Where HTTP is answered: the ports that the system gave for port 0.
+/// The addresses of the HTTP endpoints, with the real ports if port 0 was configured.
 #[derive(Clone, Copy)]
 struct HttpAddresses {
     status: Option<SocketAddr>,
@@ -127,60 +127,59 @@ struct HttpAddresses {
 }
 
 impl Relay {
-    /// Makes every stage ready, then the listeners, and begins to deliver once nothing can fail any more: a start that fails has
-    /// tried no mail.
+    /// Prepares all stages and listeners, and begins to deliver only when nothing can fail any more. So a start that fails has tried no
+    /// mail.
     pub async fn start(settings: Settings) -> Result<Relay, StartError> {
         start::start(settings).await
     }
 
-    /// Where mail is taken, in the order of the configuration: the ports that the system gave for port 0.
+    /// Returns the listeners' addresses in the order of the configuration, with the real ports if port 0 was configured.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.submission.addresses()
     }
 
-    /// Where the status pages are.
+    /// Returns the address of the status pages.
     pub fn web_address(&self) -> Option<SocketAddr> {
         self.http.status
     }
 
-    /// Where the API is.
+    /// Returns the address of the API.
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.http.api
     }
 
-    /// Where customers' pages are.
+    /// Returns the address of the customers' pages.
     pub fn customers_address(&self) -> Option<SocketAddr> {
         self.http.customers
     }
 
-    /// Where operators' pages are.
+    /// Returns the address of the operators' pages.
     pub fn operators_address(&self) -> Option<SocketAddr> {
         self.http.operators
     }
 
-    /// Where returned mail is taken.
+    /// Returns the address of the listener for returned mail.
     pub fn returned_mail_address(&self) -> Option<SocketAddr> {
         self.returned_address
     }
 
-    /// The state folder.
+    /// Returns the state directory.
     pub fn state_dir(&self) -> &Path {
         &self.live.state_dir
     }
 
-    /// How reloads went, for the metrics.
+    /// Returns the metrics of reloads.
     pub fn reloads(&self) -> &metrics::Reloads {
         &self.reloads
     }
 
-    /// What happens, as it happens.
+    /// Returns the events, which can be subscribed to.
     pub fn events(&self) -> &Events {
         &self.events
     }
 
-    /// Replaces customers, submitters, certificates, the webhooks' secrets and the checks' settings at once. Mail of a
-    /// customer that is gone is kept, with an alert. Gives the certificates that could not be read; their listeners go on
-    /// with the ones they have.
+    /// Replaces customers, submitters, certificates, webhook secrets and the settings of checks at once. Mail of a removed customer is
+    /// kept, with an alert. Returns the certificates that could not be read; their listeners keep the old ones.
     pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
         self.submitters.store(Arc::new(new.submitters.remembering(&self.submitters.load())));
         self.live.replace(new.directory, new.onboarding, new.customer_files);
@@ -193,7 +192,7 @@ impl Relay {
         self.reload_certificates()
     }
 
-    /// Raises one alert for all routes that log in at Microsoft 365 with a password, until there are none.
+    /// Raises one alert for all routes that log in to Microsoft 365 with a password, until there are none.
     fn tell_of_microsoft365(&self) {
         let routes = self.live.routing.routes().into_iter();
         let routes = routes.filter(|route| route.password_at_microsoft365().is_some());
@@ -226,26 +225,26 @@ impl Relay {
         unread
     }
 
-    /// Ends once the spool has given up on its disk: only a restart reads what is on it. The caller [stops](Self::stop) what is
-    /// left.
+    /// Returns when the spool has given up on its disk, because only a restart helps then. The caller should then call
+    /// [`stop`](Self::stop).
     pub async fn gave_up(&self) {
         let _ = self.spool.health().wait_for(|health| health.stopped.is_some()).await;
     }
 
-    /// Answers once the relay's loops have moved: the dispatcher has come round, which takes the locks of the spool's index and of
-    /// the routes. It never does where one of them is stuck, or the relay stops.
+    /// Returns after the dispatcher has made a round, which needs the locks of the spool's index and of the routes. So it does not return
+    /// if one of them is stuck, or if the relay stops.
     pub async fn comes_round(&self) {
         self.queue.comes_round().await;
     }
 
-    /// What the spool holds, lane by lane.
+    /// Returns the counts of the spool by lane.
     pub async fn waiting(&self) -> Result<BTreeMap<Lane, LaneStats>, spool::Error> {
         spool::all_lanes(&*self.spool).await
     }
 
-    /// Stops in order: no new mail and no new attempts, then what holds the results. Messages on their way in and attempts under
-    /// way share one grace to end in. A message that is not in by then is not acknowledged, an attempt that has not ended is
-    /// dropped: its mail stays queued.
+    /// Stops the stages in order: first new mail and new attempts, then the parts that record the results. Incoming messages and running
+    /// attempts share one grace period. A message that is not complete by then is not acknowledged. An attempt that has not ended is
+    /// dropped, and its mail stays queued.
     pub async fn stop(self) {
         let grace = self.shutdown_grace;
         self.accepting.cancel();
@@ -258,11 +257,11 @@ impl Relay {
         self.delivery.shutdown().await;
         self.stopping.cancel();
         self.background.close();
-        // Whoever reads the pages slowly is not waited for.
+        // Slow readers of the pages are not waited for.
         let _ = tokio::time::timeout(LAST_ANSWERS, self.background.wait()).await;
         self.spool.stop().await;
         let workers = self.workers;
-        // Joining threads blocks; that the task was cancelled would mean that the runtime is gone already.
+        // Joining threads blocks. An error would mean that the runtime has already ended.
         let _ = tokio::task::spawn_blocking(move || workers.stop()).await;
         self.running_events.stop().await;
     }

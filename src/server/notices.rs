@@ -1,4 +1,4 @@
-//! What the spool says about its disk or its database becomes alerts for operators, and events of the mail that it holds.
+//! Turns the spool's notices into alerts, and into events of the mail that it holds.
 
 use std::sync::Weak;
 
@@ -9,7 +9,7 @@ use crate::message::QueueId;
 use crate::spool::{Filter, Record, Spool, embedded, postgres};
 use crate::time::Timestamp;
 
-/// Raises, ends or logs what the embedded spool says.
+/// Raises or ends an alert, or writes to the log, for a notice of the embedded spool.
 pub(super) fn tell_of_disk(events: &Events, notice: embedded::Notice) {
     use embedded::Notice;
     let detail = notice.to_string();
@@ -18,7 +18,7 @@ pub(super) fn tell_of_disk(events: &Events, notice: embedded::Notice) {
         Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
         Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
         Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
-        // Every crash may leave one, and there is nothing to do about it.
+        // Every crash may leave one, and the operator can do nothing about it.
         Notice::Torn { .. } => tracing::warn!("{detail}"),
         Notice::Quarantined { id: Some(id), .. } | Notice::Doubtful { id } => {
             events.emit(Event::alert(detail).about_message(id));
@@ -27,7 +27,7 @@ pub(super) fn tell_of_disk(events: &Events, notice: embedded::Notice) {
     }
 }
 
-/// Raises or ends what the shared spool says.
+/// Raises or ends an alert for a notice of the shared spool.
 pub(super) fn tell_of_database(events: &Events, notice: postgres::Notice) {
     use postgres::Notice;
     let detail = notice.to_string();
@@ -40,7 +40,7 @@ pub(super) fn tell_of_database(events: &Events, notice: postgres::Notice) {
     }
 }
 
-/// Tells of mail that the spool itself holds: one event for each recipient that waits. Ends with the spool.
+/// Emits events for mail that the spool itself holds: one for each waiting recipient. Ends with the spool.
 pub(super) async fn tell_of_held(
     spool: Weak<dyn Spool>,
     events: Events,
@@ -50,7 +50,7 @@ pub(super) async fn tell_of_held(
         let Some(spool) = spool.upgrade() else { return };
         match spool.list(Filter::one(id), 1).await {
             Ok(found) => found.iter().for_each(|record| tell_of_hold(&events, record, &why)),
-            // The alert has told of it.
+            // The alert has already reported it.
             Err(error) => tracing::warn!(%id, %error, "a message that the spool holds cannot be read"),
         }
     }

@@ -1,4 +1,4 @@
-//! What `/readyz` and `/healthz` ask: each check says in words what keeps the relay from working.
+//! The checks behind `/readyz` and `/healthz`. Each says what keeps the relay from working.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::spool::{Health, Spool};
 use crate::web::Readiness;
 
-/// Ready: the relay takes mail and can keep it.
+/// Ready: the relay accepts mail and can store it.
 pub(super) fn readiness(accepting: &CancellationToken, spool: &Arc<dyn Spool>) -> Readiness {
     Readiness::default()
         .with("relay", is_not_stopping(accepting.clone()))
@@ -29,7 +29,7 @@ fn is_not_stopping(accepting: CancellationToken) -> impl Fn() -> Result<(), Stri
     }
 }
 
-/// A check of the spool's health, as it is when it is asked for.
+/// Makes a check of the spool's present health.
 fn healthy(
     health: watch::Receiver<Health>,
     check: fn(&Health) -> Result<(), String>,

@@ -1,4 +1,4 @@
-//! What a running relay is made of: every stage's settings, built and checked by configuration.
+//! The settings of a running relay: those of every stage, built and checked by the configuration.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,61 +15,61 @@ use crate::spool::{Carried, Counters, embedded, postgres};
 use crate::submission::{Limits, ListenerSettings, Submitters};
 use crate::{bounce, delivery, events, onboarding, queue, resolver, returns, web};
 
-/// Everything [`Relay::start`](super::Relay::start) needs.
+/// All settings for [`Relay::start`](super::Relay::start).
 pub struct Settings {
-    /// Our name: EHLO, greeting, Received.
+    /// The relay's name in EHLO, greeting and Received.
     pub hostname: Domain,
-    /// Where spool, verdicts, counters and the control socket are. Made if absent.
+    /// The folder for the spool, check results, counters and the control socket. It is created if it is missing.
     pub state_dir: PathBuf,
-    /// Where mail is taken.
+    /// The listeners for mail.
     pub listeners: Vec<ListenerSettings>,
-    /// What submitters may use up.
+    /// The limits of clients.
     pub limits: Limits,
-    /// Who may log in.
+    /// The logins.
     pub submitters: Submitters,
     /// Customers, keys and routes.
     pub directory: Directory,
-    /// What reads a single customer's file as the whole was read.
+    /// Reads a single customer's file in the same way as the whole configuration was read.
     pub customer_files: Arc<dyn CustomerReader>,
-    /// What a From domain must have verified before bulk mail of it is taken.
+    /// The requirements that a From domain must have verified before its bulk mail is accepted.
     pub bulk_requires: Vec<Requirement>,
-    /// Threads that sign.
+    /// The number of signer threads.
     pub signer_threads: usize,
     /// The address that all mail leaves from.
     pub egress: delivery::Egress,
-    /// How long the phases of a delivery may take.
+    /// The time limits of delivery.
     pub timeouts: delivery::Timeouts,
-    /// Retries and maximum age.
+    /// The retry schedule and the queue's limits.
     pub queue: queue::Settings,
-    /// Where mail waits. The server adds what hears its notices.
+    /// The spool's backend. The server adds the listener for its notices.
     pub spool: SpoolSettings,
     /// The event log and the webhooks.
     pub events: events::Settings,
-    /// Notifications by mail.
+    /// Notifications to senders.
     pub bounce: bounce::Settings,
-    /// The route that notifications take, where it is not their customer's.
+    /// The separate route of notifications, if one is configured.
     pub bounce_route: Option<Arc<Route>>,
     /// The checks of customers' domains.
     pub onboarding: onboarding::Settings,
-    /// Mail that comes back; `None`: none is taken.
+    /// The listener for returned mail; `None` for none.
     pub returned_mail: Option<returns::mail::Settings>,
-    /// DMARC reports.
+    /// The settings for DMARC reports.
     pub dmarc: returns::dmarc::Settings,
-    /// Who answers questions to the DNS.
+    /// The settings of DNS lookups.
     pub resolver: resolver::Settings,
-    /// Status pages and metrics; `None`: none.
+    /// The status pages and metrics; `None` for none.
     pub web: Option<web::Settings>,
-    /// The API; `None`: none.
+    /// The API; `None` for none.
     pub api: Option<web::Settings>,
-    /// Customers' pages; `None`: none.
+    /// The customers' pages; `None` for none.
     pub customers_pages: Option<operate::pages::Settings>,
-    /// Operators' pages; `None`: none.
+    /// The operators' pages; `None` for none.
     pub operators_pages: Option<operate::pages::operators::Settings>,
-    /// How Mailjet's events are taken; `None`: none are.
+    /// The endpoint for Mailjet's events; `None` for none.
     pub mailjet_events: Option<returns::mailjet::Settings>,
-    /// The passphrase of keys and passwords that are encrypted at rest, for commands that write such files.
+    /// The passphrase of encrypted keys and passwords, for commands that write such files.
     pub passphrase: Option<Passphrase>,
-    /// On a stop, attempts under way have this long to end.
+    /// On a stop, running attempts have this much time to end.
     pub shutdown_grace: Duration,
 }
 
@@ -83,7 +83,7 @@ pub enum SpoolSettings {
 }
 
 impl SpoolSettings {
-    /// The folder that holds the mail, if a folder does.
+    /// Returns the folder with the mail, if the spool is in a folder.
     pub fn dir(&self) -> Option<&Path> {
         match self {
             SpoolSettings::Embedded(settings) => Some(&settings.dir),
@@ -91,7 +91,7 @@ impl SpoolSettings {
         }
     }
 
-    /// Where small relational state is kept: with the spool, if that is in a database, so that all nodes know the same.
+    /// Returns where the small relational state is kept. A spool in a database keeps it there too, so that all nodes see the same state.
     pub fn state_home(&self, state_dir: &Path) -> Home {
         match self {
             SpoolSettings::Embedded(_) => Home::Folder(state_dir.to_owned()),
@@ -99,7 +99,7 @@ impl SpoolSettings {
         }
     }
 
-    /// How many nodes share the spool at most.
+    /// Returns the maximum number of nodes that share the spool.
     pub fn nodes(&self) -> u32 {
         match self {
             SpoolSettings::Embedded(_) => 1,
@@ -107,7 +107,7 @@ impl SpoolSettings {
         }
     }
 
-    /// The same, for a spool whose outbox a journal reads or not.
+    /// Sets whether a journal reads the spool's outbox.
     #[must_use]
     pub fn with_journal(mut self, has_journal: bool) -> Self {
         match &mut self {
@@ -117,7 +117,7 @@ impl SpoolSettings {
         self
     }
 
-    /// The same, for a spool whose customers may come from another node, with what that one knew of them.
+    /// Sets the provider of the knowledge that moves with customers between nodes.
     #[must_use]
     pub fn with_carried(mut self, carried: Arc<dyn Carried>) -> Self {
         if let SpoolSettings::Postgres(settings) = &mut self {
@@ -126,7 +126,7 @@ impl SpoolSettings {
         self
     }
 
-    /// What the spool counts.
+    /// Returns the spool's metrics.
     pub fn counters(&self) -> &Arc<Counters> {
         match self {
             SpoolSettings::Embedded(settings) => &settings.counters,
@@ -135,16 +135,16 @@ impl SpoolSettings {
     }
 }
 
-/// The part of the settings that a running relay takes without a restart, all at once.
+/// The settings that a running relay can replace without a restart, all at once.
 pub struct Reload {
     /// Customers, keys, routes and tiers.
     pub directory: Directory,
-    /// What reads a single customer's file as the whole was read.
+    /// Reads a single customer's file in the same way as the whole configuration was read.
     pub customer_files: Arc<dyn CustomerReader>,
-    /// Who may log in.
+    /// The logins.
     pub submitters: Submitters,
-    /// How domains are checked, and what Mailjet shows for them. Its folder, address and `bulk_requires` stay as they were.
+    /// The settings of domain checks, and Mailjet's records. Folder, address and `bulk_requires` stay unchanged.
     pub onboarding: onboarding::Settings,
-    /// What signs each webhook's calls, by its name.
+    /// The secret of each webhook, by its name.
     pub webhook_secrets: BTreeMap<String, events::Secret>,
 }

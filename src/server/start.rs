@@ -1,5 +1,5 @@
-//! The assembly of a relay, in the order of its start: what is kept, the stages of a message's way, the checks of domains, then
-//! the doors. Mail is delivered last, once nothing can fail any more.
+//! Starts a relay: opens the stored state, the stages on a message's path, the domain checks, and then the listeners. Delivery starts last,
+//! when nothing can fail any more.
 
 use std::io;
 use std::net::SocketAddr;
@@ -41,9 +41,9 @@ use crate::spool::{Counters, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission};
 use crate::{dkim, files, metrics, returns, web};
 
-/// Messages that may wait for a signer thread; more wait in their sessions.
+/// The most messages that wait for a signer thread. More wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
-/// The tables of everybody who keeps some in the database.
+/// The tables of all owners in the database.
 const DATABASE_SCHEMAS: &[database::Schema] = &[
     operate::tokens::SCHEMA,
     operate::operators::SCHEMA,
@@ -55,7 +55,7 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     dmarc::SCHEMA,
 ];
 
-/// What [`Relay::start`] does.
+/// Implements [`Relay::start`].
 pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     prepare(&settings)?;
     let webhooks = settings.events.webhooks.iter();
@@ -95,7 +95,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let queue = waiting.queue().clone();
 
     let tasks = Tasks::default();
-    // A resolver of their own: what strangers' name servers do to it, no delivery has to wait for.
+    // The checks have their own resolver, so that delivery never waits for what strangers' name servers do to it.
     let strangers = Arc::new(Dns::new(&settings.resolver)?);
     let checks = Checks::start(settings.onboarding, strangers, &routing, events, &tasks)?;
     let dmarc = open_dmarc(kept.database.clone(), settings.dmarc.keep, routing.clone(), &checks.settings).await?;
@@ -194,7 +194,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     stages.register_collector(Box::new(metrics::Certificates(certificates.clone())));
     stages.register_collector(Box::new(operate::tokens::Expiry(service.tokens.clone())));
 
-    // Every address is bound before anybody is let in.
+    // All addresses are bound before the first client is accepted.
     let accepting = CancellationToken::new();
     let returned_mail = match (settings.returned_mail, return_paths) {
         (Some(of_returns), Some(paths)) => {
@@ -315,13 +315,13 @@ struct Tasks {
     stopping: CancellationToken,
 }
 
-/// What survives a restart, open: the record, the database and the spool.
+/// The open parts that survive a restart: the event log, the database and the spool.
 struct Kept {
     events: Events,
     running_events: events::Running,
     database: Database,
     suppression: Suppression,
-    /// What feeds the suppression lists.
+    /// Receives reports for the suppression lists.
     reports: suppression::Feed,
     spool: Arc<dyn Spool>,
     spool_counters: Arc<Counters>,
@@ -339,7 +339,7 @@ impl Kept {
     }
 }
 
-/// The checks of domains, at work.
+/// The running domain checks.
 struct Checks {
     settings: watch::Sender<Arc<onboarding::Settings>>,
     counters: onboarding::Counters,
@@ -348,7 +348,7 @@ struct Checks {
 }
 
 impl Checks {
-    /// Publishes what the last run knew before the first message is routed.
+    /// Starts the checks. The results of the last run are available before the first message is routed.
     fn start(
         settings: onboarding::Settings,
         resolver: SharedResolver,
@@ -368,14 +368,14 @@ impl Checks {
         };
         let stopped = monitor.start(tasks.stopping.clone()).map_err(StartError::Threads)?;
         tasks.background.spawn(async move {
-            // It is not sent to: it ends with the thread.
+            // Nothing is sent; the channel closes when the thread ends.
             let _ = stopped.await;
         });
         Ok(checks)
     }
 }
 
-/// An HTTP address that is bound, and answers nobody yet.
+/// A bound HTTP address that does not answer yet.
 struct Door {
     what: &'static str,
     address: SocketAddr,
@@ -413,18 +413,18 @@ fn certificate(listener: &ListenerSettings) -> Option<ServerTls> {
     }
 }
 
-/// Only its owner may look into what the relay keeps: it holds customers' mail.
+/// Makes the relay's folders private, because they hold customers' mail.
 fn prepare(settings: &Settings) -> Result<(), StartError> {
     for path in std::iter::once(&*settings.state_dir).chain(settings.spool.dir()) {
         files::make_private_dir(path).map_err(|source| state("cannot make the folder", path, source))?;
-        // What cannot be closed belongs to somebody else, who could open it again.
+        // Files whose rights cannot be removed belong to another user, who could grant the rights again.
         files::close_to_others(path)
             .map_err(|source| state("cannot take other users' rights from what is in", path, source))?;
     }
     Ok(())
 }
 
-/// The keys of return paths, made at the first start that needs them.
+/// Opens the keys of return paths, and creates them at the first start that needs them.
 async fn open_return_paths(
     settings: Option<&returns::mail::Settings>,
     state_dir: &Path,
@@ -441,7 +441,7 @@ async fn open_return_paths(
     Ok(Some(Arc::new(ReturnPaths::new(settings.domain.clone(), &keys))))
 }
 
-/// Opens the inbox and binds the listener.
+/// Opens the inbox for returned mail and binds its listener.
 fn open_returned_mail(
     settings: returns::mail::Settings,
     parts: returns::mail::Parts,
@@ -451,21 +451,21 @@ fn open_returned_mail(
     ReturnedMail::open(settings, parts, accepting).map_err(|source| StartError::Returns { address, source })
 }
 
-/// The check for damage reads a whole file.
+/// Opens the database on a blocking thread, because the check for damage reads the whole file.
 async fn open_database(home: Home) -> Result<Database, StartError> {
     let opened = tokio::task::spawn_blocking(move || Database::open_at(&home, DATABASE_SCHEMAS)).await;
     let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
     Ok(opened.map_err(panicked)??)
 }
 
-/// Reads all lists into memory.
+/// Reads all suppression lists into memory.
 async fn open_suppression(database: Database) -> Result<(Suppression, suppression::Feed), StartError> {
     let opened = tokio::task::spawn_blocking(move || Suppression::open(database)).await;
     let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
     Ok(opened.map_err(panicked)??)
 }
 
-/// Reads which reports there are.
+/// Reads which DMARC reports exist.
 async fn open_dmarc(
     database: Database,
     keep: Duration,
@@ -479,7 +479,7 @@ async fn open_dmarc(
     Ok(opened.map_err(panicked)??)
 }
 
-/// Recovery may read for seconds: it runs on a thread of its own.
+/// Opens the spool on a blocking thread, because recovery may take seconds.
 async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
     let (held, to_be_told) = mpsc::unbounded_channel();
     let told = events.clone();

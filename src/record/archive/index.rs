@@ -1,4 +1,4 @@
-//! The index at the end of an archive: where its blocks are, and which of them name a key.
+//! The index at the end of an archive: the places of its blocks, and which blocks contain which key.
 //!
 //! ```text
 //! skippable frame's head (8 octets)
@@ -7,8 +7,8 @@
 //! foot: magic, blocks u32, keys u32, first and last event's time u64, checksum of blocks and foot
 //! ```
 //!
-//! Integers are little-endian. The foot has a fixed length and is read from the end. The keys, which are most of it, are never
-//! read whole: a search reads a few pages of them.
+//! Integers are little-endian. The foot has a fixed length and is read from the end. The keys are most of the index and are never read as a
+//! whole: a search reads a few pages of them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -20,32 +20,32 @@ use super::keys::Named;
 use crate::time::Timestamp;
 
 const MAGIC: &[u8; 8] = b"pbarch01";
-/// RFC 8878 §3.1.2: any of 16 values; decoders pass over what follows.
+/// RFC 8878 §3.1.2: one of 16 magic numbers for frames that decoders skip.
 const SKIPPABLE: u32 = 0x184D_2A50;
 const HEAD: usize = 8;
 const FOOT: usize = MAGIC.len() + 4 + 4 + 8 + 8 + 4;
 const BLOCK_ENTRY: usize = 8;
-/// Keys read at once where the place of a hash is known to be near.
+/// The number of keys that are read at once when the place of a hash is roughly known.
 const NEAR: u64 = 1024;
 
-/// Where a block is.
+/// The place of a block.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// Octets of the archive before it.
+    /// The offset of the block in the archive.
     pub(super) at: u64,
     pub(super) compressed: u32,
-    /// Octets of its lines.
+    /// The octets of its lines.
     pub(super) len: u32,
 }
 
-/// The index but for its keys, which stay on disk.
+/// The index without its keys, which stay on disk.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) blocks: Vec<Block>,
     pub(super) first_at: Timestamp,
     pub(super) last_at: Timestamp,
     keys: u64,
-    /// Where the hashes begin; the numbers of their blocks follow.
+    /// The offset of the hashes. The numbers of their blocks follow them.
     keys_at: u64,
 }
 
@@ -90,7 +90,7 @@ impl Index {
         self.blocks.iter().map(|block| u64::from(block.len)).sum()
     }
 
-    /// The blocks that name a key with this hash, ascending.
+    /// Returns the blocks that contain a key with this hash, in ascending order.
     pub(super) fn blocks_with(&self, file: &File, hash: u32) -> io::Result<Vec<usize>> {
         let range = self.near(file, hash)?;
         let hashes = self.hashes(file, range.clone())?;
@@ -108,7 +108,7 @@ impl Index {
         Ok(blocks)
     }
 
-    /// A short range of keys that holds all with this hash. Halves the range by single keys until it is short.
+    /// Returns a short range of keys that holds all keys with this hash. Reads single keys to halve the range until it is short.
     fn near(&self, file: &File, hash: u32) -> io::Result<Range<u64>> {
         let first = |wanted: &dyn Fn(u32) -> bool| -> io::Result<u64> {
             let (mut low, mut high) = (0, self.keys);
@@ -130,13 +130,13 @@ impl Index {
     }
 }
 
-/// Gathers the index while blocks are written.
+/// Collects the index while blocks are written.
 #[derive(Default)]
 pub(super) struct Indexer {
     blocks: Vec<(u32, u32)>,
     keys: Vec<(u32, u16)>,
     span: Option<(Timestamp, Timestamp)>,
-    /// The keys of the block in hand: many events of a block name the same sender.
+    /// The keys of the current block, because many events of a block name the same sender.
     seen: HashSet<u32>,
 }
 
@@ -193,7 +193,7 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the index of the archive is damaged; `zstdcat` still reads its lines")
 }
 
-/// Takes integers from the front.
+/// Reads integers from the front.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {

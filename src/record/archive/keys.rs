@@ -1,10 +1,10 @@
-//! What an event is found by: the keys that a line names, and their hashes.
+//! The keys under which an event can be found, and their hashes.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// Something that an event names and a person asks for. Addresses and ids are compared without regard to case.
+/// A value of an event that people search for. Addresses and ids are compared without case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key<'a> {
     Recipient(&'a str),
@@ -18,7 +18,7 @@ pub enum Key<'a> {
 }
 
 impl Key<'_> {
-    /// The text of the key.
+    /// Returns the text of the key.
     pub fn text(&self) -> &str {
         match self {
             Key::Recipient(text)
@@ -30,7 +30,7 @@ impl Key<'_> {
         }
     }
 
-    /// Keys of different kinds with one text have different hashes.
+    /// Returns the hash. Keys of different kinds with the same text have different hashes.
     pub(super) fn hash(&self) -> u32 {
         let kind = match self {
             Key::Recipient(_) => b'r',
@@ -52,7 +52,7 @@ impl Key<'_> {
     }
 }
 
-/// The fields of an event's line that it is found by. All other fields are passed over.
+/// The fields of an event's line under which it can be found. All other fields are skipped.
 #[derive(Debug, Default, Deserialize)]
 pub struct Named<'a> {
     /// RFC 3339.
@@ -71,7 +71,7 @@ pub struct Named<'a> {
     pub reference: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub campaign: Option<Cow<'a, str>>,
-    /// webCRM's own. They are not indexed.
+    /// The submitter's tags. They are not indexed.
     #[serde(borrow, default)]
     pub tags: Vec<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -79,12 +79,12 @@ pub struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Reads a line. `None` where it is no event, which a line torn by a crash is not.
+    /// Reads a line. Returns `None` if it is not an event, for example because a crash cut it off.
     pub fn of(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
 
-    /// The keys that it is indexed by.
+    /// Returns the keys under which the event is indexed.
     pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
         [
             self.recipient.as_deref().map(Key::Recipient),
@@ -98,7 +98,7 @@ impl<'a> Named<'a> {
         .flatten()
     }
 
-    /// Returns true if the event names this key.
+    /// Returns true if the event has this key.
     pub fn names(&self, key: &Key<'_>) -> bool {
         let value = match key {
             Key::Recipient(_) => &self.recipient,

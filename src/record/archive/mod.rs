@@ -1,15 +1,14 @@
-//! A closed file of the journal, compressed, with an index beside the lines.
+//! An archive: a closed file of the journal, compressed, with an index behind the lines.
 //!
 //! ```text
 //! zstd frame (block 0) │ zstd frame (block 1) │ … │ skippable frame: header, blocks, keys
 //! ```
 //!
-//! A block holds whole lines. Every tool that knows zstd reads the file (`zstdcat`), since RFC 8878 §3.1.2 has it skip the index.
-//! A place in the archive is counted in octets of the lines as they were before compression, so that a position in the journal
-//! stays valid when its file is closed.
+//! A block holds whole lines. Every tool that knows zstd can read the file (`zstdcat`), because RFC 8878 §3.1.2 makes it skip the index.
+//! Offsets in the archive count the octets of the uncompressed lines, so a position in the journal stays valid when its file is closed.
 //!
-//! [`close`] writes the archive beside the journal's file, syncs it, and only then removes the file: a crash leaves both or one,
-//! never none.
+//! [`close`] writes the archive beside the journal's file, syncs it, and only then removes the file. A crash leaves one or both, never
+//! none.
 
 mod index;
 pub mod keys;
@@ -24,14 +23,14 @@ use crate::time::Timestamp;
 use index::{Index, Indexer};
 pub use keys::Key;
 
-/// Lines are gathered into blocks of about this many octets. Larger blocks compress better; a search reads at least one whole.
+/// The approximate size of a block before compression. Larger blocks compress better, but a search must read at least one whole block.
 const BLOCK: usize = 256 << 10;
-/// zstd's level 3 takes a third of the time of level 6 and a tenth more space for events.
+/// For events, zstd's level 3 needs a third of the time of level 6, and a tenth more space.
 const LEVEL: i32 = 3;
-/// The index names blocks with 16 bits.
+/// The most blocks, because the index stores block numbers in 16 bits.
 const MOST_BLOCKS: u64 = 60_000;
 
-/// A closed file of the journal.
+/// An archive that is open for reading.
 #[derive(Debug)]
 pub struct Archive {
     file: File,
@@ -39,38 +38,38 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens an archive. Errors with `InvalidData` where its index is damaged; the lines can then still be read with zstd.
+    /// Opens an archive. Fails with `InvalidData` if its index is damaged; its lines can then still be read with zstd.
     pub fn open(path: &Path) -> io::Result<Self> {
         Archive::read(open_to_read(path)?)
     }
 
-    /// The same for a file that is open already.
+    /// Reads an archive from an open file.
     pub fn read(file: File) -> io::Result<Self> {
         let index = Index::read(&file)?;
         Ok(Archive { file, index })
     }
 
-    /// When the first and the last of its events happened.
+    /// Returns the times of the first and the last event.
     pub fn span(&self) -> (Timestamp, Timestamp) {
         (self.index.first_at, self.index.last_at)
     }
 
-    /// How many octets its lines have.
+    /// Returns the octets of its lines before compression.
     pub fn octets(&self) -> u64 {
         self.index.octets()
     }
 
-    /// How many blocks its lines are in.
+    /// Returns the number of its blocks.
     pub fn blocks(&self) -> usize {
         self.index.blocks.len()
     }
 
-    /// The blocks that may hold an event with this key, ascending. Now and then a block is named that does not.
+    /// Returns the blocks that may hold an event with this key, in ascending order. Sometimes a listed block does not.
     pub fn blocks_with(&self, key: &Key<'_>) -> io::Result<Vec<usize>> {
         self.index.blocks_with(&self.file, key.hash())
     }
 
-    /// The lines of one block. Errors with `InvalidData` where the block is damaged.
+    /// Returns the lines of one block. Fails with `InvalidData` if the block is damaged.
     pub fn block(&self, number: usize) -> io::Result<Vec<u8>> {
         let block = &self.index.blocks[number];
         let mut compressed = vec![0; block.compressed as usize];
@@ -85,7 +84,8 @@ impl Archive {
         Ok(lines)
     }
 
-    /// The lines from `offset`, which is the start of one, to the end of its block. Empty at the end of the archive.
+    /// Returns the lines from `offset`, which must be the start of a line, to the end of their block. Returns nothing at the end of the
+    /// archive.
     pub fn lines_from(&self, offset: u64) -> io::Result<Vec<u8>> {
         let mut begin = 0;
         for (number, block) in self.index.blocks.iter().enumerate() {
@@ -101,7 +101,7 @@ impl Archive {
     }
 }
 
-/// Turns a file of JSON lines into an archive at `to` with the permissions `mode`. The file is removed once the archive is on disk.
+/// Compresses a file of JSON lines into an archive at `to` with mode `mode`. The file is removed after the archive is on disk.
 pub fn close(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
     let file = open_to_read(from)?;
     let block = BLOCK.max(usize::try_from(file.metadata()?.len() / MOST_BLOCKS).unwrap_or(usize::MAX));
@@ -122,7 +122,7 @@ pub fn close(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
     fs::remove_file(from)
 }
 
-/// Writes an archive under a temporary name; it has its own name once it is whole and synced.
+/// Writes an archive under a temporary name. It gets its own name when it is complete and synced.
 pub(super) struct ArchiveWriter {
     file: BufWriter<tempfile::NamedTempFile>,
     to: std::path::PathBuf,
@@ -135,14 +135,14 @@ impl ArchiveWriter {
         use std::os::unix::fs::PermissionsExt;
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder)?;
-        // Whatever the umask is.
+        // Set the mode explicitly, because the umask would change it.
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
         compressor.include_checksum(true)?;
         Ok(ArchiveWriter { file: BufWriter::new(file), to: to.to_owned(), compressor, index: Indexer::default() })
     }
 
-    /// Begins an archive that replaces another one, with that one's owner and permissions.
+    /// Begins an archive that replaces another one. It gets that one's owner and permissions.
     pub(super) fn in_place_of(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
         let old = fs::metadata(path)?;
@@ -236,7 +236,7 @@ mod tests {
             assert!(blocks.len() < archive.blocks());
         }
         assert!(archive.blocks_with(&Key::Recipient("nobody@example.com")).unwrap().is_empty());
-        // The kind of key counts: a queue id is no recipient.
+        // The kind of the key matters: a queue id is not found as a recipient.
         assert!(archive.blocks_with(&Key::Recipient("Q17")).unwrap().is_empty());
         assert_eq!(archive.blocks_with(&Key::QueueId("Q17")).unwrap(), [0]);
     }

@@ -1,8 +1,8 @@
-//! What an audit event says was done.
+//! The actions in audit events.
 
 use serde::{Deserialize, Serialize};
 
-/// What was done. In events as `queue.hold`.
+/// An action of an operator or a program, as audit events name it: `queue.hold`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Action {
@@ -15,19 +15,19 @@ pub enum Action {
     /// Messages were made due at once.
     #[serde(rename = "queue.retry")]
     QueueRetry,
-    /// Messages were given up, and their senders told.
+    /// Messages were given up, and their senders got a bounce.
     #[serde(rename = "queue.bounce")]
     QueueBounce,
-    /// Messages were given up without a word.
+    /// Messages were given up without telling their senders.
     #[serde(rename = "queue.remove")]
     QueueRemove,
-    /// A route was stopped.
+    /// A route was suspended.
     #[serde(rename = "route.suspend")]
     RouteSuspend,
-    /// A route goes on.
+    /// A route was resumed.
     #[serde(rename = "route.resume")]
     RouteResume,
-    /// A route logs in another way.
+    /// The way in which a route logs in was changed.
     #[serde(rename = "route.login")]
     RouteLogin,
     /// A file with a key or a password was encrypted or decrypted.
@@ -39,10 +39,10 @@ pub enum Action {
     /// A customer's file was changed.
     #[serde(rename = "customer.change")]
     CustomerChange,
-    /// A customer was taken out of service.
+    /// A customer was suspended.
     #[serde(rename = "customer.suspend")]
     CustomerSuspend,
-    /// A suspended customer goes on.
+    /// A suspended customer was resumed.
     #[serde(rename = "customer.resume")]
     CustomerResume,
     /// A customer was removed.
@@ -51,13 +51,13 @@ pub enum Action {
     /// A token of the API was made.
     #[serde(rename = "token.add")]
     TokenAdd,
-    /// A token of the API was taken back.
+    /// A token of the API was revoked.
     #[serde(rename = "token.revoke")]
     TokenRevoke,
     /// An operator of the pages was added.
     #[serde(rename = "operator.add")]
     OperatorAdd,
-    /// An operator got another role or password, or was logged out everywhere.
+    /// An operator got another role or password, or all of the operator's sessions were ended.
     #[serde(rename = "operator.change")]
     OperatorChange,
     /// An operator was removed.
@@ -66,55 +66,55 @@ pub enum Action {
     /// An operator logged in to the pages.
     #[serde(rename = "operator.login")]
     OperatorLogin,
-    /// A login to the pages was wrong.
+    /// A login to the pages failed.
     #[serde(rename = "operator.login_failed")]
     OperatorLoginFailed,
     /// An operator logged out.
     #[serde(rename = "operator.logout")]
     OperatorLogout,
-    /// An operator took note of an alert.
+    /// An operator acknowledged an alert.
     #[serde(rename = "alert.acknowledge")]
     AlertAcknowledge,
     /// A link to a customer's page was made.
     #[serde(rename = "link.add")]
     LinkAdd,
-    /// A link to a customer's page was taken back.
+    /// A link to a customer's page was revoked.
     #[serde(rename = "link.revoke")]
     LinkRevoke,
     /// A customer's mail was paused.
     #[serde(rename = "customer.pause")]
     CustomerPause,
-    /// A paused customer's mail goes on.
+    /// A customer's pause was ended.
     #[serde(rename = "customer.unpause")]
     CustomerUnpause,
     /// A test mail was sent for a customer.
     #[serde(rename = "customer.test")]
     CustomerTest,
-    /// The change of a customer's key went a step further.
+    /// The rotation of a customer's key advanced by a step.
     #[serde(rename = "key.rotate")]
     KeyRotate,
-    /// An address was put on a customer's suppression list.
+    /// An address was added to a customer's suppression list.
     #[serde(rename = "suppression.add")]
     SuppressionAdd,
-    /// An address was taken off a customer's suppression list.
+    /// An address was removed from a customer's suppression list.
     #[serde(rename = "suppression.remove")]
     SuppressionRemove,
-    /// Addresses were put on a customer's suppression list from a file.
+    /// Addresses were imported into a customer's suppression list from a file.
     #[serde(rename = "suppression.import")]
     SuppressionImport,
-    /// A recipient was taken out of the record.
+    /// A recipient was erased from the event log.
     #[serde(rename = "record.erase")]
     RecordErase,
-    /// What a customer's mail went through in a time was exported.
+    /// The events of a customer's mail in a period were exported.
     #[serde(rename = "record.export")]
     RecordExport,
-    /// Mailjet was told where to bring its events.
+    /// Mailjet was told the address for its events.
     #[serde(rename = "mailjet.events")]
     MailjetEvents,
-    /// DMARC reports were taken from files.
+    /// DMARC reports were imported from files.
     #[serde(rename = "dmarc.import")]
     DmarcImport,
-    /// The configuration was read again, and holds.
+    /// The configuration was reloaded.
     #[serde(rename = "configuration.reload")]
     ConfigurationReload,
 }

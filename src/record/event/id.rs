@@ -1,4 +1,4 @@
-//! The ids of events: whoever hears an event twice knows it by its id.
+//! The ids of events, by which a reader recognises an event that it gets twice.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -10,11 +10,11 @@ use super::EventKind;
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// The id of an event. An event that is told again, after a crash or to another reader, has the same id.
+/// The id of an event. If an event is written again, after a crash or for another reader, it has the same id.
 ///
-/// For mail it is `<queue id>-<time>-<recipient><letter>`: when it happened, the recipient's place in the envelope, and a letter for
-/// what happened. Nothing but what the event says goes into it, so whoever makes the event again makes the same id. For all other
-/// events it is a time and a number that this process gives once.
+/// For mail it is `<queue id>-<time>-<recipient><letter>`: the time of the event, the recipient's index in the envelope, and a letter for
+/// the kind. It depends only on these facts, so an event that is made again gets the same id. For all other events it is the time and a
+/// number that this process uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventId {
     Mail {
@@ -24,18 +24,18 @@ pub enum EventId {
         index: usize,
         event: EventKind,
     },
-    /// Of something that another service reports and that can happen twice in the service's unit of time, like a click.
+    /// An event that another service reported and that can happen twice in the service's unit of time, like a click.
     Reported {
         queue_id: QueueId,
         at: Timestamp,
         event: EventKind,
-        /// What tells it from others, hashed.
+        /// A hash that distinguishes it from other reports.
         key: u32,
     },
     Other {
-        /// When it was made.
+        /// The time at which it was made.
         at: Timestamp,
-        /// How many were made before it in this process.
+        /// The number of such ids that this process made before.
         number: u64,
         /// A random number of this process.
         process: u32,
@@ -43,7 +43,7 @@ pub enum EventId {
 }
 
 impl EventId {
-    /// The id of what another service reports of a recipient. `key` tells this report from others of the same kind and time.
+    /// Makes the id of another service's report about a recipient. `key` distinguishes this report from others of the same kind and time.
     pub fn reported(queue_id: QueueId, event: EventKind, recipient: &str, at: Timestamp, key: &str) -> Self {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(recipient.as_bytes());
@@ -52,7 +52,7 @@ impl EventId {
         EventId::Reported { queue_id, at, event, key: hasher.finalize() }
     }
 
-    /// Returns true if a text may be the id of an event that another service reported.
+    /// Returns true if a text can be the id of an event that another service reported.
     pub(crate) fn is_reported(text: &str) -> bool {
         const REPORTED: [EventKind; 7] = [
             EventKind::Delayed,
@@ -66,7 +66,7 @@ impl EventId {
         text.ends_with(REPORTED.map(EventKind::letter))
     }
 
-    /// A new id for an event that is not about mail.
+    /// Makes a new id for an event that is not about mail.
     pub fn new(at: Timestamp) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         static PROCESS: LazyLock<u32> = LazyLock::new(rand::random);
@@ -75,7 +75,7 @@ impl EventId {
 }
 
 impl EventId {
-    /// Reads the recipient's index in the text of an id of mail.
+    /// Reads the recipient's index from the text of a mail event's id.
     pub(super) fn index_in(text: &str) -> Option<usize> {
         let last = text.rsplit('-').next()?;
         let digits = last.trim_end_matches(|c: char| c.is_ascii_lowercase());
@@ -105,7 +105,7 @@ impl Serialize for EventId {
     }
 }
 
-/// A number in Crockford's base 32, as in queue ids.
+/// Writes a number in Crockford's base 32, as in queue ids.
 struct Digits(u64);
 
 impl fmt::Display for Digits {

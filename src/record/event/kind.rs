@@ -1,70 +1,71 @@
-//! What can happen.
+//! The kinds of events.
 
 use serde::{Deserialize, Serialize};
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// The mail is durable in the spool; its 250 is on its way. One for each recipient.
+    /// The mail is durable in the spool, and its 250 is on its way. One event for each recipient.
     Accepted,
-    /// The next server took the mail for this recipient. Its end here; what becomes of it there, that server knows.
+    /// The next server took the mail for this recipient. That server is now responsible for the mail.
     Relayed,
-    /// Tried for this recipient without success; will be tried again.
+    /// An attempt for this recipient failed, and the mail will be tried again.
     Deferred,
-    /// Waiting for longer than `[retry] delay_notice`, or at the next server, as that one reports; told once a recipient of each.
+    /// The mail has waited for longer than `[retry] delay_notice`, or waits at the next server, which has reported it. At most one event of
+    /// each for a recipient.
     Delayed,
     /// The recipient's own server took the mail, as the next server reports.
     Delivered,
-    /// Given up for this recipient: a server refused it for good, also after the next server had taken it, or an operator ended it
-    /// and its sender was told.
+    /// The mail was given up for this recipient: a server refused it for good (perhaps after the next server had taken it), or an operator
+    /// gave it up and the sender was told.
     Bounced,
-    /// Given up for this recipient because the mail grew too old.
+    /// The mail was given up for this recipient because it was too old.
     Expired,
-    /// Kept back until somebody releases it, by an operator or by the relay.
+    /// The mail is held by an operator or by the relay until somebody releases it.
     Held,
-    /// No longer kept back; it is due at once.
+    /// The mail is no longer held. It is due at once.
     Released,
-    /// Given up for this recipient by an operator, without a word to the sender.
+    /// An operator gave the mail up for this recipient without telling the sender.
     Removed,
-    /// A message or a recipient that submission refused; never accepted, so it has no queue id.
+    /// Submission refused a message or a recipient. It was never accepted, so it has no queue id.
     Rejected,
     /// The recipient marked the mail as spam, as the next server reports.
     Complained,
-    /// The recipient wants no more such mail, as the next server reports.
+    /// The recipient unsubscribed, as the next server reports.
     Unsubscribed,
     /// The recipient opened the mail, as the next server reports.
     Opened,
-    /// The recipient followed a link of the mail, as the next server reports.
+    /// The recipient followed a link in the mail, as the next server reports.
     Clicked,
-    /// Another system reported on mail that the record does not know.
+    /// Another system reported on mail that the event log does not know.
     Unmatched,
-    /// The recipient is on the customer's suppression list and was left out.
+    /// The recipient is on the customer's suppression list, so the mail was not sent to this address.
     Suppressed,
-    /// A customer's mail is stopped in the queue.
+    /// A customer's mail was paused in the queue.
     Paused,
-    /// A customer's mail goes on.
+    /// A customer's pause ended.
     Resumed,
-    /// Something a person must look at; with `cured`, the end of it.
+    /// Something that an operator must look at. With `cured`, the trouble is over.
     Alert,
     /// Somebody changed something: who, and what.
     Audit,
-    /// Events of a customer that went beyond its share of the log are not in it.
+    /// Events of a customer were left out, because its share of the log was used up.
     Omitted,
-    /// A domain has published what it needs, and passed.
+    /// A domain has published all required records, and was verified.
     #[serde(rename = "domain.verified")]
     DomainVerified,
-    /// A domain no longer has what it had published.
+    /// A record that a domain had published has disappeared.
     #[serde(rename = "domain.vanished")]
     DomainVanished,
-    /// A domain's mail takes another route from now on.
+    /// A domain's mail uses another route from now on.
     #[serde(rename = "domain.tier_moved")]
     DomainTierMoved,
 }
 
 impl EventKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [EventKind; 25] = [
         EventKind::Accepted,
         EventKind::Relayed,
@@ -93,12 +94,12 @@ impl EventKind {
         EventKind::DomainTierMoved,
     ];
 
-    /// The name in events and metrics.
+    /// Returns the name in events and metrics.
     pub fn as_str(self) -> &'static str {
         self.names().0
     }
 
-    /// The letter in event ids.
+    /// Returns the letter in event ids.
     pub(super) fn letter(self) -> char {
         self.names().1
     }
@@ -133,7 +134,7 @@ impl EventKind {
         }
     }
 
-    /// Returns true if nothing follows for that recipient from this relay: what the next server reports later comes on top.
+    /// Returns true if this relay does nothing more for the recipient after this event. The next server may still report something later.
     pub fn is_final(self) -> bool {
         matches!(
             self,
@@ -146,7 +147,7 @@ impl EventKind {
         )
     }
 
-    /// Returns true if there can be any number of such events for one recipient.
+    /// Returns true if a recipient can have any number of such events.
     pub fn comes_again(self) -> bool {
         matches!(
             self,

@@ -1,5 +1,5 @@
-//! A mail as its events in the record name it. What another system reports of it later is told in the same words, long after
-//! the spool has forgotten it.
+//! A mail as the event log knows it. Later reports of other systems about it become events with the same fields, long after the spool has
+//! forgotten the mail.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::message::{CustomerId, QueueId};
 use crate::smtp::{Domain, Mailbox};
 use crate::time::Timestamp;
 
-/// A mail that the record knows.
+/// A mail in the event log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {
     /// The mail's queue id.
@@ -38,23 +38,23 @@ pub struct KnownRecipient {
     /// The recipient's index in the envelope.
     pub index: usize,
     pub address: Mailbox,
-    /// The route that the mail took last.
+    /// The last route of the mail.
     pub route: Option<String>,
-    /// What happened to the recipient so far, oldest first.
+    /// The kinds of events of this recipient so far, oldest first.
     pub told: Vec<EventKind>,
-    /// Those of them that another system reported later, with a `reason`.
+    /// The kinds among them that another system reported later, with a `reason`.
     pub reported: Vec<EventKind>,
 }
 
 impl KnownRecipient {
-    /// Returns true if this was told of the recipient already.
+    /// Returns true if the recipient already has an event of this kind.
     pub fn was(&self, kind: EventKind) -> bool {
         self.told.contains(&kind)
     }
 }
 
 impl Known {
-    /// Reads the events of one mail, oldest first. `None` if none of them names the mail.
+    /// Reads the events of one mail, oldest first. Returns `None` if none of them has the mail's fields.
     pub fn of(events: &[Value]) -> Option<Known> {
         let first = events.iter().find(|event| event["message_id"].is_string())?;
         let text = |name: &str| first[name].as_str().map(str::to_owned);
@@ -76,7 +76,7 @@ impl Known {
         Some(known)
     }
 
-    /// Notes what one event says of its recipient.
+    /// Takes over what one event says about its recipient.
     fn note(&mut self, event: &Value) {
         let (Some(address), Some(kind)) = (event["recipient"].as_str(), kind_of(event)) else { return };
         let found = match self.recipients.iter().position(|to| to.address.to_string() == address) {
@@ -103,17 +103,17 @@ impl Known {
         }
     }
 
-    /// The recipient at this index of the envelope. `None` if it was erased from the record.
+    /// Returns the recipient at this index of the envelope, or `None` if it was erased.
     pub fn recipient(&self, index: usize) -> Option<&KnownRecipient> {
         self.recipients.iter().find(|to| to.index == index)
     }
 
-    /// The recipient with this address, compared without regard to case.
+    /// Returns the recipient with this address, compared without case.
     pub fn recipient_named(&self, address: &str) -> Option<&KnownRecipient> {
         self.recipients.iter().find(|to| to.address.to_string().eq_ignore_ascii_case(address))
     }
 
-    /// The recipient, if the mail has only one.
+    /// Returns the recipient, if the mail has only one.
     pub fn only_recipient(&self) -> Option<&KnownRecipient> {
         match self.recipients.as_slice() {
             [only] => Some(only),
@@ -121,7 +121,7 @@ impl Known {
         }
     }
 
-    /// An event that tells what happened to a recipient of this mail.
+    /// Makes an event about a recipient of this mail.
     pub fn event<'a>(&'a self, kind: EventKind, to: &'a KnownRecipient, at: Timestamp) -> Event<'a> {
         let id = EventId::Mail { queue_id: self.queue_id, at, index: to.index, event: kind };
         Event {

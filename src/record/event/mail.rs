@@ -1,4 +1,4 @@
-//! Events of mail: what all events of a message have, and what happened to one recipient.
+//! Events about mail: the part that all events of a message share, and the part about one recipient.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::smtp::dsn::xtext_decoded;
 use crate::spool::{Draft, Record};
 use crate::time::Timestamp;
 
-/// What all events of one message have. Made once for all recipients of a step.
+/// The fields that all events of one message share. Made once for all recipients.
 #[derive(Clone, Debug)]
 pub struct Mail<'a> {
     id: QueueId,
@@ -22,22 +22,22 @@ pub struct Mail<'a> {
     handed_in: Submission<'a>,
 }
 
-/// What happened to one recipient of a message, or to one that was left out of it.
+/// The event of one recipient of a message, or of a recipient that was left out of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     pub event: EventKind,
     pub at: Timestamp,
     /// The recipient's index in the envelope.
     pub index: usize,
-    /// What the server said, or what broke.
+    /// The server's reply, or the error.
     pub heard: Option<Heard>,
-    /// The route that was tried, or that the mail would take.
+    /// The route that was tried, or that the mail would use.
     pub route: Option<RouteId>,
     /// The host that was tried, and the number of the attempt.
     pub attempt: Option<(Arc<str>, u32)>,
-    /// Why, where no server said it.
+    /// The failure class, if no server gave it.
     pub class: Option<FailureClass>,
-    /// What the relay itself says, for people.
+    /// The relay's own text, for people.
     pub detail: Option<Arc<str>>,
     /// When the next attempt will be made.
     pub next_attempt: Option<Timestamp>,
@@ -46,17 +46,17 @@ pub struct Told {
 }
 
 impl<'a> Mail<'a> {
-    /// Of a message in the spool.
+    /// Makes the part for a message in the spool.
     pub fn of(record: &'a Record) -> Self {
         Mail::new(record.id, &record.lane, &record.envelope, &record.message_id)
     }
 
-    /// Of a message that is about to be made durable.
+    /// Makes the part for a message that is about to be made durable.
     pub fn of_draft(draft: &'a Draft) -> Self {
         Mail::new(draft.id, &draft.lane, &draft.envelope, &draft.message_id)
     }
 
-    /// Of a message with these parts.
+    /// Makes the part for a message with these fields.
     pub fn new(id: QueueId, lane: &'a Lane, envelope: &'a Envelope, message_id: &'a str) -> Self {
         let envid = envelope.envid.as_deref().map(|envid| match xtext_decoded(envid) {
             Some(decoded) if decoded != envid => Cow::Owned(decoded),
@@ -66,17 +66,17 @@ impl<'a> Mail<'a> {
         Mail { id, lane, envelope, message_id, sender, envid, handed_in: Submission::default() }
     }
 
-    /// With who handed it in.
+    /// Adds who submitted the message.
     pub fn handed_in(self, by: Submission<'a>) -> Self {
         Mail { handed_in: by, ..self }
     }
 
-    /// The customer whose mail it is.
+    /// Returns the customer whose mail it is.
     pub fn customer(&self) -> &crate::message::CustomerId {
         &self.lane.customer
     }
 
-    /// The event that tells what happened to a recipient.
+    /// Makes the event about a recipient.
     pub fn event<'e>(&'e self, told: &'e Told) -> Event<'e> {
         let id = EventId::Mail { queue_id: self.id, at: told.at, index: told.index, event: told.event };
         let heard = told.heard.as_ref();
@@ -102,7 +102,8 @@ impl<'a> Mail<'a> {
         event
     }
 
-    /// What another service reports of this mail, such as Mailjet: `key` tells this report from others of the same time.
+    /// Makes the event for another service's report about this mail, such as Mailjet's. `key` distinguishes it from other reports of the
+    /// same time.
     pub fn reported<'e>(&'e self, event: EventKind, recipient: &'e str, at: Timestamp, key: &str) -> Event<'e> {
         let id = EventId::reported(self.id, event, recipient, at, key);
         Event { recipient: Some(recipient.into()), ..self.event_with(id, event, at) }
@@ -130,7 +131,7 @@ impl<'a> Mail<'a> {
 }
 
 impl Told {
-    /// That something happened to the recipient at `index`.
+    /// Makes an event of the recipient at `index`.
     pub fn new(event: EventKind, index: usize, at: Timestamp) -> Self {
         Told {
             event,
@@ -146,7 +147,7 @@ impl Told {
         }
     }
 
-    /// What an attempt over `route` brought for a recipient.
+    /// Makes the event for a recipient's result of an attempt.
     pub fn of_attempt(event: EventKind, index: usize, at: Timestamp, tried: &Tried, heard: Heard) -> Self {
         Told {
             heard: Some(heard),
@@ -156,23 +157,23 @@ impl Told {
         }
     }
 
-    /// With what the relay itself says.
+    /// Adds the relay's own text.
     pub fn because(self, detail: impl Into<Arc<str>>) -> Self {
         Told { detail: Some(detail.into()), ..self }
     }
 
-    /// Done by an operator.
+    /// Adds the operator who did it.
     pub fn by(self, actor: &Arc<str>) -> Self {
         Told { actor: Some(Arc::clone(actor)), ..self }
     }
 
-    /// Over a route, or bound for it.
+    /// Adds the route.
     pub fn on(self, route: Option<&RouteId>) -> Self {
         Told { route: route.cloned(), ..self }
     }
 }
 
-/// One attempt, as the events of all its recipients name it.
+/// One attempt, as the events of all its recipients describe it.
 #[derive(Clone, Debug)]
 pub struct Tried {
     route: RouteId,
@@ -181,7 +182,7 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// The attempt at a record's mail over a route that ends now.
+    /// Describes the attempt for a record over a route that ends now.
     pub fn new(record: &Record, route: &Route) -> Self {
         Tried { route: route.id.clone(), server: route.host.as_str().into(), number: record.attempts + 1 }
     }

@@ -1,8 +1,8 @@
-//! What an event is: one JSON object for each change of a recipient's state, for alerts, and for what was changed by whom.
+//! The events: one JSON object for each change of a recipient's state, for each alert, and for each change that somebody made.
 //!
-//! An event of mail is made from two parts: [`Mail`], what all events of a message have, and [`Told`], what happened to one
-//! recipient. Both are borrowed while the line is written, so that an event costs no copy of its texts. `docs/events.md` describes
-//! the fields for those who read them.
+//! An event about mail is made from two parts: [`Mail`], which all events of a message share, and [`Told`], which is about one recipient.
+//! Both are borrowed while the line is written, so that an event needs no copy of its texts. `docs/events.md` describes the fields for
+//! readers.
 
 mod action;
 mod id;
@@ -30,10 +30,10 @@ use crate::smtp::EnhancedCode;
 use crate::time::Timestamp;
 use crate::visible::visible_json;
 
-/// A text that may lack.
+/// An optional text.
 pub type Text<'a> = Option<Cow<'a, str>>;
 
-/// Whose mail an event is about, where it is not a customer's.
+/// Says whose mail an event is about, if it is not a customer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -46,45 +46,45 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event<'a> {
-    /// Unique, and the same whenever the same event is told again.
+    /// Unique. If the same event is written again, it has the same id.
     #[cfg_attr(test, schemars(with = "String", regex(pattern = "^[0-9A-Z]+-[0-9A-Z]+-[0-9A-Z]+[a-z]?$")))]
     pub event_id: EventId,
-    /// When it happened: RFC 3339, UTC, milliseconds.
+    /// The time of the event: RFC 3339, UTC, milliseconds.
     #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
     pub at: Timestamp,
-    /// What happened.
+    /// The kind of the event.
     pub event: EventKind,
-    /// Present where the mail is one of the relay's own notifications; absent for customers' mail.
+    /// Present if the mail is one of the relay's own notifications; absent for customers' mail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<About>,
-    /// Of mail in test mode: true.
+    /// Mail: true in test mode.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub test: bool,
-    /// Of mail: the queue id, as in `250 … queued as`.
+    /// Mail: the queue id, as in `250 … queued as`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = "^[0-9A-HJKMNP-TV-Z]{13}$")))]
     pub queue_id: Option<QueueId>,
-    /// Of mail: the Message-ID without angle brackets.
+    /// Mail: the Message-ID without angle brackets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Text<'a>,
-    /// Of mail: the submitter's own reference.
+    /// Mail: the submitter's reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Text<'a>,
-    /// Of mail: the submitter's campaign.
+    /// Mail: the submitter's campaign.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaign: Text<'a>,
-    /// Of mail: the submitter's tags.
+    /// Mail: the submitter's tags.
     #[serde(skip_serializing_if = "is_empty")]
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     pub tags: Cow<'a, [Box<str>]>,
-    /// Of mail: ENVID as it was given with MAIL, decoded.
+    /// Mail: the decoded ENVID of MAIL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub envid: Text<'a>,
     /// The customer's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Text<'a>,
-    /// The domain in From, whose key signs; with `domain.*` the domain that it is about.
+    /// The domain in From, whose key signs. For `domain.*`, the domain that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_domain: Text<'a>,
     /// The envelope sender; empty for the null sender.
@@ -93,19 +93,19 @@ pub struct Event<'a> {
     /// The recipient's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient: Text<'a>,
-    /// `rejected` of a whole message: how many recipients it had.
+    /// `rejected` for a whole message: its number of recipients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<u64>,
-    /// The route that the mail takes.
+    /// The route of the mail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Text<'a>,
-    /// The host that was tried, and said it if there is a reply.
+    /// The host that was tried. If there is a reply, it came from this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Text<'a>,
-    /// The number of the attempt, from 1. One that failed for the route's sake does not count, so the next has its number again.
+    /// The number of the attempt, from 1. An attempt that fails because of the route does not count, so the next one has the same number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// The reply's three digits. Only what a server said has them; with `rejected` it is this relay's reply.
+    /// The three digits of the reply. Only a server's reply has them. For `rejected`, it is this relay's reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(range(min = 200, max = 599)))]
     pub code: Option<u16>,
@@ -116,53 +116,53 @@ pub struct Event<'a> {
     /// The reply's text, without code and status, cut to 1 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Text<'a>,
-    /// Why, for programs. With deferred, bounced, expired and rejected.
+    /// The failure class, for programs. Present for deferred, bounced, expired and rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
-    /// `rejected`: which rule it met, one of a fixed set of words. `suppressed`: what the address is on the list for. Of what another
-    /// system reported later: how it came, `returned_mail`, `feedback_report` or `mailjet`.
+    /// `rejected`: the rule that refused it, one of a fixed set of words. `suppressed`: why the address is on the list. For a later report
+    /// of another system: the source, `returned_mail`, `feedback_report` or `mailjet`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// What the relay itself says, for people: why, and what to do.
+    /// The relay's own text for people: the reason, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Text<'a>,
-    /// `deferred`: when the next attempt will be made: RFC 3339, UTC, milliseconds.
+    /// `deferred`: the time of the next attempt: RFC 3339, UTC, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub next_attempt: Option<Timestamp>,
     /// `clicked`: the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Text<'a>,
-    /// Who had logged in to hand the mail in; absent for a listener that needs no login.
+    /// The login that submitted the mail; absent for a listener without logins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitter: Text<'a>,
-    /// The address from which the mail was handed in, or the command of `audit` was given.
+    /// The address that submitted the mail, or from which the command of `audit` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Text<'a>,
-    /// Who did it: the operator of `audit`, and of what operators do to mail.
+    /// The person or program that did it: for `audit`, and for what operators do to mail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Text<'a>,
-    /// `audit`: what was done.
+    /// `audit`: the action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Action>,
-    /// `audit`: to how many messages or events.
+    /// `audit`: the number of messages or events that were changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<u64>,
-    /// How many events this one stands for, which are not told one by one.
+    /// The number of events that this one stands for, because they are not reported one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<u64>,
-    /// `alert`: what is wrong, where that lasts. The alert that ends it has the same.
+    /// `alert`: the subject of lasting trouble. The alert that ends it has the same subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub subject: Option<Subject>,
-    /// `alert`: what the alert with this subject told of is over.
+    /// `alert`: true if the trouble with this subject is over.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub cured: bool,
 }
 
 impl Event<'_> {
-    /// An event that is not about mail.
+    /// Makes an event that is not about mail.
     fn new(event: EventKind, at: Timestamp) -> Event<'static> {
         Event::with_id(EventId::new(at), event, at)
     }
@@ -207,7 +207,7 @@ impl Event<'_> {
         }
     }
 
-    /// The event with texts of its own, for whoever keeps it.
+    /// Returns the event with its own copies of the texts.
     pub fn into_owned(self) -> Event<'static> {
         fn owned(text: Text<'_>) -> Text<'static> {
             text.map(|text| Cow::Owned(text.into_owned()))
@@ -238,7 +238,7 @@ impl Event<'_> {
     pub fn write_line(&self, line: &mut Vec<u8>) {
         let from = line.len();
         serde_json::to_writer(&mut *line, self).expect("an event has only string keys, and a Vec takes every write");
-        // People read the log on terminals. In ASCII, JSON itself leaves one character unseen.
+        // People read the log on terminals, so invisible characters are escaped. Of the ASCII ones, JSON itself leaves only DEL.
         if line[from..].iter().any(|b| !b.is_ascii() || *b == 0x7f)
             && let Cow::Owned(seen) = visible_json(&String::from_utf8_lossy(&line[from..]))
         {

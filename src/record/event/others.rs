@@ -1,4 +1,4 @@
-//! Events that are not about mail in the spool: alerts, what was changed, what was refused, customers and domains.
+//! Events that are not about mail in the spool: alerts, audit, refusals, customers and domains.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -11,12 +11,12 @@ use crate::smtp::{Domain, Reply};
 use crate::time::Timestamp;
 
 impl<'a> Event<'a> {
-    /// Something that a person must look at, now.
+    /// Makes an alert: something that an operator must look at now.
     pub fn alert(detail: impl Into<Cow<'a, str>>) -> Self {
         Event { detail: Some(detail.into()), ..Event::new(EventKind::Alert, Timestamp::now()) }
     }
 
-    /// The end of the trouble that an alert told of.
+    /// Makes the event that ends an alert.
     pub fn cured(alert: &Event<'a>, detail: impl Into<Cow<'a, str>>, now: Timestamp) -> Self {
         Event {
             subject: alert.subject.clone(),
@@ -42,17 +42,17 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Another system reported on mail that the record does not know.
+    /// Another system reported on mail that the event log does not know.
     pub fn unmatched(detail: impl Into<Cow<'a, str>>, at: Timestamp) -> Self {
         Event { detail: Some(detail.into()), ..Event::new(EventKind::Unmatched, at) }
     }
 
-    /// Something about a customer's mail as a whole.
+    /// Makes an event about a customer's mail as a whole.
     pub fn of_customer(event: EventKind, customer: &'a CustomerId, detail: impl Into<Cow<'a, str>>) -> Self {
         Event { detail: Some(detail.into()), ..Event::new(event, Timestamp::now()).about_customer(customer) }
     }
 
-    /// Something about a customer's domain.
+    /// Makes an event about a customer's domain.
     pub fn of_domain(
         event: EventKind,
         customer: &'a CustomerId,
@@ -67,7 +67,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Events of a customer that were left out because its share of the log is used up.
+    /// Makes the event that reports omitted events of a customer.
     pub fn omitted(customer: impl Into<Cow<'a, str>>, left_out: u64) -> Self {
         let detail = format!("{left_out} events of this customer are left out: its share of the log is used up");
         Event {
@@ -78,7 +78,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// A message or a command that submission refused with this reply.
+    /// Makes the event for a message or command that submission refused with this reply.
     pub fn rejected(by: Submission<'a>, reply: &Reply, reason: &'static str, class: FailureClass) -> Self {
         Event {
             code: Some(reply.code),
@@ -90,7 +90,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// A recipient that submission refused because it is on the customer's suppression list.
+    /// Makes the event for a recipient that submission refused because of the customer's suppression list.
     pub fn suppressed(by: Submission<'a>, customer: &'a CustomerId, reply: &Reply, reason: &'static str) -> Self {
         Event {
             event: EventKind::Suppressed,
@@ -98,7 +98,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Refusals that are not told one by one.
+    /// Makes the event that counts refusals that are not reported one by one.
     pub fn more_rejected(by: Submission<'a>, left_out: u64, detail: impl Into<Cow<'a, str>>) -> Self {
         Event {
             left_out: Some(left_out),
@@ -107,27 +107,27 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The same event, with its subject: trouble that lasts.
+    /// Adds the subject of lasting trouble.
     pub fn with_subject(self, subject: Subject) -> Self {
         Event { subject: Some(subject), ..self }
     }
 
-    /// The same event, about a customer.
+    /// Adds the customer.
     pub fn about_customer(self, customer: &'a CustomerId) -> Self {
         Event { customer: Some(customer.as_str().into()), ..self }
     }
 
-    /// The same event, about a message.
+    /// Adds the message.
     pub fn about_message(self, id: QueueId) -> Self {
         Event { queue_id: Some(id), ..self }
     }
 
-    /// The same event, about a route.
+    /// Adds the route.
     pub fn about_route(self, route: &'a RouteId) -> Self {
         Event { route: Some(route.as_str().into()), ..self }
     }
 
-    /// The same event, with who handed the mail in.
+    /// Adds who submitted the mail.
     pub fn handed_in(self, by: Submission<'a>) -> Self {
         Event {
             test: self.test || by.test,
@@ -138,12 +138,12 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Who handed mail in, as far as it is known.
+/// The client that submitted mail, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Submission<'a> {
-    /// Who had logged in.
+    /// The login.
     pub submitter: Text<'a>,
     pub peer: Option<IpAddr>,
-    /// By a login in test mode.
+    /// True if the login is in test mode.
     pub test: bool,
 }

@@ -1,4 +1,4 @@
-//! `docs/events.schema.json`, from the types: what this test makes must be what is checked in.
+//! Generates `docs/events.schema.json` from the types. The test fails if the file in the repository differs.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,9 @@ use crate::message::FailureClass;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json");
 
-/// Kinds that tell of an attempt of this relay.
+/// Kinds that report an attempt of this relay.
 const ATTEMPTS: [EventKind; 2] = [EventKind::Relayed, EventKind::Deferred];
-/// Kinds that say why in one word.
+/// Kinds that have a failure class.
 const CLASSIFIED: [EventKind; 4] = [EventKind::Deferred, EventKind::Bounced, EventKind::Expired, EventKind::Rejected];
 /// Kinds that are not about one recipient of a mail in the spool.
 const OTHERS: [EventKind; 11] = [
@@ -72,7 +72,7 @@ fn schema() -> Value {
     schema
 }
 
-/// A field that does not apply is absent and never null.
+/// Makes the schema forbid null: a field that does not apply is absent.
 fn without_null(value: &mut Value) {
     match value {
         Value::Object(object) => {

@@ -1,4 +1,4 @@
-//! Lines on their way to the journal: a bounded buffer in memory between those who tell and the writer's thread.
+//! The buffer before the journal: a bounded amount of memory between the code that emits events and the writer's thread.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::spool::OutboxPosition;
 
-/// Octets of lines that may wait, without those of the outbox: some 40,000 events.
+/// The most octets of waiting lines, without those of the outbox: some 40,000 events.
 const LIMIT: usize = 16 << 20;
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Buffer {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<u8>,
-    /// Told once all lines that came before are on disk.
+    /// Notified after all earlier lines are on disk.
     waiting: Vec<oneshot::Sender<()>>,
     outbox: Option<FromOutbox>,
     lost: u64,
@@ -30,9 +30,9 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct FromOutbox {
     pub lines: Vec<u8>,
-    /// Where they end there.
+    /// The position behind them in the outbox.
     pub position: OutboxPosition,
-    /// Told once the lines are on disk.
+    /// Notified after the lines are on disk.
     pub synced: oneshot::Sender<()>,
 }
 
@@ -40,18 +40,18 @@ pub(crate) struct FromOutbox {
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub lines: Vec<u8>,
-    /// Told once `lines` are on disk.
+    /// Notified after `lines` are on disk.
     pub waiting: Vec<oneshot::Sender<()>>,
-    /// More lines, from the outbox.
+    /// Further lines, from the outbox.
     pub outbox: Option<FromOutbox>,
-    /// How many lines found no room since the last take; they came after `lines`.
+    /// The number of lines since the last take that did not fit. They came after `lines`.
     pub lost: u64,
-    /// No more will come.
+    /// True if no more lines will come.
     pub last: bool,
 }
 
 impl Buffer {
-    /// Adds a line that ends in LF. Returns false if there is no room or the journal was stopped; the line is then counted as lost.
+    /// Adds a line with its LF. Returns false if there is no room or the journal was stopped. The line then counts as lost.
     pub fn push(&self, line: &[u8]) -> bool {
         let mut state = self.lock();
         if state.stopping || state.lines.len() + line.len() > LIMIT {
@@ -66,8 +66,8 @@ impl Buffer {
         true
     }
 
-    /// Adds lines, all or none, and answers once they are on disk; with an error if the journal stops before. `None` if there is no room
-    /// now: nothing counts as lost, because whoever waits keeps them.
+    /// Adds lines, all or none. The receiver is notified after they are on disk, or gets an error if the journal stops before. Returns
+    /// `None` if there is no room; nothing counts as lost then, because the caller keeps the lines.
     pub fn push_whole(&self, lines: &[u8]) -> Option<oneshot::Receiver<()>> {
         let (synced, is_synced) = oneshot::channel();
         let mut state = self.lock();
@@ -80,13 +80,13 @@ impl Buffer {
         Some(is_synced)
     }
 
-    /// Hands over lines of the outbox. There is one reader of it, which waits for the answer before it comes with more.
+    /// Adds lines of the outbox. Its one reader waits for the answer before it adds more.
     pub fn push_outbox(&self, lines: FromOutbox) {
         self.lock().outbox = Some(lines);
         self.work.notify_one();
     }
 
-    /// Waits for lines and takes all of them, lines of the outbox at once and others from `not_before` on. Returns with nothing after
+    /// Waits for lines and takes all of them: lines of the outbox at once, and others not before `not_before`. Returns empty after
     /// `longest`. `spare` becomes the next buffer.
     pub fn take(&self, mut spare: Vec<u8>, not_before: Instant, longest: Duration) -> Taken {
         spare.clear();
@@ -109,7 +109,7 @@ impl Buffer {
         }
     }
 
-    /// Sleeps before the next try of a failed write. Returns true if [`stop`](Self::stop) cut that short.
+    /// Waits before a failed write is tried again. Returns true if [`stop`](Self::stop) ended the wait.
     pub fn pause(&self, how_long: Duration) -> bool {
         let (state, _) = self
             .work
@@ -118,7 +118,7 @@ impl Buffer {
         state.stopping
     }
 
-    /// No more lines: the writer takes what is left and ends.
+    /// Ends the buffer: the writer takes the rest and ends.
     pub fn stop(&self) {
         self.lock().stopping = true;
         self.work.notify_all();

@@ -1,7 +1,7 @@
-//! Cursors: where a reader of the journal is, in a text that it keeps and comes back with.
+//! Cursors: a reader's position in the journal, as a text that the reader stores.
 //!
-//! A cursor stays valid while its file is rotated, compressed and erased from. It names the journal too: when the files are gone and
-//! another journal begins, an old cursor is refused and not taken for a place in the new one.
+//! A cursor stays valid while its file is rotated, compressed and erased from. It also names the journal: if the files are gone and another
+//! journal begins, an old cursor is refused, and not taken for a place in the new one.
 
 use std::fmt;
 use std::io;
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::{Journal, Position, lines};
 
-/// About how many octets of lines a page has at most.
+/// The approximate maximum octets of lines in a page.
 const PAGE: usize = 1 << 20;
 
-/// A place in a certain journal.
+/// A place in one particular journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     journal: String,
@@ -46,16 +46,16 @@ impl FromStr for Cursor {
     }
 }
 
-/// Why a cursor leads nowhere.
+/// Why a cursor cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// It is no cursor of this journal.
+    /// It is not a cursor of this journal.
     #[error("this is no cursor of this journal")]
     Unknown,
-    /// Its file was removed, because it was too old or all files took too much.
+    /// Its file was removed, because it was too old or all files together were too large.
     #[error("the events behind this cursor are not kept any more; the oldest that are begin at {oldest}")]
     Gone {
-        /// Where the oldest event begins that is kept.
+        /// The position of the oldest event that is left.
         oldest: Cursor,
     },
     /// The journal cannot be read.
@@ -63,29 +63,29 @@ pub enum CursorError {
     Io(#[from] io::Error),
 }
 
-/// Events in their order.
+/// A page of events in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    /// As they stand in the journal.
+    /// The events as the journal has them.
     pub events: Vec<Value>,
-    /// Behind the last one. A page without events has one too.
+    /// The cursor behind the last event. An empty page has one, too.
     pub next: Cursor,
-    /// True if there are more already.
+    /// True if there are more events now.
     pub more: bool,
 }
 
 impl Journal {
-    /// The cursor of a place.
+    /// Returns the cursor of a position.
     pub fn cursor(&self, position: Position) -> Cursor {
         Cursor { journal: self.id.clone(), position }
     }
 
-    /// The position of a cursor, if it is one of this journal. It may be gone meanwhile.
+    /// Returns the position of a cursor of this journal, which may have been removed meanwhile.
     pub(crate) fn position(&self, cursor: &Cursor) -> Option<Position> {
         (cursor.journal == self.id).then_some(cursor.position)
     }
 
-    /// Up to `most` events behind a cursor, and not much more than 1 MiB of them. Reads files: not for an async worker.
+    /// Returns up to `most` events behind a cursor, and about 1 MiB at most. Reads files, so it must not run on an async worker.
     pub fn page(&self, from: &Cursor, most: usize) -> Result<Page, CursorError> {
         let end = self.end();
         let mut position = self.checked(from, end)?;
@@ -105,15 +105,15 @@ impl Journal {
                 }
                 position.offset += line.len() as u64;
                 octets += line.len();
-                // What a power cut left of a line that nobody was shown is passed over.
+                // Skip the rest of a line that a power cut left. No reader has seen it.
                 events.extend(serde_json::from_slice::<Value>(line).ok().filter(Value::is_object));
             }
         }
         Ok(Page { events, next: self.cursor(position), more: position < end })
     }
 
-    /// Whole lines behind a cursor, about 1 MiB of them, and the cursor behind those. No lines: there are no more yet. Reads files:
-    /// not for an async worker.
+    /// Returns about 1 MiB of whole lines behind a cursor, and the cursor behind them. An empty result means that there are no more lines
+    /// yet. Reads files, so it must not run on an async worker.
     pub fn lines(&self, from: &Cursor) -> Result<(Vec<u8>, Cursor), CursorError> {
         let position = self.checked(from, self.end())?;
         let chunk = self.read(position, PAGE)?;
@@ -124,7 +124,7 @@ impl Journal {
         Ok((chunk.lines, self.cursor(Position { offset, ..chunk.start })))
     }
 
-    /// The position of a cursor, if a line of this journal begins there.
+    /// Returns the position of a cursor, if a line of this journal begins there.
     fn checked(&self, cursor: &Cursor, end: Position) -> Result<Position, CursorError> {
         let position = cursor.position;
         if cursor.journal != self.id || position > end {
@@ -139,7 +139,7 @@ impl Journal {
             return Err(CursorError::Unknown);
         }
         if position.offset > 0 {
-            // The line end before it.
+            // The octet before the line must be a line end.
             let before = lines::octet(&file, position.offset - 1)?;
             if before != Some(b'\n') {
                 return Err(CursorError::Unknown);

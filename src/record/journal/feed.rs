@@ -1,8 +1,8 @@
-//! Brings the spool's outbox into the journal: reads what is behind the journal's position there, waits until the journal has it on
-//! disk, and lets the spool forget it.
+//! Copies the spool's outbox into the journal: reads the lines behind the last position, waits until the journal has them on disk, and then
+//! lets the spool forget them.
 //!
-//! A start begins at the position that was kept. That may be a little behind, so the first lines that come may stand in the
-//! journal already; they are left out by their ids.
+//! A start begins at the saved position, which may be a little behind. The first lines may therefore be in the journal already; they are
+//! skipped by their ids.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use super::buffer::{Buffer, FromOutbox};
 use super::kept::event_id;
 use crate::spool::{Error, OutboxPage, OutboxPosition, Spool};
 
-/// The shortest time between two reads: the journal syncs each of them.
+/// The shortest pause between two reads, because the journal syncs after each.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The pause after a read that failed.
+/// The pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a stop waits for the last lines. They are in the spool, and come at the next start.
+/// How long a stop waits for the last lines. Lines that are left stay in the spool, and come at the next start.
 const LAST_LINES: Duration = Duration::from_secs(10);
 
-/// The reader of one spool's outbox.
+/// Reads one spool's outbox.
 pub(crate) struct Feed {
     buffer: Arc<Buffer>,
-    /// Up to where the journal has the outbox.
+    /// The position up to which the journal has the outbox.
     position: Option<OutboxPosition>,
-    /// What the journal may have of what follows.
+    /// The ids of later events that the journal may already have.
     known: HashSet<String>,
 }
 
 impl Feed {
-    /// Goes on behind `position`. Events with an id of `known` are in the journal already.
+    /// Continues behind `position`. Events with an id in `known` are already in the journal.
     pub fn new(buffer: Arc<Buffer>, position: Option<OutboxPosition>, known: HashSet<String>) -> Self {
         Feed { buffer, position, known }
     }
 
-    /// Runs until told to stop. What the spool has at that moment still comes in.
+    /// Runs until `stopping`, and then copies the lines that the spool has at that moment.
     pub async fn run(mut self, spool: Arc<dyn Spool>, stopping: CancellationToken) {
         let filled = spool.filled();
         loop {
@@ -72,14 +72,14 @@ impl Feed {
         }
     }
 
-    /// Brings one page. Returns true if there is more.
+    /// Copies one page. Returns true if there is more.
     async fn bring(&mut self, spool: &dyn Spool) -> Result<bool, Error> {
         let OutboxPage { mut lines, position, more } = spool.lines(self.position.clone()).await?;
         if !self.known.is_empty() {
             self.leave_out_known(&mut lines);
         }
         if !more {
-            // Whatever comes now was told after the start.
+            // Later lines were written after the start, so they cannot be in the journal.
             self.known = HashSet::new();
         }
         if self.position.as_ref() == Some(&position) && lines.is_empty() {
@@ -87,7 +87,7 @@ impl Feed {
         }
         let (synced, is_synced) = oneshot::channel();
         self.buffer.push_outbox(FromOutbox { lines, position: position.clone(), synced });
-        // An error means that the writer stopped: the next start brings these lines again.
+        // An error means that the writer has stopped. The next start copies these lines again.
         if is_synced.await.is_err() {
             return Ok(false);
         }

@@ -1,8 +1,7 @@
-//! What the journal keeps about itself, in a small file beside its own: which journal it is, and up to where it has the spool's
-//! outbox.
+//! The journal's small state file: the journal's id, and the position up to which it has the spool's outbox.
 //!
-//! The file is written every few seconds, so it is behind after a crash. Both of its places are then behind by as much: lines
-//! that the spool hands out again from there on are recognised by the events behind the journal's place ([`feed`](super::feed)).
+//! The file is written every few seconds, so after a crash both positions are behind by the same amount. Lines that the spool returns again
+//! from there on are recognised by the ids of the events behind the journal's position ([`feed`](super::feed)).
 
 use std::collections::HashSet;
 use std::io;
@@ -14,14 +13,14 @@ use super::{Journal, Position};
 use crate::files;
 use crate::spool::OutboxPosition;
 
-/// How much of the journal is read at once to find events.
+/// The octets of the journal that are read at once to find events.
 const PIECE: usize = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kept {
     /// Eight random hexadecimal digits.
     pub journal: String,
-    /// The outbox up to here stands before `position`.
+    /// The outbox up to here is in the journal before `position`.
     pub outbox: Option<OutboxPosition>,
     pub position: Position,
 }
@@ -35,8 +34,8 @@ struct Stored {
 }
 
 impl Kept {
-    /// Reads it. A journal without the file, or with one that cannot be read, is a new one: its readers begin anew, and all that the
-    /// spool still has comes again. `None` for that.
+    /// Reads the file. Without a readable file the journal counts as new: its readers start again, and the spool's whole outbox is copied
+    /// again. Returns `None` in that case.
     pub fn load(log: &Path) -> Option<Self> {
         let path = path(log);
         let stored = files::read_state(&path).and_then(|text| {
@@ -55,7 +54,7 @@ impl Kept {
         }
     }
 
-    /// Of a new journal: what comes from the outbox will stand behind `position`.
+    /// Starts a new journal. Lines from the outbox will come behind `position`.
     pub fn begin(position: Position) -> Self {
         Kept { journal: format!("{:08x}", rand::random::<u32>()), outbox: None, position }
     }
@@ -66,7 +65,7 @@ impl Kept {
         files::replace(&path(log), &serde_json::to_vec(&stored)?)
     }
 
-    /// The ids of the events behind its place in the journal.
+    /// Returns the ids of the events behind the saved position in the journal.
     pub fn ids_behind(&self, journal: &Journal) -> io::Result<HashSet<String>> {
         let mut ids = HashSet::new();
         let mut from = self.position;
@@ -81,7 +80,7 @@ impl Kept {
     }
 }
 
-/// The id of the event in a line.
+/// Returns the id of the event in a line.
 pub(super) fn event_id(line: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Id {

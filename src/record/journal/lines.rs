@@ -1,4 +1,4 @@
-//! Whole lines of one file of the journal, in either form.
+//! Reads whole lines of one file of the journal, compressed or not.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::Opened;
 
-/// Whole lines between `offset` and `limit`, about `max` octets; at least one line if there is one.
+/// Reads about `max` octets of whole lines between `offset` and `limit`, and at least one line if there is one.
 pub(super) fn read(file: &Opened, offset: u64, limit: u64, max: usize) -> io::Result<Vec<u8>> {
     match file {
         Opened::Plain(file) => of_plain(file, offset, limit, max),
@@ -21,7 +21,7 @@ pub(super) fn read(file: &Opened, offset: u64, limit: u64, max: usize) -> io::Re
     }
 }
 
-/// The octet at `offset`. `None` at the end.
+/// Returns the octet at `offset`, or `None` at the end.
 pub(super) fn octet(file: &Opened, offset: u64) -> io::Result<Option<u8>> {
     match file {
         Opened::Plain(file) => {

@@ -6,13 +6,13 @@
 //! rejected, alert, audit … ─────┘                  └──► webhooks, cursors: up to the last sync
 //! ```
 //!
-//! What is told of mail comes from the spool, where it is durable with the fact it tells of (`feed`). Everything else comes
-//! straight to the `writer`, through a bounded `buffer`. The writer syncs at most every 200 ms, and readers see only what is
-//! synced: no event that was shown is lost or told differently later.
+//! Events about mail come from the spool, where they are durable together with the fact that they report (`feed`). All other events go
+//! directly to the `writer`, through a bounded `buffer`. The writer syncs at most every 200 ms, and readers see only synced lines. So an
+//! event that a reader has seen is never lost or changed.
 //!
-//! The number of a file never changes. The current file has its number already, and gets it as its suffix when it is rotated. It is
-//! then compressed on a thread of its own. An archive counts octets as its lines had them, so a [`Position`] names a line as
-//! long as the line exists, whatever happens to its file meanwhile.
+//! The number of a file never changes. The current file already has its number, and gets it as its suffix when it is rotated. Then a
+//! separate thread compresses it. Offsets count uncompressed octets also in archives, so a [`Position`] names a line as long as the line
+//! exists, whatever happens to its file.
 
 pub(crate) mod buffer;
 pub mod cursor;
@@ -40,19 +40,19 @@ use crate::files::{folder, open_regular, open_to_read};
 pub use self::position::Position;
 pub use self::retention::Retention;
 
-/// Where the journal's files are, which number the current one has, and how far it is synced.
+/// The journal's path, the number of its current file, and how far it is synced.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     /// The permissions of new files.
     mode: u32,
-    /// Tells this journal from another at the same path. It is part of every cursor.
+    /// Distinguishes this journal from another one at the same path. It is a part of every cursor.
     id: String,
     /// The number of the current file.
     current: Mutex<u64>,
-    /// The end of what readers see.
+    /// The end of what readers may see.
     synced: watch::Sender<Position>,
-    /// The thread that turns rotated files into archives, while it runs.
+    /// The thread that compresses rotated files, while it runs.
     closing: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,29 +60,30 @@ pub struct Journal {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
     pub lines: Vec<u8>,
-    /// Where they begin: the position asked for, unless files are gone or a file ended.
+    /// The position of the first line: the requested one, unless files are gone or a file ended.
     pub start: Position,
-    /// True if files between the position asked for and `start` are gone, with lines in them that were not read.
+    /// True if files between the requested position and `start` are gone, with lines that were not read.
     pub gap: bool,
 }
 
 /// A journal that was just opened.
 pub(crate) struct OpenJournal {
     pub journal: Arc<Journal>,
-    /// The current file, to append to.
+    /// The current file, open for appending.
     pub file: File,
     pub kept: Kept,
 }
 
 impl Journal {
-    /// Opens or makes the current file. Its number is after that of the newest rotated file, and not below `at_least`, which a reader's
-    /// saved position names. What a crash left of a torn line is cut off. New files get the permissions `mode`, whatever the umask is.
+    /// Opens or creates the current file. Its number follows that of the newest rotated file, and is at least `at_least`, which is from a
+    /// reader's saved position. An incomplete last line that a crash left is cut off. New files get the mode `mode`, regardless of the
+    /// umask.
     pub(crate) fn open(path: &Path, mode: u32, at_least: u64) -> io::Result<OpenJournal> {
         fs::create_dir_all(folder(path))?;
         let kept = Kept::load(path);
         let rotated = rotated(path)?;
         let newest = rotated.last().and_then(|file| file.number).unwrap_or_default();
-        // A crash may have come before they were closed.
+        // A crash may have prevented their compression.
         let closing = close_soon(rotated.into_iter().filter(|file| !file.is_archive).collect(), mode);
         let known = kept.as_ref().map_or(0, |kept| kept.position.segment);
         let current = at_least.max(newest + 1).max(known);
@@ -91,7 +92,7 @@ impl Journal {
             Some(kept) => kept,
             None => {
                 let new = Kept::begin(Position { segment: current, offset: 0 });
-                // Cursors name the journal, so it must not have another name after a crash.
+                // Cursors contain the journal's id, so the id must survive a crash.
                 new.save(path)?;
                 new
             }
@@ -108,14 +109,15 @@ impl Journal {
         Ok(OpenJournal { journal: Arc::new(journal), file, kept })
     }
 
-    /// Where its current file is.
+    /// Returns the path of the current file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Renames the current file to its number and begins a new one. The full file must be synced.
     fn rotate(&self) -> io::Result<File> {
-        // One file is closed at a time. An archive that came after its file was removed would outlive what is kept.
+        // Only one file is compressed at a time. Otherwise an archive could be written after retention has removed its file, and would stay
+        // too long.
         self.wait_until_closed();
         let mut current = self.lock();
         let full = JournalFile::rotated(&self.path, *current);
@@ -125,7 +127,7 @@ impl Journal {
         open_current(&self.path, self.mode)
     }
 
-    /// Compresses rotated files that could not be compressed when they were rotated, because the disk was full for example.
+    /// Compresses rotated files whose compression failed earlier, for example because the disk was full.
     fn close_left(&self) -> io::Result<()> {
         let left: Vec<_> = rotated(&self.path)?.into_iter().filter(|file| !file.is_archive).collect();
         if !left.is_empty() {
@@ -134,7 +136,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Waits for the archive of the last rotated file, if one is being made.
+    /// Waits for the running compression, if any.
     fn wait_until_closed(&self) {
         let closing = self.closing().take();
         if closing.is_some_and(|closing| closing.join().is_err()) {
@@ -147,7 +149,7 @@ impl Journal {
         self.closing().as_ref().is_some_and(|closing| !closing.is_finished())
     }
 
-    /// Returns true if the file with the journal's name is the open one: somebody may have moved or deleted it.
+    /// Returns true if the file at the journal's path is the open one. Somebody may have moved or deleted it.
     fn is_current(&self, open: &File) -> io::Result<bool> {
         let ours = open.metadata()?;
         match fs::metadata(&self.path) {
@@ -157,7 +159,7 @@ impl Journal {
         }
     }
 
-    /// Begins a new current file after somebody took the old one away.
+    /// Begins a new current file after somebody removed the old one.
     fn begin_anew(&self) -> io::Result<File> {
         let mut current = self.lock();
         let file = open_current(&self.path, self.mode)?;
@@ -165,30 +167,30 @@ impl Journal {
         Ok(file)
     }
 
-    /// Everything in the current file up to `offset` is on disk, and all files before it: readers may see it.
+    /// Makes the current file visible to readers up to `offset`. All of that and all earlier files are on disk.
     fn publish(&self, offset: u64) {
         let segment = *self.lock();
         self.synced.send_replace(Position { segment, offset });
     }
 
-    /// Where the next line will be, as far as readers see.
+    /// Returns the position of the next line, as readers see it.
     pub fn end(&self) -> Position {
         *self.synced.borrow()
     }
 
-    /// The end, kept up to date. It changes when there is more to read.
+    /// Returns a receiver of the end. It changes when there is more to read.
     pub fn watch_end(&self) -> watch::Receiver<Position> {
         self.synced.subscribe()
     }
 
-    /// The oldest line there is.
+    /// Returns the position of the oldest line.
     pub fn oldest(&self) -> io::Result<Position> {
         let current = self.lock();
         let segment = rotated(&self.path)?.first().and_then(|file| file.number).unwrap_or(*current);
         Ok(Position { segment, offset: 0 })
     }
 
-    /// Octets from a position to the end.
+    /// Returns the octets from a position to the end.
     pub fn octets_after(&self, from: Position) -> io::Result<u64> {
         let end = self.end();
         if from.segment >= end.segment {
@@ -196,29 +198,29 @@ impl Journal {
         }
         let old = rotated(&self.path)?;
         let sizes = old.iter().filter(|file| file.number >= Some(from.segment)).map(|file| {
-            // One that was removed or closed meanwhile counts at the next look.
+            // A file that was just removed or compressed is counted the next time.
             let size = file.open().ok().flatten().and_then(|file| file.octets().ok()).unwrap_or_default();
             if file.number == Some(from.segment) { size.saturating_sub(from.offset) } else { size }
         });
         Ok(sizes.sum::<u64>() + end.offset)
     }
 
-    /// Reads whole lines at `from`, about `max` octets; at least one line if there is one. If the file of `from` is read to its end or
-    /// gone, the next one that exists is read.
+    /// Reads about `max` octets of whole lines at `from`, and at least one line if there is one. If the file of `from` is read to its end
+    /// or gone, continues with the next file that exists.
     pub fn read(&self, mut from: Position, max: usize) -> io::Result<Chunk> {
         let mut gap = false;
         loop {
             let end = self.end();
             let (segment, next) = self.segment(from.segment)?;
             if let Some(segment) = segment {
-                // What is not synced yet is nobody's.
+                // Lines that are not synced yet are not visible.
                 let limit = match from.segment.cmp(&end.segment) {
                     std::cmp::Ordering::Less => segment.octets()?,
                     std::cmp::Ordering::Equal => segment.octets()?.min(end.offset),
                     std::cmp::Ordering::Greater => 0,
                 };
                 if from.offset > limit && from.segment <= end.segment {
-                    // Somebody truncated the file: what it holds now was never read.
+                    // Somebody truncated the file, so its present content was never read.
                     from.offset = 0;
                 }
                 let lines = lines::read(&segment, from.offset, limit, max)?;
@@ -231,14 +233,14 @@ impl Journal {
             let Some(next) = next.filter(|next| *next <= end.segment) else {
                 return Ok(Chunk { lines: Vec::new(), start: from, gap });
             };
-            // A number that was skipped (the file was taken away) counts as a gap only if it was the one asked for.
+            // A missing number (of a file that somebody removed) counts as a gap only if it is the requested one.
             from = Position { segment: next, offset: 0 };
         }
     }
 
-    /// The file with this number, if it exists, and the number of the next one.
+    /// Opens the file with this number, if it exists. Also returns the number of the next file.
     fn segment(&self, number: u64) -> io::Result<(Option<Opened>, Option<u64>)> {
-        // Held while opening: a rotation in between would give the number's name to another file.
+        // Locked while opening, because a rotation in between would give the path to another file.
         let current = self.lock();
         if number >= *current {
             return Ok((open_if_there(&self.path)?.map(Opened::Plain), None));
@@ -256,8 +258,8 @@ impl Journal {
     }
 }
 
-/// Turns rotated files into archives, one after the other, on a thread of its own. A file that cannot be closed stays as it is, and is
-/// tried again later.
+/// Compresses rotated files one after the other on a separate thread. A file that cannot be compressed stays as it is, and is tried again
+/// later.
 fn close_soon(files: Vec<JournalFile>, mode: u32) -> Option<JoinHandle<()>> {
     if files.is_empty() {
         return None;
@@ -265,7 +267,7 @@ fn close_soon(files: Vec<JournalFile>, mode: u32) -> Option<JoinHandle<()>> {
     let close = move || {
         for file in files {
             match archive::close(&file.path, &file.archive_path(), mode) {
-                // Retention removed it meanwhile.
+                // Retention may have removed the file meanwhile, which is no error.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!("{} cannot be compressed and stays as it is: {error}", file.path.display());
                 }
@@ -282,12 +284,12 @@ fn close_soon(files: Vec<JournalFile>, mode: u32) -> Option<JoinHandle<()>> {
         .ok()
 }
 
-/// The rotated files of a journal, oldest first.
+/// Returns the rotated files of a journal, oldest first.
 fn rotated(path: &Path) -> io::Result<Vec<JournalFile>> {
     Ok(files(path)?.into_iter().filter(|file| file.number.is_some()).collect())
 }
 
-/// Opens the current file, and makes it and its name durable.
+/// Opens the current file, and makes the file and its name durable.
 fn open_current(path: &Path, mode: u32) -> io::Result<File> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let file = open_regular(OpenOptions::new().read(true).append(true).create(true).mode(0o600), path)?;
@@ -302,7 +304,7 @@ fn open_current(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// Cuts off a last line without its end. No reader has seen it, since it was never synced; what it told comes from the spool again.
+/// Cuts off an incomplete last line. No reader has seen it, because it was never synced. If it was about mail, the spool returns it again.
 fn cut_torn_line(file: &File, len: u64) -> io::Result<()> {
     const PIECE: u64 = 64 << 10;
     let mut end = len;
@@ -327,7 +329,7 @@ fn open_if_there(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Appends to a file that is open for appending, and returns how many octets were written.
+/// Appends to a file, and returns the number of octets written.
 fn append(mut file: &File, octets: &[u8]) -> io::Result<usize> {
     file.write(octets)
 }
@@ -336,7 +338,7 @@ fn append(mut file: &File, octets: &[u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// A journal, and what the writer does with it.
+    /// A journal, with the actions of its writer.
     struct Rig {
         dir: tempfile::TempDir,
         journal: Arc<Journal>,
@@ -386,7 +388,7 @@ mod tests {
         rig.file.write_all(b"two\n").unwrap();
         assert_eq!(rig.journal.read(at(1, 0), 100).unwrap().lines, b"one\n");
         assert_eq!(rig.journal.read(at(1, 4), 100).unwrap(), Chunk { start: at(1, 4), ..Chunk::default() });
-        // The full file is synced, but the reader does not know yet: nothing of the next one is shown.
+        // The full file is synced, but readers do not know yet, so nothing of the next file is shown.
         rig.file = rig.journal.rotate().unwrap();
         rig.file.write_all(b"three\n").unwrap();
         assert_eq!(rig.journal.read(at(1, 0), 100).unwrap().lines, b"one\n");

@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A place in the journal: the start of a line, or the end of all.
+/// A place in the journal: the start of a line, or the end of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     pub segment: u64,
-    /// Octets before the line, as they are without compression.
+    /// The octets before the line, without compression.
     pub offset: u64,
 }
 

@@ -7,16 +7,16 @@ use super::{Journal, rotated};
 use crate::record::files::{JournalFile, Opened};
 use crate::time::Timestamp;
 
-/// What is kept of the journal. Whole files are removed, the oldest first, and never the one that is written.
+/// Limits the journal. Whole files are removed, the oldest first, but never the file that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// A file is removed once all of its events are older than this.
+    /// A file is removed when all of its events are older than this.
     pub age: Duration,
-    /// Octets on disk that the rotated files may take together.
+    /// The most octets on disk of all rotated files together.
     pub size: u64,
 }
 
-/// 30 days, and at most 5 GiB: some 35 million recipients.
+/// 30 days, and at most 5 GiB, which is enough for some 35 million recipients.
 impl Default for Retention {
     fn default() -> Self {
         Retention { age: Duration::from_secs(30 * 86_400), size: 5 << 30 }
@@ -24,13 +24,13 @@ impl Default for Retention {
 }
 
 impl Journal {
-    /// Removes what is too old or too much. While a file is being compressed nothing is done: its size is not known yet.
+    /// Removes files beyond the limits. While a file is being compressed, nothing is removed, because its final size is unknown.
     pub(super) fn retain(&self, retention: &Retention, now: Timestamp) -> io::Result<()> {
         if self.is_closing() {
             return Ok(());
         }
         let files = rotated(&self.path)?;
-        // One that vanished meanwhile takes nothing.
+        // A file that was removed meanwhile counts as empty.
         let size = |file: &JournalFile| std::fs::metadata(&file.path).map_or(0, |found| found.len());
         let mut total: u64 = files.iter().map(size).sum();
         for file in files {
@@ -45,7 +45,7 @@ impl Journal {
     }
 }
 
-/// When the last event of a file happened. `None` if the file is gone.
+/// Returns the time of a file's last event, or `None` if the file is gone.
 fn last_event(file: &JournalFile) -> io::Result<Option<Timestamp>> {
     let written = |path| -> io::Result<_> {
         let modified = std::fs::metadata(path)?.modified()?;
@@ -54,7 +54,7 @@ fn last_event(file: &JournalFile) -> io::Result<Option<Timestamp>> {
     match file.open() {
         Ok(None) => Ok(None),
         Ok(Some(Opened::Archive(archive))) if archive.octets() > 0 => Ok(Some(archive.span().1)),
-        // An archive with a damaged index ages all the same.
+        // An archive with a damaged index is judged by its file time.
         Ok(Some(_)) | Err(_) => written(&file.path).map(Some),
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::record::archive;
 
-    /// Three archives of a day each.
+    /// Makes a journal with three archives of one day each.
     fn journal() -> (tempfile::TempDir, std::sync::Arc<Journal>) {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("e.jsonl");

@@ -1,8 +1,8 @@
 //! The journal's writer: a thread that takes lines from the buffer, writes and syncs them, and rotates the file.
 //!
-//! Each take is written and synced at once, and only then shown to readers. A write or a sync that fails is tried again once a
-//! second. Meanwhile the spool keeps what it told, and everything else waits in memory as far as there is room. After a failed
-//! sync the kernel takes the lost pages for clean, so what was not synced is written again, to a new file.
+//! All lines that it takes at once are written and synced together, and only then become visible to readers. A failed write or sync is
+//! tried again once a second. Meanwhile the spool keeps its own lines, and all others wait in memory as far as there is room. After a
+//! failed sync the kernel treats the lost pages as clean, so the unsynced lines are written again to a new file.
 
 use std::fs::File;
 use std::io;
@@ -20,30 +20,30 @@ use crate::time::Timestamp;
 const SYNC_EVERY: Duration = Duration::from_millis(200);
 /// The pause after a failed write.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often the journal's own position is saved. What is read again after a crash is no more than that.
+/// How often the position is saved. After a crash, at most the lines of this time are read again.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
-/// How often old files are looked for.
+/// How often old files are removed.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// A buffer that grew larger than this is given back.
+/// A buffer larger than this is freed and not reused.
 const SPARE: usize = 1 << 20;
 
-/// When a new file begins, and what is kept of the old ones.
+/// When a new file begins, and which old files are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rotation {
-    /// A file is rotated before it grows over this many octets.
+    /// A file is rotated before it grows beyond this many octets.
     pub size: u64,
-    /// A file is rotated once its first event is this old.
+    /// A file is rotated when its first event is this old.
     pub age: Duration,
     pub retention: Retention,
 }
 
-/// Hears of what goes wrong and of what was lost.
+/// Reports trouble and lost lines.
 pub(crate) trait Report: Send {
-    /// The journal cannot be written, for this reason.
+    /// The journal cannot be written for this reason.
     fn troubled(&self, why: &io::Error);
-    /// It is written again.
+    /// The journal can be written again.
     fn recovered(&self);
-    /// So many lines found no room. The line that tells so in the journal, with its line end.
+    /// This many lines did not fit into the buffer. Returns the line for the journal that reports it, with its line end.
     fn lost(&self, count: u64) -> Vec<u8>;
 }
 
@@ -55,15 +55,15 @@ pub(crate) struct Writer<R> {
     rotation: Rotation,
     report: R,
     kept: Kept,
-    /// When the first event of the current file happened. `None` while it is empty.
+    /// The time of the current file's first event; `None` while the file is empty.
     began: Option<Timestamp>,
     saved: Instant,
     looked: Option<Instant>,
-    /// A sync of the current file failed: it is cut to what is synced, and a new one begins.
+    /// True if a sync of the current file failed. The file will be cut to its synced part, and a new one begun.
     is_broken: bool,
 }
 
-/// How far a batch of lines is.
+/// The progress of writing a batch of lines.
 #[derive(Default)]
 struct Progress {
     written: usize,
@@ -71,7 +71,7 @@ struct Progress {
 }
 
 impl<R: Report> Writer<R> {
-    /// A writer of an open journal.
+    /// Makes the writer of an open journal.
     pub fn new(buffer: Arc<Buffer>, open: OpenJournal, rotation: Rotation, report: R) -> Self {
         let OpenJournal { journal, file, kept } = open;
         let began = first_event(&file);
@@ -109,12 +109,12 @@ impl<R: Report> Writer<R> {
                 synced_at = Instant::now();
             }
             for waiting in taken.waiting {
-                // Whoever waited may have gone.
+                // The waiting caller may have gone.
                 let _ = waiting.send(());
             }
             if let Some(outbox) = taken.outbox {
                 self.kept.outbox = Some(outbox.position);
-                // Whoever waited may have gone with the runtime.
+                // The feed may have gone with the runtime.
                 let _ = outbox.synced.send(());
             }
             self.save_kept(taken.last);
@@ -129,7 +129,7 @@ impl<R: Report> Writer<R> {
         self.look_after_files(true);
     }
 
-    /// Writes and syncs lines, however long that takes. Returns false if the stop came first.
+    /// Writes and syncs lines, however long that takes. Returns false if the buffer was stopped before.
     fn persist(&mut self, lines: &[u8]) -> bool {
         let (mut progress, mut is_troubled) = (Progress::default(), false);
         loop {
@@ -168,8 +168,8 @@ impl<R: Report> Writer<R> {
         Ok(())
     }
 
-    /// One write: whole lines, up to the size at which the file is rotated. The file changes only between lines: what a short write
-    /// left of one goes where its beginning is.
+    /// Writes once: whole lines, up to the size at which the file is rotated. The file changes only between lines, so the rest of a line
+    /// that was written in part goes to the same file.
     fn write_some(&mut self, lines: &[u8], progress: &mut Progress) -> io::Result<()> {
         let starts_a_line = progress.written == 0 || lines[progress.written - 1] == b'\n';
         if starts_a_line {
@@ -185,7 +185,7 @@ impl<R: Report> Writer<R> {
         Ok(())
     }
 
-    /// Begins a new file if this one is full or old, or if somebody took it away.
+    /// Begins a new file if the current one is full or old, or if somebody removed it.
     fn turn_over(&mut self, lines: &[u8], progress: &mut Progress) -> io::Result<()> {
         let rest = &lines[progress.written..];
         let first_line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1) as u64;
@@ -216,7 +216,7 @@ impl<R: Report> Writer<R> {
         Ok(())
     }
 
-    /// Syncs the current file. After an error everything behind the last sync is written again.
+    /// Syncs the current file. After an error, everything behind the last sync is written again.
     fn sync(&mut self, progress: &mut Progress) -> io::Result<()> {
         match self.file.sync_data() {
             Ok(()) => progress.synced = progress.written,
@@ -229,10 +229,10 @@ impl<R: Report> Writer<R> {
         Ok(())
     }
 
-    /// Cuts the current file to what is synced of it, and begins a new one.
+    /// Cuts the current file to its synced part, and begins a new one.
     fn begin_behind_what_is_synced(&mut self) -> io::Result<()> {
         if !self.journal.is_current(&self.file)? {
-            // An earlier try came as far as this, or somebody took the file away.
+            // An earlier attempt got this far, or somebody removed the file.
             self.file = self.journal.begin_anew()?;
             self.began = None;
             return Ok(());
@@ -255,7 +255,7 @@ impl<R: Report> Writer<R> {
         }
     }
 
-    /// Rotates a file that grew old without a line, removes what is too old or too much, and compresses what could not be before.
+    /// Rotates a file that is old, removes files beyond the limits, and compresses files whose compression failed earlier.
     fn look_after_files(&mut self, now: bool) {
         let is_due = now || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
         if !is_due || self.journal.is_closing() {
@@ -277,7 +277,7 @@ impl<R: Report> Writer<R> {
     }
 }
 
-/// When the first event of a file happened. An event without a time counts as one of now.
+/// Returns the time of a file's first event. An event without a time counts as happening now.
 fn first_event(file: &File) -> Option<Timestamp> {
     let mut first = vec![0; 64 << 10];
     let read = file.read_at(&mut first, 0).unwrap_or_default();
