@@ -1,4 +1,4 @@
-//! What changed between two versions of the server file, key by key, and in the files that its keys name.
+//! Finds what changed between two versions of the server file, key by key, and in the files that its keys name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::mistake::Contents;
 use super::reader::Document;
 use crate::hex::hex;
 
-/// The keys that a reload replaces while the relay runs. Everything else of the server file is read at the start only.
+/// The keys that a reload replaces in a running relay. All other keys of the server file are read only at the start.
 const RELOADED: [&str; 11] = [
     "bounces",
     "customers_dir",
@@ -22,9 +22,9 @@ const RELOADED: [&str; 11] = [
     "submitter",
     "suppression",
 ];
-/// The keys below those that a reload does not replace.
+/// The keys below those above that a reload does not replace.
 const NOT_RELOADED: [&str; 1] = ["onboarding.bulk_requires"];
-/// The files that are read again at a reload, or by the next connection after it, under the name that they had at the start.
+/// The keys of files that are read again at a reload, or at the next connection after it, under the file name from the start.
 const RELOADED_FILES: [&str; 8] = [
     "api",
     "listener",
@@ -46,7 +46,7 @@ impl Keys {
     pub(super) fn of(document: &Document<'_>, files: &[Contents]) -> Self {
         let mut keys = Keys::default();
         for Contents { key, digest, .. } in files {
-            // Several tables of one name share a key here, so the digests of all their files are joined.
+            // Several tables with one name share a key here, so the digests of all their files are joined.
             let all = keys.0.entry(format!("{key}{CONTENTS}")).or_default();
             all.push_str(&hex(digest));
         }
@@ -56,8 +56,7 @@ impl Keys {
         keys
     }
 
-    /// Returns the keys that were added, removed or changed and that a reload does not replace. A reload names them and goes on with the
-    /// old values.
+    /// Returns the added, removed and changed keys that a reload does not replace. A reload reports them and keeps the old values.
     pub fn needs_restart(&self, new: &Keys) -> Vec<String> {
         let names: BTreeSet<_> = self.0.keys().chain(new.0.keys()).collect();
         let changed = names.into_iter().filter(|name| self.0.get(*name) != new.0.get(*name));
@@ -106,7 +105,7 @@ fn is_reloaded(name: &str) -> bool {
         Some(key) => (key, true),
         None => (name, false),
     };
-    // Which table of a list it is makes no difference.
+    // The index of a table in a list makes no difference.
     let key = &without_indices(key);
     (is_in(&RELOADED, key) && !is_in(&NOT_RELOADED, key)) || (is_file && is_in(&RELOADED_FILES, key))
 }

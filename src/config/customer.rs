@@ -16,7 +16,7 @@ use crate::route::microsoft::Cloud;
 use crate::route::{Caps, Preset, Route, RouteId, RouteKind};
 use crate::smtp::{Domain, Mailbox};
 
-/// More contacts of one customer are a list of recipients.
+/// More contacts than this would be a mailing list.
 const MOST_CONTACTS: usize = 10;
 
 /// The settings of the server file that concern every customer.
@@ -28,14 +28,14 @@ pub(super) struct Defaults {
     /// True if letters are sent to contacts.
     pub letters: bool,
     pub message_size: u64,
-    /// The server file says where mail comes back to.
+    /// True if the server file has a domain for return paths.
     pub has_return_paths: bool,
     pub signing: SigningDefaults,
     /// The tiers of Mailjet; `None` if the server file cannot be read well enough to tell.
     pub tiers: Option<BTreeMap<String, Tier>>,
 }
 
-/// A customer, and the records that Mailjet's console shows for its domains.
+/// A customer, with the records that Mailjet's console shows for its domains.
 pub(super) struct Read {
     pub customer: Customer,
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
@@ -48,7 +48,7 @@ pub(super) fn id(path: &Path) -> Option<CustomerId> {
     CustomerId::parse(path.file_stem()?.to_str()?)
 }
 
-/// Reads one customer's file. `taken` has the domains of other files, and where they stand.
+/// Reads one customer's file. `taken` has the domains of other files, and where they are listed.
 pub(super) fn customer(
     id: CustomerId,
     table: &Table<'_>,
@@ -102,13 +102,13 @@ pub(super) fn bulk(table: &Table<'_>) -> Option<BulkPolicy> {
     table.choice("bulk", &[("refuse", BulkPolicy::Refuse), ("warn", BulkPolicy::Warn)])
 }
 
-/// `one_click_unsubscribe = "refuse" | "warn" | "off"`.
+/// Reads `one_click_unsubscribe = "refuse" | "warn" | "off"`.
 pub(super) fn one_click(table: &Table<'_>) -> Option<Option<BulkPolicy>> {
     let choices = [("refuse", Some(BulkPolicy::Refuse)), ("warn", Some(BulkPolicy::Warn)), ("off", None)];
     table.choice("one_click_unsubscribe", &choices)
 }
 
-/// Reads `bounces = "event" | "mail"`. Returns true if failures also go to the sender as mail.
+/// Reads `bounces = "event" | "mail"`. Returns true if the sender also gets failures as mail.
 pub(super) fn bounces(table: &Table<'_>) -> Option<bool> {
     table.choice("bounces", &[("event", false), ("mail", true)])
 }
@@ -208,7 +208,7 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
     }
 }
 
-/// Reads `return_path = "sender" | "verp"`. Returns true if mail leaves with a return path that names message and recipient.
+/// Reads `return_path = "sender" | "verp"`. Returns true if the return path names message and recipient.
 fn names_recipient(table: &Table<'_>, defaults: &Defaults) -> bool {
     let verp = table.choice("return_path", &[("sender", false), ("verp", true)]).unwrap_or(false);
     if verp && !defaults.has_return_paths {
@@ -220,7 +220,8 @@ fn names_recipient(table: &Table<'_>, defaults: &Defaults) -> bool {
     verp
 }
 
-/// `mailjet_account = "own"`: the route of the customer's own account, and the account itself unless domains are registered by hand.
+/// Reads `mailjet_account = "own"`: returns the route of the customer's own account, and the account itself unless domains are registered
+/// by hand.
 fn own_mailjet(id: &CustomerId, table: &Table<'_>) -> Option<(Arc<Route>, Option<Account>)> {
     let is_own = table.choice("mailjet_account", &[("tier", false), ("own", true)])?;
     if !is_own {

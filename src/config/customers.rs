@@ -1,5 +1,5 @@
-//! Single customers' files, read one at a time as the whole configuration would read them: by the same checker, with what the server
-//! file said when it was last read as a whole.
+//! Reads single customers' files by the same rules as the whole configuration, with the server file's settings as of its last complete
+//! reading.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::operate::{CustomerReader, Error, ReadCustomer};
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;
 
-/// The folder of customers' files, and what they are read with.
+/// The folder of customers' files, and the settings for reading them.
 pub struct CustomerFiles {
     dir: PathBuf,
     defaults: Defaults,
-    /// The passphrase of keys and passwords that are encrypted at rest.
+    /// The passphrase of encrypted keys and passwords.
     passphrase: Option<Passphrase>,
-    /// Where a `[[submitter]]` or an `[[events.webhook]]` names a customer.
+    /// The places at which a `[[submitter]]` or an `[[events.webhook]]` names a customer.
     named_at: BTreeMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! Reads `[[listener]]` and `[[submitter]]`: where mail is taken, and who may send it.
+//! Reads `[[listener]]` and `[[submitter]]`: where mail is accepted, and who may send it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -47,8 +47,8 @@ pub(super) fn listeners(root: &Table<'_>) -> Vec<ListenerSettings> {
     listeners
 }
 
-/// Returns true if the system gives only one of two addresses to listen on: the same, or one is every address of the machine.
-/// `[::]` is every one of IPv4, too.
+/// Returns true if the system allows only one of two addresses to listen on: they are equal, or one of them is every address of the
+/// machine. `[::]` also means every IPv4 address.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let wide = |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
     one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || wide(one, other) || wide(other, one))
@@ -105,10 +105,10 @@ fn listener(table: &Table<'_>) -> Option<ListenerSettings> {
 
 /// The most public IPv4 addresses that may send without a login. No site has more of its own.
 const MANY_IPV4: u128 = 1 << 20;
-/// The same for IPv6: the addresses that a whole provider gets.
+/// The same for IPv6: as many addresses as a whole provider gets.
 const MANY_IPV6: u128 = 1 << 96;
 
-/// Networks that are not routed over the internet (RFC 1918, 6598, 1122, 3927; 4193, 4291). None lies in another.
+/// Networks that are not routed over the internet (RFC 1918, 6598, 1122, 3927; 4193, 4291). They do not overlap.
 const INSIDE: [&str; 9] = [
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -121,17 +121,18 @@ const INSIDE: [&str; 9] = [
     "::1/128",
 ];
 
-/// Returns true if these networks together are an open relay. One by one, the two halves of the Internet would not be.
+/// Returns true if these networks together make an open relay. They are checked together, because two halves of the Internet could each
+/// pass alone.
 pub(super) fn is_too_wide(networks: &[IpNet]) -> bool {
     let inside = INSIDE.map(|text| text.parse::<IpNet>().expect("a network"));
-    // All of IPv6 has one address more than the type can count.
+    // IPv6 as a whole has one address more than the type can count.
     let size = |network: &IpNet| {
         let bits = network.max_prefix_len() - network.prefix_len();
         1_u128.checked_shl(bits.into()).unwrap_or(u128::MAX)
     };
     let (mut v4, mut v6) = (0_u128, 0_u128);
     for network in IpNet::aggregate(&networks.to_vec()) {
-        // If two networks overlap, one lies in the other, so they share the smaller one.
+        // If two networks overlap, one contains the other, so they share the smaller one.
         let shared = inside.iter().filter(|inside| inside.contains(&network) || network.contains(*inside));
         let public = size(&network) - shared.map(|inside| size(inside).min(size(&network))).sum::<u128>();
         let all = if network.addr().is_ipv4() { &mut v4 } else { &mut v6 };
@@ -140,7 +141,7 @@ pub(super) fn is_too_wide(networks: &[IpNet]) -> bool {
     v4 > MANY_IPV4 || v6 > MANY_IPV6
 }
 
-/// The certificate that a mode needs.
+/// Returns the certificate that a mode needs.
 pub(super) fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
     if mode == Mode::Off {
         for key in ["certificate", "private_key"] {
@@ -169,7 +170,7 @@ pub(super) fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
 /// The usable part of a `[[submitter]]`.
 pub(super) struct Named {
     pub submitter: Option<Submitter>,
-    /// The customers that it names. Later it is checked that they exist.
+    /// The customers that it names. A later check ensures that they exist.
     pub listed: Vec<String>,
 }
 
@@ -230,7 +231,8 @@ fn submitter(table: &Table<'_>) -> Named {
     Named { submitter, listed }
 }
 
-/// Reads the ids that a submitter may send for. The list is empty if it may send for all. Returns `None` if the value is neither.
+/// Reads the ids of the customers that a submitter may send for. The list is empty if it may send for all. Returns `None` if the value is
+/// neither.
 fn customers(table: &Table<'_>) -> Option<Vec<String>> {
     if !table.has("customers") {
         return None;
@@ -241,7 +243,7 @@ fn customers(table: &Table<'_>) -> Option<Vec<String>> {
     if table.is_empty_list("customers") {
         return None;
     }
-    // A list that cannot be read has been noted as a mistake, so these settings are never used.
+    // A list that cannot be read was noted as a mistake, so these settings are never used.
     Some(table.get("customers").unwrap_or_default())
 }
 

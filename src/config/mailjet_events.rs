@@ -1,4 +1,4 @@
-//! Reads `[returns.mailjet]`: how Mailjet's events are taken.
+//! Reads `[returns.mailjet]`: how Mailjet's events are received.
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ const PASSWORD: Source = Source {
     may_be_inline: false,
     secret: true,
 };
-/// A secret is made at random and typed by nobody.
+/// The shortest secret. Secrets are random, and nobody types them.
 const SHORTEST: usize = 20;
 /// The longest secret and the longest name or password.
 const LONGEST: usize = 200;
 
-/// Reads `[returns.mailjet]`; no events are taken where it is absent. `taken` are addresses that others listen on.
+/// Reads `[returns.mailjet]`. Without this table no events are received. `taken` holds the addresses of other endpoints.
 pub(super) fn mailjet(
     table: &Table<'_>,
     listeners: &[ListenerSettings],
@@ -112,7 +112,7 @@ fn required(table: &Table<'_>, source: Source, why: &str) -> Option<Zeroizing<St
     secret::value(table, source)
 }
 
-/// The key that names a secret.
+/// Returns the key that gives a secret.
 fn key(table: &Table<'_>, Source { file, env, command, .. }: Source) -> &'static str {
     [file, env, command].into_iter().find(|key| table.has(key)).unwrap_or(file)
 }
@@ -125,7 +125,7 @@ mod tests {
     use crate::config::mistake::Notes;
     use crate::config::reader::File;
 
-    /// The mistakes in `[returns.mailjet]`, with an event log and secrets of these contents.
+    /// Returns the mistakes in `[returns.mailjet]`, with secrets of this content, and with or without an event log.
     fn mistakes(text: &str, secret: &str, log: bool) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("secret"), secret).unwrap();

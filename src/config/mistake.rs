@@ -1,4 +1,4 @@
-//! The mistakes of a configuration, each with file, line, key and a sentence that says what would be right.
+//! The mistakes of a configuration, each with its file, line and key, and a sentence that says what would be right.
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
@@ -42,7 +42,7 @@ pub struct Remarks {
     pub mistakes: Vec<Mistake>,
     /// DKIM keys of single customers that cannot be used. The relay starts, and the mail of these customers is deferred.
     pub broken: Vec<Mistake>,
-    /// Warnings: something should be corrected, and nothing is refused for it.
+    /// Warnings: something should be corrected, but nothing is refused because of it.
     pub warnings: Vec<Mistake>,
 }
 
@@ -62,12 +62,12 @@ pub(super) struct Contents {
 }
 
 impl Notes {
-    /// Sets the passphrase of files that are encrypted. It is read before any of them.
+    /// Sets the passphrase of encrypted files. It must be known before they are read.
     pub(super) fn set_passphrase(&self, passphrase: Passphrase) {
         let _ = self.2.set(passphrase);
     }
 
-    /// The passphrase of files that are encrypted.
+    /// Returns the passphrase of encrypted files.
     pub(super) fn passphrase(&self) -> Option<&Passphrase> {
         self.2.get()
     }

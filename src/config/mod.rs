@@ -57,33 +57,33 @@ use mistake::Notes;
 use reader::{File, Table};
 pub(crate) use value::octets;
 
-/// The settings, and the remarks that do not stop a start.
+/// The settings, with the remarks that do not stop a start.
 pub struct Loaded {
     /// The settings of every stage.
     pub settings: Settings,
     /// The remarks, which are only `broken` and `warnings`.
     pub remarks: Remarks,
-    /// Every key of the server file, for the next reload to compare with.
+    /// Every key of the server file, for the comparison at the next reload.
     pub keys: Keys,
 }
 
-/// How much a configuration holds, for a summary.
+/// The size of a configuration, for a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// The addresses to take mail on.
+    /// The number of listeners.
     pub listeners: usize,
-    /// How many customers have a file.
+    /// The number of customers' files.
     pub customers: usize,
-    /// The From domains of all customers.
+    /// The number of From domains of all customers.
     pub domains: usize,
-    /// The tiers of Mailjet.
+    /// The number of Mailjet tiers.
     pub mailjet_tiers: usize,
-    /// The customers whose mail goes through a server of their own.
+    /// The number of customers with a server of their own.
     pub own_servers: usize,
 }
 
 impl Loaded {
-    /// Counts what the configuration holds.
+    /// Counts the parts of the configuration.
     pub fn counts(&self) -> Counts {
         let directory = &self.settings.directory;
         let has_own_server = |customer: &&Arc<Customer>| matches!(customer.via, Via::OwnServer(_));
@@ -115,7 +115,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Reads the server file and every customer's file. It reads files only: it uses no network and writes nothing.
+/// Reads the server file and every customer's file. It only reads files: it uses no network and writes nothing.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let notes = Notes::default();
     let settings = File::read(path, &notes).and_then(|file| {
@@ -189,7 +189,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let bounce_table = root.table("bounce_mail");
     let bounce = server::bounce(&bounce_table, our_name, patience.retry.backoff.first);
     let shared = spool_table.table("postgres");
-    // Its keys were read above; only places in it are named below.
+    // Its keys were read above. Only their places are used below.
     shared.forget_unknown();
     let nodes = Nodes { count: spool.nodes(), table: shared };
     let bounce_route = server::bounce_route(&bounce_table.table("route"), limits.message_size);
@@ -258,7 +258,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         hostname: hostname?,
         listeners,
         limits,
-        // Each submitter has been checked by itself, and no name is there twice.
+        // Each submitter has been checked, and no name occurs twice.
         submitters: submitters.ok()?,
         directory: Directory::new(customers, tiers),
         customer_files: Arc::new(customer_files),
@@ -296,8 +296,8 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     })
 }
 
-/// How many nodes share the spool. A route that customers share is used by all of them, so each gets its part of the route's caps. A
-/// customer's own server sees one node at a time.
+/// The number of nodes that share the spool. All nodes use a route that customers share, so each node gets its part of the route's caps. A
+/// customer's own server is used by one node at a time.
 struct Nodes<'a> {
     count: u32,
     table: Table<'a>,

@@ -44,13 +44,13 @@ impl File {
         }
     }
 
-    /// A text that is about to be written to `path`.
+    /// Uses a text that is about to be written to `path`.
     pub(super) fn of(path: &Path, text: String) -> File {
         File { path: path.to_owned(), text }
     }
 
-    /// Parses the text, and notes syntax errors: only the first of each line, because one slip makes several, and only the header of a
-    /// table that is there twice. The rest of such a tree is a guess, so nothing else is noted about it.
+    /// Parses the text, and notes syntax errors: only the first of each line, because one slip causes several, and only the header of a
+    /// repeated table. The rest of such a tree is a guess, so nothing else is noted about it.
     pub(super) fn parse<'a>(&'a self, notes: &'a Notes) -> Document<'a> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let mut lines = Vec::new();
@@ -267,7 +267,7 @@ impl<'t> Table<'t> {
         self.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Array(list) if list.is_empty()))
     }
 
-    /// Takes every key as known. Call it if the known keys depend on a key that could not be read.
+    /// Marks every key as known. Call it if the known keys depend on a key that could not be read.
     pub(super) fn forget_unknown(&self) {
         let names = self.table.into_iter().flat_map(|table| table.iter()).map(|(key, _)| key.get_ref().to_string());
         self.asked.borrow_mut().extend(names.map(Cow::from));
@@ -294,7 +294,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// The passphrase of files that are encrypted.
+    /// Returns the passphrase of encrypted files.
     pub(super) fn passphrase(&self) -> Option<&Passphrase> {
         self.notes.passphrase()
     }
@@ -304,7 +304,7 @@ impl<'t> Table<'t> {
         self.notes.contents(&self.file.path, self.full(key), octets);
     }
 
-    /// Returns a path, taken relative to the file that it stands in.
+    /// Returns a path, resolved relative to its configuration file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.file.dir().join(path)
     }

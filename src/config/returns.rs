@@ -1,4 +1,4 @@
-//! `[returns]`: the listener of mail that comes back, and DMARC reports.
+//! Reads `[returns]`: the listener for returned mail, and DMARC reports.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::returns::mail::{Forward, Settings};
 use crate::smtp::{Domain, Mailbox};
 use crate::submission::{Limits, ListenerAuth, ListenerSettings};
 
-/// What has no use without a domain.
+/// Keys that have no use without a domain.
 const OF_LISTENER: [&str; 8] =
     ["listen", "tls", "certificate", "private_key", "allow_from", "complaints", "forward", "limits"];
 
-/// Reads the table, without those within it that have readers of their own. `keep` is how long the record knows a mail.
+/// Reads the table, without the tables in it that have readers of their own. `keep` is how long the event log keeps a mail.
 pub(super) fn returned_mail(
     table: &Table<'_>,
     listeners: &[ListenerSettings],
@@ -83,7 +83,7 @@ pub(super) fn returned_mail(
     })
 }
 
-/// Reads addresses that the listener takes mail for.
+/// Reads the addresses that the listener accepts mail for.
 pub(super) fn addresses(table: &Table<'_>, key: &'static str, texts: &[String]) -> Vec<Mailbox> {
     let read = |text: &String| match Mailbox::parse(text) {
         Ok(address) if address.domain().is_some() => Some(address),
@@ -95,7 +95,7 @@ pub(super) fn addresses(table: &Table<'_>, key: &'static str, texts: &[String]) 
     texts.iter().filter_map(read).collect()
 }
 
-/// Reads `[returns.limits]`. What has no key here is as at submission.
+/// Reads `[returns.limits]`. Limits without a key here have the same values as for submission.
 fn limits(table: &Table<'_>) -> Limits {
     let usual = Settings::usual_limits();
     let many = 1..=1_000_000;
@@ -120,7 +120,7 @@ fn limits(table: &Table<'_>) -> Limits {
     limits
 }
 
-/// Reads `[returns.dmarc]`: how long what reports say is kept, and where customers' records send them.
+/// Reads `[returns.dmarc]`: how long the content of reports is kept, and the address that customers' records name.
 pub(super) fn dmarc(table: &Table<'_>) -> dmarc::Settings {
     let usual = dmarc::Settings::default();
     let keep = table.or("keep", usual.keep);

@@ -39,7 +39,7 @@ const CLIENT_SECRET: Source = Source {
     secret: true,
 };
 
-/// What follows from a table's place in the configuration.
+/// The defaults that depend on the table's place in the configuration.
 pub(super) struct Usual {
     pub id: RouteId,
     pub kind: RouteKind,

@@ -1,5 +1,5 @@
-//! Secrets: from a file, the environment or a command, read alike. A file may be encrypted ([`sealed`]). A password that stands in the configuration itself is a mistake, and no mistake's text
-//! shows it: where the name of a file or variable should stand and names none, it may be the secret that stands there.
+//! Reads secrets from a file, the environment or a command. A file may be encrypted ([`sealed`]). A password in the configuration itself is
+//! a mistake. No mistake's text shows a value that does not name an existing file or variable, because it may be the secret itself.
 
 use std::env::VarError;
 use std::fmt;
@@ -15,17 +15,17 @@ use crate::files;
 use crate::sealed;
 use crate::visible::is_unseen;
 
-/// The four keys a value may come from.
+/// The four keys that a value may come from.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
     pub inline: &'static str,
     pub file: &'static str,
     pub env: &'static str,
-    /// A command that prints the value.
+    /// The key of a command that prints the value.
     pub command: &'static str,
-    /// True if the value may stand in the configuration itself.
+    /// True if the value may be in the configuration itself.
     pub may_be_inline: bool,
-    /// True if others must not read the file.
+    /// True if other users must not read the file.
     pub secret: bool,
 }
 
@@ -59,14 +59,14 @@ pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<Strin
     from_environment(table, env, &table.get::<String>(env)?)
 }
 
-/// Whether any of the four keys is there.
+/// Returns true if any of the four keys is present.
 pub(super) fn is_given(table: &Table<'_>, source: Source) -> bool {
-    // Ask for each, because the table must know all three.
+    // Ask for all four, so that the table knows them.
     let given = [source.inline, source.file, source.env, source.command].map(|key| table.has(key));
     given.contains(&true)
 }
 
-/// Names the place of the value for advice: `password_file (secrets/acme.password)`.
+/// Describes where the value is, for advice: `password_file (secrets/acme.password)`.
 pub(super) fn place(table: &Table<'_>, source: Source) -> Option<String> {
     let Source { inline, file, env, command, .. } = source;
     if table.has(command) {
@@ -80,7 +80,7 @@ pub(super) fn place(table: &Table<'_>, source: Source) -> Option<String> {
 }
 
 fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) -> Option<Zeroizing<String>> {
-    // If we may not look into the folder, the value is taken for a path.
+    // If the folder cannot be read, assume that the value is a path.
     if let Err(error) = std::fs::metadata(path)
         && error.kind() != std::io::ErrorKind::PermissionDenied
     {
@@ -107,7 +107,8 @@ fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) ->
     one_line(table, key, &path.display(), files::line(text))
 }
 
-/// Returns the value, unless it is empty. Warns of blanks around it that cannot be seen, because they go to the server with it.
+/// Returns the value, unless it is empty. Warns of invisible white space around it, because it is sent to the server as a part of the
+/// secret.
 fn one_line(table: &Table<'_>, key: &'static str, place: &dyn fmt::Display, value: &str) -> Option<Zeroizing<String>> {
     if value.is_empty() {
         table.mistake(key, format!("{place} is empty"));
@@ -125,7 +126,7 @@ fn one_line(table: &Table<'_>, key: &'static str, place: &dyn fmt::Display, valu
     Some(Zeroizing::new(value.to_owned()))
 }
 
-/// The one line that a command prints.
+/// Returns the one line that a command prints.
 fn from_command(table: &Table<'_>, key: &'static str, command: &[String]) -> Option<Zeroizing<String>> {
     let output = match sealed::fetch(command) {
         Ok(output) => output,
@@ -164,7 +165,7 @@ fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<
     }
 }
 
-/// Describes a value that names nothing, without showing it.
+/// Describes a value that names nothing, without showing the value.
 fn unshown(table: &Table<'_>, key: &'static str) -> String {
     let len = table.get::<String>(key).map_or(0, |text| text.chars().count());
     format!("the {len} characters that stand here are not shown, for they may be the secret itself")
@@ -200,10 +201,10 @@ const PASSPHRASE: Source = Source {
     may_be_inline: false,
     secret: true,
 };
-/// A passphrase is made at random and typed by nobody.
+/// The shortest passphrase. Passphrases are random, and nobody types them.
 const SHORTEST_PASSPHRASE: usize = 16;
 
-/// `[secrets]`: the passphrase of keys and passwords that are encrypted at rest.
+/// Reads `[secrets]`: the passphrase of encrypted keys and passwords.
 pub(super) fn passphrase(table: &Table<'_>) -> Option<sealed::Passphrase> {
     let text = value(table, PASSPHRASE)?;
     if text.chars().count() < SHORTEST_PASSPHRASE {
@@ -214,7 +215,7 @@ pub(super) fn passphrase(table: &Table<'_>) -> Option<sealed::Passphrase> {
     Some(sealed::Passphrase::new(text))
 }
 
-/// The key that names the passphrase.
+/// Returns the key that gives the passphrase.
 fn place_key(table: &Table<'_>) -> &'static str {
     let Source { file, env, command, .. } = PASSPHRASE;
     [file, env, command].into_iter().find(|key| table.has(key)).unwrap_or(file)

@@ -68,7 +68,8 @@ pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
     Some(Egress { address: address?, path: EgressPath::Socks5 { proxy, login }, expect_seen_as })
 }
 
-/// Binds to an address of this machine. If the network gives the address, the relay compares it with what servers say they see.
+/// Makes the settings for binding to an address of this machine. If the network translates the address, the relay compares it with what
+/// servers report.
 fn bound(table: &Table<'_>, address: IpAddr, bind: Option<Bind>, expect_seen_as: Option<IpAddr>) -> Egress {
     let unspecified = || match address {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -104,7 +105,7 @@ fn proxy_address(table: &Table<'_>, url: &Url) -> Option<SocketAddr> {
     }
 }
 
-/// Reads `[delivery]`: how long each phase may take.
+/// Reads `[delivery]`: the time limit of each phase.
 pub(super) fn timeouts(table: &Table<'_>) -> Timeouts {
     let usual = Timeouts::default();
     let timeouts = Timeouts {
@@ -259,7 +260,7 @@ pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<Strin
     (tiers, accounts)
 }
 
-/// Returns the account of a route: its API key and secret are the route's login.
+/// Returns the Mailjet account of a route, whose API key and secret are the route's login.
 pub(super) fn account(api: Option<Url>, route: &Route) -> Option<Account> {
     match &route.login {
         Some(Login { username, secret: LoginSecret::Password(secret), .. }) => {
@@ -269,7 +270,7 @@ pub(super) fn account(api: Option<Url>, route: &Route) -> Option<Account> {
     }
 }
 
-/// `api`: where Mailjet's REST API is. A server that is not Mailjet's has none, unless the file names one.
+/// Reads `api`, the address of Mailjet's REST API. A server that is not Mailjet's has none, unless the file names one.
 pub(super) fn api(table: &Table<'_>) -> Option<Url> {
     let host: Option<HostName> = table.get("host");
     let usual = || Url::parse("https://api.mailjet.com").expect("a constant that is a URL");
@@ -357,7 +358,7 @@ pub(super) fn bounce(table: &Table<'_>, hostname: &str, retry_first: Duration) -
     bounce::Settings { language, reporting_mta: hostname.to_owned(), local_part, full_limit, retry_first }
 }
 
-/// Reads `[bounce_mail.route]`: the route of notifications, if it is not their customer's.
+/// Reads `[bounce_mail.route]`: the separate route of notifications.
 pub(super) fn bounce_route(table: &Table<'_>, message_size: u64) -> Option<Arc<Route>> {
     let usual = Usual {
         id: RouteId::new("bounces"),
@@ -370,7 +371,7 @@ pub(super) fn bounce_route(table: &Table<'_>, message_size: u64) -> Option<Arc<R
     table.is_there().then(|| route(table, usual)).flatten()
 }
 
-/// Reads `[onboarding]`: how domains are checked. It has only what is the same for all customers.
+/// Reads `[onboarding]`: the settings of domain checks that are the same for all customers.
 pub(super) fn onboarding(
     table: &Table<'_>,
     state_dir: &Path,
@@ -453,7 +454,7 @@ fn domain_connect(table: &Table<'_>) -> Option<DomainConnect> {
     Some(DomainConnect { provider_id: provider.to_string(), service_id, key_host, key: Arc::new(key) })
 }
 
-/// Reads one or more DNS labels that stand before a domain's name. A dot at the end would make two, so it is dropped.
+/// Reads one or more DNS labels in front of a domain's name. A dot at the end is dropped, because there would be two.
 fn label(table: &Table<'_>, key: &'static str, usual: String) -> String {
     let found = table.or(key, usual);
     match crate::smtp::Domain::parse(&found) {

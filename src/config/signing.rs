@@ -1,7 +1,7 @@
 //! Reads `[dkim]`: the keys and selectors that sign for a customer's domains.
 //!
-//! A customer's key that cannot be used does not stop the relay. Its domains become [`SigningDomain::Broken`], their mail is deferred,
-//! and nothing leaves unsigned. Other errors in the file are ordinary mistakes.
+//! A customer's key that cannot be used does not stop the relay. The customer's domains become [`SigningDomain::Broken`], their mail is
+//! deferred, and nothing leaves unsigned. Other errors in the file are ordinary mistakes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,10 +78,10 @@ const TSIG_SECRET: Source = Source {
 };
 /// Two selectors that no other sender is likely to have.
 const USUAL_SELECTORS: [&str; 2] = ["postbud-a", "postbud-b"];
-/// Customers' keys change once a year.
+/// The default interval for rotating customers' keys: a year.
 const ROTATE_EVERY: Duration = Duration::from_secs(365 * 86_400);
 
-/// `[dkim.delegation]`: webCRM's zone with customers' keys.
+/// Reads `[dkim.delegation]`: webCRM's zone with customers' keys.
 pub(super) fn delegation(table: &Table<'_>) -> Option<Delegation> {
     let table = table.table("delegation");
     if !table.is_there() {
@@ -103,7 +103,7 @@ pub(super) fn delegation(table: &Table<'_>) -> Option<Delegation> {
         table.mistake("ttl", "must not be longer than a day: a new key waits for as long before it signs");
     }
     let server = table.get("server");
-    // A key's name is a name of DNS, often of one label, and often written with its last dot.
+    // A TSIG key's name is a DNS name, often of one label, and often written with a final dot.
     let key_name = table.get::<String>("tsig_key").and_then(|text| {
         let name = Domain::parse(text.trim_end_matches('.')).ok();
         if name.is_none() {
@@ -211,7 +211,7 @@ pub(super) fn signers(
     signers
 }
 
-/// What stands in a key's file, or why it cannot be read. It is read once, for all domains.
+/// The content of a key's file, or why it cannot be read. It is read once for all domains.
 type KeyText = Result<Zeroizing<Vec<u8>>, String>;
 
 fn in_file(table: &Table<'_>, key: &'static str, path: &Path) -> KeyText {
@@ -237,7 +237,7 @@ fn selector(table: &Table<'_>, key: &'static str) -> Option<Selector> {
     }
 }
 
-/// Makes the signer of one domain. The error has the key that cannot be used, and the reason.
+/// Makes the signer of one domain. The error names the unusable key and gives the reason.
 fn signer(
     table: &Table<'_>,
     domain: &Domain,

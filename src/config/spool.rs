@@ -1,4 +1,4 @@
-//! `[spool]`: where mail waits.
+//! Reads `[spool]`: where mail waits.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -20,14 +20,14 @@ const PASSWORD: Source = Source {
     may_be_inline: false,
     secret: true,
 };
-/// Keys of the embedded spool.
+/// The keys of the embedded spool.
 const EMBEDDED: [&str; 6] = ["dir", "min_free", "min_free_inodes", "segment_size", "settle_delay", "guard_interval"];
-/// Shards where several nodes share the spool and nothing else is configured: two, three, four or six nodes get as many each.
+/// The default number of shards for a shared spool: two, three, four or six nodes get equal parts.
 const SHARDS: u32 = 12;
-/// What a name in PostgreSQL may have without being cut.
+/// The longest name that PostgreSQL does not cut.
 const LONGEST_NAME: usize = 63;
 
-/// Reads `[spool]`. `hostname` names the node where nothing else does.
+/// Reads `[spool]`. `hostname` is the node's name unless another one is configured.
 pub(super) fn spool(table: &Table<'_>, state_dir: &Path, hostname: &str) -> SpoolSettings {
     let in_database = table.choice("backend", &[("embedded", false), ("postgres", true)]).unwrap_or(false);
     let database = table.table("postgres");
@@ -104,7 +104,7 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
     }
 }
 
-/// Without another word, mail crosses no network in clear.
+/// Reads the settings of TLS. By default, mail crosses no network unencrypted.
 fn tls(table: &Table<'_>, is_local: bool) -> Option<std::sync::Arc<rustls::ClientConfig>> {
     let authorities = secret::certificates(table, "ca_file");
     let wanted = table.choice("tls", &[("required", true), ("off", false)]);
@@ -126,7 +126,7 @@ fn tls(table: &Table<'_>, is_local: bool) -> Option<std::sync::Arc<rustls::Clien
     }
 }
 
-/// Returns true if what is sent to this host stays on this machine.
+/// Returns true if data for this host stays on this machine.
 fn is_local(host: &str) -> bool {
     host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -139,7 +139,7 @@ fn name(table: &Table<'_>, key: &'static str, usual: String) -> String {
     found
 }
 
-/// Nodes that share a server file are told apart by a variable of the environment.
+/// Returns the node's name. Nodes with the same server file take it from an environment variable.
 fn node(table: &Table<'_>, hostname: &str) -> String {
     if !table.has("node_env") {
         return name(table, "node", hostname.to_owned());

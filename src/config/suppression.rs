@@ -1,11 +1,11 @@
-//! `[suppression]`: in the server file for all customers, in a customer's file for that one.
+//! Reads `[suppression]`: in the server file for all customers, in a customer's file for that one.
 
 use std::time::Duration;
 
 use super::reader::Table;
 use crate::customers::suppression::{LONGEST_WINDOW, Mode, Policy};
 
-/// Reads the table. What it does not say is as in `usual`.
+/// Reads the table. Missing keys have the values of `usual`.
 pub(super) fn policy(table: &Table<'_>, usual: Policy) -> Policy {
     let modes = [("off", Mode::Off), ("event", Mode::Event), ("refuse", Mode::Refuse)];
     let policy = Policy {

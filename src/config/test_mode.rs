@@ -5,7 +5,7 @@ use crate::customers::{AllowedRecipient, TestMode};
 use crate::message::is_test_address;
 use crate::smtp::Mailbox;
 
-/// Reads the keys. `None` where mail is in earnest.
+/// Reads the keys. Returns `None` for normal mail.
 pub(super) fn test_mode(table: &Table<'_>) -> Option<TestMode> {
     let is_on = table.or("test", false);
     let (allow, redirect) = (allow(table), redirect(table));

@@ -26,15 +26,14 @@ fn refuse<T>(value: &Spanned<DeValue<'_>>, what: String) -> Result<T, Vec<Refuse
     Err(vec![Refused { at: value.span(), what }])
 }
 
-/// A checked type that the configuration can hold. Relative paths are relative to `dir`. Each element of a list that cannot be used
-/// is refused by itself.
+/// A checked type that the configuration can hold. Relative paths are relative to `dir`. Unusable elements of a list are refused singly.
 pub(super) trait FromValue: Sized {
     fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>>;
 }
 
 /// A type that is written as text.
 trait FromText: Sized {
-    /// Names what belongs here if a value is not text: `a duration like "5m"`.
+    /// Describes the expected value if a value is not text: `a duration like "5m"`.
     const WANTED: &'static str;
     fn from_text(text: &str, dir: &Path) -> Result<Self, String>;
 }
@@ -122,7 +121,7 @@ fn duration(text: &str) -> Option<Duration> {
         total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
         rest = after[end..].trim_start();
     }
-    // More than a hundred years is a slip, and sums of instants must not overflow.
+    // More than a hundred years is a slip, and sums of times must not overflow.
     (total <= Duration::from_secs(100 * 366 * 86_400)).then_some(total)
 }
 
@@ -148,7 +147,7 @@ impl FromText for ByteSize {
     }
 }
 
-/// How many octets a size with its unit is.
+/// Returns the octets of a size with its unit.
 pub(crate) fn octets(text: &str) -> Option<u64> {
     size(text).map(|size| size.0)
 }
@@ -240,7 +239,7 @@ impl FromText for IpAddr {
     }
 }
 
-/// The address that outgoing connections are bound to.
+/// The address to which outgoing connections are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bind {
     /// The network gives the address (`"any"`).
@@ -329,7 +328,7 @@ impl FromValue for f64 {
                 let parsed = number.as_str().replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite());
                 parsed.map_or_else(|| refuse(value, format!("{number} is not a finite number")), Ok)
             }
-            // Whole numbers that are meant as factors are small.
+            // Whole numbers that are used as factors are small.
             _ => i64::from_value(value, dir).map(|number| number as f64),
         }
     }

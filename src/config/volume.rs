@@ -1,4 +1,4 @@
-//! `[limits]` of a customer's file.
+//! Reads `[limits]` of a customer's file.
 
 use super::reader::Table;
 use crate::customers::{Reaction, VolumeLimits};

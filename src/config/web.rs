@@ -1,4 +1,4 @@
-//! `[web]`, `[api]` and `[pages.…]`: what is served over HTTP.
+//! Reads `[web]`, `[api]` and `[pages.…]`: the HTTP endpoints.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -17,22 +17,22 @@ use crate::operate::pages::operators;
 use crate::submission::{ListenerSettings, ListenerTls};
 use crate::web::{Proxies, Settings};
 
-/// Where the pages are, unless the file says otherwise.
+/// The default address of the status pages.
 const PAGES: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8025);
-/// Where the API is, unless the file says otherwise.
+/// The default address of the API.
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8026);
 
-/// Where customers' pages are, unless the file says otherwise.
+/// The default address of the customers' pages.
 const CUSTOMERS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8027);
-/// Where operators' pages are, unless the file says otherwise.
+/// The default address of the operators' pages.
 const OPERATORS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8028);
-/// Where Mailjet's events are taken, unless the file says otherwise.
+/// The default address of the endpoint for Mailjet's events.
 const MAILJET: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8029);
 
-/// An address that another table has: the table's name, and the address.
+/// The address of another endpoint, with the name of its table.
 pub(super) type Taken<'a> = (&'a str, Option<SocketAddr>);
 
-/// `[web]`; no pages are served where it is absent.
+/// Reads `[web]`. Without this table no pages are served.
 pub(super) fn pages(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<Settings> {
     if !table.is_there() {
         return None;
@@ -41,7 +41,7 @@ pub(super) fn pages(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option
     Some(Settings { hosts: hosts(table), ..Settings::plaintext(address) })
 }
 
-/// `[api]`; no API is served where it is absent.
+/// Reads `[api]`. Without this table no API is served.
 pub(super) fn api(table: &Table<'_>, listeners: &[ListenerSettings], pages: Option<&Settings>) -> Option<Settings> {
     if !table.is_there() {
         return None;
@@ -50,7 +50,7 @@ pub(super) fn api(table: &Table<'_>, listeners: &[ListenerSettings], pages: Opti
     endpoint(table, address, "tokens", "the API", &[("[web]", pages.map(|pages| pages.address))])
 }
 
-/// `[pages.customers]` and `[pages.operators]`; what is absent is not served.
+/// Reads `[pages.customers]` and `[pages.operators]`. Pages without a table are not served.
 pub(super) fn browsers(
     table: &Table<'_>,
     listeners: &[ListenerSettings],
@@ -67,7 +67,7 @@ pub(super) fn browsers(
     (customers, pages.and_then(|pages| of_operators(&operators, pages)))
 }
 
-/// What only operators' pages have.
+/// Reads the settings that only operators' pages have.
 fn of_operators(table: &Table<'_>, pages: operate::pages::Settings) -> Option<operators::Settings> {
     let usual = SessionTimes::default();
     let sessions = SessionTimes {
@@ -78,7 +78,7 @@ fn of_operators(table: &Table<'_>, pages: operate::pages::Settings) -> Option<op
         table.mistake("session_idle", "is longer than session_lifetime, and would never end a session");
     }
     let trusted_header = table.get::<String>("trusted_header").and_then(|name| match HeaderName::from_str(&name) {
-        // What browsers and this program use for something else cannot name anybody.
+        // A header that browsers or this program use for something else cannot name a user.
         Ok(header) if header.as_str().starts_with("x-") && header != "x-forwarded-for" => Some(header),
         _ => {
             let what =
@@ -110,12 +110,12 @@ fn browser(
     let url = url.and_then(|url| public_url(table, url));
     let mut endpoint = endpoint(table, address, secrets, "the pages", taken)?;
     let url = url?;
-    // A browser names the pages by it.
+    // Browsers request the pages by this host name.
     endpoint.hosts.extend(url.host_str().map(str::to_owned));
     Some(operate::pages::Settings { endpoint, url })
 }
 
-/// `[returns.mailjet]`: where Mailjet's events are taken, and the address that Mailjet calls, as far as its path.
+/// Reads `[returns.mailjet]`: the address of the endpoint for Mailjet's events, and the URL that Mailjet calls, without its path.
 pub(super) fn mailjet(
     table: &Table<'_>,
     listeners: &[ListenerSettings],
@@ -126,12 +126,12 @@ pub(super) fn mailjet(
     let url = url.and_then(|url| public_url(table, url));
     let mut endpoint = endpoint(table, address, "passwords", "the endpoint", taken)?;
     let url = url?;
-    // Mailjet names the endpoint by it.
+    // Mailjet requests the endpoint by this host name.
     endpoint.hosts.extend(url.host_str().map(str::to_owned));
     Some((endpoint, url))
 }
 
-/// What links begin with: a scheme, a host and perhaps a port.
+/// Reads the start of links: a scheme, a host and perhaps a port.
 fn public_url(table: &Table<'_>, url: Url) -> Option<Url> {
     let is_local = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
     let wrong = match url.scheme() {
@@ -152,7 +152,7 @@ fn public_url(table: &Table<'_>, url: Url) -> Option<Url> {
     }
 }
 
-/// How an endpoint is protected. `secrets` is what would cross the network in clear.
+/// Reads the protection of an endpoint. `secrets` describes the secrets that would cross the network unencrypted.
 fn endpoint(
     table: &Table<'_>,
     address: SocketAddr,
@@ -202,7 +202,7 @@ fn address(table: &Table<'_>, usual: SocketAddr, what: &str, listeners: &[Listen
     address
 }
 
-/// Names that requests may use.
+/// Reads the host names that requests may use.
 fn hosts(table: &Table<'_>) -> Vec<String> {
     table.or::<Vec<HostName>>("hosts", Vec::new()).into_iter().map(|HostName(name)| name).collect()
 }
@@ -215,7 +215,7 @@ mod tests {
     use crate::config::mistake::Notes;
     use crate::config::reader::File;
 
-    /// The mistakes in `[api]`, beside pages at 127.0.0.1:8025.
+    /// Returns the mistakes in `[api]`, with the status pages at 127.0.0.1:8025.
     fn mistakes(text: &str) -> Vec<String> {
         let notes = Notes::default();
         let file = File::of(Path::new("postbud.toml"), format!("[api]\n{text}"));
@@ -257,7 +257,7 @@ mod tests {
             assert!(found.iter().any(fits), "{text}: {found:#?}");
         }
     }
-    /// The mistakes in `[pages.customers]`, and those of the operators' beside it.
+    /// Returns the mistakes in `[pages.customers]`, and those of the operators' pages beside it.
     fn mistakes_of_pages(text: &str) -> Vec<String> {
         let notes = Notes::default();
         let operators = "[pages.operators]\nurl = \"https://relay.internal\"\ntls = \"off\"";
@@ -272,7 +272,7 @@ mod tests {
         notes.finish().mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.key, mistake.what)).collect()
     }
 
-    /// The mistakes in `[pages.operators]`, and what its pages are if there are none.
+    /// Returns the mistakes in `[pages.operators]`, and the settings of the pages if there are none.
     fn operators_of(text: &str) -> (Vec<String>, Option<operators::Settings>) {
         let notes = Notes::default();
         let text = format!("[pages.operators]\nurl = \"https://relay.internal\"\ntls = \"off\"\n{text}");

@@ -1,4 +1,4 @@
-//! Reads `[[events.webhook]]`: who is told of events over HTTP, and of which.
+//! Reads `[[events.webhook]]`: the receivers of events over HTTP, and which events they get.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -22,7 +22,7 @@ const SECRET: Source = Source {
 /// The usable part of an `[[events.webhook]]`.
 pub(super) struct Named {
     pub webhook: Option<Webhook>,
-    /// The customers that it names. Later it is checked that they exist.
+    /// The customers that it names. A later check ensures that they exist.
     pub listed: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn webhooks(tables: &[Table<'_>]) -> Vec<Named> {
     webhooks
 }
 
-/// The name becomes the name of a file, a label of metrics and a part of alerts.
+/// Reads the name, which is used as a file name, a metrics label and a part of alerts.
 fn name(table: &Table<'_>) -> Option<String> {
     let name: String = table.require("name", "\"webcrm\"")?;
     if CustomerId::parse(&name).is_none() {
@@ -66,7 +66,7 @@ fn webhook(table: &Table<'_>, name: Option<String>) -> Named {
         table.mistake(key.unwrap_or(SECRET.file), what);
     }
     let nowhere = || Url::parse("https://localhost/").expect("a constant that is a URL");
-    // What is read below is checked whether or not the rest can be used.
+    // The following keys are checked even if others are unusable.
     let usual = Webhook::new("", url.clone().unwrap_or_else(nowhere), Secret::new(Vec::new()));
     let webhook = Webhook {
         filter,
@@ -100,7 +100,7 @@ fn url(table: &Table<'_>) -> Option<Url> {
     Some(url)
 }
 
-/// Reads `kinds`. An empty list would be a webhook that never hears anything.
+/// Reads `kinds`. An empty list is refused, because the webhook would never get an event.
 fn kinds(table: &Table<'_>) -> Option<BTreeSet<EventKind>> {
     let words: Vec<String> = table.get("kinds")?;
     if words.is_empty() {

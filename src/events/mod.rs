@@ -1,11 +1,9 @@
 //! Events tell programs what happened: every change of a recipient's state, and alerts.
 //!
 //! ```text
-//! ```text
 //! lines about mail ──► the spool, with the fact ──► its outbox ─┐
-//! Events::emit ───► buffer (16 MiB) ──────────────────────────┴─► journal ──► webhooks (each with a cursor in a file)
-//!      └──► subscribers (bounded)
-//! ```
+//! Events::emit ───► buffer (16 MiB) ────────────────────────────┴─► journal ──► webhooks (each with a cursor in a file)
+//!       └──► subscribers (bounded)
 //! ```
 //!
 //! Promises:

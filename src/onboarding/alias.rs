@@ -30,7 +30,7 @@ pub async fn of(resolver: &dyn Resolver, host: &str) -> Result<Option<Alias>, Er
 /// Returns true if a wildcard answers for the name as it would for any other, with TXT or MX records. A name with a record of its own
 /// has no wildcard (RFC 4592 §2.2.1).
 pub async fn is_wildcards(resolver: &dyn Resolver, name: &str) -> Result<bool, Error> {
-    // A top-level domain's wildcard is nothing that a customer can change.
+    // A customer cannot change a wildcard of a top-level domain.
     let Some(sibling) = sibling(name).filter(|sibling| sibling.matches('.').count() > 1) else { return Ok(false) };
     let (ours, others) = (resolver.txt(name).await?, resolver.txt(&sibling).await);
     let same_txt = match others {

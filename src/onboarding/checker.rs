@@ -174,7 +174,7 @@ impl Report {
 pub fn needs(settings: &Settings, directory: &Directory, customer: &Customer) -> BTreeMap<Requirement, Need> {
     let mut needs: BTreeMap<Requirement, Need> =
         Requirement::ALL.into_iter().map(|requirement| (requirement, Need::Recommended)).collect();
-    // A customer with an own server is responsible for its reputation. The requirements help it, but no mail waits for them.
+    // The customer is responsible for the reputation of its own server. The requirements help, but no mail waits for them.
     let tier = match &customer.via {
         Via::OwnServer(_) => return needs,
         Via::Mailjet { tier } => tier,
@@ -224,13 +224,13 @@ impl Checker {
         self.check_and_propose(directory, customer, domain, now, (&answers, deadline)).await.0
     }
 
-    /// Begins the time of one domain's checks. All of them see the same answers, and wait for a slow name server only once.
+    /// Starts the time limit of one domain's checks. All of them share the same DNS answers, and wait for a slow name server only once.
     pub(super) fn begin(&self) -> (Memo, Deadline<'static>) {
         (Memo::new(Arc::clone(&self.resolver)), Deadline::begins(self.settings.check_time))
     }
 
-    /// Checks like [`Self::check`] and also returns the proposed records. The caller has begun the time (see
-    /// [`begin`](Self::begin)) and may ask more within it.
+    /// Like [`Self::check`], but also returns the proposed records. The caller has started the time limit with [`begin`](Self::begin), and
+    /// may ask further questions within it.
     pub(super) async fn check_and_propose(
         &self,
         directory: &Directory,
@@ -283,7 +283,7 @@ impl Checker {
             Err(unknown) => (unknown, None),
         };
         let (mailjets_key, alias) = mailjet.unzip();
-        // If DNS does not answer this question, it does not answer those about the records either, and they say so.
+        // If DNS does not answer this question, the checks of the records get no answer either, and report it.
         let name = name.ok().and_then(Result::ok).unwrap_or(Name::Own);
         let from_domain = from_domain(domain, name, &mut spf, &mut mx);
         let mut checks = vec![from_domain, ownership, spf, dkim];

@@ -1,16 +1,16 @@
-//! Domain Connect: where the provider of a customer's zone knows our template, one click applies the records that are missing.
+//! Domain Connect: if the DNS provider of a customer's zone knows our template, the customer can create the missing records with one click.
 //!
 //! ```text
 //! TXT _domainconnect.<zone>                        the provider's API host
-//! GET https://<host>/v2/<zone>/settings            who the provider is, and where its pages are
-//! GET <api>/v2/domainTemplates/providers/…/…       200: it knows our template
+//! GET https://<host>/v2/<zone>/settings            the provider's name, and where its pages are
+//! GET <api>/v2/domainTemplates/providers/…/…       200 means that it knows our template
 //! <pages>/v2/domainTemplates/…/apply?…&key=…&sig=… the customer's browser goes there, logs in, and confirms
 //! ```
 //!
-//! The zone's owner says which host is asked, so it is a stranger's: each request goes through the same guard as the ownership file
-//! (`fetch`), is short, follows nothing, and has one deadline. The last link is signed with our key, whose public half stands in a TXT
-//! record at `<key>.<our domain>`: nobody else can have a provider offer records in our name. It holds only records that the customer
-//! lacks, by the groups of the template (`config/domain-connect/`).
+//! The zone's owner chooses the host, so it is not trusted: each request passes the same checks as the ownership file (`fetch`), is small,
+//! and follows no redirect. One deadline covers all requests. The last link is signed with our key, whose public half is in TXT records at
+//! `<key>.<our domain>`, so nobody else can offer records in our name. The link contains only records that the customer lacks, by the
+//! groups of the template (`config/domain-connect/`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,18 +31,18 @@ use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
-/// How long the whole discovery may take.
+/// The time limit of the whole discovery.
 const TIME: Duration = Duration::from_secs(8);
-/// A longer answer is none of the protocol's.
+/// The longest answer that is read. Answers of the protocol are shorter.
 const LONGEST_ANSWER: usize = 64 << 10;
 
 /// Our template and the key that signs links to it.
 #[derive(Clone)]
 pub struct DomainConnect {
-    /// Our id at providers, the domain that the key's record stands below.
+    /// Our id at providers: the domain below which the key's records are published.
     pub provider_id: String,
     pub service_id: String,
-    /// The label of the key's record below `provider_id`.
+    /// The label of the key's records below `provider_id`.
     pub key_host: String,
     pub key: Arc<SigningKey>,
 }
@@ -54,14 +54,14 @@ impl PartialEq for DomainConnect {
     }
 }
 
-/// The key is not shown.
+/// The debug text never shows the key.
 impl fmt::Debug for DomainConnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DomainConnect({}/{})", self.provider_id, self.service_id)
     }
 }
 
-/// Where one click applies the missing records.
+/// The link with which one click creates the missing records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Apply {
     /// The name of the provider.
@@ -69,7 +69,7 @@ pub struct Apply {
     pub url: String,
 }
 
-/// What a provider says of a zone (Domain Connect, "settings").
+/// A provider's answer about a zone (Domain Connect, "settings").
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Provider {
@@ -81,8 +81,8 @@ struct Provider {
     url_api: Option<String>,
 }
 
-/// Returns where the missing records can be applied. `None` where the provider does not take part, does not know our template, or does
-/// not answer: the customer publishes them by hand then.
+/// Returns the link that creates the missing records. Returns `None` if the provider does not support Domain Connect, does not know our
+/// template, or does not answer. The customer then publishes the records by hand.
 pub async fn discover(resolver: &dyn Resolver, settings: &Settings, table: &RecordTable) -> Option<Apply> {
     let ours = settings.domain_connect.as_ref()?;
     let zone = table.zone.as_ref()?;
@@ -121,7 +121,7 @@ async fn ask(
     Some(Apply { provider: name, url: url.into() })
 }
 
-/// A web address of the provider's: of this scheme, with a name as its host, and nothing else.
+/// Reads a web address of the provider: it must have this scheme and a host name, and no login or port.
 fn address(text: &str, scheme: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let is_plain =
@@ -129,12 +129,13 @@ fn address(text: &str, scheme: &str) -> Option<Url> {
     (url.scheme() == scheme && is_plain && url.domain().is_some() && text.len() < 500).then_some(url)
 }
 
-/// An address below another one.
+/// Returns an address below another one.
 fn below(base: &Url, path: &str) -> Option<Url> {
     Url::parse(&format!("{}/{path}", base.as_str().trim_end_matches('/'))).ok()
 }
 
-/// What the template's records need, and the groups of those that are missing. `None` if nothing of the template is.
+/// Returns the parameters of the template for this table, and the groups of the missing records. Returns `None` if no record of the
+/// template is missing.
 fn parameters(table: &RecordTable, settings: &Settings) -> Option<Vec<(&'static str, String)>> {
     let zone = table.zone.as_ref()?;
     let host = table.domain.strip_suffix(zone.as_str())?.trim_end_matches('.').to_owned();
@@ -154,7 +155,7 @@ fn parameters(table: &RecordTable, settings: &Settings) -> Option<Vec<(&'static 
             }
         };
         match (row.item, row.kind) {
-            // Providers merge it into the record that is there. Where that one is broken, a person has to look at it.
+            // Providers merge this into the existing record. If that record is broken, a person has to look at it.
             (Item::Spf, "TXT") if row.obstacles.is_empty() && row.notes.is_empty() && !table.way.is_own_server() => {
                 put("spf", Vec::new())
             }
@@ -165,7 +166,7 @@ fn parameters(table: &RecordTable, settings: &Settings) -> Option<Vec<(&'static 
                 put("dkim", vec![("dkimhost", label(row)?), ("dkim", row.value.clone())])
             }
             (Item::MailjetDkim, "TXT") => put("mailjet", vec![("mailjetkey", row.value.clone())]),
-            // A policy that is there is never replaced this way.
+            // An existing policy is never replaced in this way.
             (Item::Dmarc, "TXT") if row.replaces == 0 && row.first.is_none() => {
                 put("dmarc", vec![("dmarc", row.value.clone())])
             }
@@ -202,7 +203,8 @@ impl DomainConnect {
         Some(STANDARD.encode(signature))
     }
 
-    /// The TXT records of the key, below our domain: a part each (Domain Connect, "Signature"). `None` if the key cannot be shown.
+    /// Returns the host and the TXT records of the key below our domain, one record for each part (Domain Connect, "Signature"). Returns
+    /// `None` if the public key cannot be encoded.
     pub fn key_records(&self) -> Option<(String, Vec<String>)> {
         let key = self.key.public_key_base64().ok()?;
         let parts = key.as_bytes().chunks(200).enumerate();
@@ -211,7 +213,7 @@ impl DomainConnect {
     }
 }
 
-/// The domain that a web address is in, for the guard of requests.
+/// Returns the domain of a web address, for the checks of requests.
 pub(super) fn host(url: &Url) -> Option<Domain> {
     Domain::parse(url.domain()?).ok()
 }
@@ -231,7 +233,7 @@ mod tests {
     use crate::test_customers;
     use crate::time::Timestamp;
 
-    /// A stand-in for a provider: it answers a path with a status and a text, and remembers what it was asked for.
+    /// A stand-in for a provider: it answers each path with a status and a text, and records the requests.
     async fn provider(answers: impl Fn(u16) -> Vec<(&'static str, u16, String)>) -> (u16, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -318,7 +320,7 @@ mod tests {
         assert!(!groups.contains(&"dmarc"), "what is there stays: {groups:?}");
         assert_eq!(values["dkimhost"], "postbud1._domainkey");
         assert!(values["dkim"].starts_with("v=DKIM1") || values["dkim"].contains("p="), "{values:?}");
-        // The signature is over what stands before it, and verifies with the key that our record publishes.
+        // The signature covers the text before it, and verifies with the key in our record.
         let ours = settings.domain_connect.as_ref().unwrap();
         let (signed, _) = url.query().unwrap().split_once("&key=").unwrap();
         let (host, parts) = ours.key_records().unwrap();
@@ -352,7 +354,7 @@ mod tests {
             let (settings, zone) = (settings(port, state.path()), Arc::new(FixedZone::parse(ZONE).unwrap()));
             let table = table(&zone, &settings).await;
             assert_eq!(discover(&*zone, &settings, &table).await, None, "{settings_text}");
-            // Nobody in our own network is asked, whoever names it.
+            // Hosts in our own network are never asked.
             let guarded = Settings { http_allow_private: false, https_port: port, ..settings };
             assert_eq!(discover(&*zone, &guarded, &table).await, None);
         }

@@ -1,4 +1,4 @@
-//! The time limit for all checks of one domain, which run at the same time, and who is told as each of them ends.
+//! The time limit for all checks of one domain, which run at the same time, and a callback as each of them ends.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,10 +1,8 @@
 //! Counts by the hour what each customer has sent and what the results were, for the customer's caps and to notice unusual mail.
 //!
 //! ```text
-//! ```text
-//!  before an attempt: take ──► mail may leave, or waits until the next hour or day
-//!  after it: settle ──► sudden leap? many bounces? many complaints? ──► Trip
-//! ```
+//! before an attempt: take ──► mail may leave, or waits until the next hour or day
+//! after it: settle ──► sudden leap? many bounces? many complaints? ──► Trip
 //! ```
 //!
 //! The counts are saved in a file, like the routes' throttle states. A kill -9 loses the counts of the last seconds.

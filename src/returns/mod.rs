@@ -1,11 +1,11 @@
-//! What comes back: other systems' reports on mail that has left, turned into events of the record.
+//! Reports of other systems about mail that has left, which become events.
 //!
-//! * [`mail`]: returned mail, complaints and DMARC reports, at a small SMTP listener of its own.
-//! * [`mailjet`]: what Mailjet reports over HTTP, and what is asked of Mailjet where it reports nothing.
-//! * [`dmarc`]: what DMARC reports say, kept and added up.
+//! - [`mail`]: returned mail, complaints and DMARC reports, at an SMTP listener of its own.
+//! - [`mailjet`]: Mailjet's reports over HTTP, and questions to Mailjet's API when it reports nothing.
+//! - [`dmarc`]: the content of DMARC reports, stored and added up.
 //!
-//! Each kind of report is read in a module of its own, and is told in the words of the mail that it is about
-//! ([`Known`](crate::record::event::Known)). What is about no mail of ours is told as `unmatched` and counted.
+//! Each kind of report has its own module, which reads it and emits events with the fields of the mail that it is about
+//! ([`Known`](crate::record::event::Known)). A report that matches no mail of ours becomes an `unmatched` event and is counted.
 
 pub mod dmarc;
 pub mod mail;

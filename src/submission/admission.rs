@@ -1,15 +1,15 @@
-//! Admission of messages: the memory and the time that each may take, over all connections of a listener's kind.
+//! Admits messages: limits the memory and the time that each message may use, over all connections of a kind of listener.
 //!
 //! Memory for content. A session that would exceed the limit waits, so that TCP slows its client down. If it waits too long, the client
-//! hears 452. Half-read messages occupy the memory that others wait for: fifty large ones could all stop before their ends. One message
-//! at a time may therefore overdraw: it goes over the limit until it ends, and then the next may. So the limit is exceeded by at most
-//! one message. Memory must be used: if others wait, a message that overdraws or occupies memory and arrives too slowly is refused,
-//! and its memory becomes theirs.
+//! gets 452. Half-read messages occupy memory that others wait for, so fifty large messages could all stop before their ends. Therefore one
+//! message at a time may overdraw: it may exceed the limit until it ends, and then the next may. So the limit is exceeded by at most one
+//! message. If others wait, a message that overdraws or occupies memory and arrives too slowly is refused, and its memory goes to the
+//! others.
 //!
-//! Memory for recipients. A client with a thousand transactions of a thousand recipients each would otherwise occupy a gigabyte before
-//! the first content comes.
+//! Memory for recipients. Without a limit, a thousand transactions of a thousand recipients each would occupy a gigabyte before their
+//! content arrives.
 //!
-//! Time. A message has a deadline from its MAIL on, and its content earns time by its octets.
+//! Time. A message has a deadline that starts at MAIL, and its content extends it with each octet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,26 +21,26 @@ use tokio::time::Instant;
 
 use super::Limits;
 
-/// The unit of accounting. It is small enough that a small message does not claim much, and large enough that few steps are made.
+/// The unit of accounting: small enough that a small message claims little, and large enough that few steps are needed.
 const STEP: usize = 32 << 10;
 /// The least octets a second from the message that overdraws, after half the time that others wait for room.
 const OVERDRAFT_RATE: usize = 128 << 10;
-/// The least octets a second, on average, from a message whose memory others wait for. A slower one would not end in time anyway, if it
-/// is as large as a message may be.
+/// The least average octets per second from a message whose memory others wait for. A slower message of maximum size could not end in time
+/// anyway.
 const SHORT_RATE: u64 = 16 << 10;
-/// How long a message may overdraw at most, as a multiple of the time that others wait for room.
+/// The longest time that a message may overdraw, as a multiple of the time that others wait for room.
 const OVERDRAFT_LASTS: u32 = 6;
-/// How often a message that stands still is asked whether others wait for its memory.
+/// How often a stalled message is checked for others that wait for its memory.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What all messages take together.
+/// The totals of all messages.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
     steps: Arc<Semaphore>,
-    /// The one permit to go over the limit.
+    /// The one permit to exceed the limit.
     overdraft: Arc<Semaphore>,
-    /// The number of messages that wait for room now.
+    /// The number of messages that wait for room.
     waiting: AtomicUsize,
     /// The octets of long lists of recipients.
     lists: AtomicU64,
@@ -50,14 +50,14 @@ pub(crate) struct Admission {
 /// Why a message cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// No room came free in time.
+    /// No room became free in time.
     Waited,
     /// It occupied memory that others wait for, and arrived too slowly.
     TooSlow,
 }
 
 impl Admission {
-    /// `gauge` shows how many octets of content are in memory.
+    /// `gauge` reports the octets of content in memory.
     pub(crate) fn new(limits: &Limits, gauge: Gauge) -> Arc<Self> {
         let steps = usize::try_from(limits.bytes_in_flight / STEP as u64).unwrap_or(usize::MAX);
         let steps = Arc::new(Semaphore::new(steps.clamp(1, Semaphore::MAX_PERMITS)));
@@ -65,7 +65,7 @@ impl Admission {
         Arc::new(Admission { limits: limits.clone(), steps, overdraft, waiting, lists, gauge })
     }
 
-    /// Admits a message whose MAIL came now. It holds nothing yet.
+    /// Admits a message at its MAIL. It holds no memory yet.
     pub(crate) fn begin(self: &Arc<Self>, now: Instant) -> Admitted {
         let deadline = now + self.limits.transaction_timeout;
         Admitted { all: Arc::clone(self), list: 0, steps: None, overdraft: None, begun: now, deadline, came: 0 }
@@ -93,23 +93,23 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What one message takes. Its memory is given back when it is dropped.
+/// The memory and time of one message. Dropping it frees the memory.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     all: Arc<Admission>,
     /// The octets of its list of recipients, if that is long.
     list: u64,
     steps: Option<OwnedSemaphorePermit>,
-    /// Boxed, because nearly no message has it.
+    /// Boxed, because almost no message has one.
     overdraft: Option<Box<Overdraft>>,
-    /// When its content began, and later by what it had to wait for us.
+    /// When its content began, moved forward by the time that it had to wait for us.
     begun: Instant,
     deadline: Instant,
-    /// How many octets of its content came.
+    /// The octets of content that have arrived.
     came: u64,
 }
 
-/// The right to go over the limit: since when, and how large the message was then.
+/// The permit to exceed the limit: when it was given, and the message's size at that time.
 #[derive(Debug)]
 struct Overdraft {
     since: Instant,
@@ -118,11 +118,11 @@ struct Overdraft {
 }
 
 impl Admitted {
-    /// Takes memory for one more recipient. Returns false if the limit has no room for it.
+    /// Reserves memory for one more recipient. Returns false if there is no room.
     pub(super) fn grow_list(&mut self, octets: u64) -> bool {
         let most = self.all.limits.bytes_in_flight;
         let within = |held: u64| held.checked_add(octets).filter(|held| *held <= most);
-        // A refused request must not occupy memory, because others would be refused for it.
+        // A refused request must not occupy memory, because it would cause further refusals.
         let grown = self.all.lists.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok();
         if grown {
             self.list += octets;
@@ -130,35 +130,35 @@ impl Admitted {
         grown
     }
 
-    /// The content begins now.
+    /// Records that the content begins.
     pub(crate) fn begin_content(&mut self) {
         self.begun = Instant::now();
     }
 
-    /// Notes that so many more octets of the content came.
+    /// Records that further octets of content arrived.
     pub(crate) fn came(&mut self, octets: usize) {
         self.came += octets as u64;
     }
 
-    /// Returns when the whole message must be there.
+    /// Returns the deadline of the whole message.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Returns how long to wait for more: no longer than DATA may stand still, than the message may take, and than what has come so far
-    /// has earned at the minimum rate.
+    /// Returns how long to wait for more content: at most until DATA has stood still for too long, until the message's deadline, and until
+    /// the time that its octets have earned at the minimum rate.
     pub(crate) fn content_until(&self, now: Instant) -> Instant {
         let limits = &self.all.limits;
         (now + limits.data_timeout).min(self.deadline).min(self.earned_until(limits.minimum_rate))
     }
 
-    /// Returns until when the octets so far have earned time, at a rate a second.
+    /// Returns the time that the octets so far have earned at this rate per second.
     fn earned_until(&self, rate: u64) -> Instant {
         self.begun + self.all.limits.minimum_rate_grace + Duration::from_secs(self.came / rate.max(1))
     }
 
-    /// Makes its memory cover `bytes`, and waits for room if there is none. The wait is not held against the message. One that overdraws
-    /// needs no room. Whether it may still do so is asked before more of it is waited for ([`may_keep`](Self::may_keep)).
+    /// Reserves memory for `bytes` octets, and waits if there is no room. The wait does not count against the message. A message that
+    /// overdraws needs no room; [`may_keep`](Self::may_keep) decides whether it may continue.
     pub(crate) async fn cover(&mut self, bytes: usize) -> Result<(), NoRoom> {
         if bytes == 0 || self.cover_at_once(bytes) || self.overdraft.is_some() {
             return Ok(());
@@ -188,8 +188,8 @@ impl Admitted {
         Ok(())
     }
 
-    /// Makes its memory cover `bytes` if there is room without waiting, and returns true if it does. A message that overdraws stops
-    /// doing so, also if it has become smaller because something was cut from it.
+    /// Reserves memory for `bytes` octets if there is room now. Returns true if it succeeds. A message that overdraws stops doing so, also
+    /// if it has become smaller because fields were cut.
     fn cover_at_once(&mut self, bytes: usize) -> bool {
         let missing = self.missing(bytes);
         if missing > 0 {
@@ -201,28 +201,28 @@ impl Admitted {
         true
     }
 
-    /// Returns true if a message of `bytes` so far may keep its memory. One that is too slow for those who wait for it may not. One
-    /// whose right to overdraw has ended keeps it if by now there is room.
+    /// Returns true if a message of `bytes` so far may keep its memory. It may not if it is too slow while others wait. If its permit to
+    /// overdraw has ended, it may if there is room now.
     pub(crate) fn may_keep(&mut self, bytes: usize, now: Instant) -> bool {
         let is_over = self.overdraft_ends(bytes).is_some_and(|end| now >= end);
         let is_too_slow = self.waited_for(bytes).is_some_and(|end| now >= end);
         !is_too_slow && (!is_over || self.cover_at_once(bytes))
     }
 
-    /// Returns when to ask again whether a message that stands still [may keep](Self::may_keep) its memory. `None` if it has none.
+    /// Returns when to check again whether a stalled message [may keep](Self::may_keep) its memory. `None` if it has no memory.
     pub(crate) fn look_at(&self, bytes: usize) -> Option<Instant> {
         let next = (bytes > 0).then(|| Instant::now() + LOOK);
         [self.overdraft_ends(bytes), self.waited_for(bytes), next].into_iter().flatten().min()
     }
 
-    /// Returns when a message of `bytes` so far must stop to overdraw unless more of it arrives. `None` if it does not overdraw.
+    /// Returns when a message of `bytes` so far must stop overdrawing unless more of it arrives. `None` if it does not overdraw.
     fn overdraft_ends(&self, bytes: usize) -> Option<Instant> {
         let (overdraft, wait) = (self.overdraft.as_ref()?, self.all.limits.bytes_in_flight_wait);
         let earned = Duration::from_secs((bytes.saturating_sub(overdraft.from) / OVERDRAFT_RATE) as u64);
         Some(overdraft.since + (wait / 2 + earned).min(wait * OVERDRAFT_LASTS))
     }
 
-    /// Returns until when a message keeps memory that others wait for. `None` if nobody does.
+    /// Returns until when a message may keep memory that others wait for. `None` if no one waits.
     fn waited_for(&self, bytes: usize) -> Option<Instant> {
         let is_short = bytes > 0 && self.all.waiting.load(Ordering::Relaxed) > 0;
         is_short.then(|| self.earned_until(SHORT_RATE))
@@ -232,7 +232,7 @@ impl Admitted {
         self.steps.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
-    /// Returns how many steps `bytes` need beyond those that the message has.
+    /// Returns how many more steps `bytes` octets need.
     fn missing(&self, bytes: usize) -> usize {
         bytes.div_ceil(STEP).saturating_sub(self.steps())
     }
@@ -245,7 +245,7 @@ impl Admitted {
         }
     }
 
-    /// Gives the memory of the content back at once.
+    /// Frees the memory of the content.
     pub(crate) fn release(&mut self) {
         self.all.gauge.dec_by((self.steps() * STEP) as i64);
         self.steps = None;
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(left(&slow, 1), Some(wait / 2));
         assert_eq!(left(&slow, 1 + mib), Some(wait / 2 + Duration::from_secs(8)));
         assert_eq!(left(&slow, 100 * mib), Some(wait * 6));
-        // At 1 KiB/s it has half the others' waiting time, and no more.
+        // At 1 KiB/s it may overdraw for half of the time that others wait, and no longer.
         for second in 1..=5 {
             tokio::time::advance(Duration::from_secs(1)).await;
             slow.cover(1 + (second << 10)).await.unwrap();
@@ -313,7 +313,7 @@ mod tests {
         }
         slow.release();
         next.cover(1).await.expect("the next may overdraw");
-        // With room again it ends at once.
+        // When there is room again, overdrawing ends at once.
         drop(first);
         next.cover(2).await.unwrap();
         assert_eq!(left(&next, 2), None);
@@ -339,7 +339,7 @@ mod tests {
         first.cover(STEP).await.unwrap();
         cut.cover(STEP).await.unwrap();
         cut.cover(STEP + 1).await.expect("it may overdraw");
-        // A long Bcc is cut once the header is whole.
+        // A long Bcc is cut when the header is complete.
         assert!(cut.cover_at_once(STEP - 1));
         assert_eq!(cut.overdraft_ends(STEP - 1), None);
         next.cover(1).await.expect("the next may overdraw");
@@ -351,7 +351,7 @@ mod tests {
         let grow = async || {
             let mut message = admission.begin(Instant::now());
             message.cover(STEP).await?;
-            // By now all four have begun: nobody can grow, and nobody would give anything back.
+            // All four have begun, so none of them could grow, and none would free memory.
             tokio::time::sleep(Duration::from_millis(10)).await;
             message.cover(3 * STEP).await?;
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -30,7 +30,7 @@ pub struct Submitter {
     pub customers: Allowed,
     /// The urgency of its mail if the mail itself does not say; `None` is single mail.
     pub urgency: Option<Urgency>,
-    /// How its mail is tested. `None`: it is in earnest.
+    /// How its mail is tested; `None` for normal mail.
     pub test: Option<TestMode>,
 }
 
@@ -79,22 +79,22 @@ pub struct Credentials {
     pub password: Zeroizing<String>,
 }
 
-/// Names a submitter together with its present password. With another password it is another login.
+/// Identifies a submitter with the present password. After a change of password, the fingerprint is another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint(pub(super) [u8; 32]);
 
-/// The most wrong logins that are remembered. One that is tried again and again is soon remembered again.
+/// The most wrong logins that are remembered. A login that is tried repeatedly is soon remembered again.
 const WRONG: usize = 1_000;
 
-/// The working memory of Argon2, which is kept from one check to the next. If its 19 MiB were freed and allocated for each check, they
-/// would lie in another place of the heap each time: wrong logins alone were seen to grow the process to 600 MB.
+/// The working memory of Argon2, which is reused for later checks. If its 19 MiB were freed and allocated for each check, they would get
+/// another place in the heap each time: in a test, wrong logins alone made the process grow to 600 MB.
 #[derive(Default)]
 pub struct Memory(Vec<Block>);
 
 /// All submitters, and the passwords that were verified.
 pub struct Submitters {
     by_name: HashMap<String, Entry>,
-    /// The hashes that the password of an unknown name is checked against: no password has them, and there is one for each cost.
+    /// Hashes for checking the password of an unknown name. No password has them, and there is one for each cost.
     decoys: Vec<PasswordHashString>,
     key: hmac::Key,
     /// Has at most one entry for each submitter, because only right passwords are kept.
@@ -143,7 +143,7 @@ impl Submitters {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&self.tag(credentials)).cloned()
     }
 
-    /// Returns true if these very credentials were wrong before. Nobody learns anything from trying them again.
+    /// Returns true if these very credentials were wrong before, so that trying them again reveals nothing.
     pub(super) fn was_wrong(&self, credentials: &Credentials) -> bool {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).0.contains(&self.tag(credentials))
     }
@@ -157,13 +157,13 @@ impl Submitters {
         self.by_name.values().map(|entry| entry.fingerprint).collect()
     }
 
-    /// The submitter as it is configured now, if its password has not changed: what it may do is decided anew for each message.
+    /// Returns the submitter as it is configured now, if its password has not changed. Its rights are decided again for each message.
     pub fn current(&self, submitter: &Submitter) -> Option<Arc<Submitter>> {
         let entry = self.by_name.get(&submitter.username)?;
         (entry.submitter.password_hash == submitter.password_hash).then(|| Arc::clone(&entry.submitter))
     }
 
-    /// Goes on remembering the passwords that were verified before a reload and have not changed.
+    /// Keeps the verified passwords from before a reload, if they have not changed.
     #[must_use]
     pub fn remembering(mut self, before: &Submitters) -> Self {
         self.key = before.key.clone();
@@ -199,7 +199,7 @@ impl Submitters {
         }
     }
 
-    /// An unknown name costs what some known name costs, and always the same.
+    /// Chooses the decoy for an unknown name, always the same one, so that its check takes as long as that of some known name.
     fn decoy_for(&self, credentials: &Credentials) -> &PasswordHashString {
         // A mistyped name may be a password.
         let tag = wiped_after(|| hmac::sign(&self.key, credentials.username.as_bytes()));
@@ -305,7 +305,7 @@ mod tests {
         assert!(submitters.verify(&right, &mut memory).is_some());
         assert!(submitters.remembered(&right).is_some());
         assert!(submitters.remembered(&wrong).is_none());
-        // Name and password cannot trade octets.
+        // Octets cannot move between name and password without changing the tag.
         assert!(submitters.remembered(&credentials("webcrmr", "ight")).is_none());
     }
 

@@ -1,5 +1,5 @@
-//! Counts a client's errors against its soft and hard limits, as the field calls them: refusals that it has caused, and commands that
-//! carry no mail forward. The session decides what follows.
+//! Counts a client's errors and useless commands against its soft and hard limits: refusals that it has caused, and commands that bring no
+//! mail forward. The session acts on the result.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::Limits;
 pub(super) struct Conduct {
     /// The number of refusals since the last accepted message.
     errors: u32,
-    /// The number of commands that carried no mail forward since the last accepted message, and when the count began.
+    /// The number of commands that brought no mail forward since the last accepted message, and when the count began.
     minute: (u32, Instant),
-    /// The number of commands that carried no mail forward since the last message began.
+    /// The number of commands that brought no mail forward since the last message began.
     without_mail: u32,
 }
 
@@ -23,7 +23,7 @@ impl Conduct {
         Conduct { errors: 0, minute: (0, now), without_mail: 0 }
     }
 
-    /// Counts a command that carried no mail forward. Returns true if the client is still within its limits.
+    /// Counts a command that brought no mail forward. Returns true if the client is still within its limits.
     pub(super) fn led_nowhere(&mut self, limits: &Limits, now: Instant) -> bool {
         let (count, since) = &mut self.minute;
         if now.saturating_duration_since(*since) >= Duration::from_secs(60) {
@@ -40,12 +40,12 @@ impl Conduct {
         self.errors <= limits.errors_per_connection
     }
 
-    /// The content of a message begins, so the count since the last message begins anew.
+    /// Resets the count, because the content of a message begins.
     pub(super) fn message_began(&mut self) {
         self.without_mail = 0;
     }
 
-    /// A message was accepted. Its client may say RSET or NOOP before the next without being blamed.
+    /// Resets the counts, because a message was accepted. Its client may send RSET or NOOP before the next one.
     pub(super) fn message_taken(&mut self) {
         self.errors = 0;
         self.minute.0 = 0;

@@ -1,13 +1,13 @@
-//! One client's connection and its command loop. Every listener has the same: lines go to the session, and what the session says next is
-//! done here, or by the listener's [`Service`] where it needs more than a reply: logins and the content of messages.
+//! A client's connection and its command loop, the same for every listener: lines go to the session, and its decisions are carried out
+//! here. Logins and content, which need more than a reply, go to the listener's [`Service`].
 //!
 //! ```text
 //! wire (octets, deadlines) ─► here: lines ─► session
 //!                           └► service: credentials, content (DATA, BDAT)
 //! ```
 //!
-//! Promises: no command is obeyed that came in plaintext behind STARTTLS, and no octet that may be content is obeyed as a command.
-//! If the server stops, a message that is under way is finished. A client between messages hears 421.
+//! Promises: no command is obeyed that came in plaintext behind STARTTLS, and no octet that may be content is obeyed as a command. If the
+//! server stops, a running message is finished. A client between messages gets 421.
 
 mod content;
 mod input;
@@ -35,25 +35,25 @@ const COMMAND_LINE: usize = 4 << 10;
 /// The longest line of a login (RFC 4954 §4).
 const LOGIN_LINE: usize = 12_288;
 
-/// The part of a conversation in which listeners differ. Waits of its methods are boxed by the caller, so that an idle connection
-/// reserves no room for them.
+/// The part of a conversation that differs between listeners. The caller boxes the futures of its methods, so that an idle connection
+/// reserves no memory for them.
 pub(crate) trait Service {
-    /// Returns who knows what can be said about an envelope before its content comes.
+    /// Returns the source of limits and refusals that apply to an envelope before its content.
     fn customers(&self) -> &impl Customers;
 
     /// Returns how long a whole command may take to arrive.
     fn command_timeout(&self) -> Duration;
 
-    /// Counts a connection that we break off.
+    /// Counts a connection that the relay ends early.
     fn count_broken_off(&self, reason: &'static str);
 
-    /// Counts a command that is refused.
+    /// Counts a refused command.
     fn count_refused(&self, _reply: &Reply) {}
 
-    /// Takes note of a line before the connection does what the session said to it. The line has no LF at its end.
+    /// Called for each line before the session's decision is carried out. The line has no LF at its end.
     fn heard(&mut self, _peer: IpAddr, _session: &Session, _line: &[u8], _next: &Next) {}
 
-    /// Checks the credentials of a login, and answers. Not called if the session never offers AUTH.
+    /// Checks the credentials of a login, and answers. Not called if the session does not offer AUTH.
     async fn log_in<S: Stream>(&mut self, _: &mut Connection<S>, _: Credentials) -> Result<(), Broken> {
         Err(Broken::Gone)
     }
@@ -61,7 +61,7 @@ pub(crate) trait Service {
     /// Answers DATA with 354, reads the content up to its dot, and answers that.
     async fn data<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<(), Broken>;
 
-    /// Reads one chunk of a message (RFC 3030 §2), and answers. Not called if the session never offers CHUNKING.
+    /// Reads one chunk of a message (RFC 3030 §2), and answers. Not called if the session does not offer CHUNKING.
     async fn chunk<S: Stream>(
         &mut self,
         _: &mut Connection<S>,
@@ -72,10 +72,10 @@ pub(crate) trait Service {
         Err(Broken::Gone)
     }
 
-    /// Deals with a chunk that is refused. Its octets follow, and must not be obeyed as commands.
+    /// Handles a refused chunk. Its octets follow, and must not be obeyed as commands.
     async fn no_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> Result<(), Broken>;
 
-    /// Returns when [`late`](Self::late) is to be called although the client may still take its time.
+    /// Returns when [`late`](Self::late) must be called, even if the client's own time limit has not passed.
     fn due(&self) -> Option<Instant> {
         None
     }
@@ -91,15 +91,15 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
-/// Why [`Connection::run`] returned.
+/// The result of [`Connection::run`].
 pub(crate) enum End<S> {
     /// The conversation is over.
     Closed,
-    /// STARTTLS was answered, so TLS begins on this stream.
+    /// STARTTLS was answered, and TLS begins on this stream.
     StartTls(Box<(S, Session)>),
 }
 
-/// Why a conversation broke off.
+/// Why a conversation ended early.
 pub(crate) enum Broken {
     /// The client has closed the connection.
     Gone,
@@ -107,7 +107,7 @@ pub(crate) enum Broken {
     Deaf,
     /// The server stops. The client hears 421.
     Stopping,
-    /// We say this reply and close. The word is the reason that is counted.
+    /// The relay sends this reply and closes. The word is the counted reason.
     Farewell(&'static str, Reply),
 }
 
@@ -118,7 +118,7 @@ impl From<io::Error> for Broken {
 }
 
 impl Broken {
-    /// The message that is under way came too slowly.
+    /// The running message came too slowly.
     pub(crate) fn too_slow() -> Self {
         Broken::Farewell("slow", Reply::new(421, EnhancedCode(4, 4, 2), "the message came too slowly"))
     }
@@ -145,7 +145,7 @@ impl<S: Stream> Connection<S> {
         Connection { wire, session, peer, lines: Lines::default() }
     }
 
-    /// Says the greeting. Not called after STARTTLS, because then the client speaks first.
+    /// Sends the greeting. Not called after STARTTLS, because the client speaks first then.
     pub(crate) fn greet(&mut self) {
         self.wire.say(&self.session.greeting());
     }
@@ -169,7 +169,7 @@ impl<S: Stream> Connection<S> {
                 reply
             }
         };
-        // The memory of a message that is under way is others' from now on, however slowly this client goes.
+        // Free the memory of a running message now, however slowly the client reads the reply.
         drop(service);
         self.wire.say(&reply);
         self.wire.close_gently().await;
@@ -192,7 +192,7 @@ impl<S: Stream> Connection<S> {
                     }
                     Next::Close(reason, reply) => return Err(Broken::Farewell(reason, reply)),
                     Next::StartTls(reply) => {
-                        // Commands that came along in plaintext may be an attacker's (CVE-2011-0411), so they are dropped.
+                        // Commands in plaintext behind STARTTLS may be an attacker's (CVE-2011-0411), so they are dropped.
                         if !self.wire.pending().is_empty() {
                             let text = "there was plaintext behind STARTTLS";
                             let reply = Reply::new(554, EnhancedCode(5, 5, 1), text);
@@ -216,17 +216,17 @@ impl<S: Stream> Connection<S> {
                 }
             }
             self.wire.flush().await?;
-            // The time is for a whole command. A single octet does not extend it.
+            // The time limit is for a whole command. A single octet does not extend it.
             if heard {
                 until = Instant::now() + patience;
             }
             let due = [Some(until), self.session.deadline().map(|(due, _)| due), service.due()];
             let due = due.into_iter().flatten().min().unwrap_or(until);
-            // The alarm would never ring for a client that sends as fast as we read.
+            // The timer never fires for a client that sends as fast as we read, so check the time here.
             if Instant::now() >= due {
                 self.late(service, until)?;
             }
-            // Await in any case, even if it returns at once: here Tokio lets other connections of this thread run.
+            // Await even if data is there, because Tokio lets other connections of this thread run at this point.
             match self.wire.read(due, true).await? {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
@@ -236,7 +236,7 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Ends the connection, because time has run out: for a whole command, for the login, or for what the service waits for.
+    /// Ends the connection because a time limit has passed: for a command, for the login, or for what the service waits for.
     fn late<T: Service>(&mut self, service: &mut T, until: Instant) -> Result<(), Broken> {
         let now = Instant::now();
         if now >= until {
@@ -249,7 +249,7 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Makes the farewell to a client that should have come further by now.
+    /// Returns the farewell to a client that has exceeded a deadline of the session.
     fn overdue(&self, now: Instant) -> Option<Broken> {
         let (_, overdue) = self.session.deadline().filter(|(due, _)| now >= *due)?;
         Some(match overdue {
@@ -261,7 +261,7 @@ impl<S: Stream> Connection<S> {
         })
     }
 
-    /// Gives the next whole line of the input to the session. Returns `None` if there is none yet.
+    /// Passes the next whole line to the session. Returns `None` if there is none yet.
     fn next_line<T: Service>(&mut self, service: &mut T) -> Result<Option<Next>, Broken> {
         let now = Instant::now();
         let session = &self.session;
@@ -289,7 +289,7 @@ impl<S: Stream> Connection<S> {
         Ok(Some(next))
     }
 
-    /// Says the reply to a command, and counts it if it is a refusal.
+    /// Sends the reply to a command, and counts it if it is a refusal.
     pub(crate) fn answer<T: Service>(&mut self, service: &T, reply: &Reply) {
         if !reply.is_positive() {
             service.count_refused(reply);
@@ -297,7 +297,7 @@ impl<S: Stream> Connection<S> {
         self.wire.say(reply);
     }
 
-    /// Says what came of a login or a message. A refusal counts as an error of the client, and may be the last.
+    /// Sends the result of a login or a message. A refusal counts as an error of the client, and may end the connection.
     pub(crate) fn say_result(&mut self, reply: Reply) -> Result<(), Broken> {
         match self.session.refused(reply) {
             Next::Close(reason, reply) => Err(Broken::Farewell(reason, reply)),

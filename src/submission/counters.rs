@@ -59,7 +59,7 @@ pub struct Counters {
     pub refused_commands: Family<ReplyLabels, Counter>,
     /// Messages refused after their content was read, by reason.
     pub refused: Family<ReasonLabels, Counter>,
-    /// Messages answered with 250 although something lacks, as `accepted` says.
+    /// Messages accepted with a warning in their `accepted` event.
     pub warned: Counter,
     /// Octets of messages in memory at this moment.
     pub bytes_in_flight: Gauge,

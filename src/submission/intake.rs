@@ -1,9 +1,9 @@
-//! One message on its way in. Its header is scanned and judged by the policy as soon as it is whole, its body is hashed while it
-//! streams, and then the message is signed, made durable and answered.
+//! One message while it is read. Its header is scanned and judged by the policy when it is complete. Its body is hashed while it arrives.
+//! Then the message is signed and made durable, and the client is answered.
 //!
-//! If a message is refused, its memory is given back and the rest of it is read and dropped: the client hears the reply once, at the
-//! true end of the message. The octets of a message are changed in two ways only, before anything is hashed: Bcc, Return-Path, X-Postbud
-//! fields and an empty Date or Message-ID are cut, and a missing last CRLF or blank line is added.
+//! If a message is refused, its memory is freed, and the rest of it is read and dropped: the client gets the reply once, at the true end of
+//! the message. A message is changed only in two ways, before anything is hashed: Bcc, Return-Path, X-Postbud fields and an empty Date or
+//! Message-ID are cut, and a missing last CRLF or blank line is added.
 
 use std::sync::Arc;
 
@@ -29,12 +29,12 @@ use crate::time::Timestamp;
 
 /// The size of a chunk of content. The last may be smaller.
 const CHUNK: usize = 256 << 10;
-/// The octets of an event `accepted` besides the texts that webCRM chooses.
+/// The octets of an event `accepted`, without the texts that webCRM chooses.
 const EVENT: usize = 400;
 /// The memory reserved for a message whose size is not announced.
 const TYPICAL: usize = 16 << 10;
 
-/// A message on its way in.
+/// A message that is being read.
 pub(super) struct Intake {
     identity: Identity,
     envelope: Envelope,
@@ -44,13 +44,13 @@ pub(super) struct Intake {
     /// The chunks after the first.
     rest: Vec<Piece>,
     len: u64,
-    /// How many octets the client has sent, and may send.
+    /// How many octets the client has sent, and how many it may send.
     sent: u64,
     most: u64,
     phase: Phase,
-    /// How many octets its events will take, which are in memory with it until it is on disk.
+    /// The octets of its events, which stay in memory until the message is on disk.
     told: usize,
-    /// The memory and time that the message takes.
+    /// The memory and time of the message.
     pub(super) admitted: Admitted,
 }
 
@@ -68,7 +68,7 @@ struct Body {
     hasher: BodyHasher,
 }
 
-/// What was decided once the header was whole.
+/// The result of the checks on the complete header.
 struct Checked {
     header: Header,
     header_len: usize,
@@ -96,7 +96,7 @@ impl Intake {
             smtputf8: false,
             ret: mail.ret,
             envid: mail.envid,
-            // The header says them.
+            // Filled in when the header is read.
             references: References::default(),
         };
         Intake {
@@ -114,7 +114,7 @@ impl Intake {
         }
     }
 
-    /// Returns the octets in memory, with those of the events to come.
+    /// Returns the octets in memory, including the events to come.
     pub(super) fn held(&self) -> usize {
         match self.phase {
             Phase::Refused(_) => 0,
@@ -122,7 +122,7 @@ impl Intake {
         }
     }
 
-    /// Returns true if the message is refused already.
+    /// Returns true if the message is already refused.
     pub(super) fn is_refused(&self) -> bool {
         matches!(self.phase, Phase::Refused(_))
     }
@@ -135,7 +135,7 @@ impl Intake {
         }
     }
 
-    /// Refuses the message if by now it may not keep its memory.
+    /// Refuses the message if it may no longer keep its memory.
     pub(super) fn look(&mut self, now: Instant) {
         let held = self.held();
         if !self.admitted.may_keep(held, now) {
@@ -143,7 +143,7 @@ impl Intake {
         }
     }
 
-    /// Returns when to [look](Self::look) at a message that stands still. `None` if it has no memory.
+    /// Returns when to [look](Self::look) at a stalled message. `None` if it has no memory.
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.admitted.look_at(self.held())
     }
@@ -160,7 +160,7 @@ impl Intake {
         self.admitted.release();
     }
 
-    /// Gives the message up at once. Returns the refusal, with what is known of the message.
+    /// Gives the message up. Returns the refusal with what is known of the message.
     pub(super) fn give_up(&mut self, refusal: Refusal) -> Refusal {
         self.refuse(refusal.clone());
         match &self.phase {
@@ -176,7 +176,7 @@ impl Intake {
         }
         self.sent += text.len() as u64;
         let is_too_large = self.sent > self.most;
-        // The header tells whose message it is, even if all of it came at once.
+        // Read the header even of a message that is too large, because it tells whose message it is.
         if !is_too_large || matches!(self.phase, Phase::Header { .. }) {
             self.take(text, context);
         }
@@ -248,9 +248,9 @@ impl Intake {
         let (kept, body) = (&first[..header_len], &first[header_len + 2..]);
         let in_ascii = is_ascii_on(decision.route.kind, kept);
         let envelope = &mut self.envelope;
-        // RFC 6532 §3 lets the header of a MIME part be in UTF-8, too, and only a reading of all the body would tell. It is not
-        // asked for: a body that is not ASCII is nearly always text, and would bounce off every server without SMTPUTF8. So such a
-        // server may get a file name's octets as they are, as it gets them from clients that never asked for SMTPUTF8.
+        // RFC 6532 §3 also allows UTF-8 in the header of a MIME part, which only a scan of the whole body would find. SMTPUTF8 is not
+        // required for that: a body that is not ASCII is nearly always text, and would bounce at every server without SMTPUTF8. Such a
+        // server may therefore get a file name in UTF-8, as it does from clients that never ask for SMTPUTF8.
         envelope.smtputf8 = (self.client_takes_utf8 && !in_ascii)
             || envelope.recipients.iter().any(|r| r.address.needs_smtputf8())
             || envelope.reverse_path.mailbox().is_some_and(|m| m.needs_smtputf8());
@@ -266,7 +266,7 @@ impl Intake {
         Ok(Body { checked: Checked { header, header_len, decision, left_out, test }, hasher })
     }
 
-    /// Ends the message: signs it and makes it durable. `ends_with_line` is false if the last line has no CRLF, as BDAT allows.
+    /// Ends the message: signs it and makes it durable. `ends_with_line` is false if the last line has no CRLF, which BDAT allows.
     pub(super) async fn finish(
         mut self,
         ends_with_line: bool,
@@ -282,7 +282,7 @@ impl Intake {
         }
     }
 
-    /// Takes the flaws that were found in the whole message.
+    /// Reports flaws that were found in the whole message.
     fn end(&mut self, context: &Context) -> Result<(Checked, BodyHash), Refusal> {
         let Body { checked, hasher } = match std::mem::replace(&mut self.phase, Phase::Header { searched: 0 }) {
             Phase::Header { .. } => {
@@ -367,7 +367,7 @@ impl Intake {
         let detail = [test.detail, warning].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
         let mut telling = told_of_accepted(&draft, detail, by.clone(), context);
         draft.lines = telling.take_lines();
-        // Before the message is in: after a crash in between the client sends it again, and nobody misses the event.
+        // Emitted before the commit: after a crash in between, the client sends the message again, and no event is missing.
         let mail = Mail::of_draft(&draft).handed_in(by);
         suppressed::tell_of_left_out(&mail, &left_out, context);
         suppressed::tell_of_noted(&mail, &draft.envelope, &owner, context);
@@ -404,7 +404,7 @@ pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
     }
 }
 
-/// About how many octets the events take that tell of a message's recipients once it is accepted.
+/// Returns the approximate octets of the events about a message's recipients.
 fn octets_of_events(envelope: &Envelope, header: &Header) -> usize {
     let References { reference, campaign, tags, .. } = &header.references;
     let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
@@ -415,7 +415,7 @@ fn octets_of_events(envelope: &Envelope, header: &Header) -> usize {
     envelope.recipients.iter().map(|to| same + to.address.local().len()).sum()
 }
 
-/// What is told of a message once it is durable.
+/// Makes the events of an accepted message, to be committed with it.
 fn told_of_accepted(draft: &Draft, detail: Option<String>, by: Submission<'_>, context: &Context) -> Telling {
     let now = Timestamp::now();
     let detail: Option<Arc<str>> = detail.map(Arc::from);
@@ -424,8 +424,8 @@ fn told_of_accepted(draft: &Draft, detail: Option<String>, by: Submission<'_>, c
     context.events.write(&Mail::of_draft(draft).handed_in(by), &told)
 }
 
-/// Makes the only 250 that a message gets. It takes the spool's receipt, so nothing else can make it. The queue id stands at the end of
-/// the last line, where clients look for it.
+/// Makes the only 250 that a message gets. It needs the spool's receipt, so nothing else can make it. The queue id is at the end of the
+/// last line, where clients look for it.
 pub(super) fn queued(Taken { receipt, left_out }: &Taken) -> Reply {
     let mut reply = Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()));
     if !left_out.is_empty() {
@@ -434,7 +434,7 @@ pub(super) fn queued(Taken { receipt, left_out }: &Taken) -> Reply {
     reply
 }
 
-/// Returns true if what goes out of a header over this kind of route is all ASCII.
+/// Returns true if all of a header that is sent over this kind of route is ASCII.
 fn is_ascii_on(kind: RouteKind, header: &[u8]) -> bool {
     let leaves = |field: &Field<'_>| kind == RouteKind::Mailjet || !field.is_for_mailjet();
     header.is_ascii() || fields(header).flatten().filter(leaves).all(|field| field.raw().is_ascii())
@@ -477,7 +477,7 @@ pub(super) fn flawed(flaw: Flaw, limits: &Limits) -> Refusal {
     Refusal::new(550, EnhancedCode(5, 6, 0), reason, text)
 }
 
-/// Makes the refusal of a message that found no memory, or that occupied memory which others waited for.
+/// Makes the refusal of a message that got no memory, or that occupied memory for which others waited.
 fn no_room(why: NoRoom) -> Refusal {
     let text = match why {
         NoRoom::Waited => "too much mail at once; try again later",
@@ -491,7 +491,7 @@ fn too_large(most: u64) -> Refusal {
     Refusal::new(552, EnhancedCode(5, 3, 4), "size", text)
 }
 
-/// Makes the refusal of a header that cannot be signed: it has hundreds of fields that would be signed.
+/// Makes the refusal of a header with so many fields that its signature is too long.
 fn too_much_added(route: &Route) -> Refusal {
     let text =
         format!("with its signatures the message is larger than the {} octets sent this way", route.message_size);
@@ -503,7 +503,7 @@ fn header_too_large(limits: &Limits) -> Refusal {
     Refusal::new(552, EnhancedCode(5, 3, 4), "header_size", text)
 }
 
-/// Makes the refusal for a failure of ours. The client hears that it may try again, and the operator hears the reason.
+/// Makes the refusal for a failure of ours. The client learns that it may try again, and the operator learns the reason.
 fn not_durable(why: &spool::Error) -> Refusal {
     let refusal = match why {
         spool::Error::Full { .. } => {

@@ -1,5 +1,5 @@
-//! What a client may ask of the submission server. Every limit is configurable, has a default here, and names the reply that a client
-//! hears if it exceeds the limit.
+//! The limits of the submission server for its clients. Every limit is configurable, has a default here, and names the reply to a client
+//! that exceeds it.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -10,76 +10,75 @@ pub const MAX_HEADER_SIZE: usize = 256_000;
 /// The limits, which hold for all listeners together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once in all; more hear 421 4.3.2.
+    /// Connections at once; further ones get 421 4.3.2.
     pub connections: usize,
-    /// Connections at once from one address; more hear 421 4.7.0. Here and for logins an IPv6 /64 counts as one address.
+    /// Connections at once from one address; further ones get 421 4.7.0. Here and for logins an IPv6 /64 counts as one address.
     pub connections_per_address: usize,
-    /// Recipients a message; more hear 452 4.5.3.
+    /// Recipients of a message; further ones get 452 4.5.3.
     pub recipients: usize,
-    /// Messages over one connection; then 421 4.7.0 and the connection is closed.
+    /// Messages over one connection; then it gets 421 4.7.0 and is closed.
     pub messages_per_connection: u32,
-    /// Refused commands and messages since the last accepted message; then 421 4.7.0 and the connection is closed. Refused
-    /// recipients count from `recipients` of them on only, and those put off from ten times as many on: a list with bad
-    /// addresses in it is no attack. What is pipelined behind a refused MAIL does not count.
+    /// Refused commands and messages since the last accepted message; then the connection gets 421 4.7.0 and is closed. Refused recipients
+    /// count only after as many as `recipients`, and temporarily refused ones after ten times as many, because a list with bad addresses is
+    /// no attack. Commands that were pipelined behind a refused MAIL do not count.
     pub errors_per_connection: u32,
-    /// Commands a minute that carry no mail forward (accepted MAIL, RCPT, DATA and BDAT do not count, nor does anything before
-    /// the last accepted message); then 421 4.7.0 and the connection is closed.
+    /// Commands per minute that bring no mail forward. Accepted MAIL, RCPT, DATA and BDAT do not count, nor do commands before the last
+    /// accepted message. Then the connection gets 421 4.7.0 and is closed.
     pub commands_per_minute: u32,
-    /// Commands that carry no mail forward since the last message began, however slowly they come (NOOP, RSET, EHLO, …); then 421
-    /// 4.7.0 and the connection is closed.
+    /// Commands that bring no mail forward (NOOP, RSET, EHLO, …) since the last message began, however slowly they come. Then the
+    /// connection gets 421 4.7.0 and is closed.
     pub commands_without_mail: u32,
-    /// How long a client may take from connecting to a right login, where one is needed; then 421 4.7.0.
+    /// The time from connecting to a successful login, if one is required; then 421 4.7.0.
     pub login_timeout: Duration,
-    /// How long one whole command may take to arrive, idle time included (RFC 5321 §4.5.3.2.7: at least 5 minutes); then
-    /// 421 4.4.2.
+    /// The time for one whole command to arrive, including idle time (RFC 5321 §4.5.3.2.7: at least 5 minutes); then 421 4.4.2.
     pub command_timeout: Duration,
-    /// How long a TLS handshake may take.
+    /// The time limit of a TLS handshake.
     pub handshake_timeout: Duration,
-    /// How long the client may take to read our replies.
+    /// The time limit for the client to read our replies.
     pub reply_timeout: Duration,
     /// How long DATA may stand still (RFC 5321 §4.5.3.2.5: 3 minutes); then 421 4.4.2.
     pub data_timeout: Duration,
-    /// How long one message may take from MAIL to its end, the commands before its content included; then 421 4.4.2.
+    /// The time for one message from MAIL to its end; then 421 4.4.2.
     pub transaction_timeout: Duration,
-    /// The least octets a second over a message's DATA, counted once `minimum_rate_grace` has passed; slower hears 421 4.4.2.
+    /// The minimum octets per second of a message's content, after `minimum_rate_grace`; a slower client gets 421 4.4.2.
     pub minimum_rate: u64,
-    /// How long a message may be slower than `minimum_rate` at its beginning.
+    /// How long a message may at first be slower than `minimum_rate`.
     pub minimum_rate_grace: Duration,
-    /// Octets of a message as the client sends them (RFC 1870 §5: line ends count, stuffed dots and the final one do not), whatever
-    /// is cut or added here; more hear 552 5.3.4. Routes may carry less.
+    /// Octets of a message as the client sends them (RFC 1870 §5: line ends count, stuffed dots and the final one do not), before anything
+    /// is cut or added; a larger message gets 552 5.3.4. Routes may allow less.
     pub message_size: u64,
-    /// Octets of the header block, at most [`MAX_HEADER_SIZE`]; more hear 552 5.3.4.
+    /// Octets of the header block, at most [`MAX_HEADER_SIZE`]; a larger header gets 552 5.3.4.
     pub header_size: usize,
-    /// Fields of the header block; more hear 550 5.6.0. Not lines: a To that names as many recipients as a message may have takes
-    /// more of them than there may be fields.
+    /// Fields of the header block; more get 550 5.6.0. Lines are not limited, because a To field with the maximum number of recipients has
+    /// more lines than this.
     pub header_fields: usize,
-    /// Octets of a line without its CRLF (RFC 5322 §2.1.1); more hear 550 5.6.0.
+    /// Octets of a line without its CRLF (RFC 5322 §2.1.1); a longer line gets 550 5.6.0.
     pub line_length: usize,
-    /// Received fields; more are a loop, 554 5.4.6 (RFC 5321 §6.3).
+    /// Received fields; more mean a loop, which gets 554 5.4.6 (RFC 5321 §6.3).
     pub received: usize,
-    /// Octets of messages in memory over all connections, and as many again of long lists of recipients; a message or recipient
-    /// that finds no room hears 452 4.3.1.
+    /// Octets of messages in memory over all connections, and as many again for long lists of recipients; a message or recipient without
+    /// room gets 452 4.3.1.
     pub bytes_in_flight: u64,
-    /// How long a message waits for room in `bytes_in_flight`. The client is held back by TCP meanwhile. The one message that may
-    /// go over the limit keeps that right for at most six times as long, and for as long as it comes quickly; then it hears 452
-    /// 4.3.1. So does any message of less than 16 KiB a second whose memory is waited for.
+    /// How long a message waits for room in `bytes_in_flight`, while TCP slows the client down. The one message that may exceed the limit
+    /// may do so for at most six times as long, and only while it arrives quickly; then it gets 452 4.3.1. So does a message of less than
+    /// 16 KiB per second whose memory others wait for.
     pub bytes_in_flight_wait: Duration,
-    /// How long the first wrong login waits for its 535; each further one of the same address or name twice as long.
+    /// The delay of the 535 for the first wrong login. It doubles with each further one for the same address or name.
     pub login_delay: Duration,
-    /// The longest such wait.
+    /// The longest such delay.
     pub longest_login_delay: Duration,
-    /// Wrong logins from one address within `login_window`, an IPv6 /48 counting as one; from then on one login of it is looked at
-    /// each `longest_login_delay`, and others hear 454 4.7.0. A submitter is not kept out where it has logged in before.
+    /// Wrong logins from one address (an IPv6 /48 counts as one) within `login_window`. After that, one login from it is checked every
+    /// `longest_login_delay`, and others get 454 4.7.0. A submitter is never locked out at an address where it has logged in before.
     pub login_failures_per_address: u32,
-    /// Wrong logins to one name within `login_window` from addresses where it has not logged in before; from then on each such
-    /// address has one login looked at, and the next hears 454 4.7.0.
+    /// Wrong logins for one name within `login_window`, from addresses where it has not logged in before. After that, each such address
+    /// gets one login checked, and further ones get 454 4.7.0.
     pub login_failures_per_name: u32,
     /// How long a wrong login is remembered.
     pub login_window: Duration,
 }
 
-/// What a client's address is counted as. Whoever has one IPv6 address has the other 2⁶⁴ of its network as well (RFC 6177):
-/// to count them one by one would be no limit.
+/// Returns the address that a client counts as. The owner of one IPv6 address has all 2⁶⁴ addresses of its network (RFC 6177), so counting
+/// them separately would be no limit.
 pub(crate) fn counted_as(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),

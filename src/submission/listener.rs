@@ -26,12 +26,12 @@ use super::session::{Rules, Session};
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
 use crate::smtp::{EnhancedCode, Reply};
 
-/// How many connections the kernel keeps until they are accepted. With a short queue, a burst of clients waits for seconds.
+/// The number of connections that the kernel queues until they are accepted. With a short queue, a burst of clients waits for seconds.
 const BACKLOG: i32 = 4096;
 /// The pause after an accept that failed because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The listeners that take mail, from their start to their stop.
+/// The running listeners.
 pub struct Submission {
     addresses: Vec<SocketAddr>,
     tasks: TaskTracker,
@@ -39,9 +39,9 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// Binds all listeners and starts taking mail. Once `shutdown` is cancelled no connection is taken any more, and each
-    /// that is open ends after the message it is sending. Must be called within a Tokio runtime. Errors where an address is
-    /// taken, or where [`Limits::header_size`](super::Limits) is over its maximum.
+    /// Binds all listeners and starts accepting mail. When `shutdown` is cancelled, no more connections are accepted, and each open one
+    /// ends after its running message. Must be called within a Tokio runtime. Fails if an address is taken, or if
+    /// [`Limits::header_size`](super::Limits) is over its maximum.
     pub fn start(
         listeners: Vec<ListenerSettings>,
         context: Context,
@@ -152,7 +152,7 @@ pub(crate) struct Permit {
 }
 
 impl ConnectionLimiter {
-    /// Counts a connection, if that is within the limits.
+    /// Counts a connection if it is within the limits.
     pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Permit, Full> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, by_address) = &mut *inside;
@@ -202,7 +202,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer.ip().to_canonical()),
-                // The client has gone already, which is not our trouble.
+                // The client has already gone, which is no error of ours.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
                     tracing::error!(listener = %self.settings.address, error = %e, "cannot accept connections");
@@ -241,7 +241,8 @@ impl Listener {
         });
     }
 
-    /// Says why the client is refused, as far as the socket's empty buffer takes it, and closes. Before implicit TLS nothing can be said.
+    /// Tells the client why it is refused, as far as fits into the socket's empty buffer, and closes. Nothing can be said before implicit
+    /// TLS.
     fn turn_away(&self, stream: &TcpStream, code: u16, enhanced: EnhancedCode, text: &str) {
         if !matches!(self.settings.tls, ListenerTls::Implicit(_)) {
             let mut out = Vec::new();
@@ -257,7 +258,7 @@ impl Listener {
         let session = Session::new(Arc::clone(&self.rules), secured, Instant::now());
         match &self.settings.tls {
             ListenerTls::Implicit(tls) => {
-                // Boxed, because plaintext connections need no room for this.
+                // Boxed, so that plaintext connections reserve no memory for it.
                 if let Some(stream) = Box::pin(self.shake_hands(tls, stream, peer)).await {
                     Box::pin(self.secured(stream, peer, session, true)).await;
                 }

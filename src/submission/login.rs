@@ -1,16 +1,16 @@
-//! Checks logins. Remembered passwords are checked at once, others on a blocking thread, few at a time. Wrong logins are answered late,
-//! and later each time for the same address or name.
+//! Checks logins. Remembered passwords are checked at once, others on a blocking thread, a few at a time. Wrong logins are answered with a
+//! delay, which grows with each wrong login of the same address or name.
 //!
-//! Which logins are checked at all, so that nobody can guess passwords and nobody is kept out by those who try:
+//! Not every login is checked, so that nobody can guess passwords, and guessers lock nobody out:
 //!
-//! | the client | is checked |
+//! | the client | its login is checked |
 //! |---|---|
-//! | is known: this submitter has logged in from there with the password it has now ([`clients`]) | always, for up to 100 logins under way at once |
-//! | is not known | until its address was wrong too often ([`strikes`]); then once in a while |
-//! | is not known, and the name is being guessed at from many addresses | until it was wrong once |
+//! | is known: this submitter has logged in from there with the present password ([`clients`]) | always, for up to 100 logins at once |
+//! | is not known | until its address was wrong too often ([`strikes`]); then from time to time |
+//! | is not known, and the name is being guessed from many addresses | until it was wrong once |
 //!
-//! All others hear 454, and their password is compared with nothing, because a remembered password would be confirmed at once. A right
-//! login makes the client known and nothing else: wrong logins from its address stay counted.
+//! All others get 454, and their password is not compared with anything, because a remembered password would be confirmed at once. A right
+//! login makes the client known and nothing else: earlier wrong logins from its address stay counted.
 
 mod clients;
 mod strikes;
@@ -32,34 +32,34 @@ use super::auth::{Fingerprint, Memory};
 use super::limits::counted_as;
 use super::{Credentials, Limits, Submitter, Submitters};
 
-/// How long a login waits until it can be checked.
+/// How long a login waits for its check.
 const CHECK_WAIT: Duration = Duration::from_secs(20);
-/// Logins of a known client that are under way at once, wrong ones that wait for their answer included. Beyond, it counts as a client
-/// that is not known: this is what bounds guessing from an address that also logs in rightly.
+/// The most logins of a known client at once, including wrong ones that wait for their answer. Beyond that, the client counts as unknown.
+/// This limits guessing from an address that also logs in correctly.
 const UNDER_WAY: usize = 100;
 
-/// What came of a login.
+/// The result of a login.
 #[derive(Debug)]
 pub(crate) enum Login {
     /// The password is right. `remembered` is true if it was verified before.
     Right { submitter: Arc<Submitter>, remembered: bool },
-    /// The name or the password is wrong. The delay is over.
+    /// The name or the password is wrong. The delay has passed.
     Wrong {
-        /// The name that was given.
+        /// The given name.
         username: Zeroizing<String>,
     },
-    /// The login was not checked, because too many were wrong.
+    /// The login was not checked, because there were too many wrong ones.
     Throttled,
-    /// Too many others are being checked.
+    /// Too many other logins are being checked.
     Busy,
 }
 
 /// Checks the logins of all connections.
 pub(crate) struct Logins {
-    /// Permits for checks at the same time. Known clients have one of their own, so that they do not wait behind those who guess.
+    /// Permits for simultaneous checks. Known clients have their own, so that they do not wait behind guessers.
     checks: Arc<Semaphore>,
     checks_of_known: Arc<Semaphore>,
-    /// The working memory of checks. There is never more than one for each permit.
+    /// The working memory of checks: at most one for each permit.
     memories: Arc<Mutex<Vec<Memory>>>,
     strikes: Arc<Strikes>,
     clients: Arc<Clients>,
@@ -67,9 +67,9 @@ pub(crate) struct Logins {
 }
 
 impl Logins {
-    /// Reads the known clients from the file `known_clients`, which keeps them over a restart. Blocks.
+    /// Reads the known clients from the file `known_clients`, which survives a restart. Blocks.
     pub(crate) fn new(limits: &Limits, known_clients: Option<PathBuf>) -> Self {
-        // Argon2 takes a whole core: half of them stay free for mail.
+        // A check takes a whole core, so half of them stay free for mail.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Logins {
             checks: Arc::new(Semaphore::new((cores / 2).max(1))),
@@ -81,8 +81,8 @@ impl Logins {
         }
     }
 
-    /// Checks one login. A wrong one returns only after its delay, counted from the start, so that its length says nothing
-    /// about what was compared.
+    /// Checks one login. A wrong login returns after its delay, which is counted from the start, so that its duration does not reveal what
+    /// was compared.
     pub(crate) async fn check(&self, submitters: Arc<Submitters>, credentials: Credentials, peer: IpAddr) -> Login {
         let start = Instant::now();
         let peer = counted_as(peer);
@@ -92,7 +92,7 @@ impl Logins {
             if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
                 return right;
             }
-            // A program that was not told of the new password tries the old one again and again. That is not guessing.
+            // A program with an old password repeats it again and again. That is no guessing.
             if submitters.was_wrong(&credentials) {
                 drop(known);
                 tokio::time::sleep_until(start + self.strikes.strike_address(peer, start)).await;
@@ -105,11 +105,11 @@ impl Logins {
         };
         let name = digest::digest(&digest::SHA256, credentials.username.as_bytes());
         let name: [u8; 32] = name.as_ref().try_into().expect("SHA-256 has 32 octets");
-        // Count only now: guesses made at once over many connections are checked one after the other.
+        // Count only here, because guesses over many connections at once are checked one after the other.
         if known.is_none() && !self.strikes.admits(peer, &name, start) {
             return Login::Throttled;
         }
-        // Another connection may have had the same password verified meanwhile.
+        // Another connection may have verified the same password meanwhile.
         if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
             return right;
         }
@@ -130,7 +130,7 @@ impl Logins {
                 None if is_known => Err((strikes.strike_address(peer, start), credentials.username)),
                 None => Err((strikes.strike(peer, name, start), credentials.username)),
             };
-            // The next guess is counted against this one.
+            // The next guess must be counted after this one.
             drop(permit);
             if let Ok((_, true)) = checked {
                 clients.save();
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::submission::Allowed;
 
-    /// Checks cost little here: who is unknown costs what somebody known does.
+    /// Uses cheap hashes, also for the decoys of unknown names.
     fn submitter(username: &str, password: &str) -> Submitter {
         let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
         let cheap = Params::new(8, 1, 1, None).unwrap();
@@ -238,7 +238,7 @@ mod tests {
             Rig { logins, submitters: submitters(), guesses: Default::default() }
         }
 
-        /// The login begins to run once something waits.
+        /// The login starts to run when the test waits.
         fn begin(&self, from: &str, name: &str, password: &str) -> tokio::task::JoinHandle<Login> {
             let credentials = Credentials { username: name.to_owned().into(), password: password.to_owned().into() };
             let (logins, submitters) = (Arc::clone(&self.logins), Arc::clone(&self.submitters));
@@ -254,13 +254,13 @@ mod tests {
             matches!(self.check(from, name, &format!("right of {name}")).await, Login::Right { .. })
         }
 
-        /// Begins to guess, at once, each time another password.
+        /// Starts this many guesses at once, each with another password.
         fn guessing(&self, from: &str, name: &str, guesses: usize) -> Vec<tokio::task::JoinHandle<Login>> {
             let first = self.guesses.replace(self.guesses.get() + guesses);
             (first..first + guesses).map(|n| self.begin(from, name, &format!("guess {n}"))).collect()
         }
 
-        /// Guesses at once; returns how many were looked at.
+        /// Makes this many guesses at once. Returns how many were checked.
         async fn guess(&self, from: &str, name: &str, guesses: usize) -> usize {
             looked_at(self.guessing(from, name, guesses)).await
         }
@@ -278,7 +278,7 @@ mod tests {
     async fn guesses_made_at_once_are_counted_one_by_one() {
         let rig = Rig::new();
         let found = rig.guess(NEAR, "webcrm", 200).await;
-        // A check that began before the last guess was counted lets one more through.
+        // Checks that began before the last guess was counted may let more through.
         let checks = rig.logins.checks.available_permits();
         assert!((30..30 + checks).contains(&found), "{found}");
         assert_eq!(rig.guess(NEAR, "nobody", 10).await, 1, "one look each longest delay");
@@ -292,7 +292,7 @@ mod tests {
             assert!(rig.right(NEAR, "other").await);
             found += rig.guess(NEAR, "webcrm", 1).await;
         }
-        // 1 + 2 + 4 + 8 + 16 seconds, and 30 for each further one that was looked at.
+        // 1 + 2 + 4 + 8 + 16 seconds, and 30 seconds for each further checked guess.
         assert!(begun.elapsed().as_secs() >= 31 + (found as u64 - 5) * 30, "{found} in {:?}", begun.elapsed());
     }
 
@@ -340,7 +340,7 @@ mod tests {
         let address = |n: usize| format!("198.51.100.{n}");
         let guesses: Vec<_> = (0..50).flat_map(|n| rig.guessing(&address(n), "webcrm", 30)).collect();
         let found = looked_at(guesses).await;
-        // All of the first three and ten of the fourth, then one from each other.
+        // All guesses of the first three addresses and ten of the fourth, then one of each other address.
         assert!((146..150).contains(&found), "{found}");
         assert!(rig.right(NEAR, "webcrm").await, "where it was before");
         assert!(rig.right("203.0.113.1", "webcrm").await, "at a new address");
@@ -385,8 +385,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
-        /// Whatever else happens: who has logged in before gets in again at once, and no other address has more guesses looked at than
-        /// its allowance and one a delay.
+        /// Property: a client that has logged in before gets in at once, and no other address has more guesses checked than its allowance
+        /// and one per delay.
         #[test]
         fn known_clients_get_in_and_guesses_are_bounded(steps in steps()) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -409,7 +409,7 @@ mod tests {
                         Step::Wait(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
                     }
                 }
-                // Within each window its allowance, and then one look a delay.
+                // In each window its allowance, and then one check per delay.
                 let (windows, delays) = (begun.elapsed().as_secs() / 900 + 1, begun.elapsed().as_secs() / 30 + 1);
                 for (from, found) in found.into_iter().filter(|(from, _)| address(*from) != NEAR) {
                     assert!(found as u64 <= windows * 31 + delays, "{from}: {found} in {:?}", begun.elapsed());

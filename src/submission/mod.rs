@@ -7,7 +7,7 @@
 //!                 └── admission (memory, time)   trace (Received, Date, Message-ID)
 //! ```
 //!
-//! Promises: a message that hears 250 is on disk. No message is accepted that is not signed with the key of the customer in From. Every
+//! Promises: a message that is answered with 250 is on disk. Only messages signed with the key of the customer in From are accepted. Every
 //! refusal says what to change. Memory is bounded, whatever clients do.
 
 pub(crate) mod admission;

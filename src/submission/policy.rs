@@ -1,5 +1,5 @@
-//! Decides whether a submitter may send a message for a customer, signed with that customer's key (RFC 6409 §6, VU#244112). It
-//! decides once the header is read, and has neither I/O nor a clock.
+//! Decides whether a submitter may send a message for a customer, signed with that customer's key (RFC 6409 §6, VU#244112). Decides after
+//! the header was read. Has no I/O and no clock.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    /// As events name who handed mail in from this address.
+    /// Returns how events name the client that submits from this address.
     pub(super) fn submission(&self, peer: IpAddr) -> Submission<'_> {
         let submitter = match self {
             Identity::Submitter(submitter) => Some(submitter.username.as_str().into()),
@@ -35,7 +35,7 @@ impl Identity {
         Submission { submitter, peer: Some(peer), test: self.test_mode().is_some() }
     }
 
-    /// How this login tests, if it does.
+    /// Returns the test mode of this login, if it has one.
     pub(super) fn test_mode(&self) -> Option<&TestMode> {
         match self {
             Identity::Submitter(submitter) => submitter.test.as_ref(),
@@ -64,7 +64,7 @@ pub(super) struct Refusal {
     pub(super) reply: Reply,
     /// The label of the metric and the reason in the event.
     pub(super) reason: &'static str,
-    /// The cause, for the operator alone.
+    /// The cause, for the operator only.
     pub(super) cause: Option<String>,
     /// An alert to raise: the domain it is about, and what to do.
     pub(super) alert: Option<Box<(Domain, String)>>,
@@ -80,7 +80,7 @@ pub(super) struct About {
     pub(super) from_domain: Option<Domain>,
     pub(super) customer: Option<CustomerId>,
     pub(super) message_id: Option<String>,
-    /// Its recipients on the customer's suppression list, where it was refused for them.
+    /// Its recipients on the customer's suppression list, if it was refused because of them.
     pub(super) suppressed: Vec<LeftOut>,
 }
 
@@ -90,7 +90,7 @@ impl Refusal {
         Refusal { reply, reason, cause: None, alert: None, about: Box::default() }
     }
 
-    /// Adds what the header says, and the customer whose domain it names.
+    /// Adds the fields of the header, and the customer whose domain is in From.
     pub(super) fn with_header(mut self, header: &Header, customer: Option<&CustomerId>) -> Self {
         self.about.from_domain = header.from.domain().cloned();
         self.about.customer = customer.cloned();
@@ -114,7 +114,7 @@ pub(super) struct Decision {
     pub(super) from_domain: Domain,
     pub(super) signer: Arc<Signer>,
     pub(super) urgency: Urgency,
-    /// The route that it would take now. It may take another one when it leaves.
+    /// The route that the message would use now. It may use another one when it leaves.
     pub(super) route: Arc<Route>,
     /// A warning for the operator.
     pub(super) warning: Option<String>,
@@ -198,8 +198,8 @@ pub(super) fn decide(
     })
 }
 
-/// Returns the most octets that mail with this reverse path can have, as far as the reverse path tells. From decides the route, and it may
-/// be in any domain of the customer ([`check_reverse_path`]).
+/// Returns the most octets that mail with this reverse path can have, as far as the reverse path tells. From decides the route, and From
+/// may be in any domain of the customer ([`check_reverse_path`]).
 pub(super) fn carries(routing: &RoutingView<'_>, reverse_path: &ReversePath) -> u64 {
     let Some(domain) = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()) else { return u64::MAX };
     if routing.directory().is_bounce_domain(domain) {
@@ -209,11 +209,11 @@ pub(super) fn carries(routing: &RoutingView<'_>, reverse_path: &ReversePath) -> 
         let route = |from| routing.route_of(customer, from, MailKind::Mail).ok().map(|route| route.carries());
         customer.domains.keys().filter_map(route).max()
     };
-    // Without any route the message is refused for another reason, once From is known.
+    // Without any route, the message is refused for another reason after From is known.
     routing.directory().by_domain(domain).and_then(|customer| of(customer)).unwrap_or(u64::MAX)
 }
 
-/// Makes the refusal of a message that cannot be signed. It waits at webCRM, because nothing leaves unsigned.
+/// Makes the refusal of a message that cannot be signed. It waits in webCRM, because nothing leaves unsigned.
 pub(super) fn unsigned(from_domain: &Domain, why: &str) -> Refusal {
     let text = format!("the DKIM key of \"{from_domain}\" cannot be used at the moment; the operator is told");
     Refusal {
@@ -240,7 +240,7 @@ fn owns(customer: &Customer, mailbox: &Mailbox) -> bool {
     mailbox.domain().is_some_and(|domain| customer.domains.contains_key(domain))
 }
 
-/// Refuses a message whose readers would show the domain of another customer as its sender.
+/// Refuses a message that would show readers another customer's domain as its sender.
 fn check_shown(customer: &Customer, header: &Header) -> Result<(), Refusal> {
     let is_own = |text: &str| {
         let domain = Domain::parse(text);
@@ -271,7 +271,7 @@ fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result
                 customer.id
             )
         }
-        // Mailjet takes no mail with the null reverse path from others.
+        // Mailjet does not accept the null reverse path.
         ReversePath::Null if matches!(&customer.via, Via::OwnServer(route) if route.kind == RouteKind::OwnServer) => {
             return Ok(());
         }
@@ -280,8 +280,8 @@ fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result
     Err(Refusal::new(550, NOT_AUTHORIZED, "mail_from", text))
 }
 
-/// Checks that bulk mail comes from a domain of the customer's own that receivers can verify. What is missing leads to a refusal, or is
-/// returned as a warning.
+/// Checks that bulk mail comes from a domain of the customer that receivers can verify. A missing requirement is a refusal or a warning, as
+/// the customer's file says.
 fn check_bulk(
     customer: &Customer,
     from_domain: &Domain,
@@ -293,7 +293,7 @@ fn check_bulk(
             format!("\"{from_domain}\" is a public mailbox service; bulk mail needs the customer's own From domain");
         return Err(Refusal::new(550, NOT_AUTHORIZED, "public_mailbox", text));
     }
-    // A customer's own server is the alternative to setting the domain up for Mailjet, so nothing more is asked of the domain.
+    // A customer's own server is the alternative to setting up the domain for Mailjet, so no requirement is checked.
     if matches!(customer.via, Via::OwnServer(_)) {
         return Ok(None);
     }
@@ -305,7 +305,7 @@ fn check_bulk(
     }
 }
 
-/// RFC 8058: a reader's mail program can unsubscribe without asking anybody.
+/// Checks for one-click unsubscription (RFC 8058), with which a mail program can unsubscribe its user.
 fn check_one_click(customer: &Customer, header: &Header) -> Result<Option<String>, Refusal> {
     let (Some(policy), Some(lacks)) = (customer.one_click, header.unsubscribe.lacks()) else { return Ok(None) };
     let text = format!("bulk mail needs one-click unsubscription (RFC 8058), and this lacks {lacks}");
@@ -494,10 +494,10 @@ mod tests {
         let routing = Routing::new(directory, None);
         let carries = |mail_from: &str| carries(&routing.view(), &path(mail_from));
         assert_eq!(carries("a@acme.dk"), 50_000 - ADDED);
-        // From may be in the other domain, whose tier takes more.
+        // From may be in the other domain, whose tier accepts larger messages.
         routing.set_statuses(verified("news.acme.dk", Requirement::Spf));
         assert_eq!(carries("a@acme.dk"), 90_000 - ADDED);
-        // These reverse paths tell nothing about From.
+        // These reverse paths reveal nothing about From.
         for mail_from in ["", "a@[192.0.2.1]", "x@bounce.webcrm.com", "a@gmail.com", "a@elsewhere.dk"] {
             assert_eq!(carries(mail_from), u64::MAX, "{mail_from}");
         }

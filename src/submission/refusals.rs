@@ -1,8 +1,8 @@
-//! Reports what is refused: an event `rejected` and a line of the log for each refused message or recipient.
+//! Reports refusals: an event `rejected` and a log line for each refused message or recipient.
 //!
-//! A client may be refused as fast as it can send. A bounded number of refusals a minute is reported one by one for each submitter, and
-//! for each address that has not logged in; one event at the end of the minute says how many were left out. Strangers together have a
-//! bound of their own, so that no number of them hides the refusals of a submitter.
+//! A client can cause refusals as fast as it can send. A limited number of refusals per minute is reported singly for each submitter, and
+//! for each address that has not logged in. At the end of the minute, one event reports how many more there were. All strangers together
+//! have a separate limit, so that they cannot hide a submitter's refusals.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,15 +19,15 @@ use crate::message::FailureClass;
 use crate::smtp::{Command, EnhancedCode, Reply, ReversePath};
 use crate::visible::visible;
 
-/// The time after which the number of refusals that were left out is reported, and the bounds begin anew.
+/// The interval after which further refusals are reported as a number, and the limits start again.
 const MINUTE: Duration = Duration::from_secs(60);
-/// The refusals a minute that are reported one by one of a submitter, or of an address that needs no login.
+/// The refusals per minute that are reported singly, for a submitter, or for an address that needs no login.
 const KNOWN: u32 = 120;
 /// The same for an address that has not logged in.
 const STRANGER: u32 = 20;
 /// The same for all addresses together that have not logged in.
 const STRANGERS: u32 = 200;
-/// The most keys that are counted apart within a minute. Further ones are counted together.
+/// The most keys that are counted separately within a minute. Further ones are counted together.
 const COUNTED: usize = 1000;
 /// The most characters that are shown of a name that somebody tried to log in with.
 const NAME: usize = 64;
@@ -68,7 +68,7 @@ enum Key {
     Submitter(String),
     Network(IpAddr),
     Stranger(IpAddr),
-    /// Strangers over their common bound, and every key that is not counted apart any more.
+    /// Strangers beyond their common limit, and all keys that are not counted separately.
     Others,
 }
 
@@ -86,7 +86,7 @@ struct Minute {
 }
 
 impl Minute {
-    /// Returns true if one more refusal is reported. Otherwise it is counted as left out.
+    /// Returns true if one more refusal is reported singly. Otherwise counts it.
     fn admits(&mut self, key: Key) -> bool {
         let is_stranger = matches!(key, Key::Stranger(_));
         let crowded = self.counts.len() >= COUNTED && !self.counts.contains_key(&key);
@@ -107,7 +107,7 @@ impl Minute {
     }
 }
 
-/// Reports refusals within bounds.
+/// Reports refusals within the limits.
 pub(super) struct Refusals {
     events: Events,
     minute: Mutex<Minute>,
@@ -118,7 +118,7 @@ impl Refusals {
         Refusals { events, minute: Mutex::default() }
     }
 
-    /// Reports a message that was refused at its content.
+    /// Reports a message that was refused after its content was read.
     pub(super) fn message(&self, who: Who<'_>, refusal: &Refusal) {
         self.suppressed(who, refusal);
         if !self.admits(who) {
@@ -154,11 +154,11 @@ impl Refusals {
 
     /// Reports a refused MAIL or RCPT. `sender` is that of the transaction, if there is one.
     pub(super) fn command(&self, who: Who<'_>, sender: Option<&ReversePath>, line: &[u8], reply: &Reply) {
-        // The command is out of order, because an earlier one was refused and reported.
+        // The command was out of order because an earlier one was refused, which has been reported.
         if reply.code == 503 || !self.admits(who) {
             return;
         }
-        // Parse the line again. This happens only to refused lines.
+        // Parse the line again. Only refused lines need this.
         let (mail, rcpt) = match Command::parse(line) {
             Ok(Command::Mail(mail)) => (Some(mail), None),
             Ok(Command::Rcpt(rcpt)) => (None, Some(rcpt)),
@@ -174,7 +174,7 @@ impl Refusals {
         self.emit(event, reply);
     }
 
-    /// Logs a wrong login. The name may hold anything, even a password, so it is clipped, and no event has it.
+    /// Logs a wrong login. The name may be anything, even a password, so it is shortened, and no event contains it.
     pub(super) fn login(&self, peer: IpAddr, name: &str) {
         if self.admits(Who { peer, identity: None }) {
             let end = name.char_indices().nth(NAME).map_or(name.len(), |(end, _)| end);
@@ -182,19 +182,19 @@ impl Refusals {
         }
     }
 
-    /// Returns true if a line about an address that is not let in belongs in the log.
+    /// Returns true if a refused connection from this address belongs in the log.
     pub(super) fn admits_stranger(&self, peer: IpAddr) -> bool {
         self.admits(Who { peer, identity: None })
     }
 
-    /// Reports what was left out, once a minute until the stop.
+    /// Reports the numbers of further refusals once a minute, until `stopping`.
     pub(super) async fn run(&self, stopping: CancellationToken) {
         while tokio::time::timeout(MINUTE, stopping.cancelled()).await.is_err() {
             self.end_minute();
         }
     }
 
-    /// Reports what was left out, and begins a new minute.
+    /// Reports the numbers of further refusals, and begins a new minute.
     pub(super) fn end_minute(&self) {
         let counts = std::mem::take(&mut *self.minute()).counts;
         for (key, Count { left_out, .. }) in counts.into_iter().filter(|(_, count)| count.left_out > 0) {
@@ -239,7 +239,7 @@ impl Refusals {
     }
 }
 
-/// Returns the reason for a refused MAIL or RCPT, in the words that refusals of messages have. The replies are this program's own.
+/// Returns the reason for a refused MAIL or RCPT, in the same words as for refused messages. The replies are this program's own.
 fn reason(reply: &Reply) -> &'static str {
     match (reply.code, reply.enhanced) {
         (530, _) => "login",
@@ -254,7 +254,7 @@ fn reason(reply: &Reply) -> &'static str {
     }
 }
 
-/// The class of a refusal, from its reason.
+/// Returns the failure class for a reason.
 fn class(reason: &str) -> FailureClass {
     match reason {
         "login" | "key" => FailureClass::Auth,

@@ -1,5 +1,5 @@
-//! The exchanges of AUTH (RFC 4954): PLAIN (RFC 4616) and LOGIN, each with or without initial response. No I/O, no passwords
-//! kept longer than their use.
+//! The server side of AUTH (RFC 4954): PLAIN (RFC 4616) and LOGIN, each with or without an initial response. Has no I/O, and keeps no
+//! password longer than needed.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Credentials;
 use crate::smtp::{EnhancedCode, Reply};
 
-/// What the server waits for.
+/// The state of an exchange: what the server waits for.
 pub(super) enum Exchange {
     Plain,
     LoginName,
@@ -16,15 +16,15 @@ pub(super) enum Exchange {
 }
 
 pub(super) enum Step {
-    /// Ask, and wait for the answer.
+    /// Send this prompt, and wait for the answer.
     Ask(Reply, Exchange),
     Check(Credentials),
-    /// Over, with this reply.
+    /// The exchange has ended with this reply.
     Over(Reply),
 }
 
 impl Exchange {
-    /// AUTH itself. An initial response of `=` is an empty one (RFC 4954 §4).
+    /// Begins with AUTH itself. An initial response of `=` is empty (RFC 4954 §4).
     pub(super) fn begin(mechanism: &str, initial: Option<&str>) -> Step {
         let begun = if mechanism.eq_ignore_ascii_case("PLAIN") {
             Exchange::Plain
@@ -49,7 +49,7 @@ impl Exchange {
         Step::Ask(Reply::bare(334, challenge), self)
     }
 
-    /// The client's answer, one line without its CRLF.
+    /// Continues with the client's answer, one line without its CRLF.
     pub(super) fn answered(self, line: &[u8]) -> Step {
         if line == b"*" {
             return Step::Over(Reply::new(501, EnhancedCode(5, 7, 0), "authentication given up"));
@@ -73,14 +73,14 @@ impl Exchange {
 }
 
 fn decoded(line: &[u8]) -> Option<Zeroizing<String>> {
-    // Not `decode`: what it had decoded before a wrong octet would stay in memory.
+    // `decode` is not used, because it would leave the octets before an illegal one in memory.
     let mut octets = Zeroizing::new(vec![0; base64::decoded_len_estimate(line.len())]);
     let len = STANDARD.decode_slice(line, &mut octets).ok()?;
     octets.truncate(len);
     std::str::from_utf8(&octets).ok().map(|text| Zeroizing::new(text.to_owned()))
 }
 
-/// `authorization NUL authentication NUL password`; acting for another is not offered.
+/// Reads `authorization NUL authentication NUL password`. Acting for another user is not offered.
 fn plain(text: &str) -> Option<Credentials> {
     let mut parts = text.split('\0');
     let (acting_for, username, password) = (parts.next()?, parts.next()?, parts.next()?);
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(script("LOGIN", None, &["d2ViY3Jt", "*"]), Err(501));
         assert_eq!(script("LOGIN", Some("%%%"), &[]), Err(501));
         assert_eq!(script("PLAIN", Some("="), &[]), Err(501));
-        // acting for somebody else
+        // The client asks to act for another user.
         assert_eq!(script("PLAIN", Some("cm9vdAB3ZWJjcm0AczNjcmV0"), &[]), Err(501));
     }
 }

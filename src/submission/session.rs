@@ -1,5 +1,4 @@
-//! One client's conversation as a state machine: a line goes in, and out comes what the connection must do next. No I/O, no
-//! clock of its own.
+//! A client's conversation as a state machine: takes a line, and returns what the connection must do next. Has no I/O and no clock.
 //!
 //! ```text
 //!            EHLO/HELO             MAIL                 RCPT            DATA
@@ -25,53 +24,52 @@ use super::transaction::Transaction;
 use super::{Credentials, Limits};
 use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Mailbox, Rcpt, Reply, ReversePath};
 
-/// What a listener's sessions have in common.
+/// The settings that all sessions of a listener share.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) hostname: Domain,
     pub(crate) limits: Limits,
     pub(crate) admission: Arc<Admission>,
-    /// STARTTLS is to be had.
+    /// True if STARTTLS is offered.
     pub(crate) starttls: bool,
-    /// Nobody sends without logging in.
+    /// True if clients must log in before they send.
     pub(crate) auth_required: bool,
-    /// AUTH is to be had without TLS.
+    /// True if AUTH is offered without TLS.
     pub(crate) plaintext_auth: bool,
-    /// This is the listener of returned mail. It promises nothing about what it takes: neither CHUNKING nor DSN is to be had, so
-    /// nobody is owed a notification.
+    /// True for the listener of returned mail. It offers neither CHUNKING nor DSN, so it owes nobody a notification.
     pub(crate) takes_reports: bool,
 }
 
-/// What the customers say about an envelope, before there is a From.
+/// What the customers' settings say about an envelope before From is known.
 pub(crate) trait Customers {
-    /// How many octets the route of mail with this reverse path takes.
+    /// Returns how many octets the route of mail with this reverse path accepts.
     fn carries(&self, sender: &ReversePath) -> u64;
-    /// The refusal of a recipient that is suppressed, or `None`.
+    /// Returns the refusal of a suppressed recipient, or `None`.
     fn refuses(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply>;
 }
 
-/// What the connection does next.
+/// The connection's next action.
 pub(crate) enum Next {
     Say(Reply),
-    /// Answers and closes, as the client asked.
+    /// Reply and close, as the client asked.
     Quit(Reply),
-    /// Answers and closes; with a word for the metric.
+    /// Reply and close. The word is the reason for the metric.
     Close(&'static str, Reply),
-    /// Answers and begins TLS; the session starts anew.
+    /// Reply and begin TLS. The session starts anew.
     StartTls(Reply),
-    /// Has the credentials checked and gives the result to [`Session::logged_in`].
+    /// Check the credentials, and pass the result to [`Session::logged_in`].
     Check(Credentials),
-    /// Answers 354, reads the content up to its dot, and calls [`Session::message_over`].
+    /// Reply 354, read the content up to its dot, and call [`Session::message_over`].
     Data(Transaction),
-    /// Refuses DATA. Whatever was sent behind it can only be content, so nothing after it may be obeyed.
+    /// Refuse DATA. What was sent behind it can only be content, so nothing behind it may be obeyed.
     NoData(Reply),
-    /// Reads a chunk of content; `begin` stands with the first. After the last calls [`Session::message_over`].
+    /// Read a chunk of content. `begin` comes with the first chunk. After the last, call [`Session::message_over`].
     Chunk {
         size: u64,
         last: bool,
         begin: Option<Transaction>,
     },
-    /// Reads a chunk away, then answers.
+    /// Read and drop a chunk, then reply.
     NoChunk {
         size: u64,
         reply: Reply,
@@ -90,28 +88,28 @@ enum State {
 pub(crate) struct Session {
     rules: Arc<Rules>,
     state: State,
-    /// What the client calls itself, and whether with EHLO.
+    /// The client's name for itself, and true if it used EHLO.
     client: Option<(String, bool)>,
     secured: bool,
     identity: Option<Identity>,
     begun: Instant,
     messages: u32,
     conduct: Conduct,
-    /// The last MAIL was refused and nothing but RCPT came since: how many more of these are forgiven.
+    /// After a refused MAIL that only RCPT followed: how many more RCPT commands do not count as errors.
     behind_refused_mail: Option<usize>,
 }
 
-/// Why a client has no more time, whatever it says meanwhile.
+/// Why a client has run out of time, whatever it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overdue {
     /// It has not logged in.
     Login,
-    /// It has not come from MAIL to the content.
+    /// It has not reached the content after MAIL.
     Envelope,
 }
 
 impl Session {
-    /// A conversation that begins; `secured` where TLS already stands.
+    /// Starts a conversation. `secured` is true if TLS is already in use.
     pub(crate) fn new(rules: Arc<Rules>, secured: bool, now: Instant) -> Self {
         let identity = (!rules.auth_required).then_some(Identity::Network);
         Session {
@@ -127,18 +125,19 @@ impl Session {
         }
     }
 
-    /// The same conversation after STARTTLS: nothing the client said before counts (RFC 3207 §4.2). What it used up does.
+    /// Returns the conversation after STARTTLS: everything that the client said before is forgotten (RFC 3207 §4.2), but its counts are
+    /// kept.
     pub(crate) fn secured(self) -> Self {
         let identity = (!self.rules.auth_required).then_some(Identity::Network);
         Session { state: State::Fresh, client: None, secured: true, identity, ..self }
     }
 
-    /// The first line we say.
+    /// Returns the greeting.
     pub(crate) fn greeting(&self) -> Reply {
         Reply::bare(220, format!("{} ESMTP postbud", self.rules.hostname))
     }
 
-    /// Who the client is, after a reload.
+    /// Sets the client's identity after a reload.
     pub(crate) fn identify(&mut self, identity: Identity) {
         self.identity = Some(identity);
     }
@@ -147,7 +146,7 @@ impl Session {
         self.identity.as_ref()
     }
 
-    /// MAIL FROM of the transaction under way.
+    /// Returns the sender of the running transaction.
     pub(crate) fn sender(&self) -> Option<&ReversePath> {
         match &self.state {
             State::Transaction(transaction) => Some(&transaction.mail.path),
@@ -155,22 +154,22 @@ impl Session {
         }
     }
 
-    /// What the client calls itself, and whether with EHLO.
+    /// Returns the client's name for itself, and true if it used EHLO.
     pub(crate) fn client(&self) -> (&str, bool) {
         self.client.as_ref().map_or(("", false), |(name, extended)| (name, *extended))
     }
 
-    /// Returns true if a message arrives in chunks and the last is still to come.
+    /// Returns true if a message arrives in chunks and its last chunk is missing.
     pub(crate) fn is_chunking(&self) -> bool {
         matches!(self.state, State::Chunks)
     }
 
-    /// Returns true if the next line is part of a login, thus secret and up to 12,288 octets long (RFC 4954 §4).
+    /// Returns true if the next line belongs to a login. It is secret and may have 12,288 octets (RFC 4954 §4).
     pub(crate) fn is_logging_in(&self) -> bool {
         matches!(self.state, State::Login(_))
     }
 
-    /// Until when the client must have come further than it is, and what follows if not.
+    /// Returns the time by which the client must have logged in or reached the content, and which of the two it is.
     pub(crate) fn deadline(&self) -> Option<(Instant, Overdue)> {
         let limits = &self.rules.limits;
         match &self.state {
@@ -199,8 +198,8 @@ impl Session {
         self.weighed(line, next, now)
     }
 
-    /// A line that is no command: too long, or with a line end that is not CRLF. A login under way ends with it (RFC 4954 §4):
-    /// the client takes the next line for a command again, and so must we.
+    /// Takes a line that is not a command: too long, or with a wrong line end. It also ends a running login (RFC 4954 §4), because the
+    /// client treats its next line as a command again.
     pub(crate) fn no_line(&mut self, line: &[u8], why: &CommandError, now: Instant) -> Next {
         let mut reply = why.reply();
         if !self.is_logging_in() {
@@ -214,13 +213,13 @@ impl Session {
         self.counted(Next::Say(reply), false, now)
     }
 
-    /// The login was right.
+    /// Records that the login was right.
     pub(crate) fn logged_in(&mut self, identity: Identity) -> Reply {
         self.identity = Some(identity);
         Reply::new(235, EnhancedCode(2, 7, 0), "authenticated")
     }
 
-    /// Counts a refusal that the connection says on its own: of a login, of a message. The reply may become a farewell.
+    /// Counts a refusal of a login or a message. The reply may become a farewell.
     pub(crate) fn refused(&mut self, reply: Reply) -> Next {
         if reply.is_positive() {
             return Next::Say(reply);
@@ -231,7 +230,7 @@ impl Session {
         Next::Close("errors", Reply::new(421, EnhancedCode(4, 7, 0), "too many errors; connect again"))
     }
 
-    /// The message is over.
+    /// Records that the message has ended.
     pub(crate) fn message_over(&mut self, taken: bool) {
         self.state = State::Ready;
         if taken {
@@ -239,7 +238,7 @@ impl Session {
         }
     }
 
-    /// Counts what a command led to, unless that is held against nobody.
+    /// Counts the result of a command, unless it is forgiven.
     fn weighed(&mut self, line: &[u8], next: Next, now: Instant) -> Next {
         if self.forgives(line, &next) {
             return next;
@@ -269,7 +268,7 @@ impl Session {
         }
     }
 
-    /// Bounds what a client can do to no purpose. MAIL and RCPT are `of_envelope`.
+    /// Limits useless commands. `of_envelope` is true for MAIL and RCPT.
     fn counted(&mut self, next: Next, of_envelope: bool, now: Instant) -> Next {
         let carries_mail = match &next {
             Next::Quit(_) | Next::Close(..) => return next,
@@ -313,7 +312,7 @@ impl Session {
             }
             Command::Noop => Next::Say(Reply::new(250, EnhancedCode(2, 0, 0), "still here")),
             Command::Quit => Next::Quit(Reply::new(221, EnhancedCode(2, 0, 0), "goodbye")),
-            // RFC 5321 §3.5.3: 252 where nothing is verified.
+            // RFC 5321 §3.5.3: 252 if addresses are not verified.
             Command::Vrfy => Next::Say(Reply::new(252, EnhancedCode(2, 5, 0), "send it and see")),
             Command::Expn => Next::Say(Reply::new(502, EnhancedCode(5, 5, 1), "there are no lists here")),
             Command::Help => Next::Say(Reply::new(214, EnhancedCode(2, 0, 0), "RFC 5321, RFC 6409")),
@@ -337,7 +336,7 @@ impl Session {
                 offer("STARTTLS");
             }
             if self.may_auth() {
-                // System.Net.Mail knows LOGIN and sends unauthenticated where it finds PLAIN alone.
+                // System.Net.Mail knows only LOGIN, and sends without a login if it finds only PLAIN.
                 offer("AUTH LOGIN PLAIN");
             }
             if !self.rules.takes_reports {
@@ -350,7 +349,7 @@ impl Session {
         Next::Say(reply)
     }
 
-    /// Returns true if AUTH is offered now (RFC 4954 §4: not twice, and not where the password would be seen).
+    /// Returns true if AUTH is offered now (RFC 4954 §4: not twice, and not where the password would be visible).
     fn may_auth(&self) -> bool {
         self.rules.auth_required && self.identity.is_none() && (self.secured || self.rules.plaintext_auth)
     }
@@ -374,7 +373,7 @@ impl Session {
             return refuse(503, EnhancedCode(5, 5, 1), "EHLO first");
         }
         if !self.may_auth() {
-            // RFC 4954 §6: 538. The password, if it came along, is on the wire already; it is not even decoded.
+            // RFC 4954 §6: 538. A password that came with the command was already visible on the network; it is not even decoded.
             return refuse(538, EnhancedCode(5, 7, 11), "a login needs TLS: STARTTLS first");
         }
         self.step(Exchange::begin(mechanism, initial))
@@ -476,10 +475,10 @@ fn is_verb(line: &[u8], name: &str) -> bool {
     line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// What a refused line leads to.
+/// Returns the action after a refused line.
 fn not_obeyed(line: &[u8], reply: Reply) -> Next {
     if is_verb(line, "BDAT") {
-        // How many octets follow, nobody knows: none of them may be obeyed.
+        // The number of octets that follow is unknown, and none of them may be obeyed.
         Next::Close("bdat", reply)
     } else if is_verb(line, "DATA") {
         Next::NoData(reply)
@@ -488,7 +487,7 @@ fn not_obeyed(line: &[u8], reply: Reply) -> Next {
     }
 }
 
-/// Why there can be no content in this state.
+/// Returns the reply to content commands that are not allowed in this state.
 fn no_content_yet(state: &State) -> Reply {
     let (code, text) = match state {
         State::Transaction(_) => (554, "no recipient was accepted"),

@@ -1,4 +1,4 @@
-//! The settings of the submission server, already checked, and the parts of the program that it works with.
+//! The settings of the submission server, which are already checked, and the other stages that it uses.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::events::Events;
 use crate::smtp::Domain;
 use crate::{dkim, spool};
 
-/// An address to take mail on: a table `[[listener]]`.
+/// An address to accept mail on: a table `[[listener]]`.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     /// The address to listen on. The system chooses a port for port 0.
@@ -58,32 +58,32 @@ pub enum ListenerAuth {
     Off,
 }
 
-/// The parts that every session works with. Cheap to clone.
+/// The parts that all sessions use. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    /// Our name in greeting, EHLO answer and Received.
+    /// The relay's name in the greeting, the EHLO reply and Received.
     pub hostname: Domain,
-    /// What clients may use up.
+    /// The limits of clients.
     pub limits: Limits,
     /// The time from the first attempt to the second. It is stored with the message.
     pub first_retry: Duration,
-    /// What a From domain must have verified before bulk mail of it is taken.
+    /// The requirements that a From domain must have verified before its bulk mail is accepted.
     pub bulk_requires: Vec<Requirement>,
     /// The customers, their keys, the verification status of their domains, and their routes. A reload replaces the customers.
     pub routing: Routing,
     /// The submitters who may log in. A reload replaces them.
     pub submitters: Arc<ArcSwap<Submitters>>,
-    /// Addresses that the customers' mail no longer goes to.
+    /// Addresses to which the customers' mail is no longer sent.
     pub suppression: Suppression,
     /// The spool that makes messages durable.
     pub spool: Arc<dyn spool::Commit>,
     /// The threads that sign messages.
     pub workers: dkim::Workers,
-    /// The log of events.
+    /// The events.
     pub events: Events,
     /// The counters of submission.
     pub counters: Counters,
-    /// The file that keeps the addresses of known clients over a restart, so that wrong logins of others do not keep them out. `None` if
-    /// they are forgotten.
+    /// The file with the addresses of known clients, so that wrong logins of others do not lock them out after a restart. `None` if they
+    /// are not stored.
     pub known_clients: Option<PathBuf>,
 }

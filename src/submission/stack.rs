@@ -1,5 +1,5 @@
-//! Wipes the stack after work on passwords. Hash functions collect their input in a state that lies on the stack and is moved there. On a
-//! thread with nothing else to do, the copies would outlive the call by hours.
+//! Wipes the stack after work on passwords. Hash functions collect their input in a state on the stack, and move it there. On an idle
+//! thread these copies would remain for hours.
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ pub(super) fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Runs the work in a frame of its own. It is not inlined, so that the work lies where [`wipe`] wipes.
+/// Runs the work in its own stack frame. It is not inlined, so that the work uses the part of the stack that [`wipe`] wipes.
 #[inline(never)]
 fn apart<T>(work: impl FnOnce() -> T) -> T {
     work()

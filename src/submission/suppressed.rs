@@ -1,7 +1,7 @@
-//! Recipients on the suppression list of the customer whose mail it is.
+//! Handles recipients on the customer's suppression list.
 //!
-//! Where the customer is known before the content, the recipient is refused at RCPT. Else it is left out once From is read: the reply to
-//! the content says so, and the message goes on to its other recipients. A message with no others is refused.
+//! If the customer is known before the content, the recipient is refused at RCPT. Otherwise the recipient is left out after From is read:
+//! the reply to the content says so, and the message goes to its other recipients. A message without other recipients is refused.
 
 use std::borrow::Cow;
 
@@ -17,16 +17,16 @@ use crate::time::Timestamp;
 
 /// RFC 3463: delivery not authorized. Only this rule answers RCPT with it.
 pub(super) const SUPPRESSED: EnhancedCode = EnhancedCode(5, 7, 1);
-/// The reply names so many of the recipients that were left out.
+/// The number of left-out recipients that the reply names.
 const NAMED: usize = 5;
 
-/// What the test address that plays a suppressed recipient is on the list for.
+/// The reason for which the suppressed test address is on the list.
 const PLAYED: Reason = Reason::HardBounce;
 
-/// A recipient that was left out, and why.
+/// A recipient that was left out, and the reason.
 pub(super) type LeftOut = (Mailbox, Reason);
 
-/// The one customer that a message of this sender can be from, or `None` if only its From can tell.
+/// Returns the only customer that mail with this sender can be from, or `None` if only From can tell.
 pub(super) fn customer<'a>(
     routing: &'a RoutingView<'_>,
     identity: &Identity,
@@ -39,12 +39,12 @@ pub(super) fn customer<'a>(
     {
         return ids.first().and_then(|id| directory.get(id)).map(|customer| &**customer);
     }
-    // From and MAIL FROM must be in domains of one customer. A bounce domain may be several customers'.
+    // From and MAIL FROM must be in domains of one customer, but several customers may share a bounce domain.
     let domain = sender.mailbox()?.domain().filter(|domain| !directory.is_bounce_domain(domain))?;
     directory.by_domain(domain).map(|customer| &**customer)
 }
 
-/// The refusal of a recipient at RCPT, or `None` if it may be taken for now.
+/// Returns the refusal of a recipient at RCPT, or `None` if it is accepted for now.
 pub(super) fn at_rcpt(
     context: &Context,
     identity: &Identity,
@@ -63,7 +63,7 @@ pub(super) fn at_rcpt(
     Some(Reply::new(550, SUPPRESSED, text))
 }
 
-/// Tells of a recipient that was refused at RCPT. What is refused here is told one by one, as what is accepted is.
+/// Reports a recipient that was refused at RCPT. These refusals are always reported singly, like accepted recipients.
 pub(super) fn tell_of_refused(
     context: &Context,
     who: Who<'_>,
@@ -86,7 +86,7 @@ pub(super) fn tell_of_refused(
     context.suppression.counters().refused.inc();
 }
 
-/// Takes the recipients out of an envelope that the customer's list refuses. If none are left, the message is refused.
+/// Removes the recipients that the customer's list refuses from an envelope. If none are left, the message is refused.
 pub(super) fn leave_out(
     envelope: &mut Envelope,
     identity: &Identity,
@@ -118,12 +118,12 @@ pub(super) fn leave_out(
     Err(refusal)
 }
 
-/// Returns true if test mail treats the recipient as one on the list.
+/// Returns true if test mail treats the recipient as suppressed.
 fn plays_suppressed(recipient: &Mailbox) -> bool {
     TestOutcome::of(recipient) == TestOutcome::Suppressed
 }
 
-/// Tells of recipients that a message went without.
+/// Reports recipients that were left out of a message.
 pub(super) fn tell_of_left_out(mail: &Mail<'_>, left_out: &[LeftOut], context: &Context) {
     let now = Timestamp::now();
     for (address, reason) in left_out {
@@ -134,7 +134,7 @@ pub(super) fn tell_of_left_out(mail: &Mail<'_>, left_out: &[LeftOut], context: &
     }
 }
 
-/// Tells of recipients on the customer's list where that only has to be told: the mail goes to them all the same.
+/// Reports recipients on the customer's list that get the mail anyway, because the list only reports.
 pub(super) fn tell_of_noted(mail: &Mail<'_>, envelope: &Envelope, customer: &Customer, context: &Context) {
     if customer.suppression.mode != Mode::Event || context.suppression.is_empty() {
         return;
@@ -150,7 +150,7 @@ pub(super) fn tell_of_noted(mail: &Mail<'_>, envelope: &Envelope, customer: &Cus
     }
 }
 
-/// The reply's line about recipients that were left out.
+/// Returns the reply's line about recipients that were left out.
 pub(super) fn in_reply(left_out: &[LeftOut]) -> String {
     format!("{} suppressed and left out", named(left_out))
 }

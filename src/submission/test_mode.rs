@@ -1,4 +1,4 @@
-//! Whether a message is in test mode, and what becomes of it then.
+//! Decides whether a message is in test mode, and what happens to it.
 
 use super::policy::{Identity, Refusal};
 use crate::customers::Customer;
@@ -6,10 +6,10 @@ use crate::customers::test_mode::{self, TestWay};
 use crate::message::{Envelope, MailKind, Recipient, TEST_DOMAIN, is_test_address};
 use crate::smtp::EnhancedCode;
 
-/// The event of a redirected mail names so many of its recipients.
+/// The number of recipients that the event of a redirected mail names.
 const NAMED: usize = 5;
 
-/// What kind of mail a message is, and what its event says about it.
+/// The kind of mail, and what its event says about test mode.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) kind: MailKind,
@@ -21,7 +21,7 @@ pub(super) fn is_on(identity: &Identity, customer: &Customer) -> bool {
     identity.test_mode().is_some() || customer.test.is_some()
 }
 
-/// Judges a message whose customer and recipients are known. If it is redirected, its envelope is changed.
+/// Decides about a message whose customer and recipients are known. If it is redirected, changes its envelope.
 pub(super) fn judge(identity: &Identity, customer: &Customer, envelope: &mut Envelope) -> Result<Judged, Refusal> {
     let modes = identity.test_mode().into_iter().chain(customer.test.as_ref());
     let way = test_mode::way(modes, envelope.recipients.iter().map(|recipient| &recipient.address));

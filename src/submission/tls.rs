@@ -1,5 +1,5 @@
-//! TLS of the listeners: certificate and key from PEM files, replaced without a restart, and session tickets so that a client
-//! that connects anew for every message pays for one full handshake only.
+//! TLS of the listeners: certificate and key come from PEM files and can be replaced without a restart. Session tickets let a client that
+//! connects for every message make only one full handshake.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use thiserror::Error;
 
 use crate::files;
 
-/// Why a certificate cannot be used. The operator must act; a server that runs already keeps its old one.
+/// Why a certificate cannot be used. The operator must act. A running server keeps the old one.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file cannot be read or holds no PEM of the wanted kind.
+    /// A file cannot be read, or does not hold PEM of the wanted kind.
     #[error("{path}: {why}")]
     File {
         /// The file that cannot be used.
@@ -26,14 +26,14 @@ pub enum TlsError {
         /// What is wrong with it.
         why: String,
     },
-    /// Certificate and key do not go together, or the library does not take them.
+    /// Certificate and key do not match, or the library does not accept them.
     #[error("{certificate} with {private_key}: {source}")]
     Unusable {
         /// The file of the certificate chain.
         certificate: PathBuf,
         /// The file of the private key.
         private_key: PathBuf,
-        /// What the library says.
+        /// The library's error.
         #[source]
         source: rustls::Error,
     },
@@ -50,10 +50,10 @@ struct Files {
     current: ArcSwap<Current>,
 }
 
-/// What new connections use.
+/// The settings for new connections.
 struct Current {
     config: Arc<ServerConfig>,
-    /// When the certificate expires, in seconds since 1970; `None` where that cannot be read.
+    /// When the certificate expires, in seconds since 1970; `None` if that cannot be read.
     expires: Option<i64>,
 }
 
@@ -75,8 +75,7 @@ impl ServerTls {
         })))
     }
 
-    /// Reads the files again. New connections use what they hold now; on error everything stays as it was. Tickets given out
-    /// before stay good.
+    /// Reads the files again. New connections use the new content. After an error nothing changes. Earlier tickets stay valid.
     pub fn reload(&self) -> Result<(), TlsError> {
         let files = &self.0;
         let config = read(&files.certificate, &files.private_key, &files.tickets)?;
@@ -89,12 +88,12 @@ impl ServerTls {
         &self.0.certificate
     }
 
-    /// What the next connection uses.
+    /// Returns the settings for the next connection.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.current.load().config)
     }
 
-    /// When the certificate in use expires, in seconds since 1970.
+    /// Returns when the certificate in use expires, in seconds since 1970.
     pub fn expires(&self) -> Option<i64> {
         self.0.current.load().expires
     }
@@ -106,8 +105,8 @@ impl fmt::Debug for ServerTls {
     }
 }
 
-/// The usual suites, those with SHA-256 first: with a connection a message the key schedule's hash is what a handshake
-/// spends most on, and processors compute SHA-256 in hardware but not SHA-384. AES-128 is as safe here (RFC 9325 §4.2).
+/// The usual cipher suites, those with SHA-256 first. With one connection per message, most of a handshake's time is the key schedule's
+/// hash, and processors compute SHA-256 in hardware but not SHA-384. AES-128 is as safe here (RFC 9325 §4.2).
 fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let has_sha384 = |suite: &SupportedCipherSuite| {
@@ -145,8 +144,8 @@ fn read(certificate: &Path, private_key: &Path, tickets: &Arc<dyn ProducesTicket
         .with_single_cert(chain, key)
         .map_err(unusable)?;
     config.ignore_client_order = true;
-    // Stateless tickets hold whatever number of clients in no memory at all; one a handshake is enough for a client that
-    // sends one message a connection.
+    // Stateless tickets serve any number of clients without memory. One per handshake is enough for a client that sends one message per
+    // connection.
     config.ticketer = Arc::clone(tickets);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;

@@ -1,4 +1,4 @@
-//! A message that has an envelope and no content yet: its recipients, each once.
+//! A message with an envelope and no content yet. Each recipient is listed once.
 
 use std::collections::HashSet;
 
@@ -7,18 +7,18 @@ use super::admission::Admitted;
 use crate::message::Recipient;
 use crate::smtp::{EnhancedCode, Mail, Rcpt, Reply};
 
-/// The recipients of a message that need no memory from the admission. Nearly every message has no more.
+/// The number of recipients that need no memory from the admission. Nearly every message has no more.
 const FREE: usize = 16;
-/// How many temporary refusals of recipients are not counted as errors, as a multiple of the recipients that a message may have.
+/// Temporary refusals of recipients are not counted as errors up to this multiple of the recipients that a message may have.
 const PUT_OFF: usize = 10;
-/// The memory of a recipient besides its texts.
+/// The memory of a recipient without its texts.
 const RECIPIENT: usize = size_of::<Recipient>();
 
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) mail: Mail,
     pub(crate) recipients: Vec<Recipient>,
-    /// The memory and time that the message takes.
+    /// The memory and time of the message.
     pub(crate) admitted: Admitted,
     /// The number of recipients that were refused with 5xx.
     refused: usize,
@@ -31,10 +31,10 @@ impl Transaction {
         Transaction { mail, recipients: Vec::new(), admitted, refused: 0, put_off: 0 }
     }
 
-    /// Takes a recipient, and returns the reply.
+    /// Adds a recipient, and returns the reply.
     pub(crate) fn add(&mut self, rcpt: Rcpt, limits: &Limits) -> Reply {
         if self.recipients.len() >= limits.recipients {
-            // RFC 5321 §4.5.3.1.10: the client sends the rest with another message.
+            // RFC 5321 §4.5.3.1.10: the client sends the other recipients another message.
             return Reply::new(452, EnhancedCode(4, 5, 3), "enough recipients; send the others another message");
         }
         let Rcpt { address, notify, orcpt } = rcpt;
@@ -55,9 +55,9 @@ impl Transaction {
         Reply::new(250, EnhancedCode(2, 1, 5), "recipient noted")
     }
 
-    /// Returns true if this reply to RCPT does not count toward the error limit. Bad addresses in a long
-    /// list do not count, because its message would never come to its content. Neither do recipients over the limit, which may be many
-    /// (RFC 5321 §4.5.3.1.10).
+    /// Returns true if this reply to RCPT does not count toward the error limit. Bad addresses in a long list do not count, because the
+    /// message would otherwise never reach its content. Neither do recipients over the limit, of which there may be many (RFC 5321
+    /// §4.5.3.1.10).
     pub(crate) fn forgives(&mut self, reply: &Reply, limits: &Limits) -> bool {
         let (count, most) = if reply.is_permanent() {
             (&mut self.refused, limits.recipients)
@@ -70,7 +70,7 @@ impl Transaction {
         *count <= most
     }
 
-    /// Leaves out recipients that are in the list already. Each gets the message once, with the parameters that came first.
+    /// Removes repeated recipients. Each gets the message once, with the parameters that came first.
     pub(crate) fn with_each_once(mut self) -> Self {
         if self.recipients.len() > 1 {
             let mut seen = HashSet::with_capacity(self.recipients.len());
@@ -129,7 +129,7 @@ mod tests {
         let (mut first, mut second) = (begin(), begin());
         let full = (0..500).find(|n| first.add(rcpt(*n), &limits).code == 452).expect("an end");
         assert!(full > FREE + 10, "{full}");
-        // Messages with short lists go on.
+        // Messages with short lists are still accepted.
         assert!((0..FREE).all(|n| second.add(rcpt(n), &limits).code == 250));
         let reply = second.add(rcpt(FREE), &limits);
         assert_eq!((reply.code, reply.enhanced), (452, Some(EnhancedCode(4, 3, 1))));

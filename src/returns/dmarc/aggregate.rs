@@ -1,5 +1,5 @@
-//! Adds up the records of one report while it is read, by domain, source and result. However long the report is, the sums stay few: what
-//! goes beyond is counted under one source.
+//! Adds up the records of one report while it is read, by domain, source and result. The number of sums is limited, however long the report
+//! is: further sources are counted together.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -8,28 +8,28 @@ use super::report::{Disposition, Record, Repair, Repairs};
 use super::sources::{Marks, Source, is_within, organization, source};
 use crate::smtp::Domain;
 
-/// The most sources of one report that are told apart.
+/// The most sources of one report that are counted separately.
 const MOST_SOURCES: usize = 300;
 /// The most From domains of one report.
 const MOST_DOMAINS: usize = 1_000;
 
-/// Messages that are the same in everything that is kept.
+/// Messages with the same values in all fields that are kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row {
     pub source: Source,
-    /// True if we did.
+    /// True if we sent them.
     pub ours: bool,
     /// True if DKIM passed in alignment.
     pub dkim: bool,
     /// True if SPF passed in alignment.
     pub spf: bool,
-    /// What was done with them.
+    /// What the receiver did with them.
     pub disposition: Disposition,
-    /// True if the reporter saw that they were forwarded.
+    /// True if the reporter recognised them as forwarded.
     pub forwarded: bool,
 }
 
-/// How many there are.
+/// The number of such messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sum {
     pub messages: u64,
@@ -37,9 +37,9 @@ pub struct Sum {
     pub example: Option<IpAddr>,
 }
 
-/// Whose domains are known.
+/// Tells which domains are configured.
 pub trait Domains {
-    /// What tells the mail of the configured domain that is `from`, or the closest one above it.
+    /// Returns what identifies mail of the configured domain that is `from`, or of its nearest configured parent.
     fn marks(&self, from: &Domain) -> Option<Marks>;
     fn egress(&self) -> IpAddr;
 }
@@ -47,11 +47,11 @@ pub trait Domains {
 /// The sums of a report.
 pub struct Aggregate<'d> {
     domains: &'d dyn Domains,
-    /// What each From domain belongs to. `None`: to nobody here.
+    /// The owner of each From domain; `None` if it belongs to no customer.
     known: HashMap<Domain, Option<usize>>,
     owners: Vec<Owner>,
     sources: HashSet<Source>,
-    /// Records without a From domain: they are about the domain of the report, which may come last.
+    /// Records without a From domain. They are about the report's domain, which may come last.
     nameless: Vec<Record>,
     foreign: u64,
     messages: u64,
@@ -62,7 +62,7 @@ pub struct Aggregate<'d> {
 /// A configured domain in a report.
 pub struct Owner {
     marks: Marks,
-    /// The From domains that were seen. One of them tells whether the report's domain is above.
+    /// One of the From domains. It shows whether the report's domain is a parent.
     from: Domain,
     pub rows: BTreeMap<Row, Sum>,
 }
@@ -96,7 +96,7 @@ impl<'d> Aggregate<'d> {
         self.messages = self.messages.saturating_add(record.messages);
         match &record.from {
             Some(from) => self.add_to(from, record),
-            // There are few of these, or the report is nonsense.
+            // Only a few such records are kept. A report with more of them is nonsense.
             None if self.nameless.len() < 100 => self.nameless.push(record.clone()),
             None => self.foreign += 1,
         }
@@ -144,8 +144,7 @@ impl<'d> Aggregate<'d> {
         at
     }
 
-    /// Ends the report, which is about the policy of `domain`. Returns the sums of each configured domain in it, and all messages that it
-    /// told of.
+    /// Ends the report about the policy of `domain`. Returns the sums of each configured domain in it, and the number of all messages.
     pub fn finish(mut self, domain: Option<&Domain>, repairs: &mut Repairs) -> (Vec<Owner>, u64) {
         for record in std::mem::take(&mut self.nameless) {
             match domain {
@@ -153,7 +152,7 @@ impl<'d> Aggregate<'d> {
                 None => self.foreign += 1,
             }
         }
-        // A report speaks of the domain whose policy it names and of those below it. Anybody may claim anything of others.
+        // A report may only speak about the domain whose policy it names, and those below it. Anybody could claim anything about others.
         let is_about = |owner: &Owner| {
             let both = |domain: &Domain| owner.from.is_within(domain) || domain.is_within(&owner.marks.domain);
             domain.is_none_or(both)
@@ -169,12 +168,12 @@ impl<'d> Aggregate<'d> {
     }
 }
 
-/// Returns true if DKIM (else SPF) passed for a domain that aligns: as the reporter says, or where it does not, by its results.
+/// Returns true if DKIM (or else SPF) passed for an aligned domain: as the reporter says, or else by its results.
 fn aligned(record: &Record, from: &Domain, by_dkim: bool) -> bool {
     if let Some(told) = if by_dkim { record.dkim } else { record.spf } {
         return told;
     }
-    // A reporter that tells one of both says "fail" by leaving out the other.
+    // A reporter that gives only one of the two results means that the other one failed.
     if record.dkim.is_some() || record.spf.is_some() {
         return false;
     }

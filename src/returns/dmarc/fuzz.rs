@@ -1,11 +1,11 @@
-//! For `tests/fuzz` only (feature `fuzzing`): what strangers send as reports.
+//! For `tests/fuzz` only (feature `fuzzing`): reports from strangers.
 
 use super::{container, report};
 
 /// Reads octets as a report.
 ///
 /// # Panics
-/// Panics if a report claims what it cannot hold.
+/// Panics if a report claims more than it can hold.
 pub fn report(xml: &[u8]) {
     let mut most = 0;
     let read = report::read(&mut &*xml, &mut |record| most = most.max(record.messages));
@@ -18,7 +18,7 @@ pub fn report(xml: &[u8]) {
 /// Opens octets as a mail or an archive.
 ///
 /// # Panics
-/// Panics if more comes out than may.
+/// Panics if the output exceeds its limit.
 pub fn container(octets: &[u8]) {
     let mut out = 0;
     let _ = container::open(octets, &mut |xml| {

@@ -7,9 +7,9 @@
 //!                            one       result
 //! ```
 //!
-//! [`Reports::take`] is the way in, for the inbound listener and for `postbud dmarc import`. It takes a report once, and only on domains
-//! of configured customers. Reports are not signed, and whoever knows the address can send one: what is kept is what reporters claim, and
-//! nothing that is shown says more.
+//! [`Reports::take`] accepts reports from the listener for returned mail and from `postbud dmarc import`. Each report is accepted once, and
+//! only about domains of configured customers. Reports are not signed, and everybody who knows the address can send one. So the stored
+//! numbers are claims of reporters, and are shown as such.
 
 mod aggregate;
 pub mod container;

@@ -1,4 +1,4 @@
-//! Which configured domain a name in a report belongs to, and what marks its mail as ours.
+//! Finds the configured domain that a name in a report belongs to, and what identifies our mail for it.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ impl Domains for Owners<'_> {
         if let Some(SigningDomain::Ready(signer)) = customer.domains.get(&domain) {
             selectors.extend(signer.profiles_of(&domain).map(|profile| profile.selector.as_str().to_ascii_lowercase()));
         }
-        // A delegated key signs by turns at both.
+        // A delegated key uses both selectors in turn.
         let delegated = self.onboarding.delegation.iter().flat_map(|delegation| &delegation.selectors);
         selectors.extend(delegated.map(|selector| selector.as_str().to_ascii_lowercase()));
         Some(Marks {

@@ -1,8 +1,8 @@
-//! A domain's mail over time as an SVG: a bar for each day, ours and others', passing and failing.
+//! Draws a domain's mail over time as an SVG: a bar for each day with our mail and others', passing and failing.
 //!
-//! It holds no script and refers to nothing outside. Colours are of middle lightness, so that it can be read on light and dark pages also
-//! where a page's policy forbids its style; failing mail is hatched besides, so that colour alone says nothing. Title and description say
-//! the same in words.
+//! The SVG has no script and no external references. Its colours have medium lightness, so that it is readable on light and dark pages,
+//! even if the page's policy forbids its style. Failing mail is also hatched, so that colour is not the only sign. Title and description
+//! say the same in words.
 
 use std::fmt::Write as _;
 
@@ -16,10 +16,10 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 34.0;
-/// Lines across, besides the base.
+/// The number of horizontal lines above the base.
 const LINES: u64 = 4;
 
-/// A part of a bar.
+/// One part of a bar.
 struct Part {
     class: &'static str,
     colour: &'static str,
@@ -27,7 +27,7 @@ struct Part {
     value: fn(&Day) -> u64,
 }
 
-/// From the bottom up.
+/// The parts from bottom to top.
 const PARTS: [Part; 4] = [
     Part { class: "ours-passing", colour: "#2f7ed8", is_hatched: false, value: |day| day.ours_passing },
     Part { class: "others-passing", colour: "#2a9d78", is_hatched: false, value: |day| day.others_passing },
@@ -137,7 +137,7 @@ fn bars(out: &mut String, id: &str, summary: &Summary, top: u64) {
             if value == 0 {
                 continue;
             }
-            // A message is seen, however many others there are.
+            // Even one message among many is visible.
             let tall = (height * value as f64 / top as f64).max(1.0);
             y -= tall;
             let _ = writeln!(
@@ -146,7 +146,7 @@ fn bars(out: &mut String, id: &str, summary: &Summary, top: u64) {
                 fill(part, id)
             );
         }
-        // The last day has its label, and none stands close before it.
+        // The last day has a label, and no other label comes too close to it.
         if (count - 1 - at).is_multiple_of(label_every) {
             let _ = writeln!(
                 out,
@@ -159,7 +159,7 @@ fn bars(out: &mut String, id: &str, summary: &Summary, top: u64) {
     }
 }
 
-/// The next number that divides well into the lines.
+/// Returns the next number that the lines divide evenly.
 fn round_up(value: u64) -> u64 {
     let mut unit = 1;
     loop {

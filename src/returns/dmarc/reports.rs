@@ -1,4 +1,4 @@
-//! Taking reports, and asking for what they said.
+//! Accepts reports, and answers queries about them.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 use crate::visible::visible;
 
 const DAY: u64 = 86_400;
-/// A reporter's clock may be ahead by so much.
+/// How far a reporter's clock may be ahead.
 const AHEAD: u64 = 2 * DAY;
 /// The most reports of one mail or file.
 const MOST_DOCUMENTS: usize = 100;
@@ -38,17 +38,17 @@ const MOST_DOCUMENTS: usize = 100;
 const LONGEST_RANGE: u64 = 35 * DAY;
 /// The most messages of one report.
 const MOST_MESSAGES: u64 = 100_000_000_000;
-/// How often what is too old is removed.
+/// How often old data is removed.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
-/// The most domains with a metric of their own: those that have had no report for the longest.
+/// The most domains with a metric of their own: those whose last report is oldest.
 const MOST_GAUGES: usize = 200;
 
-/// `[returns.dmarc]` of the server file.
+/// The settings in `[returns.dmarc]` of the server file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long what reports said is kept.
+    /// How long data from reports is kept.
     pub keep: Duration,
-    /// The mailbox that reports are sent to, if there is one.
+    /// The mailbox for reports, if there is one.
     pub address: Option<Mailbox>,
 }
 
@@ -58,10 +58,10 @@ impl Default for Settings {
     }
 }
 
-/// The customers and settings that are in force.
+/// Returns the present customers and settings.
 type InForce = Arc<dyn Fn() -> (Arc<Directory>, Arc<onboarding::Settings>) + Send + Sync>;
 
-/// The reports that were taken. Cheap to clone.
+/// The accepted reports. Cheap to clone.
 #[derive(Clone)]
 pub struct Reports(Arc<Inner>);
 
@@ -74,67 +74,67 @@ struct Inner {
     newest: Mutex<HashMap<String, u64>>,
 }
 
-/// What became of a mail or file that has at least one report.
+/// The result for a mail or file with at least one report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// The reports that were taken, or had been before.
+    /// The reports that were accepted now or earlier.
     pub reports: Vec<TakenReport>,
-    /// Why others in it were not.
+    /// Why other reports in it were refused.
     pub refused: Vec<String>,
 }
 
-/// A report that was taken, or had been before. What it says of itself may hold anything.
+/// A report that was accepted now or earlier. Its texts may be anything that the sender wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenReport {
-    /// True if it had been taken before, and was dropped.
+    /// True if it was accepted earlier, so that this copy was dropped.
     pub duplicate: bool,
-    /// Who says to have made it.
+    /// The reporter's name.
     pub reporter: String,
-    /// The configured domains that it tells of.
+    /// The configured domains that it is about.
     pub domains: Vec<Domain>,
     /// The beginning of its range.
     pub begins: Timestamp,
     /// The end of its range.
     pub ends: Timestamp,
-    /// The messages of these domains.
+    /// The number of messages of these domains.
     pub messages: u64,
-    /// What had to be repaired.
+    /// The repairs that were necessary.
     pub repairs: Vec<Repair>,
 }
 
-/// Why nothing of a mail or file was taken.
+/// Why no report of a mail or file was accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// No XML could be taken out of it.
+    /// It contains no XML.
     #[error(transparent)]
     Unopened(#[from] Unopened),
-    /// The XML is no report.
+    /// The XML is not a report.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// It is about domains that no customer has.
     #[error("it is about {0}, and no configured customer has this domain")]
     Foreign(String),
-    /// Its time cannot be right, or is too long ago.
+    /// Its period is implausible, or too long ago.
     #[error("{0}")]
     Time(String),
-    /// It claims more messages than there are.
+    /// It claims an implausible number of messages.
     #[error("it claims {0} messages")]
     Implausible(u64),
-    /// So many reports of that day were taken that more would only be a flood.
+    /// The domain already has the maximum number of reports for that day.
     #[error("there are {} reports on {domain} of that day already", store::MOST_REPORTS)]
     Full { domain: Domain },
-    /// The database failed. The same report may be taken later.
+    /// The database failed. The same report may be accepted later.
     #[error(transparent)]
     Storage(#[from] database::Error),
 }
 
 impl Refused {
-    /// Returns true if the same report may be taken later.
+    /// Returns true if the same report may be accepted later.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Refused::Storage(_))
     }
 
-    /// The kind, for metrics and programs.
+    /// Returns the kind for metrics and programs.
     pub fn code(&self) -> &'static str {
         match self {
             Refused::Unopened(Unopened::NothingAttached | Unopened::Unknown | Unopened::Empty) => "no-report",
@@ -151,7 +151,7 @@ impl Refused {
     }
 }
 
-/// A report that was read, before it is looked at.
+/// A parsed report before it is judged.
 struct Found {
     head: Head,
     repairs: Repairs,
@@ -160,8 +160,8 @@ struct Found {
 }
 
 impl Reports {
-    /// The reports in a database that has the tables of [`SCHEMA`](super::SCHEMA). `in_force` gives the customers and settings at the
-    /// moment of each report. Reads which reports there are; blocks.
+    /// Opens the reports in a database that has the tables of [`SCHEMA`](super::SCHEMA). `in_force` is called for each report. Reads the
+    /// list of reports, and blocks.
     pub fn open(
         database: Database,
         keep: Duration,
@@ -174,7 +174,7 @@ impl Reports {
         Ok(reports)
     }
 
-    /// Takes the reports in a whole mail, an archive or XML. Blocks: reads, and writes to the database. What was taken is on the disk.
+    /// Accepts the reports in a whole mail, an archive or XML. Accepted reports are on disk when this returns. Blocks.
     pub fn take(&self, octets: &[u8]) -> Result<Taken, Refused> {
         let taken = self.take_at(octets, Timestamp::now());
         let counters = &self.0.counters.reports;
@@ -278,7 +278,7 @@ impl Reports {
         })
     }
 
-    /// What reports say of a domain: of the last `days` days before `now`. Blocks.
+    /// Summarises the reports on a domain for the last `days` days before `now`. Blocks.
     pub fn summary(&self, domain: &Domain, days: u32, now: Timestamp) -> Result<Summary, database::Error> {
         let today = i64::try_from(now.as_secs() / DAY).unwrap_or(i64::MAX);
         let from = today - i64::from(days) + 1;
@@ -289,7 +289,7 @@ impl Reports {
         })
     }
 
-    /// Removes what is too old, now and once an hour until `stopping`, and looks at what other nodes have taken.
+    /// Removes old data now and once an hour until `stopping`. Learns of other nodes' newest reports when the database changes.
     pub async fn run(self, stopping: CancellationToken) {
         let mut changes = self.0.database.changes();
         let mut tidied = None::<Instant>;
@@ -318,11 +318,11 @@ impl Reports {
         }
     }
 
-    /// Removes what is too old. Blocks.
+    /// Removes old data. Blocks.
     pub fn tidy(&self, now: Timestamp) -> Result<(), database::Error> {
         let before = i64::try_from((now - self.0.keep).as_secs() / DAY).unwrap_or_default();
         self.0.database.write_blocking(|tables| store::tidy(tables, before))?;
-        // A command beside the relay may have taken some.
+        // A command may have added reports to the database.
         self.look_for_newest()
     }
 
@@ -333,7 +333,7 @@ impl Reports {
         Ok(())
     }
 
-    /// Adds what is counted to a registry.
+    /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let help = "DMARC reports by what became of them";
         registry.register("dmarc_reports", help, self.0.counters.reports.clone());
@@ -390,7 +390,7 @@ fn check_time(head: &Head, now: u64, keep: Duration) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What tells a report from every other: reporter, id, domain and range. Without an id, its content does.
+/// Returns the identity of a report: reporter, id, domain and range, or its content if it has no id.
 fn key(head: &Head, owners: &[Owner]) -> String {
     let mut text = format!("{}\n{}\n", head.reporter.to_ascii_lowercase(), head.id);
     let _ = writeln!(text, "{}\n{} {}", head.domain.as_ref().map_or("", Domain::as_str), head.begins, head.ends);
@@ -402,7 +402,7 @@ fn key(head: &Head, owners: &[Owner]) -> String {
     hex(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
 }
 
-/// The name of a reporter, as it is kept and shown.
+/// Returns a reporter's name in the form that is stored and shown.
 fn reporter(name: &str) -> String {
     let name: String = name.chars().take(80).collect();
     visible(name.trim()).into_owned()
@@ -424,7 +424,7 @@ struct DomainLabel {
     domain: String,
 }
 
-/// The age of the newest report, for each domain up to a number.
+/// The metric with the age of the newest report, for a limited number of domains.
 #[derive(Debug)]
 struct Newest(Reports);
 

@@ -1,5 +1,5 @@
-//! Who sent: a few senders are known by their networks and by the domains that they sign and bounce with. Of the others a report shows the
-//! domain that signed or whose SPF record allows the address, and else only the network.
+//! Identifies senders. A few are known by their networks and by the domains with which they sign and bounce. For others, the domain that
+//! signed the mail or whose SPF record allows the address is shown, or else only the network.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,24 +10,24 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::report::Record;
 use crate::smtp::Domain;
 
-/// Who sent messages, as far as a report tells.
+/// The sender of messages, as far as a report tells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// The relay's own address.
     Relay,
-    /// A sender that is known by name.
+    /// A sender with a known name.
     Known(Known),
-    /// The owner of this domain, which signed the mail or allows the address to bounce to it.
+    /// The owner of this domain, which signed the mail or allows the address in its SPF record.
     Domain(String),
-    /// Somebody in this network.
+    /// An unknown sender in this network.
     Network(IpNet),
-    /// Nothing is known of it.
+    /// Nothing is known about the sender.
     Unknown,
-    /// All that were not told apart.
+    /// All senders that are not counted separately.
     Others,
 }
 
-/// A sender that is known by name.
+/// A sender with a known name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Known {
     Mailjet,
@@ -40,7 +40,7 @@ pub enum Known {
 impl Known {
     const ALL: [Known; 3] = [Known::Mailjet, Known::Microsoft365, Known::Google];
 
-    /// The name for people.
+    /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
             Known::Mailjet => "Mailjet",
@@ -96,7 +96,7 @@ impl Known {
         }
     }
 
-    /// Domains that its mail is signed or bounces with.
+    /// The domains with which its mail is signed or bounces.
     fn domains(self) -> &'static [&'static str] {
         match self {
             Known::Mailjet => &["mailjet.com", "mailjet.net"],
@@ -106,7 +106,7 @@ impl Known {
     }
 }
 
-/// What tells a domain's own mail from that of others.
+/// The properties that identify a domain's own mail.
 #[derive(Clone, Debug)]
 pub struct Marks {
     pub domain: Domain,
@@ -120,7 +120,7 @@ pub struct Marks {
     pub mailjet_selector: String,
 }
 
-/// Tells who sent the messages of a record, and whether they are ours. `egress` is the relay's address.
+/// Identifies the sender of a record's messages, and tells whether they are ours. `egress` is the relay's address.
 pub fn source(record: &Record, egress: IpAddr, marks: &Marks) -> (Source, bool) {
     let domain = marks.domain.as_str();
     let own = |name: &str| is_within(name, domain);
@@ -154,25 +154,25 @@ fn known(record: &Record, marks: &Marks) -> Option<Known> {
     if is_mailjets {
         return Some(Known::Mailjet);
     }
-    // A domain that only claims is no evidence.
+    // Only a domain whose check passed is evidence.
     let passing = passing(record).collect::<Vec<_>>();
     let signs = |known: &Known| known.domains().iter().any(|own| passing.iter().any(|name| is_within(name, own)));
     Known::ALL.into_iter().find(signs)
 }
 
-/// The domain that stands behind the mail, besides the From domain itself.
+/// Returns the domain behind the mail, other than the From domain itself.
 fn named(record: &Record, own: impl Fn(&str) -> bool) -> Option<Source> {
     let other = passing(record).find(|name| !own(name) && Domain::parse(name).is_ok())?;
     Some(Source::Domain(organization(other).to_owned()))
 }
 
-/// The domains that passed, of SPF first: it speaks of the server and not of the text.
+/// Returns the domains that passed, those of SPF first, because SPF identifies the server.
 fn passing(record: &Record) -> impl Iterator<Item = &str> {
     let envelopes = record.envelopes.iter().filter(|it| it.passes).map(|it| it.domain.as_str());
     envelopes.chain(record.signatures.iter().filter(|it| it.passes).map(|it| it.domain.as_str()))
 }
 
-/// The network that an address is shown as: the part that one sender usually has.
+/// Returns the network under which an address is shown: the usual size of one sender's network.
 fn network(address: IpAddr) -> Source {
     let network = match address {
         IpAddr::V4(address) => Ipv4Net::new(address, 24).map(|it| IpNet::V4(it.trunc())),
@@ -186,8 +186,8 @@ pub(super) fn is_within(name: &str, parent: &str) -> bool {
     name.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// The part of a name that its owner registered, as far as the name itself tells: the last two labels, or three below endings like
-/// `co.uk`. It only groups what is shown; alignment is judged by the reporter.
+/// Guesses the registered part of a name from the name itself: the last two labels, or three below endings like `co.uk`. It only groups
+/// what is shown; the reporter judges alignment.
 pub(super) fn organization(name: &str) -> &str {
     let labels: Vec<usize> = name.rmatch_indices('.').map(|(at, _)| at).take(3).collect();
     let second_level = match labels[..] {
@@ -205,7 +205,7 @@ pub(super) fn organization(name: &str) -> &str {
     }
 }
 
-/// Writes a source as it is stored. [`Source::stored`] reads it back.
+/// Writes a source in its stored form. [`Source::stored`] reads it back.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -220,7 +220,7 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// Reads a source as it is stored.
+    /// Reads a source from its stored form.
     pub fn stored(text: &str) -> Source {
         if let Some(known) = Known::ALL.into_iter().find(|known| known.key() == text) {
             return Source::Known(known);
@@ -284,12 +284,12 @@ mod tests {
         let mailjet = ("mailjet".to_owned(), true);
         assert_eq!(told("40.74.40.57", &[], &[], false), ("relay".into(), true));
         assert_eq!(told("87.253.233.7", &[], &[], true), mailjet);
-        // A customer that uses Mailjet besides us.
+        // The customer also uses Mailjet without us.
         assert_eq!(told("87.253.233.7", &[], &[], false), ("mailjet".into(), false));
         assert_eq!(told("192.0.2.1", &[], &[("bnc3.test.dk", true)], true), mailjet);
         assert_eq!(told("192.0.2.1", &[("test.dk", "mailjet", true)], &[], true), mailjet);
         assert_eq!(told("192.0.2.1", &[("test.dk", "mailjet", false)], &[], true).0, "network:192.0.2.0/24");
-        // Through the customer's own server our signature tells, even where it did not survive.
+        // With the customer's own server, our signature identifies our mail, even if it no longer verifies.
         assert_eq!(told("40.107.5.6", &[("test.dk", "postbud-a", false)], &[], false), ("microsoft365".into(), true));
         assert_eq!(told("40.107.5.6", &[("test.dk", "selector1", true)], &[], false), ("microsoft365".into(), false));
         assert_eq!(told("2a00:1450:4864:20::3", &[], &[], false).0, "google");

@@ -1,4 +1,4 @@
-//! What is kept of reports: which ones were taken, and the sums of each day by source and result. Days are numbered since 1970, in UTC.
+//! The stored data of reports: the list of reports, and the sums of each day by source and result. Days are counted in UTC since 1970.
 
 use crate::database::{Error, Schema, Transaction, Value};
 use crate::smtp::Domain;
@@ -36,59 +36,59 @@ pub const SCHEMA: Schema = Schema {
               );"],
 };
 
-/// The most reports of one domain and day. Three hundred receivers report on a busy domain.
+/// The most reports for one domain and day. A busy domain gets reports from three hundred receivers.
 pub(super) const MOST_REPORTS: i64 = 2_000;
-/// The most sources of one domain and day that are told apart.
+/// The most sources of one domain and day that are counted separately.
 const MOST_SOURCES: i64 = 500;
-/// The most messages that are counted in one sum.
+/// The most messages in one sum.
 const MOST_MESSAGES: i64 = 1_000_000_000_000;
 
-/// A report on one domain, to be kept.
+/// A report on one domain, to be stored.
 pub(super) struct NewReport<'a> {
-    /// What tells it from every other.
+    /// The identity of the report.
     pub key: &'a str,
     pub domain: &'a Domain,
     pub reporter: &'a str,
     pub day: i64,
-    /// In seconds since 1970, as `taken`.
+    /// In seconds since 1970, like `taken`.
     pub ends: i64,
     pub taken: i64,
     pub messages: u64,
 }
 
-/// A sum of a day.
+/// One sum of a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaySum {
     pub day: i64,
     pub row: Row,
     pub messages: u64,
-    /// One of their addresses.
+    /// One of the addresses.
     pub example: String,
 }
 
-/// Somebody who reports on a domain, as the reports say.
+/// A reporter on a domain, by its own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reporter {
     pub name: String,
     pub reports: u64,
-    /// How many messages they are about.
+    /// The number of messages in its reports.
     pub messages: u64,
 }
 
-/// Returns true if a report was taken already.
+/// Returns true if a report is already stored.
 pub(super) fn is_known(tables: &Transaction<'_>, key: &str) -> Result<bool, Error> {
     let found = tables.first("SELECT 1 FROM dmarc_report WHERE key = $1", &[key.into()], |row| row.integer(0))?;
     Ok(found.is_some())
 }
 
-/// Returns true if a day of a domain has as many reports as are taken.
+/// Returns true if a domain already has the maximum number of reports for a day.
 pub(super) fn is_full(tables: &Transaction<'_>, domain: &Domain, day: i64) -> Result<bool, Error> {
     let sql = "SELECT count(*) FROM dmarc_report WHERE domain = $1 AND day = $2";
     let count = tables.first(sql, &[domain.as_str().into(), day.into()], |row| row.integer(0))?;
     Ok(count.unwrap_or_default() >= MOST_REPORTS)
 }
 
-/// Keeps a report and adds its sums.
+/// Stores a report and adds its sums.
 pub(super) fn put<'r>(
     tables: &Transaction<'_>,
     report: &NewReport<'_>,
@@ -145,7 +145,7 @@ fn add(tables: &Transaction<'_>, report: &NewReport<'_>, row: &Row, source: &str
     tables.execute(sql, &row).map(drop)
 }
 
-/// The sums of a domain from a day on, in the order of days.
+/// Returns the sums of a domain since a day, in the order of days.
 pub(super) fn sums(tables: &Transaction<'_>, domain: &str, from: i64) -> Result<Vec<DaySum>, Error> {
     let sql = "SELECT day, source, ours, dkim, spf, disposition, forwarded, messages, example FROM dmarc_sum
                WHERE domain = $1 AND day >= $2 ORDER BY day, source";
@@ -169,7 +169,7 @@ pub(super) fn sums(tables: &Transaction<'_>, domain: &str, from: i64) -> Result<
     Ok(found)
 }
 
-/// Who reported on a domain from a day on, those with the most messages first.
+/// Returns the reporters on a domain since a day, those with the most messages first.
 pub(super) fn reporters(tables: &Transaction<'_>, domain: &str, from: i64) -> Result<Vec<Reporter>, Error> {
     let sql = "SELECT reporter, count(*), CAST(sum(messages) AS BIGINT) FROM dmarc_report
                WHERE domain = $1 AND day >= $2 GROUP BY reporter ORDER BY 3 DESC, reporter";
@@ -183,7 +183,7 @@ pub(super) fn reporters(tables: &Transaction<'_>, domain: &str, from: i64) -> Re
     Ok(found)
 }
 
-/// The end of the newest report of each domain, in seconds since 1970.
+/// Returns the end of the newest report of each domain, in seconds since 1970.
 pub(super) fn newest(tables: &Transaction<'_>) -> Result<Vec<(String, i64)>, Error> {
     let mut found = Vec::new();
     tables.query("SELECT domain, max(ends) FROM dmarc_report GROUP BY domain", &[], |row| {
@@ -193,7 +193,7 @@ pub(super) fn newest(tables: &Transaction<'_>) -> Result<Vec<(String, i64)>, Err
     Ok(found)
 }
 
-/// Removes what is about days before this one.
+/// Removes data about days before this one.
 pub(super) fn tidy(tables: &Transaction<'_>, before: i64) -> Result<(), Error> {
     tables.execute("DELETE FROM dmarc_report WHERE day < $1", &[before.into()])?;
     tables.execute("DELETE FROM dmarc_sum WHERE day < $1", &[before.into()]).map(drop)

@@ -1,5 +1,5 @@
-//! What reports say of a domain, in numbers: how much of its mail is ours, how much passes and by what, who else sends, and what a
-//! stricter policy would hit.
+//! Summarises the reports on a domain in numbers: how much of its mail is ours, how much passes and by which method, who else sends, and
+//! what a stricter policy would affect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,66 +16,66 @@ use crate::time::Timestamp;
 /// The most senders and reporters that are listed.
 const MOST_LISTED: usize = 50;
 
-/// What reports say of a domain.
+/// A summary of the reports on a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Summary {
     /// The domain.
     pub domain: String,
-    /// Of how many days up to now.
+    /// The number of days up to now that it covers.
     pub days: u32,
-    /// How many of these days have reports.
+    /// The number of these days with reports.
     pub days_with_reports: u32,
-    /// The last day that has reports, `2026-11-29`; absent without any.
+    /// The last day with reports, `2026-11-29`; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest_day: Option<String>,
-    /// How many days ago that was; absent without any.
+    /// How many days ago that was; absent if there are no reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest_days_ago: Option<u32>,
-    /// The reports.
+    /// The number of reports.
     pub reports: u64,
-    /// Who sent them, as they say; those about the most messages first, at most 50.
+    /// The reporters by their own names, those with the most messages first, at most 50.
     pub reporters: Vec<ReporterSummary>,
-    /// How many different reporters there are.
+    /// The number of different reporters.
     pub reporter_count: u32,
-    /// All messages.
+    /// The results of all messages.
     pub all: Results,
-    /// The messages that we sent.
+    /// The results of the messages that we sent.
     pub ours: Results,
-    /// What a policy of quarantine or reject hits.
+    /// The messages that a policy of quarantine or reject would affect.
     pub hit: Hit,
     /// The senders, those with the most messages first, at most 50.
     pub senders: Vec<Sender>,
-    /// How many more senders there are.
+    /// The number of further senders.
     pub more_senders: u64,
-    /// Each of the days, the oldest first.
+    /// The days, the oldest first.
     pub by_day: Vec<Day>,
 }
 
-/// A reporter, as it names itself.
+/// A reporter, by its own name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcReporter")]
 pub struct ReporterSummary {
-    /// Its name.
+    /// The reporter's name.
     pub name: String,
-    /// Its reports.
+    /// The number of its reports.
     pub reports: u64,
-    /// The messages in them.
+    /// The number of messages in them.
     pub messages: u64,
 }
 
-/// Messages by what made them pass.
+/// Messages by the method that made them pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcResults")]
 pub struct Results {
-    /// How many.
+    /// The number of messages.
     pub messages: u64,
-    /// DKIM and SPF passed in alignment.
+    /// Messages for which DKIM and SPF passed in alignment.
     pub by_both: u64,
-    /// DKIM alone passed in alignment.
+    /// Messages for which only DKIM passed in alignment.
     pub by_dkim: u64,
-    /// SPF alone passed in alignment: forwarding breaks it.
+    /// Messages for which only SPF passed in alignment, so forwarding would break them.
     pub by_spf: u64,
-    /// Neither passed.
+    /// Messages for which neither passed.
     pub failing: u64,
 }
 
@@ -90,29 +90,29 @@ impl Results {
         } += sum.messages;
     }
 
-    /// The messages that pass.
+    /// Returns the number of messages that pass.
     pub fn passing(&self) -> u64 {
         self.messages - self.failing
     }
 }
 
-/// What a policy of quarantine or reject hits: the messages that fail.
+/// The failing messages, which a policy of quarantine or reject would affect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcHit")]
 pub struct Hit {
-    /// All of them.
+    /// All failing messages.
     pub messages: u64,
-    /// Ours.
+    /// Failing messages that we sent.
     pub ours: u64,
-    /// Of other senders whose mail mostly passes: the customer's own systems.
+    /// Failing messages of other senders whose mail mostly passes, which are the customer's own systems.
     pub own_senders: u64,
-    /// Of senders whose mail mostly fails: forgers, or systems that nobody has set up.
+    /// Failing messages of senders whose mail mostly fails: forgers, or systems that nobody has set up.
     pub strangers: u64,
-    /// Of these messages, how many the reporter knows to be forwarded.
+    /// Failing messages that the reporter recognised as forwarded.
     pub forwarded: u64,
-    /// How many went to the spam folder already.
+    /// Failing messages that were already put into the spam folder.
     pub quarantined: u64,
-    /// How many were refused already.
+    /// Failing messages that were already refused.
     pub rejected: u64,
 }
 
@@ -120,37 +120,37 @@ pub struct Hit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcSender")]
 pub struct Sender {
-    /// Who it is, as far as reports tell: a name, a domain, or a network.
+    /// The sender as far as reports tell: a name, a domain, or a network.
     pub name: String,
-    /// What it is known by: `relay`, `mailjet`, `microsoft365`, `google`, `domain:…`, `network:…`, `unknown` or `others`.
+    /// The sender's key: `relay`, `mailjet`, `microsoft365`, `google`, `domain:…`, `network:…`, `unknown` or `others`.
     pub key: String,
     /// True if the mail is ours.
     pub ours: bool,
-    /// True if it is ours, or mostly passes: the customer has set it up.
+    /// True if the mail is ours, or mostly passes, which means that the customer has set the sender up.
     pub own: bool,
     /// One of its addresses.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub example: String,
-    /// On how many days it was seen.
+    /// The number of days on which it was seen.
     pub days: u32,
-    /// Its messages.
+    /// The results of its messages.
     #[serde(flatten)]
     pub results: Results,
 }
 
-/// A day.
+/// The messages of one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcDay")]
 pub struct Day {
     /// The day in UTC, `2026-11-29`.
     pub day: String,
-    /// Ours that passed.
+    /// Our messages that passed.
     pub ours_passing: u64,
-    /// Ours that failed.
+    /// Our messages that failed.
     pub ours_failing: u64,
-    /// Others that passed.
+    /// Other messages that passed.
     pub others_passing: u64,
-    /// Others that failed.
+    /// Other messages that failed.
     pub others_failing: u64,
 }
 
@@ -170,7 +170,7 @@ impl Summary {
         let mut by_day: Vec<Day> = (first..=today).map(|day| Day { day: date(day), ..Day::default() }).collect();
         let mut seen = BTreeSet::new();
         let mut hit = Hit::default();
-        // What begins tomorrow where the reporter is counts as today.
+        // A day that has begun only in the reporter's time zone counts as today.
         for sum in sums.iter().filter(|sum| sum.day >= first) {
             let day = sum.day.min(today);
             seen.insert(day);
@@ -238,7 +238,7 @@ impl Summary {
         }
     }
 
-    /// What decides about the next policy.
+    /// Returns the facts that decide about the next policy.
     pub fn facts(&self) -> Facts {
         let strangers = self.senders.iter().filter(|sender| !sender.own).map(|sender| Stranger {
             name: sender.name.clone(),
@@ -250,7 +250,7 @@ impl Summary {
             newest: self.newest_days_ago,
             reporters: self.reporter_count,
             all: self.all.messages,
-            // Mail of strangers that passes is somebody's own.
+            // Passing mail of strangers also belongs to somebody's own systems.
             messages: self.all.messages - self.hit.strangers,
             failing: self.hit.ours + self.hit.own_senders,
             ours_failing: self.hit.ours,
@@ -274,7 +274,7 @@ fn sender(source: &Source, ours: bool, Gathered { results, days, example }: Gath
     Sender { name, key: source.to_string(), ours, own, example, days, results }
 }
 
-/// The date of a day since 1970.
+/// Returns the date of a day since 1970.
 pub(super) fn date(day: i64) -> String {
     let millis = u64::try_from(day).unwrap_or_default().saturating_mul(86_400_000);
     Timestamp::from_millis(millis).to_string().chars().take(10).collect()

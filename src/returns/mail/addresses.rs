@@ -1,5 +1,5 @@
-//! The addresses that the listener takes mail for, and nothing else: return paths that this relay made, the addresses for complaints,
-//! and those for DMARC reports.
+//! The only addresses for which the listener accepts mail: return paths that this relay made, the addresses for complaints, and those for
+//! DMARC reports.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::submission::policy::Identity;
 use crate::submission::session::Customers;
 use crate::time::Timestamp;
 
-/// What an address is for.
+/// The purpose of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
     /// Mail about a recipient of a message.
@@ -24,7 +24,7 @@ pub(super) struct Addresses {
     settings: Arc<Settings>,
     paths: Arc<ReturnPaths>,
     counters: Counters,
-    /// The minute, and the messages in it.
+    /// The current minute, and the number of messages in it.
     minute: Mutex<(u64, u32)>,
 }
 
@@ -33,7 +33,7 @@ impl Addresses {
         Addresses { settings, paths, counters, minute: Mutex::default() }
     }
 
-    /// What this address is for. `None` if it is none of ours.
+    /// Returns the purpose of an address, or `None` if it is not one of ours.
     pub fn purpose(&self, address: &Mailbox) -> Option<For> {
         let is =
             |other: &Mailbox| other.host() == address.host() && other.local().eq_ignore_ascii_case(address.local());
@@ -46,7 +46,7 @@ impl Addresses {
         self.settings.dmarc.iter().any(is).then_some(For::Dmarc)
     }
 
-    /// Counts a message that is about to be taken. Returns false if this minute has had enough.
+    /// Counts a message before it is accepted. Returns false if the limit for this minute is reached.
     pub fn admits_message(&self, now: Timestamp) -> bool {
         let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
         let this = now.as_millis() / 60_000;
@@ -57,7 +57,7 @@ impl Addresses {
         minute.1 <= self.settings.messages_per_minute
     }
 
-    /// Returns true if the next message would be one too many.
+    /// Returns true if the next message would exceed the limit.
     fn is_full(&self, now: Timestamp) -> bool {
         let minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
         minute.0 == now.as_millis() / 60_000 && minute.1 >= self.settings.messages_per_minute

@@ -1,5 +1,5 @@
-//! What the listener of returned mail does in a conversation. Commands go to the same session as at submission, and content through the
-//! same reader: only `CRLF . CRLF` ends a message, and one with a lone CR or LF or a NUL is read to its end and refused.
+//! The service of the listener for returned mail. Commands use the same session as submission, and content the same reader: only `CRLF .
+//! CRLF` ends a message, and one with a lone CR or LF or a NUL is read to its end and refused.
 //!
 //! Promise: 250 to the final dot means that the message is on disk.
 
@@ -18,7 +18,7 @@ use crate::submission::session::Customers;
 use crate::submission::transaction::Transaction;
 use crate::time::Timestamp;
 
-/// One connection's part in taking returned mail.
+/// The state of one connection.
 pub(super) struct Returning {
     shared: Arc<Shared>,
 }
@@ -42,7 +42,7 @@ impl Service for Returning {
         self.shared.counters.refuse(reason);
     }
 
-    /// Reads a message up to its dot, keeps it, and answers.
+    /// Reads a message up to its dot, stores it, and answers.
     async fn data<S: Stream>(&mut self, on: &mut Connection<S>, mut transaction: Transaction) -> Result<(), Broken> {
         let shared = &self.shared;
         let limits = &shared.settings.limits;
@@ -80,7 +80,7 @@ impl Service for Returning {
             }
             on.wire.flush().await?;
             let until = admitted.content_until(Instant::now());
-            // The alarm would never ring for a client that sends as fast as we read.
+            // The timer never fires for a client that sends as fast as we read, so check the time here.
             let read = if Instant::now() >= until { Read::Late } else { on.wire.read(until, false).await? };
             match read {
                 Read::Some => {}
@@ -106,7 +106,7 @@ impl Service for Returning {
         on.say_result(reply)
     }
 
-    /// Nobody is told of CHUNKING here, so a client that begins with it is not worth reading its octets away.
+    /// CHUNKING is not offered here, so the octets of a client that uses it need not be read and dropped.
     async fn no_chunk<S: Stream>(&mut self, _: &mut Connection<S>, _: u64, reply: Reply) -> Result<(), Broken> {
         Err(Broken::Farewell("bdat", reply))
     }

@@ -1,4 +1,4 @@
-//! What returned mail counts.
+//! The metrics of returned mail.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// What became of a message, or why a client was refused.
+/// The result of a message, or the reason why a client was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WordLabel {
     /// One of a fixed set of words.
@@ -26,7 +26,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Adds them to a registry.
+    /// Adds the counters to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let open = "Connections to the listener of returned mail";
         registry.register("returned_mail_connections", open, self.open.clone());

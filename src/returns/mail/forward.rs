@@ -1,7 +1,7 @@
-//! Sends returned mail on to the original envelope sender, who would have got it without a return path of ours.
+//! Forwards returned mail to the original envelope sender, who would have got it if our return path had not replaced the sender.
 //!
-//! It goes through the queue as a notification does: with the null sender, so that nothing answers it, and over the route of
-//! notifications. Its own words and signatures stay as they are; it is not the customer's mail, and the customer's key does not sign it.
+//! The mail goes through the queue like a notification: with the null sender, so that nothing answers it, and over the route of
+//! notifications. Its text and signatures are not changed. It is not the customer's mail, so the customer's key does not sign it.
 
 use std::sync::Arc;
 
@@ -19,24 +19,24 @@ use crate::time::Timestamp;
 /// The spool takes content in pieces of at most this many octets.
 const PIECE: usize = 256 << 10;
 
-/// Where forwarded mail goes.
+/// Forwards mail.
 pub(super) struct Forwarder {
     pub hostname: Domain,
     pub settings: Arc<Settings>,
     pub routing: Routing,
     pub spool: Arc<dyn Commit>,
-    /// How long after its commit it is tried a second time.
+    /// The time from the commit to the second attempt.
     pub retry_first: std::time::Duration,
 }
 
-/// Why mail is not forwarded. Its event is told in any case.
+/// Why mail is not forwarded. Its event is emitted in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotForwarded {
     /// The mail had the null sender.
     NullSender,
-    /// It would come back here, or it has come too far already.
+    /// It would come back here, or has passed too many servers.
     Loop,
-    /// The customer is gone, or its route takes no null sender.
+    /// The customer is gone, or its route does not accept the null sender.
     NoRoute,
     /// It has no body.
     Malformed,
@@ -54,7 +54,7 @@ impl NotForwarded {
 }
 
 impl Forwarder {
-    /// Puts a message into the spool for the sender of the mail that it is about.
+    /// Commits a message to the spool, for the sender of the mail that it is about.
     pub async fn forward(
         &self,
         known: &Known,

@@ -1,4 +1,4 @@
-//! For `tests/fuzz` only (feature `fuzzing`): what strangers send to return paths and to the address for complaints.
+//! For `tests/fuzz` only (feature `fuzzing`): mail from strangers to return paths and to the address for complaints.
 
 use zeroize::Zeroizing;
 
@@ -6,13 +6,13 @@ use super::read::{Fate, Reading, Said, header};
 use crate::message::ReturnPaths;
 use crate::smtp::{Domain, Mailbox};
 
-/// Texts that are kept of a report have a bound: words, and what a cut adds.
+/// The limit of kept texts: the text itself, and the mark of a cut.
 const LONGEST: usize = 1200;
 
-/// Reads a message as mail that came back and as a complaint.
+/// Reads a message as returned mail and as a complaint.
 ///
 /// # Panics
-/// Panics if something is kept that has no bound, or that stands on several lines.
+/// Panics if a kept text is too long or has several lines.
 pub fn returned_mail(message: &[u8]) {
     assert!(message.starts_with(header(message)));
     for reading in [Reading::of(message), Reading::of_complaint(message)] {
@@ -45,7 +45,7 @@ fn one_line(text: &str) {
 /// Reads an address as a return path.
 ///
 /// # Panics
-/// Panics if it counts as one that was made here, without being one.
+/// Panics if a foreign address counts as a return path that was made here.
 pub fn return_path(address: &str) {
     let paths = ReturnPaths::new(Domain::parse("returns.test").expect("a name"), &[Zeroizing::new([7; 32])]);
     let Ok(address) = Mailbox::parse(address) else { return };

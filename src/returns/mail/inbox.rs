@@ -1,7 +1,7 @@
-//! Returned mail that waits to be read: one file a message, in a folder of its own.
+//! Returned mail that waits to be read: one file for each message, in a folder of its own.
 //!
-//! Promise: a message that [`keep`](Inbox::keep) took is on disk, file and name, and stays there until [`remove`](Inbox::remove). A crash leaves
-//! it there, and the next start reads it. What a crash left half written has no name that counts.
+//! Promise: after [`keep`](Inbox::keep) returns, the message is durably on disk, and stays there until [`remove`](Inbox::remove). After a
+//! crash, the next start reads it. A half-written file has no name that counts.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -20,17 +20,17 @@ use crate::files::{self, Whole};
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 
-/// The ending of a message's file.
+/// The extension of a message's file.
 const ENDING: &str = ".mail";
-/// What a file takes of the disk besides its content, for the limit.
+/// The disk space of a file besides its content, for the limit.
 const BESIDES: u64 = 4096;
 
-/// How a message came.
+/// How a message was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     pub at: Timestamp,
     pub peer: IpAddr,
-    /// What the client called itself.
+    /// The client's name for itself.
     pub client: String,
     /// MAIL FROM; empty for the null sender.
     pub sender: String,
@@ -47,20 +47,20 @@ struct Line {
     recipients: Vec<String>,
 }
 
-/// The name of a message's file, and how large the file is. Names sort by arrival.
+/// The name and size of a message's file. Names sort by arrival.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     text: String,
     octets: u64,
 }
 
-/// Why a message is not taken.
+/// Why a message is not accepted.
 #[derive(Debug, Error)]
 pub(super) enum KeepError {
-    /// Too much waits already, or the disk is full.
+    /// Too much mail waits, or the disk is full.
     #[error("there is no room")]
     Full,
-    /// The disk gave another error.
+    /// The disk reported another error.
     #[error("{0}")]
     Io(#[source] io::Error),
 }
@@ -68,7 +68,7 @@ pub(super) enum KeepError {
 #[derive(Debug)]
 pub(super) struct Inbox {
     dir: PathBuf,
-    /// Octets that may wait.
+    /// The most octets that may wait.
     most: u64,
     held: AtomicU64,
     waiting: Mutex<VecDeque<(Name, Timestamp)>>,
@@ -76,7 +76,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Opens the folder, or makes it. Blocks.
+    /// Opens or creates the folder. Blocks.
     pub fn open(dir: PathBuf, most: u64) -> io::Result<Inbox> {
         files::make_private_dir(&dir)?;
         let (mut names, mut held) = (Vec::new(), 0);
@@ -84,7 +84,7 @@ impl Inbox {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with('.') {
-                // Half of a message that nobody was told is taken.
+                // A half-written message was never acknowledged.
                 fs::remove_file(entry.path())?;
             } else if name.ends_with(ENDING) && entry.file_type()?.is_file() {
                 let octets = entry.metadata()?.len();
@@ -134,7 +134,7 @@ impl Inbox {
         Ok(Name { text, octets: content.len() as u64 })
     }
 
-    /// Takes up to `most` messages that are due, the oldest first, with no more than `octets` in all; but one in any case.
+    /// Takes up to `most` due messages, the oldest first, with at most `octets` in all, but at least one.
     pub fn take(&self, most: usize, octets: u64, now: Timestamp) -> Vec<Name> {
         let mut waiting = self.waiting();
         let (mut taken, mut total) = (Vec::new(), 0);
@@ -152,19 +152,19 @@ impl Inbox {
         taken
     }
 
-    /// Puts a message back, to be taken again at `due`.
+    /// Puts a message back until `due`.
     pub fn put_back(&self, name: Name, due: Timestamp) {
         self.waiting().push_back((name, due));
     }
 
-    /// Waits until a message arrives, or one that was put back is due.
+    /// Waits until a message arrives, or a message that was put back is due.
     pub async fn has_some(&self) {
         loop {
             let next = self.waiting().iter().map(|(_, due)| *due).min();
             let now = Timestamp::now();
             let pause = match next {
                 Some(due) if due <= now => return,
-                // A clock that is set moves what is due, so it is looked at again.
+                // Check at least once a minute, because setting the clock changes what is due.
                 Some(due) => due.since(now).min(Duration::from_secs(60)),
                 None => Duration::from_secs(3600),
             };
@@ -189,14 +189,14 @@ impl Inbox {
         Ok((arrival, octets[end + 1..].to_vec()))
     }
 
-    /// Removes a message that was dealt with. Blocks.
+    /// Removes a message that was processed. Blocks.
     pub fn remove(&self, name: &Name) -> io::Result<()> {
         fs::remove_file(self.path(name))?;
         self.held.fetch_sub(name.octets + BESIDES, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Where a message is.
+    /// Returns the path of a message's file.
     pub fn path(&self, name: &Name) -> PathBuf {
         self.dir.join(&name.text)
     }

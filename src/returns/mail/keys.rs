@@ -1,5 +1,5 @@
-//! The file with the keys of return paths. It is made once, belongs to the relay alone, and lies in the state folder, so that
-//! `postbud backup` has it.
+//! The file with the keys of return paths. It is created once, can be read by the relay only, and is in the state directory, so `postbud
+//! backup` includes it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::files;
 use crate::hex::{hex, octets};
 use crate::message::return_path::Key;
 
-/// The file's name in the state folder.
+/// The file's name in the state directory.
 const FILE: &str = "return-path.keys";
 const HEAD: &str =
     "# Keys of return paths, the newest first. Mail returns for as long as the record is kept: leave old lines in.\n";
 
-/// The keys' file of a state folder.
+/// Returns the path of the keys' file in a state directory.
 pub fn file(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
-/// Reads the keys, the newest first. `None` if there is no such file. Blocks.
+/// Reads the keys, the newest first. Returns `None` if the file does not exist. Blocks.
 pub fn read(path: &Path) -> io::Result<Option<Vec<Key>>> {
     let text = match files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<Key>>> {
     }
 }
 
-/// The same, and makes the file with a new key if there is none. Blocks.
+/// Reads the keys, or creates the file with a new key if it does not exist. Blocks.
 pub fn read_or_make(path: &Path) -> io::Result<Vec<Key>> {
     if let Some(keys) = read(path)? {
         return Ok(keys);
@@ -50,7 +50,7 @@ pub fn read_or_make(path: &Path) -> io::Result<Vec<Key>> {
     Ok(vec![key])
 }
 
-/// A wrong file stops the start: without its keys no mail that returns could be told from a forgery.
+/// Makes the error for a damaged file. It stops the start, because without the keys no returned mail could be distinguished from a forgery.
 fn wrong(path: &Path, what: &str) -> io::Error {
     let text = format!(
         "{} {what}; put back the file from a backup, or remove it and lose what is still to return",

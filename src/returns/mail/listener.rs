@@ -1,4 +1,4 @@
-//! The listening socket of returned mail. It has its own limits, so that whoever floods it takes nothing from webCRM's submission.
+//! The listening socket for returned mail. It has its own limits, so that a flood takes nothing away from webCRM's submission.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +28,7 @@ use crate::submission::{ListenerTls, ServerTls};
 /// The pause after an accept that failed because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The parts that all connections share.
+/// The state that all connections share.
 pub(super) struct Shared {
     pub settings: Arc<Settings>,
     pub addresses: Addresses,
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub shutdown: CancellationToken,
 }
 
-/// The socket, bound and not served yet.
+/// A bound socket that does not accept clients yet.
 pub(super) struct Listener {
     socket: TcpListener,
     rules: Arc<Rules>,
@@ -68,14 +68,14 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Takes mail until the shutdown, and ends once every connection has ended.
+    /// Accepts mail until the shutdown, and returns when every connection has ended.
     pub async fn run(self: Arc<Self>) {
         let shutdown = self.shared.shutdown.clone();
         loop {
             let Some(accepted) = shutdown.run_until_cancelled(self.socket.accept()).await else { break };
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer.ip().to_canonical()),
-                // The client has gone already, which is not our trouble.
+                // The client has already gone, which is no error of ours.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::error!("the listener of returned mail cannot accept connections: {error}");
@@ -146,7 +146,7 @@ impl Listener {
     }
 }
 
-/// Says why the client is refused, as far as the socket's empty buffer takes it, and closes.
+/// Tells the client why it is refused, as far as fits into the socket's empty buffer, and closes.
 fn turn_away(stream: &TcpStream, code: u16, enhanced: EnhancedCode, text: &str) {
     let mut out = Vec::new();
     Reply::new(code, enhanced, text).write_to(&mut out);

@@ -1,4 +1,4 @@
-//! Returned mail, complaints and DMARC reports, at a small SMTP listener of their own.
+//! Receives returned mail, complaints and DMARC reports, at a small SMTP listener of its own.
 //!
 //! ```text
 //! listener ─► connection ─► session (of submission) ─► inbox (a file a message, synced) ─► 250
@@ -9,9 +9,9 @@
 //!                             └───► DmarcReports
 //! ```
 //!
-//! Promises: mail is taken for return paths that this relay made and for the configured addresses, and for nothing else. Nothing is
-//! relayed, and no mail is answered with mail. A message that heard 250 is on disk until what it says is in the record. Whatever
-//! strangers send, memory, disk and time are bounded.
+//! Promises: mail is accepted only for return paths that this relay made and for the configured addresses. Nothing is relayed, and no mail
+//! is answered with mail. A message that was answered with 250 stays on disk until its events are in the log. Memory, disk and time are
+//! bounded, whatever strangers send.
 
 mod addresses;
 mod connection;
@@ -56,31 +56,31 @@ use crate::smtp::Domain;
 use crate::spool::Commit;
 use crate::submission::admission::Admission;
 
-/// The folder of mail that waits to be read, in the state folder.
+/// The folder of waiting mail in the state directory.
 pub(crate) const INBOX: &str = "returned";
 
-/// What returned mail works with.
+/// The other stages that returned mail uses.
 pub struct Parts {
     pub hostname: Domain,
     pub state_dir: PathBuf,
-    /// Recognises the return paths that deliveries use.
+    /// Recognises the return paths that delivery made.
     pub paths: Arc<ReturnPaths>,
-    /// Told what mail says. Its log says whose mail it is about.
+    /// Emits events. Its log tells whose mail a report is about.
     pub events: Events,
-    /// Told of hard bounces and complaints.
+    /// Counts hard bounces and complaints.
     pub outcomes: Outcomes,
     pub routing: Routing,
-    /// Takes what is forwarded.
+    /// The spool for forwarded mail.
     pub spool: Arc<dyn Commit>,
-    /// How long after its commit forwarded mail is tried a second time.
+    /// The time from the commit of forwarded mail to its second attempt.
     pub retry_first: Duration,
     /// The address that all mail leaves from.
     pub egress: IpAddr,
-    /// Reads DMARC reports, if somebody does.
+    /// Reads DMARC reports, if configured.
     pub dmarc: Option<Arc<dyn DmarcReports>>,
 }
 
-/// Returned mail, ready to be taken.
+/// The stage before it runs.
 pub struct ReturnedMail {
     listener: Arc<Listener>,
     desk: Desk,
@@ -89,8 +89,8 @@ pub struct ReturnedMail {
 }
 
 impl ReturnedMail {
-    /// Opens the inbox and binds the listener. Once `accepting` is cancelled no mail is taken any more. Blocks while the inbox is
-    /// listed. Must be called within a Tokio runtime.
+    /// Opens the inbox and binds the listener. When `accepting` is cancelled, no more mail is accepted. Blocks while the inbox is listed.
+    /// Must be called within a Tokio runtime.
     pub fn open(settings: Settings, parts: Parts, accepting: CancellationToken) -> io::Result<ReturnedMail> {
         let counters = Counters::default();
         let settings = Arc::new(settings);
@@ -132,12 +132,12 @@ impl ReturnedMail {
         &self.counters
     }
 
-    /// Where mail is taken: the port that the system gave for port 0.
+    /// Returns the listener's address, with the real port if port 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes and reads mail, until `stopping`.
+    /// Accepts and reads mail until `stopping`.
     pub async fn run(self, stopping: CancellationToken) {
         tokio::join!(self.listener.run(), self.desk.run(stopping));
     }

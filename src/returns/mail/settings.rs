@@ -1,16 +1,16 @@
-//! The settings of returned mail, already checked.
+//! The settings for returned mail, which are already checked.
 
 use std::time::Duration;
 
 use crate::smtp::{Domain, Mailbox};
 use crate::submission::{Limits, ListenerSettings};
 
-/// How returned mail is taken.
+/// The settings for returned mail.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The domain of all return paths. Its MX record names this machine.
     pub domain: Domain,
-    /// Where mail is taken.
+    /// The listener.
     pub listener: ListenerSettings,
     /// The addresses for complaints.
     pub complaints: Vec<Mailbox>,
@@ -18,13 +18,13 @@ pub struct Settings {
     pub dmarc: Vec<Mailbox>,
     /// Which mail is forwarded to the original envelope sender.
     pub forward: Forward,
-    /// What a client may use up. Only what mail without a login needs is read.
+    /// The limits for a client. Limits of logins are not used.
     pub limits: Limits,
-    /// How many messages a minute are taken from all clients together; more hear 451 4.7.1.
+    /// The most messages per minute from all clients together; more get 451 4.7.1.
     pub messages_per_minute: u32,
-    /// Octets of mail that may wait to be read; more hears 452 4.3.1.
+    /// The most octets of mail that may wait to be read; more get 452 4.3.1.
     pub inbox_size: u64,
-    /// How long a return path is taken: as long as the record knows the mail.
+    /// How long mail to a return path is accepted: as long as the event log keeps the original mail.
     pub keep: Duration,
 }
 
@@ -32,15 +32,14 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
     Nothing,
-    /// What tells that mail was not delivered, and reports of success, which only who asked for them gets.
+    /// Failures, and reports of success, which exist only if the sender asked for them.
     Failures,
-    /// Everything that comes to a return path and is no complaint: delays, automatic replies and people's answers, too.
+    /// All mail to a return path except complaints: also delays, automatic replies and people's answers.
     Everything,
 }
 
 impl Settings {
-    /// The limits of the listener, where nothing else is configured. They are its own: returned mail never takes from webCRM what it needs to
-    /// submit.
+    /// Returns the default limits. They are separate from submission's, so returned mail never takes resources that webCRM needs to submit.
     pub fn usual_limits() -> Limits {
         Limits {
             connections: 200,
@@ -57,8 +56,8 @@ impl Settings {
         }
     }
 
-    /// Messages a minute, where nothing else is configured.
+    /// The default limit of messages per minute.
     pub const MESSAGES_PER_MINUTE: u32 = 600;
-    /// Octets that may wait to be read, where nothing else is configured.
+    /// The default limit of octets that may wait to be read.
     pub const INBOX_SIZE: u64 = 256 << 20;
 }

@@ -1,4 +1,4 @@
-//! What is told of mail that came back: which event, or why none. Pure.
+//! Decides which event a returned mail causes, or why none. Has no side effects.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,53 +12,53 @@ use crate::record::event::{Known, KnownRecipient};
 use crate::smtp::Reply;
 use crate::time::Timestamp;
 
-/// How long a report waits for the record to know that its mail was relayed. The record is written a moment after that.
+/// How long a report waits for the event that its mail was relayed. That event is written shortly after.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-/// `reason` of what a returned mail tells.
+/// The `reason` of events from returned mail.
 const RETURNED: &str = "returned_mail";
-/// `reason` of what a complaint tells.
+/// The `reason` of events from complaints.
 const FEEDBACK: &str = "feedback_report";
 
-/// What follows from a message for one recipient of a mail.
+/// The result of a message for one recipient of a mail.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict<'k> {
     Tell(Box<Tell<'k>>),
-    /// Nothing is told, for this reason, which is counted.
+    /// No event, for this counted reason.
     Nothing(&'static str),
-    /// The record does not know yet that the mail was relayed. Look again later.
+    /// The log does not have the event that the mail was relayed yet. Try again later.
     Wait,
 }
 
-/// An event, and what else follows from it.
+/// An event, and its other effects.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tell<'k> {
     pub event: Event<'k>,
     pub to: &'k KnownRecipient,
-    /// What suppression and the customer's rates hear.
+    /// The effect on the suppression list and the customer's rates.
     pub effect: Effect,
 }
 
-/// What suppression and a customer's rates hear of a recipient, with the words that tell why.
+/// The effect of a report on the suppression list and a customer's rates, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     None,
-    /// The address takes no mail.
+    /// The address accepts no mail.
     HardBounce(String),
     Complaint(String),
-    /// The recipient wants no more.
+    /// The recipient unsubscribed.
     Unsubscription(String),
 }
 
-/// When mail came back, and how it is judged.
+/// When the mail came back, and the data for judging it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub at: Timestamp,
     pub now: Timestamp,
-    /// The address that our mail leaves from.
+    /// Our egress address.
     pub egress: IpAddr,
 }
 
-/// What follows from mail that came to the return path of a recipient.
+/// Decides about mail to the return path of a recipient.
 pub(super) fn of_returned<'k>(
     known: &'k Known,
     to: &'k KnownRecipient,
@@ -80,10 +80,10 @@ pub(super) fn of_returned<'k>(
             return Verdict::Nothing("duplicate");
         }
         Action::Delayed => EventKind::Delayed,
-        // A report that comes late never turns a bounce back into a delivery.
+        // A late report never turns a bounce into a delivery.
         Action::Delivered if is_over || to.was(EventKind::Delivered) => return Verdict::Nothing("duplicate"),
         Action::Delivered => EventKind::Delivered,
-        // Nobody knows what became of it there.
+        // The fate behind that server is unknown.
         Action::Relayed => return Verdict::Nothing("relayed"),
         Action::Expanded => return Verdict::Nothing("expanded"),
     };
@@ -108,7 +108,7 @@ pub(super) fn of_returned<'k>(
     Verdict::Tell(Box::new(Tell { event, to, effect }))
 }
 
-/// What follows from a complaint about a mail to this recipient.
+/// Decides about a complaint about mail to this recipient.
 pub(super) fn of_complaint<'k>(
     known: &'k Known,
     to: &'k KnownRecipient,
@@ -119,7 +119,7 @@ pub(super) fn of_complaint<'k>(
     let said = format!("feedback report of type {}{by}", complaint.kind);
     let (kind, effect) = match complaint.kind.as_str() {
         "not-spam" => return Verdict::Nothing("not_spam"),
-        // RFC 6591: about authentication, not from the recipient.
+        // RFC 6591: it is about authentication, and not from the recipient.
         "auth-failure" => return Verdict::Nothing("auth_failure"),
         "opt-out" | "opt-out-list" => (EventKind::Unsubscribed, Effect::Unsubscription(said.clone())),
         _ => (EventKind::Complained, Effect::Complaint(said.clone())),
@@ -131,13 +131,13 @@ pub(super) fn of_complaint<'k>(
     Verdict::Tell(Box::new(Tell { event, to, effect }))
 }
 
-/// The recipient of a mail that a complaint is about: the one that it names, or the only one.
+/// Returns the recipient that a complaint is about: the one that it names, or the only one.
 pub(super) fn complained_of<'k>(known: &'k Known, complaint: &Complaint) -> Option<&'k KnownRecipient> {
     let named = complaint.recipients.iter().find_map(|name| known.recipient_named(name));
     named.or_else(|| known.only_recipient())
 }
 
-/// What the relay says itself. The server's words are in `reply`.
+/// Returns the relay's own text. The server's text is in `reply`.
 fn detail(fate: &Fate) -> Cow<'static, str> {
     match (fate.action, &fate.until) {
         (Action::Delayed, Some(until)) => format!("returned mail: the next server still tries, until {until}").into(),
@@ -147,10 +147,10 @@ fn detail(fate: &Fate) -> Cow<'static, str> {
     }
 }
 
-/// Why mail was not delivered, by the same function as replies of the next server.
+/// Returns the failure class, by the same function as for replies of the next server.
 fn class_of(fate: &Fate, egress: IpAddr) -> FailureClass {
     let Said { code, status, text } = &fate.said;
-    // Without a reply the status code says whether trying again could have helped. What is given up for its age is not.
+    // Without a reply, the status code shows whether a later attempt could help. Mail that expired could not.
     let by_status = || match status {
         Some(status) if status.0 == 4 => 450,
         None if fate.action == Action::Delayed => 450,

@@ -1,13 +1,13 @@
-//! Tells of reports that fit no mail. Anybody can send such reports, so only some a minute are told one by one; of the others it is
-//! told how many there were.
+//! Reports mail that matches no mail of ours. Anybody can send such reports, so only a few per minute are reported singly. For the others,
+//! their number is reported.
 
 use crate::events::{Event, EventKind, Events};
 use crate::time::Timestamp;
 use crate::visible::visible;
 
-/// Told one by one, a minute.
+/// The number that are reported singly per minute.
 const TOLD: u64 = 20;
-/// Octets of a text.
+/// The most octets of a text.
 const LONGEST: usize = 500;
 
 /// The count of a minute.
@@ -19,7 +19,7 @@ pub(super) struct Unmatched {
 }
 
 impl Unmatched {
-    /// The event of one report, if it is told by itself.
+    /// Returns the event for a report, if it is reported singly.
     pub fn event(&mut self, what: String, now: Timestamp) -> Option<Event<'static>> {
         let minute = now.as_millis() / 60_000;
         if self.minute != minute {
@@ -35,7 +35,7 @@ impl Unmatched {
         Some(Event::unmatched(shown, now))
     }
 
-    /// Tells how many were left out, once their minute is over.
+    /// Reports the number of others when their minute is over.
     pub fn tell_left_out(&mut self, events: &Events, now: Timestamp) {
         if self.left_out == 0 || self.minute == now.as_millis() / 60_000 {
             return;

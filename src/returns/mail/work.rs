@@ -1,7 +1,7 @@
-//! Works off the inbox: reads what came, asks the record whose mail it is about, and tells what it says.
+//! Processes the inbox: reads each message, finds the mail that it is about in the event log, and emits events.
 //!
-//! A message leaves the inbox only once what it says is in the record and on disk, and what is to be forwarded is in the spool. A
-//! crash in between tells it once more: the events have the same ids, and the record shows what it knows already.
+//! A message leaves the inbox only after its events are synced to the log and forwarded mail is in the spool. A crash in between causes a
+//! repetition: the events have the same ids, and the log shows what was already reported.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -30,16 +30,16 @@ use crate::smtp::Mailbox;
 use crate::spool;
 use crate::time::Timestamp;
 
-/// Messages that are read together: the record is searched once for all of them.
+/// The number of messages that are read together, because the log is searched once for all of them.
 const BATCH: usize = 64;
-/// Octets of messages that are in memory together.
+/// The most octets of messages in memory at once.
 const OCTETS: u64 = 16 << 20;
-/// The shortest time after which a message is looked at again whose mail the record does not know yet.
+/// The shortest pause before a message whose mail is unknown is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// When work is tried again after the disk, the record or the spool gave an error.
+/// The pause after an error of the disk, the log or the spool.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What is worked with.
+/// The state of the worker.
 pub(super) struct Desk {
     pub inbox: Arc<Inbox>,
     pub addresses: Arc<Addresses>,
@@ -54,7 +54,7 @@ pub(super) struct Desk {
     pub unmatched: Unmatched,
 }
 
-/// Why work stopped. What is on the desk goes back, and is tried again.
+/// Why work stopped. The messages return to the inbox and are tried again.
 #[derive(Debug, thiserror::Error)]
 enum Stuck {
     #[error("the record cannot be read: {0}")]
@@ -69,7 +69,7 @@ enum Stuck {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// A message, and what it is for each of its recipients.
+/// A message, and its meaning for each of its recipients.
 struct Item {
     name: Name,
     arrival: Arrival,
@@ -77,49 +77,49 @@ struct Item {
     parts: Vec<Part>,
 }
 
-/// What a message is for one of its recipients.
+/// The meaning of a message for one of its recipients.
 enum Part {
-    /// It came to a return path.
+    /// It was sent to a return path.
     Returned(Returned, Reading),
-    /// It came to the address for complaints.
+    /// It was sent to the address for complaints.
     Complaint(Reading),
     /// It is a DMARC report.
     Dmarc,
 }
 
-/// What is known of the mails that a batch is about.
+/// The mails that a batch is about.
 #[derive(Default)]
 struct Record {
     mails: BTreeMap<QueueId, Known>,
-    /// The mail with this Message-ID.
+    /// The queue id of the mail with each Message-ID.
     by_message_id: BTreeMap<String, QueueId>,
 }
 
-/// What follows from a message.
+/// The effects of a message.
 #[derive(Default)]
 struct Plan<'r> {
     events: Vec<Event<'r>>,
-    /// What suppression and the customers' rates hear.
+    /// The effects on suppression lists and the customers' rates.
     effects: Vec<(&'r Known, &'r KnownRecipient, Effect)>,
     /// The mails whose senders get the message.
     forwards: Vec<&'r Known>,
-    /// What the message was, for each of its recipients.
+    /// The result for each recipient of the message, for the metrics.
     counted: Vec<&'static str>,
-    /// It goes to the reader of DMARC reports.
+    /// True if the message goes to the reader of DMARC reports.
     is_dmarc: bool,
-    /// It is looked at again then, and nothing else follows now.
+    /// When the message is tried again. It then has no other effect now.
     due: Option<Timestamp>,
 }
 
 impl Plan<'_> {
-    /// The record does not know the mail yet. It is asked ever less often.
+    /// The log does not know the mail yet. It is asked at growing intervals.
     fn again(now: Timestamp, age: Duration) -> Self {
         Plan { due: Some(now + AGAIN.max(age / 2)), ..Plan::default() }
     }
 }
 
 impl Desk {
-    /// Works until told to stop. What is on the desk then is finished; what waits, waits for the next start.
+    /// Works until `stopping`. Messages in hand are then finished; others wait for the next start.
     pub async fn run(mut self, stopping: CancellationToken) {
         let subject = Subject::ReturnedMail;
         let mut most = BATCH;
@@ -139,7 +139,7 @@ impl Desk {
                     }
                     let due = Timestamp::now() + RETRY;
                     names.into_iter().for_each(|name| self.inbox.put_back(name, due));
-                    // One by one, so that a message that cannot be worked off does not keep the others from it.
+                    // Process messages one by one, so that a message that fails does not block the others.
                     most = 1;
                     if !matches!(stuck, Stuck::Task(_)) {
                         let _ = stopping.run_until_cancelled(tokio::time::sleep(RETRY)).await;
@@ -151,14 +151,14 @@ impl Desk {
         }
     }
 
-    /// Works off some messages. After an error, `names` has those that are still to be worked off.
+    /// Processes some messages. After an error, `names` has the messages that are left.
     ///
-    /// First everything is told, with one sync of the record. Then message by message the rest follows: if that fails, what was told
-    /// is known to the record when the message comes again.
+    /// First all events are emitted, with one sync of the log. Then the other effects follow message by message. If that fails, the log
+    /// already has the events when the message comes again.
     async fn work(&mut self, names: &mut Vec<Name>) -> Result<(), Stuck> {
         let items = self.read(names).await?;
         let record = self.look_up(&items).await?;
-        // Of two reports about a recipient in one batch the record shows neither.
+        // The log does not show the first of two reports about a recipient in the same batch.
         let mut told = HashSet::new();
         let mut plans: Vec<Plan<'_>> = items.iter().map(|item| self.plan(item, &record, &mut told)).collect();
         let events: Vec<_> = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.events)).collect();
@@ -179,7 +179,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Reads messages, on a thread that may block. One that cannot be read stays where it is until the next start, with an alert.
+    /// Reads messages on a blocking thread. An unreadable message stays in its place until the next start, with an alert.
     async fn read(&self, names: &mut Vec<Name>) -> Result<Vec<Item>, Stuck> {
         let all = names.clone();
         let (inbox, addresses) = (Arc::clone(&self.inbox), Arc::clone(&self.addresses));
@@ -206,7 +206,7 @@ impl Desk {
         Ok(items)
     }
 
-    /// Asks the record for all mails that these messages are about.
+    /// Looks up all mails that these messages are about.
     async fn look_up(&self, items: &[Item]) -> Result<Record, Stuck> {
         let Some(log) = self.events.log().map(ToOwned::to_owned) else { return Ok(Record::default()) };
         let (mut ids, mut message_ids) = (HashSet::new(), HashSet::new());
@@ -244,7 +244,7 @@ impl Desk {
         tokio::task::spawn_blocking(search).await?.map_err(Stuck::Record)
     }
 
-    /// The mails that a complaint names in a way of ours, and the recipient if it names one.
+    /// Returns the mails that a complaint names by our own ids, with the recipient if it names one.
     fn named_by(&self, complaint: &Complaint) -> Vec<(QueueId, Option<usize>)> {
         let paths = complaint.about.return_paths.iter().filter_map(|path| match self.addresses.purpose(path) {
             Some(For::Returned(Returned { queue_id, index })) => Some((queue_id, Some(index))),
@@ -253,7 +253,7 @@ impl Desk {
         paths.chain(complaint.about.queue_ids.iter().map(|id| (*id, None))).collect()
     }
 
-    /// Decides what follows from a message.
+    /// Decides on the effects of a message.
     fn plan<'r>(
         &mut self,
         item: &'r Item,
@@ -316,7 +316,7 @@ impl Desk {
         plan
     }
 
-    /// Does what follows besides the events, which are told. Returns when the message is to be looked at again, if it is.
+    /// Carries out the effects other than events. Returns when the message must be tried again, if so.
     async fn carry_out(&self, item: &Item, plan: Plan<'_>) -> Result<Option<Timestamp>, Stuck> {
         if plan.due.is_some() {
             return Ok(plan.due);
@@ -333,7 +333,7 @@ impl Desk {
         Ok(None)
     }
 
-    /// The mail and the recipient that a complaint is about.
+    /// Returns the mail and the recipient that a complaint is about.
     fn complained<'r>(&self, complaint: &Complaint, record: &'r Record) -> Option<(&'r Known, &'r KnownRecipient)> {
         let by_message_id = || {
             let id = record.by_message_id.get(complaint.about.message_id.as_ref()?)?;
@@ -348,7 +348,7 @@ impl Desk {
         })
     }
 
-    /// Tells suppression and the customer's rates. Our own notifications count for neither.
+    /// Updates the suppression list and the customer's rates. Our own notifications count for neither.
     fn take_in(&self, known: &Known, to: &KnownRecipient, effect: &Effect) {
         let Some(customer) = self.routing.customer(&known.customer).filter(|_| !known.is_notification) else { return };
         match effect {
@@ -363,13 +363,13 @@ impl Desk {
         match (self.forward, reading) {
             (Forward::Nothing, _) | (_, Reading::Complaint(_)) => false,
             (Forward::Everything, _) => true,
-            // Only who asked for reports of success gets them (RFC 3461 §4.1).
+            // Only a sender that asked for reports of success gets them (RFC 3461 §4.1).
             (Forward::Failures, Reading::Fates(fates)) => fates.iter().any(|fate| fate.action != Action::Delayed),
             (Forward::Failures, _) => false,
         }
     }
 
-    /// Hands a message to the reader of DMARC reports. Returns false if it cannot be taken now.
+    /// Passes a message to the reader of DMARC reports. Returns false if it cannot be processed now.
     async fn take_dmarc(&self, item: &Item) -> Result<bool, Stuck> {
         let Some(reports) = self.dmarc.clone() else { return Ok(true) };
         let (message, at) = (item.message.clone(), item.arrival.at);
@@ -382,7 +382,7 @@ impl Desk {
     }
 }
 
-/// What a message is for one of its recipients. Nothing for an address that is none of ours any more.
+/// Returns the meaning of a message for one of its recipients, or `None` if the address is no longer one of ours.
 fn part(addresses: &Addresses, to: &Mailbox, message: &[u8]) -> Option<Part> {
     Some(match addresses.purpose(to)? {
         For::Returned(returned) => Part::Returned(returned, Reading::of(message)),

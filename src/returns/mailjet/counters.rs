@@ -1,4 +1,4 @@
-//! What is counted.
+//! The metrics of Mailjet's events.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,22 +8,22 @@ use prometheus_client::registry::Registry;
 
 use super::report::Kind;
 
-/// What became of a report.
+/// The result of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is in the record.
+    /// Its event is in the log.
     Told,
-    /// It was heard before.
+    /// It was received before.
     Repeated,
-    /// It says less than what was heard before: a delivery after a bounce.
+    /// It adds nothing to earlier reports, for example a delivery after a bounce.
     Late,
-    /// Openings or clicks that nobody wants.
+    /// An opening or click, which is not configured to be reported.
     Unwanted,
-    /// It says that Mailjet goes on trying.
+    /// Mailjet continues to try.
     ForNow,
-    /// No mail of ours is known that it could mean.
+    /// No mail of ours matches it.
     Unmatched,
-    /// The record does not have the mail any more, or its recipient was erased from it.
+    /// The log no longer has the mail, or its recipient was erased.
     Forgotten,
 }
 
@@ -71,28 +71,28 @@ pub struct Counters {
     received: Family<KindLabel, Counter>,
     fates: Family<FateLabel, Counter>,
     calls: Family<CallLabel, Counter>,
-    /// Events of a kind that is not known.
+    /// Events of an unknown kind.
     pub(super) unknown: Counter,
-    /// Reports that were taken and are not in the record yet.
+    /// Reports that were accepted and are not in the log yet.
     pub(super) waiting: Gauge,
-    /// The age of the oldest of them, in seconds.
+    /// The age of the oldest such report in seconds.
     pub(super) lag: Gauge,
-    /// Recipients of which nothing was heard in time.
+    /// Recipients about whom nothing was reported in time.
     pub(super) gaps: Gauge,
-    /// The age of the oldest of them, in seconds.
+    /// The age of the oldest such recipient in seconds.
     pub(super) oldest_gap: Gauge,
-    /// Reports that Mailjet's API gave when it was asked.
+    /// Reports that Mailjet's API returned when it was asked.
     pub(super) filled: Counter,
-    /// Recipients of which nothing was ever heard.
+    /// Recipients about whom nothing was ever reported.
     pub(super) given_up: Counter,
-    /// Recipients that Mailjet took.
+    /// Recipients whose mail Mailjet took.
     pub(super) relayed: Counter,
 }
 
 impl Counters {
-    /// Adds them to a registry.
+    /// Adds the counters to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        // All are there from the start: a rule sees the first one as a change.
+        // All labels exist from the start, so that an alerting rule sees the first event as a change.
         for fate in Fate::ALL {
             drop(self.fates.get_or_create(&FateLabel { outcome: fate.as_str() }));
         }

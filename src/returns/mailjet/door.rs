@@ -1,19 +1,19 @@
-//! The endpoint: who may bring events, how many, and what is answered.
+//! The HTTP endpoint for events: who may send them, how many, and the answers.
 //!
 //! | request | answer |
 //! |---|---|
-//! | the right secret, name and password; the events are on disk | 200 |
-//! | another path, or the wrong secret | 404, late |
-//! | the right secret, the wrong name or password | 401, late |
+//! | the right secret, name and password, after the events are on disk | 200 |
+//! | another path, or the wrong secret | 404, delayed |
+//! | the right secret, but the wrong name or password | 401, delayed |
 //! | too many of these from one address | 429 |
 //! | another method than POST | 405 |
-//! | a body that is no JSON, or no events | 400 |
+//! | a body that is not JSON, or has no events | 400 |
 //! | a body that is too large, or has too many events | 413 |
-//! | more events a second than `events_per_second` | 429 |
-//! | the database takes nothing now, or too much waits | 503 |
+//! | more events per second than `events_per_second` | 429 |
+//! | the database accepts nothing now, or too many events wait | 503 |
 //!
-//! A wrong secret is answered late, and later each time, by the mechanism of logins at submission. The right one is always
-//! looked at, so nobody's guesses keep Mailjet out. The body is read only once both are right.
+//! Wrong secrets are answered with a growing delay, by the mechanism for logins at submission. A right secret is always checked, so
+//! guessers cannot lock Mailjet out. The body is read only after both the secret and the credentials were right.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,11 +42,11 @@ use crate::submission::{Limits, Strikes};
 use crate::visible::visible;
 use crate::web::Client;
 
-/// No answer is later than this, or the client would be gone.
+/// The longest delay. The client would not wait longer.
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
-/// Bodies that are read at the same time. Each may have `request_size` octets.
+/// The number of bodies that are read at the same time. Each may have `request_size` octets.
 const BODIES: usize = 16;
-/// Seconds of `events_per_second` that may come at once: Mailjet groups the events of a second.
+/// How many seconds of `events_per_second` may come at once, because Mailjet groups the events of a second.
 const BURST: f64 = 5.0;
 
 /// The endpoint. Cheap to clone.
@@ -75,7 +75,7 @@ impl Door {
         Door(Arc::new(Inner { shared, inbox, strikes, bodies, pace, path, credentials }))
     }
 
-    /// What answers every path.
+    /// Returns the router that answers every path.
     pub fn router(self) -> Router {
         Router::new().fallback(answer).with_state(self)
     }
@@ -143,7 +143,7 @@ impl Inner {
             return Err(Box::new(unavailable("too many requests are being read")));
         };
         let Ok(octets) = to_bytes(body, limits.request_size).await else {
-            // Of an announced length, the client left before the end.
+            // The client left before the announced length.
             return Err(match announced {
                 Some(_) => Box::new((StatusCode::BAD_REQUEST, "the body broke off\n").into_response()),
                 None => too_large(),
@@ -215,7 +215,7 @@ fn unavailable(why: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "30")], format!("{why}\n")).into_response()
 }
 
-/// How many events may come.
+/// Limits the rate of events.
 struct Pace {
     per_second: f64,
     left: f64,
@@ -228,7 +228,7 @@ impl Pace {
         Pace { per_second, left: per_second * BURST, at: now }
     }
 
-    /// Takes so many events, or says how long to wait. One request is never refused for its own size alone.
+    /// Admits this many events, or returns how long to wait. A request is never refused for its own size alone.
     fn take(&mut self, count: usize, now: Instant) -> Result<(), Duration> {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.left = (self.left + passed * self.per_second).min(self.per_second * BURST);

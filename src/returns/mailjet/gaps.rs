@@ -1,9 +1,9 @@
-//! Gaps: mail that Mailjet took and reported nothing of in time is asked for.
+//! Gaps: if Mailjet has reported nothing about a mail in time, the relay asks Mailjet's API.
 //!
-//! A request lists an account's messages of a span of time, page by page. What is delivered is seen there; of what failed the
-//! history is asked for besides. The answers go through the inbox like Mailjet's own events, so they are judged the same way, and an
-//! event that comes late all the same is told once. Calls of an account are at least a second apart, and a run makes a bounded
-//! number of them. Whatever Mailjet answers, mail that was not found is asked for again later, less and less often.
+//! A request lists an account's messages of a period, page by page. The list shows deliveries; for failures the message's history is
+//! requested, too. The answers go through the inbox like Mailjet's own events, so they are judged in the same way, and a late event is
+//! reported only once. Calls of an account are at least a second apart, and each run makes a limited number of calls. Mail that was not
+//! found is asked for again at growing intervals.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use crate::onboarding::mailjet::messages::{self, Message, Step};
 use crate::onboarding::mailjet::{Account, Client, Problem};
 use crate::time::Timestamp;
 
-/// How often is looked for gaps; more often where `ask_after` is short.
+/// How often the relay looks for gaps; more often if `ask_after` is short.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Mails that are asked for in one run.
+/// The most mails that one run asks for.
 const MAILS: i64 = 5_000;
-/// Calls of one account in one run.
+/// The most calls of one account in one run.
 const CALLS: usize = 300;
 /// The shortest time between two calls of an account.
 const PACE: Duration = Duration::from_secs(1);
-/// Mails that were relayed within so much of each other are listed with one request.
+/// Mails that were relayed within this time of each other share one request.
 const TOGETHER: Duration = Duration::from_secs(120);
-/// One request covers no longer time, so that the pages of a busy account come to an end.
+/// The longest period of one request, so that the pages of a busy account come to an end.
 const SPAN: Duration = Duration::from_secs(600);
-/// Mailjet's clock and ours may differ by so much, and Mailjet may take as long to note a mail.
+/// The allowed difference between Mailjet's clock and ours, including the time that Mailjet needs to list a mail.
 const MARGIN: Duration = Duration::from_secs(300);
-/// Mailjet tries for five days at most. What it has said nothing of by then, it will not.
+/// Mailjet tries for at most five days. If it has reported nothing by then, it never will.
 const GIVE_UP: Duration = Duration::from_secs(7 * 86_400);
 
-/// The name of the account that a route's mail goes through, as the configuration names it. `None` for routes to other servers.
+/// Returns the name of the account of a route, as the configuration names it, or `None` for routes to other servers.
 pub(super) fn account_of(route: &str) -> Option<String> {
     match route.strip_prefix("mailjet.") {
         Some(tier) => Some(tier.to_owned()),
@@ -46,7 +46,7 @@ pub(super) fn account_of(route: &str) -> Option<String> {
     }
 }
 
-/// Asks until told to stop.
+/// Asks until `stopping`.
 pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
     let Some(ask_after) = shared.settings.ask_after else { return };
     let every = LOOK_EVERY.min(ask_after.max(Duration::from_secs(1)));
@@ -61,7 +61,7 @@ pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
     }
 }
 
-/// A client for each account, which is kept as long as the account is the same: one that rests goes on resting.
+/// A client for each account. It is kept as long as the account is the same, so that a paused account stays paused.
 #[derive(Default)]
 struct Clients(BTreeMap<String, Arc<Client>>);
 
@@ -94,7 +94,7 @@ async fn ask(shared: &Arc<Shared>, clients: &mut Clients, ask_after: Duration) -
     for (name, mails) in by_account {
         let client = accounts.get(&name).and_then(|account| clients.get(&name, account));
         let Some(client) = client else {
-            // Nobody can be asked: the tier has no API, or it is gone.
+            // There is nobody to ask, because the tier has no API or is gone.
             put_off(shared, &mails, ask_after, now).await?;
             continue;
         };
@@ -109,7 +109,7 @@ async fn ask(shared: &Arc<Shared>, clients: &mut Clients, ask_after: Duration) -
     Ok(())
 }
 
-/// Groups mails, in the order in which they were relayed, by neighbourhood.
+/// Groups mails that were relayed at about the same time. `mails` is in the order of relaying.
 fn spans(mails: Vec<Mail>) -> Vec<Vec<Mail>> {
     let mut spans: Vec<Vec<Mail>> = Vec::new();
     for mail in mails {
@@ -126,11 +126,11 @@ fn goes_with(span: &[Mail], mail: &Mail) -> bool {
     after(span.last()) <= TOGETHER && after(span.first()) <= SPAN
 }
 
-/// How far a span came.
+/// The progress of a span.
 enum Asked {
     /// Every page was read.
     All,
-    /// The account takes no more calls for now. What is left is due again at the next run.
+    /// The account accepts no more calls now. The rest is due at the next run.
     NoMore,
 }
 
@@ -142,7 +142,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Asks for the mails of a span.
+    /// Asks about the mails of a span.
     async fn span(&mut self, mut open: Vec<Mail>) -> Result<Asked, database::Error> {
         let (Some(first), Some(last)) = (open.first(), open.last()) else { return Ok(Asked::All) };
         let (from, to) = ((first.relayed - MARGIN).as_secs(), (last.relayed + MARGIN).as_secs());
@@ -151,7 +151,7 @@ impl Run<'_> {
             let page = self.call(messages::list(self.client, from, to, offset)).await;
             let Some(page) = page else {
                 if had_all_calls && self.calls >= CALLS {
-                    // The next run would come no further.
+                    // The next run would get no further.
                     put_off(self.shared, &open, self.ask_after, Timestamp::now()).await?;
                 }
                 return Ok(Asked::NoMore);
@@ -176,7 +176,7 @@ impl Run<'_> {
         Ok(Asked::All)
     }
 
-    /// What Mailjet says of a message. `None` if no more calls can be made.
+    /// Returns Mailjet's reports about a message, or `None` if no more calls can be made.
     async fn reports(&mut self, message: &Message, mail: &Mail) -> Option<Vec<Report>> {
         match message.status.as_str() {
             "sent" | "opened" | "clicked" => Some(vec![delivered(message, mail)]),
@@ -188,12 +188,12 @@ impl Run<'_> {
                 }
                 Some(reports)
             }
-            // On its way still.
+            // The message is still on its way.
             _ => Some(Vec::new()),
         }
     }
 
-    /// Makes a call at its pace. `None` if there were enough, or if this one failed.
+    /// Makes a call at the allowed rate. Returns `None` if there were enough calls, or if this one failed.
     async fn call<T>(&mut self, call: impl Future<Output = Result<T, Problem>>) -> Option<T> {
         if self.calls >= CALLS {
             return None;
@@ -220,7 +220,7 @@ impl Run<'_> {
         }
     }
 
-    /// Puts what Mailjet said into the inbox, and asks for those that it said nothing of yet again later.
+    /// Puts reports into the inbox, and schedules the next question for mails without a report.
     async fn keep(&self, reports: Vec<Report>, found: &[Mail]) -> Result<(), database::Error> {
         if found.is_empty() {
             return Ok(());
@@ -243,7 +243,7 @@ impl Run<'_> {
     }
 }
 
-/// Asks for mails again later, or never again.
+/// Schedules the next question for mails, or none.
 async fn put_off(shared: &Shared, mails: &[Mail], ask_after: Duration, now: Timestamp) -> Result<(), database::Error> {
     let mails = mails.to_vec();
     let given_up = mails.iter().filter(|mail| next_time(mail, ask_after, now).is_none()).count();
@@ -255,13 +255,13 @@ async fn put_off(shared: &Shared, mails: &[Mail], ask_after: Duration, now: Time
     Ok(())
 }
 
-/// When a mail is asked for again: after as much time as it had until now, half of that at least.
+/// Returns when to ask about a mail again: after as much time as has passed since it was relayed, but at least half of `ask_after`.
 fn next_time(mail: &Mail, ask_after: Duration, now: Timestamp) -> Option<Timestamp> {
     let age = now.since(mail.relayed);
     (age < GIVE_UP).then(|| now + ask_after.max(age / 2))
 }
 
-/// The mail that a message of the list is. Where Mailjet's reply did not name the mail, the recipient and the time do.
+/// Returns the mail that a listed message is. If Mailjet's reply did not identify the mail, recipient and time do.
 fn named(open: &[Mail], message: &Message) -> Option<usize> {
     let number = i64::try_from(message.id).ok();
     let names = [number, name_of(&message.uuid)];
@@ -275,7 +275,7 @@ fn named(open: &[Mail], message: &Message) -> Option<usize> {
             .filter(|(_, mail)| mail.name.is_none() && mail.recipient == recipient && is_near(mail));
         match (meant.next(), meant.next()) {
             (Some((at, _)), None) => Some(at),
-            // Two mails to one recipient at one time cannot be told apart.
+            // Two mails to one recipient at the same time cannot be distinguished.
             _ => None,
         }
     })
@@ -300,7 +300,7 @@ fn delivered(message: &Message, mail: &Mail) -> Report {
     report(Kind::Sent, message, mail, arrived(message) + message.delay.clamp(0.0, GIVE_UP.as_secs_f64()))
 }
 
-/// A step of the history as an event would tell it. Openings and clicks come by events alone, which know more of them.
+/// Converts a step of the history to a report. Openings and clicks are taken from events only, which have more details.
 fn step_of(step: &Step, message: &Message, mail: &Mail) -> Option<Report> {
     let kind = match step.event_type.to_ascii_lowercase().as_str() {
         "sent" => Kind::Sent,
@@ -323,13 +323,13 @@ fn step_of(step: &Step, message: &Message, mail: &Mail) -> Option<Report> {
     })
 }
 
-/// The status of a message without a history.
+/// Converts the status of a message without a history to a report.
 fn status_of(message: &Message, mail: &Mail) -> Option<Report> {
     let step = Step { event_type: message.status.clone(), event_at: arrived(message), ..Step::default() };
     step_of(&step, message, mail)
 }
 
-/// Mailjet says "hardbounced", or only "bounce" with an error that is for good.
+/// Returns true for "hardbounced", and for "bounce" with a permanent error.
 fn is_hard(message: &Message, event_type: &str) -> bool {
     let is = |name: &str| message.status.eq_ignore_ascii_case(name) || event_type.eq_ignore_ascii_case(name);
     is("hardbounced") || (!is("softbounced") && matches!(message.state, 1 | 2 | 4))

@@ -1,4 +1,4 @@
-//! The inbox: makes reports durable, those of all requests under way with one commit.
+//! The inbox makes reports durable. One commit serves all requests that are in progress.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::database;
 use crate::events::Subject;
 use crate::time::Timestamp;
 
-/// Requests that may wait for the next commit.
+/// The most requests that wait for the next commit.
 const REQUESTS: usize = 256;
-/// Reports in one row.
+/// The most reports in one row.
 const ROW: usize = 500;
 
 /// The reports of one request.
@@ -23,7 +23,7 @@ pub(super) struct Request {
     done: oneshot::Sender<bool>,
 }
 
-/// Where requests leave their reports. Cheap to clone.
+/// The sending end of the inbox. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Inbox {
     shared: Arc<Shared>,
@@ -36,7 +36,7 @@ impl Inbox {
         (Inbox { shared, requests }, waiting)
     }
 
-    /// Returns true once the reports are on disk, and false if they cannot be taken now.
+    /// Returns true after the reports are on disk, or false if they cannot be stored now.
     pub async fn put(&self, reports: Vec<Report>) -> bool {
         if reports.is_empty() {
             return true;
@@ -50,7 +50,7 @@ impl Inbox {
     }
 }
 
-/// Commits until the last request is answered after a stop.
+/// Commits until the last request is answered after `stopping`.
 pub(super) async fn commit(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>, stopping: CancellationToken) {
     let mut batch = Vec::new();
     let mut is_troubled = false;
@@ -77,7 +77,7 @@ pub(super) async fn commit(shared: Arc<Shared>, mut requests: mpsc::Receiver<Req
             shared.arrived.notify_one();
         }
         for done in waiting {
-            // The client may be gone. Then Mailjet repeats what is here already.
+            // The client may be gone. Mailjet then repeats reports that are already stored.
             let _ = done.send(written.is_ok());
         }
     }

@@ -1,5 +1,5 @@
-//! Finds the recipient that a report means: by the queue id that travelled with the mail, else by what Mailjet called it. Where the
-//! table does not know the mail, the record may.
+//! Finds the recipient that a report is about: by the queue id that was sent with the mail, or else by Mailjet's id. If the table does not
+//! know the mail, the event log may.
 
 use super::report::{Kind, Report};
 use super::state::State;
@@ -10,30 +10,30 @@ use crate::record::event::Known;
 use crate::record::journal::Position;
 use crate::time::Timestamp;
 
-/// Rows of the inbox in one pass. A row has up to 500 reports.
+/// The rows of the inbox in one pass. A row has up to 500 reports.
 const ROWS: i64 = 20;
 
-/// A report with the mail that it means.
+/// A report with its mail.
 pub(super) struct Matched {
     pub report: Report,
     pub mail: Mail,
-    /// When Mailjet brought it.
+    /// When Mailjet sent it.
     pub came: Timestamp,
 }
 
-/// The rows that are due, and the mails that their reports mean.
+/// The due rows, and the mails of their reports.
 pub(super) struct Found {
     pub rows: Vec<Taken>,
     pub matched: Vec<Matched>,
-    /// With the time at which Mailjet brought them.
+    /// Reports without a mail, with the time at which Mailjet sent them.
     pub unmatched: Vec<(Report, Timestamp)>,
     /// What is about another node's mail, with the node and the time at which Mailjet brought it.
     pub foreign: Vec<(String, Report, Timestamp)>,
-    /// Since when the oldest row waits.
+    /// Since when the oldest row has waited.
     pub oldest: Option<Timestamp>,
 }
 
-/// Reads the rows that are due, and finds their mails.
+/// Reads the due rows, and finds their mails.
 pub(super) fn find(tables: &Transaction<'_>, now: Timestamp) -> Result<Found, database::Error> {
     let rows = store::due(tables, now, ROWS)?;
     let (matched, unmatched, foreign) = (Vec::new(), Vec::new(), Vec::new());
@@ -51,7 +51,7 @@ pub(super) fn find(tables: &Transaction<'_>, now: Timestamp) -> Result<Found, da
     Ok(found)
 }
 
-/// The recipient that a report means: by the queue id that travelled with the mail, else by what Mailjet called it.
+/// Finds the recipient that a report is about, by the queue id that was sent with the mail, or else by Mailjet's id.
 fn matching(tables: &Transaction<'_>, report: &Report) -> Result<Option<Mail>, database::Error> {
     let meant = report.place.map_or_else(|| Meant::Named(recipient_of(&report.email)), Meant::At);
     if let Some(id) = report.mail
@@ -68,9 +68,9 @@ fn matching(tables: &Transaction<'_>, report: &Report) -> Result<Option<Mail>, d
     Ok(None)
 }
 
-/// The row of a recipient whose mail only the record knows.
+/// Makes the row of a recipient whose mail only the event log knows.
 pub(super) fn recalled(report: &Report, known: &Known, came: Timestamp) -> Option<Mail> {
-    // Another recipient of the mail may have been erased, so the only one that is left may not be the one that is meant.
+    // Another recipient may have been erased, so the only one left need not be the right one.
     let to = known.recipient_named(&report.email)?;
     let mut state = State::default();
     for (kind, heard) in [

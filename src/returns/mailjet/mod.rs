@@ -1,23 +1,23 @@
-//! Mailjet's events: what became of mail after Mailjet had taken it.
+//! Reads Mailjet's events: the fate of mail after Mailjet accepted it.
 //!
 //! ```text
-//! Mailjet ──POST──► door ──► inbox (database) ──► 200      
-//!                              │                                   ┌──► record: delivered, bounced, complained …
-//!                              └──► settle: match, judge ──────────┼──► suppression lists, pauses
-//!                                     ▲                            └──► what was heard of each recipient
-//! journal ──► relayed: who took it ───┤
-//! Mailjet's API ◄──► gaps: nothing heard
+//! Mailjet ──POST──► door ──► inbox (database) ──► 200
+//!                              │                          ┌──► record: delivered, bounced, complained …
+//!                              └──► settle: match, judge ─┼──► suppression lists, pauses
+//!                                     ▲                   └──► the state of each recipient
+//! journal ──► relayed (new mails) ────┤
+//! Mailjet's API ◄──► gaps (silence) ──┘
 //! ```
 //!
 //! Promises:
 //!
-//! * What was answered with 200 is on disk. A crash or a power cut loses none of it.
-//! * What Mailjet repeats, alone or in other groups, is told once. What was told and not yet forgotten when a crash came is told
-//!   again under the same id, and the journal leaves it out.
-//! * Whatever the order in which reports come, no bounce becomes a delivery (`state`).
-//! * While the disk is full or the database fails, requests hear 503 and Mailjet repeats them.
-//! * What Mailjet does not report within `ask_after` is asked for (`gaps`).
-//! * A message's path does nothing for this: which mails Mailjet took is read from the journal (`relayed`).
+//! - Events that were answered with 200 are on disk. A crash or a power cut loses none of them.
+//! - An event that Mailjet repeats, alone or in another group, is reported once. After a crash an event may be emitted again with the same
+//!   id, and the journal skips it.
+//! - Reports may come in any order, and never turn a bounce into a delivery (`state`).
+//! - While the disk is full or the database fails, requests get 503, and Mailjet repeats them.
+//! - If Mailjet reports nothing within `ask_after`, its API is asked (`gaps`).
+//! - The path of a message does no work for this: the mails that Mailjet took are read from the journal (`relayed`).
 
 mod counters;
 mod door;
@@ -60,19 +60,19 @@ use crate::web;
 use door::Door;
 use inbox::Inbox;
 
-/// Where Mailjet's requests are taken, below the endpoint's address; the secret follows.
+/// The path of Mailjet's requests below the endpoint's address. The secret follows it.
 pub const PATH: &str = "/mailjet/";
-/// How long settled mails wait to be forgotten.
+/// How often old mails are removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
-/// Mails that are forgotten with one statement.
+/// The number of mails that one statement removes.
 const TIDY_ROWS: i64 = 5_000;
 
-/// Who may bring events. Never shown, wiped when dropped.
+/// The credentials for sending events. Never shown, and wiped when dropped.
 #[derive(Clone)]
 pub struct Access {
-    /// The last part of the path. Letters, digits, `-` and `_`.
+    /// The last part of the path: letters, digits, `-` and `_`.
     pub secret: Zeroizing<String>,
-    /// The name of the basic authentication.
+    /// The user name for basic authentication.
     pub username: String,
     pub password: Zeroizing<String>,
 }
@@ -84,28 +84,28 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// The address to enter at Mailjet: below `base`, with name and password.
+    /// Returns the URL to enter at Mailjet: below `base`, with name and password.
     pub fn url_below(&self, base: &Url) -> Zeroizing<String> {
         let mut url = base.clone();
         let path = format!("{}{PATH}{}", url.path().trim_end_matches('/'), *self.secret);
         url.set_path(&path);
-        // Only an address without a host takes no login, and the configuration refuses those.
+        // Only a URL without a host cannot have a login, and the configuration refuses such URLs.
         let _ = url.set_username(&self.username);
         let _ = url.set_password(Some(&self.password));
         Zeroizing::new(url.into())
     }
 }
 
-/// What one request, and all of them together, may use up.
+/// The limits of one request, and of all together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of one request.
+    /// The most octets of a request.
     pub request_size: usize,
-    /// Events of one request.
+    /// The most events in a request.
     pub events_per_request: usize,
-    /// Events a second, on average over some seconds.
+    /// The most events per second, on average over some seconds.
     pub events_per_second: u32,
-    /// Events that were taken and are not in the record yet.
+    /// The most accepted events that are not in the log yet.
     pub waiting_events: u64,
 }
 
@@ -120,41 +120,41 @@ impl Default for Limits {
     }
 }
 
-/// How Mailjet's events are taken.
+/// The settings for Mailjet's events.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the endpoint listens, and how.
+    /// How the endpoint listens.
     pub web: web::Settings,
-    /// Who may bring events.
+    /// The credentials for sending events.
     pub access: Access,
-    /// Where the endpoint is for Mailjet, without the path.
+    /// The endpoint's URL for Mailjet, without the path.
     pub url: Url,
-    /// True if openings are told.
+    /// True if openings are reported.
     pub opens: bool,
-    /// True if clicks are told.
+    /// True if clicks are reported.
     pub clicks: bool,
-    /// Mail of which nothing was heard for so long is asked for. `None`: never.
+    /// After this time without a report, Mailjet's API is asked about a mail. `None` means never.
     pub ask_after: Option<Duration>,
-    /// How long a mail that Mailjet took is known.
+    /// How long a mail that Mailjet took is remembered.
     pub keep: Duration,
     pub limits: Limits,
 }
 
-/// What the stage works with.
+/// The other stages that this one uses.
 pub struct Parts {
     pub database: Database,
     pub events: Events,
-    /// Whose mail it is.
+    /// The customers and routes.
     pub routing: Routing,
-    /// Fed with what recipients say.
+    /// The suppression lists.
     pub suppression: Suppression,
-    /// Told of bounces and complaints, for the customers' pauses.
+    /// Counts bounces and complaints, which may pause customers.
     pub outcomes: Outcomes,
-    /// Mailjet's accounts, as they are now.
+    /// The present Mailjet accounts.
     pub accounts: watch::Receiver<Arc<onboarding::Settings>>,
 }
 
-/// What all tasks share.
+/// The state that all tasks share.
 struct Shared {
     settings: Settings,
     parts: Parts,
@@ -167,7 +167,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Every mail is known that was relayed before this.
+    /// Returns the time before which all relayed mails are known.
     fn caught_up(&self) -> Timestamp {
         Timestamp::from_millis(self.caught_up.load(Ordering::Relaxed))
     }
@@ -177,7 +177,7 @@ impl Shared {
     }
 }
 
-/// The stage, before it runs.
+/// The stage before it runs.
 pub struct Mailjet {
     shared: Arc<Shared>,
     inbox: Inbox,
@@ -185,7 +185,7 @@ pub struct Mailjet {
 }
 
 impl Mailjet {
-    /// Reads what the database has.
+    /// Reads the state from the database.
     pub async fn open(settings: Settings, parts: Parts) -> Result<Mailjet, database::Error> {
         let parts = Parts { database: parts.database.of(&SCHEMA), ..parts };
         let waiting = parts.database.read(store::waiting).await?;
@@ -201,14 +201,14 @@ impl Mailjet {
         &self.shared.counters
     }
 
-    /// What answers Mailjet. Wrong secrets are slowed down by the `login_…` settings of `limits`.
+    /// Returns the router that answers Mailjet. The `login_…` settings of `limits` slow down wrong secrets.
     pub fn router(&self, limits: &submission::Limits) -> axum::Router {
         Door::new(Arc::clone(&self.shared), self.inbox.clone(), limits).router()
     }
 
     pub fn start(self, tasks: &TaskTracker, stopping: &CancellationToken) {
         let Mailjet { shared, inbox, requests } = self;
-        // The committer ends with the last door.
+        // The committer ends when the last sender is dropped.
         drop(inbox);
         tasks.spawn(inbox::commit(Arc::clone(&shared), requests, stopping.clone()));
         tasks.spawn(relayed::follow(Arc::clone(&shared), stopping.clone()));
@@ -224,7 +224,7 @@ fn first_number() -> i64 {
     (millis << 20) | i64::from(rand::random::<u32>() >> 12)
 }
 
-/// Forgets mails that are too old to be reported on, and takes over what nodes have left that are gone.
+/// Takes over the reports of nodes that no longer run, and removes mails that are too old to be reported on.
 async fn tidy(shared: Arc<Shared>, stopping: CancellationToken) {
     while tokio::time::timeout(TIDY_EVERY, stopping.cancelled()).await.is_err() {
         let keep = shared.settings.keep;
@@ -255,10 +255,10 @@ pub mod fuzz {
     use super::state::State;
     use super::{payload, reason};
 
-    /// Takes `body` for the body of a request.
+    /// Reads `body` as the body of a request.
     ///
     /// # Panics
-    /// Panics if a body grows over its bounds, if what is kept is read back as something else, or if a bounce becomes a delivery.
+    /// Panics if the content exceeds its limits, if a stored report changes when it is read back, or if a bounce becomes a delivery.
     pub fn payload(body: &[u8]) {
         let Ok(read) = payload::read(body, 100) else { return };
         assert!(read.reports.len() as u64 + read.unknown <= 100);

@@ -1,9 +1,9 @@
 //! Reads the body of a request: one event, or an array of them (Mailjet's "version 2").
 //!
-//! The body comes from whoever knows the secret, and is trusted no further. Its size is bounded before it comes here, the number of
-//! events here, and the length of every text. Fields are looked at one by one and never kept as a tree, so a body takes
-//! no more memory than its events. A field of another type counts as absent, and an event that is not known is counted and passed
-//! over: Mailjet would only repeat it.
+//! The body comes from anybody who knows the secret, and is not trusted further. Its size is limited before this module reads it. The
+//! number of events and the length of every text are limited here. Fields are read one by one and never kept as a tree, so a body needs no
+//! more memory than its events. A field of an unexpected type counts as absent. An unknown event is counted and skipped, because Mailjet
+//! would only repeat it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,21 +22,21 @@ const LONGEST_WORD: usize = 64;
 const LONGEST_COMMENT: usize = 512;
 const LONGEST_URL: usize = 2048;
 
-/// What a body holds.
+/// The content of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Payload {
-    /// The events that are understood, in their order.
+    /// The known events, in order.
     pub reports: Vec<Report>,
-    /// How many others there were.
+    /// The number of unknown events.
     pub unknown: u64,
 }
 
-/// Why nothing of a body is taken.
+/// Why a body is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It is neither an object nor an array, or no JSON at all.
+    /// It is not JSON, or neither an object nor an array.
     Malformed(String),
-    /// It holds more events than that.
+    /// It has more events than this limit.
     TooMany(usize),
 }
 
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for Body<'_> {
     }
 }
 
-/// One element of the array. Anything but an object is an event that is not known.
+/// One element of the array. Anything but an object is an unknown event.
 struct Element;
 
 impl<'de> DeserializeSeed<'de> for Element {
@@ -145,11 +145,11 @@ impl<'de> Visitor<'de> for Element {
     }
 }
 
-/// Reads the fields of one event. `None` if its kind is not known.
+/// Reads the fields of one event. Returns `None` if its kind is unknown.
 fn event<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Report>, A::Error> {
     let mut report = Report::new(Kind::Sent);
     let mut kind = None;
-    // What tells an opening or a click from others of the same second.
+    // Distinguishes openings or clicks of the same second.
     let mut mark = crc32fast::Hasher::new();
     while let Some(Name(name)) = map.next_key_seed(NameSeed)? {
         let value: Loose<'de> = map.next_value_seed(LooseSeed)?;
@@ -215,7 +215,7 @@ impl<'de> DeserializeSeed<'de> for NameSeed {
     }
 }
 
-/// A value of whatever type: Mailjet writes some numbers as texts.
+/// A value of any type, because Mailjet writes some numbers as texts.
 enum Loose<'de> {
     Text(Cow<'de, str>),
     Number(u64),
@@ -248,7 +248,7 @@ impl Loose<'_> {
         }
     }
 
-    /// The text, cut to so many octets.
+    /// Returns the text, cut to this many octets.
     fn bounded(&self, most: usize) -> String {
         let text = self.text().unwrap_or_default();
         text[..text.floor_char_boundary(most)].to_owned()
@@ -289,7 +289,7 @@ impl<'de> Visitor<'de> for LooseSeed {
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<Loose<'de>, E> {
-        // Seconds with a fraction. A larger number has lost digits and names nothing.
+        // A number of seconds with a fraction. A larger number has lost digits, so it identifies nothing.
         let is_exact = (0.0..9_007_199_254_740_992.0).contains(&number);
         Ok(if is_exact { Loose::Number(number as u64) } else { Loose::Other })
     }
@@ -319,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// The events that Mailjet's documentation shows, with values of our own.
+    /// The events in Mailjet's documentation, with values of our own.
     fn documented() -> Vec<(Value, Report)> {
         let base = |event: &str, more: Value| {
             let mut value = json!({

@@ -1,32 +1,32 @@
-//! Why a mail bounced behind Mailjet: from Mailjet's own words, and from the reply of the recipient's server where Mailjet passes it
+//! Finds out why mail bounced behind Mailjet: from Mailjet's own words, and from the reply of the recipient's server if Mailjet passes it
 //! on.
 //!
-//! Mailjet's words are few and some say little ("policy issue"). Where they do, the reply decides, by the function that judges
-//! the replies of our own deliveries.
+//! Mailjet has few words, and some say little ("policy issue"). For these, the reply decides, by the same function as for replies to our
+//! own deliveries.
 
 use super::report::{Kind, Report};
 use crate::delivery::class_of_reported;
 use crate::message::{FailureClass, Heard};
 use crate::smtp::Reply;
 
-/// What a failure is.
+/// The reason of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reason {
     pub class: FailureClass,
-    /// No later mail will reach the address: it counts for the suppression list.
+    /// True if no later mail will reach the address, so that it counts for the suppression list.
     pub for_good: bool,
     /// The reply of the recipient's server, if Mailjet passes it on.
     pub reply: Option<Heard>,
-    /// What Mailjet says, for people.
+    /// Mailjet's text for people.
     pub detail: String,
 }
 
-/// Returns true if Mailjet goes on trying, so that nothing is decided yet.
+/// Returns true if Mailjet continues to try, so that nothing is decided yet.
 pub(super) fn is_for_now(report: &Report) -> bool {
     report.kind == Kind::Bounce && !report.hard && report.error.eq_ignore_ascii_case("greylisted")
 }
 
-/// Says why a report of a failure was made.
+/// Returns the reason of a reported failure.
 pub(super) fn reason(report: &Report) -> Reason {
     let reply = reply_in(&report.comment);
     let by_reply = reply.as_ref().map(class_of);
@@ -35,7 +35,7 @@ pub(super) fn reason(report: &Report) -> Reason {
         Some((class, false)) => by_reply.filter(|it| *it != FailureClass::Unknown).unwrap_or(class),
         None => by_reply.unwrap_or(FailureClass::Unknown),
     };
-    // Mailjet refuses a mail beforehand ("blocked") for an address that it knows to be gone.
+    // Mailjet refuses mail in advance ("blocked") for an address that it knows to be gone.
     let for_good = class == FailureClass::Hard && (report.hard || report.kind == Kind::Blocked);
     let what = match report.kind {
         Kind::Blocked => "Mailjet did not send it",
@@ -53,14 +53,14 @@ pub(super) fn reason(report: &Report) -> Reason {
     Reason { class, for_good, reply: reply.map(|reply| Heard::new(reply.to_string(), Some(class))), detail }
 }
 
-/// The reply with which the recipient's server took a mail, as Mailjet passes it on: `sent (250 2.0.0 OK)`.
+/// Returns the reply with which the recipient's server took a mail, as Mailjet passes it on: `sent (250 2.0.0 OK)`.
 pub(super) fn taken_with(report: &Report) -> Option<Heard> {
     let said = report.comment.strip_prefix("sent (").and_then(|rest| rest.strip_suffix(')')).unwrap_or(&report.comment);
     let heard = Heard::from(said.trim());
     heard.code().is_some_and(|code| (200..300).contains(&code)).then_some(heard)
 }
 
-/// Mailjet's words, and whether they are enough.
+/// Returns the class for Mailjet's words, and true if they are sufficient.
 fn by_error(report: &Report) -> Option<(FailureClass, bool)> {
     let no_host = if report.hard { FailureClass::Hard } else { FailureClass::Network };
     Some(match report.error.to_ascii_lowercase().as_str() {
@@ -74,7 +74,7 @@ fn by_error(report: &Report) -> Option<(FailureClass, bool)> {
         | "bad or empty template"
         | "error in template language" => (FailureClass::Content, true),
         "greylisted" => (FailureClass::Rate, true),
-        // Mailjet keeps lists of its own: of addresses that bounced before, that complained, that it has had twice.
+        // Mailjet keeps its own lists of addresses that bounced or complained, and of duplicates.
         "preblocked" | "pre-blocked" | "duplicate in campaign" | "blacklisted" | "spam reporter" => {
             (FailureClass::Policy, true)
         }
@@ -93,7 +93,7 @@ fn class_of(reply: &Reply) -> FailureClass {
     class_of_reported(reply)
 }
 
-/// The first negative reply in a text: `550 5.1.1 no such user`, also behind other words.
+/// Returns the first negative reply in a text, such as `550 5.1.1 no such user`, also behind other words.
 fn reply_in(text: &str) -> Option<Reply> {
     let is_code =
         |word: &str| word.len() == 3 && word.starts_with(['4', '5']) && word.bytes().all(|b| b.is_ascii_digit());

@@ -1,8 +1,8 @@
-//! Which mails Mailjet took: read from the journal as it grows, so that the path of a message does nothing for it.
+//! Records which mails Mailjet took. It reads them from the journal, so that the path of a message does no work for it.
 //!
-//! Of each recipient a short row is kept: where the journal tells of it, what Mailjet called the mail in its reply, and what was
-//! heard. The rows and how far the journal was read are written in one transaction, so a crash neither leaves a mail out nor adds
-//! it twice. A first start begins at the journal's end.
+//! Each recipient has a short row: the place of its event in the journal, Mailjet's id of the mail, and the reports so far. The rows and
+//! the reading position are written in one transaction, so a crash neither skips a mail nor adds it twice. The first start begins at the
+//! journal's end.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::database;
 use crate::record::journal::{Chunk, Journal, Position};
 use crate::time::Timestamp;
 
-/// About how many octets of the journal are read at once.
+/// The approximate number of octets of the journal that are read at once.
 const CHUNK: usize = 1 << 20;
 /// The shortest time between two reads.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest time between two reads.
 const IDLE: Duration = Duration::from_secs(2);
-/// The pause after a read or a write that failed.
+/// The pause after a failed read or write.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Reads the journal until told to stop.
+/// Reads the journal until `stopping`.
 pub(super) async fn follow(shared: Arc<Shared>, stopping: CancellationToken) {
     let Some(journal) = shared.parts.events.journal().cloned() else { return };
     let mut end = journal.watch_end();
@@ -60,7 +60,7 @@ pub(super) async fn follow(shared: Arc<Shared>, stopping: CancellationToken) {
         };
         let more = async {
             tokio::time::sleep(pause).await;
-            // Looked at now and then in any case, to know that nothing came.
+            // Continue now and then even without a change, to know that nothing came.
             tokio::time::timeout(IDLE, end.changed()).await.unwrap_or(Ok(()))
         };
         match stopping.run_until_cancelled(more).await {
@@ -70,7 +70,7 @@ pub(super) async fn follow(shared: Arc<Shared>, stopping: CancellationToken) {
     }
 }
 
-/// Where to go on. Of another journal than the one that was read before, the beginning.
+/// Returns the position at which to continue: the beginning, if the saved position is of another journal.
 async fn begin(shared: &Shared, journal: &Arc<Journal>) -> Result<Position, database::Error> {
     let kept = shared.parts.database.read(store::place).await?;
     let Some(kept) = kept else {
@@ -83,7 +83,7 @@ async fn begin(shared: &Shared, journal: &Arc<Journal>) -> Result<Position, data
     Ok(position.unwrap_or_else(|| journal.oldest().unwrap_or_else(|_| journal.end())))
 }
 
-/// Reads a part of the journal. Returns where it ends.
+/// Reads a part of the journal. Returns its end.
 async fn read_on(shared: &Arc<Shared>, journal: &Arc<Journal>, from: Position) -> Result<Position, Failed> {
     let (reader, database) = (Arc::clone(journal), shared.parts.database.clone());
     let ask_after = shared.settings.ask_after;
@@ -117,7 +117,7 @@ enum Failed {
     Database(#[from] database::Error),
 }
 
-/// What is read of an event `relayed`.
+/// The fields of an event `relayed` that are read.
 #[derive(Deserialize)]
 struct Relayed<'a> {
     #[serde(borrow)]
@@ -138,7 +138,7 @@ struct Relayed<'a> {
     reply: Cow<'a, str>,
 }
 
-/// The recipients that Mailjet took, of lines that begin at `start`.
+/// Returns the recipients that Mailjet took, among lines that begin at `start`.
 fn mails(lines: &[u8], start: Position) -> Vec<Mail> {
     let relayed = memchr::memmem::Finder::new(b"\"event\":\"relayed\"");
     let by_mailjet = memchr::memmem::Finder::new(b"\"route\":\"mailjet");
@@ -147,7 +147,7 @@ fn mails(lines: &[u8], start: Position) -> Vec<Mail> {
     for line in lines.split_inclusive(|octet| *octet == b'\n') {
         let at = Position { offset, ..start };
         offset += line.len() as u64;
-        // Most lines tell of something else, and looking is cheaper than reading.
+        // Most lines are other events, and searching is cheaper than parsing.
         if relayed.find(line).is_some() && by_mailjet.find(line).is_some() {
             found.extend(mail(line, at));
         }

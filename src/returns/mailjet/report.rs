@@ -1,27 +1,27 @@
-//! What Mailjet reports of one recipient, as it is kept between the endpoint's 200 and the record.
+//! Mailjet's report about one recipient, as it is stored between the endpoint's 200 and the event log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::events::EventKind;
 use crate::message::QueueId;
 
-/// What happened, as Mailjet names it.
+/// The kind of a report, by Mailjet's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     /// The recipient's server took the mail.
     Sent,
-    /// The recipient's server refused it, or never took it.
+    /// The recipient's server refused the mail, or never took it.
     Bounce,
-    /// Mailjet itself did not send it.
+    /// Mailjet itself did not send the mail.
     Blocked,
-    /// The recipient marked it as spam.
+    /// The recipient marked the mail as spam.
     Spam,
-    /// The recipient wants no more of it.
+    /// The recipient unsubscribed.
     Unsub,
-    /// The recipient opened it.
+    /// The recipient opened the mail.
     Open,
-    /// The recipient followed a link.
+    /// The recipient followed a link in the mail.
     Click,
 }
 
@@ -29,7 +29,7 @@ impl Kind {
     pub const ALL: [Kind; 7] =
         [Kind::Sent, Kind::Bounce, Kind::Blocked, Kind::Spam, Kind::Unsub, Kind::Open, Kind::Click];
 
-    /// The name in Mailjet's events, which is the label in metrics too.
+    /// Returns the name in Mailjet's events, which is also the label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Sent => "sent",
@@ -42,12 +42,12 @@ impl Kind {
         }
     }
 
-    /// The kind with this name.
+    /// Returns the kind with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// What the record tells.
+    /// Returns the kind of our event.
     pub fn told_as(self) -> EventKind {
         match self {
             Kind::Sent => EventKind::Delivered,
@@ -60,21 +60,21 @@ impl Kind {
     }
 }
 
-/// One report. All texts are bounded by whoever makes it.
+/// One report. The code that makes it limits all texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Report {
     #[serde(rename = "e")]
     pub kind: Kind,
-    /// When, in seconds since 1970; 0 where it is not said.
+    /// The time in seconds since 1970; 0 if it is unknown.
     #[serde(rename = "t")]
     pub time: u64,
-    /// The recipient's address as Mailjet has it.
+    /// The recipient's address as Mailjet writes it.
     #[serde(rename = "to", default, skip_serializing_if = "String::is_empty")]
     pub email: String,
-    /// The queue id that travelled with the mail.
+    /// The queue id that was sent with the mail.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<QueueId>,
-    /// The recipient's index in the envelope, where it is known already.
+    /// The recipient's index in the envelope, if it is known.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub place: Option<u32>,
     /// Mailjet's numeric id of the message.
@@ -83,27 +83,27 @@ pub(super) struct Report {
     /// Mailjet's other id of the message.
     #[serde(rename = "g", default, skip_serializing_if = "String::is_empty")]
     pub guid: String,
-    /// `bounce`: Mailjet says that it is for good.
+    /// `bounce`: true if Mailjet says that it is permanent.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub hard: bool,
-    /// `bounce` and `blocked`: what the error is about, `recipient` for example.
+    /// `bounce` and `blocked`: what the error concerns, for example `recipient`.
     #[serde(rename = "r", default, skip_serializing_if = "String::is_empty")]
     pub related_to: String,
-    /// `bounce` and `blocked`: the error in Mailjet's words, `user unknown` for example.
+    /// `bounce` and `blocked`: the error in Mailjet's words, for example `user unknown`.
     #[serde(rename = "x", default, skip_serializing_if = "String::is_empty")]
     pub error: String,
-    /// What the recipient's server said, or who complained.
+    /// The reply of the recipient's server, or the source of the complaint.
     #[serde(rename = "c", default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
     #[serde(rename = "u", default, skip_serializing_if = "String::is_empty")]
     pub url: String,
-    /// `open` and `click`: tells one from others of the same second.
+    /// `open` and `click`: distinguishes events of the same second.
     #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
     pub mark: u32,
 }
 
 impl Report {
-    /// A report of which nothing is known but its kind.
+    /// Makes a report with its kind only.
     pub fn new(kind: Kind) -> Self {
         Report {
             kind,

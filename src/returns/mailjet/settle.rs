@@ -1,11 +1,11 @@
-//! Brings reports from the inbox into the record: finds the mail that each means, judges what it adds to what was heard, and tells.
+//! Turns reports from the inbox into events: finds the mail of each, judges what it adds to earlier reports, and emits the event.
 //!
 //! ```text
 //! inbox ─► match ─► judge ─► journal (synced) ─► suppression (synced) ─► one transaction: state kept, inbox emptied
 //! ```
 //!
-//! A crash before the transaction brings the same reports again. They make the same events with the same ids, which the journal has
-//! already and leaves out. A report can overtake the news that its mail was relayed, so one that fits no mail waits for a while.
+//! After a crash before the transaction, the same reports are processed again. They make the same events with the same ids, which the
+//! journal skips. A report may arrive before the event that its mail was relayed, so a report without a mail waits for a while.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -32,18 +32,18 @@ use crate::record::trace;
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 
-/// How often the inbox is looked at without a call.
+/// How often the inbox is checked without a notification.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The pause after a pass that failed.
+/// The pause after a failed pass.
 const RETRY: Duration = Duration::from_secs(1);
-/// The news that a mail was relayed stands in the journal so long after it, at most, while the disk works.
+/// The longest time between relaying a mail and its event in the journal, while the disk works.
 const NEWS: Duration = Duration::from_secs(3);
 /// The same, where another node may have relayed it.
 const NEWS_OF_OTHERS: Duration = Duration::from_secs(30);
-/// A report that fits no mail waits for so long, if the journal cannot be read to its end.
+/// How long a report without a mail waits if the journal cannot be read to its end.
 const WAIT: Duration = Duration::from_secs(600);
 
-/// Settles until told to stop.
+/// Settles until `stopping`.
 pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
     let mut settler = Settler { shared, told: HashSet::new(), unmatched: Unmatched::default() };
     let mut is_troubled = false;
@@ -78,12 +78,12 @@ enum Failed {
 
 struct Settler {
     shared: Arc<Shared>,
-    /// The ids of events that are in the journal while the transaction behind them failed.
+    /// The ids of events that are in the journal although the transaction behind them failed.
     told: HashSet<String>,
     unmatched: Unmatched,
 }
 
-/// What a pass comes to.
+/// The result of a pass.
 #[derive(Default)]
 struct Judged {
     tell: Vec<Tell>,
@@ -168,8 +168,8 @@ impl Settler {
         self.shared.counters.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
     }
 
-    /// Asks the record itself for mails that the table does not know: of before it was there, or of longer ago than it keeps.
-    /// Returns what still fits no mail.
+    /// Looks in the event log for mails that the table does not know, because they are older than the table or its retention. Returns the
+    /// reports that still have no mail.
     async fn recall(&self, reports: Vec<(Report, Timestamp)>) -> Result<(Vec<Matched>, Vec<Report>), Failed> {
         let ids: HashSet<QueueId> = reports.iter().filter_map(|(report, _)| report.mail).collect();
         let log = self.shared.parts.events.log().filter(|_| !ids.is_empty());
@@ -193,7 +193,7 @@ impl Settler {
         Ok((matched, unknown))
     }
 
-    /// Reads from the journal how each mail is named. `None` for those that it does not have any more.
+    /// Reads the mails' names from the journal. Returns `None` for mails that the journal no longer has.
     async fn known(&self, tell: Vec<Tell>) -> Result<(Vec<Tell>, Vec<Option<Known>>), Failed> {
         let Some(journal) = self.shared.parts.events.journal().cloned() else {
             let known = tell.iter().map(|_| None).collect();
@@ -213,7 +213,7 @@ impl Settler {
         .map_err(Failed::Log)
     }
 
-    /// What recipients said, for the customers' suppression lists. It counts even if the record has forgotten the mail.
+    /// Returns the reports for the customers' suppression lists. They count even if the log has forgotten the mail.
     fn suppressed(&self, tell: &[Tell], known: &[Option<Known>]) -> Vec<suppression::Report> {
         let report = |(tell, known): (&Tell, &Option<Known>)| {
             let said = match (tell.report.kind, &tell.reason) {
@@ -236,7 +236,7 @@ impl Settler {
         tell.iter().zip(known).filter_map(report).collect()
     }
 
-    /// Bounces for good and complaints of each customer, among events that are told now.
+    /// Counts hard bounces and complaints of each customer among the new events.
     fn counted(&self, events: &[Event<'_>], tell: &[Tell]) -> BTreeMap<CustomerId, (u32, u32)> {
         let for_good: HashSet<QueueId> = tell
             .iter()
@@ -296,14 +296,15 @@ fn judge(tables: &Transaction<'_>, matched: Vec<Matched>) -> Result<Judged, data
     Ok(judged)
 }
 
-/// When it happened, as Mailjet says, if that can be.
+/// Returns the time of the event as Mailjet says, if it is plausible.
 fn happened(report: &Report, mail: &Mail, came: Timestamp) -> Timestamp {
     const DAY: Duration = Duration::from_secs(86_400);
     let at = Timestamp::from_millis(report.time.saturating_mul(1000));
     if at + DAY >= mail.relayed && at <= came + DAY { at } else { came }
 }
 
-/// The rows of reports that wait for the news that their mail was relayed: soon again, and then less often.
+/// Returns the rows of reports that wait for the event that their mail was relayed. They are tried again soon, and then at growing
+/// intervals.
 fn later_rows(shared: &Shared, later: Vec<(Report, Timestamp)>) -> Vec<(Taken, Timestamp)> {
     let now = Timestamp::now();
     let mut by_time = BTreeMap::<Timestamp, Vec<Report>>::new();
@@ -356,7 +357,7 @@ mod tests {
         let came = NOW + day * 3;
         for (time, expected) in [
             (NOW.as_secs() + 7, NOW + Duration::from_secs(7)),
-            // Mailjet cuts to seconds, and its clock may be a little behind.
+            // Mailjet rounds down to seconds, and its clock may be a little behind.
             (NOW.as_secs() - 7, NOW - Duration::from_secs(7)),
             (0, came),
             (NOW.as_secs() - 2 * 86_400, came),

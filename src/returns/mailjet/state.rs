@@ -1,5 +1,5 @@
-//! What is known of one recipient, and what a further report adds. Reports come late, twice and in any order, so the rule asks only
-//! what was heard and not in which order: whatever the order, a recipient ends in the same state.
+//! The state of one recipient, and what a further report adds. Reports come late, twice and in any order. The rule depends only on which
+//! reports have come, so the final state does not depend on their order.
 //!
 //! | heard already | sent | bounce, blocked | the same, for good | spam | unsub |
 //! |---|---|---|---|---|---|
@@ -8,12 +8,12 @@
 //! | bounced | – | – | bounced | complained | unsubscribed |
 //! | bounced for good | – | – | – | complained | unsubscribed |
 //!
-//! A recipient's server may take a mail and return it later, so a bounce is told after a delivery. The reverse is never told. A
-//! bounce for good is told after another one, since it says more.
+//! A recipient's server may accept a mail and return it later, so a bounce is reported after a delivery, but never the reverse. A permanent
+//! bounce is reported after another bounce, because it says more.
 
 use super::report::Kind;
 
-/// What was heard of one recipient, as bits.
+/// The reports about one recipient so far, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State(u8);
 
@@ -33,13 +33,13 @@ impl State {
         self.0.into()
     }
 
-    /// Returns true if a bounce was heard.
+    /// Returns true if a bounce was reported.
     pub fn has_bounced(self) -> bool {
         self.0 & (Self::BOUNCED | Self::BOUNCED_FOR_GOOD) != 0
     }
 
-    /// Takes a report in. Returns true if it says something new that the record must tell. Openings and clicks can come any number of
-    /// times and are not a part of the state.
+    /// Adds a report. Returns true if it says something new, so that an event is needed. Openings and clicks may come any number of times
+    /// and are not part of the state.
     pub fn hear(&mut self, kind: Kind, for_good: bool) -> bool {
         let (heard, is_old) = match (kind, for_good) {
             (Kind::Sent, _) => (Self::DELIVERED, Self::DELIVERED | Self::BOUNCED | Self::BOUNCED_FOR_GOOD),
@@ -72,7 +72,7 @@ mod tests {
         (Kind::Unsub, false),
     ];
 
-    /// What is told of a recipient of which this is heard, in this order.
+    /// Returns the events for a recipient if these reports come in this order.
     fn told(heard: &[Heard]) -> Vec<Heard> {
         let mut state = State::default();
         heard.iter().copied().filter(|(kind, for_good)| state.hear(*kind, *for_good)).collect()

@@ -1,17 +1,17 @@
-//! What is kept in the database: reports that are not in the record yet, the mails that Mailjet took, and what was heard of them.
+//! The stored data: reports that are not in the log yet, the mails that Mailjet took, and the state of each.
 //!
-//! | table | a row for | until |
+//! | table | a row for | kept until |
 //! |---|---|---|
 //! | `mailjet_inbox` | reports that were answered with 200 | the record has them |
-//! | `mailjet_mail` | each recipient that Mailjet took, with its place in the journal | `keep` is over |
-//! | `mailjet_seen` | an opening or a click that was told | the same |
-//! | `mailjet_read` | a node, and up to where its journal was read for new mails | |
+//! | `mailjet_mail` | each recipient that Mailjet accepted, with its position in the journal | `keep` is over |
+//! | `mailjet_seen` | an opening or a click that was reported | `keep` is over |
+//! | `mailjet_read` | a node, with the position up to which its journal was read for new mails | |
 //!
-//! Where several nodes share the tables, a mail is told of by the node that relayed it, because its journal says how the mail is named.
-//! Reports wait in rows of the node that took them. What is about another node's mail is handed to that one.
+//! If several nodes share the tables, the node that relayed a mail emits the events about it, because its journal has the mail's data.
+//! Reports wait in the rows of the node that received them. Reports about another node's mail are handed to that node.
 //!
-//! Queue ids begin with the time of arrival, so rows of mails of one day lie together, and those of a mail that is too old are one
-//! range. Times are milliseconds since 1970.
+//! Queue ids begin with the time of arrival, so the rows of one day lie together, and the rows of mails that are too old are one range.
+//! Times are milliseconds since 1970.
 
 use std::time::Duration;
 
@@ -68,12 +68,12 @@ pub const SCHEMA: Schema = Schema {
     ],
 };
 
-/// Reports that were taken with one commit.
+/// Reports that were stored with one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// Rows are numbered upwards.
+    /// The number of the row. Numbers only grow.
     pub number: i64,
-    /// When Mailjet brought them.
+    /// When Mailjet sent them.
     pub came: Timestamp,
     pub reports: Vec<Report>,
     /// True if another node took them and handed them on.
@@ -88,18 +88,18 @@ pub(super) struct Mail {
     pub place: u32,
     /// The node that relayed it. Empty where there is one only.
     pub node: String,
-    /// The number of what Mailjet called the mail in its reply ([`name_of`]).
+    /// A number made from Mailjet's id of the mail in its reply ([`name_of`]).
     pub name: Option<i64>,
-    /// The number of the recipient's address ([`recipient_of`]).
+    /// A number made from the recipient's address ([`recipient_of`]).
     pub recipient: i64,
-    /// Whose mail it is.
+    /// The customer's id.
     pub customer: String,
-    /// The route that it took.
+    /// The route of the mail.
     pub route: String,
-    /// Where the journal tells that it was relayed.
+    /// The place of its `relayed` event in the journal.
     pub at: Position,
     pub relayed: Timestamp,
-    /// What was heard of it.
+    /// The reports about it so far.
     pub state: State,
 }
 
@@ -111,7 +111,7 @@ fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
 }
 
-/// An id in a column. The order stays right until the year 2039, and equality always.
+/// Converts an id for a column. Its order is right until the year 2039, and equality always.
 fn stored(id: QueueId) -> i64 {
     id.as_u64().cast_signed()
 }
@@ -120,20 +120,20 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
 }
 
-/// How many reports of this node wait.
+/// Returns the number of reports of this node that wait.
 pub(super) fn waiting(tables: &Transaction<'_>) -> Result<i64, Error> {
     let sql = "SELECT CAST(sum(reports) AS BIGINT) FROM mailjet_inbox WHERE node = $1 AND handed = 0";
     let found = tables.first(sql, &[tables.node().into()], |row| row.maybe_integer(0))?;
     Ok(found.flatten().unwrap_or_default())
 }
 
-/// Since when the report waits that is looked at next.
+/// Returns since when the next due report has waited.
 pub(super) fn oldest(tables: &Transaction<'_>) -> Result<Option<Timestamp>, Error> {
     let sql = "SELECT came FROM mailjet_inbox WHERE node = $1 ORDER BY due, number LIMIT 1";
     Ok(tables.first(sql, &[tables.node().into()], |row| row.integer(0))?.map(timestamp))
 }
 
-/// Puts reports into this node's inbox, which are looked at from `due` on.
+/// Puts reports into this node's inbox. They are due at `due`.
 pub(super) fn put(tables: &Transaction<'_>, taken: &Taken, due: Timestamp) -> Result<(), Error> {
     put_at(tables, tables.node(), taken, due)
 }
@@ -155,18 +155,18 @@ pub(super) fn put_at(tables: &Transaction<'_>, node: &str, taken: &Taken, due: T
     tables.execute(sql, &row).map(drop)
 }
 
-/// Takes over what has been due at other nodes since `due`: they are not there.
+/// Takes over the reports that have been due at other nodes since `due`, because those nodes do not run.
 pub(super) fn adopt(tables: &Transaction<'_>, due: Timestamp) -> Result<usize, Error> {
     let sql = "UPDATE mailjet_inbox SET node = $1, handed = 1 WHERE node <> $1 AND due < $2";
     tables.execute(sql, &[tables.node().into(), millis(due).into()])
 }
 
-/// Up to `rows` rows of this node's inbox that are due.
+/// Returns up to `rows` due rows of this node's inbox.
 pub(super) fn due(tables: &Transaction<'_>, now: Timestamp, rows: i64) -> Result<Vec<Taken>, Error> {
     let sql = "SELECT number, came, body, handed FROM mailjet_inbox WHERE node = $1 AND due <= $2 ORDER BY due, number LIMIT $3";
     let mut found = Vec::new();
     tables.query(sql, &[tables.node().into(), millis(now).into(), rows.into()], |row| {
-        // Only a later version can have written what is not understood. It is dropped with its row.
+        // Only a later version can have written reports that cannot be read. They are dropped with their row.
         let reports = serde_json::from_str(row.text(2)?).unwrap_or_default();
         let handed = row.integer(3)? != 0;
         found.push(Taken { number: row.integer(0)?, came: timestamp(row.integer(1)?), reports, handed });
@@ -175,12 +175,13 @@ pub(super) fn due(tables: &Transaction<'_>, now: Timestamp, rows: i64) -> Result
     Ok(found)
 }
 
-/// Takes a row out of the inbox.
+/// Removes a row from the inbox.
 pub(super) fn done(tables: &Transaction<'_>, number: i64) -> Result<(), Error> {
     tables.execute("DELETE FROM mailjet_inbox WHERE number = $1", &[number.into()]).map(drop)
 }
 
-/// Notes a mail that this node relayed, unless it is there already. `ask` is when Mailjet is asked about it, if nothing was heard until then.
+/// Adds a mail that this node relayed, unless it is there already. Mailjet is asked about it at `ask`, if it has reported nothing until
+/// then.
 pub(super) fn add(tables: &Transaction<'_>, mail: &Mail, ask: Option<Timestamp>) -> Result<(), Error> {
     let sql =
         "INSERT INTO mailjet_mail (mail, place, name, recipient, customer, route, file, line, relayed, state, ask, node)
@@ -229,21 +230,21 @@ fn mails(tables: &Transaction<'_>, sql: &str, which: &[Value<'_>]) -> Result<Vec
     Ok(found)
 }
 
-/// Which recipient of a mail is meant.
+/// Selects a recipient of a mail.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Meant {
-    /// The one at this index of the envelope.
+    /// The recipient at this index of the envelope.
     At(u32),
-    /// The one with this number ([`recipient_of`]), or the only one: Mailjet may write its address in another way.
+    /// The recipient with this number ([`recipient_of`]), or the only one, because Mailjet may write its address differently.
     Named(i64),
 }
 
-/// The recipient of a mail.
+/// Returns the recipient of a mail with this queue id.
 pub(super) fn by_id(tables: &Transaction<'_>, id: QueueId, meant: Meant) -> Result<Option<Mail>, Error> {
     one_of(tables, "mail", stored(id), meant)
 }
 
-/// The recipient of the mail that Mailjet calls so.
+/// Returns the recipient of the mail with this name of Mailjet's.
 pub(super) fn by_name(tables: &Transaction<'_>, name: i64, meant: Meant) -> Result<Option<Mail>, Error> {
     one_of(tables, "name", name, meant)
 }
@@ -263,25 +264,25 @@ fn one_of(tables: &Transaction<'_>, column: &str, value: i64, meant: Meant) -> R
     Ok(if all.len() == 1 { all.pop() } else { None })
 }
 
-/// Keeps what was heard of a recipient. Mailjet is not asked about it any more.
+/// Stores the state of a recipient. Mailjet is no longer asked about it.
 pub(super) fn heard(tables: &Transaction<'_>, id: QueueId, place: u32, state: State) -> Result<(), Error> {
     let sql = "UPDATE mailjet_mail SET state = $1, ask = NULL WHERE mail = $2 AND place = $3";
     tables.execute(sql, &[state.stored().into(), stored(id).into(), i64::from(place).into()]).map(drop)
 }
 
-/// Returns true if an opening or a click was told.
+/// Returns true if an opening or a click was reported before.
 pub(super) fn is_seen(tables: &Transaction<'_>, id: QueueId, report: i64) -> Result<bool, Error> {
     let sql = "SELECT 1 FROM mailjet_seen WHERE mail = $1 AND report = $2";
     Ok(tables.first(sql, &[stored(id).into(), report.into()], |_| Ok(()))?.is_some())
 }
 
-/// Remembers an opening or a click that was told.
+/// Remembers that an opening or a click was reported.
 pub(super) fn see(tables: &Transaction<'_>, id: QueueId, report: i64) -> Result<(), Error> {
     let sql = "INSERT INTO mailjet_seen (mail, report) VALUES ($1, $2) ON CONFLICT (mail, report) DO NOTHING";
     tables.execute(sql, &[stored(id).into(), report.into()]).map(drop)
 }
 
-/// Up to `most` mails of this node that Mailjet is to be asked about now, in the order in which it took them.
+/// Returns up to `most` mails of this node about which Mailjet must be asked now, in the order in which Mailjet accepted them.
 pub(super) fn to_ask(tables: &Transaction<'_>, now: Timestamp, most: i64) -> Result<Vec<Mail>, Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM (SELECT * FROM mailjet_mail WHERE node = $1 AND ask <= $2 ORDER BY ask LIMIT $3) AS due \
@@ -290,7 +291,7 @@ pub(super) fn to_ask(tables: &Transaction<'_>, now: Timestamp, most: i64) -> Res
     mails(tables, &sql, &[tables.node().into(), millis(now).into(), most.into()])
 }
 
-/// How many mails of this node Mailjet is to be asked about now, and since when the oldest was relayed.
+/// Returns the number of mails of this node about which Mailjet must be asked now, and when the oldest was relayed.
 pub(super) fn gaps(tables: &Transaction<'_>, now: Timestamp) -> Result<(i64, Option<Timestamp>), Error> {
     let sql = "SELECT count(*), min(relayed) FROM mailjet_mail WHERE node = $1 AND ask <= $2";
     let found = tables
@@ -299,31 +300,31 @@ pub(super) fn gaps(tables: &Transaction<'_>, now: Timestamp) -> Result<(i64, Opt
     Ok((count, oldest.map(timestamp)))
 }
 
-/// Sets when Mailjet is asked about a recipient next. `None`: never.
+/// Sets when Mailjet is asked about a recipient next; `None` means never.
 pub(super) fn ask_at(tables: &Transaction<'_>, mail: &Mail, at: Option<Timestamp>) -> Result<(), Error> {
     let sql = "UPDATE mailjet_mail SET ask = $1 WHERE mail = $2 AND place = $3 AND ask IS NOT NULL";
     let which = [at.map(millis).into(), stored(mail.id).into(), i64::from(mail.place).into()];
     tables.execute(sql, &which).map(drop)
 }
 
-/// Up to where this node's journal was read.
+/// Returns the position up to which this node's journal was read.
 pub(super) fn place(tables: &Transaction<'_>) -> Result<Option<String>, Error> {
     let sql = "SELECT position FROM mailjet_read WHERE node = $1";
     tables.first(sql, &[tables.node().into()], |row| row.text(0).map(str::to_owned))
 }
 
-/// Keeps up to where this node's journal was read.
+/// Stores the position up to which this node's journal was read.
 pub(super) fn set_place(tables: &Transaction<'_>, position: &str) -> Result<(), Error> {
     let sql = "INSERT INTO mailjet_read (node, position) VALUES ($1, $2)
                ON CONFLICT (node) DO UPDATE SET position = excluded.position";
     tables.execute(sql, &[tables.node().into(), position.into()]).map(drop)
 }
 
-/// Forgets up to `most` recipients of mails that arrived longer ago than `keep`. Returns true if there may be more.
+/// Removes up to `most` recipients of mails that arrived longer ago than `keep`. Returns true if there may be more.
 pub(super) fn forget(tables: &Transaction<'_>, now: Timestamp, keep: Duration, most: i64) -> Result<bool, Error> {
     let before = stored(QueueId::first_at(now - keep));
     let seen = tables.execute("DELETE FROM mailjet_seen WHERE mail < $1", &[before.into()])?;
-    // In portions: one statement keeps the database from everybody else.
+    // Removed in portions, because a statement blocks the database for all others.
     let sql = "DELETE FROM mailjet_mail WHERE mail < (
                    SELECT coalesce(max(mail), 0) + 1 FROM (
                        SELECT mail FROM mailjet_mail WHERE mail < $1 ORDER BY mail LIMIT $2) AS oldest)";
@@ -332,7 +333,7 @@ pub(super) fn forget(tables: &Transaction<'_>, now: Timestamp, keep: Duration, m
     Ok(gone >= most || seen >= most)
 }
 
-/// The number by which a mail is found that Mailjet calls so: the numeric id itself, or a hash of the other one.
+/// Returns the number for Mailjet's id of a mail: the numeric id itself, or a hash of the other id.
 pub(super) fn name_of(name: &str) -> Option<i64> {
     let name = name.trim().to_ascii_lowercase();
     if (9..=19).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_digit()) {
@@ -346,12 +347,12 @@ pub(super) fn name_of(name: &str) -> Option<i64> {
     is_guid.then(|| hash(&[name.as_bytes()]))
 }
 
-/// The number of a recipient's address, which is compared without regard to case.
+/// Returns the number for a recipient's address, which is compared without case.
 pub(super) fn recipient_of(address: &str) -> i64 {
     hash(&[address.trim().to_lowercase().as_bytes()])
 }
 
-/// 64 bits of a digest of these parts.
+/// Returns 64 bits of a digest of these parts.
 pub(super) fn hash(parts: &[&[u8]]) -> i64 {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for part in parts {

@@ -1,4 +1,4 @@
-//! What the record tells of a report: the event, in the words in which the record names the mail.
+//! Makes the event for a report, with the fields of the mail from the event log.
 
 use std::io;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use crate::record::journal::{Chunk, Journal, Position};
 use crate::record::trace;
 use crate::time::Timestamp;
 
-/// Lines of the journal that are read at once: mails of one campaign lie together.
+/// The octets of the journal that are read at once, because mails of one campaign lie together.
 const CHUNK: usize = 64 << 10;
 
-/// What is to be told of a recipient.
+/// A report to be emitted as an event.
 pub(super) struct Tell {
     pub report: Report,
     pub mail: Mail,
     pub at: Timestamp,
     pub reason: Option<Reason>,
-    /// Tells this report from others of the same kind and time.
+    /// Distinguishes this report from others of the same kind and time.
     pub key: String,
 }
 
-/// The recipient as the record names it, unless it was erased.
+/// Returns the recipient in the event log, unless it was erased.
 pub(super) fn recipient<'a>(known: &'a Known, mail: &Mail) -> Option<&'a KnownRecipient> {
     known.recipient(mail.place as usize)
 }
 
-/// The event that tells a report, or `None` if the recipient was erased from the record.
+/// Returns the event for a report, or `None` if the recipient was erased.
 pub(super) fn event<'a>(tell: &'a Tell, known: &'a Known) -> Option<Event<'a>> {
     let to = recipient(known, &tell.mail)?;
     let kind = tell.report.kind.told_as();
@@ -57,7 +57,7 @@ fn with_reply(event: Event<'_>, heard: Option<Heard>) -> Event<'_> {
     Event { code: heard.code(), status: heard.status(), reply, ..event }
 }
 
-/// What a complaint says, for people.
+/// Returns the text of a complaint, for people.
 pub(super) fn complaint(report: &Report) -> String {
     match report.comment.as_str() {
         "" => "Mailjet reports a complaint".to_owned(),
@@ -65,7 +65,7 @@ pub(super) fn complaint(report: &Report) -> String {
     }
 }
 
-/// Reads the events that tell that mails were relayed. Neighbours are read at once.
+/// Reads `relayed` events. Neighbours are read at once.
 pub(super) struct Reader {
     journal: Arc<Journal>,
     chunk: Chunk,
@@ -76,7 +76,7 @@ impl Reader {
         Reader { journal, chunk: Chunk::default() }
     }
 
-    /// The mail as the line at its place names it. `None` if that line is gone or tells of another mail.
+    /// Returns the mail of the event at its place in the journal, or `None` if the event is gone or is about another mail.
     pub fn known(&mut self, mail: &Mail) -> io::Result<Option<Known>> {
         if mail.at == Position::default() {
             let events = trace::life(self.journal.path(), mail.id, usize::MAX)?;

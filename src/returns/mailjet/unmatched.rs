@@ -1,28 +1,28 @@
-//! Tells of reports that fit no mail. Whoever uses the same Mailjet account causes some, so only a few a minute are told one by one; of
-//! the others it is told how many there were. What was not written is not taken for told.
+//! Reports Mailjet's reports that match no mail of ours. Other users of the same Mailjet account cause some, so only a few per minute are
+//! reported singly. For the others, their number is reported. A report counts as done only after it is written.
 
 use super::report::Report;
 use crate::events::Event;
 use crate::time::Timestamp;
 use crate::visible::visible;
 
-/// So many a minute are told one by one.
+/// The number that are reported singly per minute.
 const ONE_BY_ONE: usize = 10;
 
-/// Bounds what is told of reports that fit no mail.
+/// Limits the events about reports without a mail.
 #[derive(Default)]
 pub(super) struct Unmatched {
     minute: u64,
-    /// How many were told one by one in this minute.
+    /// How many were reported singly in this minute.
     told: usize,
-    /// How many were not, since that was told last.
+    /// How many others there were since their number was last reported.
     left_out: u64,
-    /// The same after what is about to be told.
+    /// The same counts after the pending events.
     next: Option<(usize, u64)>,
 }
 
 impl Unmatched {
-    /// The events that tell of reports. Nothing counts as told before [`told`](Self::told).
+    /// Returns the events about reports. They count as done only after [`told`](Self::told).
     pub fn events(&mut self, unknown: &[Report], now: Timestamp) -> Vec<Event<'static>> {
         let minute = now.as_secs() / 60;
         let is_new_minute = minute != self.minute;
@@ -33,7 +33,7 @@ impl Unmatched {
         let room = ONE_BY_ONE.saturating_sub(self.told);
         let mut events: Vec<Event<'static>> = unknown.iter().take(room).map(|report| unmatched(report, now)).collect();
         let mut left_out = self.left_out + unknown.len().saturating_sub(room) as u64;
-        // A number tells of a minute that is over.
+        // A number is reported after its minute is over.
         if is_new_minute && of_before > 0 {
             let detail = format!("{of_before} more reports of Mailjet's fit no mail that the record knows");
             events.push(Event { left_out: Some(of_before), reason: Some("mailjet"), ..Event::unmatched(detail, now) });
@@ -43,7 +43,7 @@ impl Unmatched {
         events
     }
 
-    /// What [`events`](Self::events) gave last is written.
+    /// Records that the events that [`events`](Self::events) last returned are written.
     pub fn told(&mut self) {
         if let Some(next) = self.next.take() {
             (self.told, self.left_out) = next;

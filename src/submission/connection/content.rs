@@ -1,4 +1,5 @@
-//! The content of messages, over DATA and BDAT: from the socket through the reader into the intake, as memory and pace allow.
+//! Reads the content of messages with DATA and BDAT, from the socket through the reader into the intake, within the limits on memory and
+//! time.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::submission::transaction::Transaction;
 pub(super) struct Chunked {
     intake: Intake,
     reader: DataReader,
-    /// When the next chunk is too late.
+    /// The deadline of the next chunk.
     until: Instant,
 }
 
@@ -41,7 +42,7 @@ impl Submitting {
             if let Some(flaw) = reader.flaw() {
                 intake.refuse(intake::flawed(flaw, limits));
             }
-            // Also at its end: what came in one piece is held until it is signed and on disk, however long that takes.
+            // Also at the end, because content that came in one piece stays in memory until it is signed and on disk.
             intake.cover().await;
             if taken.end {
                 break;
@@ -69,7 +70,7 @@ impl Submitting {
             self.chunked = Some(Box::new(Chunked { intake, reader, until }));
         }
         let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
-        // Small chunks are read together with their commands: nothing below would look at the clock.
+        // Small chunks are read together with their commands, so the deadline must be checked here.
         if Instant::now() >= chunked.intake.admitted.deadline() {
             return Err(self.message_too_slow(on.who(), &mut chunked.intake));
         }
@@ -94,7 +95,7 @@ impl Submitting {
             on.wire.flush().await?;
             self.read_content(on, &mut chunked.intake).await?;
         }
-        // A chunk that came in one piece is not accounted yet, and the message goes on being held.
+        // A chunk that came in one piece is not accounted yet, and the message stays in memory.
         chunked.intake.cover().await;
         if last || chunked.intake.is_refused() {
             // RFC 3030 §2: after a refusal the chunks still to come are answered with 503.
@@ -107,7 +108,7 @@ impl Submitting {
         Ok(())
     }
 
-    /// Reads a chunk to nowhere. It gains the client no time, and a stop does not wait for it.
+    /// Reads and drops a chunk. It earns the client no time, and a stop does not wait for it.
     pub(super) async fn read_away<S: Stream>(&mut self, on: &mut Connection<S>, size: u64) -> Result<(), Broken> {
         let mut admitted = self.shared.admission.begin(Instant::now());
         let mut missing = size;
@@ -122,7 +123,7 @@ impl Submitting {
             on.wire.flush().await?;
             let slow = admitted.content_until(Instant::now());
             let until = on.session.deadline().map_or(slow, |(due, _)| due.min(slow));
-            // A client that sends as fast as we read would never let the alarm ring.
+            // The timer never fires for a client that sends as fast as we read, so check the time here.
             let read = if until <= Instant::now() { Read::Late } else { on.wire.read(until, true).await? };
             match read {
                 Read::Some => {}
@@ -133,13 +134,13 @@ impl Submitting {
         }
     }
 
-    /// Between two chunks the message's own time runs on, for its memory is held.
+    /// Returns when to check a message between two chunks, because its time continues and its memory is held.
     pub(super) fn chunk_due(&self) -> Option<Instant> {
         let Chunked { intake, until, .. } = &**self.chunked.as_ref()?;
         Some(intake.look_at().map_or(*until, |look| look.min(*until)))
     }
 
-    /// What [`chunk_due`](Self::chunk_due) told of has passed. Who loses its memory is told with the next chunk.
+    /// Handles that this time has passed. A client whose message lost its memory learns it with the next chunk.
     pub(super) fn chunk_late(&mut self, who: Who<'_>, now: Instant) -> Result<(), Broken> {
         let Some(mut chunked) = self.chunked.take() else { return Ok(()) };
         if now >= chunked.until {
@@ -153,7 +154,7 @@ impl Submitting {
     fn intake<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<Intake, Broken> {
         let mut identity = on.session.identity().cloned().ok_or(Broken::Gone)?;
         if let Identity::Submitter(submitter) = &identity {
-            // A reload takes effect on those who are logged in, too.
+            // A reload also applies to clients that are logged in.
             let Some(current) = self.shared.context.submitters.load().current(submitter) else {
                 let text = "this login has changed; log in again";
                 let refusal = Refusal::new(421, EnhancedCode(4, 7, 0), "login_changed", text);
@@ -170,7 +171,7 @@ impl Submitting {
         Ok(Intake::new(transaction, identity, &self.shared.context.limits))
     }
 
-    /// Signs, stores and answers. The client may be gone meanwhile: what was begun is finished.
+    /// Signs and stores the message, and answers. This is finished even if the client has gone.
     async fn finish<S: Stream>(
         &mut self,
         on: &mut Connection<S>,
@@ -201,12 +202,12 @@ impl Submitting {
         on.say_result(reply)
     }
 
-    /// Reads more of a message. One that loses its memory is refused, and read on to nowhere.
+    /// Reads more of a message. A message that loses its memory is refused, and the rest of it is read and dropped.
     async fn read_content<S: Stream>(&self, on: &mut Connection<S>, intake: &mut Intake) -> Result<(), Broken> {
         let slow = intake.admitted.content_until(Instant::now());
         loop {
             let now = Instant::now();
-            // A client that sends as fast as we read would never let the alarm ring.
+            // The timer never fires for a client that sends as fast as we read, so check the time here.
             if now >= slow {
                 return Err(self.message_too_slow(on.who(), intake));
             }
@@ -220,13 +221,13 @@ impl Submitting {
         }
     }
 
-    /// Ends the connection over a message whose content was under way.
+    /// Ends the connection because the running message was too slow.
     fn message_too_slow(&self, who: Who<'_>, intake: &mut Intake) -> Broken {
         let refusal = Refusal::new(421, EnhancedCode(4, 4, 2), "slow", "the message came too slowly");
         self.broken_off(who, &intake.give_up(refusal))
     }
 
-    /// Ends the connection, and the message with it.
+    /// Ends the connection and its message.
     fn broken_off(&self, who: Who<'_>, refusal: &Refusal) -> Broken {
         self.shared.refusals.message(who, refusal);
         Broken::Farewell(refusal.reason, refusal.reply.clone())

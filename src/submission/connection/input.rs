@@ -1,14 +1,13 @@
-//! What a client sent and is not dealt with yet. As long as it may hold a password, no copy of it is left behind: neither in memory
-//! that is given back, nor behind the end of what is kept. Of a login within TLS the library's own buffers hold what it decrypted
-//! until it overwrites that with what comes next.
+//! The unprocessed octets of a client. As long as they may contain a password, no copy of them stays behind, neither in freed memory nor
+//! behind the end of the buffer. For a login within TLS, the library's own buffers keep the decrypted octets until it overwrites them.
 
 use zeroize::Zeroize;
 
-/// Octets of the client, the first of them dealt with.
+/// Octets of the client. The first of them are processed.
 pub(super) struct Input {
     octets: Vec<u8>,
     taken: usize,
-    /// A password may be among them.
+    /// True if a password may be among them.
     may_be_secret: bool,
 }
 
@@ -17,29 +16,29 @@ impl Input {
         Input { octets: Vec::new(), taken: 0, may_be_secret }
     }
 
-    /// What is not dealt with.
+    /// Returns the unprocessed octets.
     pub(super) fn pending(&self) -> &[u8] {
         &self.octets[self.taken..]
     }
 
-    /// The next `len` octets are dealt with.
+    /// Marks the next `len` octets as processed.
     pub(super) fn take(&mut self, len: usize) {
         self.taken += len;
     }
 
-    /// The same, and they are not to stay in memory.
+    /// Marks the next `len` octets as processed, and wipes them.
     pub(super) fn take_secret(&mut self, len: usize) {
         self.octets[self.taken..self.taken + len].zeroize();
         self.taken += len;
     }
 
-    /// All of it is dealt with.
+    /// Marks all octets as processed.
     pub(super) fn take_all(&mut self) {
         self.taken = self.octets.len();
     }
 
-    /// Of what is pending keeps the first octets and the last one, which may be the CR of a line end: no more than `len` in all.
-    /// Returns how many octets are dropped.
+    /// Keeps at most `len` of the unprocessed octets: the first ones, and the last one, which may be the CR of a line end. Returns how many
+    /// were dropped.
     pub(super) fn keep(&mut self, len: usize) -> usize {
         let dropped = self.pending().len().saturating_sub(len);
         let from = self.taken + len - 1;
@@ -51,13 +50,13 @@ impl Input {
         dropped
     }
 
-    /// No password comes any more.
+    /// Records that no password comes any more.
     pub(super) fn is_not_secret(&mut self) {
         self.rest();
         self.may_be_secret = false;
     }
 
-    /// Holds no more memory than what is pending needs, whatever came at once before.
+    /// Shrinks the buffer to the unprocessed octets.
     pub(super) fn rest(&mut self) {
         if self.may_be_secret {
             self.move_with_room_for(0);
@@ -68,7 +67,7 @@ impl Input {
         self.taken = 0;
     }
 
-    /// Adds what was read, and wipes the place where it was read to if it may be secret.
+    /// Appends octets that were read. Wipes their source if they may be secret.
     pub(super) fn add(&mut self, read: &mut [u8]) {
         if self.may_be_secret {
             self.move_with_room_for(read.len());
@@ -79,7 +78,7 @@ impl Input {
         }
     }
 
-    /// A vector that grows or shrinks by itself leaves its old place as it was.
+    /// Moves the octets to a larger or smaller vector by hand, because a vector that reallocates leaves its old memory unwiped.
     fn move_with_room_for(&mut self, more: usize) {
         let mut moved = Vec::with_capacity(self.pending().len() + more);
         moved.extend_from_slice(self.pending());

@@ -1,7 +1,7 @@
-//! Finds the lines among what a client sent.
+//! Finds lines in the octets of a client.
 //!
-//! Only CRLF ends a line. A lone LF is refused at once, because a person who types into `nc` waits for an answer. What follows it
-//! belongs to the same refused line: if it were obeyed, it would be smuggled past every program that splits lines at CRLF.
+//! Only CRLF ends a line. A lone LF is refused at once, because a person who types into `nc` waits for an answer. Octets behind it belong
+//! to the same refused line: if they were obeyed, a command could be smuggled past programs that split lines only at CRLF.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -10,39 +10,39 @@ use super::wire::Wire;
 /// How many octets of an overlong line are dropped before the connection is closed.
 const OVERLONG: usize = 64 << 10;
 
-/// What is remembered from one line to the next.
+/// The state between two lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// The number of octets that were dropped of a line whose end is still to come.
+    /// The number of dropped octets of an unfinished line.
     dropped: usize,
-    /// The line that is arriving is refused already, so the rest of it, up to its CRLF, is dropped.
+    /// True if the arriving line is already refused, so that the rest of it is dropped up to its CRLF.
     is_refused: bool,
 }
 
-/// A whole line. It has `len` octets at the start of what is pending, and an LF behind them.
+/// A whole line: `len` octets at the start of the unprocessed octets, followed by an LF.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
     pub(crate) len: usize,
     pub(crate) form: Form,
 }
 
-/// How a line stands.
+/// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// It ends with CRLF, the CR within `len`.
+    /// It ends with CRLF. The CR is among the `len` octets.
     Whole,
-    /// The same, and it is longer than it may be.
+    /// It ends with CRLF, and is longer than allowed.
     TooLong,
     /// It ends with a lone LF.
     BareLf,
 }
 
-/// A line goes on for too long.
+/// A line is too long without an end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Endless;
 
 impl Lines {
-    /// Finds the next line. Returns `None` if there is none yet. `limit` says from the start of a line how long it may be.
+    /// Returns the next line, or `None` if there is none yet. `limit` gives the maximum length for the start of a line.
     pub(crate) fn next<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
@@ -54,7 +54,7 @@ impl Lines {
         let pending = wire.pending();
         let limit = limit(pending);
         let Some(len) = memchr::memchr(b'\n', pending) else {
-            // Keep only enough to tell that it is too long, because nobody has logged in yet.
+            // Keep only enough to recognise an overlong line, because the client has not logged in yet.
             self.dropped += wire.keep(limit + 2);
             self.bound(wire.pending().len())?;
             return Ok(None);
@@ -69,13 +69,13 @@ impl Lines {
         Ok(Some(Line { len, form }))
     }
 
-    /// Drops the rest of a refused line. Returns true once its CRLF has come.
+    /// Drops the rest of a refused line. Returns true after its CRLF.
     fn skip_refused<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<bool, Endless> {
         let pending = wire.pending();
         let end = memchr::memmem::find(pending, b"\r\n");
-        // Without an end, the last octet may be the CR of one.
+        // Keep a final CR, because it may begin the line end.
         let len = end.map_or_else(|| pending.len() - usize::from(pending.ends_with(b"\r")), |at| at + 2);
-        // It may be the rest of a password.
+        // The rest of a line may be a part of a password.
         wire.take_secret(len);
         self.dropped = if end.is_some() { 0 } else { self.dropped + len };
         self.is_refused = end.is_none();
@@ -83,7 +83,7 @@ impl Lines {
         Ok(end.is_some())
     }
 
-    /// Fails if a line goes on for too long. `kept` octets of it are still in the input.
+    /// Fails if a line is too long without an end. `kept` octets of it are still in the input.
     fn bound(&self, kept: usize) -> Result<(), Endless> {
         if kept + self.dropped <= OVERLONG { Ok(()) } else { Err(Endless) }
     }

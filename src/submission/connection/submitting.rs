@@ -1,4 +1,4 @@
-//! What submission does in a conversation besides replies: it checks logins, tells of refused recipients, and takes content in.
+//! The service of submission: checks logins, reports refused recipients, and reads content.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::submission::suppressed::{self, SUPPRESSED};
 use crate::submission::transaction::Transaction;
 use crate::submission::{Context, Credentials, Submitters};
 
-/// The parts that all connections of submission share.
+/// The state that all connections of submission share.
 pub(in crate::submission) struct Shared {
     pub(in crate::submission) context: Context,
     pub(in crate::submission) logins: Logins,
@@ -45,12 +45,12 @@ impl Customers for Context {
     }
 }
 
-/// One connection's part in submission.
+/// The state of one connection.
 pub(in crate::submission) struct Submitting {
     pub(super) shared: Arc<Shared>,
     /// The TLS version and cipher suite.
     pub(super) tls: Option<(&'static str, &'static str)>,
-    /// The message that arrives in chunks, if one does.
+    /// The message that arrives in chunks, if there is one.
     pub(super) chunked: Option<Box<Chunked>>,
 }
 
@@ -77,7 +77,7 @@ impl Service for Submitting {
         self.shared.context.counters.refuse_command(reply);
     }
 
-    /// Tells of a refused MAIL or RCPT, and drops a message in chunks that the client has given up.
+    /// Reports a refused MAIL or RCPT, and drops a message in chunks that the client has given up.
     fn heard(&mut self, peer: IpAddr, session: &Session, line: &[u8], next: &Next) {
         if let Next::Say(reply) | Next::Close("errors", reply) = next
             && !reply.is_positive()
@@ -98,11 +98,11 @@ impl Service for Submitting {
     }
 
     async fn log_in<S: Stream>(&mut self, on: &mut Connection<S>, credentials: Credentials) -> Result<(), Broken> {
-        // A wrong login is answered late, and earlier replies must not wait for it.
+        // A wrong login is answered with a delay, and earlier replies must not wait for it.
         on.wire.flush().await?;
         let shared = &self.shared;
         let check = shared.logins.check(shared.submitters(), credentials, on.peer);
-        // A stop waits neither for the checks of others nor for the delay of a wrong login.
+        // A stop does not wait for other checks, nor for the delay of a wrong login.
         let Some(checked) = shared.shutdown.run_until_cancelled(check).await else { return Err(Broken::Stopping) };
         let counters = &shared.context.counters;
         let refusal = match checked {

@@ -1,7 +1,7 @@
-//! The octets of a connection: what the client sent and is not dealt with yet, and the replies that wait to be written.
+//! The octets of a connection: unprocessed input, and replies that wait to be written.
 //!
-//! A flight of the client is read with one call and answered with one write. Who waits for a command holds no buffers. Every
-//! wait has a deadline.
+//! A client's flight of commands is read with one call and answered with one write. A connection that waits for a command holds no buffers.
+//! Every wait has a deadline.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,13 +17,13 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::input::Input;
 use crate::smtp::Reply;
 
-/// What is taken from the socket at once, at most.
+/// The most octets that are read at once.
 const READ: usize = 64 << 10;
-/// After an unasked-for farewell the client's last words are read away this long, for closing at once would have the kernel
-/// throw our reply away.
+/// After an unexpected farewell, the client's input is read and dropped for this long. If the socket were closed at once, the kernel would
+/// discard our reply.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What came of a read.
+/// The result of a read.
 pub(crate) enum Read {
     Some,
     Eof,
@@ -42,36 +42,36 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// `may_be_secret`: the client may log in.
+    /// `may_be_secret` is true if the client may log in.
     pub(crate) fn new(stream: S, reply_timeout: Duration, shutdown: &CancellationToken, may_be_secret: bool) -> Self {
-        // Set for real by the first read that waits.
+        // The first read that waits sets the real time.
         let alarm = Box::pin(tokio::time::sleep(reply_timeout));
         let stopping = Box::pin(shutdown.clone().cancelled_owned());
         let input = Input::new(may_be_secret);
         Wire { stream, input, output: Vec::new(), reply_timeout, alarm, stopping }
     }
 
-    /// What was read and is not dealt with.
+    /// Returns the unprocessed octets.
     pub(crate) fn pending(&self) -> &[u8] {
         self.input.pending()
     }
 
-    /// The next `len` octets are dealt with.
+    /// Marks the next `len` octets as processed.
     pub(crate) fn take(&mut self, len: usize) {
         self.input.take(len);
     }
 
-    /// The same, and they are not to stay in memory.
+    /// Marks the next `len` octets as processed, and wipes them.
     pub(crate) fn take_secret(&mut self, len: usize) {
         self.input.take_secret(len);
     }
 
-    /// Drops the middle of what is pending (see [`Input::keep`]).
+    /// Drops the middle of the unprocessed octets (see [`Input::keep`]).
     pub(crate) fn keep(&mut self, len: usize) -> usize {
         self.input.keep(len)
     }
 
-    /// The client has logged in.
+    /// Records that the client has logged in, so that no password comes any more.
     pub(crate) fn is_not_secret(&mut self) {
         self.input.is_not_secret();
     }
@@ -81,12 +81,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         reply.write_to(&mut self.output);
     }
 
-    /// Reads what there is. With `idle`, also returns when the server stops.
+    /// Reads the available octets. With `idle`, also returns when the server stops.
     pub(crate) async fn read(&mut self, until: Instant, idle: bool) -> io::Result<Read> {
         self.input.rest();
         let Wire { stream, input, alarm, stopping, .. } = self;
         poll_fn(|cx| {
-            // On the stack and only for as long as this poll takes: a connection that waits holds no buffer.
+            // The buffer is on the stack for this poll only, so that a waiting connection holds no buffer.
             let mut space = [const { MaybeUninit::<u8>::uninit() }; READ];
             let mut read = ReadBuf::uninit(&mut space);
             if let Poll::Ready(done) = Pin::new(&mut *stream).poll_read(cx, &mut read) {
@@ -97,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if idle && stopping.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(Read::Stopping));
             }
-            // The alarm is set anew only when it rings too early or would ring too late: not for every read.
+            // The timer is changed only if it would fire too late, or has fired too early, and not for every read.
             if alarm.deadline() > until {
                 alarm.as_mut().reset(until);
             }
@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await
     }
 
-    /// Writes all replies that wait.
+    /// Writes all waiting replies.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
@@ -126,17 +126,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         tokio::time::timeout(self.reply_timeout, written).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// Writes what waits and closes at once: the client waits for nothing else.
+    /// Writes waiting replies and closes, because the client expects nothing more.
     pub(crate) async fn close(&mut self) {
         let _ = self.flush().await;
         self.end().await;
     }
 
-    /// The same towards a client that may still be sending.
+    /// Writes waiting replies and closes, although the client may still be sending.
     pub(crate) async fn close_gently(&mut self) {
         if self.flush().await.is_ok() && self.end().await {
             let until = Instant::now() + LINGER;
-            // A client that sends as fast as we read would never let the alarm ring.
+            // The timer never fires for a client that sends as fast as we read, so check the time here.
             while Instant::now() < until
                 && let Ok(Read::Some) = self.read(until, false).await
             {
@@ -145,12 +145,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Ends our side. Under TLS that writes, and waits where the client reads nothing.
+    /// Ends our side of the stream. With TLS that writes, and waits if the client does not read.
     async fn end(&mut self) -> bool {
         matches!(tokio::time::timeout(LINGER, self.stream.shutdown()).await, Ok(Ok(())))
     }
 
-    /// The stream, for TLS to begin on.
+    /// Returns the stream, so that TLS can begin on it.
     pub(crate) fn into_stream(self) -> S {
         self.stream
     }

@@ -1,8 +1,8 @@
-//! Known clients: the addresses from which each submitter has logged in with its present password, also before the last start.
-//! Wrong logins of others must not keep them out.
+//! Known clients: the addresses from which each submitter has logged in with the present password, also before the last start. Wrong logins
+//! of others must not lock them out.
 //!
-//! The file holds no password and nothing that one could be guessed with: a digest of the Argon2id hash, which has a salt of
-//! its own. A file that cannot be read or written costs only this: at the next start all clients count as new ones.
+//! The file holds no password and nothing from which one could be guessed: a digest of the Argon2id hash, which has its own salt. If the
+//! file cannot be read or written, all clients count as unknown after the next start.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -17,7 +17,7 @@ use crate::files;
 use crate::submission::Submitters;
 use crate::submission::auth::Fingerprint;
 
-/// The most addresses at which a submitter is known. If there are more, the one that logged in longest ago is forgotten.
+/// The most addresses at which a submitter is known. Beyond that, the address with the oldest login is forgotten.
 const ADDRESSES: usize = 100;
 
 /// The addresses of each submitter, the latest at the end.
@@ -32,7 +32,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Reads the file. Without a path, clients are known until the process ends.
+    /// Reads the file. Without a path, known clients are forgotten when the process ends.
     pub(super) fn open(path: Option<PathBuf>) -> Self {
         let read = path.as_deref().map_or(Ok(Known::new()), read);
         let known = read.unwrap_or_else(|error| {
@@ -48,7 +48,7 @@ impl Clients {
         known.get(&login).is_some_and(|addresses| addresses.contains(&address))
     }
 
-    /// Notes that a login was right. Returns true if the address is new, so that [`save`](Self::save) is due.
+    /// Records a right login. Returns true if the address is new, so that [`save`](Self::save) must be called.
     pub(super) fn add(&self, login: Fingerprint, address: IpAddr, submitters: &Submitters) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(addresses) = known.get_mut(&login)
@@ -58,7 +58,7 @@ impl Clients {
             addresses.push_back(address);
             return false;
         }
-        // Forget submitters who have another password now, or are gone.
+        // Forget submitters that have another password now, or are gone.
         let current = submitters.fingerprints();
         known.retain(|login, _| current.contains(login));
         let addresses = known.entry(login).or_default();

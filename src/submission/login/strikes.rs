@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::submission::Limits;
 
-/// The most addresses, and the most names, whose wrong logins are counted. If there are more, the oldest are forgotten.
+/// The most addresses, and the most names, whose wrong logins are counted. Beyond that, the oldest are forgotten.
 const REMEMBERED: usize = 10_000;
 
 /// The number of wrong logins of each address and name.
@@ -25,7 +25,7 @@ pub(crate) struct Strikes {
 }
 
 impl Strikes {
-    /// Nobody was wrong so far.
+    /// Starts without wrong logins.
     pub(crate) fn new(limits: &Limits) -> Self {
         Strikes {
             addresses: Counts::new(limits.login_window),
@@ -37,16 +37,16 @@ impl Strikes {
         }
     }
 
-    /// Returns true if a login of a client that is not known is checked. An address that was wrong too often has one login checked each
-    /// `longest_login_delay`, so that it is never shut out for good. If a name was wrong too often, it is being guessed at from many
-    /// addresses: then each address gets one try, which is all that the rightful owner needs at a new address.
+    /// Returns true if an unknown client's login is checked. An address with too many wrong logins gets one check each
+    /// `longest_login_delay`, so that it is never locked out for good. If a name has too many, it is being guessed from many addresses.
+    /// Then each address gets one check, which is enough for the rightful owner at a new address.
     pub(crate) fn admits(&self, peer: IpAddr, name: &[u8; 32], now: Instant) -> bool {
         let Some((wrong, last)) = self.addresses.get(&site(peer), now) else { return true };
         let is_guessed_at = self.names.get(name, now).is_some_and(|(wrong, _)| wrong >= self.per_name);
         !is_guessed_at && (wrong < self.per_address || now >= last + self.longest)
     }
 
-    /// Counts a wrong login of an address. Returns by how much its answer is delayed.
+    /// Counts a wrong login of an address. Returns the delay of its answer.
     pub(crate) fn strike_address(&self, peer: IpAddr, now: Instant) -> Duration {
         self.delay_of(self.addresses.strike(site(peer), now))
     }
@@ -56,7 +56,7 @@ impl Strikes {
         self.longest
     }
 
-    /// Counts a wrong login of an address and of a name. Returns by how much its answer is delayed.
+    /// Counts a wrong login of an address and of a name. Returns the delay of its answer.
     pub(super) fn strike(&self, peer: IpAddr, name: [u8; 32], now: Instant) -> Duration {
         self.strike_address(peer, now).max(self.delay_of(self.names.strike(name, now)))
     }
@@ -68,8 +68,8 @@ impl Strikes {
     }
 }
 
-/// Returns what an address counts as here. An IPv6 address counts as its /48, because that is what one site gets (RFC 6177): it would
-/// otherwise have 65,536 networks to guess from.
+/// Returns the network that an address counts as. An IPv6 address counts as its /48, which one site gets (RFC 6177), because otherwise the
+/// site could guess from 65,536 networks.
 fn site(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 80))),
@@ -88,13 +88,13 @@ impl<K: Eq + Hash + Clone> Counts<K> {
         Counts { window, seen: Mutex::default() }
     }
 
-    /// Returns the count of a key, or `None` if nothing happened within the window.
+    /// Returns the count of a key, or `None` if there was no wrong login within the window.
     fn get(&self, key: &K, now: Instant) -> Option<(u32, Instant)> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(key).copied().filter(|(_, last)| now < *last + self.window)
     }
 
-    /// Adds one. Returns the new count.
+    /// Counts one wrong login. Returns the new count.
     fn strike(&self, key: K, now: Instant) -> u32 {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= REMEMBERED && !seen.contains_key(&key) {
@@ -164,7 +164,7 @@ mod tests {
         assert!(!strikes.admits(near, &webcrm, start + seconds(61)), "one look each longest delay");
         assert!(strikes.admits(near, &webcrm, start + seconds(62)));
         assert!(strikes.admits(address("192.0.2.2"), &webcrm, start + seconds(33)), "another address has its own");
-        // Two from elsewhere, and the name is at its limit: one try for each address.
+        // With two more from elsewhere the name is at its limit, and each address gets one check.
         for n in [3, 4] {
             strikes.strike(address(&format!("192.0.2.{n}")), webcrm, start + seconds(40));
         }
@@ -172,7 +172,7 @@ mod tests {
         assert!(!strikes.admits(address("192.0.2.3"), &webcrm, start + seconds(80)));
         assert!(strikes.admits(address("192.0.2.3"), &other, start + seconds(80)), "another name is not guessed at");
         assert!(strikes.admits(address("192.0.2.9"), &webcrm, start + seconds(80)), "who comes for the first time");
-        // All is forgotten after the window.
+        // After the window everything is forgotten.
         assert!(strikes.admits(address("192.0.2.3"), &webcrm, start + seconds(40 + 900)));
     }
 

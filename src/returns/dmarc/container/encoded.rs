@@ -1,4 +1,4 @@
-//! The transfer encodings of mail (RFC 2045 §6), as a stream. What does not belong into one is skipped.
+//! Decodes the transfer encodings of mail (RFC 2045 §6) as a stream. Foreign characters are skipped.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,14 +6,14 @@ use ::base64::Engine as _;
 use ::base64::alphabet::STANDARD;
 use ::base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// As lenient as decoders of mail are: padding may be missing.
+/// As lenient as mail programs: padding may be missing.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// Letters that are decoded at once: whole groups of four.
+/// The letters that are decoded at once: whole groups of four.
 const AT_ONCE: usize = 4096;
 
 /// Base64, decoded as it is read. It ends at its padding.
@@ -43,7 +43,7 @@ impl<'a> Base64<'a> {
             }
         }
         self.input = &self.input[taken..];
-        // One letter of a group says nothing.
+        // A single left-over letter encodes no octet.
         if letters.len() % 4 == 1 {
             letters.pop();
         }
@@ -75,7 +75,7 @@ impl BufRead for Base64<'_> {
     }
 }
 
-/// Decodes quoted-printable. An equals sign that begins no escape stands for itself.
+/// Decodes quoted-printable. An equals sign without a valid escape is kept.
 pub(super) fn quoted_printable(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|octet| *octet == b'\n') {

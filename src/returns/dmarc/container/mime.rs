@@ -1,4 +1,4 @@
-//! The parts of a mail (RFC 2046), as far as a report may be one of them. Only the boundaries and the transfer encodings are looked at:
+//! Finds the parts of a mail (RFC 2046) that may be a report. Only boundaries and transfer encodings are used, and media types are ignored:
 //! reporters call the same attachment `application/gzip`, `application/octet-stream`, `text/xml` and worse.
 
 use std::io::BufRead;
@@ -8,14 +8,14 @@ use memchr::memmem;
 use super::encoded::{Base64, quoted_printable};
 use super::{Kind, Unopened, kind};
 
-/// The most parts that are looked at. A report's mail has three.
+/// The most parts that are examined. A report's mail has three.
 const MOST_PARTS: usize = 64;
-/// How far mails and multiparts may be nested.
+/// How deep mails and multiparts may be nested.
 const DEEPEST: u32 = 5;
 
 type Open<'a> = dyn FnMut(&mut dyn BufRead) + 'a;
 
-/// Returns true if this begins as a mail does: with a header field, or with the line that mailbox files have before one.
+/// Returns true if the octets begin like a mail: with a header field, or with the `From ` line of a mailbox file.
 pub(super) fn is_mail(octets: &[u8]) -> bool {
     let line = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
     let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
@@ -23,7 +23,7 @@ pub(super) fn is_mail(octets: &[u8]) -> bool {
     line.starts_with(b"From ") || is_field
 }
 
-/// Hands each part of a mail to `open`, decoded. Returns true if one was encoded in another way than it says.
+/// Passes each decoded part of a mail to `open`. Returns true if a part was not encoded as it declares.
 pub(super) fn each_part(message: &[u8], open: &mut Open<'_>) -> Result<bool, Unopened> {
     let mut walk = Walk { open, parts: 0, undeclared: false };
     walk.entity(message, 0)?;
@@ -55,7 +55,7 @@ impl Walk<'_> {
                 let _ = std::io::copy(&mut Base64::new(body), &mut message);
                 self.entity(&message, depth + 1)?;
             }
-            // A report that was put in as it is, or was encoded, whatever the header says.
+            // The body already looks like a report, so it was not encoded, whatever the header says.
             encoding if encoding != Encoding::None && kind(body) != Kind::Unknown => {
                 self.undeclared = true;
                 (self.open)(&mut &*body);
@@ -72,7 +72,7 @@ impl Walk<'_> {
     }
 }
 
-/// The header and the body behind the first empty line.
+/// Splits an entity at the first empty line into header and body.
 fn halves(entity: &[u8]) -> (&[u8], &[u8]) {
     if let Some(body) = entity.strip_prefix(b"\r\n").or_else(|| entity.strip_prefix(b"\n")) {
         return (b"", body);
@@ -95,7 +95,7 @@ enum Encoding {
     QuotedPrintable,
 }
 
-/// What a header says of its body.
+/// The relevant fields of a header.
 struct Fields {
     is_multipart: bool,
     is_message: bool,
@@ -135,14 +135,14 @@ impl Fields {
     }
 }
 
-/// The value of a field, if the line begins it.
+/// Returns the value of a field, if the line begins that field.
 fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (found, value) = line.split_at_checked(name.len())?;
     let value = value.trim_ascii_start().strip_prefix(b":")?;
     found.eq_ignore_ascii_case(name).then_some(value)
 }
 
-/// The parameter `boundary` of a type. `lower` is the same in small letters.
+/// Returns the parameter `boundary` of a type. `lower` is the same text in lower case.
 fn boundary(value: &[u8], lower: &[u8]) -> Option<Vec<u8>> {
     const NAME: &[u8] = b"boundary";
     for at in memmem::find_iter(lower, NAME) {
@@ -161,18 +161,18 @@ fn boundary(value: &[u8], lower: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// The boundary of a multipart whose header names none: its first line that begins as a delimiter.
+/// Guesses the boundary of a multipart whose header names none: the first line that looks like a delimiter.
 fn first_delimiter(body: &[u8]) -> Vec<u8> {
     let mut lines = body.split(|octet| *octet == b'\n');
     let found = lines.find_map(|line| line.strip_prefix(b"--").filter(|rest| !rest.trim_ascii().is_empty()));
     found.unwrap_or(b"none").trim_ascii_end().to_vec()
 }
 
-/// The parts between the delimiters. The last one may lack its end.
+/// Returns the parts between the delimiters. The last one may lack its end.
 fn parts<'b>(body: &'b [u8], boundary: &[u8]) -> impl Iterator<Item = &'b [u8]> {
     let delimiter = [b"--", boundary].concat();
     let starts_line = |at: &usize| *at == 0 || body[at - 1] == b'\n';
-    // More than are looked at need not be cut out.
+    // Parts beyond the limit need not be found.
     let found: Vec<usize> = memmem::find_iter(body, &delimiter).filter(starts_line).take(MOST_PARTS + 1).collect();
     let length = delimiter.len();
     let ends: Vec<usize> = found.iter().skip(1).copied().chain([body.len()]).collect();

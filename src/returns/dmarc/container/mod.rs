@@ -1,8 +1,8 @@
-//! From octets to the XML in them: a mail, a zip or gzip archive, or the XML itself, told apart by what they begin with. Types and names
-//! that senders write are not looked at, because half of them are wrong.
+//! Extracts XML from a mail, a zip or gzip archive, or plain XML. The kind is recognised by the first octets. Declared types and file names
+//! are ignored, because half of them are wrong.
 //!
-//! Everything is read as a stream, and everything is bounded: how far containers are nested, how many parts and entries are looked at, how
-//! many octets come out, and how many times more that is than went in (decompression bombs). What is over a bound is refused in words.
+//! Everything is read as a stream, and everything is limited: the nesting, the number of parts and entries, the octets of output, and the
+//! ratio of output to input (decompression bombs). An input beyond a limit is refused with a reason.
 
 mod encoded;
 mod mime;
@@ -13,26 +13,27 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-/// The most octets of a mail or file that are looked at.
+/// The most octets of a mail or file that are read.
 pub const LONGEST: usize = 32 << 20;
-/// The most octets of XML that come out of one mail or file.
+/// The most octets of XML from one mail or file.
 const MOST_OUT: u64 = 64 << 20;
-/// XML of reports shrinks to a tenth or a fiftieth of its size. What grows by more than this was made to grow.
+/// The largest ratio of output to input. XML of reports compresses to between a tenth and a fiftieth, so anything beyond this was made to
+/// grow.
 const MOST_GROWTH: u64 = 200;
-/// What may come out of however little.
+/// The octets of output that are always allowed, however small the input.
 const ALWAYS_OUT: u64 = 1 << 20;
-/// An archive in an archive happens; more than that does not.
+/// The deepest nesting of archives. An archive in an archive does occur; deeper nesting does not.
 const DEEPEST: u32 = 2;
-/// So much of the beginning tells what it is.
+/// The first octets that show the kind.
 const BEGINNING: usize = 512;
 
 /// Why a container gives no XML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unopened {
-    /// It is larger than anything that is looked at.
+    /// The input is larger than the limit.
     #[error("it has {0} octets, and at most {LONGEST} are looked at")]
     TooLarge(usize),
-    /// More comes out of it than a report has.
+    /// The output is larger than any report.
     #[error(
         "it unpacks to more than a report has ({MOST_OUT} octets, or {MOST_GROWTH} times its size): a decompression bomb"
     )]
@@ -43,7 +44,7 @@ pub enum Unopened {
     /// The archive has a password.
     #[error("the zip archive is encrypted")]
     Encrypted,
-    /// The archive is packed as no reporter packs.
+    /// The zip archive uses a method that no reporter uses.
     #[error("the zip archive is compressed by method {0}, and reports come by 8 (deflate) or 0 (stored)")]
     Method(u16),
     /// The archive holds nothing.
@@ -55,31 +56,31 @@ pub enum Unopened {
     /// It is a mail without a report.
     #[error("the mail has no report attached: no part of it is XML, gzip or zip")]
     NothingAttached,
-    /// It is nothing that a report comes in.
+    /// The input is of a kind in which no report comes.
     #[error("it is neither XML nor gzip, zip or a mail")]
     Unknown,
-    /// The mail or archive has more parts than are looked at.
+    /// The mail or archive has too many parts.
     #[error("it has more than {0} parts")]
     Parts(usize),
 }
 
-/// What was done to open a container although it is not as it should be.
+/// What had to be corrected to open a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
-    /// An archive was inside of another.
+    /// An archive was inside another one.
     pub nested: bool,
-    /// A part was encoded and did not say so.
+    /// A part was encoded without declaring it.
     pub undeclared_encoding: bool,
 }
 
-/// Opens `octets` and hands each XML document in them to `each`, as a stream. A document that breaks off gives an error of the stream.
-/// Returns what had to be repaired. The error names the last reason if no document was found.
+/// Opens `octets` and passes each XML document in them to `each`, as a stream. A truncated document causes an error of the stream. Returns
+/// what had to be corrected. If no document was found, the error gives the last reason.
 pub fn open(octets: &[u8], each: &mut dyn FnMut(&mut dyn BufRead)) -> Result<Opening, Unopened> {
     if octets.len() > LONGEST {
         return Err(Unopened::TooLarge(octets.len()));
     }
     let most = MOST_OUT.min(ALWAYS_OUT.max(MOST_GROWTH * octets.len() as u64));
-    // What is not packed does not grow.
+    // Input without compression does not grow.
     let most = most.max(octets.len() as u64);
     let opener = Opener { left: Cell::new(most), is_bomb: Cell::new(false), opening: Cell::default() };
     let mut each = |xml: &mut dyn BufRead| each(xml);
@@ -95,7 +96,7 @@ pub fn open(octets: &[u8], each: &mut dyn FnMut(&mut dyn BufRead)) -> Result<Ope
 }
 
 struct Opener {
-    /// How many octets may still come out.
+    /// The octets of output that are still allowed.
     left: Cell<u64>,
     is_bomb: Cell<bool>,
     opening: Cell<Opening>,
@@ -108,7 +109,7 @@ impl Opener {
         let (mut found, mut reason) = (false, None);
         let mut open = |part: &mut dyn BufRead| match self.stream(part, 0, each) {
             Ok(()) => found = true,
-            // A text for people is part of most of these mails.
+            // Most of these mails also have a text for people.
             Err(Unopened::Unknown) => {}
             Err(other) => reason = Some(other),
         };
@@ -159,7 +160,7 @@ impl Opener {
     }
 }
 
-/// Counts what comes out of an archive, and ends it where that is too much.
+/// Counts the output of an archive, and ends it at the limit.
 struct Bounded<'o, R> {
     input: R,
     opener: &'o Opener,
@@ -179,7 +180,7 @@ impl<R: Read> Read for Bounded<'_, R> {
     }
 }
 
-/// A stream whose beginning was looked at already.
+/// A stream whose first octets were already examined.
 struct Peeked<'a> {
     beginning: Vec<u8>,
     at: usize,
@@ -187,7 +188,7 @@ struct Peeked<'a> {
 }
 
 impl<'a> Peeked<'a> {
-    /// Looks at the beginning. What cannot be read is told to whoever reads on.
+    /// Examines the first octets. A read error is reported to the next reader.
     fn new(rest: &'a mut dyn BufRead) -> Self {
         let mut beginning = Vec::with_capacity(BEGINNING);
         while beginning.len() < BEGINNING {
@@ -242,7 +243,7 @@ enum Kind {
     Unknown,
 }
 
-/// Tells what begins so.
+/// Recognises the kind by the first octets.
 fn kind(beginning: &[u8]) -> Kind {
     let magics: [(&[u8], Kind); 10] = [
         (b"PK\x03\x04", Kind::Zip),
@@ -260,7 +261,7 @@ fn kind(beginning: &[u8]) -> Kind {
     if let Some((_, kind)) = magics.into_iter().find(|(magic, _)| beginning.starts_with(magic)) {
         return kind;
     }
-    // XML in any encoding: its first sign that is neither a byte order mark, a NUL of UTF-16 nor white space.
+    // XML in any encoding: the first octet that is not a part of a byte order mark, a NUL of UTF-16, or white space.
     let first = beginning
         .iter()
         .find(|octet| !matches!(octet, 0 | 0xef | 0xbb | 0xbf | 0xfe | 0xff | b' ' | b'\t' | b'\r' | b'\n'));

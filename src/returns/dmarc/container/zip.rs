@@ -1,5 +1,5 @@
-//! The entries of a zip archive, one after the other as they stand in the file (APPNOTE.TXT §4.3). A report's archive has one entry, and
-//! read in this way it needs neither memory nor an index, and one that was cut off gives what it has.
+//! Reads the entries of a zip archive in the order of the file (APPNOTE.TXT §4.3). A report's archive has one entry. Reading it in this way
+//! needs neither memory nor the directory, and a truncated archive still gives what it has.
 
 use std::io::{self, BufRead, Read};
 
@@ -7,11 +7,11 @@ use flate2::bufread::DeflateDecoder;
 
 use super::Unopened;
 
-/// The most entries that are looked at. Some packers add a folder or their own notes.
+/// The most entries that are examined. Some packers add a folder or notes.
 const MOST_ENTRIES: usize = 16;
 /// The octets of a local header after its signature.
 const HEADER: usize = 26;
-/// A size that stands in the extra field of zip64.
+/// The size that refers to the zip64 extra field.
 const ELSEWHERE: u32 = u32::MAX;
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -20,10 +20,10 @@ const SIZES_FOLLOW: u16 = 8;
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const SPLIT: [u8; 4] = *b"PK\x07\x08";
 
-/// Opens an entry, and reads it to its end. The second result is false if it has none.
+/// Opens an entry and reads it to its end. The second result is false if it has none.
 type Open<'a> = dyn FnMut(&mut dyn Read) -> (Result<(), Unopened>, bool) + 'a;
 
-/// Hands each entry to `open`. What is no report does not matter if another entry is one.
+/// Passes each entry to `open`. An entry that is no report does not matter if another one is.
 pub(super) fn each_entry(input: &mut dyn BufRead, open: &mut Open<'_>) -> Result<(), Unopened> {
     let (mut found, mut reason) = (false, Unopened::Empty);
     let mut is_whole = false;
@@ -39,13 +39,13 @@ pub(super) fn each_entry(input: &mut dyn BufRead, open: &mut Open<'_>) -> Result
         }
         let sizes_follow = header.flags & SIZES_FOLLOW != 0;
         let (opened, ended) = match header.method {
-            // A folder.
+            // The entry is a folder.
             STORED if header.size == 0 && !sizes_follow => continue,
-            // Where the size is not known, the archive cannot be read on.
+            // Without the size, entries behind this one cannot be found.
             STORED if sizes_follow => (open(&mut *input).0, false),
             STORED => open(&mut Read::take(&mut *input, header.size)),
             DEFLATED => open(&mut DeflateDecoder::new(&mut *input)),
-            // An entry of a kind that is not read may stand before the report.
+            // An entry with an unknown method may precede the report.
             method => {
                 let skipped = io::copy(&mut Read::take(&mut *input, header.size), &mut io::sink());
                 (Err(Unopened::Method(method)), skipped.is_ok() && !sizes_follow)
@@ -67,16 +67,16 @@ pub(super) fn each_entry(input: &mut dyn BufRead, open: &mut Open<'_>) -> Result
     }
 }
 
-/// What stands before an entry.
+/// The header of an entry.
 struct Header {
     flags: u16,
     method: u16,
-    /// The octets of the packed entry, unless the flags say that the sizes follow it.
+    /// The packed octets, unless the flags say that the sizes follow the entry.
     size: u64,
 }
 
 impl Header {
-    /// Reads the next one. `None` at the directory, which ends the entries.
+    /// Reads the next header. Returns `None` at the directory, which ends the entries.
     fn read(input: &mut dyn BufRead) -> io::Result<Option<Header>> {
         let mut signature = [0; 4];
         input.read_exact(&mut signature)?;
@@ -100,7 +100,7 @@ impl Header {
     }
 }
 
-/// The packed size in the extra field of zip64, which comes second there (§4.5.3).
+/// Returns the packed size in the zip64 extra field, where it comes second (§4.5.3).
 fn packed_size(mut extras: &[u8]) -> Option<u64> {
     while let [a, b, c, d, rest @ ..] = extras {
         let (id, length) = (u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]).into());
@@ -113,8 +113,8 @@ fn packed_size(mut extras: &[u8]) -> Option<u64> {
     None
 }
 
-/// Skips the sizes behind an entry. A signature may stand before them, and each may have four octets or eight. Another entry or the
-/// directory follows, and both begin with "PK".
+/// Skips the sizes behind an entry. They may follow a signature, and each may have four or eight octets. Another entry or the directory
+/// follows, both of which begin with "PK".
 fn skip_sizes(input: &mut dyn BufRead) -> io::Result<()> {
     for more in [12, 4, 4, 4] {
         input.read_exact(&mut [0; 12][..more])?;

@@ -1,9 +1,9 @@
-//! Reads one aggregate report (RFC 9990 appendix A, RFC 7489 appendix C) as a stream: each record is handed over as soon as it is complete,
-//! so that a report of any size takes the same memory.
+//! Reads one aggregate report (RFC 9990 appendix A, RFC 7489 appendix C) as a stream. Each record is passed on when it is complete, so
+//! reports of any size need the same memory.
 //!
-//! Reports in the wild lack elements, misspell them, end in the middle and lie about their encoding. What is plainly meant is taken, and
-//! each kind of repair is counted ([`Repairs`]). What would have to be guessed is refused ([`Unreadable`]). No entity of a document type is
-//! ever expanded.
+//! Real reports lack elements, misspell them, end in the middle, and declare wrong encodings. Their plain meaning is accepted, and each
+//! kind of repair is counted ([`Repairs`]). A report whose meaning would be a guess is refused ([`Unreadable`]). Entities of a document
+//! type are never expanded.
 
 mod repair;
 mod tag;
@@ -23,22 +23,22 @@ pub use repair::{Repair, Repairs};
 use tag::{Tag, tag};
 use text::Utf8;
 
-/// Elements are nested no further than this. A report has six levels.
+/// The deepest nesting of elements. A report has six levels.
 const DEEPEST: usize = 64;
 /// The most octets of a value that are kept.
 const LONGEST_VALUE: usize = 512;
-/// The most results of one method that one record has.
+/// The most results of one method in one record.
 const MOST_RESULTS: usize = 32;
 /// The most messages that one record may claim.
 const MOST_MESSAGES: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;
 
-/// What a report says of itself. All of it is as the sender claims.
+/// The report's information about itself, as the sender claims it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Who says to have made it, `google.com`; empty if it does not say.
+    /// The reporter's name, `google.com`; empty if there is none.
     pub reporter: String,
-    /// Its id, which is unique for the reporter; empty if it has none.
+    /// The report's id, unique for the reporter; empty if there is none.
     pub id: String,
     /// The beginning of its range in seconds since 1970.
     pub begins: u64,
@@ -50,24 +50,24 @@ pub struct Head {
     pub policy: Option<Policy>,
 }
 
-/// What became of messages from one address.
+/// The result for messages from one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The address that they came from.
     pub source: Option<IpAddr>,
     pub messages: u64,
-    /// What was done with them.
+    /// What the receiver did with them.
     pub disposition: Disposition,
-    /// True if DKIM passed for a domain that aligns. `None` if the report does not say.
+    /// True if DKIM passed for an aligned domain. `None` if the report does not say.
     pub dkim: Option<bool>,
-    /// True if SPF passed for a domain that aligns. `None` if the report does not say.
+    /// True if SPF passed for an aligned domain. `None` if the report does not say.
     pub spf: Option<bool>,
-    /// True if the reporter recognised them as forwarded or as from a mailing list.
+    /// True if the reporter recognised them as forwarded, or as from a mailing list.
     pub forwarded: bool,
     pub from: Option<Domain>,
     /// The signatures that were checked.
     pub signatures: Vec<Signature>,
-    /// The domains whose SPF record was asked.
+    /// The domains whose SPF record was checked.
     pub envelopes: Vec<Envelope>,
 }
 
@@ -91,7 +91,7 @@ pub struct Envelope {
     pub passes: bool,
 }
 
-/// What a receiver did.
+/// What a receiver did with messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disposition {
     #[default]
@@ -102,7 +102,7 @@ pub enum Disposition {
 }
 
 impl Disposition {
-    /// The word that reports have for it.
+    /// Returns the word in reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Disposition::None => "none",
@@ -112,32 +112,32 @@ impl Disposition {
     }
 }
 
-/// Why XML is no report that can be used.
+/// Why a report cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It is other XML. Holds its first element.
+    /// It is another kind of XML. Holds the name of its first element.
     #[error("it is no DMARC report: it begins with <{0}>")]
     Other(String),
     #[error("it holds no element")]
     Nothing,
-    /// It has no complete record, and it was broken off.
+    /// It is truncated before its first complete record.
     #[error("it breaks off before its first record ends ({0})")]
     Broken(String),
     /// It has no record.
     #[error("it has no record")]
     NoRecords,
-    /// It does not say which time it is about.
+    /// It does not say which period it covers.
     #[error("it does not say which time it is about (date_range is missing or is no time)")]
     NoTime,
-    /// It claims more messages than there are.
+    /// It claims an implausible number of messages.
     #[error("it claims {0} messages in one record")]
     Implausible(u64),
-    /// Its elements are nested without end.
+    /// Its elements are nested too deeply.
     #[error("its elements are nested more than {DEEPEST} deep")]
     TooDeep,
 }
 
-/// Reads a report and hands each record to `each`.
+/// Reads a report and passes each record to `each`.
 pub fn read(input: &mut dyn BufRead, each: &mut dyn FnMut(&Record)) -> Result<(Head, Repairs), Unreadable> {
     let mut state = State::new(each);
     let mut reader = Reader::from_reader(Utf8::new(input));
@@ -174,7 +174,7 @@ pub fn read(input: &mut dyn BufRead, each: &mut dyn FnMut(&Record)) -> Result<(H
     state.finish(broken)
 }
 
-/// What an element belongs to.
+/// The part of a report that an element belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     Outside,
@@ -189,7 +189,7 @@ enum Section {
 }
 
 impl Section {
-    /// The section inside of an element.
+    /// Returns the section of the elements inside this one.
     fn inside(self, tag: Tag) -> Section {
         match (self, tag) {
             (_, Tag::ReportMetadata) => Section::Metadata,
@@ -216,10 +216,10 @@ enum Ended {
 struct State<'a> {
     each: &'a mut dyn FnMut(&Record),
     repairs: Repairs,
-    /// The open elements, each with the section inside of it.
+    /// The open elements, each with the section inside it.
     open: Vec<(Tag, Section)>,
     text: String,
-    /// The name of the first element, if it is not the one of a report.
+    /// The name of the first element, if it is not a report's.
     other: Option<String>,
     is_report: bool,
     reporter: String,
@@ -232,7 +232,7 @@ struct State<'a> {
     record: Record,
     /// The count as written; `None` if the record has none.
     messages: Option<u64>,
-    /// The last From domain, as written and as read: mostly it is the same one again.
+    /// The last From domain as written and as parsed, because it is usually repeated.
     from: (String, Option<Domain>),
     records: u64,
 }
@@ -279,7 +279,7 @@ impl<'a> State<'a> {
         let section = self.section().inside(tag);
         match tag {
             Tag::Record => match self.open.iter().position(|(open, _)| *open == Tag::Record) {
-                // One that was not ended is complete all the same.
+                // A record without its end tag counts as complete.
                 Some(at) => {
                     self.repairs.note(Repair::Nesting);
                     self.open.truncate(at);
@@ -308,7 +308,7 @@ impl<'a> State<'a> {
         };
         let is_innermost = at + 1 == self.open.len();
         if !is_innermost {
-            // What means nothing may not end what does.
+            // An end tag without a start tag must not end other elements.
             self.repairs.note(Repair::Nesting);
             if tag == Tag::Other {
                 return Ok(Ended::Element);
@@ -347,7 +347,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Takes the value of an element that has ended.
+    /// Processes the value of an element that has ended.
     fn value(&mut self, tag: Tag, text: &str) -> Result<(), Unreadable> {
         if text.is_empty() {
             return Ok(());
@@ -375,7 +375,7 @@ impl<'a> State<'a> {
                 let kinds = ["forwarded", "trusted_forwarder", "mailing_list"];
                 self.record.forwarded |= kinds.iter().any(|kind| text.eq_ignore_ascii_case(kind));
             }
-            // A chain of seals (ARC) that the reporter trusts.
+            // A trusted chain of seals (ARC).
             (Section::Reason, Tag::Comment) => self.record.forwarded |= text.contains("arc=pass"),
             (Section::Record | Section::Results, Tag::HeaderFrom) => {
                 if self.from.0 != text {
@@ -443,7 +443,7 @@ impl<'a> State<'a> {
         } else if is("reject") {
             Disposition::Reject
         } else {
-            // RFC 9990 says "pass" of what passed.
+            // RFC 9990 writes "pass" for messages that passed.
             if !is("none") && !is("pass") {
                 self.repairs.note(Repair::Disposition);
             }
@@ -520,7 +520,7 @@ fn push_bounded<T: Default>(list: &mut Vec<T>) {
     }
 }
 
-/// Keeps the first value.
+/// Sets a value that is still empty.
 fn keep(place: &mut String, text: &str) {
     if place.is_empty() {
         *place = text.chars().take(200).collect();
@@ -531,13 +531,13 @@ fn passes(text: &str) -> bool {
     text.eq_ignore_ascii_case("pass")
 }
 
-/// Reads a domain, also where an address or a dot at the end was written.
+/// Reads a domain, even if it is written as an address or with a final dot.
 fn name(text: &str) -> Option<Domain> {
     let text = text.rsplit('@').next().unwrap_or_default().trim_matches(['<', '>', '"', '\'', ' ']);
     Domain::parse(text).ok().filter(|domain| domain.as_str().contains('.'))
 }
 
-/// Reads an address, also in brackets, with a port, or an IPv4 one in IPv6's form.
+/// Reads an address, even if it has brackets or a port, or is an IPv4 address in IPv6 form.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches(['[', ']', ' ']);
     let text = text.strip_prefix("IPv6:").unwrap_or(text);

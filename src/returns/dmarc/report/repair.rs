@@ -1,4 +1,4 @@
-//! What had to be repaired to read a report, by kind.
+//! The kinds of repairs that made a report readable.
 
 use std::collections::BTreeMap;
 
@@ -8,50 +8,50 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Repair {
-    /// The report is broken off. What was complete is taken.
+    /// The report is truncated. Its complete part is used.
     Truncated,
     /// Elements are not closed, or not in order.
     Nesting,
-    /// Elements are not written as the standard writes them.
+    /// Elements have other names than in the standard.
     Names,
-    /// Something is no text in the encoding that it is said to have.
+    /// Some text is not valid in its declared encoding.
     Encoding,
-    /// An entity is used that has no meaning, and is left out.
+    /// An unknown entity was used. It is left out.
     Entity,
-    /// The reporter does not name itself. The domain of its address is taken.
+    /// The reporter has no name. The domain of its address is used.
     Reporter,
     /// The report has no id.
     Id,
-    /// The report does not name the domain whose policy it is about.
+    /// The report does not name the domain of the policy.
     PolicyDomain,
-    /// Times are not seconds since 1970, are in the wrong order, or one of them is missing.
+    /// Times are not in seconds since 1970, are in the wrong order, or are missing.
     Times,
-    /// A record has no number of messages, and counts as one, or the number is written unusually.
+    /// A record has no number of messages and counts as one, or the number has an unusual form.
     Count,
     /// An address cannot be read.
     Address,
-    /// A record has several addresses. The first one is taken.
+    /// A record has several addresses. The first one is used.
     Rows,
-    /// A From domain cannot be read. The policy's domain is taken.
+    /// A From domain cannot be read. The policy's domain is used.
     From,
-    /// A disposition is none. Nothing was done, as it seems.
+    /// A disposition is unknown. It counts as none.
     Disposition,
-    /// A record does not say whether DKIM or SPF passed in alignment. It is concluded from the results.
+    /// A record does not say whether DKIM or SPF passed in alignment. It is derived from the results.
     Alignment,
-    /// A record is empty and left out.
+    /// A record is empty. It is left out.
     EmptyRecord,
-    /// Records are about other domains than the report, or than those of customers. They are left out.
+    /// Records about domains that are not the report's, or not a customer's, are left out.
     ForeignRecords,
-    /// There are more sources than are told apart. The rest count as one.
+    /// There are too many sources. The rest are counted together.
     ManySources,
-    /// An archive was inside of an archive.
+    /// An archive was inside another archive.
     NestedArchive,
-    /// A part of the mail was encoded in another way than it says.
+    /// A part of the mail was not encoded as it declares.
     UndeclaredEncoding,
 }
 
 impl Repair {
-    /// What was done, in words.
+    /// Describes the repair.
     pub fn words(self) -> &'static str {
         match self {
             Repair::Truncated => "broken off; what was complete is taken",
@@ -78,7 +78,7 @@ impl Repair {
     }
 }
 
-/// The repairs of one report, each kind with how often it was needed.
+/// The repairs of one report, with a count for each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repairs(BTreeMap<Repair, u64>);
 
@@ -87,7 +87,7 @@ impl Repairs {
         *self.0.entry(repair).or_default() += 1;
     }
 
-    /// The kinds, in a fixed order.
+    /// Returns the kinds in a fixed order.
     pub fn kinds(&self) -> impl Iterator<Item = Repair> {
         self.0.keys().copied()
     }

@@ -1,6 +1,6 @@
-//! The elements of a report (RFC 9990 appendix A, RFC 7489 appendix C), by names as reporters write them.
+//! The elements of a report (RFC 9990 appendix A, RFC 7489 appendix C), by the names that reporters use.
 
-/// An element that means something.
+/// An element with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     Feedback,
@@ -33,7 +33,7 @@ pub(super) enum Tag {
     Other,
 }
 
-/// Tells an element by its name: without the prefix of a namespace, and whatever the case and the signs between words are. The second
+/// Recognises an element by its name, without a namespace prefix, and regardless of case and of the characters between words. The second
 /// value is false if the standard writes the name differently.
 pub(super) fn tag(name: &str) -> (Tag, bool) {
     let local = name.rsplit(':').next().unwrap_or_default();
@@ -68,7 +68,7 @@ pub(super) fn tag(name: &str) -> (Tag, bool) {
         b"type" => (Tag::Type, "type"),
         b"comment" => (Tag::Comment, "comment"),
         b"identifiers" => (Tag::Identifiers, "identifiers"),
-        // Drafts of RFC 7489 call it so, and some reporters still do.
+        // The name in drafts of RFC 7489, which some reporters still use.
         b"identities" => (Tag::Identifiers, "identities"),
         b"headerfrom" => (Tag::HeaderFrom, "header_from"),
         b"authresults" => (Tag::AuthResults, "auth_results"),

@@ -1,18 +1,18 @@
-//! The octets of a report as UTF-8, whatever encoding they are in: by the byte order mark, else by the declaration, else as UTF-8. What
-//! is no text in that encoding is replaced, so that a name in the wrong encoding does not cost the numbers beside it.
+//! Converts a report to UTF-8. The encoding is that of the byte order mark, or else the declared one, or else UTF-8. Invalid text is
+//! replaced, so that a name in the wrong encoding does not cost the numbers beside it.
 
 use std::io::{self, BufRead, Read};
 
 use encoding_rs::{Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// The most octets of one tag or one run of text. Comments and document types are no longer either.
+/// The most octets of one tag or one piece of text. The limit also holds for comments and document types.
 const LONGEST_EVENT: usize = 64 << 10;
-/// What is decoded at once.
+/// The octets that are decoded at once.
 const AT_ONCE: usize = 16 << 10;
-/// The declaration stands within so many octets.
+/// The XML declaration must be within this many octets.
 const DECLARATION: usize = 512;
 
-/// A stream as UTF-8.
+/// A stream of UTF-8.
 pub(super) struct Utf8<'a> {
     input: &'a mut dyn BufRead,
     decoder: Option<Decoder>,
@@ -21,7 +21,7 @@ pub(super) struct Utf8<'a> {
     ended: bool,
     /// Octets since the last event.
     of_event: usize,
-    /// True if something was no text in its encoding.
+    /// True if some text was invalid in its encoding.
     pub garbled: bool,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Utf8<'a> {
         Utf8 { input, decoder: None, decoded: Vec::new(), at: 0, ended: false, of_event: 0, garbled: false }
     }
 
-    /// The next octets belong to another event.
+    /// Records that a new event begins.
     pub fn next_event(&mut self) {
         self.of_event = 0;
     }
@@ -53,7 +53,7 @@ impl<'a> Utf8<'a> {
     }
 }
 
-/// Tells the encoding from the beginning.
+/// Finds the encoding in the first octets.
 fn encoding(beginning: &[u8]) -> &'static Encoding {
     if let Some((marked, _)) = Encoding::for_bom(beginning) {
         return marked;
@@ -70,7 +70,7 @@ fn encoding(beginning: &[u8]) -> &'static Encoding {
         Encoding::for_label(label.as_bytes())
     };
     match declared() {
-        // It would not have been readable so far.
+        // In that encoding, the declaration could not have been read.
         Some(wide) if wide == UTF_16LE || wide == UTF_16BE => UTF_8,
         Some(declared) => declared,
         None => UTF_8,
@@ -94,7 +94,7 @@ impl BufRead for Utf8<'_> {
         while self.at == self.decoded.len() && !self.ended {
             self.decode_more()?;
         }
-        // So that the bound is looked at in time.
+        // Return small pieces, so that the limit is checked in time.
         let end = self.decoded.len().min(self.at + 4096);
         Ok(&self.decoded[self.at..end])
     }
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(read(&latin(label)), (text.replace('X', label), false));
         }
         assert_eq!(read(format!("\u{feff}{text}").as_bytes()), (text.to_owned(), false));
-        // Declared as something else than it is.
+        // The declared encoding is wrong.
         let wrong = text.replace('X', "UTF-16");
         assert_eq!(read(wrong.as_bytes()), (wrong, false));
         let (garbled, told) = read(&latin("UTF-8"));

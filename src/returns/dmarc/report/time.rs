@@ -1,8 +1,8 @@
-//! The times of a report. The standard wants seconds since 1970; reporters also write milliseconds, fractions and dates.
+//! Reads the times in a report. The standard requires seconds since 1970; reporters also write milliseconds, fractions and dates.
 
 use crate::time::Timestamp;
 
-/// Reads a time as seconds since 1970. The second value is false if it is not written as the standard wants it.
+/// Reads a time as seconds since 1970. The second value is false if it is not written in the standard's form.
 pub(super) fn seconds(text: &str) -> Option<(u64, bool)> {
     let text = text.trim();
     let whole = text.split('.').next().unwrap_or_default();
@@ -13,7 +13,7 @@ pub(super) fn seconds(text: &str) -> Option<(u64, bool)> {
             100_000_000_000_000..100_000_000_000_000_000 => (number / 1_000_000, false),
             _ => return None,
         };
-        // `2026` alone is a year, and no time.
+        // `2026` alone is a year, not a time.
         return (seconds > 9_999).then_some((seconds, in_seconds && whole.len() == text.len()));
     }
     let candidates = [

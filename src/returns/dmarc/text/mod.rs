@@ -1,4 +1,4 @@
-//! What reports say, in words: each language in a file of its own.
+//! Describes the reports in words, with one file for each language.
 
 mod da;
 mod en;
@@ -10,7 +10,7 @@ use crate::onboarding::Lang;
 use crate::onboarding::dmarc::step::Step;
 use crate::visible::visible;
 
-/// The most senders that are shown; JSON has more.
+/// The most senders that are shown. JSON has more.
 const MOST_SENDERS: usize = 15;
 
 macro_rules! by_language {
@@ -22,11 +22,11 @@ macro_rules! by_language {
     };
 }
 
-/// The words of a plot.
+/// The texts of a plot.
 pub(super) struct PlotWords {
     pub title: String,
     pub description: String,
-    /// Ours that pass, others that pass, ours that fail, others that fail.
+    /// The names of the parts: ours that pass, others that pass, ours that fail, others that fail.
     pub parts: [&'static str; 4],
     pub nothing: String,
 }
@@ -85,7 +85,7 @@ fn senders(out: &mut String, summary: &Summary, lang: Lang) {
     }
 }
 
-/// The words of a plot.
+/// Returns the texts of a plot.
 pub(super) fn plot(summary: &Summary, lang: Lang) -> PlotWords {
     let name = lang.name(&summary.domain);
     PlotWords {
@@ -96,7 +96,7 @@ pub(super) fn plot(summary: &Summary, lang: Lang) -> PlotWords {
     }
 }
 
-/// A number for people: `12,345`, or `12.345` in Danish.
+/// Writes a number for people: `12,345`, or `12.345` in Danish.
 pub(super) fn number(value: u64, lang: Lang) -> String {
     let sign = match lang {
         Lang::Da => '.',
@@ -113,7 +113,7 @@ pub(super) fn number(value: u64, lang: Lang) -> String {
     text
 }
 
-/// A part of a whole: `99.5 %`. What is not all is never shown as 100 %, and what is not nothing never as 0 %.
+/// Writes a part of a whole: `99.5 %`. Less than everything is never shown as 100 %, and more than nothing never as 0 %.
 pub(super) fn share(part: u64, whole: u64, lang: Lang) -> String {
     let tenths = match u128::from(part) * 1000 {
         _ if whole == 0 => 0,

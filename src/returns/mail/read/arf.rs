@@ -1,4 +1,4 @@
-//! Complaints: feedback reports in the Abuse Reporting Format (RFC 5965), with the message that they are about.
+//! Reads complaints: feedback reports in the Abuse Reporting Format (RFC 5965), with the message that they are about.
 
 use super::mime::{Message, Part, unfolded, value};
 use super::said::on_one_line;
@@ -6,23 +6,23 @@ use crate::message::QueueId;
 use crate::message::headers::fields;
 use crate::smtp::Mailbox;
 
-/// How many Received fields of the included message are looked at.
+/// The most Received fields of the included message that are examined.
 const RECEIVED: usize = 50;
 
-/// What a report says about mail.
+/// The content of a complaint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Complaint {
-    /// The type in lower case, `abuse` where the report names none.
+    /// The type in lower case; `abuse` if the report names none.
     pub kind: String,
     /// The recipients that the report names.
     pub recipients: Vec<String>,
-    /// What identifies the message.
+    /// The identity of the message.
     pub about: Included,
     /// The program that wrote the report.
     pub by: Option<String>,
 }
 
-/// What a message that is included in another one tells of itself.
+/// The identity of a message that is included in another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Included {
     /// Return paths: `Return-Path` of the message and `Original-Mail-From` of the report.
@@ -33,8 +33,8 @@ pub(crate) struct Included {
     pub message_id: Option<String>,
 }
 
-/// Reads a complaint: a feedback report, or a plain mail with a message in it, as some senders of complaints write it. `None` if there is
-/// neither.
+/// Reads a complaint: a feedback report, or a plain mail with a message in it, which some senders of complaints use. Returns `None` if
+/// there is neither.
 pub(super) fn complaint(message: &Message<'_>) -> Option<Complaint> {
     let report = message.part(&["message/feedback-report"]);
     let included = included(message);
@@ -47,7 +47,7 @@ pub(super) fn complaint(message: &Message<'_>) -> Option<Complaint> {
     about.return_paths.extend(value(&report, "Original-Mail-From").as_deref().and_then(path));
     let named = ["Original-Rcpt-To", "Removal-Recipient"];
     let in_report = fields(&report).flatten().filter(|field| named.iter().any(|name| field.is(name))).map(unfolded);
-    // Microsoft's complaints name the recipient here.
+    // Microsoft's complaints name the recipient in this field.
     let in_header = value(&header, "X-HmXmrOriginalRecipient");
     let recipients = in_report.chain(in_header).take(10).map(|text| bare(&text).to_owned());
     Some(Complaint {
@@ -58,7 +58,7 @@ pub(super) fn complaint(message: &Message<'_>) -> Option<Complaint> {
     })
 }
 
-/// The header of the message that another message includes.
+/// Returns the header of the included message.
 pub(super) fn included(message: &Message<'_>) -> Option<Vec<u8>> {
     let whole = ["message/rfc822", "message/global"];
     let headers = ["text/rfc822-headers", "message/global-headers", "message/rfc822-headers"];
@@ -78,14 +78,14 @@ impl Included {
     }
 }
 
-/// The queue id in a Received field that a postbud wrote: `by … (postbud) with ESMTPSA id 06FB30CNEKX2R; …`.
+/// Reads the queue id in a Received field that a postbud wrote: `by … (postbud) with ESMTPSA id 06FB30CNEKX2R; …`.
 fn queue_id(received: &str) -> Option<QueueId> {
     let (_, rest) = received.split_once(" (postbud) ")?;
     let (_, id) = rest.split_once(" id ")?;
     id.split([';', ' ', '\t']).next()?.parse().ok()
 }
 
-/// An address without angle brackets, and without the type that some put before it.
+/// Returns an address without angle brackets and without a type prefix.
 fn bare(text: &str) -> &str {
     let text = text.trim();
     let text =

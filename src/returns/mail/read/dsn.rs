@@ -1,4 +1,4 @@
-//! Delivery status notifications, `message/delivery-status` (RFC 3464) and its UTF-8 form (RFC 6533).
+//! Reads delivery status notifications, `message/delivery-status` (RFC 3464) and its UTF-8 form (RFC 6533).
 
 use super::mime::unfolded;
 use super::said::{Said, on_one_line};
@@ -6,20 +6,20 @@ use super::{Action, Fate};
 use crate::message::headers::fields;
 use crate::smtp::EnhancedCode;
 
-/// How many recipients of a report are read.
+/// The most recipients of a report that are read.
 const RECIPIENTS: usize = 100;
 
-/// Reads a status. The first block is about the message, each further one about a recipient.
+/// Reads a status. The first block is about the message, and each further block about a recipient.
 pub(super) fn fates(status: &[u8]) -> Vec<Fate> {
     let mut blocks = blocks(status);
     let Some(of_message) = blocks.next() else { return Vec::new() };
     let reporter = Block(of_message).host("Reporting-MTA");
-    // Some gateways leave out the blank line behind the first block.
+    // Some gateways omit the blank line behind the first block.
     let all = std::iter::once(of_message).chain(blocks).take(RECIPIENTS + 1);
     all.filter_map(|block| Block(block).fate(reporter.as_deref())).collect()
 }
 
-/// The blocks between blank lines.
+/// Returns the blocks between blank lines.
 fn blocks(status: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = status;
     std::iter::from_fn(move || {
@@ -32,7 +32,7 @@ fn blocks(status: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// One block of fields.
+/// A block of fields.
 struct Block<'a>(&'a [u8]);
 
 impl Block<'_> {
@@ -40,26 +40,26 @@ impl Block<'_> {
         fields(self.0).flatten().find(|field| field.is(name)).map(unfolded).filter(|value| !value.is_empty())
     }
 
-    /// A value behind its type: `rfc822; a@x.dk`, `dns; mx.x.dk`. The type may lack.
+    /// Returns a value behind its type: `rfc822; a@x.dk`, `dns; mx.x.dk`. The type may be missing.
     fn typed(&self, name: &str) -> Option<String> {
         let value = self.value(name)?;
         let bare = value.split_once(';').map_or(value.as_str(), |(_, value)| value).trim();
         (!bare.is_empty()).then(|| on_one_line(bare))
     }
 
-    /// The name of a host, without what some put behind it: `dns; mx.x.dk (192.0.2.1)`.
+    /// Returns a host name without additions: `dns; mx.x.dk (192.0.2.1)`.
     fn host(&self, name: &str) -> Option<String> {
         let value = self.typed(name)?;
         value.split([' ', '(']).next().filter(|host| !host.is_empty()).map(str::to_owned)
     }
 
-    /// The address of a recipient, in UTF-8 where it is written as `\x{F8}` (RFC 6533 §3).
+    /// Returns the recipient's address. `\x{F8}` is decoded to UTF-8 (RFC 6533 §3).
     fn address(&self, name: &str) -> Option<String> {
         let value = self.typed(name)?;
         Some(unescaped(value.trim_start_matches('<').trim_end_matches('>')))
     }
 
-    /// What became of the recipient that the block is about. `None` if it is about none.
+    /// Returns the fate of the block's recipient, or `None` if the block has no recipient.
     fn fate(&self, reporter: Option<&str>) -> Option<Fate> {
         let (original, last) = (self.address("Original-Recipient"), self.address("Final-Recipient"));
         let status = self.value("Status").and_then(|value| EnhancedCode::parse(&value));
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_or_odd_is_read_as_it_was_meant() {
-        // No blank line behind the first block, no Action, no type, LF line ends.
+        // Without a blank line behind the first block, without Action and types, and with LF line ends.
         let found =
             fates(b"Reporting-MTA: mail.x.dk\nFinal-Recipient: <a@x.dk>\nStatus: 5.2.2\nDiagnostic-Code: full\n");
         assert_eq!((found[0].action, found[0].said.line().as_str()), (Action::Failed, "5.2.2 full"));

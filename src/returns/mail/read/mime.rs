@@ -1,5 +1,5 @@
-//! Takes a message apart into its parts, as far as reports need it. Strangers write these messages, so the depth, the number of
-//! parts and the length of what is decoded are bounded, and each octet is looked at once for each level.
+//! Splits a message into its parts, as far as reports need it. Strangers write these messages, so the depth, the number of parts and the
+//! decoded length are limited, and each level looks at an octet only once.
 
 use std::borrow::Cow;
 
@@ -12,20 +12,20 @@ use crate::message::headers::{Field, fields};
 
 /// How deep multiparts are followed. A report is one multipart; gateways and lists wrap it in one or two more.
 const DEPTH: usize = 5;
-/// How many parts of a message are looked at.
+/// The most parts of a message that are examined.
 const PARTS: usize = 100;
-/// Octets of a header that are read.
+/// The most octets of a header that are read.
 const HEADER: usize = 64 << 10;
-/// Octets of a part's body that are decoded.
+/// The most octets of a part's body that are decoded.
 const BODY: usize = 256 << 10;
 
-/// Octets of a subject that are read.
+/// The most octets of a subject that are read.
 const SUBJECT: usize = 2 << 10;
 
-/// A part that is no multipart.
+/// A part that is not a multipart.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
-    /// Its media type in lower case, `text/plain` where it names none.
+    /// The media type in lower case; `text/plain` if none is named.
     pub media_type: String,
     charset: Option<String>,
     encoding: String,
@@ -33,7 +33,7 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The start of its body, decoded.
+    /// Returns the start of the body, decoded.
     pub fn octets(&self) -> Cow<'_, [u8]> {
         let body = &self.body[..self.body.len().min(BODY)];
         let decoded = match self.encoding.as_str() {
@@ -41,11 +41,11 @@ impl Part<'_> {
             "quoted-printable" => quoted_printable_decode(body),
             _ => None,
         };
-        // What is not encoded as it says is read as it stands.
+        // A body that is not encoded as declared is used as it is.
         decoded.map_or(Cow::Borrowed(body), Cow::Owned)
     }
 
-    /// The same as text.
+    /// Returns the start of the body as text.
     pub fn text(&self) -> String {
         let octets = self.octets();
         match self.charset.as_deref().and_then(|charset| charset_decoder(charset.as_bytes())) {
@@ -55,19 +55,19 @@ impl Part<'_> {
     }
 }
 
-/// A message in its parts.
+/// A message, split into its parts.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     /// The header, without the blank line.
     pub header: &'a [u8],
-    /// The value of `report-type` of the outermost multipart that has one, in lower case.
+    /// The `report-type` of the outermost multipart that has one, in lower case.
     pub report_type: Option<String>,
     /// The parts in their order.
     pub parts: Vec<Part<'a>>,
 }
 
 impl<'a> Message<'a> {
-    /// Takes a message apart.
+    /// Splits a message.
     pub fn of(octets: &'a [u8]) -> Self {
         let (header, _) = split(octets);
         let mut message = Message { header, report_type: None, parts: Vec::new() };
@@ -97,7 +97,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The first part with one of these media types.
+    /// Returns the first part with one of these media types.
     pub fn part(&self, media_types: &[&str]) -> Option<&Part<'a>> {
         self.parts.iter().find(|part| media_types.contains(&part.media_type.as_str()))
     }
@@ -109,24 +109,24 @@ impl<'a> Message<'a> {
         parsed.as_ref().and_then(|message| message.subject()).unwrap_or_default().to_owned()
     }
 
-    /// The value of a header field on one line, without blanks around it.
+    /// Returns the value of a header field on one line, without white space around it.
     pub fn value(&self, name: &str) -> Option<String> {
         value(self.header, name)
     }
 }
 
-/// The value of a field of a header on one line, without blanks around it. Octets that are not UTF-8 are replaced.
+/// Returns the value of a field in a header on one line, without white space around it. Octets that are not UTF-8 are replaced.
 pub(super) fn value(header: &[u8], name: &str) -> Option<String> {
     fields(header).flatten().find(|field| field.is(name)).map(unfolded)
 }
 
-/// A field's value on one line.
+/// Returns a field's value on one line.
 pub(super) fn unfolded(field: Field<'_>) -> String {
     let text = String::from_utf8_lossy(field.value());
     text.split(['\r', '\n']).filter(|line| !line.is_empty()).collect::<String>().trim().to_owned()
 }
 
-/// What a header says of its body.
+/// The properties of a body that its header declares.
 #[derive(Default)]
 struct Content {
     media_type: String,
@@ -150,7 +150,7 @@ impl Content {
         Content {
             media_type: format!("{}/{}", content_type.ctype(), content_type.subtype().unwrap_or_default())
                 .to_ascii_lowercase(),
-            // RFC 2046 §5.1.1: at most 70 characters, and not none.
+            // RFC 2046 §5.1.1: at most 70 characters and at least one. Longer ones do occur.
             boundary: attribute("boundary").filter(|boundary| (1..=200).contains(&boundary.len())),
             report_type: attribute("report-type").map(|text| text.to_ascii_lowercase()),
             charset: attribute("charset"),
@@ -159,7 +159,7 @@ impl Content {
     }
 }
 
-/// Splits a message or a part at its blank line. The header is cut at its limit, at the end of a line.
+/// Splits a message or a part at its blank line. A long header is cut at its limit, at the end of a line.
 pub(super) fn split(octets: &[u8]) -> (&[u8], &[u8]) {
     let mut at = 0;
     let (header, body) = loop {
@@ -181,7 +181,7 @@ pub(super) fn split(octets: &[u8]) -> (&[u8], &[u8]) {
     (&kept[..whole], body)
 }
 
-/// The parts of a multipart's body, each without the line end before its delimiter. A last part without an end is a part.
+/// Returns the parts of a multipart's body, each without the line end before its delimiter. A last part without an end counts.
 fn parts_between<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = &'a [u8]> {
     let boundary = boundary.as_bytes().to_vec();
     let mut at = delimiter(body, 0, &boundary).filter(|found| !found.is_last).map(|found| found.end);
@@ -195,7 +195,7 @@ fn parts_between<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = &'a
     })
 }
 
-/// A line that divides the parts of a multipart.
+/// A delimiter between the parts of a multipart.
 struct Delimiter {
     begin: usize,
     end: usize,
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(types("Content-Type: multipart/mixed; boundary=a\n\nx"), Vec::<String>::new());
         assert_eq!(types("Content-Type: multipart/mixed\n\nx"), ["multipart/mixed"]);
         assert_eq!(types(""), ["text/plain"]);
-        // The longer boundary is another one.
+        // A boundary that is the start of a longer one does not match it.
         assert_eq!(types("Content-Type: multipart/mixed; boundary=a\n\n--ab\n\nx\n--a\n\ny\n--a--"), ["text/plain"]);
     }
 

@@ -1,10 +1,10 @@
-//! Reads mail that came back: what it says became of which recipient, and why. Pure; all of it is strangers' text, and every reader is
-//! bounded and fuzzed.
+//! Reads returned mail: what it reports about which recipient, and why. Has no side effects. All input is strangers' text, so every reader
+//! is bounded and fuzzed.
 //!
 //! ```text
-//! message ─► mime (parts) ─┬─► dsn     message/delivery-status      ─► fates
-//!                          ├─► arf     message/feedback-report      ─► a complaint
-//!                          └─► prose   what people were to read     ─► one fate, an automatic reply, or nothing
+//! message ─► mime (parts) ─┬─► dsn     message/delivery-status     ─► fates
+//!                          ├─► arf     message/feedback-report     ─► a complaint
+//!                          └─► prose   text for people             ─► one fate, an automatic reply, or nothing
 //! ```
 
 mod arf;
@@ -18,28 +18,28 @@ pub(crate) use said::Said;
 
 use mime::Message;
 
-/// The header of a message, without the blank line. All of the message if it has none.
+/// Returns the header of a message, without the blank line; the whole message if it has none.
 pub(crate) fn header(message: &[u8]) -> &[u8] {
     mime::split(message).0
 }
 
-/// The Message-ID in a header, without angle brackets.
+/// Returns the Message-ID in a header, without angle brackets.
 pub(crate) fn message_id(header: &[u8]) -> Option<String> {
     Included::of(header).message_id
 }
 
-/// What a report says that a server did with mail (RFC 3464 §2.3.3).
+/// What a server did with mail, as a report says (RFC 3464 §2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// It will not be delivered.
     Failed,
-    /// It is still tried.
+    /// The server still tries to deliver it.
     Delayed,
     /// It is in the recipient's mailbox.
     Delivered,
-    /// It went on to a server that reports no more. Nobody knows what became of it there.
+    /// It was passed to a server that does not report further, so its fate is unknown.
     Relayed,
-    /// It went on to several recipients behind the address. Each may have its own fate.
+    /// It was passed to several recipients behind the address, each of which may have another fate.
     Expanded,
 }
 
@@ -57,7 +57,7 @@ impl Action {
         all.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, action)| action)
     }
 
-    /// The worst comes first: of several reports about one recipient it is the one that counts.
+    /// Returns the weight. If there are several reports about one recipient, the heaviest counts.
     fn weight(self) -> u8 {
         match self {
             Action::Failed => 0,
@@ -69,34 +69,34 @@ impl Action {
     }
 }
 
-/// What a report says became of one recipient.
+/// The fate of one recipient, as a report says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fate {
     pub action: Action,
-    /// The recipient's addresses, as the report names them.
+    /// The recipient's addresses in the report.
     pub recipients: Vec<String>,
-    /// What the server said.
+    /// The server's reply.
     pub said: Said,
-    /// The server that said it.
+    /// The server that replied.
     pub server: Option<String>,
-    /// How long it is still tried, as the report puts it.
+    /// How long the server still tries, as the report writes it.
     pub until: Option<String>,
 }
 
-/// What a mail that came back is.
+/// The kind of a returned mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// A report of what became of recipients.
+    /// A report about the fates of recipients.
     Fates(Vec<Fate>),
     Complaint(Box<Complaint>),
-    /// A program's answer in a person's name.
+    /// A program's automatic reply for a person.
     AutoReply,
-    /// A person's mail, or something that says nothing that can be read.
+    /// A person's mail, or one without readable information.
     Other,
 }
 
 impl Reading {
-    /// Reads mail that came to a return path.
+    /// Reads mail to a return path.
     pub fn of(octets: &[u8]) -> Reading {
         let message = Message::of(octets);
         if message.part(&["message/feedback-report"]).is_some() {
@@ -114,7 +114,7 @@ impl Reading {
         }
     }
 
-    /// Reads mail that came to the address for complaints.
+    /// Reads mail to the address for complaints.
     pub fn of_complaint(octets: &[u8]) -> Reading {
         complaint(&Message::of(octets))
     }
@@ -127,8 +127,7 @@ fn complaint(message: &Message<'_>) -> Reading {
     }
 }
 
-/// The fate of the recipient with this address: the one that names it, or else the worst, because the address may stand for others
-/// behind it.
+/// Returns the fate of the recipient with this address: the one that names it, or else the worst, because the address may stand for others.
 pub(crate) fn fate_of<'a>(fates: &'a [Fate], address: &str) -> Option<&'a Fate> {
     let names = |fate: &&Fate| fate.recipients.iter().any(|name| name.eq_ignore_ascii_case(address));
     fates
@@ -142,7 +141,7 @@ pub(crate) fn fate_of<'a>(fates: &'a [Fate], address: &str) -> Option<&'a Fate> 
 mod tests {
     use super::*;
 
-    /// After Microsoft's documented form of a non-delivery report; names and ids are made up.
+    /// Modelled on Microsoft's documented non-delivery report, with invented names and ids.
     const EXCHANGE: &str = include_str!("../../../../tests/data/returned/exchange-online.eml");
 
     #[test]

@@ -1,8 +1,8 @@
-//! What a server said of a recipient, as reports quote it: the codes apart from the words.
+//! A server's reply about a recipient, as reports quote it, split into codes and text.
 
 use crate::smtp::EnhancedCode;
 
-/// Octets of words that are kept.
+/// The most octets of text that are kept.
 const LONGEST: usize = 1024;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(crate) struct Said {
     pub code: Option<u16>,
     /// The enhanced status code, from the reply or from the report.
     pub status: Option<EnhancedCode>,
-    /// The words on one line.
+    /// The text on one line.
     pub text: String,
 }
 
@@ -35,12 +35,12 @@ impl Said {
         Said { code, status, text: text.to_owned() }
     }
 
-    /// With a status code of the report, where the words have none.
+    /// Adds the report's status code, if the text has none.
     pub fn or_status(self, status: Option<EnhancedCode>) -> Said {
         Said { status: self.status.or(status), ..self }
     }
 
-    /// Codes and words on one line.
+    /// Returns codes and text on one line.
     pub fn line(&self) -> String {
         let code = self.code.map(|code| code.to_string());
         let status = self.status.map(|status| status.to_string());
@@ -49,7 +49,7 @@ impl Said {
     }
 }
 
-/// Cuts a text to its limit, and puts it on one line.
+/// Puts a text on one line, and cuts it at the limit.
 pub(super) fn on_one_line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
@@ -68,13 +68,13 @@ pub(super) fn on_one_line(text: &str) -> String {
     line.trim().to_owned()
 }
 
-/// Finds the first reply that a text quotes: three digits with a status code behind them or words before them that announce a
-/// reply, or else a status code by itself.
+/// Finds the first reply that a text quotes: three digits followed by a status code or preceded by words that announce a reply, or else a
+/// status code alone.
 pub(super) fn quoted_in(text: &str) -> Option<Said> {
     let mut by_status = None;
     for (at, line) in lines(text) {
         if let Some(found) = reply_in(line) {
-            // A reply goes on over the next lines, until a blank one.
+            // A reply continues over the next lines, up to a blank one.
             let rest = &text[at + found..];
             let end = rest.find("\n\n").or_else(|| rest.find("\n\r\n")).unwrap_or(rest.len());
             return Some(Said::of(&rest[..rest.floor_char_boundary(end.min(2 * LONGEST))]));
@@ -88,7 +88,7 @@ pub(super) fn quoted_in(text: &str) -> Option<Said> {
     by_status
 }
 
-/// The lines of a text with where they begin.
+/// Returns the lines of a text, each with its offset.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_inclusive('\n').scan(0, |at, line| {
         let begin = *at;
@@ -97,7 +97,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Where a line quotes a reply.
+/// Returns the offset of a reply in a line.
 fn reply_in(line: &str) -> Option<usize> {
     let octets = line.as_bytes();
     (0..octets.len()).find(|at| {
@@ -112,7 +112,7 @@ fn reply_in(line: &str) -> Option<usize> {
     })
 }
 
-/// Returns true if these words come before a reply.
+/// Returns true if these words announce a reply.
 fn is_announced(before: &[u8]) -> bool {
     let before = String::from_utf8_lossy(before).to_ascii_lowercase();
     let before = before.trim_end_matches([' ', '\t', '\'', '"', '<', '#']);
@@ -134,7 +134,7 @@ fn is_announced(before: &[u8]) -> bool {
         .any(|word| before.ends_with(word))
 }
 
-/// The first status code in a line, such as `(#5.1.1)`. Versions and addresses have other forms.
+/// Returns the first status code in a line, such as `(#5.1.1)`. Versions and addresses have other forms.
 fn status_in(line: &str) -> Option<EnhancedCode> {
     line.split(|c: char| !(c.is_ascii_digit() || c == '.'))
         .filter(|word| (5..=9).contains(&word.len()))
