@@ -108,8 +108,51 @@ const UNKNOWN_RECIPIENT_WORDS: &[&str] = &[
     " user not found ",
     " not found in ",
     " recipient table ",
-    " mailbox ",
 ];
+
+/// Words for somebody's address, or for a failure of the server, beside which a machine is not ours.
+const ABOUT_PEOPLE: &[&str] = &[
+    " user",
+    " recipient",
+    " mailbox",
+    " account",
+    " address at ",
+    " destination ",
+    " alias ",
+    " host not found ",
+    " host unknown ",
+    " unknown host ",
+    " error ",
+    " problem",
+    " configuration ",
+    " login ",
+    " log in ",
+    " authenticat",
+    " certificate ",
+    " relay",
+    " domain ",
+    " message ",
+    " send as ",
+    " sender address ",
+    " this address ",
+    " address is ",
+    " address on ",
+    " address for ",
+    " invalid address ",
+    " rejected address ",
+    " address rejected ",
+    " address unknown ",
+    " deliver",
+    " remote server ",
+    " remote host ",
+    " our server ",
+    " of ours ",
+];
+
+/// Returns true if the server does not know the recipient.
+pub fn recipient_is_unknown(words: &Words) -> bool {
+    words.any(UNKNOWN_RECIPIENT_WORDS)
+}
 
 /// Returns true if the server says that a client like us may not connect, or takes no mail from it.
 pub fn may_not_connect(words: &Words) -> bool {
@@ -123,8 +166,11 @@ pub fn may_not_connect(words: &Words) -> bool {
         " callback ",
         " remote server said ",
     ];
-    if words.any(&of_others) || words.any(UNKNOWN_RECIPIENT_WORDS) {
+    if words.any(&of_others) || recipient_is_unknown(words) || words.any(&[" mailbox "]) {
         return false;
+    }
+    if is_on_block_list(words) {
+        return true;
     }
     let connect = [
         " allowed to connect ",
@@ -135,6 +181,7 @@ pub fn may_not_connect(words: &Words) -> bool {
         " entitled to connect ",
         " cannot connect from ",
         " connecting from ",
+        " connecting host ",
         " connections from ",
         " connection from ",
         " connection rejected ",
@@ -147,11 +194,16 @@ pub fn may_not_connect(words: &Words) -> bool {
         " from this server ",
         " from this network ",
         " from this client ",
+        " from mail server ",
+        " from outside ",
         " your access ",
         " host not permitted ",
         " host not allowed ",
         " host not authorized ",
+        " host not on ",
+        " host not in ",
         " host denied ",
+        " host refused ",
         " host rejected ",
         " host blocked ",
         " connection is not allowed ",
@@ -161,16 +213,17 @@ pub fn may_not_connect(words: &Words) -> bool {
         " mail from this ip ",
     ];
     let machine = [
-        " your ip ",
-        " your ips ",
-        " your host ",
-        " your hostname ",
-        " your server ",
+        " your ip",
+        " your host",
+        " your remotehost ",
+        " your server",
         " your network ",
-        " your mail server ",
+        " your mail server",
         " your machine ",
         " your computer ",
         " your system ",
+        " your country ",
+        " resolve your address ",
         " client host ",
         " client ip ",
         " client address ",
@@ -180,12 +233,17 @@ pub fn may_not_connect(words: &Words) -> bool {
         " sending host ",
         " sending server ",
         " sending mta",
+        " senders ip",
+        " senders host ",
+        " unknown network ",
+        " geographical ",
         " reverse hostname ",
         " source ip ",
         " source address ",
         " remote ip ",
         " this ip ",
         " ip address ",
+        " ip name ",
         " helo ",
         " ehlo ",
         " reverse dns ",
@@ -196,17 +254,81 @@ pub fn may_not_connect(words: &Words) -> bool {
         " unauthorized ip ",
         " ip not ",
         " ip is ",
+        " spam ips ",
+        " relay host name ",
     ];
-    let refused = words.near(" ip ", NEGATIVE_WORDS, 2);
-    refused
-        || (words.any(&connect) || words.any(&machine))
-            && (words.any(NEGATIVE_WORDS) || words.any(&[" listed ", " missing ", " bad ", " must "]))
+    let bad = [" listed ", " missing ", " bad ", " must ", " in the ", " unresolvable ", " suspicious", " unknown "];
+    if (words.any(&connect) || words.any(&machine)) && (words.any(NEGATIVE_WORDS) || words.any(&bad)) {
+        return !words.any(&[" user does not ", " user is not "]);
+    }
+    // Any other word for a machine close to a word of refusal, where nothing in the text is about a person.
+    let machines = [
+        " ip ",
+        " ips ",
+        " host ",
+        " server ",
+        " client ",
+        " network ",
+        " location ",
+        " acl ",
+        " reverse dns ",
+        " mta ",
+    ];
+    let refusals = [NEGATIVE_WORDS, &[" whitelisted ", " allowlisted ", " unknown ", " must ", " generic "]].concat();
+    words.near(" ip ", NEGATIVE_WORDS, 2) || (!words.any(ABOUT_PEOPLE) && words.close(&machines, &refusals, 3))
+}
+
+/// Returns true if the server finds the client on a list of addresses that send spam, or thinks badly of it. A list that
+/// somebody keeps for one mailbox, and lists of senders and links, are others.
+fn is_on_block_list(words: &Words) -> bool {
+    let lists = [
+        " spamhaus ",
+        " sorbs ",
+        " spamcop ",
+        " barracudacentral ",
+        " dnsbl",
+        " rbl ",
+        " blacklisted ",
+        " blocklisted ",
+        " black list",
+        " block list",
+        " blacklist ",
+        " blocklist ",
+        " poor reputation ",
+        " ip domain reputation ",
+        " open proxy ",
+        " dynamic ip",
+        " zombied ",
+        " invalid ip ",
+    ];
+    let of_others = [
+        " sender ",
+        " senders ",
+        " by recipient ",
+        " by the recipient ",
+        " by user ",
+        " by its owner ",
+        " recipients ",
+        " mailbox ",
+        " domain is ",
+        " your domain ",
+        " your address is ",
+        " email address ",
+        " url",
+        " uribl ",
+        " surbl ",
+        " dbl ",
+        " link",
+        " content ",
+    ];
+    words.any(&lists) && (!words.any(&of_others) || words.any(&[" poor reputation sender "]))
 }
 
 /// Returns true if the server says that it does not relay, for us or for anybody.
 pub fn does_not_relay(words: &Words) -> bool {
     // These are about an allowance, or about the message's content taken for spam.
-    if words.any(&[" relay limit", " relay quota", " open relay list"]) || words.any(UNKNOWN_RECIPIENT_WORDS) {
+    let of_others = [" relay limit", " relay quota", " open relay list", " mailbox "];
+    if words.any(&of_others) || recipient_is_unknown(words) {
         return false;
     }
     let relays = words.any(&[" relay", " rcpthosts "]);
@@ -221,6 +343,14 @@ pub fn does_not_relay(words: &Words) -> bool {
         " domain isnt allowed ",
         " not hosted here ",
         " not hosted on this server ",
+        " not handled here ",
+        " not handled by this server ",
+        " not a gateway ",
+        " only deliver to our own ",
+        " deliver to our own domains only ",
+        " external recipients are not ",
+        " forwarding to remote hosts ",
+        " not configured as a smarthost ",
         " accept mail for local ",
         " only accept mail for ",
         " not accepting mail for ",
@@ -230,5 +360,90 @@ pub fn does_not_relay(words: &Words) -> bool {
         " user not local ",
         " delivery is not allowed to this address ",
     ];
-    (relays && (words.any(NEGATIVE_WORDS) || words.any(&[" require", " only ", " must "]))) || words.any(&local)
+    let elsewhere = [
+        " not served ",
+        " not handled ",
+        " not hosted ",
+        " not allowed ",
+        " not accepted ",
+        " not local ",
+        " not one of ",
+    ];
+    let of_domain = !words.any(&[" sender ", " from domain ", " your domain "])
+        && words.close(&[" domain ", " domains "], &elsewhere, 2);
+    let only = [" only send to local ", " only accepts mail for ", " accepts mail only for ", " accept mail only for "];
+    let forwards = [" forwarding denied ", " forwarding not ", " forwarding is not ", " handle mail for "];
+    if of_domain || words.any(&only) || (words.any(&forwards) && words.any(NEGATIVE_WORDS)) {
+        return true;
+    }
+    (relays && (words.any(NEGATIVE_WORDS) || words.any(&[" require", " only ", " must ", " insecure "])))
+        || words.any(&local)
+}
+
+/// Returns true if the server asks for a login that it did not get. The mail's own authentication (SPF, DKIM) is another
+/// matter, and so is what a distribution list asks of its senders.
+pub fn wants_login(words: &Words) -> bool {
+    let of_mail = [
+        " sender authentication ",
+        " email authentication ",
+        " unauthenticated email ",
+        " unauthenticated mail ",
+        " authentication information ",
+        " authentication level ",
+        " authentication check",
+        " spf ",
+        " dkim ",
+        " dmarc ",
+        " resolver rst ",
+        " list ",
+        " group ",
+        " mailbox ",
+        " recipient ",
+    ];
+    if words.any(&of_mail) || recipient_is_unknown(words) {
+        return false;
+    }
+    let before = [
+        " pop before smtp ",
+        " pop3 before smtp ",
+        " must check your mail ",
+        " check your mail first ",
+        " unauthenticated sender",
+        " unauthenticated client",
+    ];
+    let login = [
+        " authenticat",
+        " authentif",
+        " authentisier",
+        " authentifizier",
+        " autentic",
+        " autenticat",
+        " smtp auth ",
+        " auth ",
+        " login ",
+        " log in ",
+        " anonymous ",
+    ];
+    let wanted = [
+        " require",
+        " must ",
+        " need",
+        " please ",
+        " first ",
+        " before ",
+        " was not ",
+        " not authenticated ",
+        " not performed ",
+        " no valid ",
+        " without auth",
+        " turned on ",
+        " turn on ",
+        " enable ",
+        " sending disabled ",
+        " requis",
+        " erforderlich ",
+        " kræve",
+    ];
+    let logged_in = [" login required ", " login is required ", " log in first ", " must log in ", " not logged in "];
+    words.any(&before) || words.any(&logged_in) || (words.any(&login) && words.any(&wanted))
 }

@@ -21,6 +21,7 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
         (_, Signal::WantsTls) => {
             "the server takes no mail without TLS: set tls = \"required\" for this route, and reload".to_owned()
         }
+        (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
         (Phase::Login, _) if wants_password_of_application(&Words::of(text)) => format!(
             "the account {} needs an application-specific password: create one in its security settings, correct {stands_in}, \
              and reload",
@@ -86,7 +87,6 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
              bill), and have its administrator lift the block (Microsoft 365: Restricted entities). Mail waits until then"
                 .to_owned()
         }
-        (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
         (_, Signal::TooBusy) if reply.is_permanent() => {
             "the server says that mail comes too fast: lower the route's limits (per_minute, concurrency, \
              messages_per_connection), or have the server's limit raised"

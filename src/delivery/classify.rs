@@ -58,7 +58,9 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
         }
         // A login that was refused for good is not tried again, because that would lock the account. One that was
         // refused for the moment may be.
-        (Phase::Login, ..) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
+        (Phase::Login, ..) if permanent && signal != Signal::Quota => {
+            (Verdict::Deferred, Scope::Route, Some(suspend("correct the login")))
+        }
         // Code 530 concerns the connection. With another code, the server may want TLS for this recipient only.
         (Phase::Rcpt, Signal::WantsTls, _) if reply.code != 530 => (Verdict::Deferred, Scope::Route, Some(doubt())),
         (_, Signal::WantsTls, _) => (Verdict::Deferred, Scope::Route, Some(suspend("switch TLS on"))),
@@ -189,6 +191,12 @@ pub(super) mod tests {
             (Login, "550 5.7.30 Basic authentication is not supported for Client Submission", "dR!"),
             (Login, "534 5.7.9 Application-specific password required", "dR!"),
             (Login, "501 5.5.2 cannot decode", "dR!"),
+            // The login is right, and the account may send nothing more for a while.
+            (Login, "535 5.7.0 The email limit is reached. Please upgrade your plan", "dRb"),
+            (Login, "535 Authentication failed: Maximum credits exceeded", "dRb"),
+            (Login, "550 5.7.1 webcrm@test.dk has exceeded its daily SMTP relay quota", "dRb"),
+            (Login, "535 5.7.1 Too many login attempts per hour", "dR!"),
+            (Login, "535 5.7.8 maximum number of failed logins per hour exceeded", "dR!"),
             (Login, "454 4.7.0 Temporary authentication failure", "dRb"),
             (Login, "432 4.3.2 Concurrent connections limit exceeded", "dRb"),
             (Login, "421 4.7.0 try later", "dRb"),

@@ -1,6 +1,7 @@
 //! Limits that servers name: how many recipients one transaction may have, and how much mail an account may send in a
 //! period. Servers agree on a code for neither, so the words decide, and these differ with every product.
 
+use super::about_us::recipient_is_unknown;
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -14,15 +15,55 @@ pub enum Allowance {
 }
 
 const PERIOD_WORDS: &[&str] = &[
-    " hour", " hr ", " hrs ", " 1h ", " 24h ", " daily ", " day ", " days ", " today ", " week ", " weekly ", " month",
+    " hour",
+    " hr ",
+    " hrs ",
+    " 1h ",
+    " 24h ",
+    " 24hr ",
+    " 24hrs ",
     " 24 h ",
+    " daily ",
+    " day ",
+    " days ",
+    " today ",
+    " tomorrow ",
+    " week ",
+    " weekly ",
+    " month",
+    // Danish, Swedish, Norwegian, German, French, Dutch.
+    " pr time ",
+    " per time ",
+    " timen ",
+    " timme",
+    " dag ",
+    " dagen ",
+    " daglig",
+    " døgn",
+    " dygn",
+    " i dag ",
+    " stunde",
+    " pro tag ",
+    " täglich",
+    " heute ",
+    " heure",
+    " jour ",
+    " journali",
+    " uur ",
+    " dagelijkse ",
 ];
+/// Words for periods shorter than an hour.
+const SHORT_PERIOD_WORDS: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];
 const SPEED_WORDS: &[&str] = &[
     " rate ",
     " rates ",
     " ratelimit",
     " rate limit",
+    " frequency ",
+    " throughput ",
+    " burst ",
     " minute",
+    " minut",
     " min ",
     " second ",
     " seconds ",
@@ -80,6 +121,12 @@ const RECEIVING_WORDS: &[&str] = &[
     " receive ",
     " receives ",
     " receiving ",
+    " received messages ",
+    " messages received ",
+    " received too much ",
+    " messages on the server ",
+    " recipient quota ",
+    " mailbox over ",
     " incoming ",
     " inbound ",
     " recipient has ",
@@ -94,6 +141,9 @@ const RECEIVING_WORDS: &[&str] = &[
     " tried to reach ",
 ];
 
+/// Words for what an allowance counts.
+const MAIL_WORDS: &[&str] = &[" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
+
 /// Returns true if the server refuses because there are too many recipients (RFC 5321 §4.5.3.1.10), and not because of
 /// who they are.
 pub fn is_about_number_of_recipients(reply: &Reply) -> bool {
@@ -107,12 +157,27 @@ pub fn is_about_number_of_recipients(reply: &Reply) -> bool {
 fn says_too_many_recipients(words: &Words) -> bool {
     let weighed =
         [" size ", " space ", " storage ", " disk ", " inbox ", " octet", " byte", " kb ", " mb ", " gb ", " large "];
-    let of_others = [" rate ", " rates ", " recipients from ", " mailbox", " quota "];
-    if words.any(PERIOD_WORDS) || words.any(RECEIVING_WORDS) || words.any(&weighed) || words.any(&of_others) {
+    let of_others = [" rate ", " rates ", " recipients from ", " mailbox", " quota ", " to field ", " header"];
+    let elsewhere = [PERIOD_WORDS, SHORT_PERIOD_WORDS, RECEIVING_WORDS, &weighed, &of_others];
+    if elsewhere.iter().any(|phrases| words.any(phrases)) {
         return false;
     }
     // The bound must stand near the noun, on either side. A text may name a recipient and give the number of a ticket.
-    let nouns = [" recipient", " rcpt", " recepient", " addressee", " destinations ", " to addresses "];
+    let nouns = [
+        " recipient",
+        " rcpt",
+        " recepient",
+        " addressee",
+        " destinations ",
+        " destination domains ",
+        " to addresses ",
+        " modtager",
+        " mottagare",
+        " mottaker",
+        " empfänger",
+        " destinataire",
+        " ontvanger",
+    ];
     let before = [
         " too many ",
         " too much ",
@@ -126,6 +191,13 @@ fn says_too_many_recipients(words: &Words) -> bool {
         " no more ",
         " up to ",
         " only ",
+        " fewer ",
+        " multiple ",
+        " for mange ",
+        " för många ",
+        " zu viele ",
+        " trop de ",
+        " te veel ",
     ];
     let behind = [
         " limit",
@@ -142,7 +214,13 @@ fn says_too_many_recipients(words: &Words) -> bool {
         " list too long ",
         " list is too long ",
         " list is full ",
+        " table full ",
+        " table is full ",
         " too many ",
+        " quantity ",
+        " overflow ",
+        " at a time ",
+        " only ",
     ];
     before.iter().any(|bound| words.near(bound, &nouns, 3)) || nouns.iter().any(|noun| words.near(noun, &behind, 3))
 }
@@ -153,6 +231,11 @@ pub fn is_about_recipient(reply: &Reply) -> bool {
     // With these codes a server refuses everybody (RFC 7504), whatever the enhanced code says.
     let of_server = matches!(reply.code, 521 | 571);
     !of_server && matches!(reply.enhanced, Some(EnhancedCode(_, 1, 1..=4 | 6 | 10) | EnhancedCode(_, 2, 1..=4)))
+}
+
+/// Returns true if the text speaks of what a recipient receives.
+pub fn is_about_receiving(words: &Words) -> bool {
+    words.any(RECEIVING_WORDS)
 }
 
 /// Returns the limit on sending that the text speaks of, if it does. `at_mail` says that it is a reply to MAIL, before
@@ -167,7 +250,7 @@ pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
 }
 
 fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
-    if words.any(RECEIVING_WORDS) {
+    if is_about_receiving(words) {
         return false;
     }
     let hurried = [
@@ -187,15 +270,15 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " too many unknown recipients ",
         " too many bad recipients ",
     ];
-    if words.any(&hurried) {
+    if words.any(&hurried) || words.near(" wait ", &[" sending", " send "], 2) {
         return true;
     }
-    if words.any(CONTENT_WORDS) {
+    if words.any(CONTENT_WORDS) || recipient_is_unknown(words) {
         return false;
     }
-    let mail = [" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
-    let few = [" only ", " allowed ", " may send "];
-    if words.any(PERIOD_WORDS) && words.any(&mail) && words.any(&few) {
+    let of_period = words.any(PERIOD_WORDS) || words.any(SHORT_PERIOD_WORDS);
+    let few = [" only ", " allowed ", " allows ", " may send ", " have sent ", " has sent ", " already sent "];
+    if of_period && words.any(MAIL_WORDS) && words.any(&few) && !words.any(&[" mailbox"]) {
         return true;
     }
     let limited = [
@@ -220,16 +303,67 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " exhausted ",
         " throttl",
         " excessive ",
+        " not enough ",
+        " insufficient ",
+        " cap ",
+        " run out ",
+        " over the permitted ",
+        " over the allowed ",
+        // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
+        " grænse",
+        " maksimal",
+        " overskred",
+        " for mange ",
+        " gräns",
+        " överskrid",
+        " för många ",
+        " grense",
+        " überschritten ",
+        " erreicht ",
+        " zu viele ",
+        " zu schnell ",
+        " dépassé",
+        " depasse",
+        " atteint",
+        " trop de ",
+        " overschreden ",
+        " te veel ",
+        " superad",
+        " superat",
+        " demasiados ",
+        " troppi ",
+        " troppe ",
     ];
-    if !words.any(&limited) {
+    if !words.any(&limited) && !words.near(" more than ", MAIL_WORDS, 2) {
         return false;
     }
     let outward = [
         " outgoing ",
         " outbound ",
-        " ausgehende",
-        " udgående ",
         " sending ",
+        // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
+        " udgående ",
+        " afsendelse",
+        " sendt ",
+        " utgående ",
+        " skickade ",
+        " ausgehende",
+        " versand",
+        " versendet ",
+        " gesendet ",
+        " sortant",
+        " envoi ",
+        " denvoi ",
+        " envois ",
+        " envoyé",
+        " envoye",
+        " uitgaande ",
+        " verzonden ",
+        " verstuurd ",
+        " envío",
+        " envio",
+        " invio ",
+        " inviati ",
         " send limit",
         " send quota",
         " mail send ",
@@ -247,7 +381,16 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
     if words.any(&[" mailbox", " over quota "]) {
         return false;
     }
-    let speed = [" per minute ", " rate ", " ratelimit", " throttl", " per session ", " per connection "];
+    let speed = [
+        " rate ",
+        " ratelimit",
+        " throttl",
+        " frequency ",
+        " throughput ",
+        " burst ",
+        " per session ",
+        " per connection ",
+    ];
     let ours = [
         " sender ",
         " you have ",
@@ -281,9 +424,17 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " volume limit",
         " message quota ",
         " message limit",
+        " message count ",
         " mail limit",
+        " mailing limit",
         " mail count ",
+        " mail volume ",
         " email limit",
+        " emails limit",
+        " quota of mail",
+        " quota of messages ",
+        // A policy service of Postfix judges the sender: it knows no mailbox.
+        " policy rejection ",
     ];
     let owner = [
         " account",
@@ -297,19 +448,36 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " plan ",
         " package ",
     ];
-    words.any(PERIOD_WORDS)
+    of_period
         || words.any(&speed)
         || words.any(&ours)
         || words.any(&of_mail)
         || words.near(" too many ", &[" messages ", " mails ", " emails ", " e mails ", " msgs "], 2)
         || words.near(" too much ", &[" mail ", " email ", " e mail ", " traffic "], 2)
         // A user's quota is a quota of storage, unless the text says more.
-        || (words.any(&mail) && words.any(&owner) && !words.any(&[" quota"]))
+        || (words.any(MAIL_WORDS) && words.any(&owner) && !words.any(&[" quota"]))
+}
+
+/// Returns true if a login was refused because the account's allowance is used up. Some providers know no other place to say so.
+/// The right login is refused, so nothing is wrong with it. A limit on logins and attempts is another matter.
+pub fn refuses_login_for_allowance(words: &Words) -> bool {
+    let of_logins = [" attempt", " login", " logon", " log in", " sign in", " password", " credential", " tries "];
+    !words.any(&of_logins) && allowance(words, false) == Some(Allowance::UsedUp)
 }
 
 /// Returns true if the sender's account is blocked as a whole: it may send nothing until a person lifts the block.
 pub fn account_is_blocked(words: &Words, at_mail: bool) -> bool {
-    let stopped = [" blocked ", " suspended ", " disabled ", " locked ", " stopped ", " restricted ", " on hold "];
+    let stopped = [
+        " blocked ",
+        " suspended ",
+        " suspension ",
+        " disabled ",
+        " locked ",
+        " stopped ",
+        " paused ",
+        " restricted ",
+        " on hold ",
+    ];
     let outward = [
         " outgoing mail ",
         " outgoing mails ",
@@ -326,6 +494,11 @@ pub fn account_is_blocked(words: &Words, at_mail: bool) -> bool {
         " email sending ",
         " sending has been ",
         " sending is ",
+        " sending paused ",
     ];
+    let may_not = [" not allowed to send ", " not permitted to send ", " may not send ", " cannot send "];
+    if may_not.iter().any(|refusal| words.near(" account ", &[refusal], 1)) {
+        return true;
+    }
     words.any(&stopped) && (words.any(&outward) || (at_mail && words.any(&[" account "])))
 }

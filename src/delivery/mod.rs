@@ -48,6 +48,10 @@ mod transaction;
 mod verifier;
 #[cfg(test)]
 mod wordings;
+#[cfg(test)]
+mod wordings_collected;
+#[cfg(test)]
+mod wordings_of_one;
 mod words;
 
 use std::collections::HashMap;

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::about_us::{does_not_relay, may_not_connect, names};
-use super::limits::{Allowance, account_is_blocked, allowance, is_about_number_of_recipients, is_about_recipient};
+use super::about_us::{does_not_relay, may_not_connect, names, wants_login};
+use super::limits::{
+    Allowance, account_is_blocked, allowance, is_about_number_of_recipients, is_about_receiving, is_about_recipient,
+    refuses_login_for_allowance,
+};
 use super::step::Step;
 use super::tls::Fallback;
 use super::words::Words;
@@ -231,7 +234,7 @@ impl NegativeReply<'_> {
             || (self.is(4, 5) && permanent && (!to_one || self.says(&["sending", "quota", "limit"])))
             || self.is(7, 232)
             || self.is(7, 233);
-        if used_up && !self.is_about_mailbox() {
+        if used_up && !self.is_about_mailbox() && !is_about_receiving(&self.words) {
             return Some(Signal::Quota);
         }
         // Microsoft 365 says this at any point and about the whole tenant: it refuses traffic from this address, or
@@ -244,6 +247,9 @@ impl NegativeReply<'_> {
             || (self.is(1, 8) && self.says(&["outbound", "access denied"]))
         {
             return Some(Signal::Blocked);
+        }
+        if self.phase == Phase::Login && permanent && refuses_login_for_allowance(&self.words) {
+            return Some(Signal::Quota);
         }
         // There are as many wordings as products for a permanent code, by which mail would otherwise bounce.
         if !permanent || self.is(2, 2) || !(self.is_before_content() || self.phase == Phase::End) {
@@ -297,11 +303,7 @@ impl NegativeReply<'_> {
         let NegativeReply { phase, reply, .. } = *self;
         // At the final dot, or with the words excluded below, such a text is about who may send to whom, or about SPF
         // and DKIM.
-        let of_login = reply.is_permanent()
-            && phase != Phase::End
-            && !self.is(7, 133)
-            && self.says(&["authentication required", "authentication is required", "must authenticate"])
-            && !self.says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
+        let of_login = reply.is_permanent() && phase != Phase::End && !self.is(7, 133) && wants_login(&self.words);
         // See RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. After our TLS failed, a server that allows logins only within
         // TLS says 530, too.
         let wants_tls = reply.code == 538
@@ -346,6 +348,10 @@ impl NegativeReply<'_> {
             "relaying is not allowed",
             "relay denied",
         ];
+        // Microsoft 365 knows our address by a connector for partners, which names others.
+        if self.is(7, 51) {
+            return Some(Signal::Barred);
+        }
         let relays_not = self.is(7, 64)
             || self.is(7, 54)
             || self.says(&denied)

@@ -6,7 +6,7 @@ use super::classify::{Context, Phase, Phase::*, TakenRecipients, classify};
 use super::limits::is_about_number_of_recipients;
 
 /// Returns the texts that are classified wrongly, with the class found.
-fn wrong<'a>(
+pub(super) fn wrong<'a>(
     phases: &[Phase],
     texts: &[&'a str],
     right: &[&str],

@@ -38,6 +38,14 @@ impl Words {
     }
 }
 
+impl Words {
+    /// Returns true if one of `firsts` and one of `seconds` stand within `most` words of each other, in either order.
+    pub fn close(&self, firsts: &[&str], seconds: &[&str], most: usize) -> bool {
+        firsts.iter().any(|first| self.near(first, seconds, most))
+            || seconds.iter().any(|second| self.near(second, firsts, most))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +67,6 @@ mod tests {
         assert!(!words.near(" too many ", &[" message"], 2));
         assert!(words.near(" too many ", &[" of "], 0));
         assert!(!words.near(" too few ", &[" of "], 9));
+        assert!(words.close(&[" outgoing "], &[" too many "], 3) && !words.close(&[" message"], &[" too many "], 2));
     }
 }
