@@ -2,7 +2,7 @@
 //! space or put in one too many; receivers then reject the whole record. [`read`] reads what is plainly meant, as a person would:
 //!
 //! ```text
-//! text ─► words ─► tokens (strange characters, commas and quotation marks gone)
+//! text ─► words ─► tokens (escapes, strange characters, commas and quotation marks gone)
 //!      ─► version: where the record begins
 //!      ─► joined: tokens that a space has torn apart          (include: x.dk)
 //!      ─► glued:  tokens that a missing space holds together  (ip4:192.0.2.1~all)
@@ -12,6 +12,7 @@
 //! What cannot be read is kept apart and named, so that nobody proposes a record that silently forgets a sender. Every term that
 //! comes out is one that a strict parser takes, ours and mail-auth's. The cost is linear in the length of the text.
 
+mod escape;
 mod glued;
 mod joined;
 mod term;
@@ -81,7 +82,16 @@ pub fn read(text: &str) -> Reading {
         let mut meant = glued::terms(&first.text);
         while let Some(next) = tokens.next_if(|next| next.words.0 <= last) {
             last = last.max(next.words.1);
-            meant.extend(glued::terms(&next.text));
+            let more = glued::terms(&next.text);
+            // A list: `include:a.dk,b.dk`.
+            match (meant.last(), &more[..]) {
+                (Some(Meant::Term(before)), [Meant::Unread(piece)])
+                    if let Some(term) = term::continued(before, piece) =>
+                {
+                    meant.push(Meant::Term(term));
+                }
+                _ => meant.extend(more),
+            }
         }
         let written = words[first.words.0..=last].iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>();
         reading.take(&written.join(" "), meant);
@@ -129,10 +139,10 @@ impl Reading {
 fn tokens(words: &[&str]) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (at, word) in words.iter().enumerate() {
-        let plain = separated(&plain::as_meant(word));
+        let plain = separated(&plain::as_meant(&escape::undone(word)));
         for piece in plain.split(' ').filter(|piece| !piece.is_empty()) {
             let is_mark = |c: char| matches!(c, '"' | '\'' | '`');
-            let text: String = piece.chars().filter(|c| !is_mark(*c) && *c != '\\').collect();
+            let text: String = piece.chars().filter(|c| !is_mark(*c)).collect();
             if !text.is_empty() {
                 tokens.push(Token {
                     text,

@@ -70,6 +70,12 @@ fn named(body: &str) -> Option<String> {
     let name = match name.as_str() {
         "ip" | "ipv4" | "ip-4" | "ipv-4" => "ip4",
         "ipv6" | "ip-6" | "ipv-6" => "ip6",
+        name @ ("ip4" | "ip6") => name,
+        // What stands behind it tells `lp4` and `ip44` from a name.
+        name if signs > 0 && ["ip4", "ip6"].iter().any(|known| strsim::osa_distance(name, known) == 1) => {
+            network(argument)?;
+            "ip4"
+        }
         name if signs > 0 => ["include", "redirect", "exists"]
             .into_iter()
             .find(|known| strsim::osa_distance(name, known) <= 1)
@@ -77,15 +83,35 @@ fn named(body: &str) -> Option<String> {
         name => name,
     };
     let argument = argument.trim_matches(['<', '>', '(', ')', '[', ']']);
+    // `ip:4:192.0.2.1`
+    let argument = match name {
+        "ip4" | "ip6" => argument.strip_prefix("4:").or_else(|| argument.strip_prefix("6:")).unwrap_or(argument),
+        _ => argument,
+    };
     match name {
         "include" => network(argument).or_else(|| Some(format!("include:{}", host(argument)?))),
         "redirect" | "exp" => Some(format!("{name}={}", host(argument)?)),
         "exists" => network(argument).or_else(|| Some(format!("exists:{}", host(argument)?))),
-        "ip4" | "ip6" => network(argument).or_else(|| Some(format!("a:{}", host(argument)?))),
+        "ip4" | "ip6" => network(argument.trim_start_matches(['.', '-', '/'])).or_else(|| of_name(argument)),
         "a" | "mx" | "ptr" if argument.is_empty() => Some(name.to_owned()),
         "a" | "mx" | "ptr" => network(argument).or_else(|| target(name, argument, signs > 0)),
         _ => None,
     }
+}
+
+/// A name where an address belongs. `192.0.2.x` is neither.
+fn of_name(argument: &str) -> Option<String> {
+    let is_number = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit());
+    let is_half_an_address = argument.split('.').filter(|label| is_number(label)).count() > 1;
+    if is_half_an_address { None } else { Some(format!("a:{}", host(argument)?)) }
+}
+
+/// A name that continues the list of the term before it: `include:a.dk,b.dk`.
+pub fn continued(before: &str, piece: &str) -> Option<String> {
+    let (name, _) = before.split_once(':')?;
+    let bare = name.trim_start_matches(['+', '-', '~', '?']).to_ascii_lowercase();
+    let is_list = matches!(bare.as_str(), "include" | "a" | "mx") && !piece.contains('%');
+    is_list.then(|| Some(format!("{name}:{}", host(piece)?)))?
 }
 
 /// `a`, `mx` or `ptr` with a name, prefix lengths or both.
@@ -104,9 +130,10 @@ fn target(name: &str, argument: &str, has_sign: bool) -> Option<String> {
 
 /// An address or a network, as the mechanism that names it.
 fn network(text: &str) -> Option<String> {
+    let text = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
     let text = text.trim_matches(['[', ']']).trim_end_matches(['.', '/']);
     let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address.trim_end_matches(']'), Some(length)),
+        Some((address, length)) => (address.trim_end_matches(']'), Some(length.trim_start_matches('/'))),
         None => (text, None),
     };
     let address: IpAddr = address.parse().ok()?;

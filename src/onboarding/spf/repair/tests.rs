@@ -120,6 +120,81 @@ fn what_is_plainly_meant_is_read() {
 }
 
 #[test]
+fn what_word_processors_web_pages_and_zone_files_made_of_a_record_is_read() {
+    let mut wrong = Vec::new();
+    for (text, meant, unread) in [
+        // Web pages.
+        ("v=spf1 mx&nbsp;include:a.dk&nbsp;-all", "mx include:a.dk -all", &[][..]),
+        ("v=spf1&#160;mx -all", "mx -all", &[]),
+        ("<p>v=spf1 mx -all</p>", "mx -all", &[]),
+        ("v=spf1 mx -all<br/>", "mx -all", &[]),
+        ("v=spf1 mx -all<br>v=spf1 a -all", "mx -all a -all", &[]),
+        ("&quot;v=spf1 mx -all&quot;", "mx -all", &[]),
+        ("v=spf1 mx%20-all", "-all", &["mx%20"]),
+        // Zone files, and what `dig` shows of strange octets.
+        ("v=spf1 include:a.dk\\194\\160include:b.dk -all", "include:a.dk include:b.dk -all", &[]),
+        ("v=spf1 include:a.dk\\160include:b.dk -all", "include:a.dk include:b.dk -all", &[]),
+        ("v=spf1 mx\\032-all", "mx -all", &[]),
+        ("v=spf1\\; mx\\; -all", "mx -all", &[]),
+        ("v=spf1 mx\\t-all", "-all", &["mx\\t"]),
+        ("v=spf1 ip4:192.0.2.1\\24 -all", "-all", &["ip4:192.0.2.1\\24"]),
+        ("\\239\\187\\191v=spf1 mx -all", "mx -all", &[]),
+        // Word processors.
+        ("v=spf1 mx \u{ad}all", "mx -all", &[]),
+        ("v=spf1 mx \u{2012}all", "mx -all", &[]),
+        ("v=spf1\u{180e}mx -all", "mx -all", &[]),
+        ("v=spf1\u{2060} mx\u{202f}a\u{85}-all", "mx a -all", &[]),
+        ("v\u{a0}=\u{a0}spf1 mx -all", "mx -all", &[]),
+        ("v=spf1 m\u{445} -all", "-all", &["m\u{445}"]),
+        ("v=spf1 \u{456}nclude:a.dk -all", "-all", &["\u{456}nclude:a.dk"]),
+        // Lists.
+        ("v=spf1 a:a.dk,b.dk,c.dk -all", "a:a.dk a:b.dk a:c.dk -all", &[]),
+        ("v=spf1 ~include:a.dk;mx.b.dk -all", "~include:a.dk ~include:mx.b.dk -all", &[]),
+        ("v=spf1 ip4:192.0.2.1,192.0.2.2 -all", "ip4:192.0.2.1 ip4:192.0.2.2 -all", &[]),
+        ("v=spf1 include:a.dk, b.dk -all", "include:a.dk -all", &["b.dk"]),
+        ("v=spf1 include:_spf.a,com -all", "include:_spf.a -all", &["com"]),
+        ("v=spf1 ip4:192.0.2.1 | ip4:192.0.2.2 -all", "ip4:192.0.2.1 ip4:192.0.2.2 -all", &[]),
+        ("v=spf1 ip4:192.0.2.1 and include:a.dk -all", "ip4:192.0.2.1 include:a.dk -all", &["and"]),
+        ("v=spf1 ip4:192.0.2.1&ip4:192.0.2.2 -all", "ip4:192.0.2.2 -all", &["ip4:192.0.2.1&"]),
+        // Addresses.
+        ("v=spf1 ip:4:192.0.2.1 ip 4:192.0.2.2 -all", "ip4:192.0.2.1 ip4:192.0.2.2 -all", &[]),
+        (
+            "v=spf1 lp4:192.0.2.1 ipp4:192.0.2.2 p4:192.0.2.3 ip44:192.0.2.4 -all",
+            "ip4:192.0.2.1 ip4:192.0.2.2 ip4:192.0.2.3 ip4:192.0.2.4 -all",
+            &[],
+        ),
+        ("v=spf1 ip4;192.0.2.1 ip4.192.0.2.2 -all", "ip4:192.0.2.1 ip4:192.0.2.2 -all", &[]),
+        ("v=spf1 ip4:192.0.2.0//24 ip4:http://192.0.2.1 -all", "ip4:192.0.2.0/24 ip4:192.0.2.1 -all", &[]),
+        ("v=spf1 ip4:\u{200e}192.0.2.1 -all", "ip4:192.0.2.1 -all", &[]),
+        ("v=spf1 ip4:192.0.2.x -all", "-all", &["ip4:192.0.2.x"]),
+        ("v=spf1 ip4:192.0.2.* ip4:192.0.2.1-24 -all", "-all", &["ip4:192.0.2.*", "ip4:192.0.2.1-24"]),
+        ("v=spf1 ip4:192.0.2.1:587 ip4:192.0.2.001 -all", "-all", &["ip4:192.0.2.1:587", "ip4:192.0.2.001"]),
+        ("v=spf1 ip6:2001:db8:::1 ip6:2001:db8::1%eth0 -all", "-all", &["ip6:2001:db8:::1", "ip6:2001:db8::1%eth0"]),
+        // Names.
+        ("v=spf1 a:*.a.dk mx:@ a:mail -all", "-all", &["a:*.a.dk", "mx:@", "a:mail"]),
+        ("v=spf1 include:_spf..a.com include:a.dk/24 -all", "-all", &["include:_spf..a.com", "include:a.dk/24"]),
+        ("v=spf1 include.a.dk incluce:b.dk included:c.dk -all", "include:a.dk include:b.dk include:c.dk -all", &[]),
+        // The end, and the version.
+        ("v=spf1 a mx ~all.", "a mx ~all", &[]),
+        ("v=spf1 a mx ~al1", "a mx", &["~al1"]),
+        ("v=spf1 a mx all-", "a mx", &["all-"]),
+        ("v-spf1 mx -all", "mx -all", &[]),
+        ("v=spf.1 mx -all", "mx -all", &[".1"]),
+        ("v=spf1 include:a.dk -all MS=ms12345678", "include:a.dk -all MS=ms12345678", &[]),
+        ("@ TXT v=spf1 mx -all", "mx -all", &[]),
+    ] {
+        let unread: Vec<String> = unread.iter().map(|piece| (*piece).to_owned()).collect();
+        let found = reads(text);
+        if found != (meant.to_owned(), unread) {
+            wrong.push(format!("{text}: {found:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // Another protocol's record beside the right one is nobody's mistake.
+    assert!(!is_meant("spf2.0/pra mx -all"));
+}
+
+#[test]
 fn what_nobody_can_know_is_kept_apart() {
     for (text, meant, unread) in [
         ("v=spf1 ip4:111.222.333.444 mx -all", "mx -all", vec!["ip4:111.222.333.444"]),
@@ -219,6 +294,11 @@ fn reading_costs_in_proportion_to_the_length() {
             ("dots apart", |size| format!("v=spf1 include:a{}", " .a".repeat(size / 3))),
             ("signs apart", |size| format!("v=spf1 {}", ": ".repeat(size / 2))),
             ("names and signs", |size| format!("v=spf1 {}", "include : ".repeat(size / 10))),
+            ("escaped octets", |size| format!("v=spf1 {}", "\\032".repeat(size / 4))),
+            ("backslashes", |size| format!("v=spf1 {}", "\\".repeat(size))),
+            ("entities", |size| format!("v=spf1 {}", "mx&nbsp;".repeat(size / 8))),
+            ("ampersands and brackets", |size| format!("v=spf1 {}", "&<".repeat(size / 2))),
+            ("lists of names", |size| format!("v=spf1 include:a.dk{}", ",b.dk".repeat(size / 5))),
             ("versions", |size| "v=spf1 ".repeat(size / 7)),
             ("glued versions", |size| "v=spf1".repeat(size / 6)),
             ("digits", |size| format!("v=spf{}", "1".repeat(size))),
