@@ -9,6 +9,8 @@ pub(super) const TAGS: [&str; 14] =
     ["v", "p", "sp", "np", "rua", "ruf", "adkim", "aspf", "fo", "psd", "t", "pct", "rf", "ri"];
 /// The most tags without meaning that are named.
 const MOST_UNREAD: usize = 20;
+/// The most addresses for reports that a proposal keeps. Receivers need to heed two (RFC 7489 §6.2).
+const MOST_ADDRESSES: usize = 10;
 /// Tags that RFC 9989 has removed.
 const OBSOLETE: [&str; 3] = ["pct", "rf", "ri"];
 
@@ -191,17 +193,56 @@ pub fn amended(text: &str) -> Option<String> {
     if let Some(fo) = values("fo").into_iter().find(|fo| fo.split(':').all(|v| matches!(v, "0" | "1" | "d" | "s"))) {
         add("fo", fo);
     }
+    // A semicolon in place of a comma makes a piece of an address that stands behind it.
+    let astray = list.mistakes.iter().filter_map(|mistake| match mistake {
+        Mistake::NoTag(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let astray: Vec<&str> = astray.collect();
     for name in ["rua", "ruf"] {
-        let uris: Vec<&str> = values(name).into_iter().flat_map(|value| value.split(',')).map(blank).collect();
-        let is_plain =
-            |uri: &&str| destination(uri).is_some() && is_uris(uri) && uri.bytes().all(|b| b.is_ascii_graphic());
-        let mut kept: Vec<&str> = uris.into_iter().filter(is_plain).collect();
-        kept.dedup();
+        let written = values(name);
+        let more = if name == "rua" { &astray[..] } else { &[] };
+        let words = written.iter().chain(more).flat_map(|value| value.split([',', ' ', '\t', '\r', '\n']));
+        let mut kept: Vec<String> = Vec::new();
+        for uri in words.filter_map(report_uri) {
+            if !kept.contains(&uri) && kept.len() < MOST_ADDRESSES {
+                kept.push(uri);
+            }
+        }
         if !kept.is_empty() {
             add(name, &kept.join(","));
         }
     }
     Some(record)
+}
+
+/// Returns the URI that a word in a list of addresses was meant to be: `a@b.dk`, `<mailto:a@b.dk>` and `mail:a@b.dk` are all
+/// `mailto:a@b.dk`. A size limit is kept.
+fn report_uri(word: &str) -> Option<String> {
+    let bare = word.trim_matches(['<', '>', '"', '\'', '(', ')', '[', ']', ';', '.', '\\']);
+    let is_usable = |uri: &str| {
+        destination(uri).is_some()
+            && is_uris(uri)
+            && uri.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"\\;()".contains(&b))
+    };
+    if is_usable(bare) {
+        return Some(bare.to_owned());
+    }
+    if bare.contains("://") {
+        return None;
+    }
+    let small = bare.to_ascii_lowercase();
+    let name = ["rua:", "rua=", "mailto", "email", "mail"].iter().find(|name| small.starts_with(**name));
+    let rest = bare[name.map_or(0, |name| name.len())..].trim_start_matches([':', '/', '=', '<']);
+    let rest = rest.strip_prefix("mailto:").unwrap_or(rest);
+    // The rest of `mailbox@b.dk` is no address of anybody.
+    let address = if rest.len() < bare.len() && bare[..bare.len() - rest.len()].ends_with([':', '/', '=', '<']) {
+        rest
+    } else {
+        bare
+    };
+    let uri = format!("mailto:{address}");
+    is_usable(&uri).then_some(uri)
 }
 
 /// Returns true if a value is a list of URIs as all receivers read one: an escape is a percent sign and two digits, and behind an
@@ -328,10 +369,40 @@ mod tests {
             ("v=DMARC1; p=reject; pct=50; ri=86400", "v=DMARC1; p=reject"),
             ("_dmarc IN TXT \"v=DMARC1; p=reject; sp=none\"", "v=DMARC1; p=reject; sp=none"),
             ("v=dmarc1; p=reject; adkim=strict; fo=1", "v=DMARC1; p=reject; fo=1"),
-            ("v=DMARC1; p=reject; rua=a@b.dk,mailto:c@d.dk", "v=DMARC1; p=reject; rua=mailto:c@d.dk"),
+            ("v=DMARC1; p=reject; rua=a@b.dk,mailto:c@d.dk", "v=DMARC1; p=reject; rua=mailto:a@b.dk,mailto:c@d.dk"),
+            // Addresses as people write them.
+            ("v=DMARC1;p=none;rua=a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; rua=mailto: a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; rua=mailto:a@b.dk; mailto:c@d.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk,mailto:c@d.dk"),
+            ("v=DMARC1; p=none; rua=mailto:a@b.dk mailto:c@d.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk,mailto:c@d.dk"),
+            ("v=DMARC1; p=none; rua:mailto:a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; rua=\"mailto:a@b.dk\"", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; rua=<mailto:a@b.dk>", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; rua=mailto//a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; rua=mail:a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; rua=mailbox@b.dk", "v=DMARC1; p=none; rua=mailto:mailbox@b.dk"),
+            ("v=DMARC1; p=none; ruf=a@b.dk; rua=https://b.dk/x", "v=DMARC1; p=none; ruf=mailto:a@b.dk"),
+            // The version, and what stands around the record.
+            ("v=DMARC; p=quarantine", "v=DMARC1; p=quarantine"),
+            ("v=DMARC 1; p=reject", "v=DMARC1; p=reject"),
+            ("v:DMARC1; p=reject", "v=DMARC1; p=reject"),
+            ("v=DMARC1|p=reject", "v=DMARC1; p=reject"),
+            ("v=DMARC1\\;p=reject", "v=DMARC1; p=reject"),
+            ("v=DMARC1;&nbsp;p=reject", "v=DMARC1; p=reject"),
+            ("Value v=DMARC1; p=reject", "v=DMARC1; p=reject"),
+            ("v=DMARC1; p=reject v=DMARC1; p=none", "v=DMARC1; p=none"),
+            ("v=DMARC1;\u{202f}p=reject", "v=DMARC1; p=reject"),
+            ("v=DMARC1;\u{85}p=reject", "v=DMARC1; p=reject"),
+            ("v=DMARC1; p\u{200b}=re\u{ad}ject\u{37e}", "v=DMARC1; p=reject"),
+            ("v=DMARC1; p=reject; adkim=relaxed; aspf=S; pct=100%", "v=DMARC1; p=reject; aspf=s"),
         ] {
             assert_eq!(amended(text).as_deref(), Some(meant), "{text}");
             assert!(Record::parse(meant).is_ok(), "{meant}");
+        }
+        // A misspelt policy, a policy of another protocol, a letter of another alphabet.
+        for unknown in ["v=DMARC1; p=monitor", "v=DMARC1; policy=none", "v=DMARC1; p:none", "v=DMARC1; \u{440}=none"] {
+            assert_eq!(amended(unknown), None, "{unknown}");
+            assert!(Record::parse(unknown).is_err(), "{unknown}");
         }
         for unknown in ["v=DMARC1; p=maybe", "v=DMARC1; sp=reject", "v=DMARC1; p=reject; p=maybe", ""] {
             assert_eq!(amended(unknown), None, "{unknown}");
