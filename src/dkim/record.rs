@@ -355,6 +355,70 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_receivers_cannot_read_never_counts() {
+        let (_, record) = key_and_record();
+        let good = record.value;
+        let p = good.split("p=").nth(1).unwrap();
+        let broken = [
+            format!("v=DKIM1&#59; k=rsa; p={p}"),
+            format!("v=DKIM1;&nbsp;k=rsa; p={p}"),
+            format!("<{good}>"),
+            format!("({good})"),
+            format!("'{good}'"),
+            format!("{good}\""),
+            format!("v=DKIM1; k=rsa; p=\"{p}\""),
+            format!("v=DKIM1: k=rsa: p={p}"),
+            format!("v=DKIM1 | k=rsa | p={p}"),
+            format!("v:DKIM1; k:rsa; p:{p}"),
+            format!("v=DKIM1; k=rsa; p {p}"),
+            format!("v=DKIM1; k=rsa; p=={p}"),
+            format!("{good}."),
+            format!("v=DKIM1;\u{202f}k=rsa; p={p}"),
+            format!("v=DKIM1;\u{2003}k=rsa; p={p}"),
+            format!("v=DKIM1;\u{85}k=rsa; p={p}"),
+            good.replace("IDAQAB", "IDAQ\u{200b}AB"),
+            good.replace("IDAQAB", "IDAQ\u{ad}AB"),
+            format!("v=DKIM1\u{37e} k=rsa; p={p}"),
+            format!("v\u{ff1d}DKIM1; k=rsa; p={p}"),
+            format!("v=DKIM1; k=rsa; \u{440}={p}"),
+            format!("{good} {good}"),
+            format!("TXT {good}"),
+            format!("sel._domainkey {good}"),
+            format!("sel._domainkey.test.dk={good}"),
+            format!("sel._domainkey.test.dk:{good}"),
+            format!("v=DKIM1 k=rsa p={p}"),
+            format!("v=DKIM1, k=rsa, p={p}"),
+            format!("v=DKIM1\\059 k=rsa; p={p}"),
+            format!("v=DKIM1; k=rsa; p=-----BEGIN PUBLIC KEY-----{p}-----END PUBLIC KEY-----"),
+            format!("{good}; k=rsa; p="),
+            format!("v=DKIM1; K=RSA; P={p}"),
+            format!("v=DKIM1; k=rsa; p={}", p.replace('+', "%2B").replace('/', "%2F")),
+            format!("{good}<br>"),
+            format!("{good}\0"),
+            // RFC 6376 §3.2: no hyphen stands in a tag's name.
+            format!("v=DKIM1; x-vendor=1; p={p}"),
+            good.replace("v=DKIM1", "v=DKIM-1"),
+            good.replace("k=rsa", "k=rsa-sha256"),
+        ];
+        for text in broken {
+            let read = KeyRecord::parse(&text);
+            assert!(!read.is_usable() && !read.flaws.is_empty(), "{text}: {read:?}");
+        }
+        for text in [
+            format!("v=DKIM1;k=rsa;p={p};"),
+            format!("k=rsa; p={p}"),
+            format!("p = {p}"),
+            format!(" v = DKIM1 ;\r\n\tk = rsa ; p = {p}"),
+            format!("v=DKIM1; t=s:y; p={p}"),
+            format!("v=DKIM1; n=a note, with k=x in it; p={p}"),
+            format!("v=DKIM1; h=sha1:sha256; s=*; p={p}"),
+            format!("v=DKIM1; x_vendor=1; p={p}"),
+        ] {
+            assert!(KeyRecord::parse(&text).is_usable(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_record_costs_in_proportion_to_its_length() {
         crate::test_cost::is_linear(
             crate::test_cost::LONG,
