@@ -3,11 +3,13 @@
 //! The command runs without a shell. Its output has a size limit and is wiped from memory. After a deadline the command is killed with all
 //! processes that it started. Any failure gives an error and no secret.
 
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -18,6 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(15);
 const LONGEST: usize = 64 * 1024;
 /// The most characters of the command's standard error that an error message shows.
 const LONGEST_WORDS: usize = 300;
+
+/// The most blocks that are read at once, however fast more comes.
+const MOST_BLOCKS: usize = 256;
 
 /// Why a command gave no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -68,18 +73,19 @@ fn fetch_within(command: &[String], deadline: Duration) -> Result<Zeroizing<Vec<
         .process_group(0)
         .spawn()
         .map_err(not_started)?;
-    let (output, words) = (child.stdout.take(), child.stderr.take());
-    let output = std::thread::spawn(move || bounded(output, LONGEST + 1));
-    let words = std::thread::spawn(move || bounded(words, LONGEST_WORDS));
-    let status = wait(&mut child, deadline);
-    // Processes that the command started may still hold the pipes open.
+    let pipes = Pipe::new(child.stdout.take(), LONGEST + 1)
+        .and_then(|output| Ok((output, Pipe::new(child.stderr.take(), LONGEST_WORDS)?)));
+    let followed = pipes.and_then(|(mut output, mut words)| {
+        let status = follow(&mut child, &mut output, &mut words, deadline)?;
+        Ok((status, output.kept, words.kept))
+    });
+    // Processes that the command started may still run.
     if let Some(group) = Pid::from_raw(child.id() as i32) {
         let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.wait();
-    let output = output.join().unwrap_or_default();
-    let words = words.join().unwrap_or_default();
-    let status = status.map_err(not_started)?.ok_or_else(|| CommandError::TooSlow { program: program() })?;
+    let (status, output, words) = followed.map_err(not_started)?;
+    let status = status.ok_or_else(|| CommandError::TooSlow { program: program() })?;
     if !status.success() {
         let said = String::from_utf8_lossy(&words).replace(|c: char| c.is_control(), " ").trim().to_owned();
         return Err(CommandError::Failed { program: program(), status: status.to_string(), said });
@@ -92,31 +98,63 @@ fn fetch_within(command: &[String], deadline: Duration) -> Result<Zeroizing<Vec<
     }
 }
 
-/// Reads up to `most` octets. Reads and drops the rest, so that the command does not block on a full pipe.
-fn bounded(from: Option<impl Read>, most: usize) -> Zeroizing<Vec<u8>> {
-    let mut kept = Zeroizing::new(Vec::with_capacity(most));
-    let mut block = Zeroizing::new([0; 4096]);
-    let Some(mut from) = from else { return kept };
-    while let Ok(count @ 1..) = from.read(&mut *block) {
-        let room = most - kept.len();
-        kept.extend_from_slice(&block[..count.min(room)]);
-    }
-    kept
+/// The reading end of a command's output. Reading never waits, because a process that the command started in the background may hold
+/// the other end open for ever.
+struct Pipe<P> {
+    from: Option<P>,
+    kept: Zeroizing<Vec<u8>>,
+    most: usize,
 }
 
-/// Waits for the command to end. Returns `None` after the deadline.
-fn wait(child: &mut Child, deadline: Duration) -> std::io::Result<Option<ExitStatus>> {
+impl<P: Read + AsFd> Pipe<P> {
+    /// Keeps the first `most` octets.
+    fn new(from: Option<P>, most: usize) -> io::Result<Self> {
+        if let Some(pipe) = &from {
+            fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
+        }
+        Ok(Pipe { from, kept: Zeroizing::new(Vec::with_capacity(most)), most })
+    }
+
+    /// Reads what is there, and returns true if there was anything. Drops what is too much, so that the command does not block on a
+    /// full pipe.
+    fn drain(&mut self) -> bool {
+        let mut block = Zeroizing::new([0; 4096]);
+        let mut any = false;
+        for _ in 0..MOST_BLOCKS {
+            let Some(from) = &mut self.from else { break };
+            match from.read(&mut *block) {
+                Ok(count @ 1..) => {
+                    let room = self.most - self.kept.len();
+                    self.kept.extend_from_slice(&block[..count.min(room)]);
+                    any = true;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => self.from = None,
+            }
+        }
+        any
+    }
+}
+
+/// Reads until the command ends. Returns `None` after the deadline.
+fn follow<O: Read + AsFd, E: Read + AsFd>(
+    child: &mut Child,
+    output: &mut Pipe<O>,
+    words: &mut Pipe<E>,
+    deadline: Duration,
+) -> io::Result<Option<ExitStatus>> {
     let end = Instant::now() + deadline;
     let mut pause = Duration::from_millis(1);
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        let status = child.try_wait()?;
+        // Where it has ended, everything that it wrote is in the pipes by now.
+        let any = output.drain() | words.drain();
+        if status.is_some() || Instant::now() >= end {
+            return Ok(status);
         }
-        if Instant::now() >= end {
-            return Ok(None);
-        }
+        pause = if any { Duration::from_millis(1) } else { (pause * 2).min(Duration::from_millis(50)) };
         std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 
@@ -144,11 +182,27 @@ mod tests {
 
     #[test]
     fn a_command_that_does_not_end_is_ended_with_what_it_started() {
-        for script in ["sleep 1000", "sleep 1000 & wait", "yes"] {
+        for script in [
+            "sleep 1000",
+            "sleep 1000 & wait",
+            "yes",
+            // It asks to be left alone, says nothing on the way out, or talks without an end beside its output.
+            "trap '' TERM INT HUP; while :; do sleep 1; done",
+            "exec >&- 2>&-; sleep 1000",
+            "exec yes >&2",
+            "kill -STOP $$",
+            "printf half; sleep 1000",
+        ] {
             let slow = run(&["sh", "-c", script]);
             assert!(matches!(slow, Err(CommandError::TooSlow { .. })), "{script}: {slow:?}");
         }
         // It ends at once, but a child of it holds the output open.
         assert_eq!(run(&["sh", "-c", "echo x; sleep 1000 &"]).unwrap(), "x\n");
+        // So does a daemon of its own, as a vault's agent may be, also one that talks.
+        for daemon in ["sleep 20", "sh -c 'for i in 1 2 3 4 5 6 7 8; do echo more; sleep 1; done'"] {
+            let begun = Instant::now();
+            let secret = run(&["sh", "-c", &format!("echo x; setsid {daemon} & sleep 0.2")]).unwrap();
+            assert!(secret.starts_with("x\n") && begun.elapsed() < Duration::from_secs(5), "{secret}, {begun:?}");
+        }
     }
 }
