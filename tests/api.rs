@@ -22,7 +22,9 @@ mod tokens;
 #[path = "support"]
 mod support {
     pub mod capture;
+    pub mod client;
     pub mod contract;
+    pub mod http;
     pub mod ports;
     pub mod relay;
     pub mod skip;

@@ -17,8 +17,10 @@ mod rig;
 mod support {
     pub mod browser;
     pub mod certs;
+    pub mod client;
     pub mod contract;
     pub mod drafts;
+    pub mod http;
     pub mod ports;
     pub mod relay;
     pub mod script;

@@ -14,6 +14,7 @@ mod server;
 #[path = "support"]
 mod support {
     pub mod browser;
+    pub mod client;
     pub mod contract;
     pub mod knot;
     pub mod ports;

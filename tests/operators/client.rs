@@ -1,8 +1,9 @@
 //! A browser's part of HTTP, without a browser: a cookie, and forms with their codes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
+
+pub use crate::support::http::Answer;
+use crate::support::http::{raw, request};
 
 /// Speaks to the pages.
 #[derive(Clone)]
@@ -12,28 +13,6 @@ pub struct Client {
     pub cookie: Option<String>,
     /// Further headers, as lines.
     pub headers: Vec<String>,
-}
-
-/// What was answered.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Answer {
-    /// A header; empty where it is absent.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
-    }
-
-    /// The code of the first form behind `marker`.
-    pub fn code(&self, marker: &str) -> String {
-        let (_, rest) = self.body.split_once(marker).unwrap_or_else(|| panic!("no {marker} in {}", self.body));
-        let (_, rest) = rest.split_once("name=\"form\" value=\"").expect("a form has a code");
-        rest.split('"').next().unwrap_or_default().to_owned()
-    }
 }
 
 impl Client {
@@ -71,33 +50,11 @@ impl Client {
     }
 
     fn ask(&self, method: &str, path: &str, body: Option<String>) -> Answer {
-        let mut stream = TcpStream::connect(self.to).expect("the pages answer");
-        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.to);
-        if let Some(cookie) = &self.cookie {
-            request += &format!("Cookie: lang=en; {cookie}\r\n");
-        }
-        for header in &self.headers {
-            request += &format!("{header}\r\n");
-        }
-        if let Some(body) = &body {
-            request +=
-                &format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
-        }
-        request += "\r\n";
-        request += body.as_deref().unwrap_or_default();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut octets = Vec::new();
-        stream.read_to_end(&mut octets).unwrap();
-        let text = String::from_utf8_lossy(&octets).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text}"));
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-        let headers = lines.filter_map(|line| line.split_once(": "));
-        Answer {
-            status: status.unwrap_or_else(|| panic!("no status: {head}")),
-            headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect(),
-            body: body.to_owned(),
-        }
+        let cookie = self.cookie.as_ref().map(|cookie| format!("lang=en; {cookie}"));
+        let mut fields: Vec<(&str, &str)> = self.headers.iter().filter_map(|line| line.split_once(": ")).collect();
+        fields.extend(cookie.as_deref().map(|cookie| ("Cookie", cookie)));
+        fields.extend(body.as_ref().map(|_| ("Content-Type", "application/x-www-form-urlencoded")));
+        let request = request(method, path, &self.to.to_string(), &fields, body.as_deref());
+        raw(self.to, request.as_bytes())
     }
 }

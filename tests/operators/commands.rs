@@ -109,7 +109,7 @@ fn what_a_command_hits_is_counted_shown_and_then_done() {
     assert!(too_many.status == 409 && too_many.body.contains("nothing was done"), "{}", too_many.body);
     let begun = anna.post("/queue/do", &[&all[..], &[("at_most", "3"), ("reason", "wrong <list>")]].concat());
     assert_eq!(begun.status, 303, "{}", begun.body);
-    let done = wait_for(&anna, begun.header("location"), "the end", |page| page.body.contains("badge good"));
+    let done = wait_for(&anna, begun.field("location"), "the end", |page| page.body.contains("badge good"));
     assert!(done.body.contains("3 messages changed"), "{}", done.body);
     let held = anna.get("/queue?state=held");
     assert!(
@@ -130,9 +130,9 @@ fn what_a_command_hits_is_counted_shown_and_then_done() {
         "/queue/do",
         &[("form", &code), ("action", "remove"), ("ids", &ids[0]), ("at_most", "1"), ("reason", "test")],
     );
-    wait_for(&anna, gone.header("location"), "the end", |page| page.body.contains("1 message changed"));
+    wait_for(&anna, gone.field("location"), "the end", |page| page.body.contains("1 message changed"));
     let trace = anna.get(&format!("/queue/{}", ids[0]));
-    assert_eq!(trace.header("location"), format!("/trace?queue_id={}", ids[0]), "what has left is in the record");
+    assert_eq!(trace.field("location"), format!("/trace?queue_id={}", ids[0]), "what has left is in the record");
     let audit = wait_for(&anna, "/audit?command=queue", "the audit", |page| page.body.contains("queue.remove"));
     assert!(audit.body.contains("operator anna") && audit.body.contains("127.0.0.1"), "{}", audit.body);
 }
@@ -186,7 +186,7 @@ fn routes_customers_and_suppression_are_commanded_as_on_the_command_line() {
     assert!(!anna.get("/customers?q=nothing").body.contains("/customers/bo"));
     assert_eq!(anna.get("/customers/nobody").status, 404);
     let probe = anna.send(path, "id=\"probe\"", path, &[("do", "probe")]);
-    wait_for(&anna, probe.header("location"), "the probe", |page| page.body.contains("Step by step"));
+    wait_for(&anna, probe.field("location"), "the probe", |page| page.body.contains("Step by step"));
 
     let list = "/suppression?customer=bo";
     let add = [("customer", "bo"), ("address", "ole@x.example"), ("note", "asked us"), ("do", "add")];
@@ -199,11 +199,7 @@ fn routes_customers_and_suppression_are_commanded_as_on_the_command_line() {
     let shown = anna.get(list);
     assert!(["ole@x.example", "a@x.example", "b@x.example"].iter().all(|it| shown.body.contains(it)), "{}", shown.body);
     let file = anna.get("/suppression/export?customer=bo");
-    assert!(
-        file.header("content-type").starts_with("text/csv") && file.body.contains("ole@x.example"),
-        "{}",
-        file.body
-    );
+    assert!(file.field("content-type").starts_with("text/csv") && file.body.contains("ole@x.example"), "{}", file.body);
     let remove = [("customer", "bo"), ("address", "a@x.example"), ("do", "remove")];
     assert_eq!(anna.send(list, "value=\"bo\"", "/suppression", &remove).status, 303);
     assert!(!anna.get(list).body.contains("a@x.example"));

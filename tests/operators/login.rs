@@ -11,26 +11,26 @@ fn nobody_sees_a_page_without_a_login_and_a_login_leads_back_to_it() {
     for path in ["/", "/queue", "/customers/anna", "/live", "/nonsense", "/suppression/export?customer=anna"] {
         let answer = client.get(path);
         assert_eq!(answer.status, 303, "{path}: {}", answer.body);
-        assert!(answer.header("location").starts_with("/login"), "{path}");
+        assert!(answer.field("location").starts_with("/login"), "{path}");
     }
-    assert_eq!(client.get("/queue?state=held").header("location"), "/login?to=%2Fqueue%3Fstate%3Dheld");
-    assert_eq!(client.post("/queue/do", &[("action", "remove")]).header("location"), "/login?over=1");
+    assert_eq!(client.get("/queue?state=held").field("location"), "/login?to=%2Fqueue%3Fstate%3Dheld");
+    assert_eq!(client.post("/queue/do", &[("action", "remove")]).field("location"), "/login?over=1");
     rig.add("anna", "operate");
     let mut client = rig.client();
     let answer = client.log_in("anna", OPERATORS_PASSWORD);
-    assert_eq!((answer.status, answer.header("location")), (303, "/queue"));
-    let cookie = answer.header("set-cookie");
+    assert_eq!((answer.status, answer.field("location")), (303, "/queue"));
+    let cookie = answer.field("set-cookie");
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && cookie.contains("Path=/"), "{cookie}");
     let page = client.get("/");
     assert!(page.status == 200 && page.body.contains("What needs a person"), "{}", page.body);
-    assert!(page.header("content-security-policy").contains("default-src 'none'"));
-    assert_eq!(page.header("cache-control"), "no-store");
+    assert!(page.field("content-security-policy").contains("default-src 'none'"));
+    assert_eq!(page.field("cache-control"), "no-store");
     assert_eq!(client.get("/nonsense").status, 404);
     // A link in a mail comes from another site, and without the cookie: the page is loaded once more from here.
     let mut from_mail = rig.client();
     from_mail.headers.push("Sec-Fetch-Site: cross-site".into());
     let answer = from_mail.get("/alerts");
-    assert_eq!((answer.status, answer.header("refresh")), (200, "0; url=/alerts"));
+    assert_eq!((answer.status, answer.field("refresh")), (200, "0; url=/alerts"));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn wrong_logins_are_answered_late_told_to_the_audit_and_soon_not_looked_at() {
         let answer = client.log_in(name, password);
         assert_eq!(answer.status, 401, "{}", answer.body);
         assert!(answer.body.contains("The name or the password is wrong"), "{}", answer.body);
-        assert_eq!(answer.header("set-cookie"), "");
+        assert_eq!(answer.field("set-cookie"), "");
     }
     assert!(begun.elapsed() >= Duration::from_millis(50 + 100 + 200), "{:?}", begun.elapsed());
     let answer = client.log_in("anna", OPERATORS_PASSWORD);
@@ -69,8 +69,8 @@ fn a_session_ends_with_the_logout_another_password_another_role_or_its_operator(
     let anna = rig.logged_in("anna", "operate");
     assert_eq!(thief(&anna), 200, "whoever has the cookie is in");
     let out = anna.send("/", "action=\"/logout\"", "/logout", &[]);
-    assert_eq!((out.status, out.header("location")), (303, "/login"));
-    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!((out.status, out.field("location")), (303, "/login"));
+    assert!(out.field("set-cookie").contains("Max-Age=0"));
     assert_eq!(thief(&anna), 303, "a cookie that was copied before is of no use");
 
     for arguments in

@@ -1,14 +1,11 @@
 //! A relay with operators' pages, and two customers with servers of their own that do not answer.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::client::Client;
-use crate::support::relay::{Customer, PASSWORD, Running, Site, USERNAME, binary, free_port, plain_route};
+use crate::support::relay::{Running, Site, binary, free_port};
 
 /// The password of every operator.
 pub const OPERATORS_PASSWORD: &str = "correct horse battery staple";
@@ -30,16 +27,10 @@ impl Rig {
     /// The same with further lines in `[pages.operators]`, and at the end of the file.
     pub fn with(of_pages: &str, more: &str) -> Self {
         let pages = free_port();
-        let (anna, bo) = (free_port(), free_port());
-        let customers = [
-            Customer { id: "anna", domain: "anna.example", route: plain_route(anna) },
-            Customer { id: "bo", domain: "bo.example", route: plain_route(bo) },
-        ];
         let lines = format!(
-            "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\nattempts = 1\n[delivery]\nroute_alert_after = \"1s\"\n\
-             [retry]\nfirst = \"2s\"\n[pages.operators]\nurl = \"http://{pages}\"\naddress = \"{pages}\"\ntls = \"off\"\n{of_pages}\n{more}"
+            "[delivery]\nroute_alert_after = \"1s\"\n[retry]\nfirst = \"2s\"\n[pages.operators]\nurl = \"http://{pages}\"\naddress = \"{pages}\"\ntls = \"off\"\n{of_pages}\n{more}"
         );
-        let site = Site::with(&customers, &lines);
+        let (site, anna) = Site::of_anna_and_bo(&lines);
         let relay = site.start();
         Rig { site, relay, pages, server_of_anna: anna }
     }
@@ -82,29 +73,6 @@ impl Rig {
 
     /// Submits a message, and gives its queue id.
     pub fn submit(&self, from: &str, to: &str, subject: &str) -> String {
-        let stream = TcpStream::connect(self.site.smtp).unwrap();
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-        let mut hear = move || loop {
-            let line = lines.next().unwrap().unwrap();
-            if line.as_bytes().get(3) != Some(&b'-') {
-                return line;
-            }
-        };
-        let say = |text: String| (&stream).write_all(text.as_bytes()).unwrap();
-        hear();
-        say("EHLO test\r\n".into());
-        hear();
-        say(format!("AUTH PLAIN {}\r\n", STANDARD.encode(format!("\0{USERNAME}\0{PASSWORD}"))));
-        assert!(hear().starts_with("235"));
-        for command in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>"), "DATA".to_owned()] {
-            say(format!("{command}\r\n"));
-            let reply = hear();
-            assert!(reply.starts_with(['2', '3']), "{command}: {reply}");
-        }
-        say(format!("From: <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\n\r\nhello\r\n.\r\n"));
-        let reply = hear();
-        say("QUIT\r\n".into());
-        let (_, id) = reply.split_once("queued as ").unwrap_or_else(|| panic!("{reply}"));
-        id.trim().to_owned()
+        self.site.submit(from, to, subject)
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::client::{self, Client};
 use super::{contract, ports};
 
 /// The name submitters log in with.
@@ -81,6 +82,26 @@ impl Site {
             site.add(customer);
         }
         site
+    }
+
+    /// A site with two customers whose servers do not answer, so that their mail waits, and without DNS. Gives the server of the first,
+    /// too, so that a test can begin to listen there.
+    pub fn of_anna_and_bo(more: &str) -> (Site, SocketAddr) {
+        let (anna, bo) = (free_port(), free_port());
+        let customers = [
+            Customer { id: "anna", domain: "anna.example", route: plain_route(anna) },
+            Customer { id: "bo", domain: "bo.example", route: plain_route(bo) },
+        ];
+        let no_dns = "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\nattempts = 1";
+        (Site::with(&customers, &format!("{no_dns}\n{more}")), anna)
+    }
+
+    /// Submits a small message that must be taken, and gives its queue id.
+    pub fn submit(&self, from: &str, to: &str, subject: &str) -> String {
+        let mut client = Client::login(self.smtp, USERNAME, PASSWORD).expect("the login is taken");
+        let content = format!("From: <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\n\r\nhello\r\n");
+        let reply = client.send(from, &[to], content.as_bytes()).expect("the relay answers");
+        client::queue_id(&reply).to_owned()
     }
 
     /// Writes a customer's file, and its key where there is none.
