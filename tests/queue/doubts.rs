@@ -8,10 +8,11 @@ use std::time::Duration;
 use postbud::queue::{Patience, Schedule};
 use postbud::route::{RouteControl as _, RouteState};
 use postbud::spool::{Backoff, Commit, Draft};
+use serde_json::Value;
 
 use crate::capture::Capture;
 use crate::drafts::{draft, lane};
-use crate::rig::{Rig, TO, impatient, of_kind, own_server, route};
+use crate::rig::{Rig, TO, Witness, impatient, of_kind, own_server, route};
 
 const POISON: &str = "poison@example.net";
 
@@ -60,7 +61,8 @@ async fn a_server_that_says_421_to_all_messages_is_left_in_peace() {
     let script =
         move |line: &str| (line.starts_with("MAIL") && !is_well.load(SeqCst)).then(|| "421 4.3.0 bye".to_owned());
     let server = Capture::scripted("127.0.0.1:0", Box::new(script));
-    let directory = own_server(route("own-server.x", server.address));
+    let witness = Witness::start();
+    let directory = witness.beside(route("own-server.x", server.address));
     let rig = Rig::start(folder.path(), directory, eager(), None).await;
     for seed in 0..10 {
         commit(&rig, &[TO], seed).await;
@@ -73,12 +75,13 @@ async fn a_server_that_says_421_to_all_messages_is_left_in_peace() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(matches!(rig.queue.list()[0].state, RouteState::Throttled { .. }), "{:?}", rig.queue.list());
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let tried = of_kind(&rig.events(), "deferred").len();
+    witness.sees_retries(&rig, 5).await;
+    let of_x = |events: &[Value], kind| of_kind(events, kind).iter().filter(|it| it["customer"] == "x").count();
+    let tried = of_x(&rig.events(), "deferred");
     assert!(tried <= 4, "no more than were under way: {tried}");
     well.store(true, SeqCst);
     rig.queue.resume(&rig.queue.list()[0].id).await.unwrap();
-    rig.wait_for_events("all went", |events| of_kind(events, "relayed").len() == 10).await;
+    rig.wait_for_events("all went", |events| of_x(events, "relayed") == 10).await;
     rig.stop().await;
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use postbud::bounce::{self, Postmaster};
@@ -20,6 +22,7 @@ use postbud::spool::embedded::{self, Embedded};
 use postbud::spool::{self, Backoff, Commit, Filter, Inspect, Record, Spool};
 use serde_json::Value;
 
+use crate::capture::Capture;
 use crate::contract;
 use crate::customers;
 use crate::drafts::{draft, lane};
@@ -210,6 +213,51 @@ pub fn customer(id: &str, domains: &[&str], via: Via) -> Customer {
 /// One customer, `x`, with the domain of [`lane`] and a server of its own.
 pub fn own_server(route: Route) -> Directory {
     Directory::new(vec![customer("x", &["test.dk"], Via::OwnServer(Arc::new(route)))], BTreeMap::new())
+}
+
+/// A second customer, `z`, whose server takes mail. What it gets shows what the queue has done meanwhile: nothing has to be waited for.
+pub struct Witness {
+    server: Capture,
+    /// How many messages its server still defers.
+    refusals: Arc<AtomicUsize>,
+}
+
+impl Witness {
+    /// Starts the witness's server.
+    pub fn start() -> Self {
+        let refusals = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&refusals);
+        let is_left = move || left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        let script = move |line: &str| (line.starts_with("MAIL") && is_left()).then(|| "451 4.7.1 later".to_owned());
+        Witness { server: Capture::scripted("127.0.0.1:0", Box::new(script)), refusals }
+    }
+
+    /// The directory of [`own_server`] with the witness beside it.
+    pub fn beside(&self, route: Route) -> Directory {
+        let own = Via::OwnServer(Arc::new(self::route("own-server.z", self.server.address)));
+        let customers =
+            vec![customer("x", &["test.dk"], Via::OwnServer(Arc::new(route))), customer("z", &["z.example"], own)];
+        Directory::new(customers, BTreeMap::new())
+    }
+
+    /// Has so many messages go, one after the other. The queue turns to what was due before at least as often.
+    pub async fn sees_turns(&self, rig: &Rig, turns: usize) {
+        for _ in 0..turns {
+            self.sees_one(rig).await;
+        }
+    }
+
+    /// Has a message go that is deferred so many times. By then other mail would have been tried again as often by the same schedule.
+    pub async fn sees_retries(&self, rig: &Rig, retries: usize) {
+        self.refusals.store(retries, SeqCst);
+        self.sees_one(rig).await;
+    }
+
+    async fn sees_one(&self, rig: &Rig) {
+        let id = rig.commit(lane_of("z", "z.example"), 1).await.to_string();
+        let went = |events: &[Value]| of_kind(events, "relayed").iter().any(|event| event["queue_id"] == id.as_str());
+        rig.wait_for_events("the witness's mail went", went).await;
+    }
 }
 
 /// Tiers of Mailjet by their names.

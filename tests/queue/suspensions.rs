@@ -11,7 +11,7 @@ use postbud::route::{Cause, RouteControl, RouteId, RouteState};
 
 use crate::capture::Capture;
 use crate::drafts::lane;
-use crate::rig::{Deliver, Rig, of_kind, own_server, with_login};
+use crate::rig::{Deliver, Rig, Witness, of_kind, own_server, with_login};
 
 const ROUTE: &str = "own-server.x";
 
@@ -38,8 +38,9 @@ fn cause(rig: &Rig) -> Option<Cause> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_login_is_not_tried_again_by_restarts_until_it_is_changed() {
     let folder = tempfile::tempdir().unwrap();
+    let witness = Witness::start();
     let (server, asked) = server("new");
-    let directory = |password| own_server(with_login(ROUTE, server.address, password));
+    let directory = |password| witness.beside(with_login(ROUTE, server.address, password));
     let rig = Rig::start(folder.path(), directory("old"), Patience::default(), None).await;
     rig.commit(lane("x"), 1).await;
     rig.wait_for_events("it says so", |events| !of_kind(events, "alert").is_empty()).await;
@@ -50,7 +51,7 @@ async fn a_refused_login_is_not_tried_again_by_restarts_until_it_is_changed() {
         let rig = Rig::start(folder.path(), directory("old"), Patience::default(), None).await;
         assert_eq!(cause(&rig), Some(Cause::Login));
         rig.commit(lane("x"), 2).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        witness.sees_turns(&rig, 3).await;
         let events = rig.stop().await;
         let last = of_kind(&events, "alert").pop().unwrap();
         assert!(last["detail"].as_str().unwrap().contains("still suspended, since"), "{last}");
@@ -87,8 +88,9 @@ async fn a_reload_with_another_login_lifts_a_refused_logins_suspension() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_suspended_stays_so_over_a_restart_with_another_login_until_resumed() {
     let folder = tempfile::tempdir().unwrap();
+    let witness = Witness::start();
     let (server, asked) = server("new");
-    let directory = |password| own_server(with_login(ROUTE, server.address, password));
+    let directory = |password| witness.beside(with_login(ROUTE, server.address, password));
     let route = RouteId::new(ROUTE);
     let rig = Rig::start(folder.path(), directory("old"), Patience::default(), None).await;
     assert!(rig.queue.suspend(&route, "their server moves").await.unwrap());
@@ -96,7 +98,7 @@ async fn what_an_operator_suspended_stays_so_over_a_restart_with_another_login_u
     rig.commit(lane("x"), 1).await;
     rig.stop().await;
     let rig = Rig::start(folder.path(), directory("new"), Patience::default(), None).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    witness.sees_turns(&rig, 3).await;
     assert_eq!((cause(&rig), asked.load(Ordering::SeqCst)), (Some(Cause::Operator), 0));
     assert!(rig.queue.resume(&route).await.unwrap());
     server.wait_for(1, Duration::from_secs(20));
@@ -106,15 +108,16 @@ async fn what_an_operator_suspended_stays_so_over_a_restart_with_another_login_u
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_delivers_nothing_yet_knows_its_routes_and_does_what_it_is_told() {
     let folder = tempfile::tempdir().unwrap();
+    let witness = Witness::start();
     let (server, asked) = server("right");
-    let directory = || own_server(with_login(ROUTE, server.address, "right"));
+    let directory = || witness.beside(with_login(ROUTE, server.address, "right"));
     let id = RouteId::new(ROUTE);
     let (rig, waiting) = Rig::stopped(folder.path()).opened(folder.path(), directory(), Patience::default(), None);
-    assert_eq!(rig.queue.list().len(), 1);
+    assert_eq!(rig.queue.list().len(), 2, "its own and the witness's");
     assert!(rig.queue.suspend(&id, "moving").await.unwrap());
     rig.commit(lane("x"), 1).await;
     waiting.deliver();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    witness.sees_turns(&rig, 3).await;
     assert_eq!((cause(&rig), asked.load(Ordering::SeqCst)), (Some(Cause::Operator), 0));
     rig.stop().await;
     let (rig, waiting) = Rig::stopped(folder.path()).opened(folder.path(), directory(), Patience::default(), None);

@@ -208,8 +208,13 @@ async fn a_shard_with_an_attempt_under_way_stays_and_its_result_is_recorded() {
     }
     assert_eq!(leases.len(), 60);
     let b = Postgres::open(sharing(&server, "b")).unwrap();
-    // Long enough for a hand-over, were there no attempts.
-    tokio::time::sleep(quick(&server).lease * 2 + Duration::from_secs(3)).await;
+    // Each renewal plans anew. After those of two leases shards would have moved, were there no attempts.
+    let begun = server.sql("SELECT alive_until FROM s.node WHERE name = 'b'");
+    let two_leases = quick(&server).lease.as_secs_f64() * 2.0 + 3.0;
+    let renewed = format!(
+        "SELECT alive_until > timestamptz '{begun}' + make_interval(secs => {two_leases}) FROM s.node WHERE name = 'b'"
+    );
+    until("the node has planned many times", || server.sql(&renewed) == "t").await;
     assert_eq!(shards_of(&server, "b"), 0);
     assert!(leases.iter().filter(|lease| !lease.stands()).count() <= 60 / 2, "one shard at a time");
     for lease in leases {
