@@ -1,17 +1,16 @@
-//! Errors with their causes, on one line.
+//! The causes of errors. Libraries leave the telling part to the innermost one.
 
 use std::error::Error;
+use std::iter::successors;
 
-/// Writes an error and its causes, each behind a colon. Libraries leave the telling part to the innermost cause.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
+/// Returns the causes of an error, from the outermost to the innermost.
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(error.source(), |cause: &&'a (dyn Error + 'static)| (*cause).source())
+}
+
+/// Writes an error and its causes on one line, each behind a colon.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! The reasons why the ownership file was not fetched. Each language puts them into its own words.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use crate::onboarding::Finding;
+use crate::causes::{causes, with_causes};
 use crate::resolver;
 
 /// Why a file could not be fetched.
@@ -73,34 +71,18 @@ impl NotThere {
     }
 }
 
-impl FetchError {
-    /// Makes a finding about `url`. Returns `None` if the failure says nothing to the customer.
-    pub(in crate::onboarding) fn finding(self, url: String) -> Option<Finding> {
-        Some(match self {
-            FetchError::NoServer | FetchError::Unanswered(_) => return None,
-            FetchError::Private(_) => Finding::FileAddressRefused { url },
-            FetchError::Redirect(_) => Finding::FileRedirectRefused { url },
-            FetchError::NotThere(reason) => Finding::FileNotThere { url, reason },
-        })
-    }
-}
-
 /// Classifies an error of the HTTP library by its causes, because the outermost error only says "error sending request".
 pub(super) fn of_http(error: reqwest::Error) -> FetchError {
     let before_http = error.is_timeout() || error.is_connect() || error.is_builder();
     let error = error.without_url();
-    let mut detail = error.to_string();
+    let detail: String = with_causes(&error).chars().take(300).collect();
     let (mut kind, mut tls) = (None, None);
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        let _ = write!(detail, ": {deeper}");
+    for deeper in causes(&error) {
         if let Some(io) = deeper.downcast_ref::<io::Error>() {
             kind = Some(innermost(io).kind());
             tls = tls.or_else(|| innermost(io).get_ref()?.downcast_ref::<rustls::Error>().cloned());
         }
-        cause = deeper.source();
     }
-    let detail: String = detail.chars().take(300).collect();
     FetchError::NotThere(match (tls, kind) {
         (Some(rustls::Error::InvalidCertificate(_)), _) => NotThere::Certificate { detail },
         (Some(_), _) => NotThere::Tls { detail },

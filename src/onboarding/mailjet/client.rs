@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::causes::causes;
 use crate::http_client;
 use crate::smtp::Domain;
 
@@ -273,15 +274,11 @@ fn one<T>(list: Vec<T>) -> Result<T, Problem> {
 
 /// Only the causes are said: the first text of reqwest's is the URL.
 fn no_answer(error: reqwest::Error) -> Problem {
-    let mut text = match error.is_timeout() {
+    let text = match error.is_timeout() {
         true => format!("no answer within {} s", CALL_TIME.as_secs()),
         false => "Mailjet cannot be reached".to_owned(),
     };
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
+    let text = causes(&error).fold(text, |text, cause| format!("{text}: {cause}"));
     Problem::NoAnswer(shown(&text))
 }
 
