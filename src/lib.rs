@@ -122,6 +122,8 @@ pub mod metrics;
 #[doc(hidden)]
 pub mod operate;
 #[doc(hidden)]
+pub mod status;
+#[doc(hidden)]
 pub mod web;
 
 // What an operator tries a relay with.

@@ -18,7 +18,7 @@ use crate::delivery::{Egress, EgressPath, Timeouts};
 use crate::dkim::{KeyType, SigningKey};
 use crate::events;
 use crate::files;
-use crate::onboarding::connect::DomainConnect;
+use crate::onboarding::DomainConnect;
 use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;

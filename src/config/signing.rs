@@ -16,7 +16,7 @@ use super::reader::Table;
 use super::secret::{self, Source};
 use crate::customers::{KeyPlace, SigningDomain};
 use crate::dkim::{self, Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
-use crate::onboarding::delegation::Delegation;
+use crate::onboarding::Delegation;
 use crate::resolver::update::Updates;
 use crate::sealed;
 use crate::smtp::Domain;

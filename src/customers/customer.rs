@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{TestMode, VolumeLimits, suppression};
+use super::suppression::Policy;
+use super::{TestMode, VolumeLimits};
 use crate::dkim::Signer;
 use crate::message::CustomerId;
 use crate::route::Route;
@@ -37,7 +38,7 @@ pub struct Customer {
     /// How much the customer may send.
     pub limits: VolumeLimits,
     /// How the customer's suppression list is used and filled.
-    pub suppression: suppression::Policy,
+    pub suppression: Policy,
     /// The customer's test mode; `None` for normal mail.
     pub test: Option<TestMode>,
     /// The people who get letters when a domain is fully verified, or when one of its records has disappeared.

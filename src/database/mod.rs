@@ -16,6 +16,7 @@
 
 mod error;
 mod postgres;
+mod row;
 mod sqlite;
 mod transaction;
 mod value;
@@ -31,9 +32,10 @@ use self::sqlite::File;
 use crate::postgres::Server;
 
 pub use self::error::Error;
+pub use self::row::Row;
 pub use self::sqlite::{BESIDE, FILE, snapshot};
 pub use self::transaction::Transaction;
-pub use self::value::{Row, Value};
+pub use self::value::Value;
 
 /// The tables of one owner. Steps are only ever added at the end: a step that has run anywhere is never changed.
 #[derive(Clone, Copy, Debug)]
@@ -134,10 +136,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        match &self.backend {
-            Backend::File(file) => file.transact(self.owner, true, work),
-            Backend::Shared(shared) => shared.transact(self.owner, true, work),
-        }
+        self.transact(true, work)
     }
 
     /// Runs `work`, which only reads, on one consistent state of the tables.
@@ -145,9 +144,20 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.transact(false, work)
+    }
+
+    fn transact<T, E: From<Error>>(
+        &self,
+        writes: bool,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let owner = self.owner;
         match &self.backend {
-            Backend::File(file) => file.transact(self.owner, false, work),
-            Backend::Shared(shared) => shared.transact(self.owner, false, work),
+            Backend::File(file) => file.transact(writes, |inner| work(&Transaction::in_file(inner, owner))),
+            Backend::Shared(shared) => {
+                shared.transact(owner, writes, |inner| work(&Transaction::shared(inner, owner, shared.node())))
+            }
         }
     }
 

@@ -10,30 +10,22 @@ pub struct Transaction<'a> {
 }
 
 enum Of<'a> {
-    File(sqlite::Transaction<'a>),
-    Shared(postgres::Transaction<'a>),
+    File(&'a sqlite::Transaction<'a>),
+    Shared(&'a postgres::Transaction<'a>),
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn in_file(inner: sqlite::Transaction<'a>, owner: &'static str) -> Self {
+    pub(super) fn in_file(inner: &'a sqlite::Transaction<'a>, owner: &'static str) -> Self {
         Transaction { inner: Of::File(inner), owner, node: "" }
     }
 
-    pub(super) fn shared(inner: postgres::Transaction<'a>, owner: &'static str, node: &'a str) -> Self {
+    pub(super) fn shared(inner: &'a postgres::Transaction<'a>, owner: &'static str, node: &'a str) -> Self {
         Transaction { inner: Of::Shared(inner), owner, node }
     }
 
     /// The name of this node, for rows that are about one node only. Empty where no other node shares the tables.
     pub fn node(&self) -> &'a str {
         self.node
-    }
-
-    /// Returns true if a statement has failed and the database commits nothing any more.
-    pub(super) fn is_broken(&self) -> bool {
-        match &self.inner {
-            Of::File(_) => false,
-            Of::Shared(inner) => inner.is_broken(),
-        }
     }
 
     /// Runs one statement and returns the number of rows that it changed. The parameters `$1`, `$2` … must first appear in this order.
@@ -49,11 +41,11 @@ impl<'a> Transaction<'a> {
         &self,
         sql: &str,
         parameters: &[Value<'_>],
-        each: impl FnMut(Row<'_>) -> Result<(), E>,
+        mut each: impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         match &self.inner {
-            Of::File(inner) => inner.query(sql, parameters, each),
-            Of::Shared(inner) => inner.query(sql, parameters, each),
+            Of::File(inner) => inner.query(sql, parameters, |row| each(row.into())),
+            Of::Shared(inner) => inner.query(sql, parameters, |row| each(row.into())),
         }
     }
 
@@ -65,8 +57,8 @@ impl<'a> Transaction<'a> {
         read: impl FnOnce(Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         match &self.inner {
-            Of::File(inner) => inner.first(sql, parameters, read),
-            Of::Shared(inner) => inner.first(sql, parameters, read),
+            Of::File(inner) => inner.first(sql, parameters, |row| read(row.into())),
+            Of::Shared(inner) => inner.first(sql, parameters, |row| read(row.into())),
         }
     }
 

@@ -1,6 +1,4 @@
-//! The types of columns, and how rows are read.
-
-use super::{Error, postgres, sqlite};
+//! The types of columns.
 
 /// The value of a parameter or of a column. Times are integers: seconds or milliseconds since 1970, as the owner decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,75 +31,5 @@ impl<'a> From<&'a [u8]> for Value<'a> {
 impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Value::Null, Into::into)
-    }
-}
-
-/// A row of a query's result. Columns are numbered from 0. A column of an unexpected type is an error, because only this program writes
-/// the tables.
-pub struct Row<'a>(Of<'a>);
-
-enum Of<'a> {
-    File(sqlite::Row<'a>),
-    Shared(postgres::Row<'a>),
-}
-
-impl<'a> From<sqlite::Row<'a>> for Row<'a> {
-    fn from(row: sqlite::Row<'a>) -> Self {
-        Row(Of::File(row))
-    }
-}
-
-impl<'a> From<postgres::Row<'a>> for Row<'a> {
-    fn from(row: postgres::Row<'a>) -> Self {
-        Row(Of::Shared(row))
-    }
-}
-
-impl Row<'_> {
-    pub fn integer(&self, column: usize) -> Result<i64, Error> {
-        self.maybe_integer(column)?.ok_or_else(|| self.unexpected(column))
-    }
-
-    /// Reads an integer that may be null.
-    pub fn maybe_integer(&self, column: usize) -> Result<Option<i64>, Error> {
-        match self.value(column)? {
-            Value::Null => Ok(None),
-            Value::Integer(value) => Ok(Some(value)),
-            _ => Err(self.unexpected(column)),
-        }
-    }
-
-    pub fn text(&self, column: usize) -> Result<&str, Error> {
-        self.maybe_text(column)?.ok_or_else(|| self.unexpected(column))
-    }
-
-    /// Reads text that may be null.
-    pub fn maybe_text(&self, column: usize) -> Result<Option<&str>, Error> {
-        match self.value(column)? {
-            Value::Null => Ok(None),
-            Value::Text(value) => Ok(Some(value)),
-            _ => Err(self.unexpected(column)),
-        }
-    }
-
-    pub fn octets(&self, column: usize) -> Result<&[u8], Error> {
-        match self.value(column)? {
-            Value::Octets(value) => Ok(value),
-            _ => Err(self.unexpected(column)),
-        }
-    }
-
-    fn value(&self, column: usize) -> Result<Value<'_>, Error> {
-        match &self.0 {
-            Of::File(row) => row.value(column),
-            Of::Shared(row) => row.value(column),
-        }
-    }
-
-    fn unexpected(&self, column: usize) -> Error {
-        match &self.0 {
-            Of::File(row) => row.unexpected(column),
-            Of::Shared(row) => row.unexpected(column),
-        }
     }
 }

@@ -12,8 +12,6 @@
 //! `<key>.<our domain>`, so nobody else can offer records in our name. The link contains only records that the customer lacks, by the
 //! groups of the template (`config/domain-connect/`).
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -25,41 +23,15 @@ use url::form_urlencoded::byte_serialize;
 
 use super::fetch::Fetcher;
 use super::records::Row;
+use super::settings::DomainConnect;
 use super::{Item, RecordTable, Settings};
-use crate::dkim::SigningKey;
 use crate::plain;
 use crate::resolver::{Resolver, joined};
-use crate::smtp::Domain;
 
 /// The time limit of the whole discovery.
 const TIME: Duration = Duration::from_secs(8);
 /// The longest answer that is read. Answers of the protocol are shorter.
 const LONGEST_ANSWER: usize = 64 << 10;
-
-/// Our template and the key that signs links to it.
-#[derive(Clone)]
-pub struct DomainConnect {
-    /// Our id at providers: the domain below which the key's records are published.
-    pub provider_id: String,
-    pub service_id: String,
-    /// The label of the key's records below `provider_id`.
-    pub key_host: String,
-    pub key: Arc<SigningKey>,
-}
-
-impl PartialEq for DomainConnect {
-    fn eq(&self, other: &Self) -> bool {
-        let names = |it: &Self| (it.provider_id.clone(), it.service_id.clone(), it.key_host.clone());
-        names(self) == names(other) && self.key.public_key().ok() == other.key.public_key().ok()
-    }
-}
-
-/// The debug text never shows the key.
-impl fmt::Debug for DomainConnect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DomainConnect({}/{})", self.provider_id, self.service_id)
-    }
-}
 
 /// The link with which one click creates the missing records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,23 +185,20 @@ impl DomainConnect {
     }
 }
 
-/// Returns the domain of a web address, for the checks of requests.
-pub(super) fn host(url: &Url) -> Option<Domain> {
-    Domain::parse(url.domain()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::dkim::SigningKey;
     use crate::onboarding::{Checker, Secret, records};
     use crate::resolver::{FixedZone, SharedResolver};
+    use crate::smtp::Domain;
     use crate::test_customers;
     use crate::time::Timestamp;
 

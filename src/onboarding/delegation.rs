@@ -8,51 +8,18 @@
 //! The two selectors sign in turn, so a key changes without the customer. A customer takes part if the selector in its file is one of
 //! the two. It may publish the key itself (TXT) at that selector instead, but then it has to publish each new key.
 
-use std::time::Duration;
-
-use super::Settings;
 use super::dkim::published;
 use super::finding::{Check, Finding};
 use super::rotation::{REVOKED, Rotation, wanted};
+use super::settings::Delegation;
 use crate::customers::{Customer, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey, key_host};
 use crate::resolver::Resolver;
-use crate::resolver::update::{Txt, Updates};
+use crate::resolver::update::Txt;
 use crate::smtp::Domain;
 
-/// `[dkim.delegation]` of the server file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delegation {
-    /// webCRM's zone with the keys.
-    pub zone: Domain,
-    /// The two selectors that sign in turn.
-    pub selectors: [Selector; 2],
-    /// How long a key signs before the running relay replaces it.
-    pub rotate_every: Duration,
-    /// The TTL of the keys' records. A new key signs only after DNS has shown it for as long.
-    pub ttl: Duration,
-    /// Where the zone is kept by dynamic update. `None`: a person puts the zone's lines in place.
-    pub updates: Option<Updates>,
-}
-
 impl Delegation {
-    /// Returns true if keys at this selector are delegated.
-    pub fn has(&self, selector: &str) -> bool {
-        self.selectors.iter().any(|it| it.as_str().eq_ignore_ascii_case(selector))
-    }
-
-    /// Returns the selector that signs next.
-    pub fn other(&self, selector: &Selector) -> Selector {
-        let [a, b] = &self.selectors;
-        if selector == a { b.clone() } else { a.clone() }
-    }
-
-    /// Returns the name in the zone to which a customer's alias points. `None` if it would be too long for DNS.
-    pub fn target(&self, selector: &str, domain: &Domain) -> Option<Domain> {
-        Domain::parse(&format!("{selector}.{domain}.{}", self.zone)).ok()
-    }
-
     /// Returns the records that the zone must have for a customer, or why there are none. A selector without a key is revoked.
     pub fn records(&self, customer: &Customer, rotations: &[Rotation]) -> Result<Vec<Txt>, String> {
         let mut records = Vec::new();
@@ -81,13 +48,6 @@ impl Delegation {
             }
         }
         Ok(records)
-    }
-}
-
-impl Settings {
-    /// Returns the delegation, if it has this selector.
-    pub fn delegation_of(&self, selector: &str) -> Option<&Delegation> {
-        self.delegation.as_ref().filter(|delegation| delegation.has(selector))
     }
 }
 
@@ -170,6 +130,8 @@ pub(super) async fn idle(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::onboarding::finding::{Item, Need};
     use crate::onboarding::{Lang, Severity};

@@ -168,7 +168,7 @@ pub async fn check(
                 unanswered.get_or_insert(error);
             }
             Err(error) => {
-                let trouble = error.finding(url).filter(|trouble| !repeats(&check, trouble));
+                let trouble = finding_about(error, url).filter(|trouble| !repeats(&check, trouble));
                 trouble.into_iter().for_each(|trouble| check.say(trouble));
             }
         }
@@ -224,6 +224,16 @@ async fn misplaced(resolver: &dyn Resolver, challenge: &Challenge, domain: &Doma
         hosts.push(format!("mailjet_{start}.{domain}"));
     }
     hosts
+}
+
+/// Makes a finding about `url`. Returns `None` if the failure says nothing to the customer.
+fn finding_about(error: FetchError, url: String) -> Option<Finding> {
+    Some(match error {
+        FetchError::NoServer | FetchError::Unanswered(_) => return None,
+        FetchError::Private(_) => Finding::FileAddressRefused { url },
+        FetchError::Redirect(_) => Finding::FileRedirectRefused { url },
+        FetchError::NotThere(reason) => Finding::FileNotThere { url, reason },
+    })
 }
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
 //! The settings of onboarding from the configuration.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::connect::DomainConnect;
-use super::delegation::Delegation;
-use super::mailjet::{Account, Issued};
-use super::text::Lang;
+use serde::{Deserialize, Serialize};
+
+use super::lang::Lang;
+use super::mailjet::Account;
 use crate::customers::Requirement;
+use crate::dkim::{Selector, SigningKey};
+use crate::resolver::update::Updates;
 use crate::smtp::{Domain, Mailbox};
 
 /// Everything that the checks, the record tables and the monitor need to know about this installation.
@@ -97,6 +101,11 @@ impl Settings {
             None => self.issued.get(domain).into_iter().flatten().map(|it| it.dkim.as_str()).collect(),
         }
     }
+
+    /// Returns the delegation, if it has this selector.
+    pub fn delegation_of(&self, selector: &str) -> Option<&Delegation> {
+        self.delegation.as_ref().filter(|delegation| delegation.has(selector))
+    }
 }
 
 /// The records that Mailjet's console shows for a domain. Mailjet generates them; postbud shows them to the customer and checks them.
@@ -106,6 +115,76 @@ pub struct MailjetRecords {
     pub ownership: Option<String>,
     /// The value of the key record at `mailjet._domainkey`, `k=rsa; p=…`.
     pub dkim: Option<String>,
+}
+
+/// The records that Mailjet issues for a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issued {
+    /// The token that proves ownership.
+    pub token: String,
+    /// The host of the token's TXT record.
+    pub token_host: String,
+    /// The value of the record of Mailjet's key.
+    pub dkim: String,
+}
+
+/// `[dkim.delegation]` of the server file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// webCRM's zone with the keys.
+    pub zone: Domain,
+    /// The two selectors that sign in turn.
+    pub selectors: [Selector; 2],
+    /// How long a key signs before the running relay replaces it.
+    pub rotate_every: Duration,
+    /// The TTL of the keys' records. A new key signs only after DNS has shown it for as long.
+    pub ttl: Duration,
+    /// Where the zone is kept by dynamic update. `None`: a person puts the zone's lines in place.
+    pub updates: Option<Updates>,
+}
+
+impl Delegation {
+    /// Returns true if keys at this selector are delegated.
+    pub fn has(&self, selector: &str) -> bool {
+        self.selectors.iter().any(|it| it.as_str().eq_ignore_ascii_case(selector))
+    }
+
+    /// Returns the selector that signs next.
+    pub fn other(&self, selector: &Selector) -> Selector {
+        let [a, b] = &self.selectors;
+        if selector == a { b.clone() } else { a.clone() }
+    }
+
+    /// Returns the name in the zone to which a customer's alias points. `None` if it would be too long for DNS.
+    pub fn target(&self, selector: &str, domain: &Domain) -> Option<Domain> {
+        Domain::parse(&format!("{selector}.{domain}.{}", self.zone)).ok()
+    }
+}
+
+/// Our template and the key that signs links to it.
+#[derive(Clone)]
+pub struct DomainConnect {
+    /// Our id at providers: the domain below which the key's records are published.
+    pub provider_id: String,
+    pub service_id: String,
+    /// The label of the key's records below `provider_id`.
+    pub key_host: String,
+    pub key: Arc<SigningKey>,
+}
+
+impl PartialEq for DomainConnect {
+    fn eq(&self, other: &Self) -> bool {
+        let names = |it: &Self| (it.provider_id.clone(), it.service_id.clone(), it.key_host.clone());
+        names(self) == names(other) && self.key.public_key().ok() == other.key.public_key().ok()
+    }
+}
+
+/// The debug text never shows the key.
+impl fmt::Debug for DomainConnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DomainConnect({}/{})", self.provider_id, self.service_id)
+    }
 }
 
 impl Default for Settings {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::actor::Need;
-use super::jobs::{Job, JobKind, JobResult, Jobs};
+use super::jobs::{Checked, Job, JobKind, JobResult, Jobs, Unkept};
 use super::queue::Page;
 use super::site::Site;
 use super::{Actor, Error, Service};
@@ -29,15 +29,6 @@ const PROVIDER_TIME: Duration = Duration::from_secs(5);
 /// Domains checked at the same time.
 const AT_ONCE: usize = 8;
 
-/// What the checks of some domains said.
-#[derive(Debug, Serialize)]
-pub struct Checked {
-    /// One report a domain, in the order of customers and domains.
-    pub reports: Vec<Report>,
-    /// Reports that could not be kept. They stand, but a running relay does not know of them.
-    pub unkept: Vec<Unkept>,
-}
-
 /// What a look at one domain found.
 pub struct DomainLook {
     /// The records to publish.
@@ -50,15 +41,6 @@ pub struct DomainLook {
     pub apply: Option<Apply>,
     /// Why the report could not be kept, if it could not.
     pub unkept: Option<String>,
-}
-
-/// A report that could not be kept.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Unkept {
-    /// The domain it is about.
-    pub domain: String,
-    /// Why it was not kept.
-    pub reason: String,
 }
 
 /// A From domain in a list.

@@ -3,19 +3,19 @@
 //! Jobs are in memory: a restart forgets them, and with them only their reports, because what a command did before is done. Their
 //! number is bounded, those that have ended are forgotten first, and each actor may have a few at work.
 
+mod result;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::domains::Checked;
+pub use result::{Checked, JobResult, TestSent, Unkept};
+
 use super::queue::Changed;
-use super::test_send::TestSent;
 use super::{Actor, Error, ErrorKind};
-use crate::delivery::ProbeReport;
 use crate::message::CustomerId;
-use crate::onboarding::text::Lang;
 use crate::time::Timestamp;
 
 /// Jobs that are remembered.
@@ -61,19 +61,6 @@ pub enum JobKind {
     Probe,
     /// A test mail is sent.
     TestSend,
-}
-
-/// What came of a job.
-#[derive(Clone, Debug)]
-pub enum JobResult {
-    /// Of a command about the queue.
-    Queue(Changed),
-    /// Of a check of domains, in the language that was asked for.
-    Check(Arc<Checked>, Lang),
-    /// Of a probe: a report for each route.
-    Probe(Vec<ProbeReport>),
-    /// Of a test mail.
-    TestSend(TestSent),
 }
 
 /// All jobs. Cheap to clone.

@@ -22,7 +22,7 @@ use crate::dkim::{KeyError, KeyRecord, Selector, SigningKey};
 use crate::events::Action;
 use crate::files::{self, folder, read_text};
 use crate::message::CustomerId;
-use crate::onboarding::delegation::Delegation;
+use crate::onboarding::Delegation;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;

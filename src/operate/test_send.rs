@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::actor::Need;
 use super::audit::{self, Act};
-use super::jobs::{Job, JobKind, JobResult};
+use super::jobs::{Job, JobKind, JobResult, TestSent};
 use super::{Actor, Error, Service};
 use crate::customers::test_mode::{self, TestWay};
 use crate::customers::{Customer, SigningDomain};
@@ -27,36 +25,6 @@ use crate::time::Timestamp;
 
 /// How long the outcome of a test send is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What came of a test mail.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct TestSent {
-    /// Its queue id: `trace` tells what became of it later.
-    pub queue_id: String,
-    /// What was told of it last, as in the event log: `relayed`, `bounced`, `deferred`; `accepted` where nothing was told in two minutes.
-    pub event: String,
-    /// The route that was tried.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
-    /// The server that was tried.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<String>,
-    /// The reply's three digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<u16>,
-    /// The reply's enhanced status code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
-    /// The reply's text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply: Option<String>,
-    /// Why it failed, in one word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
-    /// What the relay itself says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
 
 impl Service {
     /// Makes a test mail to `to`, and sends it as a job. It is from `from`, which must be in a domain of the customer's; postmaster@ its

@@ -14,7 +14,7 @@ use super::{Actor, Error};
 use crate::customers::{Customer, KeyPlace};
 use crate::dkim::record::TxtRecord;
 use crate::files::folder;
-use crate::onboarding::delegation::Delegation;
+use crate::onboarding::Delegation;
 use crate::onboarding::rotation::{self, Named, Rotation, Step};
 use crate::plain;
 use crate::resolver::update::Txt;

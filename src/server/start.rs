@@ -39,7 +39,7 @@ use crate::spool::embedded::{self, Embedded};
 use crate::spool::postgres::{self, Postgres};
 use crate::spool::{Counters, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission};
-use crate::{dkim, files, metrics, returns, web};
+use crate::{dkim, files, metrics, returns, status, web};
 
 /// The most messages that wait for a signer thread. More wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
@@ -237,7 +237,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let surroundings = Surroundings { hostname: own_name.clone(), readiness: readiness.clone(), stopping: until };
     let letters =
         Letters { service: service.clone(), workers: workers.clone(), spool: kept.spool.clone(), first_retry };
-    let sources = web::Sources {
+    let sources = status::Sources {
         hostname: own_name,
         queue_gauges: metrics::register_queue(stages, Arc::clone(spool), Arc::new(queue)),
         registry: Arc::new(registry),
@@ -274,7 +274,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         mailjet.start(&background, &stopping);
     }
     if let Some(door) = status {
-        background.spawn(door.serve(web::router(sources), stopping.clone()));
+        background.spawn(door.serve(status::router(sources), stopping.clone()));
     }
     background.spawn(dmarc.run(stopping.clone()));
     let ((tokens, operators), until) = (followers, stopping.clone());

@@ -9,7 +9,6 @@
 //! Promises: no command is obeyed that came in plaintext behind STARTTLS, and no octet that may be content is obeyed as a command. If the
 //! server stops, a running message is finished. A client between messages gets 421.
 
-mod content;
 mod input;
 pub(crate) mod lines;
 pub(super) mod submitting;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::admission::{Admitted, NoRoom};
-use super::policy::{self, About, Decision, Identity, Refusal};
-use super::suppressed::{self, LeftOut};
+use super::policy::{self, Decision, Identity};
+use super::refusal::{About, LeftOut, Refusal};
+use super::suppressed;
 use super::test_mode::{self, Judged};
 use super::trace::{self, Trace};
 use super::transaction::Transaction;

@@ -20,6 +20,7 @@ pub(crate) mod limits;
 pub(crate) mod listener;
 mod login;
 pub(crate) mod policy;
+mod refusal;
 mod refusals;
 mod sasl;
 pub(crate) mod session;

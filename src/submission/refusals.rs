@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::counted_as;
-use super::policy::{Identity, Refusal};
+use super::policy::Identity;
+use super::refusal::Refusal;
 use crate::events::{Event, Events, Submission, Text};
 use crate::message::FailureClass;
 use crate::smtp::{Command, EnhancedCode, Reply, ReversePath};

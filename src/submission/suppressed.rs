@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::policy::{Identity, Refusal};
+use super::policy::Identity;
+use super::refusal::{LeftOut, Refusal};
 use super::refusals::Who;
 use super::{Allowed, Context, test_mode};
 use crate::customers::suppression::{Mode, Reason};
@@ -22,9 +23,6 @@ const NAMED: usize = 5;
 
 /// The reason for which the suppressed test address is on the list.
 const PLAYED: Reason = Reason::HardBounce;
-
-/// A recipient that was left out, and the reason.
-pub(super) type LeftOut = (Mailbox, Reason);
 
 /// Returns the only customer that mail with this sender can be from, or `None` if only From can tell.
 pub(super) fn customer<'a>(

@@ -1,6 +1,7 @@
 //! Decides whether a message is in test mode, and what happens to it.
 
-use super::policy::{Identity, Refusal};
+use super::policy::Identity;
+use super::refusal::Refusal;
 use crate::customers::Customer;
 use crate::customers::test_mode::{self, TestWay};
 use crate::message::{Envelope, MailKind, Recipient, TEST_DOMAIN, is_test_address};

@@ -1,7 +1,5 @@
 //! What the demo shows in a browser: the operators' pages, with somebody who may log in, and the customer's page, with a link to it.
 
-use std::net::TcpListener;
-
 use anyhow::Context;
 
 use super::workshop::{CUSTOMER, Workshop};
@@ -12,12 +10,6 @@ use crate::operate::tokens::RoleName;
 
 /// Who logs in at the operators' pages.
 pub(super) const OPERATOR: &str = "demo";
-
-/// A port of the loopback address that is free at this moment: the pages' own address has to be known before they listen.
-pub(super) fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
-    Ok(listener.local_addr()?.port())
-}
 
 /// Lets the operator in and makes the link, over the running relay's socket, as `postbud operator add` and `postbud customer link` do.
 /// Gives the link.

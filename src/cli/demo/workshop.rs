@@ -1,12 +1,11 @@
 //! What the demo needs on disk, made anew each time and gone afterwards.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tempfile::TempDir;
 
-use super::looks;
 use crate::cli::dev_certs::Authority;
 use crate::cli::hash_password;
 use crate::dkim::record::{TxtRecord, render};
@@ -51,7 +50,7 @@ impl Workshop {
         let (password, server_password) = (password(), password());
         files::write_secret(&dir.path().join("customer.password"), server_password.as_bytes())?;
         files::write_secret(&dir.path().join("webcrm.hash"), hash_password::hash(&password)?.as_bytes())?;
-        let (operators, customers) = (looks::free_port()?, looks::free_port()?);
+        let (operators, customers) = (free_port()?, free_port()?);
         Ok(Workshop { ca: authority.pem().to_owned(), dir, password, server_password, record, operators, customers })
     }
 
@@ -164,4 +163,10 @@ password_file = "../customer.password"
     pub(super) fn record(&self) -> &TxtRecord {
         &self.record
     }
+}
+
+/// A port of the loopback address that is free at this moment: the pages' own address has to be known before they listen.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
+    Ok(listener.local_addr()?.port())
 }

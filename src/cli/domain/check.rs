@@ -7,7 +7,7 @@ use crate::cli::output;
 use crate::cli::{ConfigFile, block_on};
 use crate::onboarding::{Overall, Report, report};
 use crate::operate::Actor;
-use crate::operate::domains::Unkept;
+use crate::operate::jobs::Unkept;
 
 /// Check what a customer has published, now.
 ///

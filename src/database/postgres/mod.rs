@@ -107,7 +107,7 @@ impl Shared {
         &self,
         owner: &'static str,
         writes: bool,
-        work: impl FnOnce(&super::Transaction<'_>) -> Result<T, E>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let begin = match writes {
             true => format!("BEGIN; SELECT FROM schema_step WHERE owner = '{owner}' FOR UPDATE"),
@@ -115,8 +115,7 @@ impl Shared {
         };
         let lent = self.begin(&begin)?;
         let session = lent.session();
-        let inner = Transaction::new(session, &self.place);
-        let transaction = super::Transaction::shared(inner, owner, self.node());
+        let transaction = Transaction::new(session, &self.place);
         let done = work(&transaction);
         let is_broken = transaction.is_broken();
         if done.is_err() || is_broken {

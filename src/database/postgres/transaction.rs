@@ -126,14 +126,14 @@ impl<'a> Transaction<'a> {
         &self,
         sql: &str,
         parameters: &[Value<'_>],
-        mut each: impl FnMut(super::super::Row<'_>) -> Result<(), E>,
+        mut each: impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |failure| E::from(self.failed(failure));
         let statement = self.session.statement(sql).map_err(failed)?;
         let rows = self.session.run(self.session.client().query_raw(&statement, given(parameters))).map_err(failed)?;
         let mut rows = pin!(rows);
         while let Some(row) = self.session.run(rows.try_next()).map_err(failed)? {
-            each(Row { inner: &row, place: self.place }.into())?;
+            each(Row { inner: &row, place: self.place })?;
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl<'a> Transaction<'a> {
         &self,
         sql: &str,
         parameters: &[Value<'_>],
-        read: impl FnOnce(super::super::Row<'_>) -> Result<T, Error>,
+        read: impl FnOnce(Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         let mut read = Some(read);
         let mut found = None;

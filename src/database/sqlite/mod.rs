@@ -43,17 +43,15 @@ impl File {
     /// Does `work` in a transaction.
     pub fn transact<T, E: From<Error>>(
         &self,
-        owner: &'static str,
         writes: bool,
-        work: impl FnOnce(&super::Transaction<'_>) -> Result<T, E>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let behavior = if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
         let failed = |error| E::from(self::failed(&self.place, error));
         // If other work panicked, its transaction was rolled back.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(behavior).map_err(failed)?;
-        let inner = Transaction { inner: &transaction, place: &self.place };
-        let result = work(&super::Transaction::in_file(inner, owner))?;
+        let result = work(&Transaction { inner: &transaction, place: &self.place })?;
         transaction.commit().map_err(failed)?;
         Ok(result)
     }
@@ -95,13 +93,13 @@ impl Transaction<'_> {
         &self,
         sql: &str,
         parameters: &[Value<'_>],
-        mut each: impl FnMut(super::Row<'_>) -> Result<(), E>,
+        mut each: impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |error| E::from(self.failed(error));
         let mut statement = self.inner.prepare_cached(sql).map_err(failed)?;
         let mut rows = statement.query(rusqlite::params_from_iter(parameters)).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            each(Row { inner: row, place: self.place }.into())?;
+            each(Row { inner: row, place: self.place })?;
         }
         Ok(())
     }
@@ -110,12 +108,12 @@ impl Transaction<'_> {
         &self,
         sql: &str,
         parameters: &[Value<'_>],
-        read: impl FnOnce(super::Row<'_>) -> Result<T, Error>,
+        read: impl FnOnce(Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         let mut statement = self.inner.prepare_cached(sql).map_err(|error| self.failed(error))?;
         let mut rows = statement.query(rusqlite::params_from_iter(parameters)).map_err(|error| self.failed(error))?;
         match rows.next().map_err(|error| self.failed(error))? {
-            Some(row) => read(Row { inner: row, place: self.place }.into()).map(Some),
+            Some(row) => read(Row { inner: row, place: self.place }).map(Some),
             None => Ok(None),
         }
     }

@@ -113,7 +113,7 @@ impl Fetcher {
         longest: usize,
     ) -> Result<(u16, Vec<u8>), FetchError> {
         let work = async {
-            let domain = super::connect::host(url).ok_or_else(|| FetchError::Redirect(url.to_string()))?;
+            let domain = host(url).ok_or_else(|| FetchError::Redirect(url.to_string()))?;
             let mut response =
                 Hop::to(url, &domain, self.http_port, self.https_port)?.get(resolver, self.may_connect).await?;
             let mut body = Vec::new();
@@ -156,6 +156,11 @@ fn is_blank(body: &[u8]) -> bool {
             text.iter().all(|octet| matches!(octet, b'\t' | b'\n' | b'\r' | b' '))
         }
     }
+}
+
+/// Returns the domain of a web address, for the checks of requests.
+pub(super) fn host(url: &Url) -> Option<Domain> {
+    Domain::parse(url.domain()?).ok()
 }
 
 #[cfg(test)]

@@ -27,10 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use client::{Account, Client, Problem};
-pub use registration::{Issued, Registration, Registrations, Store, Trouble, Verdict};
+pub use registration::{Registration, Registrations, Store, Trouble, Verdict};
 
 use super::finding::{Check, Finding, Item, Need};
-use super::{Checker, Report, Seen, Settings};
+use super::{Checker, Issued, Report, Seen, Settings};
 use crate::customers::{Acceptance, Customer, Directory, Requirement, VerificationStatus, Via, own_account};
 use crate::smtp::Domain;
 use crate::time::Timestamp;

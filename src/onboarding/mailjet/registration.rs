@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::client::{Account, DnsCheck, DnsSettings, Problem, Sender};
 use crate::customers::Requirement;
 use crate::files;
-use crate::onboarding::Settings;
+use crate::onboarding::settings::{Issued, Settings};
 use crate::onboarding::state::write;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -65,18 +65,6 @@ pub struct Registration {
     /// What keeps the registration from going on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
-}
-
-/// The records that Mailjet issues for a domain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Issued {
-    /// The token that proves ownership.
-    pub token: String,
-    /// The host of the token's TXT record.
-    pub token_host: String,
-    /// The value of the record of Mailjet's key.
-    pub dkim: String,
 }
 
 /// Mailjet's verdict on a record.

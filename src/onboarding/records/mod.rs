@@ -19,7 +19,6 @@ use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
 use super::spf::proposal::Proposal;
-use super::text::{Lang, Text};
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, Selector, key_host};
@@ -120,22 +119,6 @@ pub struct Row {
     /// Why receivers cannot use the record. The customer must correct this before publishing the record, or in the published one.
     #[serde(skip)]
     pub obstacles: Vec<Obstacle>,
-}
-
-impl Row {
-    /// Returns what is in the way, what comes first, the notes and the obstacles, each on one line.
-    pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
-        let in_the_way = self.in_the_way.iter().map(move |what| lang.in_the_way(&self.host, what));
-        let notes = self.notes.iter().map(move |note| lang.note(note));
-        let first = self.first.iter().map(move |finding| {
-            let Text { what, next } = lang.finding(finding);
-            format!("{what} {next}")
-        });
-        in_the_way
-            .chain(first)
-            .chain(notes)
-            .chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
-    }
 }
 
 impl RecordTable {
@@ -351,6 +334,7 @@ fn shows_token(report: &Report, at: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onboarding::Lang;
 
     #[test]
     fn a_customer_is_thanked_for_all_of_it_only_where_all_of_it_is_known() {

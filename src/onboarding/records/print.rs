@@ -4,10 +4,26 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::RecordTable;
+use super::{RecordTable, Row};
 use crate::onboarding::Item;
-use crate::onboarding::text::{Lang, Word};
+use crate::onboarding::text::{Lang, Text, Word};
 use crate::visible::visible;
+
+impl Row {
+    /// Returns what is in the way, what comes first, the notes and the obstacles, each on one line.
+    pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
+        let in_the_way = self.in_the_way.iter().map(move |what| lang.in_the_way(&self.host, what));
+        let notes = self.notes.iter().map(move |note| lang.note(note));
+        let first = self.first.iter().map(move |finding| {
+            let Text { what, next } = lang.finding(finding);
+            format!("{what} {next}")
+        });
+        in_the_way
+            .chain(first)
+            .chain(notes)
+            .chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
+    }
+}
 
 /// Returns the table as aligned text.
 pub fn text(table: &RecordTable, lang: Lang) -> String {

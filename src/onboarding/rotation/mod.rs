@@ -11,7 +11,7 @@
 //! the new key, because the relay may not be reloaded yet. Time alone never revokes a key. Only a run of the command does, after it
 //! has seen that the old key is out of use and that the relay's queue has no mail signed with it: mail may be held for any time.
 //!
-//! Keys in webCRM's zone ([`Delegation`](super::delegation::Delegation)) rotate in the same steps, and the customer does nothing. A new
+//! Keys in webCRM's zone ([`Delegation`](super::Delegation)) rotate in the same steps, and the customer does nothing. A new
 //! key then signs only after DNS has shown it for as long as the record before it may be cached. After a leak there is no overlap: the
 //! old key is revoked as soon as the new one signs, and mail signed with it that has not arrived fails DKIM.
 //!

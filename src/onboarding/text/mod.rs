@@ -7,9 +7,6 @@ mod da;
 mod en;
 mod names;
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::dmarc::{self, Policy, policy_of};
 use super::finding::{Finding, Item, Need};
 use super::records::{InTheWay, RecordTable, Row};
@@ -18,18 +15,10 @@ use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
 use super::state::{Change, ChangeKind};
 use super::{Overall, Settings};
+pub use crate::onboarding::lang::Lang;
 use crate::smtp::Domain;
 use crate::visible::visible;
 use names::in_own_letters;
-
-/// A language for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lang {
-    /// Texts are in Danish.
-    Da,
-    /// Texts are in English.
-    En,
-}
 
 /// What a finding means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,13 +73,6 @@ macro_rules! by_language {
 }
 
 impl Lang {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Lang::Da => "da",
-            Lang::En => "en",
-        }
-    }
-
     /// What a finding means and what to do: a line each, whatever stands in the records it speaks of.
     pub fn finding(self, finding: &Finding) -> Text {
         let (what, next) = by_language!(self, finding(finding));
@@ -198,23 +180,6 @@ impl Lang {
         // Lines that are set in hold records to type.
         let own = |line: &str| if line.starts_with(' ') { line.to_owned() } else { in_own_letters(line).into_owned() };
         text.split('\n').map(own).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl fmt::Display for Lang {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Lang {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "da" => Ok(Lang::Da),
-            "en" => Ok(Lang::En),
-            other => Err(format!("\"{other}\" is no language postbud writes: da or en")),
-        }
     }
 }
 

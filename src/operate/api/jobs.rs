@@ -21,14 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::caller::Caller;
+use super::checked::CheckResult;
 use super::document::{JOBS, said};
-use super::domains::CheckResult;
 use super::input::{At, Nothing, Params, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
-use crate::operate::jobs;
+use crate::operate::jobs::{self, TestSent};
 use crate::operate::queue::{Changed, Page};
-use crate::operate::test_send::TestSent;
 
 /// A sign of life in a stream of events, for proxies that close what is silent.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);

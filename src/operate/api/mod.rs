@@ -14,6 +14,7 @@
 
 mod alerts;
 mod caller;
+mod checked;
 mod customers;
 mod dmarc;
 mod document;

@@ -4,13 +4,9 @@
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::Router;
-use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
-use super::Problem;
 use crate::hex::hex;
 
 /// Something that pages load.
@@ -38,17 +34,11 @@ pub(super) static SCRIPT: LazyLock<Asset> =
 pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", include_str!("assets/icon.svg"), "image/svg+xml"));
 
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/assets/{name}", get(serve))
-}
-
-async fn serve(Path(name): Path<String>) -> Response {
-    let found = [&*STYLE, &*SCRIPT, &*ICON].into_iter().find(|it| it.path.strip_prefix("/assets/") == Some(&name));
-    match found {
-        Some(Asset { content, kind, .. }) => {
-            let headers = [(CONTENT_TYPE, *kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
-            (headers, *content).into_response()
-        }
-        None => Problem::NotFound.into_response(),
-    }
+/// Returns the answer with the asset of this name, or `None` if there is none.
+pub(super) fn answer(name: &str) -> Option<Response> {
+    let found = [&*STYLE, &*SCRIPT, &*ICON].into_iter().find(|it| it.path.strip_prefix("/assets/") == Some(name));
+    found.map(|Asset { content, kind, .. }| {
+        let headers = [(CONTENT_TYPE, *kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+        (headers, *content).into_response()
+    })
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use url::Url;
 
 use super::language::{self, Chosen};
@@ -22,7 +23,7 @@ const LONGEST_BODY: usize = 32 * 1024;
 pub(super) fn guarded(pages: Router, url: &Url) -> Router {
     let origin = url.origin().ascii_serialization();
     pages
-        .merge(assets::routes())
+        .route("/assets/{name}", get(asset))
         .method_not_allowed_fallback(async || Problem::NotFound)
         .fallback(async || Problem::NotFound)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
@@ -30,6 +31,10 @@ pub(super) fn guarded(pages: Router, url: &Url) -> Router {
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn(in_words))
         .layer(middleware::from_fn(language::choose))
+}
+
+async fn asset(Path(name): Path<String>) -> Response {
+    assets::answer(&name).unwrap_or_else(|| Problem::NotFound.into_response())
 }
 
 /// Refuses a form that another site sends. The forms' own codes do so too; this one needs no session.

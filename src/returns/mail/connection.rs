@@ -7,16 +7,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Arrival, KeepError};
-use super::listener::Shared;
+use super::Settings;
+use super::addresses::Addresses;
+use super::counters::Counters;
+use super::inbox::{Arrival, Inbox, KeepError};
 use crate::message::headers::fields;
 use crate::smtp::{DataReader, EnhancedCode, Flaw, Reply};
+use crate::submission::admission::Admission;
 use crate::submission::connection::wire::Read;
 use crate::submission::connection::{Broken, Connection, Service, Stream};
 use crate::submission::session::Customers;
 use crate::submission::transaction::Transaction;
 use crate::time::Timestamp;
+
+/// The state that all connections of returned mail share.
+pub(super) struct Shared {
+    pub settings: Arc<Settings>,
+    pub addresses: Addresses,
+    pub inbox: Arc<Inbox>,
+    pub admission: Arc<Admission>,
+    pub counters: Counters,
+    pub shutdown: CancellationToken,
+}
 
 /// The state of one connection.
 pub(super) struct Returning {

@@ -9,16 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Settings;
-use super::addresses::Addresses;
-use super::connection::Returning;
-use super::counters::Counters;
-use super::inbox::Inbox;
+use super::connection::{Returning, Shared};
 use crate::smtp::{Domain, EnhancedCode, Reply};
-use crate::submission::admission::Admission;
 use crate::submission::connection::{Connection, End, Stream};
 use crate::submission::limits::counted_as;
 use crate::submission::listener::{ConnectionLimiter, Full, bind};
@@ -27,16 +21,6 @@ use crate::submission::{ListenerTls, ServerTls};
 
 /// The pause after an accept that failed because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The state that all connections share.
-pub(super) struct Shared {
-    pub settings: Arc<Settings>,
-    pub addresses: Addresses,
-    pub inbox: Arc<Inbox>,
-    pub admission: Arc<Admission>,
-    pub counters: Counters,
-    pub shutdown: CancellationToken,
-}
 
 /// A bound socket that does not accept clients yet.
 pub(super) struct Listener {

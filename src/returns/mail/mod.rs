@@ -42,9 +42,10 @@ pub use dmarc::{DmarcReports, NotTaken};
 pub use settings::{Forward, Settings};
 
 use addresses::Addresses;
+use connection::Shared;
 use forward::Forwarder;
 use inbox::Inbox;
-use listener::{Listener, Shared};
+use listener::Listener;
 use unmatched::Unmatched;
 use work::Desk;
 

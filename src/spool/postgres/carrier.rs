@@ -17,6 +17,7 @@ use tokio_postgres::SimpleQueryMessage;
 use super::link::{Failure, Link};
 use super::node::Node;
 use super::ownership;
+use super::shards::Shards;
 use super::shared::Shared;
 use crate::message::CustomerId;
 use crate::spool::carried::Texts;
@@ -100,7 +101,7 @@ async fn write(shard: &Shared, link: &Link, now: Written, written: &mut Written)
 }
 
 /// Writes changed texts and reads the other nodes' changes, until the node stops.
-pub(super) async fn run(node: Arc<Node>) {
+pub(super) async fn run(node: Arc<Shards>) {
     let mut link = None;
     let mut written: BTreeMap<u32, Written> = BTreeMap::new();
     let mut same = None;
@@ -114,7 +115,7 @@ pub(super) async fn run(node: Arc<Node>) {
 }
 
 async fn tend(
-    node: &Node,
+    node: &Shards,
     link: &mut Option<Link>,
     written: &mut BTreeMap<u32, Written>,
     same: &mut Option<Texts>,

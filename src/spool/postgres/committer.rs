@@ -27,13 +27,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::inbox::Item;
+use super::inbox::{Adoption, Item};
 use super::link::{Action, Failure, Link};
 use super::node::{Lack, Trouble};
 use super::ownership::Resumed;
+use super::position::Position;
 use super::rows::Rows;
 use super::shared::Shared;
-use super::transit::Adoption;
 use super::{carrier, ownership, preflight, schema};
 use crate::spool::index::{Fact, LogEntry, Place, Put};
 use crate::spool::{Durable, Error};
@@ -49,16 +49,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const USUAL: usize = 256 << 10;
 /// The most rows in a segment. Rows are numbered with 31 bits, like segments.
 const MOST_ROWS: i32 = i32::MAX - 100_000;
-
-/// The position at which the log continues.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Position {
-    pub segment: u32,
-    /// The number of the last row that is known to be committed.
-    pub last: i32,
-    /// True if the segment exists.
-    pub exists: bool,
-}
 
 /// Why a batch was not confirmed.
 enum Unconfirmed {
@@ -574,15 +564,4 @@ impl Committer {
             Err(unconfirmed) => self.failed(Vec::new(), unconfirmed),
         }
     }
-}
-
-/// Returns the number of the last row of a segment: `None` if the segment does not exist, 0 if it is empty.
-pub(super) async fn last_row(link: &Link, schema: &str, shard: u32, segment: u32) -> Result<Option<i32>, Failure> {
-    let table = schema::segment(schema, shard, segment);
-    let exists: bool = link.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);
-    if !exists {
-        return Ok(None);
-    }
-    let last: Option<i32> = link.client.query_one(&format!("SELECT max(seq) FROM {table}"), &[]).await?.get(0);
-    Ok(Some(last.unwrap_or_default()))
 }

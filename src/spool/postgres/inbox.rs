@@ -8,9 +8,37 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::rows::Encoded;
-use super::transit::Adoption;
+use crate::message::{Lane, QueueId};
+use crate::spool::codec::Status;
 use crate::spool::index::LogEntry;
 use crate::spool::{Durable, Error};
+
+/// A message in transit, with the data for its owner's index.
+pub(super) struct Arrival {
+    /// The number of its row.
+    pub seq: i32,
+    pub id: QueueId,
+    pub lane: Lane,
+    pub domains: u32,
+    pub disk_len: u32,
+    pub status: Status,
+    /// The lines for the outbox.
+    pub lines: Vec<u8>,
+}
+
+/// Messages of one table to be moved to a shard's log.
+pub(super) struct Adoption {
+    /// The number of the table.
+    pub table: i32,
+    pub messages: Vec<Arrival>,
+}
+
+impl Adoption {
+    /// Returns the numbers of their rows.
+    pub fn rows(&self) -> Vec<i32> {
+        self.messages.iter().map(|message| message.seq).collect()
+    }
+}
 
 /// The channel to the caller that waits for an answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;

@@ -16,6 +16,7 @@ use super::inbox::Item;
 use super::link::{Failure, Link};
 use super::node::{Lack, Node};
 use super::rows::Encoded;
+use super::shards::Shards;
 use super::shared::Shared;
 use super::{ownership, read, schema, transit};
 use crate::message::QueueId;
@@ -46,7 +47,7 @@ pub(super) async fn keep_reader(node: Arc<Node>) {
 }
 
 /// Deletes settled segments.
-pub(super) async fn keep_space(node: Arc<Node>) {
+pub(super) async fn keep_space(node: Arc<Shards>) {
     let mut link = None;
     // Remembered, so that each cause is logged once.
     let mut complained = None;
@@ -66,7 +67,7 @@ pub(super) async fn keep_space(node: Arc<Node>) {
     }
 }
 
-async fn tend(node: &Arc<Node>, link: &mut Option<Link>, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
+async fn tend(node: &Shards, link: &mut Option<Link>, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
     let open = match link {
         Some(open) => open,
         None => link.insert(Link::open(&node.settings, "keeper").await?),

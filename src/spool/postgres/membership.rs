@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 use super::committer::Committer;
 use super::inbox::Inbox;
 use super::link::{Failure, Link};
-use super::node::{Node, Trouble};
+use super::node::Trouble;
 use super::placement::{self, View};
+use super::shards::Shards;
 use super::shared::Shared;
 use super::{carrier, ownership, preflight, recovery, transit};
 
@@ -34,7 +35,7 @@ fn renewal_of(lease: Duration) -> Duration {
 
 /// This process as one of the nodes.
 pub(super) struct Membership {
-    node: Arc<Node>,
+    node: Arc<Shards>,
     /// The shards that this process owns or is about to own. Each has a task.
     at_work: Mutex<BTreeSet<u32>>,
     tasks: TaskTracker,
@@ -45,7 +46,7 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub fn new(node: Arc<Node>) -> Arc<Membership> {
+    pub fn new(node: Arc<Shards>) -> Arc<Membership> {
         Arc::new(Membership {
             node,
             at_work: Mutex::default(),
@@ -178,7 +179,7 @@ impl Membership {
         }
         let Some(taken) = ownership::take(&link, &node.settings, node.instance, shard).await? else { return Ok(None) };
         let (inbox, receiver) = Inbox::new();
-        let shared = Arc::new(Shared::new(Arc::clone(node), shard, &taken, inbox));
+        let shared = Arc::new(Shared::new(Arc::clone(&node.node), shard, &taken, inbox));
         let position = recovery::recover(&shared, &link, taken.was_clean).await?;
         carrier::take_over(&shared, &link).await?;
         let committer = Committer::new(Arc::clone(&shared), receiver, link, position);
@@ -235,14 +236,14 @@ impl Drop for AtWork {
 }
 
 /// Works on a shard until it is given up.
-async fn work(_at_work: AtWork, shared: Arc<Shared>, mut committer: Committer) {
+async fn work(at_work: AtWork, shared: Arc<Shared>, mut committer: Committer) {
     tracing::info!(shard = shared.number, "this node has a shard");
     let adopting = tokio::spawn(transit::adopt(Arc::clone(&shared)));
     committer.run().await;
     adopting.abort();
     let _ = adopting.await;
     // Answer no more calls before another node can own the shard.
-    shared.node.gave_up(&shared);
+    at_work.membership.node.gave_up(&shared);
     committer.release().await;
 }
 

@@ -44,16 +44,20 @@ mod node;
 mod note;
 mod notice;
 mod outbox;
+mod outgoing;
 mod overview;
+mod owner;
 mod ownership;
 mod placement;
 mod port;
+mod position;
 mod preflight;
 mod read;
 mod recovery;
 mod rows;
 mod schema;
 mod settings;
+mod shards;
 mod shared;
 mod transit;
 
@@ -69,7 +73,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use self::link::{Failure, Link};
 use self::membership::Membership;
 use self::node::Node;
-use self::transit::{Departure, Outgoing};
+use self::outgoing::{Departure, Outgoing};
+use self::shards::Shards;
 
 pub use self::notice::Notice;
 pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
@@ -77,7 +82,7 @@ pub use self::settings::Settings;
 
 /// The spool of one node in a database. Dropping it stops it like [`Spool::stop`](super::Spool::stop).
 pub struct Postgres {
-    node: Arc<Node>,
+    node: Arc<Shards>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -149,7 +154,7 @@ pub enum OpenError {
 
 /// The parts of a process after the spool is open.
 struct Opened {
-    node: Arc<Node>,
+    node: Arc<Shards>,
     membership: Arc<Membership>,
     outgoing: UnboundedReceiver<Departure>,
 }
@@ -212,7 +217,7 @@ async fn open(settings: Settings) -> Result<Opened, OpenError> {
     let joined = ownership::join(&link, &settings, instance).await?;
     let (way, outgoing) = Outgoing::new();
     let lease_end = membership::lease_end(asked, settings.lease);
-    let node = Arc::new(Node::new(settings, instance, joined, way, lease_end));
+    let node = Arc::new(Shards::new(Node::new(settings, instance, joined, way, lease_end)));
     let reader = Link::open(&node.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
     node.reader.store(Some(Arc::new(reader)));
     let membership = Membership::new(Arc::clone(&node));
@@ -231,13 +236,13 @@ async fn run(opened: Opened) {
     let Opened { node, membership, outgoing } = opened;
     let _guard = StopsOnPanic(Arc::clone(&node));
     let background = [
-        tokio::spawn(keeper::keep_reader(Arc::clone(&node))),
+        tokio::spawn(keeper::keep_reader(Arc::clone(&node.node))),
         tokio::spawn(Arc::clone(&membership).keep()),
         tokio::spawn(keeper::keep_space(Arc::clone(&node))),
-        tokio::spawn(transit::watch(Arc::clone(&node))),
+        tokio::spawn(transit::watch(Arc::clone(&node.node))),
         tokio::spawn(carrier::run(Arc::clone(&node))),
     ];
-    let departures = tokio::spawn(transit::write(Arc::clone(&node), outgoing));
+    let departures = tokio::spawn(transit::write(Arc::clone(&node.node), outgoing));
     node.stopping.notified().await;
     // Both end after everything on its way is written.
     let _ = departures.await;
@@ -251,7 +256,7 @@ async fn run(opened: Opened) {
 }
 
 /// Stops the spool if its thread panics, so that nobody waits for the thread.
-struct StopsOnPanic(Arc<Node>);
+struct StopsOnPanic(Arc<Shards>);
 
 impl Drop for StopsOnPanic {
     fn drop(&mut self) {

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 
 use super::link::Link;
+use super::outgoing::Outgoing;
 use super::ownership::Joined;
-use super::shared::Shared;
-use super::transit::Outgoing;
 use super::{Notice, Settings};
 use crate::message::{CustomerId, Lane, QueueIds};
 use crate::spool::{Error, Health};
@@ -61,8 +60,6 @@ pub(super) struct Node {
     /// Notified when this process is to stop.
     pub stopping: Notify,
     is_stopping: AtomicBool,
-    /// The shards that this process owns.
-    open: RwLock<BTreeMap<u32, Arc<Shared>>>,
     troubles: Mutex<BTreeMap<Trouble, String>>,
     lacks: Mutex<BTreeMap<Lack, String>>,
     /// Until when this process may deliver, by its own clock.
@@ -88,7 +85,6 @@ impl Node {
             disk_bytes: AtomicU64::new(0),
             stopping: Notify::new(),
             is_stopping: AtomicBool::new(false),
-            open: RwLock::default(),
             troubles: Mutex::default(),
             lacks: Mutex::default(),
             lease_ends: Mutex::new(lease_ends),
@@ -105,34 +101,6 @@ impl Node {
     /// Returns the shard of a customer.
     pub fn shard_of_customer(&self, customer: &CustomerId) -> u32 {
         crc32fast::hash(customer.as_str().as_bytes()) % self.shards
-    }
-
-    /// Returns a shard, if this process owns it.
-    pub fn shard(&self, number: u32) -> Option<Arc<Shared>> {
-        self.open.read().expect("nothing panics while it holds the shards").get(&number).cloned()
-    }
-
-    /// Returns the shards that this process owns, in order.
-    pub fn all(&self) -> Vec<Arc<Shared>> {
-        self.open.read().expect("nothing panics while it holds the shards").values().cloned().collect()
-    }
-
-    /// Adds a shard that was taken, after its log was read.
-    pub fn opened(&self, shard: Arc<Shared>) {
-        self.open.write().expect("nothing panics while it holds the shards").insert(shard.number, shard);
-        self.changed.notify_one();
-        self.filled.notify_one();
-    }
-
-    /// Removes a shard that was given up. After a stop, its state in memory can still be read.
-    pub fn gave_up(&self, shard: &Shared) {
-        shard.closed();
-        self.set_trouble(Trouble::Writing(shard.number), None);
-        self.set_lack(Lack::Disk(shard.number), None);
-        if !self.is_stopping() {
-            self.open.write().expect("nothing panics while it holds the shards").remove(&shard.number);
-            shard.count_records(0);
-        }
     }
 
     /// Returns a receiver of the spool's health.
@@ -238,12 +206,9 @@ impl Node {
         }
     }
 
-    /// Accepts no more mail. Accepted mail is still written.
-    pub fn stop(&self) {
+    /// Notes that this process is to stop.
+    pub fn begin_to_stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
-        self.all().iter().for_each(|shard| shard.inbox.stop());
-        self.outgoing.stop();
-        self.stopping.notify_one();
     }
 
     /// Returns true if this process is to stop.

@@ -14,9 +14,9 @@
 //! Other nodes judge a lease by the database's clock. The node itself uses its own clock and an earlier end, so that it stops delivering
 //! before another node begins.
 
-use super::committer::{Position, last_row};
 use super::link::{Failure, Link, application_name};
 use super::placement::{Member, View};
+use super::position::{Position, last_row};
 use super::{OpenError, Settings, schema};
 use crate::spool::index::Place;
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::inbox::Item;
-use super::node::Node;
 use super::rows::Encoded;
+use super::shards::Shards;
 use super::shared::Shared;
 use super::{Postgres, read};
 use crate::message::{Lane, QueueId};
@@ -126,7 +126,7 @@ impl Work for Postgres {
 }
 
 /// Returns the due lanes of all shards, those that have waited longest first. Lanes that have waited equally long are ordered by shard.
-fn due(node: &Node, now: Timestamp, after: Option<&DueLane>, limit: usize) -> DuePage {
+fn due(node: &Shards, now: Timestamp, after: Option<&DueLane>, limit: usize) -> DuePage {
     let mut lanes = Vec::new();
     let mut all = DuePage::default();
     for shard in node.all().into_iter().filter(|shard| !shard.is_leaving()) {

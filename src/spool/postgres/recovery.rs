@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
-use super::committer::{Position, last_row};
 use super::link::{Failure, Link};
 use super::note::{self, Note};
+use super::position::{Position, last_row};
 use super::shared::Shared;
 use crate::message::QueueId;
 use crate::spool::index::{Index, Place, Put};

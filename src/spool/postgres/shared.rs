@@ -5,17 +5,17 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::inbox::{Inbox, Item};
 use super::node::Node;
 use super::ownership::Taken;
-use super::{Notice, read, schema};
+use super::{Notice, schema};
 use crate::message::QueueId;
-use crate::spool::index::{Entry, Fact, Index, LogEntry, Place, Wanted};
-use crate::spool::owner::{Guard, Leased, Owner};
+use crate::spool::Error;
+use crate::spool::index::{Fact, Index, LogEntry, Place};
+use crate::spool::owner::Owner;
 use crate::spool::recent::Recent;
-use crate::spool::{Error, Filter};
 
 /// A shard that this process owns. Locks are taken in the order index, inbox, and never the other way round.
 pub(super) struct Shared {
@@ -138,56 +138,5 @@ impl Shared {
     pub fn outbox(&self) -> &Recent {
         // Before the log is read, there are no lines yet.
         self.outbox.get_or_init(|| Recent::new(self.settings.has_journal, (Place::default(), 0)))
-    }
-}
-
-impl Owner for Shared {
-    fn index(&self) -> MutexGuard<'_, Index> {
-        Shared::index(self)
-    }
-
-    fn changed(&self) -> &Notify {
-        &self.node.changed
-    }
-
-    fn may_work(&self) -> Result<(), Error> {
-        match self.is_closed() {
-            true => Err(Error::Stopped("another node owns the customer's mail".into())),
-            false => self.node.may_work(),
-        }
-    }
-
-    fn may_deliver(&self) -> Result<(), Error> {
-        self.node.may_deliver()?;
-        match self.is_leaving() {
-            true => Err(Error::Stopped("another node is about to own the customer's mail".into())),
-            false => Ok(()),
-        }
-    }
-
-    fn owns_leases(&self) -> bool {
-        self.may_deliver().is_ok()
-    }
-
-    fn record(&self, _index: &mut Index, facts: Vec<LogEntry>) {
-        let items = facts.into_iter().map(|entry| Item::Fact(entry, None));
-        if self.inbox.push(items).is_err() {
-            // This happens only after stop(), when nothing is delivered any more.
-            tracing::error!("changes came after the spool was stopped and are not recorded");
-        }
-    }
-
-    async fn synced(&self) -> Result<(), Error> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.push([Item::Barrier(reply)]).map_err(|_| self.stopping_error())?;
-        answer.await.unwrap_or_else(|_| Err(self.stopping_error()))
-    }
-
-    async fn in_domain(self: &Arc<Self>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {
-        read::in_domain(self, filter, found).await
-    }
-
-    async fn read_leases(self: &Arc<Self>, wanted: Vec<(Wanted, Guard<Self>)>) -> Result<Leased, Error> {
-        read::leases(self, wanted).await
     }
 }

@@ -23,24 +23,23 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::future::join;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-use super::inbox::{Item, Reply};
+use super::inbox::{Adoption, Arrival, Item};
 use super::link::{Action, Failure, Link};
 use super::node::Node;
 use super::note::{self, Note};
-use super::rows::{Encoded, Rows};
+use super::outgoing::Departure;
+use super::rows::Rows;
 use super::shared::Shared;
 use super::{ownership, preflight, schema};
-use crate::message::{Lane, QueueId};
-use crate::spool::codec::Status;
+use crate::message::QueueId;
 use crate::spool::{Durable, Error};
 
 /// How often an owner looks for mail that other nodes accepted.
@@ -51,68 +50,6 @@ const PAGE: i64 = 500;
 const BATCH: u64 = 16 << 20;
 /// The size in octets at which a table is closed.
 const TABLE_SIZE: u64 = 64 << 20;
-
-/// A message in transit, with the data for its owner's index.
-pub(super) struct Arrival {
-    seq: i32,
-    pub id: QueueId,
-    pub lane: Lane,
-    pub domains: u32,
-    pub disk_len: u32,
-    pub status: Status,
-    /// The lines for the outbox.
-    pub lines: Vec<u8>,
-}
-
-/// Messages of one table to be moved to a shard's log.
-pub(super) struct Adoption {
-    /// The number of the table.
-    pub table: i32,
-    pub messages: Vec<Arrival>,
-}
-
-impl Adoption {
-    /// Returns the numbers of their rows.
-    pub fn rows(&self) -> Vec<i32> {
-        self.messages.iter().map(|message| message.seq).collect()
-    }
-}
-
-/// A message for a shard that another node owns.
-pub(super) struct Departure {
-    shard: u32,
-    message: Box<Encoded>,
-    reply: Reply<Durable>,
-}
-
-/// The queue to the writer of mail in transit.
-pub(super) struct Outgoing(Mutex<Option<UnboundedSender<Departure>>>);
-
-impl Outgoing {
-    /// Makes the queue, and the receiving end for the writer.
-    pub fn new() -> (Outgoing, UnboundedReceiver<Departure>) {
-        let (sender, receiver) = unbounded_channel();
-        (Outgoing(Mutex::new(Some(sender))), receiver)
-    }
-
-    /// Sends a message. Returns the reply channel if the process is stopping.
-    pub fn push(&self, shard: u32, message: Box<Encoded>, reply: Reply<Durable>) -> Result<(), Reply<Durable>> {
-        let departure = Departure { shard, message, reply };
-        match &*self.sender() {
-            Some(open) => open.send(departure).map_err(|refused| refused.0.reply),
-            None => Err(departure.reply),
-        }
-    }
-
-    /// Accepts no more messages. Those inside are still written.
-    pub fn stop(&self) {
-        self.sender().take();
-    }
-
-    fn sender(&self) -> MutexGuard<'_, Option<UnboundedSender<Departure>>> {
-        self.0.lock().expect("nothing panics while it holds the way out")
-    }
-}
 
 /// The table that the writer fills, with its connection.
 struct Table {

@@ -1,5 +1,7 @@
 //! The service of submission: checks logins, reports refused recipients, and reads content.
 
+mod content;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::content::Chunked;
+use self::content::Chunked;
 use super::{Broken, Connection, Service, Stream};
 use crate::smtp::{Command, EnhancedCode, Mailbox, Reply, ReversePath};
 use crate::submission::admission::Admission;
@@ -47,11 +49,11 @@ impl Customers for Context {
 
 /// The state of one connection.
 pub(in crate::submission) struct Submitting {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     /// The TLS version and cipher suite.
-    pub(super) tls: Option<(&'static str, &'static str)>,
+    tls: Option<(&'static str, &'static str)>,
     /// The message that arrives in chunks, if there is one.
-    pub(super) chunked: Option<Box<Chunked>>,
+    chunked: Option<Box<Chunked>>,
 }
 
 impl Submitting {

@@ -21,6 +21,7 @@ mod server;
 mod steps;
 mod text;
 mod view;
+mod wrong;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -56,8 +57,9 @@ use crate::time::Timestamp;
 use crate::web::Client;
 use door::{Door, Guest};
 use looks::{Looks, Progress};
-use server::{Filled, Trials, Tried, Wrong};
+use server::{Filled, Trials, Tried};
 use view::View;
+use wrong::Wrong;
 
 /// A stream of events that has nothing to say says so this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::clock::moment;
 use super::text::{Words, words};
+use super::wrong::Wrong;
 use crate::customers::{Customer, Via};
 use crate::delivery::{ProbeReport, Step, StepResult};
 use crate::message::CustomerId;
@@ -46,25 +47,6 @@ struct Entered {
     tls: String,
     with_login: bool,
     username: String,
-}
-
-/// Why a server is not used.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wrong {
-    /// The port is no number.
-    Port,
-    /// A customer whose mail goes through Mailjet has not said that it is to go there.
-    Unconfirmed,
-    /// It was not tried.
-    Not(NotTried),
-    /// The trial took too long.
-    TooSlow,
-    /// webCRM has to change something first.
-    Ours,
-    /// What was entered about the application cannot be right.
-    Application,
-    /// Another trial of the customer runs, or has just ended.
-    TooSoon,
 }
 
 /// The last trial of each customer, without passwords. Cheap to clone.

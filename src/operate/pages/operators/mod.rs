@@ -13,6 +13,7 @@
 mod account;
 mod alerts;
 mod audit;
+mod charts;
 mod customer;
 mod customers;
 mod dmarc;

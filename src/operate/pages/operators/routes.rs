@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
+use super::charts::{charts_of_route, spans};
 use super::input::{Asked, query, segment};
-use super::overview::{charts_of_route, spans};
 use super::visitor::Visitor;
 use super::{Operators, show};
 use crate::operate::Error;

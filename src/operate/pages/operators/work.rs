@@ -10,12 +10,10 @@ use super::{Operators, show};
 use crate::delivery::{ProbeReport, StepResult};
 use crate::onboarding::report;
 use crate::onboarding::text::Lang;
-use crate::operate::domains::Checked;
-use crate::operate::jobs::{Job, JobKind, JobResult};
+use crate::operate::jobs::{Checked, Job, JobKind, JobResult, TestSent};
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, strange, table};
 use crate::operate::queue::Changed;
-use crate::operate::test_send::TestSent;
 
 pub(super) async fn show(
     State(pages): State<Operators>,

@@ -4,7 +4,7 @@ use super::Words;
 use crate::delivery::Step as ProbeStep;
 use crate::onboarding::DnsProvider;
 use crate::operate::own_server::NotTried;
-use crate::operate::pages::customers::server::Wrong;
+use crate::operate::pages::customers::wrong::Wrong;
 
 pub(super) const WORDS: Words = Words {
     title: |domain| format!("{domain}: mail fra webCRM"),

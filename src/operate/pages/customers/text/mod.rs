@@ -3,7 +3,7 @@
 mod da;
 mod en;
 
-use super::server::Wrong;
+use super::wrong::Wrong;
 use crate::delivery::Step as ProbeStep;
 use crate::onboarding::{DnsProvider, Lang};
 

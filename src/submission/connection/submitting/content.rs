@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::submitting::Submitting;
-use super::wire::Read;
-use super::{Broken, Connection, Stream};
+use super::Submitting;
 use crate::smtp::{DataReader, EnhancedCode, Reply};
+use crate::submission::connection::wire::Read;
+use crate::submission::connection::{Broken, Connection, Stream};
 use crate::submission::intake::{self, Intake};
-use crate::submission::policy::{About, Identity, Refusal};
+use crate::submission::policy::Identity;
+use crate::submission::refusal::{About, Refusal};
 use crate::submission::refusals::Who;
 use crate::submission::trace::Trace;
 use crate::submission::transaction::Transaction;

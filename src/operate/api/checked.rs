@@ -1,0 +1,105 @@
+//! What a check of domains answers, with its texts in one language.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::onboarding::text::Lang;
+use crate::onboarding::{Report, report};
+use crate::operate::jobs::{Checked, Unkept};
+
+/// What checks of domains said.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct CheckResult {
+    /// One report a domain.
+    reports: Vec<DomainReport>,
+    /// Reports that could not be kept: they stand, but the relay does not use them.
+    unkept: Vec<Unkept>,
+}
+
+/// What a check of one domain said.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct DomainReport {
+    /// The customer.
+    customer: String,
+    /// The domain.
+    domain: String,
+    /// When it was checked, RFC 3339.
+    checked_at: String,
+    /// The worst of all: `good`, `recommendations`, `unknown` or `missing`.
+    outcome: String,
+    /// One check an item.
+    checks: Vec<DomainCheck>,
+}
+
+impl CheckResult {
+    /// With the texts in a language.
+    pub fn of(Checked { reports, unkept }: &Checked, lang: Lang) -> Self {
+        let reports = reports.iter().map(|report| shown(report, lang)).collect();
+        CheckResult { reports, unkept: unkept.clone() }
+    }
+}
+
+/// A check of one item.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct DomainCheck {
+    /// What was checked, like `spf`.
+    item: String,
+    /// How much it is needed: `required`, `recommended` or `optional`.
+    need: String,
+    /// How it stands: `good`, `hint`, `warning`, `unknown` or `fault`.
+    severity: String,
+    /// What is published.
+    found: Vec<String>,
+    /// What belongs there.
+    expected: Vec<String>,
+    /// What was found out.
+    findings: Vec<CheckFinding>,
+}
+
+/// Something that a check found out.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct CheckFinding {
+    /// Which finding, for programs.
+    code: String,
+    /// How bad it is.
+    severity: String,
+    /// The same for people.
+    text: String,
+    /// What to do; empty where nothing is to be done.
+    next: String,
+}
+
+/// A report with its texts.
+fn shown(report: &Report, lang: Lang) -> DomainReport {
+    let value = report::json(report, lang);
+    let text = |value: &serde_json::Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let texts = |value: &serde_json::Value, name: &str| {
+        let list = value[name].as_array().into_iter().flatten();
+        list.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    let findings = |check: &serde_json::Value| {
+        let list = check["findings"].as_array().into_iter().flatten();
+        list.map(|finding| CheckFinding {
+            code: text(finding, "code"),
+            severity: text(finding, "severity"),
+            text: text(finding, "text"),
+            next: text(finding, "next"),
+        })
+        .collect()
+    };
+    let checks = value["checks"].as_array().into_iter().flatten().map(|check| DomainCheck {
+        item: text(check, "item"),
+        need: text(check, "need"),
+        severity: text(check, "severity"),
+        found: texts(check, "found"),
+        expected: texts(check, "expected"),
+        findings: findings(check),
+    });
+    DomainReport {
+        customer: text(&value, "customer"),
+        domain: text(&value, "domain"),
+        checked_at: text(&value, "checked_at"),
+        outcome: text(&value, "outcome"),
+        checks: checks.collect(),
+    }
+}
