@@ -126,8 +126,7 @@ fn a_test_mail_goes_the_way_of_the_customers_mail_and_the_job_tells_what_came_of
     assert_eq!(found.to, ["<ole@example.com>"]);
     let audit = rig.site.wait_for_event("the audit", |event| event["command"] == "customer.test");
     assert!(audit["customer"] == "anna" && audit["queue_id"].is_string(), "{audit}");
-    let traced = operator.until(&format!("/trace?queue_id={id}"), |found| found["items"] != json!([]));
-    assert!(traced.to_string().contains("\"relayed\""), "{traced}");
+    operator.until(&format!("/trace?queue_id={id}"), |found| found.to_string().contains("\"relayed\""));
 
     for (body, problem) in [
         (json!({ "to": "bounce@test.postbud.invalid" }), "conflict"),
