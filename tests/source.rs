@@ -88,11 +88,11 @@ impl Source {
                 }
             }
         }
-        found.iter().filter_map(|path| self.from_root(module, path)).collect()
+        found.iter().filter_map(|path| self.of_crate(module, path)).collect()
     }
 
     /// `None` for a path into another crate.
-    fn from_root(&self, module: &[String], path: &str) -> Option<Module> {
+    fn of_crate(&self, module: &[String], path: &str) -> Option<Module> {
         let mut parts = parts(path);
         match parts.first()?.as_str() {
             "crate" => Some(parts.split_off(1)),
