@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod asked;
 mod import;
 mod plot;
 mod report;

@@ -2,13 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::cli::domain::Language;
-use crate::cli::{ConfigFile, block_on, output};
+use super::asked::Asked;
+use crate::cli::{block_on, output};
 use crate::onboarding::Finding;
-use crate::operate::Actor;
-use crate::operate::dmarc::DAYS;
 use crate::returns::dmarc::text;
-use crate::smtp::Domain;
 
 /// Say what DMARC reports tell of a customer's domains.
 ///
@@ -28,29 +25,18 @@ Examples:
 
 Exit codes: 0 told; 1 it failed, or DNS did not say which policy applies.")]
 pub(super) struct Args {
-    /// The customer: the name of its file.
-    customer: String,
     #[command(flatten)]
-    config: ConfigFile,
-    /// Only this domain.
-    #[arg(long, value_parser = Domain::parse)]
-    domain: Option<Domain>,
-    /// Of so many days up to now.
-    #[arg(long, default_value_t = DAYS)]
-    days: u32,
+    asked: Asked,
     /// Print a JSON list, one object a domain.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    language: Language,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         block_on(async {
-            let site = self.config.site()?;
-            let found = site.dmarc(&Actor::this_process(), &self.customer, self.domain.as_ref(), self.days).await?;
-            let lang = self.language.or_english();
+            let found = self.asked.reports().await?;
+            let lang = self.asked.language.or_english();
             if self.json {
                 output::json(&found.iter().map(|report| report.view(lang)).collect::<Vec<_>>())?;
             } else {
@@ -61,7 +47,7 @@ impl Args {
                         Err(_) => text::report(&report.summary, None, lang),
                     });
                 }
-                output::text(&self.config.in_commands(&texts.join("\n")));
+                output::text(&self.asked.config.in_commands(&texts.join("\n")));
             }
             let mut code = ExitCode::SUCCESS;
             for report in &found {

@@ -69,6 +69,19 @@ pub(super) struct Status {
     pub hold: Option<Arc<str>>,
 }
 
+impl Status {
+    /// Returns the status of a draft at its commit.
+    pub fn of(draft: &Draft) -> Self {
+        Status {
+            attempts: 0,
+            next: NextTry::at(draft.retry_at),
+            delay_notified: false,
+            untried: true,
+            hold: draft.held.as_deref().map(Arc::from),
+        }
+    }
+}
+
 /// The whole state of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct State {

@@ -1,14 +1,12 @@
 //! A message that its committing caller has encoded and checksummed, so that the one committer thread only gathers and writes.
 
 use std::io::IoSlice;
-use std::sync::Arc;
 
 use super::frame::{Head, Kind};
 use super::note::Note;
 use crate::message::{Lane, Piece, QueueId};
 use crate::spool::Draft;
 use crate::spool::codec::{self, Meta, State, Status, Writer};
-use crate::spool::next_try::NextTry;
 
 /// The frames of one message, without the mark of the segment that will hold them.
 pub(super) struct Encoded {
@@ -29,13 +27,7 @@ impl Encoded {
     /// Encodes a draft. Returns `None` if it is too large for a segment (4 GiB).
     pub fn draft(draft: Draft) -> Option<Encoded> {
         let content_len: u64 = draft.content.iter().map(|piece| piece.len() as u64).sum();
-        let status = Status {
-            attempts: 0,
-            next: NextTry::at(draft.retry_at),
-            delay_notified: false,
-            untried: true,
-            hold: draft.held.as_deref().map(Arc::from),
-        };
+        let status = Status::of(&draft);
         let mut payload = Writer(Vec::with_capacity(512 + draft.prefix.len() + draft.lines.len()));
         codec::write_draft(&mut payload, &draft, &status, content_len);
         let lengths = Lengths { first_chunk: codec::first_chunk(draft.header_len, content_len), content: content_len };

@@ -1,7 +1,5 @@
 //! Encodes rows for COPY BINARY. The caller of a commit encodes and checksums its message; the committer only numbers and sends it.
 
-use std::sync::Arc;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::note;
@@ -9,7 +7,6 @@ use crate::message::{Lane, Piece, QueueId};
 use crate::spool::Draft;
 use crate::spool::codec::{self, CHUNK, Meta, State, Status, Writer};
 use crate::spool::index::{Fact, LogEntry};
-use crate::spool::next_try::NextTry;
 
 /// The octets of a row besides its content: the tuple's head, its numbers, and its entry in the primary key.
 const ROW: u64 = 96;
@@ -44,13 +41,7 @@ impl Encoded {
         // The lines have a column of their own.
         let lines = std::mem::take(&mut draft.lines);
         let content_len: u64 = draft.content.iter().map(|piece| piece.len() as u64).sum();
-        let status = Status {
-            attempts: 0,
-            next: NextTry::at(draft.retry_at),
-            delay_notified: false,
-            untried: true,
-            hold: draft.held.as_deref().map(Arc::from),
-        };
+        let status = Status::of(&draft);
         let mut head = Writer(Vec::with_capacity(512 + draft.prefix.len()));
         codec::write_draft(&mut head, &draft, &status, content_len);
         let domains = codec::domain_bits(&draft.envelope);
