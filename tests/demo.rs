@@ -1,7 +1,9 @@
 //! `postbud demo --once`, as the README tells a newcomer to run it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+#[path = "support/http.rs"]
+mod http;
+
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 #[test]
@@ -46,11 +48,8 @@ fn the_demo_stays_up_and_its_pages_answer_until_it_is_told_to_end() {
         let line = said.iter().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {said:#?}"));
         let url = line.split("http://").nth(1).expect("an address").split([' ', ',']).next().expect("a URL");
         let (address, path) = url.split_once('/').expect("a host and a path");
-        let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-        write!(stream, "GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        let request = format!("GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        http::text(address, request.as_bytes()).unwrap_or_else(|| panic!("nobody listens at {address}"))
     };
     let (status, operators, customer) = (page("status page"), page("operators' pages"), page("what the customer sees"));
     let ended = Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().expect("kill");

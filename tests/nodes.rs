@@ -7,6 +7,7 @@ mod support {
     pub mod capture;
     pub mod client;
     pub mod contract;
+    pub mod http;
     pub mod ports;
     pub mod postgres;
     pub mod relay;

@@ -6,6 +6,8 @@ mod capture;
 mod client;
 #[path = "support/customers.rs"]
 mod customers;
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/knot.rs"]
 mod knot;
 #[path = "support/mailjet_api.rs"]

@@ -6,6 +6,8 @@ mod contract;
 mod customers;
 #[path = "support/drafts.rs"]
 mod drafts;
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/proxies.rs"]
 mod proxies;
 #[path = "support/skip.rs"]

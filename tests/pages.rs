@@ -16,6 +16,7 @@ mod support {
     pub mod browser;
     pub mod client;
     pub mod contract;
+    pub mod http;
     pub mod knot;
     pub mod ports;
     pub mod relay;

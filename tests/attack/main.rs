@@ -18,6 +18,7 @@ mod support {
     pub mod capture;
     pub mod client;
     pub mod contract;
+    pub mod http;
     pub mod lookalikes;
     pub mod ports;
     pub mod relay;

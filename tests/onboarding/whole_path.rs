@@ -3,8 +3,7 @@
 //! without it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::capture::Capture;
 use crate::client::Client;
+use crate::http;
 use crate::knot::TSIG;
 use crate::mailjet_api::MailjetApi;
 use crate::newcomer::{Relay, Site, WORLD, err, out};
@@ -178,15 +178,12 @@ fn from_a_name_and_a_domain_to_a_relayed_newsletter_and_a_changed_key() {
 fn bring(hooks: SocketAddr, event: &Value) {
     let body = event.to_string();
     let login = BASE64_STANDARD.encode(format!("mailjet:{SECRET}"));
-    let mut stream = TcpStream::connect(hooks).unwrap();
     let head = format!(
         "POST /mailjet/{SECRET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Basic {login}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = http::text(hooks, head.as_bytes()).expect("the endpoint is there");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 

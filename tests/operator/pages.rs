@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
+use crate::http;
 use crate::relay::{CANARY, Fixture, route, suspended};
 
 struct Site {
@@ -55,12 +56,7 @@ impl Site {
 
     /// Sends a request as it is; gives all that is answered.
     fn raw(&self, request: &str) -> String {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        http::text(&self.address, request.as_bytes()).expect("the pages answer")
     }
 
     fn ask(&self, path: &str, headers: &[(&str, &str)]) -> String {

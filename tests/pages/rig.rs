@@ -1,11 +1,11 @@
 //! A relay with customers' pages, a customer whose mail goes through Mailjet, and a real DNS server with that customer's zone.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use postbud::dkim::SigningKey;
 use serde_json::Value;
 
+use crate::support::http;
 use crate::support::knot::Knot;
 use crate::support::relay::{Customer, Running, Site, free_port, plain_route};
 
@@ -96,12 +96,7 @@ impl Rig {
 
     /// Sends a request as it is to the pages, and gives the answer.
     pub fn send(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.pages).unwrap();
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        http::text(self.pages, request.as_bytes()).expect("the pages answer")
     }
 
     /// Asks for a path.

@@ -39,6 +39,7 @@ mod support {
     pub mod client;
     pub mod contract;
     pub mod drafts;
+    pub mod http;
     pub mod lookalikes;
     pub mod mailjet;
     pub mod mailjet_api;

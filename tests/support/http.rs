@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -66,11 +66,18 @@ pub fn request(method: &str, path: &str, host: &str, fields: &[(&str, &str)], bo
 
 /// Sends octets as they are, and gives the answer.
 pub fn raw(to: SocketAddr, request: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(to).expect("the server is there");
+    parsed(&mut text(to, request).expect("the server is there").as_bytes())
+}
+
+/// Sends octets as they are, and gives all that came back. `None` if nobody listens.
+pub fn text(to: impl ToSocketAddrs, request: &[u8]) -> Option<String> {
+    let mut stream = TcpStream::connect(to).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket takes a timeout");
     // The server may answer, and close, before it has read everything.
     let _ = stream.write_all(request);
-    parsed(&mut stream)
+    let mut octets = Vec::new();
+    let _ = stream.read_to_end(&mut octets);
+    Some(String::from_utf8_lossy(&octets).into_owned())
 }
 
 /// Reads an answer to its end.

@@ -1,8 +1,7 @@
 //! Mailjet's side of its events: takes mail over SMTP and names it in its reply, and brings events to the relay as its documentation
 //! describes, alone or grouped, and again until it hears 200.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::capture::{Capture, Received};
 use super::client::{Client, queue_id};
+use super::http;
 use super::relay::{Customer, PASSWORD, Site, USERNAME, free_port};
 
 /// The last part of the path that events come to.
@@ -151,19 +151,13 @@ pub fn event(kind: &str, to: &str, payload: &str, more: &Value) -> Value {
 
 /// One request: status and head of the answer. `None` if the connection broke before.
 pub fn post(to: SocketAddr, method: &str, path: &str, login: Option<&str>, body: &[u8]) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(to).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(40))).ok()?;
     let login = login.map(|login| format!("Authorization: Basic {}\r\n", STANDARD.encode(login))).unwrap_or_default();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{login}Content-Length: {}\r\n\
          Connection: close\r\n\r\n",
         body.len()
     );
-    // A refusal may come before the body is read.
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let answer = http::text(to, &[head.as_bytes(), body].concat())?;
     let status = answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     Some((status, answer))
 }

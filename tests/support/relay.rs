@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::client::{self, Client};
-use super::{contract, ports};
+use super::{contract, http, ports};
 
 /// The name submitters log in with.
 pub const USERNAME: &str = "webcrm";
@@ -340,11 +340,8 @@ fn greets(smtp: SocketAddr) -> Option<()> {
 
 /// Reads a page.
 pub fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the pages answer");
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    http::text(address, request.as_bytes()).expect("the pages answer")
 }
 
 /// The files of a folder with an ending, sorted.
