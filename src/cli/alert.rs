@@ -1,4 +1,4 @@
-//! `postbud alert …`: what a person must look at, and taking note of it.
+//! `postbud alert …`: lists alerts and acknowledges them.
 
 use std::process::ExitCode;
 
@@ -8,10 +8,10 @@ use super::relay::{Columns, Running, understood};
 use crate::operate::alerts::AlertLine;
 use crate::operate::socket::protocol::Command;
 
-/// Show the alerts that are open, and take note of one.
+/// Show open alerts, and acknowledge one.
 ///
-/// An alert stays open until its trouble is over, and ends by itself. Taking note of it tells the others that somebody looks after
-/// it; the note outlives a restart and goes with the trouble.
+/// An alert stays open until its cause is gone, and then ends by itself. Acknowledging it tells other operators that somebody is working on
+/// it. The acknowledgement survives a restart and ends with the alert.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -26,24 +26,24 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum AlertCommand {
-    /// List what is open, and what happened in the last week.
+    /// List open alerts, and the notices of the last week.
     #[command(after_long_help = "\
 Examples:
   postbud alert list
   postbud alert list --json | jq 'select(.acknowledged_by == null)'")]
     List {
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Take note of an alert.
+    /// Acknowledge an alert.
     #[command(after_long_help = "\
 Examples:
   postbud alert acknowledge route:own-server.test-as --note 'Anna calls them'")]
     Acknowledge {
-        /// What the alert is called, as `postbud alert list` shows it.
+        /// The key of the alert, as `postbud alert list` shows it.
         key: String,
-        /// A sentence for the others.
+        /// A note for other operators.
         #[arg(long, default_value = "")]
         note: String,
     },

@@ -1,4 +1,4 @@
-//! Questions of a command: a flag answers, or a person on the terminal, or a line of a pipe.
+//! Questions of a command, which are answered by a flag, by a person on the terminal, or by a line of a pipe.
 
 use std::fmt::Display;
 use std::io::{BufRead, IsTerminal};
@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::said;
 use crate::files::line_of_text;
 
-/// The answer that a flag gives, or that is asked for.
+/// Returns the flag's value, or asks for it.
 pub(super) fn given_or_asked(
     given: Option<String>,
     question: &str,
@@ -22,7 +22,7 @@ pub(super) fn given_or_asked(
     }
 }
 
-/// The same for an answer that is checked. A person is asked again until it is right; a flag or a line of a pipe that is wrong is an error.
+/// Returns a checked answer. A person is asked again until the answer is valid; an invalid flag or line of a pipe is an error.
 pub(super) fn given_or_asked_until<T, E: Display>(
     given: Option<String>,
     question: &str,
@@ -43,8 +43,8 @@ pub(super) fn given_or_asked_until<T, E: Display>(
     }
 }
 
-/// Asks on standard error and reads a line from standard input. `usual` is what an empty line means; without it, an empty
-/// answer is an error that names the flag, as the end of the input always is: nobody has seen the question.
+/// Asks on standard error and reads a line from standard input. An empty line means `usual`. Without `usual`, an empty answer is an error
+/// that names the flag. The end of the input is always this error, because nobody has seen the question.
 pub(super) fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
     match usual {
         Some(usual) if !usual.is_empty() => said(format_args!("{question} [{usual}]: ")),

@@ -1,4 +1,4 @@
-//! `postbud backup`: one archive of what a restore needs.
+//! `postbud backup`: writes one archive with everything that a restore needs.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,15 +6,15 @@ use std::process::ExitCode;
 use super::ConfigFile;
 use crate::backup::{self, Role};
 
-/// Write one archive of what a restore needs.
+/// Write one archive with everything that a restore needs.
 ///
-/// It holds the server file, the customers' files, every key, certificate and password file that they name, and what lasts of
-/// state_dir: what domains have verified, the secret of the ownership tokens, rotations under way, suspended routes. It does not
-/// hold the spool: waiting mail stays on the machine that has it, because a copy that is started sends it a second time. Event
-/// log and counters are not in it either.
+/// It contains the server file, the customers' files, every key, certificate and password file that they name, and the lasting part of
+/// state_dir: verified domains, the secret of the ownership tokens, key rotations in progress, suspended routes. It does not contain the
+/// spool, because a copy of it that is started would send waiting mail a second time. It does not contain the event log and the counters
+/// either.
 ///
-/// The relay may run meanwhile: everything is read until two readings in a row agree. The archive (tar, zstd) has mode 600,
-/// because every secret is in it: keep it where the keys may be. A file that exists is not overwritten.
+/// The relay may run meanwhile: files are read again until two readings in a row are equal. The archive (tar, zstd) has mode 600, because
+/// it contains every secret: keep it as safe as the keys. An existing file is not overwritten.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

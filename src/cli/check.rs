@@ -1,4 +1,4 @@
-//! `postbud check`: every mistake of the configuration, in one go.
+//! `postbud check`: reports every mistake in the configuration at once.
 
 use std::process::ExitCode;
 
@@ -12,12 +12,13 @@ use crate::spool::postgres;
 
 /// Find every mistake in the configuration.
 ///
-/// Reads the server file, every customer's file, and the keys, certificates and secrets they name. Each mistake is one line:
-/// file, line, key, what is wrong and what would be right. A customer's unusable DKIM key is a mistake here, although the
-/// relay would start without it and defer that customer's mail. Warnings should be put right, but are no mistakes.
+/// Reads the server file, every customer's file, and the keys, certificates and secrets that they name. Each mistake is one line: file,
+/// line, key, what is wrong and what would be right. A customer's unusable DKIM key is a mistake here, although the relay would start
+/// without it and refuse that customer's mail temporarily. Warnings should be corrected, but are no mistakes.
 ///
-/// Nothing is changed. No network is used, except to ask the database of `[spool] backend = "postgres"` whether it keeps what it
-/// acknowledges and lets postbud work: `postbud domain check` looks at DNS, `postbud probe` at customers' servers.
+/// Changes nothing and does not use the network, with one exception: the database of `[spool] backend = "postgres"` is asked whether its
+/// settings keep acknowledged data safe and whether postbud may use it. `postbud domain check` checks DNS, and `postbud probe` checks
+/// customers' servers.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -29,11 +30,11 @@ Exit codes: 0 no mistakes; 1 mistakes.")]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
-    /// Answer as a start would: a customer's unusable DKIM key is a warning, because the relay starts and defers that
-    /// customer's mail.
+    /// Decide as a start would: a customer's unusable DKIM key is only a warning, because the relay starts and refuses that customer's mail
+    /// temporarily.
     #[arg(long)]
     start: bool,
-    /// Print one JSON object: ok, mistakes, warnings, and what there is.
+    /// Print one JSON object: ok, mistakes, warnings, and the number of items.
     #[arg(long)]
     json: bool,
 }
@@ -69,7 +70,7 @@ impl Args {
 }
 
 impl Args {
-    /// What keeps the database from holding the spool, if the spool is in one.
+    /// Returns the reasons why the database cannot hold the spool, if the spool is in one.
     fn unfit(&self, spool: &SpoolSettings) -> Vec<Mistake> {
         let SpoolSettings::Postgres(settings) = spool else { return Vec::new() };
         let mistake = |what| Mistake { file: self.config.path.clone(), line: None, key: "spool.postgres".into(), what };

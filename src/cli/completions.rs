@@ -1,4 +1,4 @@
-//! `postbud completions`: what a shell needs to complete postbud's command line.
+//! `postbud completions`: writes shell completions for postbud's command line.
 
 use std::process::ExitCode;
 
@@ -14,13 +14,13 @@ Examples:
   postbud completions zsh > ~/.zfunc/_postbud
   postbud completions fish > ~/.config/fish/completions/postbud.fish")]
 pub(super) struct Args {
-    /// The shell to write for.
+    /// The shell.
     shell: clap_complete::Shell,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        // In one piece: what generates it panics where a write fails.
+        // Write it in one piece, because the generator panics if a write fails.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::definition(), "postbud", &mut script);
         output::text(&String::from_utf8_lossy(&script));

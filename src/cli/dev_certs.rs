@@ -1,4 +1,4 @@
-//! `postbud dev-certs`: certificates for development and the demo (ECDSA P-256).
+//! `postbud dev-certs`: makes certificates for development and the demo (ECDSA P-256).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,19 +12,19 @@ use crate::files;
 
 /// Make certificates for development: a CA and a server certificate signed by it.
 ///
-/// Writes ca.pem, server.pem (certificate and CA) and server.key (0600) into a directory, for its owner. ECDSA P-256; the CA's own key is
-/// thrown away, so nothing else can be signed with it. Not for production: there, use certificates that webCRM's servers
-/// trust already. Files that are there already are never overwritten.
+/// Writes ca.pem, server.pem (certificate and CA) and server.key (mode 0600) into a directory. The keys are ECDSA P-256. The CA's own key
+/// is discarded, so nothing else can be signed with it. Do not use them in production: use certificates there that webCRM's servers already
+/// trust. Existing files are never overwritten.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   postbud dev-certs
   postbud dev-certs --dir /tmp/certs --name localhost --name 127.0.0.1 --name relay.test")]
 pub(super) struct Args {
-    /// Where to write.
+    /// The directory to write to.
     #[arg(long, value_name = "DIR", default_value = "certs")]
     dir: PathBuf,
-    /// A name or address the certificate is for; may be given several times.
+    /// A name or address that the certificate is for; may be given several times.
     #[arg(long = "name", value_name = "NAME", default_values = ["localhost", "127.0.0.1", "::1"])]
     names: Vec<String>,
 }
@@ -53,14 +53,14 @@ pub(crate) struct Authority {
 
 /// A certificate with its key, both PEM.
 pub(crate) struct Issued {
-    /// The certificate, then its authority's.
+    /// The certificate, followed by its authority's.
     pub chain: String,
     /// Its private key.
     pub key: String,
 }
 
 impl Authority {
-    /// A new authority with a key of its own.
+    /// Makes an authority with a new key.
     pub(crate) fn new(name: &str) -> anyhow::Result<Self> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(Vec::new())?;
@@ -72,12 +72,12 @@ impl Authority {
         Ok(Authority { issuer: Issuer::new(params, key), pem })
     }
 
-    /// The certificate of the authority.
+    /// Returns the certificate of the authority.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// A server certificate for these names and addresses.
+    /// Makes a server certificate for these names and addresses.
     pub(crate) fn issue(&self, names: &[String]) -> anyhow::Result<Issued> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(names.to_vec())?;
@@ -99,7 +99,7 @@ impl Issued {
     }
 }
 
-/// Valid from yesterday, so that a clock that is a little behind accepts it.
+/// Sets the validity, beginning yesterday, so that a machine whose clock is slightly behind accepts the certificate.
 fn lasts(params: &mut CertificateParams, days: u64) {
     const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
     let now = std::time::SystemTime::now();

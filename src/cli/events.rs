@@ -1,4 +1,4 @@
-//! `postbud events`: the events behind a cursor, and those that come.
+//! `postbud events`: prints the events after a cursor, and new ones.
 
 use std::process::ExitCode;
 
@@ -10,10 +10,10 @@ use crate::operate::events::{EventPage, LONGEST_WAIT, MOST};
 use crate::operate::socket::protocol::Command;
 use crate::visible::visible;
 
-/// Show events in their order, from a cursor on.
+/// Show events in order, from a cursor on.
 ///
-/// Every answer ends with the cursor to go on with. A cursor stays valid as long as its events are kept ([events] keep and
-/// keep_size), also while files are rotated and compressed. The relay must be running.
+/// Every answer ends with the cursor to continue from. A cursor is valid as long as its events are kept ([events] keep and keep_size), even
+/// when files are rotated and compressed. The relay must be running.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -23,16 +23,16 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     running: Running,
-    /// Where to begin: a cursor, \"oldest\" or \"newest\".
+    /// The position to begin at: a cursor, \"oldest\" or \"newest\".
     #[arg(long, value_name = "CURSOR", default_value = "newest")]
     since: String,
-    /// Go on with events as they come, until interrupted.
+    /// Continue with new events until interrupted.
     #[arg(long)]
     follow: bool,
-    /// Show at most so many events; with --follow, so many at once.
+    /// The maximum number of events; with --follow, the maximum number at once.
     #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=MOST as i64))]
     limit: u32,
-    /// One JSON object a page: its events, the cursor to go on with, and whether there are more already.
+    /// Print one JSON object per page: its events, the cursor to continue from, and whether there are more already.
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `postbud hash-password`: what a submitter's `password_hash` wants.
+//! `postbud hash-password`: makes the `password_hash` of a submitter.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
@@ -29,12 +29,12 @@ impl Args {
     }
 }
 
-/// The PHC string of a password.
+/// Returns the hash of a password as a PHC string.
 pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
     crate::submission::hash_password(password).map_err(anyhow::Error::msg)
 }
 
-/// Asks for a secret once: on a terminal nothing of it is shown, from a pipe it is a line.
+/// Asks for a secret once: hidden on a terminal, or as a line of a pipe.
 pub(super) fn secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         return read_line();
@@ -43,7 +43,7 @@ pub(super) fn secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     ask(prompt)
 }
 
-/// Reads a new password: on a terminal twice, from a pipe a line.
+/// Reads a new password: twice on a terminal, or as a line of a pipe.
 pub(super) fn read_password() -> anyhow::Result<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         return read_line();
@@ -73,7 +73,7 @@ fn read_line() -> anyhow::Result<Zeroizing<String>> {
     Ok(password)
 }
 
-/// The terminal without echo, until dropped.
+/// Turns the terminal's echo off until it is dropped.
 struct Quiet(Termios);
 
 impl Quiet {
@@ -88,7 +88,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // Nothing better can be done about a terminal that has gone away.
+        // If the terminal is gone, nothing can be done.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! `postbud health`: whether the relay of this machine works, for whoever asks with a command: a container's health check.
+//! `postbud health`: reports whether the relay on this machine works, for health checks that run a command, such as a container's.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -10,15 +10,15 @@ use anyhow::{Context, bail};
 use super::ConfigFile;
 use crate::files;
 
-/// A relay that takes longer over one line is not well.
+/// The maximum time for one line of the answer. A slower relay is unhealthy.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// More than the answer ever has.
+/// The maximum size of an answer. Real answers are shorter.
 const LONGEST: u64 = 64 << 10;
 
 /// Ask the running relay whether it works.
 ///
-/// Asks for /healthz at [web] address and prints the answer. With --ready it asks for /readyz: whether mail is taken at this
-/// moment. Only the address is read from the configuration.
+/// Requests /healthz at [web] address and prints the answer. With --ready it requests /readyz: whether mail is accepted now. Only the
+/// address is read from the configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -29,7 +29,7 @@ Exit codes: 0 it works; 1 it does not, or does not answer.")]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
-    /// Ask whether mail is taken.
+    /// Ask whether mail is accepted now.
     #[arg(long)]
     ready: bool,
 }
@@ -49,7 +49,7 @@ impl Args {
     }
 }
 
-/// The address at which this machine reaches itself.
+/// Returns the address at which this machine reaches itself.
 fn from_here(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -60,7 +60,7 @@ fn from_here(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Whether the answer is 200, and its text.
+/// Returns whether the status is 200, and the text.
 fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(bool, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

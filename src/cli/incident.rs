@@ -1,4 +1,4 @@
-//! `postbud incident`: one archive of what a customer's mail went through in a time.
+//! `postbud incident`: writes one archive about a customer's mail in a period.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,13 +13,13 @@ use crate::operate::queue::Selection;
 use crate::operate::socket::protocol::Command;
 use crate::time::Timestamp;
 
-/// Write one archive of what a customer's mail went through in a time.
+/// Write one archive about a customer's mail in a period.
 ///
-/// It holds every mail of the customer that has an event in that time, with all of its events and every reply that was heard; what of
-/// the customer waits now; the state of its routes; and what its file says, without secrets. Nothing of another customer is in it, so
-/// that it can be handed on. It names recipients: the archive (tar, zstd) has mode 600, and a file that exists is not overwritten.
+/// It contains every mail of the customer with an event in that period, with all of its events and replies; the customer's waiting mail;
+/// the state of its routes; and its file, without secrets. It contains nothing of other customers, so it can be passed on. It names
+/// recipients, so the archive (tar, zstd) has mode 600. An existing file is not overwritten.
 ///
-/// The relay need not run: then the archive has no queue and no routes, and says so. The audit keeps who exported what.
+/// If the relay is not running, the archive has no queue and no routes, and says so. The audit records who exported what.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -35,13 +35,13 @@ pub(super) struct Args {
     customer: String,
     /// The archive to write.
     archive: PathBuf,
-    /// From when on: a time (2026-11-29T08:00:00Z) or how long ago (90s, 5m, 4h, 5d).
+    /// The start of the period: a time (2026-11-29T08:00:00Z) or an age (90s, 5m, 4h, 5d).
     #[arg(long, value_name = "TIME")]
     since: String,
-    /// Until when: a time or how long ago; unset: now.
+    /// The end of the period: a time or an age. Default: now.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// At most so many mails, the newest.
+    /// The maximum number of mails; the newest are exported.
     #[arg(long, default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
@@ -74,7 +74,7 @@ impl Args {
         Ok(if mails + events == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    /// Adds what the running relay answers. One that does not run is no reason to export nothing.
+    /// Adds the answers of the running relay. If none is running, the export continues without them.
     fn add(
         &self,
         incident: &mut Incident,

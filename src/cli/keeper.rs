@@ -1,7 +1,7 @@
-//! Keeps delegated keys while the relay runs: their records in webCRM's zone, the rotations under way, and those that are due.
+//! Keeps delegated keys up to date while the relay runs: their records in webCRM's zone, running rotations, and rotations that are due.
 //!
-//! A round changes customers' files, which the relay then reads again. Rounds run beside the relay as a command of its own would; a
-//! round that fails raises an alert for the customer and is made again.
+//! A round changes customers' files, which the relay then reads again. It works like a command outside the relay. A round that fails raises
+//! an alert for the customer and is repeated.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::message::CustomerId;
 use crate::operate::zone::KeysKept;
 use crate::operate::{Actor, Role, Site};
 
-/// Keeps keys in a task of its own.
+/// Runs the rounds in its own task.
 pub(super) struct Keeper {
     reloaded: watch::Sender<()>,
     switched: mpsc::Receiver<Vec<String>>,
@@ -28,7 +28,7 @@ impl Keeper {
         Keeper { reloaded, switched }
     }
 
-    /// Waits until customers' files name other keys, so that they have to be read again. Returns the customers.
+    /// Waits until customers' files name other keys and must be read again. Returns the customers.
     pub(super) async fn switched(&mut self) -> Vec<String> {
         match self.switched.recv().await {
             Some(customers) => customers,
@@ -36,7 +36,7 @@ impl Keeper {
         }
     }
 
-    /// The configuration was read again: a round begins at once.
+    /// Starts a round at once, because the configuration was read again.
     pub(super) fn reloaded(&self) {
         self.reloaded.send_replace(());
     }
@@ -46,7 +46,7 @@ async fn rounds(files: ServerFile, events: Events, mut changes: watch::Receiver<
     loop {
         changes.borrow_and_update();
         let pause = match round(&files, &events).await {
-            // Nothing to keep before the configuration changes.
+            // There is nothing to do before the configuration changes.
             Round::Idle => None,
             Round::Done { again, switched } => {
                 if !switched.is_empty() && tell.send(switched).await.is_err() {
@@ -74,7 +74,7 @@ enum Round {
 }
 
 async fn round(files: &ServerFile, events: &Events) -> Round {
-    // Reading the configuration reads many files.
+    // This reads many files.
     let site = match tokio::task::block_in_place(|| Site::open(files)) {
         Ok(site) => site,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! The log on standard error: of `postbud run`, for people or for programs.
+//! The log of `postbud run` on standard error, for people or for programs.
 
 use std::io::{self, IsTerminal, Stderr, Write};
 
@@ -8,16 +8,16 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::masked::masked;
 use crate::visible::{is_unseen, visible_json};
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum LogFormat {
     /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts to write the log, with or without the part of mail addresses before the @.
+/// Starts the log, with or without the local parts of mail addresses.
 pub(super) fn start(format: LogFormat, hides_addresses: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
@@ -27,8 +27,8 @@ pub(super) fn start(format: LogFormat, hides_addresses: bool) {
         .with_env_filter(filter)
         .with_ansi(colours)
         .with_writer(Lines { format, hides_addresses })
-        // It would say with `eprintln!`, which panics, that standard error cannot be written: a full disk under the log, or a
-        // reader that is gone, must not end deliveries. What happens to mail is in the event log.
+        // Otherwise the library would report with `eprintln!` that standard error cannot be written, which panics. A full disk or a closed
+        // reader must not end deliveries. Events about mail are in the event log.
         .log_internal_errors(false);
     // An error means that a log was set up before, which only happens in tests.
     let _ = match format {
@@ -51,7 +51,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Writes one event, which comes whole.
+/// Writes one event, which arrives in one piece.
 struct Line {
     format: LogFormat,
     hides_addresses: bool,
@@ -74,8 +74,8 @@ impl Write for Line {
     }
 }
 
-/// An event in which every character is seen, whoever wrote it. Lines behind the first are set in, so that none looks like an event
-/// of its own. An escape is one of our colours: in values and messages the library makes them visible itself.
+/// Makes every character of an event visible, whoever wrote it. Further lines are indented, so that none looks like another event. Escape
+/// sequences in the input are our colours; the library makes those in values and messages visible itself.
 fn seen(event: &str) -> String {
     let (event, end) = event.strip_suffix('\n').map_or((event, ""), |event| (event, "\n"));
     let mut text = String::with_capacity(event.len() + 1);

@@ -1,4 +1,4 @@
-//! `postbud man`: a manual page for every command.
+//! `postbud man`: writes a manual page for every command.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,15 +7,14 @@ use anyhow::Context;
 
 /// Write manual pages for every command into a directory.
 ///
-/// One page a command: postbud.1, postbud-run.1, postbud-dkim-keygen.1, and so on. Pages that are there already are
-/// replaced.
+/// There is one page for each command: postbud.1, postbud-run.1, postbud-dkim-keygen.1, and so on. Existing pages are replaced.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   postbud man /usr/local/share/man/man1 && man postbud
   postbud man target/man && man -l target/man/postbud-run.1")]
 pub(super) struct Args {
-    /// The directory; made if it is missing.
+    /// The directory; it is made if it does not exist.
     dir: PathBuf,
 }
 

@@ -1,12 +1,12 @@
-//! Mail addresses in text, shown without the part before the @: who reads the log of the program need not learn who gets mail.
+//! Hides the local parts of mail addresses in text, because readers of the program's log need not know who gets mail.
 
 use std::borrow::Cow;
 
-/// Stands for what is not shown.
+/// Replaces the hidden part.
 const MASK: char = '…';
 
-/// The text with `…@example.com` in place of each address. What may belong to the part before the @ goes with it, for example the
-/// name of a field right before it.
+/// Returns the text with `…@example.com` in place of each address. Text that may belong to the local part is also replaced, for example the
+/// name of a field directly before it.
 pub(super) fn masked(text: &str) -> Cow<'_, str> {
     let mut shown = String::new();
     let mut from = 0;
@@ -25,9 +25,9 @@ pub(super) fn masked(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Where the part before the @ begins in what stands before the @.
+/// Returns the start of the local part in the text before the @.
 fn local_part(before: &str) -> usize {
-    // A quoted string, also within JSON, where its quotes are escaped.
+    // A quoted string, possibly in JSON, where its quotation marks are escaped.
     if let Some(rest) = before.strip_suffix('"') {
         let opening = rest.rfind('"').map_or(0, |quote| rest[..quote].trim_end_matches('\\').len());
         return opening;

@@ -1,9 +1,9 @@
 //! The command line: one file a command.
 //!
-//! Each command is an `Args` (clap) with `run(self) -> anyhow::Result<ExitCode>`: `SUCCESS` when done, `FAILURE` when the answer
-//! is no. An error is printed with its causes on standard error and exits 1; clap exits 2 itself. Results go to standard
-//! output, everything said on the way to standard error, so that output can be piped. To add a command: its file, its `mod`
-//! line, its variant in `Command` and its arm in `Command::run`. A test asks every command for an example in its help.
+//! Each command is an `Args` (clap) with `run(self) -> anyhow::Result<ExitCode>`: `SUCCESS` when done, `FAILURE` when the answer is no. An
+//! error is printed with its causes on standard error and exits 1; clap itself exits 2. Results go to standard output and all other
+//! messages to standard error, so that output can be piped. To add a command, add its file, its `mod` line, its variant in `Command` and
+//! its arm in `Command::run`. A test requires an example in the help of every command.
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
@@ -21,15 +21,15 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::ServerFile;
 use crate::operate::Site;
 
-/// A line on standard output.
+/// Writes a line to standard output.
 macro_rules! show {
     ($($text:tt)*) => {
         $crate::cli::output::text(&format!("{}\n", format_args!($($text)*)))
     };
 }
 
-/// A line on standard error. Where that cannot be written (a full disk under it, a reader that is gone) `eprintln!` would panic,
-/// and end a command halfway or change its exit code: what is said on the way is not what was asked for.
+/// Writes a line to standard error. If that fails (full disk, closed reader), `eprintln!` would panic, and would end a command in the
+/// middle or change its exit code, although these messages are not the result of the command.
 macro_rules! say {
     ($($text:tt)*) => {
         $crate::cli::said(format_args!("{}\n", $crate::visible::visible_lines(&format!($($text)*))))
@@ -79,14 +79,14 @@ mod time;
 mod token;
 mod trace;
 
-/// How long threads may take to end once a command is done.
+/// How long threads may take to end after a command is done.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// postbud, webCRM's outbound SMTP relay.
 ///
-/// postbud takes mail from webCRM over SMTP, finds the customer by the From domain, signs with that customer's own DKIM
-/// key, makes the mail durable and delivers it through Mailjet or the customer's own server. It is one program with an
-/// embedded spool: nothing else has to run. The spool may also be in PostgreSQL.
+/// postbud accepts mail from webCRM over SMTP, finds the customer by the From domain, signs with that customer's own DKIM key, makes the
+/// mail durable and delivers it through Mailjet or the customer's own server. It is one program with an embedded spool and needs no other
+/// service. The spool may also be in PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(name = "postbud", version = crate::version::LONG, propagate_version = true, arg_required_else_help = true, after_long_help = EXAMPLES)]
 pub struct Cli {
@@ -103,7 +103,7 @@ Examples:
 Exit codes: 0 done; 1 the answer is no (mistakes found, not verified, refused) or it failed; 2 the command line was not
 understood. Every command explains itself with --help; `postbud man DIR` writes manual pages.";
 
-/// Everything postbud can be asked.
+/// All commands of postbud.
 #[derive(Debug, Subcommand)]
 enum Command {
     Setup(Box<setup::Args>),
@@ -185,8 +185,8 @@ impl Command {
 /// `--config`, for every command that reads the configuration: `#[command(flatten)] config: ConfigFile`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConfigFile {
-    /// The server file; unset: /etc/postbud/postbud.toml, or config/postbud.toml where there is none. Customers' files are
-    /// found from it (`customers_dir`).
+    /// The server file. Default: /etc/postbud/postbud.toml, or config/postbud.toml if that does not exist. It names the folder of the
+    /// customers' files (`customers_dir`).
     #[arg(
         long = "config",
         short = 'c',
@@ -201,19 +201,19 @@ pub struct ConfigFile {
 }
 
 const CONFIG_VARIABLE: &str = "POSTBUD_CONFIG";
-/// Where a package puts the server file. It comes first, so that what a command does on a server does not depend on the folder
-/// that it is given in.
+/// The server file of an installed package. It is tried first, so that the effect of a command on a server does not depend on the current
+/// folder.
 const INSTALLED_CONFIG: &str = "/etc/postbud/postbud.toml";
 /// The server file in a clone of the source.
 const CLONED_CONFIG: &str = "config/postbud.toml";
 
-/// The server file of a command that is not told which.
+/// Returns the server file of a command without `--config`.
 fn usual_config() -> PathBuf {
     usual_of(Path::new(INSTALLED_CONFIG))
 }
 
 fn usual_of(installed: &Path) -> PathBuf {
-    // A file that this user may not look at is there: what is wrong is then said about it.
+    // A file that this user may not read exists too. The error is then about that file.
     match installed.try_exists() {
         Ok(false) => PathBuf::from(CLONED_CONFIG),
         Ok(true) | Err(_) => installed.to_owned(),
@@ -221,27 +221,27 @@ fn usual_of(installed: &Path) -> PathBuf {
 }
 
 impl ConfigFile {
-    /// The configuration as commands work with it. Must be called on the runtime.
+    /// Returns the configuration for commands. Must be called on the runtime.
     fn site(&self) -> anyhow::Result<Site> {
         Ok(Site::open(&self.files())?)
     }
 
-    /// The configuration's files.
+    /// Returns the configuration's files.
     fn files(&self) -> ServerFile {
         ServerFile { path: self.path.clone() }
     }
 
-    /// A command line of ours that a person can run as it stands: with `--config`, unless the command finds the same file without.
+    /// Makes a command line of ours that a person can run unchanged: with `--config`, unless the command finds the same file without it.
     fn command(&self, rest: &str) -> String {
         completed(rest, &[self.hint()])
     }
 
-    /// The same for commands that a text names between backquotes.
+    /// Does the same for commands between backquotes in a text.
     fn in_commands(&self, text: &str) -> String {
         completed_in(text, &[self.hint()])
     }
 
-    /// What a command needs to find the same file.
+    /// Returns the option with which a command finds the same file.
     fn hint(&self) -> Hint {
         Hint {
             option: "config",
@@ -257,17 +257,17 @@ impl ConfigFile {
     }
 }
 
-/// An option that a printed command needs to work as this one does, and how it is written there: empty where it is not needed.
+/// An option with which a printed command behaves like this one, and its written form, which is empty if it is not needed.
 struct Hint {
     option: &'static str,
     flag: String,
 }
 
-/// A command line of ours with the first of these options that the command takes.
+/// Returns a command line of ours with the first of these options that the command has.
 fn completed(rest: &str, hints: &[Hint]) -> String {
     static BUILT: LazyLock<clap::Command> = LazyLock::new(|| {
         let mut root = definition();
-        // Options of a command are those of its subcommands, too.
+        // Options of a command also apply to its subcommands.
         root.build();
         root
     });
@@ -280,7 +280,7 @@ fn completed(rest: &str, hints: &[Hint]) -> String {
     format!("postbud {rest}{flag}")
 }
 
-/// The same for commands that a text names between backquotes.
+/// Does the same for commands between backquotes in a text.
 fn completed_in(text: &str, hints: &[Hint]) -> String {
     let mut parts: Vec<String> = text.split('`').map(str::to_owned).collect();
     for command in parts.iter_mut().skip(1).step_by(2) {
@@ -291,7 +291,7 @@ fn completed_in(text: &str, hints: &[Hint]) -> String {
     parts.join("`")
 }
 
-/// A path as a shell takes it for one word.
+/// Quotes a path so that a shell reads it as one word.
 fn in_shell(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+,:@%".contains(c);
@@ -314,13 +314,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Text on standard error, as far as it can be written.
+/// Writes text to standard error, if possible.
 fn said(text: fmt::Arguments<'_>) {
     let _ = std::io::stderr().write_fmt(text);
 }
 
-/// An error and its causes, each text once. The library's errors say their cause themselves, as the log needs it; what
-/// `anyhow` adds does not.
+/// Formats an error and its causes, each text once. The library's errors contain the text of their cause, as the log needs it; those of
+/// `anyhow` do not.
 fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -331,8 +331,8 @@ fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// `println!` panics where a write fails, but a reader that is gone or a full disk is no fault of the program. After
-/// `postbud queue list | head -1` it ends as SIGPIPE would have ended it, which Rust ignores; else it says what is wrong.
+/// Handles the panic of `println!` after a failed write, because a closed reader or a full disk is no fault of the program. After `postbud
+/// queue list | head -1` the program ends as by SIGPIPE, which Rust ignores; otherwise it reports what is wrong.
 fn end_where_output_cannot_be_written() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -346,17 +346,17 @@ fn end_where_output_cannot_be_written() {
     }));
 }
 
-/// The whole command line as clap sees it, for completions, manual pages and tests.
+/// Returns the whole command line for completions, manual pages and tests.
 pub fn definition() -> clap::Command {
     Cli::command()
 }
 
-/// Runs a command's future on a runtime of its own.
+/// Runs a command's future on a new runtime.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let done = runtime.block_on(work);
-    // A thread that still waits for somebody else, like the system's resolver, holds up nobody.
+    // A thread that still waits, for example for the system's resolver, does not delay the end.
     runtime.shutdown_timeout(LAST_THREADS);
     done
 }
@@ -397,7 +397,7 @@ mod tests {
         let expected = "Run `postbud check --config x.toml`, `systemctl reload postbud`, then \
                         `postbud domain check a --probe --config x.toml`.";
         assert_eq!(config.in_commands(text), expected);
-        // Commands that read no configuration take no such option.
+        // Commands that read no configuration have no such option.
         for alone in ["`postbud dkim keygen`", "`postbud hash-password`", "`postbud`", "`postbud no such command`"] {
             assert_eq!(config.in_commands(alone), alone);
         }

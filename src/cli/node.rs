@@ -10,7 +10,7 @@ use crate::config;
 use crate::server::SpoolSettings;
 use crate::spool::postgres::{self, NodeStatus, Overview};
 
-/// Look at the nodes that share a spool in PostgreSQL.
+/// Show the nodes that share a spool in PostgreSQL.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Example:
@@ -24,10 +24,10 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum NodeCommand {
-    /// List the nodes, and what each owns.
+    /// List the nodes and their shards.
     ///
-    /// Asks the database, not a relay: any machine with the configuration can ask. A shard is a part of the customers, and its owner
-    /// delivers their mail. A node is marked whose customers are configured in another way than those of most nodes.
+    /// Asks the database, not a relay, so any machine with the configuration can ask. A shard is a part of the customers, and its owner
+    /// delivers their mail. A node is marked if its customers are configured differently from those of most nodes.
     #[command(after_long_help = "\
 Examples:
   postbud node list

@@ -1,4 +1,4 @@
-//! `postbud operator …`: who may use the operators' pages.
+//! `postbud operator …`: manages the users of the operators' pages.
 
 use std::process::ExitCode;
 
@@ -12,8 +12,8 @@ use crate::operate::tokens::RoleName;
 
 /// Add, list, change and remove the people who may use the operators' pages.
 ///
-/// An operator logs in with a name and a password; the relay keeps a hash of it. The commands talk to the running relay, and what
-/// they do counts at once: another role or password logs the operator out everywhere.
+/// An operator logs in with a name and a password, of which the relay stores a hash. The commands talk to the running relay and take effect
+/// at once: a change of role or password logs the operator out everywhere.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -30,7 +30,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum OperatorCommand {
-    /// Add an operator. The password is asked for, or read from standard input.
+    /// Add an operator. Asks for the password, or reads it from standard input.
     #[command(after_long_help = "\
 Examples:
   postbud operator add anna --role admin
@@ -39,10 +39,10 @@ Examples:
     Add {
         /// The operator's name, which the audit shows.
         name: String,
-        /// What the operator may do.
+        /// The operator's role.
         #[arg(long)]
         role: Role,
-        /// No password: a trusted proxy logs the operator in ([pages.operators] trusted_header).
+        /// No password: a trusted proxy authenticates the operator ([pages.operators] trusted_header).
         #[arg(long)]
         no_password: bool,
     },
@@ -52,22 +52,22 @@ Examples:
   postbud operator list
   postbud operator list --json | jq 'select(.last_login == null)'")]
     List {
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Give an operator another role.
+    /// Change an operator's role.
     #[command(after_long_help = "\
 Examples:
   postbud operator role anna --role read")]
     Role {
         /// The operator's name.
         name: String,
-        /// What the operator may do from now on.
+        /// The operator's new role.
         #[arg(long)]
         role: Role,
     },
-    /// Give an operator another password. It is asked for, or read from standard input.
+    /// Change an operator's password. Asks for it, or reads it from standard input.
     #[command(after_long_help = "\
 Examples:
   postbud operator password anna")]
@@ -95,11 +95,11 @@ Examples:
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
-    /// See everything.
+    /// May see everything.
     Read,
-    /// Also change the queue and the routes, and check domains.
+    /// May also change the queue and the routes, and check domains.
     Operate,
-    /// Also change customers and keys.
+    /// May also change customers and keys.
     Admin,
 }
 

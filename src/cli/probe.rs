@@ -1,4 +1,4 @@
-//! `postbud probe`: whether a customer's server would take mail, step by step.
+//! `postbud probe`: tests step by step whether a customer's server would accept mail.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,13 @@ use crate::delivery::StepResult;
 use crate::operate::Actor;
 use crate::smtp::Mailbox;
 
-/// Try a customer's route without sending anything.
+/// Test a customer's route without sending mail.
 ///
-/// Goes the way a delivery would: name, connection from the egress address, greeting, EHLO, TLS and certificate, login, MAIL
-/// and RCPT; then RSET. Each step says how long it took, what was found and what to do about it. No mail is sent.
+/// Does the same as a delivery: host name, connection from the egress address, greeting, EHLO, TLS and certificate, login, MAIL and RCPT;
+/// then RSET. For each step it reports the time, what was found and what to do about it. No mail is sent.
 ///
-/// For a Mailjet customer every tier is tried (or the one fixed in its file). With --to at another domain the probe also looks
-/// whether the server takes mail to others without a login.
+/// For a Mailjet customer every tier is tested (or the fixed one in its file). With --to at another domain the probe also tests whether the
+/// server accepts mail to others without a login.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -28,13 +28,13 @@ pub(super) struct Args {
     config: ConfigFile,
     /// The customer: the name of its file without .toml.
     customer: String,
-    /// MAIL FROM; postmaster@ the customer's first domain where not given.
+    /// MAIL FROM. Default: postmaster@ the customer's first domain.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     from: Option<Mailbox>,
-    /// RCPT TO; the same address as MAIL FROM where not given.
+    /// RCPT TO. Default: the same address as MAIL FROM.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     to: Option<Mailbox>,
-    /// Print one JSON object a route.
+    /// Print one JSON object for each route.
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `postbud queue …`: looks at the running relay's queue and changes it.
+//! `postbud queue …`: shows and changes the running relay's queue.
 
 use std::process::ExitCode;
 
@@ -12,13 +12,12 @@ use crate::operate::queue::{Message, MessageState, Selection, Stats};
 use crate::operate::socket::protocol::{Command, Done};
 use crate::visible::visible;
 
-/// Look at the queue of the running relay, and change what waits there.
+/// Show the queue of the running relay, and change waiting messages.
 ///
-/// A command that names thousands of messages works through them in batches and says how far it has come; what was done before it
-/// was interrupted stays done.
+/// A command about thousands of messages works in batches and shows its progress. If it is interrupted, the changes so far remain.
 ///
-/// The commands talk to the running relay over its socket (control.sock in its state folder), as the user that runs it or as
-/// root. Each says what it did and to how many messages.
+/// The commands talk to the running relay over its socket (control.sock in its state folder), as root or as the user that runs the relay.
+/// Each reports what it did and to how many messages.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -37,13 +36,12 @@ pub(super) struct Args {
 enum QueueCommand {
     /// List messages, oldest first.
     ///
-    /// Filters add up: only messages that fit all of them are shown. A message whose recipients are partly done is listed with
-    /// those that still wait.
+    /// All given filters must match. A message with several recipients is listed with those that still wait.
     ///
-    /// STATE is the message's own: waiting, deferred, held (by `queue hold`, or because it cannot be read), delivering. One that is
-    /// waiting or deferred while its customer or its route is suspended, or while it has no route, is marked "stopped", with the
-    /// reason in place of the last reply (`stopped` in the JSON object): it is not held, so `queue release` does nothing for it; it
-    /// goes on once the customer's file or the route is mended or `postbud route resume` is given.
+    /// STATE is the message's own: waiting, deferred, held (by `queue hold`, or because it cannot be read), delivering. A waiting or
+    /// deferred message is marked "stopped" while its customer or its route is suspended, or while it has no route. The reason is then
+    /// shown in place of the last reply (`stopped` in the JSON object). It is not held, so `queue release` has no effect on it. It
+    /// continues after the customer's file or the route is corrected, or after `postbud route resume`.
     #[command(after_long_help = "\
 Examples:
   postbud queue list
@@ -54,17 +52,17 @@ Examples:
     List {
         #[command(flatten)]
         which: Which,
-        /// Show at most so many; 0 for all.
+        /// The maximum number of messages; 0 for all.
         #[arg(long, default_value_t = 100, value_name = "COUNT")]
         limit: u64,
-        /// One JSON object a line, with every field.
+        /// Print one JSON object per line, with every field.
         #[arg(long)]
         json: bool,
     },
-    /// Show one message: envelope, attempts with the replies heard, header.
+    /// Show one message: envelope, attempts with their replies, header.
     ///
-    /// The last reply of each recipient comes from the spool; the attempts before it from the event log, as far back as that
-    /// is kept ([events] keep and keep_size).
+    /// The last reply of each recipient comes from the spool. Earlier attempts come from the event log, as far back as it is kept ([events]
+    /// keep and keep_size).
     #[command(after_long_help = "\
 Examples:
   postbud queue show 6H0K9MEFC7721
@@ -72,13 +70,13 @@ Examples:
     Show {
         /// The queue id, as in \"250 … queued as 6H0K9MEFC7721\".
         id: String,
-        /// One JSON object.
+        /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
-    /// Keep messages back until they are released.
+    /// Hold messages until they are released.
     ///
-    /// A message that is being delivered at this moment is held once its attempt ends without success.
+    /// A message that is being delivered is held when its attempt ends without success.
     #[command(after_long_help = "\
 Examples:
   postbud queue hold 6H0K9MEFC7721 --reason 'asked for by the customer'
@@ -86,15 +84,15 @@ Examples:
     Hold {
         #[command(flatten)]
         which: Which,
-        /// Why; shown in the queue and in the event.
+        /// The reason, shown in the queue and in the event.
         #[arg(long, default_value = "held by an operator")]
         reason: String,
     },
-    /// Let held messages go; they are due at once.
+    /// Release held messages, which are due at once.
     ///
-    /// The time on hold does not count toward a message's maximum age ([retry] give_up). A released message gets at least one
-    /// attempt, also where its route carries mail again only later; if that fails for now and the message is past its maximum age
-    /// all the same, it is given up then.
+    /// The time on hold does not count toward a message's maximum age ([retry] give_up). A released message gets at least one attempt, even
+    /// if its route carries mail again only later. If this attempt fails temporarily and the message is past its maximum age, it is given
+    /// up.
     #[command(after_long_help = "\
 Examples:
   postbud queue release 6H0K9MEFC7721
@@ -103,10 +101,10 @@ Examples:
         #[command(flatten)]
         which: Which,
     },
-    /// Try messages again at once instead of at their time.
+    /// Try messages again now instead of at their scheduled time.
     ///
-    /// Those that are due already keep their place in line. Where their route is in trouble they wait for it and grow older as
-    /// always: past its maximum age ([retry] give_up) a message is given up. Held messages stay held.
+    /// Messages that are already due keep their place in line. If their route is in trouble they wait for it, and their age counts as
+    /// usual: past its maximum age ([retry] give_up) a message is given up. Held messages stay held.
     #[command(after_long_help = "\
 Examples:
   postbud queue retry 6H0K9MEFC7721
@@ -115,10 +113,10 @@ Examples:
         #[command(flatten)]
         which: Which,
     },
-    /// Give messages up and tell their senders, as if the receiving server had refused them.
+    /// Give messages up and inform their senders, as if the receiving server had refused them.
     ///
-    /// The sender hears of it as of any bounce: by event, and by mail where the customer has bounce_mail and the route takes
-    /// the null sender. With --recipient-domain only the recipients in that domain are given up; others go on.
+    /// The sender is informed as of any bounce: by an event, and by mail if the customer has bounce_mail and the route accepts the null
+    /// sender. With --recipient-domain only the recipients in that domain are given up; the others continue.
     #[command(after_long_help = "\
 Examples:
   postbud queue bounce 6H0K9MEFC7721 --reason 'this address is closed'
@@ -126,13 +124,13 @@ Examples:
     Bounce {
         #[command(flatten)]
         which: Which,
-        /// Why; the sender reads it.
+        /// The reason, which the sender reads.
         #[arg(long, default_value = "given up by the postmaster")]
         reason: String,
     },
-    /// Give messages up without a word to their senders.
+    /// Give messages up without informing their senders.
     ///
-    /// The event log keeps who was removed and why; the mail itself is gone.
+    /// The event log records the recipients and the reason; the mail itself is deleted.
     #[command(after_long_help = "\
 Examples:
   postbud queue remove 6H0K9MEFC7721 --reason 'sent twice'
@@ -140,56 +138,56 @@ Examples:
     Remove {
         #[command(flatten)]
         which: Which,
-        /// Why; kept in the event.
+        /// The reason, kept in the event.
         #[arg(long, default_value = "no reason given")]
         reason: String,
     },
-    /// Count what waits, in all and by customer.
+    /// Count waiting messages, in total and by customer.
     #[command(after_long_help = "\
 Examples:
   postbud queue stats
   postbud queue stats --json | jq .messages")]
     Stats {
-        /// One JSON object.
+        /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// Which messages: all filters given must fit.
+/// The selected messages: all given filters must match.
 #[derive(Debug, clap::Args)]
 struct Which {
     /// The queue ids of the messages.
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Of this customer (the name of its file without .toml).
+    /// Messages of this customer (the name of its file without .toml).
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
-    /// Whose mail takes this route, as `postbud route list` names it.
+    /// Messages that take this route, as `postbud route list` names it.
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
-    /// With a waiting recipient in this domain.
+    /// Messages with a waiting recipient in this domain.
     #[arg(long, value_name = "DOMAIN")]
     recipient_domain: Option<String>,
-    /// With this reference of webCRM's, whole.
+    /// Messages with exactly this reference of webCRM.
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
-    /// Of this campaign of webCRM's, by its whole name.
+    /// Messages of exactly this campaign of webCRM.
     #[arg(long, value_name = "TEXT")]
     campaign: Option<String>,
-    /// With this tag of webCRM's.
+    /// Messages with exactly this tag of webCRM.
     #[arg(long, value_name = "TEXT")]
     tag: Option<String>,
-    /// From this envelope sender.
+    /// Messages from this envelope sender.
     #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
-    /// Accepted at least this long ago: 90s, 5m, 4h, 2d.
+    /// Messages that were accepted at least this long ago: 90s, 5m, 4h, 2d.
     #[arg(long, value_name = "AGE", value_parser = time::seconds)]
     older_than: Option<u64>,
-    /// In this state.
+    /// Messages in this state.
     #[arg(long, value_enum)]
     state: Option<State>,
-    /// Every message; needed where nothing else is given to a command that changes messages.
+    /// All messages; required by commands that change messages if no filter is given.
     #[arg(long)]
     all: bool,
 }
@@ -198,11 +196,11 @@ struct Which {
 enum State {
     /// Not tried yet.
     Waiting,
-    /// Tried without success, waiting for the next attempt.
+    /// Tried without success, and waiting for the next attempt.
     Deferred,
-    /// Kept until released by `queue release`.
+    /// Held until released by `queue release`.
     Held,
-    /// Being tried at this moment.
+    /// Being delivered now.
     Delivering,
     /// Waiting or deferred, but not tried until a person acts: its customer or its route is suspended, or it has no route.
     Stopped,
@@ -364,7 +362,7 @@ fn described(running: &Running, message: &Message) -> String {
     text
 }
 
-/// An event on one line.
+/// Formats an event on one line.
 fn happened(event: &Value) -> String {
     let field = |name: &str| event[name].as_str().map(str::to_owned);
     let named = |name: &str, label: &str| field(name).map(|value| format!("{label}{value}"));
@@ -434,7 +432,7 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nothing changed is an answer of no: a script sees it by the exit code.
+/// Runs a command that changes messages. If nothing changed, the exit code tells a script so.
 fn change(running: &Running, command: Command, what: &str) -> anyhow::Result<ExitCode> {
     let done = running.change(command, what)?;
     show!("{}", confirmation(&done, what));

@@ -1,4 +1,4 @@
-//! `postbud record`: the record of what became of mails.
+//! `postbud record`: changes the record of mails.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::relay::Running;
 use super::trace;
 use crate::operate::{Actor, record};
 
-/// Take a person out of the record.
+/// Erase a person from the record.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -25,11 +25,10 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum RecordCommand {
-    /// Erase what the event log and its archives say of a recipient.
+    /// Erase a recipient from the event log and its archives.
     ///
-    /// Each event about the recipient keeps its time, its kind and its customer, so that counts stay right, and loses the address
-    /// and every text. The relay may run meanwhile. What still waits in the queue is not touched: `postbud queue remove` takes it
-    /// out.
+    /// Each event about the recipient keeps its time, its kind and its customer, so that counts stay right, and loses the address and all
+    /// texts. The relay may run meanwhile. Mail that still waits in the queue is not changed: remove it with `postbud queue remove`.
     #[command(after_long_help = "\
 Examples:
   postbud record erase --recipient ole@example.com")]

@@ -1,4 +1,4 @@
-//! How commands reach the running relay: through the socket in its state folder.
+//! Connects commands to the running relay, over the socket in its state folder.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -15,23 +15,23 @@ use crate::operate::socket::{self, CallError};
 pub(super) use crate::size::octets;
 use crate::visible::visible;
 
-/// Which relay is meant.
+/// The running relay that a command talks to.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Running {
     #[command(flatten)]
     config: ConfigFile,
-    /// The relay's state folder, instead of asking the configuration for it.
+    /// The relay's state folder, instead of the one in the configuration.
     #[arg(long, value_name = "DIR", global = true)]
     state_dir: Option<PathBuf>,
 }
 
 impl Running {
-    /// Sends a command and hands over each item of the answer.
+    /// Sends a command and passes each item of the answer on.
     pub(super) fn call(&self, command: Command, item: impl FnMut(Value)) -> anyhow::Result<Done> {
         socket::call(&self.state_dir()?, command, item, |_| {}).map_err(|error| self.error(&error))
     }
 
-    /// A text with the commands that it names as they reach the same relay.
+    /// Completes the commands in a text so that they reach the same relay.
     pub(super) fn in_commands(&self, text: &str) -> String {
         let state_dir = self.state_dir.as_ref().map(|dir| format!(" --state-dir {}", in_shell(dir)));
         let state_dir = state_dir.map(|flag| Hint { option: "state-dir", flag });
@@ -54,7 +54,7 @@ impl Running {
         written.map(|()| done)
     }
 
-    /// Sends a command that changes messages, and tells a terminal how far it has come.
+    /// Sends a command that changes messages, and shows the progress on a terminal.
     pub(super) fn change(&self, command: Command, what: &str) -> anyhow::Result<Done> {
         let terminal = std::io::stderr().is_terminal();
         let mut told = false;
@@ -71,17 +71,17 @@ impl Running {
         done.map_err(|error| self.error(&error))
     }
 
-    /// `--config`, for commands that read all of the configuration.
+    /// Returns `--config`, for commands that read the whole configuration.
     pub(super) fn config_file(&self) -> &ConfigFile {
         &self.config
     }
 
-    /// The server file.
+    /// Returns the path of the server file.
     pub(super) fn config(&self) -> &Path {
         &self.config.path
     }
 
-    /// Only `state_dir` is read: a mistake elsewhere in the configuration must not keep an operator from the queue.
+    /// Reads only `state_dir`, because a mistake elsewhere in the configuration must not keep an operator from the queue.
     pub(super) fn state_dir(&self) -> anyhow::Result<PathBuf> {
         #[derive(Deserialize)]
         struct StateDir {
@@ -103,20 +103,20 @@ impl Running {
     }
 }
 
-/// An item of an answer. An error quotes what is wrong in it, on one line.
+/// Reads an item of an answer. An error quotes what is wrong in it, on one line.
 pub(super) fn understood<T: DeserializeOwned>(item: Value) -> anyhow::Result<T> {
     serde_json::from_value(item)
         .map_err(|error| anyhow::anyhow!("the relay's answer was not understood: {}", visible(&error.to_string())))
 }
 
-/// How many rows decide how wide the columns are. What follows is printed as it comes, however many there are.
+/// The number of rows from which the column widths are taken. Further rows are printed as they come.
 const ROWS: usize = 1_000;
 
-/// Prints rows with their columns in line; the last column is not padded.
+/// Prints rows in aligned columns; the last column is not padded.
 pub(super) struct Columns {
     widths: Vec<usize>,
     rows: Vec<Vec<String>>,
-    /// The widths are settled, and rows are printed at once.
+    /// True if the widths are fixed and rows are printed at once.
     flows: bool,
 }
 
@@ -158,7 +158,7 @@ impl Columns {
     }
 }
 
-/// `3d 4h`, `5m 7s`: two units are enough.
+/// Formats an age in at most two units: `3d 4h`, `5m 7s`.
 pub(super) fn age(secs: u64) -> String {
     match secs {
         0..60 => format!("{secs}s"),

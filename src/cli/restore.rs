@@ -1,4 +1,4 @@
-//! `postbud restore`: puts back what an archive of `postbud backup` holds.
+//! `postbud restore`: restores an archive of `postbud backup`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use crate::backup::{Archive, Doing, Plan};
 use crate::config::{self, Refused, Remarks};
 
-/// Put back what an archive of `postbud backup` holds.
+/// Restore an archive of `postbud backup`.
 ///
-/// Checks every file of the archive first. Nothing is written while a relay runs with the same state_dir, or where a file that is
-/// there is another one and newer than the archive's. Older ones are replaced; files that the archive does not have stay.
-/// Afterwards the configuration is checked. Mail that waits in a spool stays as it is.
+/// Checks every file of the archive first. Nothing is written while a relay runs with the same state_dir, or if an existing file differs
+/// and is newer than the archive's. Older files are replaced; files that are not in the archive stay. Afterwards the configuration is
+/// checked. Mail in a spool is not changed.
 ///
-/// Run it as root, with the package installed: files that were the relay's become those of state_dir's owner.
+/// Run it as root, after installing the package: files that belonged to the relay get the owner of state_dir.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -24,7 +24,7 @@ Exit codes: 0 restored, or it could be; 1 something speaks against it, or the co
 pub(super) struct Args {
     /// The archive.
     archive: PathBuf,
-    /// Only say what would be done.
+    /// Only print what would be done.
     #[arg(long)]
     dry_run: bool,
     /// Restore below this folder instead of /.

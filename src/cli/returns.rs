@@ -1,4 +1,4 @@
-//! `postbud returns …`: what other systems report of mail that has left.
+//! `postbud returns …`: reports from other systems about mail that has left.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::{ConfigFile, block_on, output};
 use crate::operate::Actor;
 use crate::operate::returns::Registered;
 
-/// Set up what other systems report of mail that has left.
+/// Set up reports from other systems about mail that has left.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -26,9 +26,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum ReturnsCommand {
-    /// Have Mailjet report what became of mail that it took.
+    /// Have Mailjet report the fate of mail that it accepted.
     ///
-    /// The running relay takes Mailjet's events at the endpoint in [returns.mailjet]. These commands tell Mailjet where that is.
+    /// The running relay accepts Mailjet's events at the endpoint in [returns.mailjet]. These commands tell Mailjet its address.
     #[command(
         arg_required_else_help = true,
         after_long_help = "\
@@ -44,17 +44,17 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum MailjetCommand {
-    /// Print the address to enter at Mailjet, with the secret and the login in it.
+    /// Print the address to enter at Mailjet, including the secret and the login.
     ///
-    /// Whoever has it can report anything about any mail: treat it like a password. In Mailjet's console it belongs under Account
+    /// Anybody who has it can report anything about any mail, so treat it like a password. In Mailjet's console, enter it under Account
     /// settings, Event notifications, for each kind of event, with events grouped.
     #[command(after_long_help = "\
 Examples:
   postbud returns mailjet url")]
     Url,
-    /// Register the address over Mailjet's API, for every kind of event that is wanted, in every account or in one.
+    /// Register the address over Mailjet's API, for every wanted kind of event, in every account or in one.
     ///
-    /// May be repeated: what is right is kept, and another address is replaced. Exits 1 if an account refuses.
+    /// May be repeated: correct entries are kept, and other addresses are replaced. Exits 1 if an account refuses.
     #[command(after_long_help = "\
 Examples:
   postbud returns mailjet register
@@ -64,7 +64,7 @@ Examples:
         /// Only this account: a tier, or own.CUSTOMER for a customer's own.
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },

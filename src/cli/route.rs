@@ -1,4 +1,4 @@
-//! `postbud route …`: the running relay's routes.
+//! `postbud route …`: shows, suspends and resumes the running relay's routes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,15 +18,14 @@ use crate::operate::routes::Route;
 use crate::operate::socket::protocol::Command;
 use crate::route::microsoft::WHEN;
 
-/// Look at the routes of the running relay, stop one, let it go on.
+/// Show the routes of the running relay, and suspend or resume one.
 ///
-/// A route is where mail goes: a tier of Mailjet (mailjet.NAME) or a customer's own server (own-server.CUSTOMER). The relay slows a
-/// route down by itself when its server asks for less, and suspends it when trying again would do harm, as after a wrong
-/// password. Mail of a suspended route waits; nothing is lost, but its senders hear that it is late and, at its maximum age, that
-/// it was given up.
+/// A route is a destination of mail: a tier of Mailjet (mailjet.NAME) or a customer's own server (own-server.CUSTOMER). The relay slows a
+/// route down by itself if its server asks for less, and suspends it if further attempts would do harm, as after a wrong password. Mail of
+/// a suspended route waits. No mail is lost, but its senders are informed that it is late and, at its maximum age, that it was given up.
 ///
-/// A suspension outlives a restart. One by a refused login ends with a changed login, server or TLS (by a reload or a restart), one
-/// by an operator only with `postbud route resume`; the list says which.
+/// A suspension survives a restart. One because of a refused login ends with a changed login, server or TLS (by a reload or a restart). One
+/// by an operator ends only with `postbud route resume`. The list shows which it is.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -49,20 +48,20 @@ Examples:
   postbud route list --microsoft365
   postbud route list --json | jq 'select(.state != \"ready\")'")]
     List {
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
-        /// Only the routes that log in at Microsoft 365 with a password, which is off by default from the end of December 2026: whose
-        /// they are, whether the last refusal hinted at it, and what is needed. Needs no running relay.
+        /// Only the routes that log in at Microsoft 365 with a password, which is off by default from the end of December 2026: their
+        /// customers, whether the last refusal mentioned it, and what must be done. Needs no running relay.
         #[arg(long)]
         microsoft365: bool,
     },
-    /// Lead a customer's route at Microsoft 365 from a password to OAuth.
+    /// Change a customer's route at Microsoft 365 from a password to OAuth.
     ///
-    /// Without --tenant, prints what an administrator of the customer's tenant does: the application, its consent, and the lines for
-    /// PowerShell, which look up the enterprise application's object id. With --tenant, --client-id and --secret-from, probes the
-    /// server with them and names the step that fails; mail goes on with the password meanwhile. With --switch besides, a probe that
-    /// went well changes the customer's file; reload postbud then. Mail that waits goes out afterwards.
+    /// Without --tenant, prints the steps for an administrator of the customer's tenant: the application, its consent, and the lines for
+    /// PowerShell, which look up the enterprise application's object id. With --tenant, --client-id and --secret-from, probes the server
+    /// with them and names the step that fails; mail continues with the password meanwhile. With --switch, the customer's file is also
+    /// changed if the probe succeeds; reload postbud afterwards. Waiting mail is then sent.
     #[command(after_long_help = "\
 Examples:
   postbud route oauth egen-server
@@ -79,14 +78,14 @@ Exit codes: 0 done; 1 the probe failed, and nothing was changed.")]
         /// The application (client) id.
         #[arg(long)]
         client_id: Option<String>,
-        /// A file with the value of the client secret; it is copied.
+        /// A file with the value of the client secret. Its content is copied.
         #[arg(long, value_name = "FILE", requires = "tenant")]
         secret_from: Option<PathBuf>,
-        /// Change the customer's file if the probe goes well.
+        /// Change the customer's file if the probe succeeds.
         #[arg(long, requires = "tenant")]
         switch: bool,
     },
-    /// Stop a route until it is resumed, also over restarts and changed logins. Attempts under way end by themselves.
+    /// Suspend a route until it is resumed, even over restarts and changed logins. Running attempts are finished.
     #[command(after_long_help = "\
 Examples:
   postbud route suspend mailjet.starter
@@ -94,11 +93,11 @@ Examples:
     Suspend {
         /// The route's name, as `postbud route list` shows it.
         route: String,
-        /// Why; shown in the list and in the event.
+        /// The reason, shown in the list and in the event.
         #[arg(long, default_value = "suspended by an operator")]
         reason: String,
     },
-    /// Let a suspended or throttled route go on at once.
+    /// Resume a suspended or throttled route at once.
     #[command(after_long_help = "\
 Examples:
   postbud route resume own-server.egen-server")]

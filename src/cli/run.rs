@@ -1,4 +1,4 @@
-//! `postbud run`: the relay, until it is told to stop.
+//! `postbud run`: runs the relay until it is stopped.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -18,27 +18,27 @@ use crate::operate::customers::hold_changes;
 use crate::server::{Relay, Reload, Settings};
 use crate::time::Timestamp;
 
-/// What may be open besides connections: segments of the spool, logs, sockets of listeners and of lookups.
+/// The number of open files besides connections: segments of the spool, logs, sockets of listeners and of lookups.
 const OTHER_FILES: u64 = 256;
 
-/// Run the relay: take mail, sign it, keep it safe, deliver it.
+/// Run the relay: accept mail, sign it, keep it safe, deliver it.
 ///
-/// Runs in the foreground until SIGTERM or SIGINT. It then takes no more mail, lets messages and deliveries under way end (up to
-/// shutdown_grace in all), and leaves the rest in the queue for the next start: nothing is lost. A delivery that is dropped
-/// after the grace is tried again, and may have arrived already. A second signal ends the relay at once, like a crash and as
-/// safely, with exit code 1.
+/// Runs in the foreground until SIGTERM or SIGINT. Then it accepts no more mail, finishes running messages and deliveries (for up to
+/// shutdown_grace in total), and leaves the rest in the queue for the next start, so nothing is lost. A delivery that is cut off after the
+/// grace period is tried again, and may have arrived already. A second signal ends the relay at once with exit code 1, as safely as a
+/// crash.
 ///
-/// A spool that has given up on its disk (syncs that fail time after time) ends the relay too, in the same order and with exit
-/// code 1: only a start reads what is on the disk, so let systemd or Docker restart it on failure.
+/// A spool that has given up on its disk (repeatedly failing syncs) also ends the relay in this order, with exit code 1. Only a start reads
+/// the disk again, so let systemd or Docker restart it on failure.
 ///
-/// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers, how domains are checked, certificates, passwords
-/// and the webhooks' secrets are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named
-/// in the log: keys of the server file, and files whose contents have changed.
+/// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers, the checks of domains, certificates, passwords and the
+/// webhooks' secrets are replaced at once. If there is a mistake, nothing changes and an alert is raised. Changes that need a restart are
+/// listed in the log: keys of the server file, and files with changed contents.
 ///
-/// Under systemd with Type=notify it says when it is ready, reloads and stops, and feeds the watchdog while its loops move.
+/// Under systemd with Type=notify it reports when it is ready, reloads and stops, and feeds the watchdog while its loops make progress.
 ///
-/// What happens to each message is in the event log ([events] log); the log on standard error is about the program itself.
-/// RUST_LOG chooses how much of it is written (default: info).
+/// Events about messages are in the event log ([events] log); the log on standard error is about the program itself. RUST_LOG sets its
+/// level (default: info).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -48,16 +48,16 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     config: super::ConfigFile,
-    /// How the log on standard error is written.
+    /// The format of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// Write …@example.com in that log in place of each mail address. The event log has them in full.
+    /// Write …@example.com in that log in place of each mail address. The event log has complete addresses.
     #[arg(long)]
     hide_addresses: bool,
 }
 
 impl Args {
-    /// Runs until told to stop; fails where the relay could not keep its promises.
+    /// Runs until stopped. Returns an error if the relay could not keep its promises.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         log::start(self.log_format, self.hide_addresses);
         let open_files = raise_open_files();
@@ -76,7 +76,7 @@ impl Args {
             systemd.ready();
             let mut watchdog = systemd.watchdog();
             let mut keeper = Keeper::start(ServerFile { path: path.clone() }, relay.events().clone());
-            // A SIGHUP during the start has waited for this: what the start had read may be old.
+            // A SIGHUP during the start is handled now, because the configuration that the start has read may be old.
             let gave_up = loop {
                 tokio::select! {
                     () = stop.told() => break false,
@@ -105,14 +105,14 @@ impl Args {
                     () = &mut stopping => break,
                     () = stop.told() => {
                         tracing::warn!("stopped at once: deliveries under way are tried again after the next start");
-                        // Whatever was acknowledged is on disk. Returning would wait for the threads.
+                        // All acknowledged mail is on disk. Returning would wait for the threads.
                         std::process::exit(1);
                     }
-                    // TimeoutStopSec= bounds the stop.
+                    // During a stop, TimeoutStopSec= sets the limit.
                     () = watchdog.is_due() => systemd.alive(),
                 }
             }
-            // Whoever started the relay starts it again after a failure, and only a start reads what is on the disk.
+            // The service manager restarts the relay after a failure, and only a start reads the disk again.
             anyhow::ensure!(!gave_up, "the spool gave up, and the alert says why; a restart reads what is there");
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
@@ -135,7 +135,7 @@ async fn start(path: PathBuf, open_files: Option<u64>) -> anyhow::Result<(Relay,
     Ok((relay, loaded.keys))
 }
 
-/// As root, the relay would follow the links that another user lays in its folders.
+/// Refuses to run as root in folders of other users, because it would follow links that they put there.
 fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -153,9 +153,9 @@ fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the configuration again. Gives the keys that are in force now.
+/// Reads the configuration again. Returns the keys that are now active.
 fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
-    // A customer that is changed meanwhile would be replaced by what was read before.
+    // Otherwise a customer that is changed meanwhile would be replaced by the older version.
     let _changes = match hold_changes(relay.state_dir()) {
         Ok(held) => held,
         Err(error) => {
@@ -189,7 +189,7 @@ fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
         detail = format!("{detail}; changed, but only a restart takes it: {}", restart.join(", "));
     }
     tell_audit(relay.events(), actor, detail);
-    // Keys that need a restart keep being named until there was one.
+    // Keys that need a restart are named until there was one.
     if restart.is_empty() { loaded.keys } else { keys }
 }
 
@@ -212,8 +212,8 @@ fn tell(remarks: &Remarks) {
     }
 }
 
-/// A connection is an open file: the usual soft limit of 1,024 would be the real limit on connections. Gives how many there may be;
-/// `None` where there is no limit.
+/// Raises the limit on open files, because each connection needs one and the usual soft limit of 1,024 would limit connections. Returns the
+/// new limit, or `None` if there is none.
 fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -224,7 +224,7 @@ fn raise_open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// Clients that use up the open files keep mail from being read and delivered.
+/// Warns if clients could use up the open files, because then mail could not be read and delivered.
 fn warn_of_few(open_files: u64, settings: &Settings) {
     let connections = settings.limits.connections as u64 + u64::from(settings.queue.at_once);
     if open_files < connections + OTHER_FILES {

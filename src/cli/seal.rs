@@ -1,4 +1,4 @@
-//! `postbud seal`: keys and passwords encrypted at rest.
+//! `postbud seal`: encrypts key and password files.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,9 +8,9 @@ use crate::operate::{Actor, seal};
 
 /// Encrypt files with keys or passwords, in place.
 ///
-/// The passphrase is that of [secrets] in the server file. A private key becomes an encrypted PKCS#8 file as openssl makes them; a
-/// password, a hash or another secret becomes a block of postbud's own. The relay and every command open both in memory. A file that
-/// is encrypted already stays as it is. With --open the files are decrypted again, as before a change of the passphrase.
+/// The passphrase is that of [secrets] in the server file. A private key becomes an encrypted PKCS#8 file, as openssl makes it. A password,
+/// a hash or another secret becomes a block in postbud's own format. The relay and every command decrypt both in memory. Files that are
+/// already encrypted stay as they are. With --open the files are decrypted again, for example to change the passphrase.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -1,10 +1,10 @@
-//! The signals that a relay acts on, from the first moment of its process: what comes before it can act waits, instead of ending
-//! the process as an unhandled signal would.
+//! The signals that a relay handles, from the first moment of its process. Signals that arrive early wait, instead of ending the process as
+//! unhandled ones.
 
 use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Told by SIGTERM and SIGINT, and by SIGHUP.
+/// Waits for SIGTERM and SIGINT, and for SIGHUP.
 pub(super) struct Signals {
     pub(super) stop: Stop,
     pub(super) hang_up: Signal,
@@ -17,7 +17,7 @@ pub(super) struct Stop {
 }
 
 impl Signals {
-    /// Takes the signals from now on, and those that [`hold`] has kept. For a runtime's own thread.
+    /// Handles signals from now on, and those that [`hold`] has kept. Call it on the runtime's main thread.
     pub(super) fn take() -> std::io::Result<Self> {
         let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         let signals = Signals { stop, hang_up: signal(SignalKind::hangup())? };
@@ -27,7 +27,7 @@ impl Signals {
 }
 
 impl Stop {
-    /// Waits for one.
+    /// Waits for one of them.
     pub(super) async fn told(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -36,13 +36,13 @@ impl Stop {
     }
 }
 
-/// Keeps the signals waiting. The threads that this one starts do so, too, and go on: whatever comes is for this one.
+/// Blocks the signals in this thread and in the threads that it starts. They stay pending until this thread takes them.
 pub(super) fn hold() {
     // An error would mean that the system does not know these signals.
     let _ = ours().thread_block();
 }
 
-/// Lets in what waits: it ends the process unless [`Signals`] has taken it.
+/// Unblocks the signals. A pending one ends the process unless [`Signals`] has taken it.
 pub(super) fn let_in() {
     let _ = ours().thread_unblock();
 }

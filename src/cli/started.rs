@@ -1,4 +1,4 @@
-//! The line with which the log of a relay begins: what runs, with what, and what it found.
+//! The first line of a relay's log: the version, the configuration, and the state that it found.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use crate::delivery::{Egress, EgressPath};
 use crate::server::{Relay, Settings};
 use crate::version;
 
-/// What the configuration says, read before the relay takes the settings.
+/// The data from the configuration, read before the relay takes the settings.
 pub(super) struct Configured {
     file: PathBuf,
     state_dir: PathBuf,
@@ -55,7 +55,7 @@ impl Configured {
     }
 }
 
-/// How mail gets to leave from the egress address.
+/// Describes how mail leaves from the egress address.
 struct Leaving<'a>(&'a Egress);
 
 impl fmt::Display for Leaving<'_> {

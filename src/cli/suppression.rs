@@ -1,4 +1,4 @@
-//! `postbud suppression …`: the customers' suppression lists.
+//! `postbud suppression …`: shows and changes customers' suppression lists.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,13 +15,13 @@ use crate::operate::socket::protocol::Command;
 use crate::operate::suppression::{MOST, Suppressed};
 use crate::time::Timestamp;
 
-/// So many octets of entries are sent to the relay at once; it takes them whole or not at all.
+/// The octets of entries that are sent to the relay at once. The relay accepts all of them or none.
 const PART: usize = 512 << 10;
 
-/// Look at the addresses that a customer's mail no longer goes to, and change them.
+/// Show and change the addresses to which a customer's mail is no longer sent.
 ///
-/// Each customer has a list of its own. Hard bounces, complaints and unsubscriptions put addresses on it, as the customer's file says
-/// ([suppression]); a person can put any address on it and take any address off, whatever the reason it is there for.
+/// Each customer has its own list. Hard bounces, complaints and unsubscriptions add addresses to it, as the customer's file says
+/// ([suppression]). A person can add and remove any address, whatever the reason of the entry.
 ///
 /// Addresses are compared without regard to case. The commands talk to the running relay.
 #[derive(Debug, clap::Args)]
@@ -51,14 +51,14 @@ Examples:
         /// Only this address; an error if it is not on the list.
         #[arg(long)]
         address: Option<String>,
-        /// Show at most so many; 0 for all.
+        /// The maximum number of addresses; 0 for all.
         #[arg(long, default_value_t = 100, value_name = "COUNT")]
         limit: u64,
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Put an address on a customer's list.
+    /// Add an address to a customer's list.
     #[command(after_long_help = "\
 Examples:
   postbud suppression add test-as anna@example.com --reason 'asked by telephone'
@@ -68,14 +68,14 @@ Examples:
         customer: String,
         /// The address.
         address: String,
-        /// Why; shown in the list.
+        /// The reason, shown in the list.
         #[arg(long, default_value = "")]
         reason: String,
-        /// Take it off again after so long: 12h, 30d.
+        /// The time after which it is removed again: 12h, 30d.
         #[arg(long, value_name = "AGE", value_parser = time::seconds)]
         expires_in: Option<u64>,
     },
-    /// Take an address off a customer's list, whatever the reason it is there for.
+    /// Remove an address from a customer's list, whatever the reason of the entry.
     #[command(after_long_help = "\
 Examples:
   postbud suppression remove test-as anna@example.com")]
@@ -85,13 +85,13 @@ Examples:
         /// The address.
         address: String,
     },
-    /// Put the addresses of a CSV file on a customer's list.
+    /// Add the addresses of a CSV file to a customer's list.
     ///
-    /// The first line names the columns: address, and where wanted reason (hard_bounce, complaint, unsubscribe, operator), since,
-    /// expires (times like 2026-11-29T08:00:00Z) and note. A file with one address a line and no such line is taken too.
+    /// The first line names the columns: address, and optionally reason (hard_bounce, complaint, unsubscribe, operator), since, expires
+    /// (times such as 2026-11-29T08:00:00Z) and note. A file with one address per line and no such first line is accepted too.
     ///
-    /// The whole file is read before anything is sent: one bad line, and nothing of the file is taken. An address that is on the list
-    /// already gets what the file says.
+    /// The whole file is read before anything is sent: if one line is invalid, nothing of the file is imported. An address that is already
+    /// on the list gets the values of the file.
     #[command(after_long_help = "\
 Examples:
   postbud suppression import test-as unsubscribed.csv
@@ -102,7 +102,7 @@ Examples:
         customer: String,
         /// The file; - for standard input.
         file: PathBuf,
-        /// Only say what is in the file.
+        /// Only print what is in the file.
         #[arg(long)]
         dry_run: bool,
     },
@@ -167,7 +167,7 @@ fn import(running: &Running, customer: &str, file: &Path, dry_run: bool) -> anyh
         true => Box::new(io::stdin()),
         false => Box::new(File::open(file).with_context(|| format!("cannot read {name}"))?),
     };
-    // One more than is taken tells that it is too long.
+    // Read one octet more than allowed, to notice a file that is too long.
     input.take(csv::LONGEST as u64 + 1).read_to_end(&mut text).with_context(|| format!("cannot read {name}"))?;
     let entries = match csv::read(&text, Timestamp::now()) {
         Ok(entries) => entries,
@@ -191,7 +191,7 @@ fn import(running: &Running, customer: &str, file: &Path, dry_run: bool) -> anyh
     Ok(())
 }
 
-/// What the relay is sent at once.
+/// The entries that are sent to the relay at once.
 #[derive(Default)]
 struct Part {
     /// The number of the first entry's line.

@@ -1,5 +1,5 @@
-//! Tells systemd how the relay is, as sd_notify(3) says: a datagram of `NAME=value` lines to the socket in `NOTIFY_SOCKET`. Without
-//! that variable nothing is told. A notice that cannot be sent is logged once; it must not end the relay.
+//! Reports the relay's state to systemd, as sd_notify(3) describes: a datagram of `NAME=value` lines to the socket in `NOTIFY_SOCKET`.
+//! Without that variable nothing is reported. A failed notice is logged once; it must not end the relay.
 
 use std::cell::Cell;
 use std::env;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// The watchdog is fed so many times in the time that systemd gives: a relay under load may miss some.
+/// How often the watchdog is fed within systemd's time limit, so that a relay under load may miss some.
 const FEEDS: u32 = 4;
 
-/// systemd, where it started this process and wants to be told.
+/// The service manager, if it started this process and wants notices.
 pub(super) struct ServiceManager {
     notices: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
@@ -25,7 +25,7 @@ pub(super) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// As the environment names it.
+    /// Reads it from the environment.
     pub(super) fn from_environment() -> Self {
         let is_for_us = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
         let watchdog = env::var("WATCHDOG_USEC").ok().filter(|_| is_for_us);
@@ -44,19 +44,19 @@ impl ServiceManager {
         ServiceManager { notices, watchdog: watchdog.filter(|time| !time.is_zero()), has_complained: Cell::new(false) }
     }
 
-    /// The start or the reload is complete.
+    /// Reports that the start or the reload is complete.
     pub(super) fn ready(&self) {
         self.tell("READY=1");
     }
 
-    /// The configuration is read again. [`ready`](Self::ready) ends it, also after a mistake.
+    /// Reports that the configuration is being read again. [`ready`](Self::ready) ends the reload, even after a mistake.
     pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
-    /// The stop has begun.
+    /// Reports that the stop has begun.
     pub(super) fn stopping(&self) {
         self.tell("STOPPING=1");
     }
@@ -66,7 +66,7 @@ impl ServiceManager {
         self.tell("WATCHDOG=1");
     }
 
-    /// Says when to feed it. Must be called on the runtime.
+    /// Returns the times at which to feed the watchdog. Must be called on the runtime.
     pub(super) fn watchdog(&self) -> Watchdog {
         Watchdog(self.watchdog.map(|time| {
             let mut feeds = tokio::time::interval((time / FEEDS).max(Duration::from_millis(1)));
@@ -85,7 +85,7 @@ impl ServiceManager {
     }
 }
 
-/// The times at which the watchdog is fed; never, where there is none.
+/// The times at which the watchdog is fed; never if there is none.
 pub(super) struct Watchdog(Option<Interval>);
 
 impl Watchdog {
@@ -97,7 +97,7 @@ impl Watchdog {
         }
     }
 
-    /// Waits for the next of them and then for a sign of life. Without one the watchdog is not fed, and systemd starts the relay anew.
+    /// Waits for the next of them, and then for a sign of life. Without one the watchdog is not fed, and systemd restarts the relay.
     pub(super) async fn is_due_and(&mut self, sign_of_life: impl Future<Output = ()>) {
         self.is_due().await;
         sign_of_life.await;
@@ -110,7 +110,7 @@ fn connect(socket: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
         None => SocketAddr::from_pathname(socket)?,
     };
     let own = UnixDatagram::unbound()?;
-    // Nobody waits for a service manager that does not read.
+    // The relay does not wait for a service manager that does not read.
     own.set_nonblocking(true)?;
     Ok((own, address))
 }

@@ -1,4 +1,4 @@
-//! Ages and points in time as they are given on the command line.
+//! Reads ages and times on the command line.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(refused)
 }
 
-/// Reads a time in RFC 3339, or how long ago it was: `90s`, `5m`, `4h`, `5d`.
+/// Reads a time in RFC 3339, or an age: `90s`, `5m`, `4h`, `5d`.
 pub(super) fn ago_or_at(text: &str) -> anyhow::Result<Timestamp> {
     if let Ok(at) = text.parse() {
         return Ok(at);

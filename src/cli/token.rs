@@ -1,4 +1,4 @@
-//! `postbud token …`: who may use the API.
+//! `postbud token …`: manages the tokens of the API.
 
 use std::process::ExitCode;
 
@@ -11,9 +11,8 @@ use crate::operate::tokens::{AddedToken, NewToken, RoleName, Token};
 
 /// Make, list and revoke the tokens of the API.
 ///
-/// A program presents its token with each request: `Authorization: Bearer TOKEN`. The relay keeps a hash of it, so a token that is
-/// lost cannot be shown again: revoke it and make another. The commands talk to the running relay, and what they do counts at
-/// once.
+/// A program sends its token with each request: `Authorization: Bearer TOKEN`. The relay stores only a hash of it, so a lost token cannot
+/// be shown again: revoke it and make another. The commands talk to the running relay and take effect at once.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -39,30 +38,30 @@ Examples:
     Add {
         /// The token's name, which the audit shows.
         name: String,
-        /// What it may do.
+        /// The token's role.
         #[arg(long)]
         role: Role,
-        /// A customer that it may see; for --role customer, may be given several times.
+        /// A customer that it may see; for --role customer; may be given several times.
         #[arg(long = "customer", value_name = "ID")]
         customers: Vec<String>,
-        /// It expires after this time: 90s, 5m, 4h, 365d. Without it, it does not expire.
+        /// The time after which it expires: 90s, 5m, 4h, 365d. Default: never.
         #[arg(long, value_name = "AGE", value_parser = time::seconds)]
         expires: Option<u64>,
-        /// One JSON object with the token in `secret`.
+        /// Print one JSON object with the token in `secret`.
         #[arg(long)]
         json: bool,
     },
-    /// List the tokens: role, customers, expiry and last use. The tokens themselves are not kept.
+    /// List the tokens: role, customers, expiry and last use. The tokens themselves are not stored.
     #[command(after_long_help = "\
 Examples:
   postbud token list
   postbud token list --json | jq 'select(.last_used == null)'")]
     List {
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Take a token back. Requests with it are refused from this moment on.
+    /// Revoke a token. From now on requests with it are refused.
     #[command(after_long_help = "\
 Examples:
   postbud token revoke webcrm")]
@@ -74,13 +73,13 @@ Examples:
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
-    /// See everything.
+    /// May see everything.
     Read,
-    /// Also change the queue and the routes, and check domains.
+    /// May also change the queue and the routes, and check domains.
     Operate,
-    /// Also change customers and keys.
+    /// May also change customers and keys.
     Admin,
-    /// See the customers named with --customer, and nothing else.
+    /// May see the customers named with --customer, and nothing else.
     Customer,
 }
 

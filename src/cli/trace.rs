@@ -1,4 +1,4 @@
-//! `postbud trace`: what became of mails, from the event log and its archives.
+//! `postbud trace`: shows the history of mails, from the event log and its archives.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,13 +12,13 @@ use crate::files;
 use crate::record::trace::{Found, Query, Trace, find};
 use crate::visible::visible;
 
-/// Tell what became of mails: every event of each mail that fits, newest mails first.
+/// Show every event of each matching mail, newest mails first.
 ///
-/// Filters add up. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] keep and
-/// keep_size), whether the relay runs or not. A question with a recipient, a sender, a Message-ID, a queue id, a reference or a
-/// campaign is answered from the archives' indexes; one with a customer, a tag or a time alone reads everything.
+/// All given filters must match. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] keep and
+/// keep_size), whether the relay is running or not. A search for a recipient, a sender, a Message-ID, a queue id, a reference or a campaign
+/// uses the archives' indexes. One for only a customer, a tag or a time reads everything.
 ///
-/// Exits with 1 where nothing is found.
+/// Exits with 1 if nothing is found.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -32,37 +32,37 @@ pub(super) struct Args {
     /// A queue id, as in \"250 … queued as 6H2D4SPC00VHA\".
     #[arg(value_name = "QUEUE-ID")]
     id: Option<String>,
-    /// To this recipient; its part of a mail with several.
+    /// Only mails to this recipient, and of a mail with several recipients only this recipient's part.
     #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
-    /// With this Message-ID, with or without angle brackets.
+    /// Only mails with this Message-ID, with or without angle brackets.
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
-    /// With this reference of webCRM's.
+    /// Only mails with this reference of webCRM.
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
-    /// Of this campaign of webCRM's.
+    /// Only mails of this campaign of webCRM.
     #[arg(long, value_name = "TEXT")]
     campaign: Option<String>,
-    /// With this tag of webCRM's.
+    /// Only mails with this tag of webCRM.
     #[arg(long, value_name = "TEXT")]
     tag: Option<String>,
-    /// From this envelope sender.
+    /// Only mails from this envelope sender.
     #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
-    /// Of this customer.
+    /// Only mails of this customer.
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
-    /// With an event since then: a time (2026-11-29T08:00:00Z) or how long ago (90s, 5m, 4h, 5d).
+    /// Only mails with an event since then: a time (2026-11-29T08:00:00Z) or an age (90s, 5m, 4h, 5d).
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// With an event until then: a time or how long ago.
+    /// Only mails with an event until then: a time or an age.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Show at most so many mails.
+    /// The maximum number of mails.
     #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// One JSON object a mail, with its events.
+    /// Print one JSON object per mail, with its events.
     #[arg(long)]
     json: bool,
 }
@@ -108,7 +108,7 @@ impl Args {
     }
 }
 
-/// Only `[events] log` is read: a mistake elsewhere in the configuration must not keep an operator from the record.
+/// Reads only `[events] log`, because a mistake elsewhere in the configuration must not keep an operator from the record.
 pub(super) fn log(config: &Path) -> anyhow::Result<PathBuf> {
     #[derive(Deserialize)]
     struct Server {

@@ -1,4 +1,4 @@
-//! Who commands, and what they may.
+//! The actor of a command, and the permissions of each role.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,10 +8,10 @@ use super::Error;
 use super::error::ErrorKind;
 use crate::message::CustomerId;
 
-/// What the names of operators of the pages begin with: a token or a user of the machine may have the same name.
+/// The prefix of the names of operators of the pages, because a token or a user of the machine may have the same name.
 const OPERATOR: &str = "operator ";
 
-/// Whoever gives a command: a person or a program, with a name for the audit and a role.
+/// The person or program that gives a command, with a role and a name for the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     name: String,
@@ -19,30 +19,30 @@ pub struct Actor {
     address: Option<IpAddr>,
 }
 
-/// What an actor may do. Each role may do what the one before it may, but that a customer sees its own things only.
+/// The permissions of an actor. Each role includes the ones before it, except that a customer sees only its own data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Look at these customers' own things.
+    /// May read these customers' own data.
     Customer(BTreeSet<CustomerId>),
-    /// The holder of a link: look at this customer's own things, have its domains checked, and enter its own server.
+    /// The holder of a link: may read this customer's own data, have its domains checked, and enter its own server.
     Link(CustomerId),
     Read,
-    /// Change the queue and the routes, and check domains.
+    /// May change the queue and the routes, and check domains.
     Operate,
-    /// Change customers and keys.
+    /// May change customers and keys.
     Admin,
 }
 
-/// What a command needs.
+/// The permission that a command needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Need<'a> {
-    /// To look at one customer's things.
+    /// To read one customer's data.
     ReadOf(&'a CustomerId),
-    /// May look at everything.
+    /// To read everything.
     Read,
     /// To have one customer's domains checked.
     CheckOf(&'a CustomerId),
-    /// To do for one customer what it does itself: enter its own server.
+    /// To do on behalf of one customer what the customer may do: enter its own server.
     OwnOf(&'a CustomerId),
     /// To change the queue or the routes, or to check domains.
     Operate,
@@ -51,73 +51,73 @@ pub(super) enum Need<'a> {
 }
 
 impl Actor {
-    /// An actor of this name with this role.
+    /// Makes an actor with this name and role.
     pub fn new(name: impl Into<String>, role: Role) -> Self {
         Actor { name: name.into(), role, address: None }
     }
 
-    /// The same actor at the other end of a connection from this address.
+    /// Returns the same actor with the address of its connection.
     #[must_use]
     pub fn at(self, address: Option<IpAddr>) -> Self {
         Actor { address, ..self }
     }
 
-    /// Where the command came from, if it came over the network.
+    /// Returns the address from which the command came, if it came over the network.
     pub fn address(&self) -> Option<IpAddr> {
         self.address
     }
 
-    /// The name of the operator of the pages that it is, if it is one.
+    /// Returns the name of the operator, if the actor is an operator of the pages.
     pub fn operator(&self) -> Option<&str> {
         self.name.strip_prefix(OPERATOR)
     }
 
-    /// An operator of the pages.
+    /// Makes the actor of an operator of the pages.
     pub(super) fn of_operator(name: &str, role: Role) -> Self {
         Actor::new(format!("{OPERATOR}{name}"), role)
     }
 
-    /// What the actor may do.
+    /// Returns the actor's role.
     pub fn role(&self) -> &Role {
         &self.role
     }
 
-    /// Returns true if the actor may look at this customer's things.
+    /// Returns true if the actor may read this customer's data.
     pub fn may_see(&self, customer: &CustomerId) -> bool {
         self.may(Need::ReadOf(customer)).is_ok()
     }
 
-    /// Returns true if the actor may look at every customer's things.
+    /// Returns true if the actor may read every customer's data.
     pub fn may_see_everything(&self) -> bool {
         self.may(Need::Read).is_ok()
     }
 
-    /// Refuses whoever may not change the queue or the routes, or check domains.
+    /// Refuses an actor that may not change the queue or the routes, or check domains.
     pub(super) fn may_operate(&self) -> Result<(), Error> {
         self.may(Need::Operate)
     }
 
-    /// Refuses whoever may not change customers or keys.
+    /// Refuses an actor that may not change customers or keys.
     pub(super) fn may_administer(&self) -> Result<(), Error> {
         self.may(Need::Admin)
     }
 
-    /// Refuses whoever may not look at the things of the customer with this id.
+    /// Refuses an actor that may not read the data of the customer with this id.
     pub(super) fn may_read(&self, customer: &str) -> Result<(), Error> {
         self.may(Need::ReadOf(&CustomerId::new(customer)))
     }
 
-    /// A user of this machine who may write to the relay's folders, or is connected to its socket: an administrator.
+    /// Makes the actor of a user of this machine who may write to the relay's folders, or is connected to its socket: an administrator.
     pub fn user(uid: u32) -> Self {
         Actor::new(format!("uid {uid}"), Role::Admin)
     }
 
-    /// The user that this process runs as.
+    /// Makes the actor of the user that runs this process.
     pub fn this_process() -> Self {
         Actor::user(rustix::process::geteuid().as_raw())
     }
 
-    /// Refuses a command that needs more than the actor's role gives.
+    /// Refuses a command that needs a permission that the actor does not have.
     pub(super) fn may(&self, need: Need<'_>) -> Result<(), Error> {
         let allowed = match (&self.role, need) {
             (Role::Customer(own), Need::ReadOf(customer)) => own.contains(customer),
@@ -145,7 +145,7 @@ impl Actor {
     }
 }
 
-/// Writes the name of the actor.
+/// Writes the actor's name.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)

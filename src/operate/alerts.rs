@@ -1,7 +1,7 @@
-//! Commands about alerts: what a person must look at, and that somebody took note of it.
+//! Commands about alerts: list what needs attention, and acknowledge an alert.
 //!
-//! An acknowledgement is a note: somebody knows, and works on it. The alert stays open until its trouble is over, and the
-//! note goes with it. Notes are in the database, because a restart does not end trouble.
+//! An acknowledgement is a note that somebody knows of the alert and works on it. The alert stays open until its cause is gone, and then
+//! the note is deleted too. Notes are in the database, because an alert may outlast a restart.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::database::{self, Database, Schema, Transaction};
 use crate::events::{Action, AlertLists, EndedAlert, Event, OpenAlert};
 use crate::time::Timestamp;
 
-/// The table. A subject is an alert's, or `event:ID` for one that tells of something that happened once.
+/// The table. A subject is an alert's, or `event:ID` for a notice of a single event.
 pub const SCHEMA: Schema = Schema {
     owner: "alert",
     steps: &[
@@ -25,72 +25,72 @@ pub const SCHEMA: Schema = Schema {
     ],
 };
 
-/// What happened once is told for a week; its note is kept a little longer.
+/// How long notes of notices are kept. Notices are shown for a week, and their notes are kept a little longer.
 const NOTES_OF_NOTICES_KEPT: Duration = Duration::from_secs(8 * 86_400);
-/// What a note of something that happened once begins with.
+/// The prefix of the subject of a notice.
 const OF_NOTICE: &str = "event:";
 /// The longest note, in characters.
 const LONGEST_NOTE: usize = 500;
 
-/// Who took note of an alert.
+/// Who acknowledged an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Who.
+    /// The name of the actor.
     pub actor: String,
-    /// When.
+    /// When it was acknowledged.
     pub at: Timestamp,
-    /// What was said; may be empty.
+    /// The note. It may be empty.
     pub note: String,
 }
 
-/// An alert that is open.
+/// An open alert, or a notice.
 #[derive(Clone, Debug)]
 pub struct AlertView {
-    /// What it is called by in commands.
+    /// The key that commands use.
     pub key: String,
-    /// When it was first told by this process.
+    /// When this process first raised it.
     pub since: Timestamp,
-    /// As it was last told.
+    /// Its latest event.
     pub alert: Event<'static>,
-    /// Who took note of it.
+    /// Its acknowledgement, if there is one.
     pub acknowledged: Option<Acknowledged>,
 }
 
-/// What a person must look at.
+/// Everything that needs attention.
 #[derive(Clone, Debug, Default)]
 pub struct Alerts {
-    /// Trouble that lasts: first what nobody took note of, then the newest.
+    /// Open alerts: first those without an acknowledgement, then the newest.
     pub open: Vec<AlertView>,
-    /// Trouble that ended lately.
+    /// Alerts that ended recently.
     pub ended: Vec<EndedAlert>,
-    /// What happened in the last week.
+    /// Notices of the last week.
     pub notices: Vec<AlertView>,
 }
 
-/// An alert for programs and for the command line. Times are RFC 3339.
+/// An alert, for programs and for the command line. Times are RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertLine {
-    /// What it is called by in commands.
+    /// The key that commands use.
     pub key: String,
-    /// True if its trouble lasts; false if it tells of something that happened.
+    /// True if the alert is open; false if it is a notice of a single event.
     pub open: bool,
-    /// When it was first told.
+    /// When it was first raised.
     pub since: String,
     /// What is wrong, and what to do.
     pub detail: String,
-    /// The customer that it is about.
+    /// The customer of the alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
-    /// The route that it is about.
+    /// The route of the alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// Who took note of it.
+    /// Who acknowledged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_by: Option<String>,
-    /// When.
+    /// When it was acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<String>,
-    /// What was said.
+    /// The note of the acknowledgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -114,31 +114,31 @@ impl AlertView {
 }
 
 impl Alerts {
-    /// What is open, and what happened, for programs.
+    /// Returns open alerts and notices, for programs.
     pub fn lines(&self) -> Vec<AlertLine> {
         let (open, notices) = (self.open.iter(), self.notices.iter());
         open.map(|alert| alert.line(true)).chain(notices.map(|alert| alert.line(false))).collect()
     }
 
-    /// How many alerts nobody took note of.
+    /// Returns the number of open alerts without an acknowledgement.
     pub fn unacknowledged(&self) -> usize {
         self.open.iter().chain(&self.notices).filter(|alert| alert.acknowledged.is_none()).count()
     }
 }
 
-/// The notes. Cheap to clone.
+/// The notes of acknowledgements. Cheap to clone.
 #[derive(Clone)]
 pub struct Acknowledgements(Database);
 
 impl Acknowledgements {
-    /// Those in this database.
+    /// Uses the notes in this database.
     pub fn new(database: Database) -> Self {
         Acknowledgements(database.of(&SCHEMA))
     }
 }
 
 impl Service {
-    /// What a person must look at.
+    /// Returns everything that needs attention.
     pub async fn alerts(&self, actor: &Actor) -> Result<Alerts, Error> {
         actor.may(Need::Read)?;
         let mut notes = self.acknowledgements.0.read(read).await.map_err(|error| {
@@ -153,7 +153,7 @@ impl Service {
         Ok(Alerts { open, ended, notices })
     }
 
-    /// Takes note of an alert.
+    /// Acknowledges an alert.
     pub async fn acknowledge_alert(&self, actor: &Actor, key: &str, note: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         if note.chars().count() > LONGEST_NOTE || note.chars().any(char::is_control) {
@@ -189,7 +189,7 @@ impl Service {
     }
 }
 
-/// What an alert is called by.
+/// Returns the key of an alert.
 fn key(alert: &Event<'_>) -> String {
     match &alert.subject {
         Some(subject) => subject.to_string(),
@@ -197,7 +197,7 @@ fn key(alert: &Event<'_>) -> String {
     }
 }
 
-/// Keeps a note.
+/// Stores a note.
 pub(super) fn note(
     tables: &Transaction<'_>,
     subject: &str,
@@ -210,13 +210,13 @@ pub(super) fn note(
     tables.execute(sql, &[subject.into(), actor.into(), note.into(), millis(at).into()]).map(drop)
 }
 
-/// Forgets the note of trouble that was over at `at`. A note that is younger is about new trouble.
+/// Deletes the note of an alert that ended at `at`. A newer note is about a new alert.
 pub(super) fn forget(tables: &Transaction<'_>, subject: &str, at: Timestamp) -> Result<(), database::Error> {
     let sql = "DELETE FROM alert_acknowledged WHERE subject = $1 AND at <= $2";
     tables.execute(sql, &[subject.into(), millis(at).into()]).map(drop)
 }
 
-/// The subjects of lasting trouble that somebody took note of.
+/// Returns the subjects of acknowledged alerts.
 pub(super) fn acknowledged(tables: &Transaction<'_>) -> Result<Vec<String>, database::Error> {
     let all = read(tables)?.into_keys();
     Ok(all.filter(|subject| !subject.starts_with(OF_NOTICE)).collect())

@@ -1,7 +1,7 @@
-//! The audit: each command that changed something becomes one `audit` event, whoever carried it out.
+//! The audit: each command that changes something becomes one `audit` event, whichever interface it came through.
 //!
-//! The running relay tells it at once. A command that works beside the relay, on files, leaves a note in `<state_dir>/audit/`; the
-//! relay turns the notes into events when it finds them, at its next start at the latest. A note is there whole or not at all.
+//! The running relay emits the event at once. A command that works on files, outside the relay, leaves a note in `<state_dir>/audit/`. The
+//! relay turns notes into events when it finds them, at the latest at its next start. A note is written completely or not at all.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// How often the relay looks for notes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What was done, to what.
+/// A command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Act {
     pub command: Action,
@@ -28,18 +28,18 @@ pub(super) struct Act {
     pub customer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// The message, where there is one.
+    /// The queue id, if the command was about one message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_id: Option<String>,
-    /// How many messages or events.
+    /// The number of changed messages or events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<u64>,
-    /// What was done, in words for people.
+    /// A description for people.
     pub detail: String,
 }
 
 impl Act {
-    /// Something done to nothing that has a field of its own.
+    /// Makes an act without values for the optional fields.
     pub fn new(command: Action, detail: impl Into<String>) -> Self {
         Act { command, customer: None, route: None, queue_id: None, changed: None, detail: detail.into() }
     }
@@ -48,12 +48,12 @@ impl Act {
 /// A note that a command leaves for the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    /// Milliseconds since the epoch.
+    /// The time in milliseconds since the epoch.
     at: u64,
-    /// A random number that tells it from others of the same time.
+    /// A random number that distinguishes it from other notes of the same time.
     key: u32,
     actor: String,
-    /// Where the actor's connection came from.
+    /// The address of the actor's connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
     #[serde(flatten)]
@@ -70,7 +70,7 @@ impl Note {
         let Note { at, key, actor, peer, act: Act { command, customer, route, queue_id, changed, detail } } = self;
         let at = Timestamp::from_millis(at);
         events.emit(Event {
-            // The note's own, so that a note that is told twice makes the same event twice.
+            // The id comes from the note, so a note that is reported twice makes the same event twice.
             event_id: EventId::Other { at, number: 0, process: key },
             peer: peer.map(Into::into),
             customer: customer.map(Into::into),
@@ -82,18 +82,18 @@ impl Note {
     }
 }
 
-/// Tells of an act where the events are.
+/// Emits the event of an act.
 pub(super) fn tell(events: &Events, actor: &Actor, act: Act) {
     Note::new(actor, act).tell(events);
 }
 
-/// Where a command that works beside the relay leaves its notes.
+/// The folder in which commands outside the relay leave their notes.
 #[derive(Clone, Debug)]
 pub(super) struct Notes {
     state_dir: PathBuf,
 }
 impl Notes {
-    /// Makes sure that a note can be left, before anything is done that has to be noted.
+    /// Makes sure that notes can be written, before the command does anything that must be noted.
     pub fn open(state_dir: &Path) -> Result<Self, Error> {
         let notes = Notes { state_dir: state_dir.to_owned() };
         let ready = notes.in_folder(|folder| {
@@ -109,12 +109,12 @@ impl Notes {
         Ok(notes)
     }
 
-    /// Leaves a note of what was done.
+    /// Writes a note of an act.
     pub fn leave(&self, actor: &Actor, act: Act) -> Result<(), Error> {
         let note = Note::new(actor, act);
         let done = note.act.detail.clone();
         let text = serde_json::to_vec(&note).expect("a note has only string keys");
-        // The names sort by time. A second one of the same millisecond has another process's number or another random part.
+        // The names sort by time. Notes of the same millisecond differ in the random part.
         let name = format!("{:015}-{:08x}.json", note.at, note.key);
         let written =
             self.in_folder(|folder| Whole::write(folder, &text, 0o600, Some(folder))?.name(&folder.join(&name)));
@@ -132,14 +132,14 @@ impl Notes {
     }
 }
 
-/// Where acts are told.
+/// The destination of audit events.
 pub(super) enum Audit {
     Events(Events),
     Notes(Notes),
 }
 
 impl Audit {
-    /// Tells what was done.
+    /// Reports an act.
     pub fn tell(&self, actor: &Actor, act: Act) -> Result<(), Error> {
         match self {
             Audit::Events(events) => {
@@ -155,12 +155,12 @@ fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("audit")
 }
 
-/// Turns notes into events until told to stop. A crash between the event and the end of its note tells it twice, with the same id.
+/// Turns notes into events until stopped. If the relay crashes before it has removed a note, the event is repeated with the same id.
 pub async fn collect(state_dir: PathBuf, events: Events, stopping: CancellationToken) {
     let folder = folder(&state_dir);
     loop {
         let (folder, events) = (folder.clone(), events.clone());
-        // What cannot be read now is looked at again; the next look says so again.
+        // An unreadable note is tried again at the next look, which then reports it again.
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || collect_once(&folder, &events)).await {
             tracing::warn!("notes of the audit cannot be collected: {error}");
         }
@@ -176,7 +176,7 @@ fn collect_once(folder: &Path, events: &Events) -> io::Result<()> {
         found => found?,
     };
     let mut paths: Vec<PathBuf> = found.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
-    // One that is being written has another name.
+    // A note that is being written has another file extension.
     paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
     paths.sort();
     for path in paths {

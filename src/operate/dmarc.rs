@@ -1,4 +1,5 @@
-//! Commands about DMARC reports: taking them, what they say of a customer's domains, and webCRM's records that allow them.
+//! Commands about DMARC reports: import reports, show the reports on a customer's domains, and show the records of webCRM that allow
+//! reports.
 
 use std::sync::Arc;
 
@@ -21,85 +22,85 @@ use crate::returns::dmarc::{Refused, Reports, SCHEMA, Taken};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// The days that are looked at if nobody says how many.
+/// The default number of days.
 pub const DAYS: u32 = 30;
-/// The most days that are looked at.
+/// The maximum number of days.
 pub const MOST_DAYS: u32 = 400;
 
-/// What reports say of a domain, and the policy that comes next.
+/// The reports on a domain, and the next policy.
 #[derive(Clone, Debug)]
 pub struct DmarcReport {
     /// The numbers.
     pub summary: Summary,
-    /// The next policy, or why DNS does not say which policy applies.
+    /// The next policy, or why DNS does not answer which policy applies.
     pub step: Result<Step, resolver::Error>,
 }
 
-/// The same for programs.
+/// The reports on a domain and the next policy, for programs.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DmarcView {
-    /// What reports say.
+    /// The summary of the reports.
     #[serde(flatten)]
     pub summary: Summary,
-    /// The policy that comes next.
+    /// The next policy.
     pub policy: PolicyView,
 }
 
-/// The policy that comes next, and whether it is safe.
+/// The next policy, and whether it is safe.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcPolicy")]
 pub struct PolicyView {
-    /// Where the domain is: `missing`, `none`, `quarantine-testing`, `quarantine`, `reject-testing`, `reject`; absent if DNS did not
+    /// The current stage: `missing`, `none`, `quarantine-testing`, `quarantine`, `reject-testing` or `reject`; absent if DNS did not
     /// answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// The stage that comes next; absent at the end.
+    /// The next stage; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// `reached`, `safe`, `safe-unless` (none of `senders` is the customer's), `not-yet` (for `reasons`), or `unknown`.
+    /// `reached`, `safe`, `safe-unless` (unless one of `senders` is the customer's), `not-yet` (because of `reasons`), or `unknown`.
     pub verdict: String,
-    /// Codes of what stands in the way.
+    /// The codes of the obstacles.
     pub reasons: Vec<String>,
-    /// Senders that somebody has to know before the policy is safe.
+    /// The senders that somebody must identify before the policy is safe.
     pub senders: Vec<String>,
-    /// The host of the record.
+    /// The host of the DMARC record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The record of the next stage.
+    /// The DMARC record of the next stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
-    /// The verdict in words.
+    /// The verdict, for people.
     pub text: String,
-    /// What to do, in words; empty if nothing is to be done.
+    /// What to do, for people; empty if nothing must be done.
     pub todo: String,
 }
 
-/// A line of webCRM's zone that lets reports on a customer's domain be sent to our address.
+/// A record in webCRM's zone that allows reports on a customer's domain to be sent to our address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Permission {
     /// The customer's domain.
     pub domain: String,
     /// The name of the TXT record.
     pub name: String,
-    /// True if DNS has it. `None` if DNS did not answer.
+    /// True if it is published. `None` if DNS did not answer.
     pub present: Option<bool>,
 }
 
-/// The records of webCRM's zone for reports.
+/// The records in webCRM's zone for reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Permissions {
     /// The address that reports are sent to.
     pub address: String,
-    /// One record for all domains.
+    /// The record that covers all domains.
     pub wildcard: String,
-    /// The records for each domain.
+    /// The records for single domains.
     pub each: Vec<Permission>,
 }
 
 /// The value of such a record.
 pub const PERMISSION: &str = "v=DMARC1;";
 
-/// Reports that somebody takes from files.
+/// An import of reports from files.
 pub struct Import {
     reports: Reports,
     audit: Audit,
@@ -107,12 +108,12 @@ pub struct Import {
 }
 
 impl Import {
-    /// Takes the reports in a mail, an archive or XML. Blocks.
+    /// Imports the reports in a mail, an archive or XML. Blocks.
     pub fn take(&self, octets: &[u8]) -> Result<Taken, Refused> {
         self.reports.take(octets)
     }
 
-    /// Notes how many reports were taken.
+    /// Records in the audit how many reports were imported.
     pub fn finish(self, taken: u64, refused: u64) -> Result<(), Error> {
         if taken == 0 {
             return Ok(());
@@ -124,7 +125,7 @@ impl Import {
 }
 
 impl DmarcReport {
-    /// The same for programs, with texts in a language.
+    /// Converts the report for programs, with texts in a language.
     pub fn view(&self, lang: Lang) -> DmarcView {
         let policy = match &self.step {
             Ok(step) => policy_view(step, lang),
@@ -172,7 +173,7 @@ fn policy_view(step: &Step, lang: Lang) -> PolicyView {
 }
 
 impl Site {
-    /// What reports say of a customer's domains, or of one of them.
+    /// Returns the reports on a customer's domains, or on one of them.
     pub async fn dmarc(
         &self,
         actor: &Actor,
@@ -199,15 +200,15 @@ impl Site {
         Ok(found)
     }
 
-    /// Begins to take reports from files.
+    /// Begins an import of reports from files.
     pub async fn import_dmarc(&self, actor: &Actor) -> Result<Import, Error> {
         actor.may_operate()?;
         let audit = self.audit()?;
         Ok(Import { reports: self.reports().await?, audit, actor: actor.clone() })
     }
 
-    /// The records of webCRM's zone without which no report on another organization's domain is sent to our address (RFC 9990 §4), and
-    /// which of them DNS has.
+    /// Returns the records in webCRM's zone without which no report on another organization's domain is sent to our address (RFC 9990 §4),
+    /// and which of them are published.
     pub async fn dmarc_permissions(&self, actor: &Actor) -> Result<Permissions, Error> {
         actor.may_operate()?;
         let address = self.configured.dmarc.address.as_ref().ok_or_else(|| {
@@ -232,7 +233,7 @@ impl Site {
         }
     }
 
-    /// Adds to the report of a check what DMARC reports say, if there are any. A database that cannot be read costs nothing but this.
+    /// Adds the DMARC reports, if there are any, to the report of a check. If the database cannot be read, only this part is missing.
     pub(super) async fn add_dmarc(&self, reports: &Reports, report: &mut Report) {
         let Ok(summary) = summary(reports, &report.domain, DAYS).await else { return };
         if summary.reports == 0 {
@@ -251,7 +252,7 @@ impl Site {
         Ok(step(found.host, found.own.as_deref(), found.inherited, address, &summary.facts()))
     }
 
-    /// The reports, if there is a database already.
+    /// Returns the reports, if the database exists.
     pub(super) async fn reports_if_any(&self) -> Option<Reports> {
         if let Running::Socket(_) = &self.running
             && let Home::Folder(state_dir) = &self.configured.state_home
@@ -262,7 +263,7 @@ impl Site {
         self.reports().await.inspect_err(|error| tracing::warn!("DMARC reports cannot be read: {error}")).ok()
     }
 
-    /// The reports that the relay keeps, or would keep if it ran.
+    /// Returns the reports that the relay keeps, or would keep if it ran.
     async fn reports(&self) -> Result<Reports, Error> {
         if let Running::Here(service) = &self.running {
             let missing = || Error::new(ErrorKind::Unavailable, "this relay keeps no DMARC reports", "restart it");

@@ -1,4 +1,4 @@
-//! Commands about customers' domains: what has to be published, and what is.
+//! Commands about customers' domains: the records to publish, and the published ones.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use crate::onboarding::{Checker, DnsProvider, ProbeFailure, RecordTable, Report,
 use crate::smtp::{Domain, Mailbox};
 use crate::time::Timestamp;
 
-/// How long the names of a zone's name servers are waited for.
+/// How long the lookup of a zone's name servers may take.
 const PROVIDER_TIME: Duration = Duration::from_secs(5);
-/// Domains checked at the same time.
+/// The number of domains that are checked at the same time.
 const AT_ONCE: usize = 8;
 
-/// What a look at one domain found.
+/// The result of a check of one domain.
 pub struct DomainLook {
     /// The records to publish.
     pub table: RecordTable,
-    /// What is published.
+    /// The result of the check.
     pub report: Report,
-    /// Who runs the zone's DNS.
+    /// The DNS provider of the zone.
     pub provider: DnsProvider,
-    /// Where one click applies what is missing.
+    /// The link that applies the missing records with one click, if there is one.
     pub apply: Option<Apply>,
-    /// Why the report could not be kept, if it could not.
+    /// Why the report could not be stored, if it could not.
     pub unkept: Option<String>,
 }
 
@@ -48,28 +48,28 @@ pub struct DomainLook {
 pub struct DomainSummary {
     /// The domain.
     pub domain: String,
-    /// The customer that has it.
+    /// The domain's customer.
     pub customer: String,
-    /// What it has verified: `ownership`, `spf`, `dkim`, `dmarc`.
+    /// The verified requirements: `ownership`, `spf`, `dkim`, `dmarc`.
     pub verified: Vec<String>,
 }
 
-/// What was seen of a From domain.
+/// The state of a From domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DomainView {
     /// The domain.
     pub domain: String,
-    /// The customer that has it.
+    /// The domain's customer.
     pub customer: String,
     /// When it was last checked, RFC 3339; absent if it never was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_checked: Option<String>,
-    /// About when it is checked again by itself, RFC 3339; absent if it never was checked.
+    /// The approximate time of the next check, RFC 3339; absent if it was never checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_check: Option<String>,
     /// The verdict on each requirement.
     pub requirements: Vec<Verdict>,
-    /// What changed when, the oldest first.
+    /// The changes of verdicts, oldest first.
     pub history: Vec<VerdictChange>,
 }
 
@@ -78,32 +78,32 @@ pub struct DomainView {
 pub struct Verdict {
     /// `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: String,
-    /// True if it counts as verified, which it does until the grace time ends.
+    /// True if it counts as verified. It does so until its grace period ends.
     pub verified: bool,
-    /// Since when, RFC 3339.
+    /// The time of the last change, RFC 3339.
     pub since: String,
-    /// When its record vanished, RFC 3339, while the grace time runs.
+    /// When its record vanished, RFC 3339, while the grace period runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vanished: Option<String>,
-    /// The codes of what the last check found wrong.
+    /// The codes of the faults that the last check found.
     pub faults: Vec<String>,
 }
 
 /// A change of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VerdictChange {
-    /// When it was seen, RFC 3339.
+    /// When it was noticed, RFC 3339.
     pub at: String,
     /// `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: String,
     /// `verified`, `vanished`, `returned` or `lost`.
     pub change: String,
-    /// The codes of what was wrong.
+    /// The codes of the faults.
     pub faults: Vec<String>,
 }
 
 impl Service {
-    /// From domains in the order of their names, behind `after`: those that the actor may see.
+    /// Returns From domains in the order of their names, after `after`. Only domains that the actor may see.
     pub fn domains(
         &self,
         actor: &Actor,
@@ -137,7 +137,7 @@ impl Service {
         Ok(Page { items: items.collect(), next })
     }
 
-    /// The customer that has a domain, for an actor that may see it. Whoever may not does not hear whether it exists.
+    /// Returns the customer of a domain. An actor that may not see the domain does not learn whether it exists.
     pub fn owner(&self, actor: &Actor, domain: &Domain) -> Result<CustomerId, Error> {
         let directory = self.routing.directory();
         let owner = directory.by_domain(domain).map(|customer| customer.id.clone());
@@ -149,7 +149,7 @@ impl Service {
         })
     }
 
-    /// What was seen of a domain. Blocks.
+    /// Returns the state of a domain. Blocks.
     pub fn domain(&self, actor: &Actor, domain: &Domain) -> Result<DomainView, Error> {
         let customer = self.owner(actor, domain)?;
         let settings = self.live()?.configured().onboarding;
@@ -157,7 +157,7 @@ impl Service {
         let state = store
             .load(domain)
             .map_err(|error| Error::failed(error.to_string(), "move the file away, and check the domain again"))?;
-        // A state of another customer says nothing about this one.
+        // The state of another customer does not apply to this one.
         let state = state.filter(|state| state.customer == customer.as_str());
         let time = |millis: u64| Timestamp::from_millis(millis).to_string();
         let mut view = DomainView {
@@ -195,7 +195,7 @@ impl Service {
 }
 
 impl Site {
-    /// What a customer has to publish for one of its domains.
+    /// Returns the records that a customer must publish for one of its domains.
     pub async fn records_of(&self, actor: &Actor, customer: &str, domain: &Domain) -> Result<RecordTable, Error> {
         let tables = self.records(actor, customer).await?;
         let found = tables.into_iter().find(|table| table.domain == domain.as_str());
@@ -203,8 +203,8 @@ impl Site {
         found.ok_or_else(gone)
     }
 
-    /// Everything a customer has to publish: one table a domain. A domain that Mailjet's accounts do not have yet is registered first,
-    /// because Mailjet issues some of the records.
+    /// Returns all records that a customer must publish, with one table for each domain. A domain that Mailjet's accounts do not have yet
+    /// is registered first, because Mailjet issues some of the records.
     pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<RecordTable>, Error> {
         let customer = self.customer(actor, customer)?;
         let registrar = &self.registrar;
@@ -224,8 +224,8 @@ impl Site {
         self.of_each_domain(&[customer], table).await
     }
 
-    /// Checks now what a customer has published, or all customers have, and keeps the results, so that a running relay uses them.
-    /// `with_probe`: customers' own servers are probed too.
+    /// Checks now what one customer, or every customer, has published, and stores the results for a running relay. With `with_probe`,
+    /// customers' own servers are probed too.
     pub async fn check(&self, actor: &Actor, customer: Option<&str>, with_probe: bool) -> Result<Checked, Error> {
         let customers: Vec<Arc<Customer>> = match customer {
             Some(id) => {
@@ -265,7 +265,7 @@ impl Site {
         Ok(Checked { reports, unkept })
     }
 
-    /// Begins the check of a customer's domains as a job, whose result has its texts in `lang`.
+    /// Begins the check of a customer's domains as a job. The result has texts in `lang`.
     pub fn begin_check(
         self,
         jobs: &Jobs,
@@ -282,8 +282,8 @@ impl Site {
         }))
     }
 
-    /// Looks at one domain of a customer: checks it now, keeps the result, and gives the records to publish with what they are made from.
-    /// `told` hears of each check as it ends.
+    /// Checks one domain of a customer now and stores the result. Returns it with the records to publish and the data they are made from.
+    /// Calls `told` for each check when it ends.
     pub async fn look(
         &self,
         actor: &Actor,
@@ -311,7 +311,7 @@ impl Site {
         self.registrar.register(directory, &customer, &mut report, Pace::Now).await;
         let unkept = self.running.keep(&customer, &report, &self.configured.onboarding).await.err();
         let provider = match &table.zone {
-            // What they are called is a convenience: without an answer the general words do.
+            // The provider's name only makes the texts more specific, so the general words do without it.
             Some(zone) => match tokio::time::timeout(PROVIDER_TIME, checker.resolver.name_servers(zone)).await {
                 Ok(Ok(names)) => DnsProvider::of(&names),
                 _ => DnsProvider::Other,
@@ -322,7 +322,7 @@ impl Site {
         Ok(DomainLook { table, report, provider, apply, unkept })
     }
 
-    /// A checker that knows the records which Mailjet has issued for the domain.
+    /// Makes a checker that knows the records which Mailjet has issued for the domain.
     fn checker_of(&self, customer: &Customer, domain: &Domain) -> Checker {
         let kept = Store::new(&self.configured.onboarding).load(domain).ok().flatten();
         let status = kept.filter(|kept| kept.customer == customer.id.as_str()).map(|kept| kept.status());
@@ -330,7 +330,7 @@ impl Site {
         self.registrar.informed(self.checker.clone(), directory, customer, domain, status.unwrap_or_default())
     }
 
-    /// Looks at all domains of the customers, several at the same time, and gives what was found of each in order.
+    /// Runs an action for all domains of the customers, several at the same time, and returns the results in order.
     async fn of_each_domain<T: Send + 'static, F>(
         &self,
         customers: &[Arc<Customer>],
@@ -361,7 +361,7 @@ impl Site {
         Ok(found.into_iter().map(|(_, found)| found).collect())
     }
 
-    /// Probes each own server once for every domain, one after the other: a server may count connections.
+    /// Probes each own server once for all domains, one server after the other, because a server may limit connections.
     async fn probe_own_servers(&self, customers: &[Arc<Customer>], reports: &mut [Report]) -> Result<(), Error> {
         let delivery = self.delivery()?;
         for report in reports {

@@ -1,4 +1,4 @@
-//! Why a command was not carried out: a kind for machines, and for people what is wrong and what to do.
+//! Why a command was not carried out: a kind for programs, and for people what is wrong and what to do.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::spool;
 
-/// The answer to a command that was not carried out, or not to its end.
+/// The error of a command that was not carried out, or not completely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Error {
-    /// What a program can decide by.
+    /// The kind, on which a program can decide.
     pub kind: ErrorKind,
     pub message: String,
     /// What a person can do about it.
     pub remedy: String,
 }
 
-/// What is wrong, and the remedy as a sentence: on a line of its own where the first takes more than one.
+/// Writes what is wrong, and the remedy as a sentence. The remedy is on its own line if the first part has more than one.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = if self.message.contains('\n') { "\n" } else { ". " };
@@ -26,50 +26,50 @@ impl fmt::Display for Error {
     }
 }
 
-/// What went wrong, by who can mend it.
+/// The kind of error, by who can correct it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorKind {
-    /// The command says something that cannot be. Another command can be right.
+    /// The command is invalid.
     Invalid,
     /// The command names something that does not exist.
     NotFound,
-    /// It is there already, or does not fit what is there.
+    /// It exists already, or does not fit the existing state.
     Conflict,
-    /// It was changed since the actor looked at it.
+    /// It was changed since the actor read it.
     ChangedMeanwhile,
     /// The actor may not do this.
     Forbidden,
-    /// Not now. The same command may succeed later.
+    /// It cannot be done now. The same command may succeed later.
     Unavailable,
-    /// The actor has too much under way. The same command succeeds once some of it has ended.
+    /// The actor has too many jobs running. The same command succeeds after some of them have ended.
     TooMany,
-    /// Something failed that an administrator has to look at.
+    /// A failure that an administrator must look at.
     Failed,
 }
 
 impl Error {
-    /// An error of this kind.
+    /// Makes an error of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error { kind, message: message.into(), remedy: remedy.into() }
     }
 
-    /// The command says something that cannot be.
+    /// Makes the error of an invalid command.
     pub fn invalid(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::Invalid, message, remedy)
     }
 
-    /// The command names something that does not exist.
+    /// Makes the error of a command that names something that does not exist.
     pub fn not_found(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::NotFound, message, remedy)
     }
 
-    /// It does not fit what is there.
+    /// Makes the error of a command that does not fit the existing state.
     pub fn conflict(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::Conflict, message, remedy)
     }
 
-    /// A file cannot be written. Where that may be over by itself, the same command may succeed later.
+    /// Makes the error of a file that cannot be written. If the cause may go away by itself, the same command may succeed later.
     pub fn not_written(error: &std::io::Error, remedy: impl Into<String>) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let kind = match error.kind() {
@@ -79,13 +79,13 @@ impl Error {
         Error::new(kind, error.to_string(), remedy)
     }
 
-    /// The same, said of something.
+    /// Returns the same error with a prefix that names its subject.
     #[must_use]
     pub fn within(self, what: &str) -> Self {
         Error { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// An error for what failed although the command was right.
+    /// Makes the error of a failure that the command did not cause.
     pub fn failed(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::Failed, message, remedy)
     }

@@ -1,5 +1,5 @@
-//! Events from a cursor on: for whoever was away, and for whoever waits for what comes. A customer hears what became of its own mail;
-//! the cursor is a place among all events, so it stays valid whoever asks.
+//! Returns events from a cursor on, to clients that were away or that wait for new events. A customer gets the events about its own mail.
+//! The cursor is a position among all events, so it is valid for every client.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::message::CustomerId;
 use crate::record::journal::Journal;
 use crate::record::journal::cursor::{Cursor, CursorError, Page};
 
-/// The most events of one page.
+/// The maximum number of events in one page.
 pub const MOST: usize = 10_000;
-/// How long is looked for events of a customer among those of others before an empty page says how far that has come.
+/// How long to search for a customer's events among those of others before an empty page with the new position is returned.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
-/// The longest that an empty page is waited with.
+/// The longest time that a request waits for events.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A part of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventPage {
-    /// In the order of the journal.
+    /// The events, in the order of the journal.
     pub events: Vec<Value>,
-    /// Where to go on.
+    /// The position to continue from.
     pub cursor: String,
-    /// True if there are more already.
+    /// True if there are more events already.
     pub more: bool,
 }
 
@@ -42,7 +42,7 @@ impl From<Page> for EventPage {
 }
 
 impl Service {
-    /// Up to `limit` events behind the cursor `since`, which may also be `oldest` or `newest`. Waits up to `wait` for the first one.
+    /// Returns up to `limit` events after the cursor `since`, which may also be `oldest` or `newest`. Waits up to `wait` for the first one.
     pub async fn events_since(
         &self,
         actor: &Actor,
@@ -71,11 +71,11 @@ impl Service {
     }
 }
 
-/// Who hears which events.
+/// The events that a client may see.
 enum Audience<'a> {
-    /// Everything.
+    /// All events.
     Everybody,
-    /// What became of these customers' mail.
+    /// The events about these customers' mail.
     Customers(&'a BTreeSet<CustomerId>),
 }
 
@@ -87,7 +87,7 @@ impl<'a> Audience<'a> {
         }
     }
 
-    /// Alerts and the audit are the operators' affair, also where they are about a customer.
+    /// Returns true if the client may see this event. Alerts and the audit are for operators only, even if they are about a customer.
     fn hears(&self, event: &Value) -> bool {
         let Audience::Customers(own) = self else { return true };
         let is_own = event["customer"].as_str().is_some_and(|id| own.iter().any(|own| own.as_str() == id));

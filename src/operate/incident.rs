@@ -1,15 +1,15 @@
-//! The export of an incident: what one customer's mail went through in a time, as one archive to hand on.
+//! Exports an incident: everything about one customer's mail in a period, as one archive that can be passed on.
 //!
-//! | file | holds |
+//! | file | content |
 //! |---|---|
-//! | `incident.json` | whose, from when to when, who exported it and with which version, and what is not in it |
-//! | `mails.jsonl` | each mail with an event in that time: all of its events, oldest mail first |
-//! | `events.jsonl` | events of that time without a mail: refusals at submission, pauses, commands about the customer |
-//! | `queue.jsonl` | what waits at the time of the export |
+//! | `incident.json` | the customer, the period, who exported it with which version, and what is missing |
+//! | `mails.jsonl` | each mail with an event in the period: all of its events, oldest mail first |
+//! | `events.jsonl` | events of the period without a mail: refusals at submission, pauses, commands about the customer |
+//! | `queue.jsonl` | the mail that waits at the time of the export |
 //! | `routes.jsonl` | the routes that these mails took, as they are at the time of the export |
-//! | `customer.json`, `customer.toml` | what the customer's file says, without comments, and without what may be secret |
+//! | `customer.json`, `customer.toml` | the customer's file, without comments and without possible secrets |
 //!
-//! Nothing of another customer is in it. The audit keeps who exported it.
+//! The archive has no data of other customers. The audit records who exported it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,30 +28,30 @@ use crate::record::trace::{self, Query, Trace};
 use crate::time::Timestamp;
 use crate::version;
 
-/// Of the archive's compression.
+/// The compression level of the archive.
 const LEVEL: i32 = 3;
 
-/// Whose mail, and in which time.
+/// The customer and the period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Question {
     pub customer: String,
-    /// Events from then on.
+    /// The start of the period.
     pub from: Timestamp,
-    /// Events up to then.
+    /// The end of the period.
     pub until: Timestamp,
 }
 
-/// What of the record is in an export.
+/// The part of the record that is in an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
     pub mails: usize,
-    /// Events without a mail.
+    /// The number of events without a mail.
     pub events: usize,
-    /// There is more in that time than was asked for.
+    /// True if the period has more than was asked for.
     pub cut: bool,
 }
 
-/// An export that is being put together.
+/// An export in progress.
 pub struct Incident {
     actor: Actor,
     notes: Notes,
@@ -69,13 +69,13 @@ struct About {
     postbud: &'static str,
     mails: usize,
     events: usize,
-    /// There were more mails than were asked for; the newest are there.
+    /// True if there were more mails than were asked for. The newest ones are included.
     cut: bool,
     not_in_it: Vec<String>,
 }
 
 impl Incident {
-    /// Begins one, if the actor may look at the customer's mail and the audit can keep that.
+    /// Begins an export, if the actor may see the customer's mail and the audit can record it.
     pub fn begin(actor: &Actor, state_dir: &Path, question: Question) -> Result<Self, Error> {
         actor.may(Need::ReadOf(&CustomerId::new(&question.customer)))?;
         if question.from >= question.until {
@@ -98,7 +98,7 @@ impl Incident {
         Ok(Incident { actor: actor.clone(), notes, about, routes: BTreeSet::new(), files: Vec::new() })
     }
 
-    /// Adds what the event log and its archives have, of up to `most` mails and other events.
+    /// Adds up to `most` mails, and up to `most` other events, from the event log and its archives.
     pub fn record(&mut self, log: &Path, most: usize) -> Result<Recorded, Error> {
         let Question { customer, from, until } = self.about.question.clone();
         let query = Query { customer: Some(customer), from: Some(from), until: Some(until), ..Query::default() };
@@ -118,7 +118,7 @@ impl Incident {
         Ok(recorded)
     }
 
-    /// Adds what the customer's file says. Where the configuration cannot be read, the export says why and goes on.
+    /// Adds the content of the customer's file. If the configuration cannot be read, the export says why and continues.
     pub fn configuration(&mut self, files: &dyn Configuration) {
         let id = self.about.question.customer.clone();
         let read = || -> Result<(Value, String), Error> {
@@ -139,12 +139,12 @@ impl Incident {
         }
     }
 
-    /// Returns true for a route that is of the customer alone or that its mail took.
+    /// Returns true for a route that only the customer uses, or that its mail took.
     pub fn concerns(&self, route: &str) -> bool {
         route == format!("own-server.{}", self.about.question.customer) || self.routes.contains(route)
     }
 
-    /// Adds a file with a value a line.
+    /// Adds a file with one value per line.
     pub fn lines(&mut self, name: &'static str, values: impl IntoIterator<Item = Value>) {
         let mut text = String::new();
         for value in values {
@@ -154,17 +154,18 @@ impl Incident {
         self.files.push((name, text.into_bytes()));
     }
 
-    /// Says that something is not in it, and why.
+    /// Records that something is missing, and why.
     pub fn leave_out(&mut self, what: &str) {
         self.about.not_in_it.push(what.to_owned());
     }
 
-    /// Everything that is not in it.
+    /// Returns everything that is missing.
     pub fn left_out(&self) -> &[String] {
         &self.about.not_in_it
     }
 
-    /// Writes the archive (tar, zstd), which only its owner may read; an error where the file exists. The audit then keeps who did.
+    /// Writes the archive (tar, zstd), which only its owner may read. Returns an error if the file exists. The audit then records who
+    /// exported it.
     pub fn write(self, path: &Path) -> Result<PathBuf, Error> {
         let written = self.packed().and_then(|packed| {
             let whole = Whole::write(files::folder(path), &packed, 0o600, None)?;
@@ -206,8 +207,8 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-/// A customer's file without its comments, and without what may be secret in spite of the rules: values of keys that are called so,
-/// commands that print secrets, logins within URLs. Names of files and variables stay.
+/// Returns a customer's file without its comments and without possible secrets that should not be there: values of keys with secret names,
+/// commands that print secrets, and logins in URLs. Names of files and variables stay.
 fn without_secrets(text: &str) -> String {
     let Ok(mut table) = text.parse::<toml::Table>() else { return "# the file is not TOML\n".to_owned() };
     table.iter_mut().for_each(|(key, value)| mask(key, value));

@@ -1,7 +1,8 @@
-//! Jobs: work that goes on after the answer. A command that may take long is begun as a job, and whoever may see it follows it.
+//! Jobs: work that continues after the answer. A command that may take long starts as a job, and every actor that may see the job can
+//! follow it.
 //!
-//! Jobs are in memory: a restart forgets them, and with them only their reports, because what a command did before is done. Their
-//! number is bounded, those that have ended are forgotten first, and each actor may have a few at work.
+//! Jobs are kept in memory. A restart loses only their reports, because the effects of a command are already stored. The number of jobs is
+//! limited, the oldest finished ones are forgotten first, and each actor may have only a few running.
 
 mod result;
 
@@ -18,48 +19,48 @@ use super::{Actor, Error, ErrorKind};
 use crate::message::CustomerId;
 use crate::time::Timestamp;
 
-/// Jobs that are remembered.
+/// The maximum number of jobs that are kept.
 const REMEMBERED: usize = 1_000;
-/// Jobs of one actor that may be at work.
+/// The maximum number of running jobs of one actor.
 const AT_WORK: usize = 20;
 
-/// Work that goes on after the answer.
+/// Work that continues after the answer.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub id: String,
     pub kind: JobKind,
-    /// The customer that it is about, where it is about one.
+    /// The customer of the job, if it has one.
     pub customer: Option<String>,
     pub started: Timestamp,
-    /// When it ended, and what came of it. `None`: it is at work.
+    /// When it ended, and its result. `None` while it is running.
     pub ended: Option<(Timestamp, Result<JobResult, Error>)>,
-    /// How many messages a command about the queue has changed so far.
+    /// The number of messages that a queue command has changed so far.
     pub progress: Option<Changed>,
 }
 
 impl Job {
-    /// Returns true if it is at work.
+    /// Returns true if the job is running.
     pub fn is_running(&self) -> bool {
         self.ended.is_none()
     }
 }
 
-/// What a job does.
+/// The kind of work of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
     QueueHold,
-    /// Held messages are released.
+    /// Releases held messages.
     QueueRelease,
-    /// Messages are made due.
+    /// Makes messages due.
     QueueRetry,
-    /// Messages are given up, and their senders told.
+    /// Gives messages up and informs their senders.
     QueueBounce,
-    /// Messages are given up.
+    /// Gives messages up without informing their senders.
     QueueRemove,
     DomainCheck,
-    /// A customer's routes are probed.
+    /// Probes a customer's routes.
     Probe,
-    /// A test mail is sent.
+    /// Sends a test mail.
     TestSend,
 }
 
@@ -74,14 +75,14 @@ struct Known {
 }
 
 struct Entry {
-    /// The name of whoever began it.
+    /// The name of the actor that began it.
     owner: String,
     customer: Option<CustomerId>,
     seen: watch::Receiver<Job>,
 }
 
 impl Entry {
-    /// Whoever began a job sees it, and so does whoever may see the customer that it is about, or everything.
+    /// Returns true if the actor began the job, or may see the job's customer or everything.
     fn is_seen_by(&self, actor: &Actor) -> bool {
         match &self.customer {
             Some(customer) => actor.may_see(customer),
@@ -95,14 +96,14 @@ impl Jobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Up to `most` jobs that the actor may see, the latest first.
+    /// Returns up to `most` jobs that the actor may see, the latest first.
     pub fn list(&self, actor: &Actor, most: usize) -> Vec<Job> {
         let known = self.known();
         let seen = known.jobs.values().rev().filter(|entry| entry.is_seen_by(actor));
         seen.take(most).map(|entry| entry.seen.borrow().clone()).collect()
     }
 
-    /// A job, as it is now and as it goes on.
+    /// Returns a job that can be followed.
     pub fn watched(&self, actor: &Actor, id: &str) -> Result<watch::Receiver<Job>, Error> {
         let known = self.known();
         let number = u64::from_str_radix(id, 16).ok().filter(|number| shown(*number) == id);
@@ -131,7 +132,7 @@ impl Jobs {
             };
             known.jobs.remove(&oldest);
         }
-        // Numbers of a run begin at the time of its first job, so that an id of a run before is not another job's.
+        // The first number of a run comes from the time, so that an id from an earlier run never means another job.
         let number = known.next.max(Timestamp::now().as_millis() << 16);
         known.next = number + 1;
         let job = Job {
@@ -153,18 +154,18 @@ fn shown(number: u64) -> String {
     format!("{number:016x}")
 }
 
-/// A job that is about to begin, and then at work.
+/// A job that is about to begin, or is running.
 pub struct Task {
     state: watch::Sender<Job>,
 }
 
 impl Task {
-    /// Says how far the work has come.
+    /// Reports the progress of the work.
     pub fn progress(&self, changed: Changed) {
         self.state.send_modify(|job| job.progress = Some(changed));
     }
 
-    /// Goes on with the work behind the answer. Gives the job as it begins.
+    /// Continues the work after the answer. Returns the job as it begins.
     pub fn spawn<F>(self, work: impl FnOnce(Arc<Task>) -> F) -> Job
     where
         F: Future<Output = Result<JobResult, Error>> + Send + 'static,

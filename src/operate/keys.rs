@@ -1,7 +1,7 @@
-//! The change of a customer's DKIM key, step by step. Each run does the next step and says what has to be done before the one after.
+//! Rotates a customer's DKIM key step by step. Each run does the next step and reports what must be done before the one after it.
 //!
-//! What the steps are and when each may be taken is decided by [`rotation`]; this does them: it makes the key, changes the customer's
-//! file, and asks the DNS and the running relay. A step that was interrupted is simply done again.
+//! [`rotation`] decides which step is next and when it may be taken. This module carries the steps out: it makes the key, changes the
+//! customer's file, and asks DNS and the running relay. An interrupted step is simply repeated.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ use crate::sealed::Passphrase;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Debug, Serialize)]
 pub struct Rotated {
-    /// What was done, and what has to be done next, in order.
+    /// What was done, and what must be done next, in order.
     pub steps: Vec<Step>,
-    /// Somebody has to do something first, or something has to be seen, before the next run can go on.
+    /// True if the next run must wait until somebody has done something, or until a change is visible in DNS or in the relay.
     pub waits: bool,
 }
 
@@ -47,7 +47,7 @@ impl Rotated {
     }
 }
 
-/// Returns the key records that a customer has to publish, one for each domain and key. Asks no DNS.
+/// Returns the key records that a customer must publish, one for each domain and key. Does not ask DNS.
 pub fn records(files: &dyn Configuration, customer: &str) -> Result<Vec<TxtRecord>, Error> {
     let directory = files.read()?.directory;
     let found = directory.get(&CustomerId::new(customer)).ok_or_else(|| {
@@ -61,7 +61,7 @@ pub fn records(files: &dyn Configuration, customer: &str) -> Result<Vec<TxtRecor
         match signing {
             SigningDomain::Broken(why) => return Err(unusable(domain, why)),
             SigningDomain::Ready(signer) => {
-                // The relay's own second signature has another domain and is not the customer's to publish.
+                // The relay's own second signature has another domain, and the customer does not publish its key.
                 for profile in signer.profiles().filter(|profile| profile.domain == *domain) {
                     let record = render(&profile.domain, &profile.selector, &profile.key);
                     records.push(record.map_err(|error| unusable(domain, &error))?);
@@ -73,8 +73,8 @@ pub fn records(files: &dyn Configuration, customer: &str) -> Result<Vec<TxtRecor
 }
 
 impl Site {
-    /// Does the next step in the change of one of a customer's keys. `leaked`: others may have the key that signs, so that it is
-    /// revoked as soon as the new one signs.
+    /// Does the next step in the rotation of one of a customer's keys. With `leaked`, others may know the current key, so it is revoked as
+    /// soon as the new one signs.
     pub async fn rotate_key(
         &self,
         actor: &Actor,
@@ -116,7 +116,7 @@ struct Run<'a> {
     audit: Audit,
     customer: Arc<Customer>,
     place: KeyPlace,
-    /// What the customer's file names there now.
+    /// The key that the customer's file names now.
     named: Named,
     file: PathBuf,
     text: String,
@@ -124,7 +124,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Makes the new key and says where to publish it.
+    /// Makes the new key and reports where to publish it.
     async fn begin(&self, others: &[Rotation]) -> Result<Rotated, Error> {
         let domain = self.first_domain()?;
         let old = selector(&self.named.selector)?;
@@ -140,8 +140,8 @@ impl Run<'_> {
         };
         let old_path = self.resolve(&self.named.private_key);
         let (old_key, _) = SigningKey::from_file(&old_path, self.passphrase()).map_err(not_usable)?;
-        // Beside the old key: `test.dk.pem` and `test.dk.postbud2.pem`. A delegated selector comes again with another key, which must
-        // not be taken from the file of the one before.
+        // The file is beside that of the old key: `test.dk.pem` and `test.dk.postbud2.pem`. A delegated selector is used again with another
+        // key, which must not be taken from the former key's file.
         let made = match delegation {
             Some(_) => format!("{domain}.{new}.{}.pem", Timestamp::now().as_millis()),
             None => format!("{domain}.{new}.pem"),
@@ -151,7 +151,7 @@ impl Run<'_> {
             Error::failed("the new key's file name is not UTF-8", "give the folder of keys a name in UTF-8")
         })?;
         let path = self.resolve(name);
-        // A run that was interrupted has left its key: it is as good as a new one, and may be published already.
+        // A key that an interrupted run left is as good as a new one, and may be published already.
         let new_key = match path.exists() {
             true => left_behind(&path, &old_key, self.passphrase())?,
             false => {
@@ -175,7 +175,7 @@ impl Run<'_> {
         Ok(Rotated::done(self.published(&rotation).await?))
     }
 
-    /// The delegated selector that does not sign now. The customer's second key must not have it.
+    /// Returns the delegated selector that does not sign now. The customer's second key must not use it.
     fn other_selector(&self, delegation: &Delegation, old: &Selector, others: &[Rotation]) -> Result<Selector, Error> {
         let other = delegation.other(old);
         match self.taken(others).contains(&other) {
@@ -187,7 +187,7 @@ impl Run<'_> {
         }
     }
 
-    /// Publishes the new key where that is webCRM's part, and says what somebody else has to do.
+    /// Publishes the new key if that is webCRM's part, and reports what somebody else must do.
     async fn published(&self, rotation: &Rotation) -> Result<Step, Error> {
         match self.site.configured.onboarding.delegation_of(&rotation.new.selector) {
             None => Ok(self.publish(rotation)),
@@ -198,7 +198,7 @@ impl Run<'_> {
         }
     }
 
-    /// Takes the rotation under way a step further.
+    /// Takes a running rotation one step further.
     async fn go_on(&self, mut rotation: Rotation) -> Result<Rotated, Error> {
         if self.leaked && !rotation.leaked {
             rotation.leaked = true;
@@ -244,7 +244,7 @@ impl Run<'_> {
                 {
                     return Ok(Rotated::waits([step]));
                 }
-                // Only now the table of records says so too.
+                // The table of records changes only now.
                 let news = rotation.stage != Stage::Revoking;
                 rotation.stage = Stage::Revoking;
                 self.save(&rotation)?;
@@ -269,7 +269,7 @@ impl Run<'_> {
         })
     }
 
-    /// Whether the customer's file names the new key. An error where it names one that the rotation does not expect.
+    /// Returns true if the customer's file names the new key. Returns an error if it names a key that the rotation does not expect.
     fn is_switched(&self, Rotation { old, new, stage, .. }: &Rotation) -> Result<bool, Error> {
         let current = self.named.selector.to_ascii_lowercase();
         let (file, rotations) = (self.file.display(), self.rotations());
@@ -299,7 +299,8 @@ impl Run<'_> {
         Ok(switched)
     }
 
-    /// What keeps the old key published: mail accepted before the new one was seen to sign. Held mail may wait for any time.
+    /// Returns the step that waits for mail that was accepted before the new key was seen to sign, because the old key must stay published
+    /// for it. Held mail may wait without limit.
     async fn queued(&self, since: Timestamp, now: Timestamp) -> Result<Option<Step>, Error> {
         let id = &self.customer.id;
         Ok(match self.site.running.has_mail_from_before(self.actor, id, since, now).await? {
@@ -309,7 +310,7 @@ impl Run<'_> {
         })
     }
 
-    /// Returns true if any customer's mail is signed with this key: a file may serve several.
+    /// Returns true if the mail of any customer is signed with this key, because a file may serve several.
     fn signs_elsewhere(&self, key: &Key) -> bool {
         let record = KeyRecord::parse(&key.record);
         let directory = &self.site.configured.directory;
@@ -322,7 +323,7 @@ impl Run<'_> {
             .any(|signer| signer.profiles().any(|profile| record.is_of(&profile.key)))
     }
 
-    /// What the running relay signs with.
+    /// Returns the keys with which the running relay signs.
     async fn in_use(&self, Rotation { old, new, .. }: &Rotation) -> Result<InUse, Error> {
         let signers = self.site.running.signers(self.actor, &self.customer.id).await?;
         let of = |signers: Vec<_>| {
@@ -338,7 +339,8 @@ impl Run<'_> {
         Step::Publish { hosts, value: rotation.new.record.clone() }
     }
 
-    /// The domain that the key's file is named after, as where a customer is added. Mail of a broken key waits: that is mended first.
+    /// Returns the domain after which the key's file is named, as when a customer is added. A broken key must be corrected first, because
+    /// its mail waits.
     fn first_domain(&self) -> Result<&Domain, Error> {
         match self.customer.domains.first_key_value() {
             Some((domain, SigningDomain::Ready(_))) => Ok(domain),
@@ -350,7 +352,7 @@ impl Run<'_> {
         }
     }
 
-    /// Selectors that a new key must not have: those the customer's file names, and those of rotations under way.
+    /// Returns selectors that a new key must not use: those in the customer's file, and those of running rotations.
     fn taken(&self, others: &[Rotation]) -> Vec<Selector> {
         let named = KeyPlace::ALL.iter().filter_map(|place| Named::of(&self.text, *place)).map(|named| named.selector);
         let rotating =
@@ -358,12 +360,12 @@ impl Run<'_> {
         named.chain(rotating).filter_map(|selector| Selector::parse(&selector).ok()).collect()
     }
 
-    /// The passphrase of keys that are encrypted at rest.
+    /// Returns the passphrase of encrypted keys.
     fn passphrase(&self) -> Option<&Passphrase> {
         self.site.configured.passphrase.as_ref()
     }
 
-    /// Paths in the customer's file are relative to it.
+    /// Resolves a path in the customer's file, which is relative to that file.
     fn resolve(&self, name: &str) -> PathBuf {
         folder(&self.file).join(name)
     }
@@ -382,11 +384,11 @@ impl Run<'_> {
         self.audit.tell(self.actor, act)
     }
 
-    /// Changes the customer's file, and changes it back where the configuration is not accepted. Returns true if the relay signs with the
-    /// new key already, because the command was given to it.
+    /// Changes the customer's file, and restores it if the configuration becomes invalid. Returns true if the relay already signs with the
+    /// new key, because it runs this command.
     fn switch(&self, new: &Key) -> Result<bool, Error> {
-        // A key that cannot be used would be accepted, and its mail deferred at the door; one that is not the published one
-        // would sign what nobody can verify.
+        // The file is accepted even with a key that cannot be used, whose mail would then be refused temporarily. A key that is not the
+        // published one would make signatures that nobody can verify.
         let path = self.resolve(&new.file);
         if !KeyRecord::parse(&new.record).is_of(&SigningKey::from_file(&path, self.passphrase()).map_err(not_usable)?.0)
         {
@@ -399,7 +401,7 @@ impl Run<'_> {
             ));
         }
         let changed = self.named.replaced(&self.text, &selector(&new.selector)?, &new.file);
-        // DNS took its time to answer.
+        // DNS may have taken long to answer.
         unchanged(&self.file, &self.text)?;
         let configured = &self.site.configured;
         let read = configured.customer_files.read(&self.customer.id, &changed, &configured.directory);
@@ -424,7 +426,8 @@ fn not_kept(state_dir: &Path, error: &io::Error) -> Error {
     )
 }
 
-/// A key that an interrupted run left. One of another kind is not from a rotation of this key.
+/// Returns the key that an interrupted run left. Returns an error if it is of another kind, because then it is not from a rotation of this
+/// key.
 fn left_behind(path: &Path, old: &SigningKey, passphrase: Option<&Passphrase>) -> Result<SigningKey, Error> {
     let (key, _) = SigningKey::from_file(path, passphrase).map_err(not_usable)?;
     if key.key_type() != old.key_type() {
@@ -448,7 +451,7 @@ pub(super) fn read(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// An error where somebody has edited a file since it was read: that would be lost.
+/// Returns an error if somebody has edited the file since it was read, because the edit would be lost.
 pub(super) fn unchanged(path: &Path, text: &str) -> Result<(), Error> {
     if read(path)? != text {
         let message = format!("{} was changed meanwhile and is left as it is", path.display());

@@ -1,7 +1,7 @@
-//! Commands about routes that log in at Microsoft 365 with a password: which they are, and their change to OAuth (XOAUTH2).
+//! Commands about routes that log in at Microsoft 365 with a password: list them, and change them to OAuth (XOAUTH2).
 //!
-//! A change is tried before it is made: a probe logs in with the new credentials while mail goes on with the old ones. Only then the
-//! customer's file is changed. Mail that waits meanwhile, also behind a login that was refused, goes out after the reload.
+//! A change is tried before it is made: a probe logs in with the new credentials, while mail continues with the old ones. Only then the
+//! customer's file is changed. Mail that waits meanwhile is sent after the reload, even if it waits because a login was refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,11 +35,11 @@ pub struct PasswordRoute {
     pub server: String,
     /// The mailbox that logs in.
     pub username: String,
-    /// The route's state, if a relay runs.
+    /// The route's state, if a relay is running.
     pub state: Option<String>,
-    /// What the server said at the last login, if it said that it takes no passwords.
+    /// The server's reply to the last login, if it said that passwords are not accepted.
     pub hint: Option<String>,
-    /// What has to be done.
+    /// What must be done.
     pub needs: String,
 }
 
@@ -55,7 +55,7 @@ pub struct Application {
 }
 
 impl Site {
-    /// Lists the routes that log in at Microsoft 365 with a password. Says what the running relay has heard, if one runs.
+    /// Lists the routes that log in at Microsoft 365 with a password. If a relay is running, the list includes the server's replies to it.
     pub async fn microsoft365(&self, actor: &Actor) -> Result<Vec<PasswordRoute>, Error> {
         actor.may(Need::Read)?;
         let running = self.running.routes(actor).await?.unwrap_or_default();
@@ -78,8 +78,8 @@ impl Site {
         Ok(routes)
     }
 
-    /// Returns what an administrator of the customer's tenant does, as lines for PowerShell. `client_id` is the application's, if it is
-    /// known already.
+    /// Returns the steps for an administrator of the customer's tenant, as lines for PowerShell. `client_id` is the application's id, if it
+    /// is already known.
     pub fn oauth_guide(&self, actor: &Actor, customer: &str, client_id: Option<&str>) -> Result<String, Error> {
         let customer = self.customer(actor, customer)?;
         let (route, login) = at_microsoft365(&customer)?;
@@ -90,7 +90,7 @@ impl Site {
         Ok(guide(&customer.name, id, &login.username, Cloud::of(&route.host).unwrap_or(Cloud::Worldwide)))
     }
 
-    /// Probes the customer's server with the application's credentials. Nothing is changed.
+    /// Probes the customer's server with the application's credentials. Changes nothing.
     pub async fn try_oauth(
         &self,
         actor: &Actor,
@@ -108,7 +108,7 @@ impl Site {
         Ok(self.delivery()?.probe(&route, &from, &from).await)
     }
 
-    /// Changes the customer's file to the application's credentials. Returns the files that were written. The relay must be reloaded.
+    /// Changes the customer's file to the application's credentials. Returns the written files. The relay must be reloaded afterwards.
     pub fn switch_to_oauth(
         &self,
         actor: &Actor,
@@ -138,7 +138,7 @@ impl Site {
         files::write_secret_for(&self.configured.state_dir, &secret, line.as_bytes())
             .map_err(|error| Error::failed(error.to_string(), "nothing was changed"))?;
         let undo = |error: Error| {
-            // What cannot be removed is of no use without the customer's file.
+            // A file that cannot be removed does no harm, because the customer's file does not name it.
             let _ = fs::remove_file(&secret);
             error
         };
@@ -152,7 +152,7 @@ impl Site {
     }
 }
 
-/// Returns the same for a customer whose mail goes to Microsoft 365 with a password; `None` for others.
+/// Returns the steps for a customer whose mail goes to Microsoft 365 with a password, and `None` for others.
 pub(super) fn guide_for(customer: &Customer) -> Option<String> {
     let (route, login) = at_microsoft365(customer).ok()?;
     route.password_at_microsoft365()?;
@@ -175,7 +175,7 @@ fn at_microsoft365(customer: &Customer) -> Result<(&Arc<Route>, &Login), Error> 
     Ok((route, login))
 }
 
-/// The customer's route with the application's credentials.
+/// Returns the customer's route with the application's credentials.
 fn with_application(customer: &Customer, application: &Application) -> Result<Arc<Route>, Error> {
     let (route, login) = at_microsoft365(customer)?;
     check_id(&application.client_id)?;
@@ -214,7 +214,7 @@ fn check_id(id: &str) -> Result<(), Error> {
     }
 }
 
-/// Returns true if the text has the form of an id of Microsoft's.
+/// Returns true if the text has the form of a Microsoft id.
 fn is_id(text: &str) -> bool {
     let parts: Vec<usize> = text.split('-').map(str::len).collect();
     parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
@@ -248,7 +248,7 @@ fn guide(name: &str, client_id: &str, mailbox: &str, cloud: Cloud) -> String {
     )
 }
 
-/// Returns the text of a customer's file with OAuth in place of the password. `None` if [route] is not a plain table.
+/// Returns the text of a customer's file with OAuth in place of the password, or `None` if `[route]` is not a plain table.
 fn changed(text: &str, route: &Route, secret: &str) -> Option<String> {
     let root = DeTable::parse(text).ok()?;
     let DeValue::Table(table) = root.get_ref().get("route")?.get_ref() else { return None };
@@ -261,7 +261,7 @@ fn changed(text: &str, route: &Route, secret: &str) -> Option<String> {
             spans.push(key.span().start..value.span().end);
         }
     }
-    // In an inline table or behind a dotted key the rest of the line would not stand by itself.
+    // In an inline table or behind a dotted key, the rest of the line would be invalid alone.
     let begins_line = |at: usize| text[..at].rsplit('\n').next().is_some_and(|before| before.trim().is_empty());
     if spans.iter().any(|span| !begins_line(span.start)) || !has_header(text) || table.contains_key("oauth") {
         return None;

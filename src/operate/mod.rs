@@ -1,19 +1,17 @@
-//! Operating: everything that somebody commands, whichever door it comes through.
+//! Operation: all commands, from every interface.
 //!
-//! A command is a function that is called with an [`Actor`] (who, with which role) and gives data, or an [`Error`] that says what a
-//! person can do. The doors are thin: they read a command, call the function and show what it gave. There are two kinds of
-//! commands:
+//! A command is a function. It is called with an [`Actor`] (a name and a role), and returns data or an [`Error`] that says what a person
+//! can do. The interfaces are thin: they read a command, call the function and show the result. There are two kinds of commands:
 //!
-//! * [`Service`] looks at the running relay and changes it: the queue and the routes. The command line reaches it over a
-//!   [`socket`].
-//! * [`Site`] works on the configuration's files and asks the network, whether a relay runs or not: records and checks of customers'
-//!   domains, probes of their routes, the change of their keys. [`customers`] adds, changes and removes one.
+//! * [`Service`] reads and changes the running relay: the queue and the routes. The command line reaches it over a [`socket`].
+//! * [`Site`] works on the configuration's files and asks the network, whether a relay is running or not: records and checks of customers'
+//!   domains, probes of their routes, rotations of their keys. [`customers`] adds, changes and removes customers.
 //!
-//! The HTTP interface ([`api`]) gives both kinds to programs, who are known by their [`tokens`]; [`pages`] give them to people in a
+//! The HTTP interface ([`api`]) offers both kinds to programs, which authenticate with [`tokens`]. The [`pages`] offer them to people in a
 //! browser.
 //!
-//! Whatever changes something is an `audit` event besides, with the actor and the number of messages. One event tells of a whole
-//! selection, because a filter may mean a million messages. What becomes of single recipients has events of its own.
+//! Every command that changes something also emits an `audit` event with the actor and the number of messages. One event covers a whole
+//! selection, because a filter may match a million messages. Single recipients have their own events.
 
 mod actor;
 pub mod alerts;
@@ -72,39 +70,39 @@ use crate::returns::dmarc::Reports;
 use crate::route::RouteControl;
 use crate::spool::Spool;
 
-/// What commands about the running relay act on. Cheap to clone.
+/// The parts of the running relay that commands use. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
     pub spool: Arc<dyn Spool>,
     /// Shows, suspends and resumes the routes.
     pub routes: Arc<dyn RouteControl>,
     pub routing: Routing,
-    /// Told what was done; and the log that remembers every attempt.
+    /// The event log, to which commands are reported.
     pub events: Events,
-    /// Applies what is decided about messages.
+    /// Applies decisions about messages.
     pub outcomes: Outcomes,
     /// The customers' suppression lists.
     pub suppression: Suppression,
-    /// What DMARC reports say; `None` where none are kept.
+    /// The DMARC reports; `None` if none are kept.
     pub dmarc: Option<Reports>,
-    /// Who may use the API.
+    /// The tokens of the API.
     pub tokens: Tokens,
-    /// Who may use the pages.
+    /// The operators of the pages.
     pub operators: Operators,
-    /// Who took note of alerts.
+    /// The acknowledgements of alerts.
     pub acknowledgements: Acknowledgements,
-    /// What was counted and told in the past.
+    /// The past counts, alerts and audit.
     pub history: History,
-    /// Work that goes on after the answer.
+    /// Work that continues after the answer.
     pub jobs: Jobs,
-    /// Who may see a customer's page.
+    /// The links to customers' pages.
     pub links: Links,
-    /// The configuration that is in force; `None` where commands about it cannot be given.
+    /// The active configuration; `None` if commands about it are not possible.
     pub live: Option<Arc<dyn Live>>,
 }
 
 impl Service {
-    /// The configuration that is in force.
+    /// Returns the active configuration.
     pub(crate) fn live(&self) -> Result<&Arc<dyn Live>, Error> {
         let message = "this relay's configuration is not known to its service";
         self.live

@@ -1,7 +1,7 @@
-//! A customer's own server, as the customer itself enters it: tried first, and kept once mail could be delivered there.
+//! A customer's own server, as the customer enters it: it is tried first, and stored if mail could be delivered there.
 //!
-//! Whoever enters it may be a stranger with a forwarded link. So only public addresses and the usual ports are tried, and a password that
-//! is kept goes to no other server, port or user than the one that it was entered for.
+//! The person who enters it may be a stranger with a forwarded link. Therefore only public addresses and the usual ports are tried, and a
+//! stored password is only sent to the server, port and user for which it was entered.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::resolver::{Memo, SharedResolver};
 use crate::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
 use crate::smtp::{Domain, Mailbox};
 
-/// The ports that mail servers take submitted mail on.
+/// The ports at which mail servers accept submitted mail.
 pub const PORTS: [u16; 6] = [25, 465, 587, 588, 2525, 2587];
-/// How long a trial may take: a page waits for it.
+/// The time limit of a trial, because a page waits for it.
 const TRIAL_TIME: Duration = Duration::from_secs(25);
 
 /// A server to be tried.
 #[derive(Clone)]
 pub struct OwnServer {
-    /// Its name or address.
+    /// The host name or address.
     pub host: String,
     pub port: u16,
     /// How the connection is protected.
     pub tls: TlsMode,
-    /// The login; `None` where the server knows our address.
+    /// The login; `None` if the server accepts our address without one.
     pub login: Option<OwnLogin>,
 }
 
@@ -40,45 +40,45 @@ pub struct OwnServer {
 #[derive(Clone)]
 pub struct OwnLogin {
     pub username: String,
-    /// The password; `None`: the one that is kept, where it was entered for exactly this server and user.
+    /// The password. `None` means the stored one, if it was entered for exactly this server and user.
     pub password: Option<Password>,
 }
 
-/// Why a server is not tried.
+/// Why a server was not tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotTried {
-    /// The name is no name of a server.
+    /// The host name is invalid.
     Host,
-    /// The name has no address.
+    /// The host name has no address.
     NoAddress,
     /// The address is not on the public internet.
     PrivateAddress,
     /// The port is not one of [`PORTS`].
     Port,
-    /// A login without encryption is not sent.
+    /// The login would be sent without encryption.
     PlainLogin,
-    /// The user's name is missing.
+    /// The user name is missing.
     Username,
-    /// The password has to be entered again.
+    /// The password must be entered again.
     Password,
 }
 
-/// What a trial came to.
+/// The result of a trial.
 pub enum Trial {
     /// It was not tried.
     Not(NotTried),
-    /// It was tried. The report says step by step what was found.
+    /// It was tried. The report has the result of each step.
     Done(ProbeReport),
     /// It took too long.
     TooSlow,
 }
 
 impl Site {
-    /// Tries a server, as a delivery of the customer's mail would, and sends nothing.
+    /// Tries a server as a delivery of the customer's mail would, without sending anything.
     pub async fn try_own_server(&self, actor: &Actor, customer: &str, server: &OwnServer) -> Result<Trial, Error> {
         actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
         let customer = self.customer(actor, customer)?;
-        // The addresses that were judged are the ones that are tried, whatever the name's DNS says a moment later.
+        // The addresses that were checked are the ones that are tried, even if DNS changes in between.
         let resolver: SharedResolver = Arc::new(Memo::new(Arc::clone(&self.checker.resolver)));
         let route = match self.route_to(&customer, server, &resolver).await {
             Ok(route) => Arc::new(route),
@@ -145,7 +145,7 @@ impl Site {
     }
 }
 
-/// The login that is kept, if it is for exactly this server, port, protection and user.
+/// Returns the stored login, if it is for exactly this server, port, protection and user.
 fn kept_login(customer: &Customer, server: &OwnServer, username: &str) -> Option<Login> {
     let Via::OwnServer(route) = &customer.via else { return None };
     let is_same = route.host == server.host && route.port == server.port && route.tls.mode == server.tls;
@@ -153,7 +153,7 @@ fn kept_login(customer: &Customer, server: &OwnServer, username: &str) -> Option
 }
 
 impl Customers<'_> {
-    /// Keeps a server that was tried: the customer's mail goes there from now on. Blocks.
+    /// Stores a server that was tried. The customer's mail is sent there from now on. Blocks.
     pub fn use_own_server(&self, actor: &Actor, customer: &str, server: &OwnServer) -> Result<(), Error> {
         let OwnServer { host, port, tls, login } = server.clone();
         let (username, password) = match login {

@@ -1,4 +1,4 @@
-//! Commands that pause a customer's mail and let it go on.
+//! Commands that pause and resume a customer's mail.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,22 +12,22 @@ use crate::message::CustomerId;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
     pub customer: String,
-    /// `operator`, `cap`, `leap`, `bounces` or `complaints`.
+    /// The cause: `operator`, `cap`, `leap`, `bounces` or `complaints`.
     pub cause: String,
-    /// What was seen, or what the operator said.
+    /// What was noticed, or the operator's reason.
     pub reason: String,
     /// When it began, RFC 3339.
     pub since: String,
-    /// When it ends by itself, RFC 3339.
+    /// When it ends by itself, RFC 3339; absent if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// True if single mail goes on.
+    /// True if single mail is still sent.
     #[serde(default)]
     pub spares_single: bool,
 }
 
 impl Service {
-    /// The customers whose mail is paused, by id.
+    /// Returns the customers whose mail is paused, by id.
     pub fn paused(&self, actor: &Actor) -> Result<Vec<Paused>, Error> {
         actor.may(Need::Read)?;
         let paused = self.routing.pauses();
@@ -42,7 +42,7 @@ impl Service {
         Ok(paused.collect())
     }
 
-    /// Stops a customer's mail in the queue until it is resumed. New mail is accepted, and attempts under way end by themselves.
+    /// Pauses a customer's mail in the queue until it is resumed. New mail is accepted, and running attempts are finished.
     pub async fn pause(&self, actor: &Actor, customer: &str, reason: &str, spares_single: bool) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);
@@ -58,7 +58,7 @@ impl Service {
         saved.map_err(|error| not_saved(&id, &error)).map(drop)
     }
 
-    /// Lets a paused customer's mail go on.
+    /// Resumes a paused customer's mail.
     pub async fn unpause(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);

@@ -1,4 +1,4 @@
-//! The probe of a customer's routes: what a delivery would meet there, without sending anything.
+//! Probes a customer's routes: finds what a delivery would find, without sending anything.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub struct Probe {
 }
 
 impl Site {
-    /// Prepares a probe of a customer's routes: its own server; or its own Mailjet account, and every Mailjet tier or the one
-    /// fixed in its file. Without `from` it is postmaster@ the customer's first domain, without `to` the same address as `from`.
+    /// Prepares a probe of a customer's routes: its own server; or its own Mailjet account, and every Mailjet tier or the one in its file.
+    /// The default of `from` is postmaster@ the customer's first domain; the default of `to` is `from`.
     pub fn probe(
         &self,
         actor: &Actor,
@@ -55,7 +55,7 @@ fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
 }
 
 impl Probe {
-    /// Goes on as a job of this actor.
+    /// Continues as a job of this actor.
     pub fn begin(mut self, jobs: &Jobs, actor: &Actor, customer: String) -> Result<Job, Error> {
         let task = jobs.begin(actor, JobKind::Probe, Some(customer))?;
         Ok(task.spawn(|_| async move {
@@ -67,7 +67,7 @@ impl Probe {
         }))
     }
 
-    /// The report on the next route; `None` after the last.
+    /// Returns the report on the next route, or `None` after the last.
     pub async fn next(&mut self) -> Option<ProbeReport> {
         let route = self.routes.pop_front()?;
         Some(self.delivery.probe(&route, &self.from, &self.to).await)

@@ -1,4 +1,4 @@
-//! Commands on the record: asking it, and taking a recipient out of it.
+//! Commands about the record: search it, and erase a recipient from it.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::record::erase::{self, Erased};
 use crate::record::trace::{self, Found, Query};
 
 impl Service {
-    /// What became of mails: up to `most` of those that fit, the newest first.
+    /// Returns the events of up to `most` matching mails, the newest first.
     pub async fn trace(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
         let customer = query.customer.as_deref().map(CustomerId::new);
         actor.may(customer.as_ref().map_or(Need::Read, Need::ReadOf))?;
@@ -28,8 +28,8 @@ impl Service {
     }
 }
 
-/// Erases every event about `recipient` from the event log at `log` and its archives. The audit keeps who did it and how many
-/// events it were, and not the address. May run beside the relay.
+/// Erases every event about `recipient` from the event log at `log` and its archives. The audit records who did it and how many events were
+/// erased, but not the address. May run while the relay runs.
 pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Result<Erased, Error> {
     actor.may(Need::Admin)?;
     let notes = Notes::open(state_dir)?;

@@ -1,4 +1,4 @@
-//! Commands on what comes back: where Mailjet brings its events.
+//! Commands about returned information: the address to which Mailjet sends its events.
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -12,7 +12,7 @@ use crate::onboarding::mailjet::callback::{self, Done, KINDS};
 use crate::onboarding::mailjet::{Client, Problem};
 use crate::returns::mailjet::Settings;
 
-/// What was done in one account for one kind of event.
+/// The result for one kind of event in one account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Registered {
     /// The account, as the configuration names it: the tier, or `own.CUSTOMER`.
@@ -24,15 +24,15 @@ pub struct Registered {
 }
 
 impl Site {
-    /// Returns the address to enter at Mailjet, with the secret, the name and the password in it.
+    /// Returns the address to enter at Mailjet. It contains the secret, the name and the password.
     pub fn mailjet_events_url(&self, actor: &Actor) -> Result<Zeroizing<String>, Error> {
         actor.may(Need::Admin)?;
         let settings = self.mailjet_events()?;
         Ok(settings.access.url_below(&settings.url))
     }
 
-    /// Has Mailjet's accounts bring their events to this relay: all accounts with an API, or the named one. Kinds that are not wanted are
-    /// left as they are.
+    /// Registers this relay for the events of Mailjet's accounts: of all accounts with an API, or of the named one. Kinds of events that
+    /// are not wanted are left as they are.
     pub async fn register_mailjet_events(
         &self,
         actor: &Actor,

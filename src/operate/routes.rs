@@ -1,4 +1,4 @@
-//! Commands about routes: what they do now, stopping one, letting it go on.
+//! Commands about routes: show, suspend and resume them.
 
 use std::io;
 
@@ -25,22 +25,22 @@ pub struct Route {
     pub reason: Option<String>,
     /// When a throttled route is tried again, RFC 3339.
     pub until: Option<String>,
-    /// Since when a route is suspended, RFC 3339.
+    /// When the suspension began, RFC 3339.
     #[serde(default)]
     pub since: Option<String>,
-    /// Since when its server has taken part in no transaction, where that is so, RFC 3339.
+    /// Since when its server has completed no transaction, RFC 3339; absent if it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_trouble_since: Option<String>,
-    /// What lifts a suspension.
+    /// What ends the suspension.
     #[serde(default)]
     pub lifted_by: Option<String>,
-    /// Attempts being made.
+    /// The number of running attempts.
     pub in_flight: u32,
-    /// Recipients since midnight UTC.
+    /// The number of recipients since midnight UTC.
     pub sent_today: u32,
-    /// The cap a day.
+    /// The maximum number of recipients per day.
     pub per_day: Option<u32>,
-    /// What the server said, if its last refusal says that it takes no passwords.
+    /// The server's reply, if its last refusal says that it accepts no passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_hint: Option<String>,
 }
@@ -72,19 +72,19 @@ impl From<RouteStatus> for Route {
 }
 
 impl Service {
-    /// Every route in the configuration, by name.
+    /// Returns every route in the configuration, by name.
     pub fn routes(&self, actor: &Actor) -> Result<Vec<Route>, Error> {
         actor.may(Need::Read)?;
         Ok(self.routes.list().into_iter().map(Route::from).collect())
     }
 
-    /// Every route with all that is known of its state, by name.
+    /// Returns every route with its complete state, by name.
     pub fn route_statuses(&self, actor: &Actor) -> Result<Vec<RouteStatus>, Error> {
         actor.may(Need::Read)?;
         Ok(self.routes.list())
     }
 
-    /// One route's state, and the caps that the configuration gives it.
+    /// Returns one route's state and its configured caps.
     pub fn route(&self, actor: &Actor, route: &str) -> Result<(RouteStatus, Option<Caps>), Error> {
         actor.may(Need::Read)?;
         let status = self.routes.list().into_iter().find(|status| status.id.as_str() == route);
@@ -93,7 +93,7 @@ impl Service {
         Ok((status, configured.map(|configured| configured.caps)))
     }
 
-    /// Stops a route until it is resumed. Attempts under way end by themselves.
+    /// Suspends a route until it is resumed. Running attempts are finished.
     pub async fn suspend_route(&self, actor: &Actor, route: &str, reason: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         check_reason(reason)?;
@@ -102,7 +102,7 @@ impl Service {
         self.switched(actor, switched, route, Act::new(Action::RouteSuspend, detail))
     }
 
-    /// Lets a suspended or throttled route go on at once.
+    /// Resumes a suspended or throttled route at once.
     pub async fn resume_route(&self, actor: &Actor, route: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let switched = self.routes.resume(&RouteId::new(route)).await;
@@ -123,7 +123,7 @@ impl Service {
         })
     }
 
-    /// What a command hears that names a route there is not.
+    /// Makes the error of a command that names an unknown route.
     pub(super) fn no_such_route(&self, route: &str) -> Error {
         let routes: Vec<String> = self.routes.list().into_iter().map(|route| route.id.to_string()).collect();
         Error::not_found(format!("there is no route \"{route}\""), format!("the routes are: {}", routes.join(", ")))

@@ -1,4 +1,4 @@
-//! What a command asks of the running relay: over its socket, or of the service in the same process.
+//! Requests of commands to the running relay: over its socket, or to the service in the same process.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::time::Timestamp;
 
 /// The relay that runs with this configuration.
 pub(super) enum Running {
-    /// Another process, if there is one: the one with this state folder.
+    /// Another process, if there is one, with this state folder.
     Socket(PathBuf),
-    /// The relay runs in this process.
+    /// The relay in this process.
     Here(Box<Service>),
 }
 
 impl Running {
-    /// Makes sure that the audit can be told, before anything is done.
+    /// Makes sure that the audit can be written, before anything is done.
     pub fn audit(&self) -> Result<Audit, Error> {
         match self {
             Running::Here(service) => Ok(Audit::Events(service.events.clone())),
@@ -34,7 +34,7 @@ impl Running {
         }
     }
 
-    /// Lets the relay take over a customer's file that was written or removed. `false` where no relay runs. Blocks.
+    /// Makes the relay use a customer's file that was written or removed. Returns false if no relay is running. Blocks.
     pub fn take_customer(&self, actor: &Actor, customer: &CustomerId) -> Result<bool, Error> {
         match self {
             Running::Here(service) => service.take_customer(actor, customer.as_str()).map(|()| true),
@@ -53,8 +53,8 @@ impl Running {
         }
     }
 
-    /// Keeps a report, so that the relay uses it. Where the relay runs in this process it tells of what has changed at once. The error
-    /// says why it cannot be kept.
+    /// Stores a report for the relay. If the relay runs in this process, it reports changes at once. The error says why the report cannot
+    /// be stored.
     pub async fn keep(
         &self,
         customer: &Arc<Customer>,
@@ -74,7 +74,7 @@ impl Running {
         kept.map_err(|error| error.to_string())?.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Lets the relay take over a customer's file, if it is the one that was given the command. Returns true if it was.
+    /// Makes the relay use a customer's file, if the relay itself carries out this command. Returns true if so.
     pub fn take_here(&self, actor: &Actor, customer: &CustomerId) -> Result<bool, Error> {
         match self {
             Running::Here(_) => self.take_customer(actor, customer),
@@ -82,7 +82,7 @@ impl Running {
         }
     }
 
-    /// What it signs a customer's mail with. `None` where no relay runs.
+    /// Returns the keys with which it signs a customer's mail. Returns `None` if no relay is running.
     pub async fn signers(&self, actor: &Actor, customer: &CustomerId) -> Result<Option<Vec<Signer>>, Error> {
         let state_dir = match self {
             Running::Here(service) => return service.signers(actor, customer.as_str()).map(Some),
@@ -90,12 +90,12 @@ impl Running {
         };
         let command = Command::Signers { customer: customer.to_string() };
         let Some(items) = asked(state_dir, command, "which key it signs with").await? else { return Ok(None) };
-        // What cannot be read is no sign of the new key.
+        // An unreadable item does not prove that the new key is used.
         let unread = || Signer { domain: String::new(), selectors: Vec::new() };
         Ok(Some(items.into_iter().map(|item| serde_json::from_value(item).unwrap_or_else(|_| unread())).collect()))
     }
 
-    /// Returns its routes. Returns `None` if no relay runs.
+    /// Returns its routes. Returns `None` if no relay is running.
     pub async fn routes(&self, actor: &Actor) -> Result<Option<Vec<Route>>, Error> {
         let state_dir = match self {
             Running::Here(service) => return service.routes(actor).map(Some),
@@ -105,7 +105,7 @@ impl Running {
         Ok(items.map(|items| items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()))
     }
 
-    /// Returns true if mail of a customer waits that was accepted before `then`; held mail counts. Returns `None` if no relay runs.
+    /// Returns true if mail of a customer waits, held or not, that was accepted before `then`. Returns `None` if no relay is running.
     pub async fn has_mail_from_before(
         &self,
         actor: &Actor,
@@ -131,7 +131,7 @@ impl Running {
     }
 }
 
-/// The items of an answer. `None` where no relay runs.
+/// Returns the items of an answer. Returns `None` if no relay is running.
 async fn asked(state_dir: PathBuf, command: Command, what: &str) -> Result<Option<Vec<serde_json::Value>>, Error> {
     let call = move || {
         let mut items = Vec::new();

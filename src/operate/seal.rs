@@ -14,7 +14,7 @@ use crate::events::Action;
 use crate::files::{self, Whole, folder};
 use crate::sealed::{self, Passphrase};
 
-/// Encrypts a file in place, or decrypts it if `open`. Returns false if it is so already.
+/// Encrypts a file in place, or decrypts it if `open`. Returns false if it is already in that state.
 pub fn file(configuration: &dyn Configuration, actor: &Actor, path: &Path, open: bool) -> Result<bool, Error> {
     actor.may(Need::Admin)?;
     let configured = configuration.read()?;
@@ -48,7 +48,7 @@ fn closed(content: &Zeroizing<Vec<u8>>, passphrase: &Passphrase) -> Result<Zeroi
     let failed = |error: &dyn std::fmt::Display| Error::failed(error.to_string(), "nothing was changed");
     let text = match SigningKey::from_pem(content) {
         Ok(key) => key.to_sealed_pem(passphrase).map_err(|error| failed(&error))?,
-        // Not a key at all: a password.
+        // The file is not a key, so it is a password.
         Err(KeyError::NoKey) => {
             let line = std::str::from_utf8(content).map(files::line);
             let line = line.map_err(|_| Error::invalid("it is neither a key nor a text", "nothing was changed"))?;

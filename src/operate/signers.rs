@@ -1,4 +1,4 @@
-//! What the running relay signs with, and what waits that it signed: whoever changes a key asks.
+//! The keys with which the running relay signs. Key rotations need to know them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,17 +8,17 @@ use super::{Actor, Error, Service};
 use crate::customers::SigningDomain;
 use crate::message::CustomerId;
 
-/// What signs for one From domain.
+/// The keys that sign for one From domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Signer {
     /// The From domain.
     pub domain: String,
-    /// The selectors of its own signatures; none where its key cannot be used.
+    /// The selectors of its signatures; empty if its key cannot be used.
     pub selectors: Vec<String>,
 }
 
 impl Service {
-    /// What signs for each domain of a customer at this moment; nothing where there is no such customer.
+    /// Returns the keys that sign now for each domain of a customer. Returns nothing if there is no such customer.
     pub fn signers(&self, actor: &Actor, customer: &str) -> Result<Vec<Signer>, Error> {
         let id = CustomerId::new(customer);
         actor.may(Need::ReadOf(&id))?;

@@ -1,4 +1,4 @@
-//! What commands work with that need the configuration's files or the network, whether a relay runs or not.
+//! The base of commands that need the configuration's files or the network, whether a relay is running or not.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,25 +24,25 @@ use crate::returns;
 use crate::sealed::{self, Passphrase, SealError};
 use crate::smtp::{Domain, Mailbox};
 
-/// The configuration's files, for commands that work beside the relay.
+/// The configuration's files, for commands outside the relay.
 pub trait Configuration: Send + Sync {
     /// Reads and checks everything. An error names every mistake.
     fn read(&self) -> Result<Configured, Error>;
 }
 
-/// Reads single customers' files as the whole configuration would read them.
+/// Reads single customers' files in the same way as the whole configuration.
 pub trait CustomerReader: Send + Sync {
     /// The folder with the customers' files.
     fn dir(&self) -> &Path;
 
-    /// Reads a text as the file of this customer. An error names every mistake. `others` are the customers that it must not take
-    /// domains from; this customer itself may be among them.
+    /// Reads a text as the file of this customer. An error names every mistake. `others` are the customers whose domains it must not use;
+    /// this customer itself may be among them.
     fn read(&self, id: &CustomerId, text: &str, others: &Directory) -> Result<ReadCustomer, Error>;
 
     /// The passphrase of keys and passwords that are encrypted at rest.
     fn passphrase(&self) -> Option<&Passphrase>;
 
-    /// Where the server file names this customer, so that it cannot be removed.
+    /// Returns the line of the server file that names this customer, which therefore cannot be removed.
     fn named_at(&self, id: &CustomerId) -> Option<&str>;
 
     fn path(&self, id: &CustomerId) -> PathBuf {
@@ -50,37 +50,37 @@ pub trait CustomerReader: Send + Sync {
     }
 }
 
-/// What a customer's file says.
+/// The content of a customer's file.
 pub struct ReadCustomer {
     pub customer: Customer,
-    /// What Mailjet's console shows for its domains.
+    /// The values in Mailjet's console for its domains.
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
-    /// What should be put right all the same.
+    /// Remarks on what should be corrected.
     pub remarks: Vec<String>,
 }
 
-/// The configuration of the running relay, which takes over what has changed.
+/// The configuration of the running relay, which accepts changes.
 pub trait Live: Send + Sync {
-    /// The configuration that is in force.
+    /// Returns the active configuration.
     fn configured(&self) -> Configured;
 
-    /// The address that letters to customers' contacts come from, if they are sent.
+    /// Returns the sender of letters to customers' contacts, if letters are sent.
     fn letters_from(&self) -> Option<Mailbox>;
 
-    /// The public address that mail leaves from.
+    /// Returns the public address that mail is sent from.
     fn egress(&self) -> IpAddr;
 
-    /// The language of texts for customers.
+    /// Returns the language of texts for customers.
     fn language(&self) -> onboarding::Lang;
 
-    /// Where reports are handed in of checks that somebody asked for.
+    /// Returns the channel for reports of checks that somebody requested.
     fn looks(&self) -> mpsc::Sender<onboarding::Looked>;
 
-    /// Replaces the customers, and what Mailjet's console shows for their domains. Deliveries go on meanwhile.
+    /// Replaces the customers, and the values in Mailjet's console for their domains. Deliveries continue meanwhile.
     fn take(&self, directory: Directory, mailjet: BTreeMap<Domain, MailjetRecords>);
 }
 
-/// What commands need of the configuration.
+/// The parts of the configuration that commands need.
 pub struct Configured {
     pub hostname: Domain,
     /// The relay's state folder.
@@ -89,28 +89,28 @@ pub struct Configured {
     pub state_home: Home,
     /// The customers and tiers.
     pub directory: Arc<Directory>,
-    /// What reads a single customer's file.
+    /// Reads a single customer's file.
     pub customer_files: Arc<dyn CustomerReader>,
-    /// The address that connections leave from.
+    /// The local address of connections.
     pub egress: Egress,
-    /// How long the phases of a delivery may take.
+    /// The time limits of the phases of a delivery.
     pub timeouts: Timeouts,
-    /// How domains are checked.
+    /// The settings of domain checks.
     pub onboarding: onboarding::Settings,
-    /// How DMARC reports are kept, and where they are sent.
+    /// How DMARC reports are stored, and the address they are sent to.
     pub dmarc: returns::dmarc::Settings,
-    /// Who answers questions to the DNS.
+    /// The DNS servers to ask.
     pub resolver: resolver::Settings,
-    /// The domain that mail comes back to, where the relay takes such mail.
+    /// The domain of returned mail, if the relay accepts such mail.
     pub returns_domain: Option<Domain>,
-    /// How Mailjet's events are taken, where they are.
+    /// How Mailjet's events are accepted, if they are.
     pub mailjet_events: Option<returns::mailjet::Settings>,
     /// The passphrase of keys and passwords that are encrypted at rest.
     pub passphrase: Option<Passphrase>,
 }
 
 impl Configured {
-    /// The content of a new key's file: encrypted where there is a passphrase.
+    /// Returns the content of a new key's file, encrypted if there is a passphrase.
     pub(super) fn key_file(&self, key: &SigningKey) -> Result<Zeroizing<String>, KeyError> {
         match &self.passphrase {
             Some(passphrase) => key.to_sealed_pem(passphrase).map(Zeroizing::new),
@@ -118,7 +118,7 @@ impl Configured {
         }
     }
 
-    /// The content of a new password's file: likewise.
+    /// Returns the content of a new password's file, encrypted if there is a passphrase.
     pub(super) fn secret_file(&self, secret: &str) -> Result<Zeroizing<String>, Error> {
         let failed = |error: SealError| Error::failed(format!("cannot encrypt: {error}"), "nothing was changed");
         match &self.passphrase {
@@ -129,7 +129,7 @@ impl Configured {
 }
 
 impl Configured {
-    /// A customer by its id, for an actor that may see it. Whoever may not does not hear whether it exists.
+    /// Returns a customer by its id, if the actor may see it. Another actor does not learn whether it exists.
     pub(super) fn customer(&self, actor: &Actor, id: &str) -> Result<Arc<Customer>, Error> {
         actor.may_read(id)?;
         if let Some(customer) = self.directory.get(&CustomerId::new(id)) {
@@ -155,7 +155,7 @@ impl Configured {
     }
 }
 
-/// The configuration as it is now, with what asks the DNS and the running relay.
+/// The current configuration, with the means to ask DNS and the running relay.
 pub struct Site {
     pub(super) configured: Configured,
     pub(super) checker: Checker,
@@ -164,22 +164,21 @@ pub struct Site {
 }
 
 impl Site {
-    /// Reads the configuration, for a command beside the relay: one that runs with it is asked over its socket. Must be called on
-    /// the runtime, which the resolver belongs to.
+    /// Reads the configuration, for a command outside the relay. A running relay is asked over its socket. Must be called on the runtime,
+    /// because the resolver belongs to it.
     pub fn open(files: &dyn Configuration) -> Result<Self, Error> {
         let configured = files.read()?;
         let running = Running::Socket(configured.state_dir.clone());
         Site::with(configured, running)
     }
 
-    /// Takes the configuration that is in force, for a command that the running relay itself carries out. Must be called on the
-    /// runtime.
+    /// Uses the active configuration, for a command that the running relay carries out. Must be called on the runtime.
     pub fn in_relay(service: &Service) -> Result<Self, Error> {
         let live = service.live()?;
         Site::with(live.configured(), Running::Here(Box::new(service.clone())))
     }
 
-    /// The same from anywhere in the running relay: it reads a file, on a thread that may block.
+    /// Does the same from any task of the running relay. It reads a file on a blocking thread.
     pub async fn of_relay(service: &Service) -> Result<Self, Error> {
         let (service, runtime) = (service.clone(), tokio::runtime::Handle::current());
         let opened = tokio::task::spawn_blocking(move || {
@@ -204,25 +203,25 @@ impl Site {
         Ok(Site { configured, checker, registrar, running })
     }
 
-    /// How domains are checked, and in which language customers are written to.
+    /// Returns how domains are checked, and the language of texts for customers.
     pub fn onboarding(&self) -> &onboarding::Settings {
         &self.configured.onboarding
     }
 
-    /// A customer by its id, for an actor that may see it.
+    /// Returns a customer by its id, if the actor may see it.
     pub fn customer(&self, actor: &Actor, id: &str) -> Result<Arc<Customer>, Error> {
         self.configured.customer(actor, id)
     }
 
-    /// Makes attempts as the relay would.
+    /// Makes a delivery as the relay would.
     pub(super) fn delivery(&self) -> Result<Delivery, Error> {
         self.delivery_asking(Arc::clone(&self.checker.resolver))
     }
 
-    /// The same, where this resolver alone says where servers are.
+    /// Makes a delivery that finds servers only with this resolver.
     pub(super) fn delivery_asking(&self, resolver: SharedResolver) -> Result<Delivery, Error> {
         let Configured { hostname, egress, timeouts, returns_domain, .. } = &self.configured;
-        // Nothing is sent, so nothing returns: whether a server takes such a sender does not depend on the key.
+        // Nothing is sent, so nothing returns, and whether a server accepts such a sender does not depend on the key.
         let any_key = Zeroizing::new(rand::random::<[u8; 32]>());
         let return_paths = returns_domain.clone().map(|domain| Arc::new(ReturnPaths::new(domain, &[any_key])));
         let settings = delivery::Settings {
@@ -239,7 +238,7 @@ impl Site {
         })
     }
 
-    /// Makes sure that the audit can be told, before anything is done.
+    /// Makes sure that the audit can be written, before anything is done.
     pub(super) fn audit(&self) -> Result<Audit, Error> {
         self.running.audit()
     }

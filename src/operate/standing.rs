@@ -1,4 +1,4 @@
-//! Mail that stands still: whose it is, how much, and why. Every door that says whether all is well asks this.
+//! Finds mail that is stuck: whose it is, how much, and why. Every interface that reports whether all is well uses this.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,10 +7,10 @@ use super::queue::Stats;
 use super::{Actor, Error, Service};
 use crate::route::RouteStatus;
 
-/// Why held mail stands still.
+/// The reason for held mail.
 const HELD: &str = "held: `postbud queue list --state held` says why";
 
-/// Mail of one customer that does not leave, for one reason.
+/// Messages of one customer that are stuck for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandingStill {
     pub customer: String,
@@ -22,18 +22,18 @@ pub struct StandingStill {
     pub held: bool,
 }
 
-/// How the queue and the routes stand.
+/// The state of the queue and the routes.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    /// The queue in numbers.
+    /// The numbers of the queue.
     pub stats: Stats,
     pub routes: Vec<RouteStatus>,
-    /// Mail that does not leave, the most first.
+    /// Stuck mail, the largest number first.
     pub still: Vec<StandingStill>,
 }
 
 impl Service {
-    /// How the queue and the routes stand at this moment.
+    /// Returns the state of the queue and the routes now.
     pub async fn standing(&self, actor: &Actor) -> Result<Standing, Error> {
         let (stats, routes) = (self.stats(actor).await?, self.routes.list());
         let still = standing_still(&stats, &routes);
@@ -41,7 +41,7 @@ impl Service {
     }
 }
 
-/// Messages that do not leave, by customer and reason: held, stopped until a person acts, or behind a route in trouble.
+/// Returns stuck messages by customer and reason: held, stopped until a person acts, or on a route in trouble.
 fn standing_still(stats: &Stats, routes: &[RouteStatus]) -> Vec<StandingStill> {
     let troubles: BTreeMap<&str, String> =
         routes.iter().filter_map(|route| Some((route.id.as_str(), trouble(route)?))).collect();
@@ -68,7 +68,7 @@ fn standing_still(stats: &Stats, routes: &[RouteStatus]) -> Vec<StandingStill> {
     found
 }
 
-/// Why mail of a route waits, where its server takes part in nothing. A suspended one is told of as stopped.
+/// Returns why mail of a route waits, if its server completes no transaction. Mail of a suspended route is reported as stopped.
 fn trouble(route: &RouteStatus) -> Option<String> {
     let since = route.in_trouble_since?;
     let reason = route.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Commands about the customers' suppression lists: what is on one, putting an address on it, taking one off.
+//! Commands about customers' suppression lists: show, add and remove addresses.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::message::CustomerId;
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 
-/// The most entries of one answer, and of one import.
+/// The maximum number of entries in one answer or import.
 pub const MOST: usize = 10_000;
 
 /// A suppressed address. Times are RFC 3339.
@@ -26,12 +26,12 @@ pub struct Suppressed {
     pub address: String,
     /// `hard_bounce`, `complaint`, `unsubscribe` or `operator`.
     pub reason: String,
-    /// When it came on the list.
+    /// When it was added.
     pub since: String,
-    /// When it leaves the list by itself; absent: never.
+    /// When it expires; absent if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
-    /// What a server or a person said.
+    /// The reply of a server, or a person's note.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
@@ -49,7 +49,7 @@ impl From<Entry> for Suppressed {
 }
 
 impl Suppressed {
-    /// The entry, as of now; what is wrong with it, if it cannot be one.
+    /// Makes the entry as of now, or returns what is wrong.
     pub fn entry(&self) -> Result<Entry, String> {
         let expires = self.expires.as_deref().unwrap_or_default();
         csv::entry([&self.address, &self.reason, &self.since, expires, &self.note], Timestamp::now())
@@ -72,7 +72,7 @@ impl From<database::Error> for Error {
 }
 
 impl Service {
-    /// Up to `limit` (at most [`MOST`]) entries of a customer's list by address, from behind the address `after` on.
+    /// Returns up to `limit` (at most [`MOST`]) entries of a customer's list by address, after the address `after`.
     pub async fn suppressed(
         &self,
         actor: &Actor,
@@ -84,13 +84,13 @@ impl Service {
         actor.may(Need::ReadOf(&customer))?;
         let found = self.suppression.list(&customer, after.map(str::to_owned), limit.min(MOST)).await?;
         if found.is_empty() && after.is_none() {
-            // One that is gone may still have a list.
+            // A customer that was removed may still have a list.
             self.known(&customer)?;
         }
         Ok(found.into_iter().map(Suppressed::from).collect())
     }
 
-    /// The entry of one address on a customer's list.
+    /// Returns the entry of one address on a customer's list.
     pub async fn find_suppressed(&self, actor: &Actor, customer: &str, address: &str) -> Result<Suppressed, Error> {
         let customer = CustomerId::new(customer);
         actor.may(Need::ReadOf(&customer))?;
@@ -99,7 +99,7 @@ impl Service {
         found.map(Suppressed::from).ok_or_else(|| not_on_list(&customer, &mailbox))
     }
 
-    /// Puts an address on a customer's list, for so long if `expires_in` is given.
+    /// Adds an address to a customer's list, until `expires_in` has passed if it is given.
     pub async fn suppress(
         &self,
         actor: &Actor,
@@ -125,7 +125,7 @@ impl Service {
         Ok(())
     }
 
-    /// Takes an address off a customer's list, whatever the reason it was there for.
+    /// Removes an address from a customer's list, whatever the reason of the entry.
     pub async fn unsuppress(&self, actor: &Actor, customer: &str, address: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let (customer, mailbox) = (CustomerId::new(customer), mailbox(address)?);
@@ -137,13 +137,13 @@ impl Service {
         Ok(())
     }
 
-    /// Refuses whoever may not import into a customer's list, and a customer that there is not.
+    /// Refuses an actor that may not import into a customer's list, and an unknown customer.
     pub(super) fn may_import(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         self.known(&CustomerId::new(customer))
     }
 
-    /// Puts up to [`MOST`] entries on a customer's list, all or none. Entries that are there already are replaced.
+    /// Adds up to [`MOST`] entries to a customer's list, all or none. Existing entries are replaced.
     pub async fn import_suppressed(&self, actor: &Actor, customer: &str, entries: &[Suppressed]) -> Result<u64, Error> {
         actor.may(Need::Operate)?;
         let customer = CustomerId::new(customer);

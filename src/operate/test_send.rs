@@ -1,5 +1,5 @@
-//! Test sends: one small mail through a customer's route, to see whether it goes. It is signed, made durable, delivered and told of as
-//! webCRM's mail is.
+//! Test mails: one small mail over a customer's route, to see whether it is delivered. It is signed, stored, delivered and reported like
+//! webCRM's mail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::spool::Draft;
 use crate::time::Timestamp;
 
-/// How long the outcome of a test send is waited for.
+/// How long to wait for the result of a test mail.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Service {
-    /// Makes a test mail to `to`, and sends it as a job. It is from `from`, which must be in a domain of the customer's; postmaster@ its
-    /// first domain where not given.
+    /// Makes a test mail to `to`, and sends it as a job. `from` must be in a domain of the customer; the default is postmaster@ its first
+    /// domain.
     pub async fn begin_test(&self, actor: &Actor, customer: &str, to: &str, from: Option<&str>) -> Result<Job, Error> {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);
@@ -47,7 +47,7 @@ impl Service {
         Ok(task.spawn(|_| async move { Ok(JobResult::TestSend(service.send_test(&actor, draft).await?)) }))
     }
 
-    /// Puts a test mail into the queue, and waits for what comes of it.
+    /// Puts a test mail into the queue, and waits for the result.
     async fn send_test(&self, actor: &Actor, draft: Draft) -> Result<TestSent, Error> {
         let heard = self.events.subscribe();
         let (id, customer) = (draft.id, draft.lane.customer.clone());
@@ -63,7 +63,7 @@ impl Service {
         Ok(event.map_or_else(|| nothing_yet(id), |event| sent(id, &event)))
     }
 
-    /// What kind of mail it is, and to whom it goes: test mode holds for it too, and so does the suppression list.
+    /// Returns the kind of the mail and its recipient. Test mode and the suppression list apply to it too.
     fn way(&self, customer: &Customer, to: Mailbox) -> Result<(MailKind, Mailbox), Error> {
         if let Some(reason) = self.suppression.refuses(customer, &to) {
             let what = format!("{to} is on the suppression list of {} ({reason})", customer.id);
@@ -145,7 +145,7 @@ impl Service {
         })
     }
 
-    /// Makes it durable, and tells that it was accepted.
+    /// Stores the mail and emits its `accepted` event.
     async fn put(&self, actor: &Actor, mut draft: Draft) -> Result<(), Error> {
         let by = Submission { peer: actor.address(), ..Submission::default() };
         let told =
@@ -160,7 +160,7 @@ impl Service {
     }
 }
 
-/// The first event of a mail that says what came of an attempt.
+/// Returns the first event of a mail that has the result of an attempt.
 async fn told_of(id: QueueId, mut heard: broadcast::Receiver<Arc<Event<'static>>>) -> Option<Value> {
     loop {
         match heard.recv().await {
@@ -178,7 +178,7 @@ fn nothing_yet(id: QueueId) -> TestSent {
     sent(id, &json!({ "event": "accepted", "detail": detail }))
 }
 
-/// Returns true for what comes of an attempt, or ends the mail.
+/// Returns true for events with the result of an attempt, and for those that end the mail.
 fn says_something(kind: EventKind) -> bool {
     kind.is_final() || matches!(kind, EventKind::Deferred | EventKind::Held)
 }

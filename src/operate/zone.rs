@@ -1,7 +1,6 @@
-//! Commands about webCRM's zone with delegated keys: its lines, and keeping it by dynamic update.
+//! Commands about webCRM's zone with delegated keys: list its records, and update it by dynamic update.
 //!
-//! The server itself is asked what it has, and only what differs is changed, so that a zone that was restored or edited comes right
-//! again.
+//! The server itself is asked for its records, and only differences are changed. So a zone that was restored or edited is corrected.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,29 +19,29 @@ use crate::plain;
 use crate::resolver::update::Txt;
 use crate::resolver::{Dns, Resolver, Settings, joined};
 
-/// How long the server may take for an update.
+/// The time limit of an update.
 const UPDATE_TIME: Duration = Duration::from_secs(20);
-/// The most steps that one round takes for one customer. A rotation that can go on takes at most three without waiting.
+/// The maximum number of steps in one run for one customer. A rotation that does not have to wait takes at most three.
 const STEPS_AT_ONCE: usize = 4;
 
-/// What became of the records of a customer in the zone.
+/// The result for the records of a customer in the zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ZoneKept {
-    /// The server has them; so many were changed.
+    /// The server has them; this number of records was changed.
     Updated(usize),
-    /// No server is configured: a person puts these lines in place.
+    /// No server is configured, so a person must enter these lines.
     ByHand(Vec<String>),
 }
 
-/// What a round over all delegated keys has come to.
+/// The result of a run over all delegated keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeysKept {
     /// Customers whose file names another key now: the relay must read it again.
     pub switched: Vec<String>,
-    /// Customers whose keys could not be kept, and why.
+    /// Customers whose keys could not be updated, and why.
     pub failed: Vec<(String, String)>,
-    /// Customers whose keys were kept.
+    /// Customers whose keys are up to date.
     pub kept: Vec<String>,
 }
 
@@ -58,7 +57,7 @@ impl Site {
         Ok(lines)
     }
 
-    /// Brings the zone in order by dynamic update, for one customer or for all. Returns the number of changed records.
+    /// Corrects the zone by dynamic update, for one customer or for all. Returns the number of changed records.
     pub async fn update_zone(&self, actor: &Actor, customer: Option<&str>) -> Result<usize, Error> {
         actor.may(Need::Operate)?;
         let delegation = self.delegation()?;
@@ -76,8 +75,8 @@ impl Site {
         Ok(changed)
     }
 
-    /// Takes every delegated key as far as it goes: keeps its records in the zone, goes on with its rotation, and begins one for a key
-    /// that has signed for long enough. Does nothing where no server takes updates.
+    /// Updates every delegated key as far as possible: corrects its records in the zone, continues its rotation, and begins one for a key
+    /// that has signed for long enough. Does nothing if no server accepts updates.
     pub async fn keep_keys(&self, actor: &Actor) -> KeysKept {
         let mut kept = KeysKept::default();
         let Some(delegation) = self.configured.onboarding.delegation.as_ref().filter(|it| it.updates.is_some()) else {
@@ -115,7 +114,7 @@ impl Site {
         Ok(false)
     }
 
-    /// Brings the zone's records of a customer in order. `rotation` is one that was not yet on disk when the configuration was read.
+    /// Corrects the zone's records of a customer. `rotation` is one that was not on disk when the configuration was read.
     pub(super) async fn keep_zone_of(
         &self,
         customer: &Customer,
@@ -149,7 +148,7 @@ impl Site {
         })
     }
 
-    /// The customers that take part: the one that is named, or all.
+    /// Returns the customers with delegated keys: the named one, or all.
     fn delegated(
         &self,
         actor: &Actor,
@@ -195,7 +194,7 @@ impl Site {
         })
     }
 
-    /// Returns true if the key that signs is old enough to be replaced, by the age of its file.
+    /// Returns true if the signing key is old enough to be replaced, by the age of its file.
     fn is_due(&self, delegation: &Delegation, customer: &Customer) -> Result<bool, Error> {
         let file = self.configured.customer_files.path(&customer.id);
         let failed = |error: std::io::Error| Error::failed(format!("{}: {error}", file.display()), "make it readable");
@@ -218,7 +217,7 @@ fn takes_part(delegation: &Delegation, customer: &Customer) -> bool {
     })
 }
 
-/// Returns true if the server has exactly this record. If it does not answer, the update says why.
+/// Returns true if the server has exactly this record. If it does not answer, the update reports why.
 async fn has(server: &dyn Resolver, record: &Txt) -> bool {
     let Ok(texts) = server.txt(record.name.as_str()).await else { return false };
     let values: Vec<String> = texts.iter().map(|strings| plain::text(&joined(strings))).collect();

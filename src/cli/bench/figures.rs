@@ -1,4 +1,4 @@
-//! What a load measured: counted while it runs, told at its end.
+//! The measurements of a load: counted while it runs, and reported at its end.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::load::{Report, Sent};
 use crate::visible::visible;
 
-/// The longest that is told apart, in microseconds.
+/// The longest time that is measured, in microseconds.
 const LONGEST: u64 = 3_600_000_000;
 
 /// Counters and times of a load.
@@ -24,7 +24,7 @@ pub(super) struct Counted {
     octets: u64,
 }
 
-/// How messages ended.
+/// The number of messages by their result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Outcomes {
     /// Answered 250 to the end of DATA.
@@ -33,15 +33,15 @@ pub(super) struct Outcomes {
     pub refused: u64,
     /// Refused with 4xx until the load ended.
     pub refused_for_now: u64,
-    /// The connection broke after the end of DATA: nobody knows whether the relay has it.
+    /// The connection broke after the end of DATA, so it is unknown whether the relay has the message.
     pub unknown: u64,
-    /// Not sent: no connection, or it broke before the end of DATA.
+    /// Not sent, because there was no connection, or it broke before the end of DATA.
     pub unsent: u64,
-    /// Attempts that were refused with 4xx and made again.
+    /// Attempts that were refused with 4xx and repeated.
     pub tried_again: u64,
 }
 
-/// Everything that is told, as JSON has it.
+/// All figures, as in the JSON output.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     what: String,
@@ -49,14 +49,14 @@ pub(super) struct Figures {
     accepted_per_second: f64,
     octets_per_second: f64,
     outcomes: Outcomes,
-    /// With a rate: messages that were due, and not begun before the load ended.
+    /// With a rate: messages that were due, but not started before the load ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_begun: Option<u64>,
     end_of_data_to_250_ms: Quantiles,
     transaction_ms: Quantiles,
     connections: u64,
     resumed: u64,
-    /// The load's own time on its core, as a share of the whole.
+    /// The processor time of the load itself, as a share of one core.
     own_cpu: f64,
     replies: BTreeMap<String, u64>,
     failures: Vec<String>,
@@ -64,7 +64,7 @@ pub(super) struct Figures {
     ended: Option<String>,
 }
 
-/// Of a time, in milliseconds.
+/// The quantiles of a time, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Quantiles {
     p50: f64,
@@ -75,7 +75,7 @@ struct Quantiles {
 }
 
 impl Counted {
-    /// Of messages of these sizes, round and round.
+    /// Counts messages of these sizes, which repeat in turn.
     pub fn new(sizes: Vec<u64>) -> Self {
         let histogram = || Histogram::new_with_max(LONGEST, 3).expect("three digits are allowed");
         Counted {
@@ -89,7 +89,7 @@ impl Counted {
         }
     }
 
-    /// Counts a message that was tried to its end.
+    /// Counts a message whose attempts are complete.
     pub fn count(&mut self, sent: &Sent) {
         self.began = Some(self.began.map_or(sent.began, |began| began.min(sent.began)));
         self.answered = self.answered.max(sent.answered);
@@ -109,12 +109,12 @@ impl Counted {
         }
     }
 
-    /// How messages have ended so far.
+    /// Returns the results so far.
     pub fn outcomes(&self) -> Outcomes {
         self.outcomes
     }
 
-    /// Everything, once the load is over. `rate` and `messages` are what was asked for.
+    /// Returns all figures after the load. `rate` and `messages` are the requested ones.
     pub fn figures(&self, what: String, report: Report, rate: Option<f64>, messages: Option<u64>) -> Figures {
         let micros = self.began.map_or(0, |began| self.answered.saturating_sub(began)).max(1);
         let seconds = micros as f64 / 1e6;
@@ -142,13 +142,13 @@ impl Counted {
 }
 
 impl Figures {
-    /// Returns true if every message was accepted, and there was one.
+    /// Returns true if at least one message was sent and every message was accepted.
     pub fn is_well(&self) -> bool {
         let Outcomes { accepted, refused, refused_for_now, unknown, unsent, tried_again: _ } = self.outcomes;
         accepted > 0 && refused + refused_for_now + unknown + unsent == 0 && self.ended.is_none()
     }
 
-    /// For people.
+    /// Formats the figures for people.
     pub fn text(&self) -> String {
         let mut text = format!("{}\n", self.what);
         let mut row = |name: &str, value: String| {
@@ -201,7 +201,7 @@ impl Quantiles {
     fn of(histogram: &Histogram<u64>) -> Self {
         let at = |quantile: f64| Duration::from_micros(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e3;
         let max = Duration::from_micros(histogram.max()).as_secs_f64() * 1e3;
-        // A bucket's end may lie beyond what was measured.
+        // The end of a bucket may be longer than any measured time.
         Quantiles {
             p50: at(0.5).min(max),
             p90: at(0.9).min(max),

@@ -1,4 +1,4 @@
-//! `postbud bench`: an operator's own load on an operator's own staging relay.
+//! `postbud bench`: puts an operator's own load on the operator's own staging relay.
 
 mod figures;
 mod target;
@@ -21,22 +21,23 @@ use crate::files;
 use crate::load::{self, Auth, Template, Tls};
 use crate::smtp::{Domain, Mailbox};
 
-/// A load that is refused for good so often before anything is accepted would go on like that.
+/// The number of permanent refusals before the first accepted message after which the load is given up.
 const HOPELESS: u64 = 20;
-/// How often a person hears how far it is.
+/// How often a person is shown the progress.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Load a staging relay, and measure how it answers.
 ///
-/// Submits mail over SMTP as webCRM does, with your sizes, your rate and your number of connections, and prints rate, latencies and
-/// everything that was refused. It ends by itself, after --duration or --messages. Ctrl-C ends it earlier, with the figures so far.
+/// Submits mail over SMTP as webCRM does, with your sizes, rate and number of connections. Prints the rate, the latencies and all refusals.
+/// It ends after --duration or --messages. Ctrl-C ends it earlier, with the figures so far.
 ///
-/// The mail is real: the relay signs it and delivers it. Use a relay whose customers' routes lead to servers that swallow mail, never
-/// one that carries customers' mail. A target that is neither this machine nor in a private network is refused without
-/// --yes-this-is-staging. Each recipient is load-N@ the domain that --recipient-domain names.
+/// The mail is real: the relay signs it and delivers it. Use a relay whose customers' routes lead to servers that discard mail, never one
+/// that carries customers' mail. A target that is neither this machine nor in a private network is refused without --yes-this-is-staging.
+/// The recipients are load-N@ the domain in --recipient-domain.
 ///
-/// Without --rate, every connection submits as fast as it is answered, which finds the highest rate. With --rate, messages are due at
-/// fixed times and a latency counts from then, also where the relay was late: that finds what clients feel.
+/// Without --rate, every connection submits the next message as soon as the last one is answered, which finds the highest rate. With
+/// --rate, messages are due at fixed times, and a latency counts from the due time even if the relay was late, which measures what clients
+/// experience.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -50,64 +51,64 @@ pub(super) struct Args {
     /// The relay.
     #[arg(value_name = "HOST:PORT")]
     relay: String,
-    /// The sender, in MAIL FROM and in the From field of messages that are made: of a domain of a customer of the relay.
+    /// The sender, in MAIL FROM and in the From field of generated messages. It must be in a domain of a customer of the relay.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     from: Mailbox,
-    /// Where the recipients are. The relay delivers this mail, so name a domain whose mail your route swallows.
+    /// The domain of the recipients. The relay delivers this mail, so name a domain whose mail your route discards.
     #[arg(long, value_name = "DOMAIN", value_parser = domain)]
     recipient_domain: Domain,
     /// Recipients of each message.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     recipients: u32,
-    /// The size of a message that is made, like 10240 or 30KB; several are taken in turn. Unset: 10240.
+    /// The size of a generated message, such as 10240 or 30KB; several sizes are used in turn. Default: 10240.
     #[arg(long = "size", value_name = "SIZE", value_parser = size)]
     sizes: Vec<usize>,
-    /// A message of your own to send, with its own From; several are taken in turn. It gets a new Message-ID each time.
+    /// A message of your own to send, with its own From; several are used in turn. It gets a new Message-ID each time.
     #[arg(long = "message", value_name = "FILE")]
     messages_from: Vec<PathBuf>,
-    /// Messages a second; unset: as fast as they are answered.
+    /// Messages per second. Default: as fast as they are answered.
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
-    /// How long messages are begun: 90s, 5m, 4h.
+    /// How long to start messages: 90s, 5m, 4h.
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time::seconds)]
     duration: u64,
-    /// End after so many messages.
+    /// End after this number of messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// Connections at once.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sessions: u32,
-    /// Messages a connection; 0 keeps connections, 1 closes after each, as .NET does.
+    /// Messages per connection: 0 keeps connections, 1 closes after each message, as .NET does.
     #[arg(long, default_value_t = 0, value_name = "N")]
     per_connection: u64,
     /// Send MAIL, RCPT and DATA in one write.
     #[arg(long)]
     pipelining: bool,
-    /// Whether TLS is used, and from when on.
+    /// Whether TLS is used, and when it begins.
     #[arg(long, value_enum, default_value_t = Tls::Starttls)]
     tls: Tls,
-    /// A file with the authorities to trust; unset: those of the system.
+    /// A file with the trusted authorities. Default: those of the system.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The name that the relay's certificate must have; unset: the host.
+    /// The name that the relay's certificate must have. Default: the host.
     #[arg(long, value_name = "NAME")]
     tls_name: Option<String>,
     /// Log in with this name.
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
-    /// The file with the password; unset: it is asked for.
+    /// The file with the password. Default: ask for it.
     #[arg(long, value_name = "FILE", requires = "username")]
     password_from: Option<PathBuf>,
-    /// How to log in: as .NET does (login), or with PLAIN.
+    /// The AUTH mechanism: LOGIN, as .NET uses it, or PLAIN.
     #[arg(long, value_enum, default_value_t = Auth::Login, requires = "username")]
     auth: Auth,
-    /// The name that is said with EHLO.
+    /// The name in EHLO.
     #[arg(long, default_value = "load.example.net", value_name = "NAME", value_parser = domain)]
     hostname: Domain,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// The target is a staging relay, though its address is public.
+    /// Confirm that the target is a staging relay, although its address is public.
     #[arg(long)]
     yes_this_is_staging: bool,
 }
@@ -140,7 +141,7 @@ impl Args {
         }
         let password = self.password()?;
         let templates = self.templates()?;
-        // One thread for the load, whose own time on the processor is told.
+        // The load runs on one thread, whose processor time is reported.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let figures = runtime.context("cannot start the runtime")?.block_on(self.load(&password, templates))?;
         match self.json {
@@ -196,7 +197,7 @@ impl Args {
         Ok(figures)
     }
 
-    /// What is run, in one line.
+    /// Describes the load in one line.
     fn what(&self, target: &Target) -> String {
         let rate = self.rate.map_or("as fast as it answers".to_owned(), |rate| format!("{rate}/s"));
         let connections = match self.per_connection {
@@ -226,7 +227,7 @@ impl Args {
         }
     }
 
-    /// The messages, those of files first.
+    /// Returns the messages, those of files first.
     fn templates(&self) -> anyhow::Result<Vec<Template>> {
         let run = format!("{:08x}", rand::random::<u32>());
         let from = self.from.to_string();
@@ -254,7 +255,8 @@ impl Args {
     }
 }
 
-/// The load's report. Ctrl-C stops it, a second one at once and without a report. A person at a terminal hears how far it is.
+/// Runs the load and returns its report. Ctrl-C stops it; a second one stops it at once and without a report. A person at a terminal is
+/// shown the progress.
 async fn followed(
     load: impl Future<Output = load::Report>,
     counted: &RefCell<Counted>,

@@ -1,19 +1,19 @@
-//! Whom a load may hit: a machine of one's own, unless somebody says that it is meant.
+//! The permitted targets of a load: an operator's own machines, unless the operator confirms another one.
 
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, bail};
 
-/// The relay that is loaded.
+/// The relay under load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Where it is reached.
+    /// Its address.
     pub address: SocketAddr,
-    /// What its certificate is to name.
+    /// The name that its certificate must have.
     pub host: String,
 }
 
-/// Finds `HOST:PORT`. An address that is neither this machine's nor one of a private network has to be meant.
+/// Resolves `HOST:PORT`. An address that is neither this machine's nor in a private network must be confirmed.
 pub(super) async fn find(relay: &str, is_meant: bool) -> anyhow::Result<Target> {
     let (host, _) = relay
         .rsplit_once(':')
@@ -31,11 +31,11 @@ pub(super) async fn find(relay: &str, is_meant: bool) -> anyhow::Result<Target> 
     Ok(Target { address, host: host.trim_matches(['[', ']']).to_owned() })
 }
 
-/// Returns true for this machine and for networks that nobody reaches from outside.
+/// Returns true for this machine and for networks that cannot be reached from outside.
 fn is_of_ones_own(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            // RFC 6598: between a provider and its customers.
+            // RFC 6598: addresses between a provider and its customers.
             let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
             v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || is_shared
         }

@@ -19,11 +19,10 @@ use crate::route::TlsMode;
 
 /// Add a customer: write its file, make its key, print what to publish.
 ///
-/// Asks for what no flag says: name, From domains, which way mail goes, and for an own server its host, port, TLS and login
-/// (section 4 of webCRM's guide for customers). Answers may also come from a pipe, one a line. Writes
-/// `customers/ID.toml`, a 2048-bit DKIM key and, where there is one, the password in a file of its own, readable only by
-/// its owner. Nothing that exists is overwritten; if the configuration would not be accepted with the new customer, nothing
-/// of it stays.
+/// Asks for everything that no flag gives: the name, the From domains, the route, and for an own server its host, port, TLS and login
+/// (section 4 of webCRM's guide for customers). Answers may also come from a pipe, one per line. Writes `customers/ID.toml`, a 2048-bit
+/// DKIM key and, if there is a password, a file with it, all readable only by their owner. No existing file is overwritten. If the
+/// configuration would be invalid with the new customer, no file remains.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -32,7 +31,7 @@ Examples:
   postbud customer add egen-server --name 'Egen Server ApS' --domain egenserver.dk --via own-server \\
       --host mail.egenserver.dk --port 587 --tls required --username webcrm --password-from smtp.password")]
 pub(super) struct Args {
-    /// The customer's id, and the name of its file: lower case letters, digits, hyphens.
+    /// The customer's id, which is also the name of its file: lower case letters, digits, hyphens.
     id: String,
     #[command(flatten)]
     config: ConfigFile,
@@ -42,25 +41,25 @@ pub(super) struct Args {
     /// A From domain; may be given several times.
     #[arg(long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
-    /// Which way mail goes.
+    /// The route of the customer's mail.
     #[arg(long)]
     via: Option<Via>,
-    /// The own server's name.
+    /// The host name of the customer's own server.
     #[arg(long)]
     host: Option<String>,
-    /// The own server's port.
+    /// The port of the customer's own server.
     #[arg(long)]
     port: Option<u16>,
-    /// The own server's TLS.
+    /// The TLS mode of the customer's own server.
     #[arg(long)]
     tls: Option<Tls>,
-    /// The login at the own server; an empty one means that the server knows our address.
+    /// The login at the customer's own server; empty if the server accepts our address without one.
     #[arg(long)]
     username: Option<String>,
-    /// A file with the password of that login; it is copied.
+    /// A file with the password of that login. Its content is copied.
     #[arg(long, value_name = "FILE")]
     password_from: Option<PathBuf>,
-    /// The name of the DKIM key's record below _domainkey. Without it postbud1, or the first one of [dkim.delegation] selectors.
+    /// The name of the DKIM key's record below _domainkey. Default: postbud1, or the first one of [dkim.delegation] selectors.
     #[arg(long)]
     selector: Option<String>,
     #[command(flatten)]
@@ -79,7 +78,7 @@ enum Via {
 enum Tls {
     /// No TLS.
     Off,
-    /// STARTTLS where offered; certificates are not checked.
+    /// STARTTLS if the server offers it; certificates are not checked.
     Opportunistic,
     /// STARTTLS with a verified certificate.
     Required,
@@ -99,7 +98,7 @@ impl From<Tls> for TlsMode {
 }
 
 impl Args {
-    /// Nothing is given but the id.
+    /// Makes the command without any flags.
     pub(super) fn new(id: String, config: ConfigFile) -> Self {
         Args {
             id,
@@ -135,7 +134,7 @@ impl Args {
                 Some(None) => {
                     say!("Put its key into webCRM's zone: {}", self.config.command(&format!("dkim zone {}", self.id)))
                 }
-                // The customer is added all the same, and the running relay tries again.
+                // The customer is added anyway, and the running relay tries again.
                 Some(Some(_)) => match site.update_zone(&actor, Some(&self.id)).await {
                     Ok(_) => say!("its key is in webCRM's zone"),
                     Err(error) => say!("postbud: its key is not in webCRM's zone yet: {error}"),
@@ -159,7 +158,7 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Asks for what no flag says. What cannot be right is said at once, not after the last question.
+    /// Asks for everything that no flag gives. Invalid answers are reported at once, and not after the last question.
     fn answers(&self, customers: &Customers<'_>) -> anyhow::Result<NewCustomer> {
         let selector = match &self.selector {
             Some(selector) => Selector::parse(selector)?,

@@ -8,11 +8,11 @@ use crate::cli::ConfigFile;
 use crate::operate::Actor;
 use crate::operate::customers::{CustomerChange, Customers};
 
-/// Change a customer's file; its comments stay.
+/// Change a customer's file and keep its comments.
 ///
-/// The change is a JSON merge patch (RFC 7396), the same as in the HTTP interface: what is absent stays, what is null is removed. The
-/// old version of the file is kept below <state_dir>/customers/. A running relay takes the change over at once, and reads nothing else
-/// again. A password is read from standard input (-), where it is in no list of processes.
+/// The change is a JSON merge patch (RFC 7396), as in the HTTP interface: absent keys stay, and null removes a key. The old version of the
+/// file is kept below <state_dir>/customers/. A running relay uses the change at once, without reading the rest of the configuration again.
+/// Use standard input (-) for a password, so that it does not appear in the list of processes.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -42,7 +42,7 @@ impl Change {
     }
 }
 
-/// Take a customer out of service: new mail is refused, and mail in the queue waits.
+/// Suspend a customer: new mail is refused, and mail in the queue waits.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -52,7 +52,7 @@ pub(super) struct Suspend {
     config: ConfigFile,
     /// The customer: the name of its file without .toml.
     customer: String,
-    /// Why; senders read it.
+    /// The reason, which senders read.
     #[arg(long)]
     reason: String,
 }
@@ -66,7 +66,7 @@ impl Suspend {
     }
 }
 
-/// Let a suspended customer go on.
+/// Resume a suspended customer.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -89,8 +89,8 @@ impl Resume {
 
 /// Remove a customer. Its file is kept among the old versions.
 ///
-/// Mail of the customer that is in the queue waits until it is bounced or removed, or the customer is there again. Its key and its
-/// password stay where they are.
+/// Mail of the customer in the queue waits until it is bounced or removed, or until the customer is added again. The key and the password
+/// files are not removed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -12,9 +12,9 @@ use crate::operate::socket::protocol::Command;
 
 /// Make a link to a customer's page, to send to the customer.
 ///
-/// The page says which records the customer has to publish, checks them, and takes the login of its own server. Whoever has the link
-/// may use it: there is no password. The relay keeps a hash of it, so a link that is lost cannot be shown again: make another. It
-/// expires after 30 days unless --days says otherwise. [pages.customers] in the server file says where links lead.
+/// The page shows which records the customer must publish, checks them, and accepts the login of the customer's own server. Anybody who has
+/// the link can use it: there is no password. The relay stores only a hash of the link, so a lost link cannot be shown again: make another.
+/// It expires after 30 days unless --days is given. [pages.customers] in the server file has the address of the pages.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -34,33 +34,33 @@ pub(super) struct Args {
     /// The customer's id.
     #[arg(required = true)]
     customer: Option<String>,
-    /// It expires after so many days, from 1 to 365.
+    /// The number of days until it expires, from 1 to 365.
     #[arg(long, value_name = "DAYS", default_value_t = crate::operate::links::USUAL_DAYS,
         value_parser = clap::value_parser!(u16).range(1..=i64::from(crate::operate::links::MOST_DAYS)))]
     days: u16,
-    /// The language of the page: da or en. Without it, the installation's.
+    /// The language of the page: da or en. Default: the installation's.
     #[arg(long, value_name = "LANGUAGE")]
     language: Option<Lang>,
-    /// One JSON object with the link in `url`.
+    /// Print one JSON object with the link in `url`.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum LinkCommand {
-    /// List links: when they were made, when they expire, and when they were last used. The links themselves are not kept.
+    /// List links: when they were made, when they expire, and when they were last used. The links themselves are not stored.
     #[command(after_long_help = "\
 Examples:
   postbud customer link list
   postbud customer link list test-as --json | jq -r .id")]
     List {
-        /// Of this customer only.
+        /// Only links of this customer.
         customer: Option<String>,
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Take a link back. It opens nothing from this moment on.
+    /// Revoke a link. From now on it does not open the page.
     #[command(after_long_help = "\
 Examples:
   postbud customer link revoke 3fa9c01b77")]

@@ -18,10 +18,10 @@ Examples:
 pub(super) struct List {
     #[command(flatten)]
     config: ConfigFile,
-    /// Only the customer that has this From domain.
+    /// Only the customer with this From domain.
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -52,7 +52,7 @@ impl List {
     }
 }
 
-/// Show what a customer's file says, without its password.
+/// Show a customer's file without its password.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -63,7 +63,7 @@ pub(super) struct Show {
     config: ConfigFile,
     /// The customer: the name of its file without .toml.
     customer: String,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }

@@ -1,16 +1,16 @@
-//! `postbud customer mailjet-key`: an API key of a customer's own.
+//! `postbud customer mailjet-key`: makes an API key for one customer.
 
 use std::process::ExitCode;
 
 use crate::cli::{ConfigFile, block_on};
 use crate::operate::Actor;
 
-/// Give a customer an API key of its own at Mailjet.
+/// Make an API key at Mailjet for one customer.
 ///
-/// Makes a sub-account over Mailjet's API with the main account of a tier, keeps its key and secret in files of their own, and has the
-/// customer's file name them (mailjet_account = "own"). Reload postbud then: it registers the customer's domains there, and mail moves
-/// once the new account accepts them. Until then it stays in the tier. If Mailjet blocks the key, only this customer waits. The command
-/// may be repeated: a key that was made is found again.
+/// Makes a sub-account over Mailjet's API with the main account of a tier, writes its key and secret to their own files, and names these in
+/// the customer's file (mailjet_account = "own"). Reload postbud afterwards: it registers the customer's domains there, and mail uses the
+/// new account when that accepts them. Until then it stays in the tier. If Mailjet blocks the key, only this customer's mail waits. The
+/// command may be repeated: it finds a key that it has already made.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -21,7 +21,7 @@ pub(super) struct Args {
     customer: String,
     #[command(flatten)]
     config: ConfigFile,
-    /// The tier whose account makes the key. Without it the customer's fixed tier, or the only one with an account.
+    /// The tier whose account makes the key. Default: the customer's fixed tier, or the only one with an account.
     #[arg(long)]
     tier: Option<String>,
 }

@@ -11,11 +11,11 @@ mod look;
 mod mailjet_key;
 mod pause;
 
-/// Set customers up, look at them, change and remove them, and stop their mail.
+/// Add, show, change and remove customers, and pause their mail.
 ///
-/// A customer is a file in customers_dir. These commands change it as the HTTP interface does: through the checker of `postbud check`,
-/// whole or not at all, with the old version kept. A running relay takes the one customer over at once; no reload is needed. `pause` and
-/// `unpause` change no file: they stop the customer's mail in the running relay and let it go on.
+/// A customer is a file in customers_dir. These commands change it as the HTTP interface does: after a check by the checker of `postbud
+/// check`, atomically, and with the old version kept. A running relay uses the changed customer at once, without a reload. `pause` and
+/// `unpause` change no file: they pause and resume the customer's mail in the running relay.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -50,7 +50,7 @@ enum Command {
     Paused(pause::List),
 }
 
-/// Adds a customer, and asks for everything but its id.
+/// Adds a customer, and asks for everything except its id.
 pub(super) fn add(id: String, config: super::ConfigFile) -> anyhow::Result<ExitCode> {
     add::Args::new(id, config).run()
 }

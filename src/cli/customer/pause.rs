@@ -1,4 +1,4 @@
-//! `postbud customer pause`, `unpause`, `paused`: a customer's mail in the running relay.
+//! `postbud customer pause`, `unpause`, `paused`: pause and resume a customer's mail in the running relay.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,10 @@ use crate::cli::relay::{Columns, Running, understood};
 use crate::operate::pauses::Paused;
 use crate::operate::socket::protocol::Command;
 
-/// Stop a customer's mail in the queue until it is resumed.
+/// Pause a customer's mail in the queue until it is resumed.
 ///
-/// New mail is accepted and waits; nothing is lost, and nothing bounces for the time it waits. Attempts under way end by themselves.
-/// A pause outlives a restart.
+/// New mail is accepted and waits. No mail is lost, and none bounces because of the pause. Running attempts are finished. A pause survives
+/// a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -20,18 +20,18 @@ pub(super) struct Pause {
     running: Running,
     /// The customer's id.
     customer: String,
-    /// Why; shown in lists and in the event.
+    /// The reason, shown in lists and in the event.
     #[arg(long, default_value = "paused by an operator")]
     reason: String,
-    /// Let single mail go on, and stop bulk mail only.
+    /// Pause bulk mail only, and still send single mail.
     #[arg(long)]
     spare_single: bool,
 }
 
-/// Let a paused customer's mail go on at once.
+/// Resume a paused customer's mail at once.
 ///
-/// Also ends a pause that the relay began by itself, because a cap was reached or the mail looked wrong. Caps are lifted until the pause
-/// would have ended.
+/// This also ends a pause that the relay began by itself, because a cap was reached or the mail looked unusual. Caps do not apply until the
+/// time at which the pause would have ended.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -52,7 +52,7 @@ Examples:
 pub(super) struct List {
     #[command(flatten)]
     running: Running,
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! What the demo shows in a browser: the operators' pages, with somebody who may log in, and the customer's page, with a link to it.
+//! The demo in a browser: the operators' pages with an operator, and the customer's page with a link.
 
 use anyhow::Context;
 
@@ -8,11 +8,11 @@ use crate::operate::operators::{NewOperator, PasswordHash};
 use crate::operate::socket::{self, protocol::Command};
 use crate::operate::tokens::RoleName;
 
-/// Who logs in at the operators' pages.
+/// The operator of the demo.
 pub(super) const OPERATOR: &str = "demo";
 
-/// Lets the operator in and makes the link, over the running relay's socket, as `postbud operator add` and `postbud customer link` do.
-/// Gives the link.
+/// Adds the operator and makes the link over the running relay's socket, as `postbud operator add` and `postbud customer link` do. Returns
+/// the link.
 pub(super) async fn open(workshop: &Workshop) -> anyhow::Result<String> {
     let (state_dir, password) = (workshop.dir().join("state"), workshop.password().to_owned());
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<String> {

@@ -1,8 +1,8 @@
-//! `postbud demo`: the whole way of a newsletter on this machine, with nothing set up.
+//! `postbud demo`: shows the whole path of a newsletter on this machine, without any setup.
 //!
-//! The relay is the real one, started from configuration files in a temporary folder. The customer's own server is a small
-//! receiving SMTP server with STARTTLS and AUTH ([`receiver`]); lettre submits as webCRM would ([`newsletters`]). A name server of its own
-//! ([`names`]) has half of what the customer's domain needs, so that there is something to look at.
+//! The relay is the real one, started from configuration files in a temporary folder. The customer's own server is a small receiving SMTP
+//! server with STARTTLS and AUTH ([`receiver`]). lettre submits as webCRM would ([`newsletters`]). The demo has its own DNS server
+//! ([`names`]) with half of the records of the customer's domain, so that the pages have something to show.
 
 mod looks;
 mod names;
@@ -29,18 +29,18 @@ use crate::server::Relay;
 use receiver::{Received, Receiver};
 use workshop::Workshop;
 
-/// How long a newsletter may take from webCRM to the customer's server.
+/// The maximum time of a newsletter from webCRM to the customer's server.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See postbud work: three newsletters from webCRM to a customer's server, signed and verified.
 ///
-/// Needs nothing set up and leaves nothing behind. In a temporary folder it makes a CA, certificates and a customer's DKIM
-/// key, starts the relay with its embedded spool, and a receiving SMTP server with STARTTLS and AUTH as the customer's own
-/// server. It then submits three Danish newsletters over TLS with a login, as webCRM would, and verifies what arrived with the
-/// public key. Each step is told as it happens. Only loopback addresses are used; no mail leaves this machine. A name server of the
-/// demo's own knows half of what the customer's domain needs, so that the pages have something to show.
+/// Needs no setup and leaves nothing behind. In a temporary folder it makes a CA, certificates and a customer's DKIM key. It starts the
+/// relay with its embedded spool, and a receiving SMTP server with STARTTLS and AUTH as the customer's own server. Then it submits three
+/// Danish newsletters over TLS with a login, as webCRM would, and verifies the received mails with the public key. Each step is shown when
+/// it happens. Only loopback addresses are used; no mail leaves this machine. The demo's own DNS server has half of the records of the
+/// customer's domain, so that the pages have something to show.
 ///
-/// Afterwards the relay stays up until Ctrl-C, so that you can look at it or send mail to it yourself.
+/// Afterwards the relay runs until Ctrl-C, so that you can look at it or send mail to it yourself.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -99,7 +99,7 @@ impl Args {
     }
 }
 
-/// Submits every newsletter and waits for each at the customer's server. Gives how many verified.
+/// Submits every newsletter and waits until the customer's server has it. Returns the number of verified ones.
 async fn send_all(
     workshop: &Workshop,
     relay: SocketAddr,
@@ -130,14 +130,14 @@ async fn send_all(
             }
         };
         verified += usize::from(report(&received, workshop).await?);
-        // The event follows the reply that the receiver has just given.
+        // The event follows the reply that the receiver has just sent.
         tokio::time::sleep(Duration::from_millis(200)).await;
         tell(events);
     }
     Ok(verified)
 }
 
-/// Says what arrived. Gives whether every signature verified.
+/// Shows a received mail. Returns true if every signature is valid.
 async fn report(received: &Received, workshop: &Workshop) -> anyhow::Result<bool> {
     detail(&format!(
         "the customer's server took it: {} octets from {} over {}, logged in as {}",
@@ -160,7 +160,7 @@ async fn report(received: &Received, workshop: &Workshop) -> anyhow::Result<bool
     Ok(!checks.is_empty() && checks.iter().all(|check| check.result.is_ok()))
 }
 
-/// Says what the relay's events say.
+/// Shows the relay's events.
 fn tell(events: &mut Subscription<std::sync::Arc<Event<'static>>>) {
     loop {
         match events.try_recv() {

@@ -1,5 +1,5 @@
-//! The demo's own name server: a zone in memory, over UDP on the loopback interface. So the demo's customer has domains to look at
-//! without a question to anybody else.
+//! The demo's own DNS server: a zone in memory, over UDP on the loopback interface. With it the demo's customer has domains, and nobody
+//! else's server is asked.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::net::UdpSocket;
 
 use crate::resolver::{self, FixedZone, RecordType};
 
-/// No question of ours is longer.
+/// The maximum size of our queries.
 const LONGEST: usize = 1232;
 
-/// Answers from a zone until the runtime ends; gives where.
+/// Answers from a zone until the runtime ends. Returns its address.
 pub(super) async fn serve(zone: FixedZone) -> anyhow::Result<SocketAddr> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.context("no name server can be started")?;
     let address = socket.local_addr()?;
@@ -24,7 +24,7 @@ pub(super) async fn serve(zone: FixedZone) -> anyhow::Result<SocketAddr> {
         let mut question = [0; LONGEST];
         while let Ok((len, from)) = socket.recv_from(&mut question).await {
             if let Some(answer) = answer(&question[..len], &zone) {
-                // Whoever asked asks again.
+                // A client without an answer asks again.
                 let _ = socket.send_to(&answer, from).await;
             }
         }
@@ -72,7 +72,7 @@ fn data(record: &resolver::Record) -> Option<RData> {
         resolver::Record::Mx(preference, host) => RData::MX(MX::new(*preference, absolute(host)?)),
         resolver::Record::Cname(target) => RData::CNAME(CNAME(absolute(target)?)),
         resolver::Record::Soa(_) => RData::SOA(soa()?),
-        // The demo's zone has no others.
+        // The demo's zone has no other types.
         _ => return None,
     })
 }

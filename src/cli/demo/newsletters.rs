@@ -1,19 +1,19 @@
-//! Three newsletters of the kind webCRM sends: Danish, HTML with a plain alternative, one with an attachment.
+//! Three newsletters of the kind that webCRM sends: Danish, HTML with a plain text alternative, one with an attachment.
 
 use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, MultiPart};
 
-/// How many there are.
+/// The number of newsletters.
 pub(super) const COUNT: usize = 3;
 
-/// One, ready to submit.
+/// A newsletter, ready to submit.
 pub(super) struct Newsletter {
     pub subject: &'static str,
     pub message: Message,
 }
 
-/// All of them, from a customer's domain.
+/// Makes all newsletters, from a customer's domain.
 pub(super) fn all(domain: &str) -> anyhow::Result<[Newsletter; COUNT]> {
     let autumn = Text {
         subject: "Efterårets nyheder fra Nordlys",

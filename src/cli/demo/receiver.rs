@@ -1,6 +1,6 @@
-//! The customer's own server in the demo: takes every mail, after STARTTLS and AUTH PLAIN, and hands it over.
+//! The customer's own server in the demo: it accepts every mail after STARTTLS and AUTH PLAIN, and passes it on.
 //!
-//! Just enough of RFC 5321 for one well-behaved client on loopback; what it does not know it answers with 502.
+//! It implements just enough of RFC 5321 for one well-behaved client on loopback, and answers 502 to other commands.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::workshop::{SERVER_USERNAME, Workshop};
 
-/// No line and no message is longer: both ends are ours.
+/// The maximum size of a line and of a message. Both ends are ours.
 const LONGEST: u64 = 64 << 20;
 
-/// A mail that arrived.
+/// A received mail.
 pub(super) struct Received {
     pub content: Vec<u8>,
     pub peer: SocketAddr,
@@ -29,7 +29,7 @@ pub(super) struct Received {
     pub login: String,
 }
 
-/// The server; it ends with the runtime.
+/// The server. It ends with the runtime.
 pub(super) struct Receiver {
     address: SocketAddr,
 }
@@ -59,14 +59,14 @@ impl Receiver {
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
                 let session = Session { expected: expected.clone(), arrived: arrived.clone(), peer };
-                // A session that breaks is the client's to tell: the relay reports it as an event.
+                // The relay reports a session that breaks as an event.
                 tokio::spawn(session.serve(stream, acceptor.clone()));
             }
         });
         Ok(Receiver { address })
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -145,7 +145,7 @@ async fn read_line<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> anyhow::R
     Ok(line.to_owned())
 }
 
-/// DATA up to the final dot, with dots unstuffed (RFC 5321 §4.5.2).
+/// Reads DATA up to the final dot, and removes dot stuffing (RFC 5321 §4.5.2).
 async fn read_content<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> anyhow::Result<Vec<u8>> {
     let mut content = Vec::new();
     loop {

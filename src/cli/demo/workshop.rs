@@ -1,4 +1,4 @@
-//! What the demo needs on disk, made anew each time and gone afterwards.
+//! The demo's files on disk, which are made at its start and removed at its end.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use crate::files;
 use crate::resolver::FixedZone;
 use crate::smtp::Domain;
 
-/// The customer's From domain; never registered (RFC 2606).
+/// The customer's From domain, which can never be registered (RFC 2606).
 pub(super) const DOMAIN: &str = "nordlys.example";
 /// The customer's id.
 pub(super) const CUSTOMER: &str = "nordlys";
-/// What webCRM logs in with.
+/// webCRM's login name.
 pub(super) const USERNAME: &str = "webcrm";
-/// What the relay logs in with at the customer's server.
+/// The relay's login name at the customer's server.
 pub(super) const SERVER_USERNAME: &str = "postbud";
 
-/// The folder, and what else has to know its secrets.
+/// The folder, and the secrets in it that other parts of the demo need.
 pub(super) struct Workshop {
     dir: TempDir,
     ca: String,
@@ -54,7 +54,7 @@ impl Workshop {
         Ok(Workshop { ca: authority.pem().to_owned(), dir, password, server_password, record, operators, customers })
     }
 
-    /// The configuration, as an operator would write it.
+    /// Writes the configuration as an operator would.
     pub(super) fn write_configuration(&self, customer: SocketAddr, names: SocketAddr) -> anyhow::Result<()> {
         let server = format!(
             r#"
@@ -119,7 +119,7 @@ password_file = "../customer.password"
         Ok(files::write_public(&self.dir.path().join(format!("customers/{CUSTOMER}.toml")), own.as_bytes())?)
     }
 
-    /// What the demo's name server knows: of the customer's domain its key, and an SPF record that lets nobody send for it.
+    /// Returns the zone of the demo's DNS server: the key of the customer's domain, and an SPF record that permits no sender.
     pub(super) fn zone(&self) -> anyhow::Result<FixedZone> {
         let zone = FixedZone::parse(&format!(
             "{DOMAIN} SOA\n{DOMAIN} TXT \"v=spf1 mx ~all\"\n{DOMAIN} MX 10 mail.{DOMAIN}\nmail.{DOMAIN} A 192.0.2.10\n\
@@ -129,37 +129,37 @@ password_file = "../customer.password"
         Ok(zone)
     }
 
-    /// The server file.
+    /// Returns the path of the server file.
     pub(super) fn configuration(&self) -> PathBuf {
         self.dir.path().join("postbud.toml")
     }
 
-    /// The folder that the demo works in.
+    /// Returns the folder of the demo.
     pub(super) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The CA's certificate.
+    /// Returns the certificate of the CA.
     pub(super) fn ca(&self) -> &str {
         &self.ca
     }
 
-    /// The password that webCRM logs in with.
+    /// Returns webCRM's password.
     pub(super) fn password(&self) -> &str {
         &self.password
     }
 
-    /// Where the operators' pages are.
+    /// Returns the address of the operators' pages.
     pub(super) fn operators(&self) -> String {
         format!("http://127.0.0.1:{}/", self.operators)
     }
 
-    /// The relay's password at the customer's server.
+    /// Returns the relay's password at the customer's server.
     pub(super) fn server_password(&self) -> &str {
         &self.server_password
     }
 
-    /// What publishes the customer's key.
+    /// Returns the record that publishes the customer's key.
     pub(super) fn record(&self) -> &TxtRecord {
         &self.record
     }

@@ -1,4 +1,4 @@
-//! `postbud dkim keygen`: a new private key.
+//! `postbud dkim keygen`: makes a new private key.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,14 +10,14 @@ use crate::dkim::{Selector, SigningKey};
 use crate::files;
 use crate::smtp::Domain;
 
-/// Make a private key to sign with.
+/// Make a private key for signing.
 ///
-/// Writes a PEM file that only its owner can read (0600); where root writes it, that is the owner of its folder. A file that
-/// is there already is never overwritten: a key that was published and is lost cannot be made again. With --domain and
-/// --selector the record to publish is printed too.
+/// Writes a PEM file that only its owner can read (0600). If root runs the command, the file belongs to the owner of its folder. An
+/// existing file is never overwritten, because a lost key that was published cannot be made again. With --domain and --selector the DNS
+/// record is also printed.
 ///
-/// RSA with 2048 bits is what every receiver verifies, and fits DNS. Ed25519 is for a second signature only: Gmail,
-/// Microsoft and Yahoo do not verify it.
+/// RSA with 2048 bits is verified by every receiver and fits into DNS. Ed25519 is only for a second signature, because Gmail, Microsoft and
+/// Yahoo do not verify it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -31,13 +31,13 @@ pub(super) struct Args {
     /// The kind of key.
     #[arg(long = "type", value_name = "TYPE", default_value = "rsa")]
     kind: Kind,
-    /// The size of an RSA key: 2048, 3072 or 4096. Larger ones sign slower, and many DNS panels do not take their records.
+    /// The size of an RSA key: 2048, 3072 or 4096. Larger keys sign more slowly, and many DNS panels do not accept their records.
     #[arg(long, value_name = "BITS", default_value_t = 2048)]
     bits: usize,
-    /// The domain it will sign for; prints the record to publish.
+    /// The domain it will sign for; prints the DNS record.
     #[arg(long, requires = "selector")]
     domain: Option<String>,
-    /// The name its record gets below _domainkey.
+    /// The name of its record below _domainkey.
     #[arg(long, requires = "domain")]
     selector: Option<String>,
 }
@@ -52,7 +52,7 @@ enum Kind {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        // What cannot be printed afterwards is refused before there is a key.
+        // Refuse a record that cannot be printed before the key is made.
         let name = match (&self.domain, &self.selector) {
             (Some(domain), Some(selector)) => Some((Domain::parse(domain)?, Selector::parse(selector)?)),
             _ => None,

@@ -1,4 +1,4 @@
-//! A message from a file or standard input, as `sign` and `verify` take it.
+//! Reads a message from a file or standard input, for `sign` and `verify`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use anyhow::Context;
 
 use crate::files;
 
-/// Reads a message; `-` or nothing is standard input. Lines that end in LF alone, as files on this system have them, get
-/// CRLF, as mail has on its way.
+/// Reads a message; `-` or no path means standard input. Lines that end with LF alone, as files on this system have them, get CRLF, as in
+/// mail.
 pub(super) fn read(path: Option<&PathBuf>) -> anyhow::Result<Vec<u8>> {
     let mut octets = Vec::new();
     match path.filter(|path| path.as_path() != Path::new("-")) {
@@ -34,7 +34,7 @@ fn with_crlf(octets: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The header block with its CRLFs, and what follows the empty line.
+/// Returns the header block with its CRLFs, and the part after the empty line.
 pub(super) fn split(message: &[u8]) -> (&[u8], &[u8]) {
     if let Some(body) = message.strip_prefix(b"\r\n") {
         return (&[], body);

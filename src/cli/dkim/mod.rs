@@ -14,8 +14,8 @@ mod zone;
 
 /// Make DKIM keys, print the DNS records that publish them, sign and verify files.
 ///
-/// Each customer signs with a key of its own. The private key stays in a file that only postbud reads; the public key is
-/// published by the customer, as a TXT record under the selector.
+/// Each customer has its own key. The private key is in a file that only postbud reads. The customer publishes the public key as a TXT
+/// record under the selector.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,

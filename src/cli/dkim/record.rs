@@ -1,4 +1,4 @@
-//! `postbud dkim record`: what a customer publishes.
+//! `postbud dkim record`: prints the key records that a customer must publish.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,9 +15,9 @@ use crate::smtp::Domain;
 
 /// Print the DNS records that publish a customer's keys.
 ///
-/// One TXT record a domain and key: the exact host name and the value on one line. It must reach DNS as one value, without
-/// quotation marks or spaces added; panels split it into strings of 255 octets themselves, and --zone prints it split for a
-/// zone file. `postbud domain records` prints everything a customer has to publish, with explanations.
+/// Prints one TXT record for each domain and key: the exact host name, and the value on one line. The value must reach DNS unchanged,
+/// without added quotation marks or spaces. DNS panels split it into strings of 255 octets themselves; --zone prints it split for a zone
+/// file. `postbud domain records` prints everything that a customer must publish, with explanations.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,7 +25,7 @@ Examples:
   postbud dkim record test-as --zone
   postbud dkim record --key keys/test.dk.pem --domain test.dk --selector postbud1")]
 pub(super) struct Args {
-    /// The customer whose keys are meant.
+    /// The customer whose keys are printed.
     #[arg(required_unless_present = "key", conflicts_with_all = ["key", "domain", "selector"])]
     customer: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `postbud dkim rotate`: a new key for a customer, step by step.
+//! `postbud dkim rotate`: replaces a customer's key step by step.
 
 use std::process::ExitCode;
 
@@ -9,16 +9,16 @@ use crate::cli::{ConfigFile, block_on};
 use crate::customers::KeyPlace;
 use crate::operate::Actor;
 
-/// Change one of a customer's DKIM keys, step by step.
+/// Replace one of a customer's DKIM keys, step by step.
 ///
-/// Run it again and again: each run does the next step and says what to do before the one after. 1: makes a key under a new
-/// selector and prints its records. 2: when DNS shows them at every domain, the customer's file is changed to sign with it.
-/// 3: both keys stay published for the overlap ([onboarding] rotation_overlap), since mail signed with the old one is still
-/// under way; it counts from the run that sees the running relay sign with the new key. 4: prints how to revoke the old key.
-/// 5: when DNS shows that, the rotation is over. A step that was interrupted is simply run again. The new key is of the old
-/// one's kind. A customer with a second key (ed25519_selector) rotates each by itself. Meanwhile `postbud domain records`
-/// and `postbud domain check` know what has to be published. With [dkim.delegation] the records of steps 1 and 4 stand in webCRM's
-/// zone, and the customer does nothing; the running relay then takes the steps by itself once a year, or as rotate_every says.
+/// Run it repeatedly: each run does the next step and prints what to do before the one after it. Step 1 makes a key under a new selector
+/// and prints its records. Step 2, when DNS has them at every domain, changes the customer's file to sign with it. Step 3 keeps both keys
+/// published for the overlap ([onboarding] rotation_overlap), because mail signed with the old key is still on its way; the overlap begins
+/// with the run that sees the running relay sign with the new key. Step 4 prints how to revoke the old key. Step 5, when DNS shows that,
+/// ends the rotation. An interrupted step is simply run again. The new key is of the same kind as the old one. A customer with a second key
+/// (ed25519_selector) rotates each separately. `postbud domain records` and `postbud domain check` always know the current records. With
+/// [dkim.delegation] the records of steps 1 and 4 are in webCRM's zone, and the customer does nothing; the running relay then takes the
+/// steps by itself once a year, or as rotate_every says.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -33,10 +33,10 @@ pub(super) struct Args {
     customer: String,
     #[command(flatten)]
     config: ConfigFile,
-    /// Which of its keys.
+    /// The key to replace.
     #[arg(long = "key", value_enum, default_value_t = WhichKey::Main, value_name = "KEY")]
     which: WhichKey,
-    /// Others may have the key that signs: it is revoked as soon as the new one signs, without the overlap. Mail signed with it that
+    /// The current key may be known to others: it is revoked as soon as the new one signs, without the overlap. Mail signed with it that
     /// has not arrived by then fails DKIM.
     #[arg(long)]
     leaked: bool,

@@ -1,4 +1,4 @@
-//! `postbud dkim sign`: a file signed as the relay would sign it.
+//! `postbud dkim sign`: signs a file as the relay would.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,20 +14,20 @@ use crate::time::Timestamp;
 
 /// Sign a message and print it with its DKIM-Signature on top.
 ///
-/// Takes a file, or standard input. Line ends become CRLF, as mail has them on its way; the signature holds for exactly what
-/// is printed. With --field only the signature is printed. Nothing is sent, and no configuration is needed.
+/// Reads a file, or standard input. Line ends become CRLF, as in mail; the signature is valid for exactly the printed text. With --field
+/// only the signature is printed. Sends nothing and needs no configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   postbud dkim sign --key keys/test.dk.pem --domain test.dk --selector postbud1 newsletter.eml
   postbud dkim sign --key keys/test.dk.pem --domain test.dk --selector postbud1 < newsletter.eml | postbud dkim verify")]
 pub(super) struct Args {
-    /// The message; standard input where it is missing or `-`.
+    /// The message; without it or with `-`, standard input.
     file: Option<PathBuf>,
     /// The private key file (PEM).
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// The domain that signs.
+    /// The signing domain.
     #[arg(long)]
     domain: String,
     /// The name of the key's record below _domainkey.

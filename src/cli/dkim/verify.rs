@@ -1,4 +1,4 @@
-//! `postbud dkim verify`: what a receiver would say of a file's signatures.
+//! `postbud dkim verify`: verifies a file's signatures as a receiver would.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +14,8 @@ use crate::visible::visible;
 
 /// Verify the DKIM signatures of a message.
 ///
-/// Takes a file, or standard input, and asks DNS for the keys as a receiver would; with --record the key is taken from there,
-/// so that a record can be tried before it is published. One line a signature, from top to bottom.
+/// Reads a file, or standard input, and asks DNS for the keys as a receiver would. With --record the key is taken from there, so that a
+/// record can be tested before it is published. Prints one line for each signature, from top to bottom.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -24,7 +24,7 @@ Examples:
 
 Exit codes: 0 every signature verified; 1 one did not, or there is none.")]
 pub(super) struct Args {
-    /// The message; standard input where it is missing or `-`.
+    /// The message; without it or with `-`, standard input.
     file: Option<PathBuf>,
     /// The TXT value of the key record to use for every signature, instead of DNS.
     #[arg(long, value_name = "TXT")]

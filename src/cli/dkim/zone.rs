@@ -1,4 +1,4 @@
-//! `postbud dkim zone`: webCRM's zone with customers' keys.
+//! `postbud dkim zone`: prints or updates webCRM's zone with customers' keys.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use crate::operate::Actor;
 
 /// Print or update webCRM's zone with the keys that customers have delegated.
 ///
-/// A customer takes part if the selector in its file is one of [dkim.delegation] selectors; it publishes two CNAME records once, and
-/// its keys stand in webCRM's zone. Printed are the lines of that zone: two for each domain, of which one has the key that signs.
-/// With --update the lines that differ are put in place by dynamic update (RFC 2136, TSIG) at the server that the server file names.
-/// A running relay does that by itself.
+/// A customer has delegated its keys if the selector in its file is one of [dkim.delegation] selectors. It publishes two CNAME records
+/// once, and its keys are in webCRM's zone. The command prints the lines of that zone: two for each domain, one of which has the signing
+/// key. With --update, lines that differ are corrected by dynamic update (RFC 2136, TSIG) at the server that the server file names. A
+/// running relay does this by itself.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

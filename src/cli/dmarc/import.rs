@@ -1,4 +1,4 @@
-//! `postbud dmarc import`: reports from files.
+//! `postbud dmarc import`: imports reports from files.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
@@ -16,18 +16,19 @@ use crate::returns::dmarc::{Refused, TakenReport};
 use crate::smtp::Domain;
 use crate::visible::visible;
 
-/// How often a terminal is told how far it has come.
+/// How often the progress is shown on a terminal.
 const TELL_EVERY: Duration = Duration::from_millis(200);
-/// Folders are looked into so deep.
+/// The maximum depth of folders.
 const DEEPEST: u32 = 16;
 
-/// Take DMARC reports from files.
+/// Import DMARC reports from files.
 ///
-/// Takes mails, zip and gzip archives and XML, whatever their names; folders with everything in them (a maildir too, but what is still
-/// being delivered to it), mailbox files, and standard input (-). What a mail or an archive holds is found by its content.
+/// Reads mails, zip and gzip archives and XML, whatever their names, in files, in folders with all subfolders, in mailbox files, and from
+/// standard input (-). A maildir is also a folder; mails that are still being delivered to it are skipped. The type of each file is found
+/// by its content.
 ///
-/// A report counts once, however often it is imported. Only reports on domains of configured customers are taken. Malformed ones are
-/// taken as far as it is plain what is meant; what was repaired is named, and what is refused is named with its reason.
+/// A report counts once, however often it is imported. Only reports on domains of configured customers are accepted. Malformed reports are
+/// accepted as far as their meaning is clear; repairs are listed, and refused reports are listed with the reason.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -43,12 +44,12 @@ pub(super) struct Args {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
-    /// One JSON object for each report or refused file, then one with the counts.
+    /// Print one JSON object for each report or refused file, then one with the counts.
     #[arg(long)]
     json: bool,
 }
 
-/// What became of one report, or of a file that was refused.
+/// The result for one report, or for a refused file.
 #[derive(Serialize)]
 struct Line<'a> {
     file: &'a str,
@@ -94,7 +95,7 @@ impl Args {
                         }
                         taken.refused.iter().try_for_each(|reason| shown.refused(name, reason, "malformed"))
                     }
-                    // Nothing else would be taken either.
+                    // Further reports would fail in the same way.
                     Err(error @ Refused::Storage(_)) => Err(error).context("nothing more was taken"),
                     Err(refused) => shown.refused(name, &refused.to_string(), refused.code()),
                 }
@@ -111,11 +112,11 @@ impl Args {
     }
 }
 
-/// What the command says on the way and in the end.
+/// The output of the command.
 struct Shown {
     json: bool,
     counts: Counts,
-    /// When a terminal was last told; `None` without one.
+    /// When the progress was last shown; `None` without a terminal.
     told: Option<Instant>,
     is_told: bool,
 }
@@ -194,7 +195,7 @@ impl Shown {
 
 type Take<'a> = dyn FnMut(&str, &[u8]) -> anyhow::Result<()> + 'a;
 
-/// Takes a file, every file of a folder, or standard input.
+/// Reads a file, every file of a folder, or standard input.
 fn each_file(path: &Path, take: &mut Take<'_>) -> anyhow::Result<()> {
     if path.as_os_str() == "-" {
         return whole("standard input", io::stdin().lock(), take);
@@ -211,14 +212,14 @@ fn each_in_folder(folder: &Path, depth: u32, take: &mut Take<'_>) -> anyhow::Res
     let entries = std::fs::read_dir(folder).with_context(name)?.collect::<Result<Vec<_>, _>>().with_context(name)?;
     let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.path(), entry.file_type())).collect();
     entries.sort_by(|a, b| a.0.cmp(&b.0));
-    // A maildir's folder of mails that are still being written.
+    // In a maildir, this folder has mails that are still being written.
     let is_maildir = ["cur", "new", "tmp"].iter().all(|name| folder.join(name).is_dir());
     for (path, kind) in entries {
         let kind = kind.with_context(|| format!("cannot read {}", path.display()))?;
         if kind.is_dir() && depth < DEEPEST && !(is_maildir && path.ends_with("tmp")) {
             each_in_folder(&path, depth + 1, take)?;
         }
-        // Links and pipes lead elsewhere; notes of mail programs begin with a dot or name no report.
+        // Links and pipes may lead elsewhere. Files whose name begins with a dot, and index files of mail programs, are no reports.
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if kind.is_file() && !name.starts_with('.') && !name.starts_with("dovecot") && name != "maildirfolder" {
             one(&path, take)?;
@@ -244,7 +245,7 @@ fn whole(name: &str, input: impl Read, take: &mut Take<'_>) -> anyhow::Result<()
     take(name, &octets)
 }
 
-/// Takes the mails of a mailbox file (RFC 4155): each begins with a line of its own.
+/// Reads the mails of a mailbox file (RFC 4155). A line of its own separates them.
 fn mailbox(name: &str, mut octets: Vec<u8>, mut input: impl Read, take: &mut Take<'_>) -> anyhow::Result<()> {
     let mut number = 0;
     loop {
@@ -252,7 +253,7 @@ fn mailbox(name: &str, mut octets: Vec<u8>, mut input: impl Read, take: &mut Tak
         let length = match next {
             Some(at) => at,
             None if octets.len() <= LONGEST => {
-                // More of the file, or its end.
+                // Read more of the file, or its end.
                 let count = input.by_ref().take(1 << 20).read_to_end(&mut octets);
                 if count.with_context(|| format!("cannot read {name}"))? > 0 {
                     continue;

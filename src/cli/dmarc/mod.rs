@@ -1,4 +1,4 @@
-//! `postbud dmarc`: reports of receivers on mail in customers' names.
+//! `postbud dmarc`: receivers' reports on mail in customers' names.
 
 use std::process::ExitCode;
 
@@ -10,11 +10,11 @@ mod plot;
 mod report;
 mod zone;
 
-/// Take DMARC reports, and see what they say of customers' domains.
+/// Import DMARC reports, and show the reports on customers' domains.
 ///
-/// Receivers report once a day what they saw of mail in a domain's name: from which addresses, and whether DKIM and SPF passed
-/// (RFC 9990). The reports come by mail to the address in [returns.dmarc], or are imported from files. These commands work with a
-/// running relay and without one.
+/// Once a day receivers report the mail that they saw in a domain's name: the addresses it came from, and whether DKIM and SPF passed (RFC
+/// 9990). The reports come by mail to the address in [returns.dmarc], or are imported from files. These commands work with and without a
+/// running relay.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,

@@ -1,4 +1,4 @@
-//! `postbud dmarc plot`: a domain's mail over time, as a picture.
+//! `postbud dmarc plot`: draws a domain's mail over time.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,9 +9,9 @@ use super::asked::Asked;
 use crate::cli::{block_on, output};
 use crate::returns::dmarc::plot;
 
-/// Draw a customer's mail over time, as DMARC reports tell of it.
+/// Draw a customer's mail over time, from DMARC reports.
 ///
-/// An SVG with a bar for each day: ours and others', passing and failing. It has no scripts and refers to nothing outside.
+/// Makes an SVG with a bar for each day: our mail and others', passing and failing. It has no scripts and no references to other files.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -20,7 +20,7 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     asked: Asked,
-    /// The file to write; unset: standard output.
+    /// The file to write. Default: standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `postbud dmarc report`: what reports say of a customer's domains.
+//! `postbud dmarc report`: summarises the reports on a customer's domains.
 
 use std::process::ExitCode;
 
@@ -7,15 +7,15 @@ use crate::cli::{block_on, output};
 use crate::onboarding::Finding;
 use crate::returns::dmarc::text;
 
-/// Say what DMARC reports tell of a customer's domains.
+/// Summarise the DMARC reports on a customer's domains.
 ///
-/// How much of the mail is ours, how much passes and by what, who else sends in the domain's name, what a policy of quarantine or reject
-/// would hit, and whether the next policy is safe now, with the record to publish. Reports are not signed: the numbers are what their
-/// senders claim.
+/// Shows how much of the mail is ours, how much passes and by which method, who else sends in the domain's name, which mail a policy of
+/// quarantine or reject would affect, and whether the next policy is safe now, with the record to publish. Reports are not signed: the
+/// numbers are claims of their senders.
 ///
-/// The way is p=none, p=quarantine with t=y (RFC 9989), p=quarantine, p=reject with t=y, p=reject. A step is called safe when reports of
-/// at least 14, 21 or 28 days and two receivers tell of at least 100 or 200 messages of the domain's own senders, of which at most 1 %
-/// (for reject 0.2 %) fail. Senders whose mail fails day after day are named, for a person to say whose they are.
+/// The stages are p=none, p=quarantine with t=y (RFC 9989), p=quarantine, p=reject with t=y, p=reject. A step is called safe if reports of
+/// at least 14, 21 or 28 days from two receivers cover at least 100 or 200 messages of the domain's own senders, of which at most 1 % (for
+/// reject 0.2 %) fail. Senders whose mail fails day after day are listed, so that a person can identify them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -27,7 +27,7 @@ Exit codes: 0 told; 1 it failed, or DNS did not say which policy applies.")]
 pub(super) struct Args {
     #[command(flatten)]
     asked: Asked,
-    /// Print a JSON list, one object a domain.
+    /// Print a JSON list with one object for each domain.
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `postbud dmarc zone`: the records of webCRM's zone for reports.
+//! `postbud dmarc zone`: prints the records in webCRM's zone for reports.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,11 @@ use crate::cli::{ConfigFile, block_on, output};
 use crate::operate::Actor;
 use crate::operate::dmarc::PERMISSION;
 
-/// Print webCRM's records that let reports on customers' domains be sent to us, and check them.
+/// Print webCRM's records that allow reports on customers' domains to be sent to us, and check them.
 ///
-/// Receivers send reports to another organization only if it says that it wants them (RFC 9990 section 4): a TXT record below the domain
-/// of the address in [returns.dmarc]. One wildcard record covers all customers; --each prints a line for each of their domains instead,
-/// for a DNS server that has no wildcards.
+/// Receivers send reports to another organization only if it says that it wants them (RFC 9990 section 4), with a TXT record below the
+/// domain of the address in [returns.dmarc]. One wildcard record covers all customers. With --each a line for each of their domains is
+/// printed instead, for a DNS server without wildcards.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

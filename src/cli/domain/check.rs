@@ -1,4 +1,4 @@
-//! `postbud domain check`: what is published, and what is missing.
+//! `postbud domain check`: checks what is published, and reports what is missing.
 
 use std::process::ExitCode;
 
@@ -11,11 +11,11 @@ use crate::operate::jobs::Unkept;
 
 /// Check what a customer has published, now.
 ///
-/// Says of each requirement what was found, what was expected and the next step: ownership (TXT record or empty file), SPF
-/// (evaluated in full, with its lookups counted), DKIM (the published key is the one we sign with, and Mailjet's is there),
-/// DMARC (policy, alignment, reports), the return path, MX. Mailjet's accounts are asked to check at once too, where our own check
-/// sees what they look for. The result is kept, so that a running relay uses it at its next
-/// look: a domain that has just been verified need not wait.
+/// For each requirement it reports what was found, what was expected and the next step: ownership (TXT record or empty file), SPF
+/// (evaluated completely, with its lookups counted), DKIM (the published key is the one we sign with, and Mailjet's is there), DMARC
+/// (policy, alignment, reports), the return path, MX. Mailjet's accounts are asked to check at once too, if our own check sees the records
+/// that they look for. The result is stored, and a running relay uses it at its next check, so a domain that has just been verified does
+/// not have to wait.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -36,13 +36,13 @@ pub(super) struct Args {
     all: bool,
     #[command(flatten)]
     config: ConfigFile,
-    /// Print a JSON list, one object a domain.
+    /// Print a JSON list with one object for each domain.
     #[arg(long)]
     json: bool,
-    /// Try customers' own servers too, as `postbud probe` does: opens a connection and logs in, sends nothing.
+    /// Also try customers' own servers, as `postbud probe` does: connects and logs in, but sends nothing.
     #[arg(long)]
     probe: bool,
-    /// Show how SPF is evaluated, term by term, and what the resolver and the HTTP library said.
+    /// Show the evaluation of SPF term by term, and the errors of the resolver and the HTTP library.
     #[arg(long, conflicts_with = "json")]
     explain: bool,
     #[command(flatten)]

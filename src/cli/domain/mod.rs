@@ -1,4 +1,4 @@
-//! `postbud domain`: what customers publish, and whether it is right.
+//! `postbud domain`: what customers must publish, and what they have published.
 
 use std::process::ExitCode;
 
@@ -10,10 +10,10 @@ use crate::operate::Site;
 mod check;
 mod records;
 
-/// Tell customers what to publish in DNS, and check what they have published.
+/// Print what customers must publish in DNS, and check what they have published.
 ///
-/// A domain needs a proof that it is the customer's, an SPF record that lets us send, our DKIM key, and a DMARC policy.
-/// These commands print the records to publish, and say of each what is there, what is wrong and what to do next.
+/// A domain needs a proof that it belongs to the customer, an SPF record that permits us to send, our DKIM key, and a DMARC policy. These
+/// commands print the records to publish, and report for each what is published, what is wrong and what to do next.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -51,12 +51,12 @@ pub(in crate::cli) struct Language {
 }
 
 impl Language {
-    /// The language asked for, else English as all of the command line.
+    /// Returns the requested language, or English like the rest of the command line.
     pub(in crate::cli) fn or_english(self) -> Lang {
         self.lang.unwrap_or(Lang::En)
     }
 
-    /// The language asked for, else the customers' (`[onboarding] lang`).
+    /// Returns the requested language, or the customers' (`[onboarding] lang`).
     pub(in crate::cli) fn or_customers(self, site: &Site) -> Lang {
         self.lang.unwrap_or(site.onboarding().lang)
     }

@@ -1,4 +1,4 @@
-//! `postbud domain records`: everything a customer has to publish.
+//! `postbud domain records`: prints everything that a customer must publish.
 
 use std::process::ExitCode;
 
@@ -9,14 +9,19 @@ use crate::onboarding::Item;
 use crate::onboarding::records::{self, RecordTable};
 use crate::operate::Actor;
 
-/// Print everything a customer has to publish in DNS.
+/// Print everything that a customer must publish in DNS.
 ///
-/// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now (for
-/// an own server only where it is missing or broken, and without us), our DKIM key, Mailjet's own records as its API or the
-/// customer's file gives them (a domain that Mailjet does not have yet is registered first), a DMARC policy to begin with, and the return-path alias. Beside each host stands its
-/// name in the zone it lies in, as DNS panels want it. What is published already is marked, and so is what has to go first: no
-/// record can stand beside an alias, and `--zone` prints no line there. Where DNS does not answer, SPF and DMARC are left out (a record that forgets the customer's other senders would
-/// stop their mail), and a key of Mailjet's whose value is not known.
+/// For each domain it prints:
+///
+/// - the proof of ownership;
+/// - the SPF record: the published one with us added, or, for an own server, a new one without us if it is missing or broken;
+/// - our DKIM key;
+/// - Mailjet's own records from its API or the customer's file; a domain that Mailjet does not have yet is registered first;
+/// - a first DMARC policy and the return-path alias.
+///
+/// Beside each host is its name in its zone, as DNS panels want it. Published records are marked, and so are records that must be removed
+/// first: no record can exist beside an alias, and `--zone` prints no line there. If DNS does not answer, SPF and DMARC are left out,
+/// because a record without the customer's other senders would stop their mail. A Mailjet key with an unknown value is left out too.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -1,4 +1,4 @@
-//! What `postbud setup` has to know, from flags or from whoever is asked. What cannot be right is said at once.
+//! The answers that `postbud setup` needs, from flags or from questions. Invalid answers are reported at once.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,28 +15,28 @@ use crate::smtp::Domain;
 /// Mailjet's submission server.
 const MAILJET: &str = "in-v3.mailjet.com:587";
 
-/// The flags that answer.
+/// The flags with answers.
 #[derive(Debug, clap::Args)]
 pub(super) struct Given {
     /// The relay's name: the PTR record of its egress address.
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// The address that mail leaves from and that customers allow-list.
+    /// The address that mail is sent from, which customers allow-list.
     #[arg(long, value_name = "ADDRESS")]
     egress_address: Option<String>,
-    /// The local address that leaves as the egress address; "any" where the network gives it.
+    /// The local address whose connections come from the egress address; "any" if the network sets it.
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<String>,
-    /// Where webCRM submits its mail.
+    /// The address at which webCRM submits its mail.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Networks that may connect, separated by commas.
     #[arg(long, value_name = "NETWORKS")]
     allow_from: Option<String>,
-    /// The listener's certificate, with --private-key; empty: a listener on the loopback address takes mail in clear.
+    /// The listener's certificate, with --private-key; empty: a listener on the loopback address accepts unencrypted mail.
     #[arg(long, value_name = "FILE")]
     certificate: Option<String>,
-    /// Its private key.
+    /// The private key of the certificate.
     #[arg(long, value_name = "FILE")]
     private_key: Option<String>,
     /// The name that webCRM logs in with.
@@ -45,25 +45,25 @@ pub(super) struct Given {
     /// A file with webCRM's password. Only its hash is kept.
     #[arg(long, value_name = "FILE")]
     password_from: Option<PathBuf>,
-    /// A file with Mailjet's API key; empty: nothing goes through Mailjet.
+    /// A file with Mailjet's API key; empty: no mail goes through Mailjet.
     #[arg(long, value_name = "FILE")]
     mailjet_key_from: Option<String>,
-    /// A file with its secret.
+    /// A file with the secret of the API key.
     #[arg(long, value_name = "FILE")]
     mailjet_secret_from: Option<PathBuf>,
-    /// Mailjet's server. One on a loopback address is spoken to in clear.
+    /// Mailjet's server. Connections to a loopback address are not encrypted.
     #[arg(long, value_name = "HOST:PORT", default_value = MAILJET)]
     mailjet_server: String,
-    /// Where the pages and metrics are.
+    /// The address of the metrics and health pages.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8025")]
     web: SocketAddr,
 }
 
-/// The answers, each checked.
+/// The checked answers.
 pub(super) struct Answers {
     pub hostname: Domain,
     pub egress: IpAddr,
-    /// `None`: the network gives the address.
+    /// `None` if the network sets the address.
     pub bind: Option<IpAddr>,
     pub listen: SocketAddr,
     pub allow_from: Vec<IpNet>,
@@ -89,7 +89,7 @@ pub(super) struct Mailjet {
 }
 
 impl Given {
-    /// Asks for what no flag says.
+    /// Asks for everything that no flag gives.
     pub fn ask(&self, dir: &Path) -> anyhow::Result<Answers> {
         say!("Configuration in {}", dir.display());
         let question = "Name of this relay, which the PTR record of its egress address has";
@@ -171,7 +171,7 @@ fn secret_of(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(line(&text).to_owned()))
 }
 
-/// An address that connections can leave from on this machine; `None` for "any".
+/// Returns an address of this machine from which connections can be made, or `None` for "any".
 fn bindable(text: &str) -> Result<Option<IpAddr>, String> {
     if text == "any" {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The server file of a new relay: what was asked, with what it means. Every other key has a default, which the example explains.
+//! Makes the server file of a new relay: the answers, with explanations. Every other key has a default, which the example explains.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::answers::Answers;
 use crate::onboarding::rotation::toml_string;
 
-/// Writes the text.
+/// Makes the text.
 pub(super) fn text(state_dir: &Path, answers: &Answers) -> String {
     let quoted = |text: &dyn ToString| toml_string(&text.to_string());
     let path = |path: &Path| toml_string(&path.display().to_string());

@@ -1,4 +1,4 @@
-//! Tries the login of each of Mailjet's tiers, as the first delivery would.
+//! Tries the login at each Mailjet tier, as the first delivery would.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::resolver::{Dns, SharedResolver};
 use crate::server::Settings;
 use crate::smtp::Mailbox;
 
-/// An error where a server refuses the login. One that cannot be reached is told, and no error: the network may not be there yet.
+/// Returns an error if a server refuses the login. An unreachable server is only reported, because the network may not be ready yet.
 pub(super) fn try_tiers(settings: Settings) -> anyhow::Result<()> {
     block_on(async move {
         let hostname = settings.hostname.as_str().to_owned();
@@ -23,7 +23,7 @@ pub(super) fn try_tiers(settings: Settings) -> anyhow::Result<()> {
         let postmaster = Mailbox::parse(&format!("postmaster@{hostname}")).context("the relay's name")?;
         for (name, tier) in settings.directory.tiers() {
             let report = delivery.probe(&tier.route, &postmaster, &postmaster).await;
-            // What comes after the login is about a sender that Mailjet does not know.
+            // Steps after the login are about a sender that Mailjet does not know.
             let is_before =
                 |step: &&ProbeStep| !matches!(step.step, Step::Mail | Step::Rcpt | Step::Rset | Step::OpenRelay);
             let failed = report.steps.iter().filter(is_before).find(|step| step.finding == StepResult::Failed);

@@ -1,4 +1,4 @@
-//! `postbud setup`: from nothing to a configuration that is checked.
+//! `postbud setup`: makes and checks a new configuration.
 
 mod answers;
 mod file;
@@ -16,17 +16,17 @@ use crate::cli::{ConfigFile, customer, hash_password};
 use crate::config::{self, Refused};
 use crate::files::{write_public, write_secret_for};
 
-/// The example that a package installs, with nothing of anybody's in it.
+/// The example that a package installs, unchanged.
 const EXAMPLE: &str = "/usr/share/doc/postbud/examples/postbud.toml";
 
 /// Write a new relay's configuration, and check it.
 ///
-/// Asks for what no flag says: the relay's name, the egress address (and tries to bind it), where mail is taken, webCRM's password,
-/// Mailjet's keys (and tries to log in with them), the first customer. Answers may also come from a pipe, one a line. Writes
-/// postbud.toml and the secrets, which only the owner of state_dir may read. Nothing that exists is overwritten, but for the
-/// example of the package as long as nobody has changed it. If the configuration would not be accepted, nothing of it stays.
+/// Asks for everything that no flag gives: the relay's name, the egress address (and tries to bind it), the address at which mail is
+/// accepted, webCRM's password, Mailjet's keys (and tries to log in with them), the first customer. Answers may also come from a pipe, one
+/// per line. Writes postbud.toml and the secrets, which only the owner of state_dir may read. No existing file is overwritten, except the
+/// package's example if nobody has changed it. If the configuration would be invalid, no file remains.
 ///
-/// What is not asked has a default: the example explains every key.
+/// All other keys have defaults, which the example explains.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// The folder of the configuration.
     #[arg(long, default_value = "/etc/postbud", value_name = "DIR")]
     dir: PathBuf,
-    /// Where the relay keeps its state; unset: /var/lib/postbud for /etc/postbud, else the folder state in --dir.
+    /// The folder of the relay's state. Default: /var/lib/postbud for /etc/postbud, otherwise the folder state in --dir.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -81,7 +81,7 @@ impl Args {
         self.first_customer(server_file)
     }
 
-    /// What the files say is accepted, and Mailjet accepts the keys.
+    /// Checks that the files are valid, and that Mailjet accepts the keys.
     fn check(&self, server_file: &Path, answers: &Answers) -> anyhow::Result<()> {
         let settings = match config::load(server_file) {
             Ok(loaded) => loaded.settings,
@@ -114,17 +114,17 @@ impl Args {
     }
 }
 
-/// What was written, to be taken back if it cannot be used.
+/// The written files, which are removed if they cannot be used.
 struct Written {
     files: Vec<PathBuf>,
-    /// The package's example, which stood in the server file's place.
+    /// The package's example, which was in the server file's place.
     example: Option<Vec<u8>>,
 }
 
 impl Written {
     fn take_back(&self) {
         for path in &self.files {
-            // What cannot be removed is named by the next attempt.
+            // A file that cannot be removed is reported by the next attempt.
             let _ = fs::remove_file(path);
         }
         if let (Some(example), Some(server_file)) = (&self.example, self.files.last()) {
@@ -159,7 +159,7 @@ fn write(
         written.example = Some(fs::read(server_file)?);
         fs::remove_file(server_file).with_context(|| format!("cannot replace {}", server_file.display()))?;
     }
-    // The last one: a relay that finds it finds everything.
+    // Written last, so that a relay that finds it finds everything.
     let made = write_public(server_file, file::text(state_dir, answers).as_bytes());
     if made.is_ok() || example {
         written.files.push(server_file.to_owned());
@@ -167,7 +167,7 @@ fn write(
     Ok(made?)
 }
 
-/// Returns true if a server file is the package's example, octet for octet.
+/// Returns true if a server file is exactly the package's example.
 fn is_untouched_example(server_file: &Path) -> anyhow::Result<bool> {
     let read = |path: &Path| match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,4 +1,4 @@
-//! `/alerts`: what a person must look at, and taking note of it.
+//! `/alerts`: lists what needs attention, and acknowledges alerts.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
@@ -16,19 +16,19 @@ use super::problem::Problem;
 use crate::operate::alerts::AlertLine;
 use crate::operate::queue::Page;
 
-/// That somebody looks after an alert.
+/// An acknowledgement of an alert.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Note {
-    /// What the alert is called.
+    /// The key of the alert.
     key: String,
-    /// A sentence for the others; may be empty.
+    /// A note for other operators. It may be empty.
     #[serde(default)]
     #[schemars(length(max = 500))]
     note: String,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

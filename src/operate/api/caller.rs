@@ -1,9 +1,9 @@
-//! Who makes a request. A request is known by its token in `Authorization: Bearer …`, and by nothing else: no cookie is read, so no
-//! page in a browser can make requests in somebody's name (CSRF).
+//! Authenticates requests. A request is authenticated only by its token in `Authorization: Bearer …`. No cookie is read, so no page in a
+//! browser can send requests in somebody's name (CSRF).
 //!
-//! Wrong tokens are answered late, and later each time for the same address, with the mechanism and the settings of logins at
-//! submission. Beyond its limit an address hears 429. Unlike a password, a token is always looked at: it cannot be guessed, so what
-//! slows down is the flood, and a right token is never kept out by the wrong ones of a neighbour.
+//! Answers to wrong tokens are delayed, and more so with each wrong token from the same address. The mechanism and the settings are those
+//! of logins at submission. An address that exceeds its limit gets 429. Unlike a password, a token is always checked: it cannot be guessed,
+//! so only the flood is slowed down, and an address with many wrong tokens does not lock out a valid one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use crate::operate::{Actor, Role};
 use crate::time::Timestamp;
 use crate::web::Client;
 
-/// No answer is later than this, or the client would be gone.
+/// The longest delay. Clients do not wait longer.
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
-/// Nothing longer is a token.
+/// The maximum length of a token.
 const LONGEST: usize = 512;
 
-/// Who makes a request. Only a route behind [`check`] has one.
+/// The actor of a request. Only routes behind [`check`] have one.
 #[derive(Clone, Debug)]
 pub(super) struct Caller(pub Arc<Actor>);
 
@@ -41,11 +41,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// The document says it once for the whole interface.
+/// The OpenAPI document describes authentication once for the whole interface.
 impl OperationInput for Caller {}
 
 impl Caller {
-    /// The customer that a request is about: the one it names, or the only one that the caller may see. `None`: all of them.
+    /// Returns the customer of a request: the named one, or the only one that the caller may see. `None` means all customers.
     pub fn customer(&self, named: Option<String>) -> Result<Option<String>, Problem> {
         match (named, self.0.role()) {
             (Some(named), _) => Ok(Some(named)),
@@ -58,11 +58,11 @@ impl Caller {
     }
 }
 
-/// Lets a request through whose token counts.
+/// Lets a request with a valid token through.
 pub(super) async fn check(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Client>().map(|client| client.0);
     let started = Instant::now();
-    // A token that another node has revoked must not count, and one that counts is not to blame.
+    // If the tokens are not current, another node may have revoked this one, and a valid token would be counted as wrong.
     if let Err(error) = api.0.service.tokens.is_current() {
         return Problem::from(error).into_response();
     }
@@ -100,7 +100,7 @@ pub(super) async fn check(State(api): State<Api>, mut request: Request, next: Ne
     refused.into_response()
 }
 
-/// The token of a request.
+/// Returns the token of a request.
 fn presented(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return Err(no_token()) };

@@ -1,4 +1,4 @@
-//! `/customers`: customers, and what belongs to one of them: probes and keys.
+//! `/customers`: customers, and the commands about one of them, such as probes and keys.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{delete_with, get_with, patch_with, post_with};
@@ -36,11 +36,11 @@ use crate::smtp::Mailbox;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Filters {
-    /// That has this From domain.
+    /// Only customers with this From domain.
     domain: Option<String>,
-    /// Where to go on: `next` of the answer before.
+    /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
-    /// How many customers, from 1 to 500; 50 where not given.
+    /// The number of customers, from 1 to 500; the default is 50.
     limit: Option<u16>,
 }
 
@@ -54,34 +54,34 @@ struct Id {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct New {
-    /// Its id: lower case letters, digits, hyphens and underscores.
+    /// The customer's id: lower case letters, digits, hyphens and underscores.
     #[schemars(length(min = 1, max = 64))]
     id: String,
-    /// Its name, for people.
+    /// The customer's name, for people.
     #[schemars(length(min = 1))]
     name: String,
-    /// Its From domains.
+    /// The customer's From domains.
     #[schemars(length(min = 1))]
     domains: Vec<String>,
-    /// The name of its key's record below `_domainkey`. Where not given, `postbud1`, or the first delegated one.
+    /// The name of the key's record below `_domainkey`. The default is `postbud1`, or the first delegated one.
     selector: Option<String>,
-    /// Where its mail goes.
+    /// The route of the customer's mail.
     route: Way,
 }
 
-/// Where a new customer's mail goes.
+/// The route of a new customer's mail.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Way {
     /// `mailjet`: in the best tier that each domain has earned. `own-server`: to the customer's own server.
     via: ViaName,
-    /// Own server: its name.
+    /// Own server: its host name.
     host: Option<String>,
-    /// Own server: its port; 465 for `implicit` and 587 else, where not given.
+    /// Own server: its port; the default is 465 for `implicit` and 587 otherwise.
     port: Option<u16>,
-    /// Own server: how the connection is protected; `required` where not given.
+    /// Own server: how the connection is protected; the default is `required`.
     tls: Option<TlsName>,
-    /// Own server: the login; absent where the server knows our address.
+    /// Own server: the login; absent if the server accepts our address without one.
     login: Option<Login>,
 }
 
@@ -89,40 +89,40 @@ struct Way {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Login {
-    /// The user's name.
+    /// The user name.
     username: String,
-    /// The password. It is written to a file of its own and never comes back.
+    /// The password. It is written to its own file, and no answer contains it.
     password: Password,
 }
 
-/// Why a customer is out of service.
+/// The suspension of a customer.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Suspend {
-    /// Senders read it.
+    /// The reason. Senders read it.
     #[schemars(length(min = 1, max = 500))]
     reason: String,
 }
 
-/// What a probe is asked for.
+/// The options of a probe.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct ProbeOptions {
-    /// MAIL FROM; postmaster@ the customer's first domain where not given.
+    /// MAIL FROM; the default is postmaster@ the customer's first domain.
     from: Option<String>,
-    /// RCPT TO; the same as `from` where not given.
+    /// RCPT TO; the default is the same as `from`.
     to: Option<String>,
 }
 
-/// Which key is rotated.
+/// The options of a key rotation.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RotationOptions {
     /// The key: `main`, or `ed25519` for the second signature.
     key: KeyName,
-    /// True if others may have the key that signs: it is revoked as soon as the new one signs.
+    /// True if the current key may be known to others. It is then revoked as soon as the new one signs.
     leaked: bool,
-    /// The language of the texts: `en`, or `da`.
+    /// The language of the texts: `en` or `da`.
     lang: LangName,
 }
 
@@ -136,36 +136,36 @@ enum KeyName {
     Ed25519,
 }
 
-/// What one step of a rotation came to.
+/// The result of one step of a rotation.
 #[derive(Debug, Serialize, JsonSchema)]
 struct RotationStep {
-    /// True if somebody has to do something first, or something has to be seen, before the next step can be taken.
+    /// True if the next step must wait until somebody has done something, or until a change is visible in DNS or in the relay.
     waits: bool,
-    /// What was done, and what has to be done next, in order.
+    /// What was done, and what must be done next, in order.
     steps: Vec<StepText>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct StepText {
-    /// Which step, for programs.
+    /// The code of the step, for programs.
     step: String,
-    /// The hosts that it is about.
+    /// The hosts of the step.
     hosts: Vec<String>,
     /// The value of the record to publish.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
-    /// The same for people.
+    /// The description for people.
     text: String,
 }
 
 /// The keys of a customer.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Keys {
-    /// What signs for each domain at this moment. An empty list of selectors: the key cannot be used.
+    /// The keys that sign for each domain now. If the list of selectors is empty, the key cannot be used.
     domains: Vec<crate::operate::signers::Signer>,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(
@@ -291,7 +291,7 @@ async fn add(State(api): State<Api>, caller: Caller, Body(new): Body<New>) -> Re
     let service = api.0.service.clone();
     let (view, version) = blocking(move || {
         let customers = Customers::in_relay(&service)?;
-        // Whoever may not add a customer does not hear which there are.
+        // An actor that may not add customers must not learn which exist.
         caller.0.may_administer()?;
         let domains = new.domains.iter().map(|text| customers.check_domain(text)).collect::<Result<Vec<_>, _>>()?;
         let selector = selector.unwrap_or_else(|| customers.usual_selector());
@@ -403,7 +403,7 @@ async fn keys(
     At(Id { customer }): At<Id>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Json<Keys>, Problem> {
-    // Whoever may see the customer hears whether it exists.
+    // An actor that may see the customer may learn whether it exists.
     let configured = api.0.service.live()?.configured();
     configured.customer(&caller.0, &customer)?;
     Ok(Json(Keys { domains: api.0.service.signers(&caller.0, &customer)? }))
@@ -435,7 +435,7 @@ async fn rotate(
     Ok(Json(RotationStep { waits: rotated.waits, steps: steps.collect() }))
 }
 
-/// The version that a request changes. `None`: any.
+/// The version that a request changes. `None` means any version.
 struct IfMatch(Option<Version>);
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
@@ -478,7 +478,7 @@ struct Versioned {
 }
 
 impl Versioned {
-    /// The customer as it is now.
+    /// Makes the answer with the customer as it is now.
     fn current((view, version): (CustomerView, Version)) -> Self {
         Versioned { status: StatusCode::OK, location: None, version, view }
     }
@@ -503,7 +503,7 @@ impl OperationOutput for Versioned {
     }
 }
 
-/// A customer that was just made.
+/// A customer that was just added.
 struct Created(Versioned);
 
 impl IntoResponse for Created {

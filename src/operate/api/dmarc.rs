@@ -1,4 +1,4 @@
-//! `/customers/{customer}/dmarc`: what DMARC reports say of a customer's domains.
+//! `/customers/{customer}/dmarc`: the DMARC reports on a customer's domains.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -22,27 +22,27 @@ struct Id {
     customer: String,
 }
 
-/// Which reports.
+/// The parameters of a request for DMARC reports.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DmarcQuestion {
-    /// Only on this domain.
+    /// Only reports on this domain.
     domain: Option<String>,
-    /// Of so many days up to now, from 1 to 400; 30 where not given.
+    /// The number of days up to today, from 1 to 400; the default is 30.
     #[schemars(range(min = 1, max = 400))]
     days: Option<u32>,
-    /// The language of texts: `en`, or `da`.
+    /// The language of the texts: `en` or `da`.
     lang: Option<LangName>,
 }
 
-/// What DMARC reports say of a customer's domains.
+/// The DMARC reports on a customer's domains.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DmarcReports {
     /// The domains, by name.
     domains: Vec<DmarcView>,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new().api_route(
         "/customers/{customer}/dmarc",

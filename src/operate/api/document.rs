@@ -1,5 +1,4 @@
-//! The OpenAPI document. Paths, parameters, bodies and answers come from the handlers' types; what is said here is what types cannot
-//! say.
+//! The OpenAPI document. Paths, parameters, bodies and answers come from the handlers' types. This module adds what types cannot express.
 
 use aide::openapi::{
     HeaderStyle, Info, OpenApi, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr,
@@ -11,7 +10,7 @@ use schemars::json_schema;
 use super::problem::{WITH_BODY, documented};
 use super::repeat::IDEMPOTENCY_KEY;
 
-/// Tags of the operations.
+/// The tags of the operations.
 pub(super) const QUEUE: &str = "queue";
 pub(super) const ROUTES: &str = "routes";
 pub(super) const ALERTS: &str = "alerts";
@@ -42,7 +41,7 @@ const DESCRIPTION: &str = "Customers, their domains, the queue and the record of
     may carry an `Idempotency-Key`: the same request with the same key is carried out once, and its answer is given again for 24 \
     hours, or until the relay stops.";
 
-/// What an operation is called and does.
+/// Sets the name and the description of an operation.
 pub(super) fn said(
     tag: &'static str,
     id: &'static str,
@@ -52,7 +51,7 @@ pub(super) fn said(
     move |operation| operation.tag(tag).id(id).summary(summary).description(description)
 }
 
-/// The document before the paths are in it.
+/// Returns the document without the paths.
 pub(super) fn opening() -> OpenApi {
     let mut document = OpenApi {
         info: Info {
@@ -79,14 +78,14 @@ pub(super) fn opening() -> OpenApi {
     document
 }
 
-/// Adds what every operation of a kind has.
+/// Adds the parts that all operations of a kind have in common.
 pub(super) fn complete(document: &mut OpenApi) {
     for item in document.paths.iter_mut().flat_map(|paths| paths.paths.values_mut()) {
         let ReferenceOr::Item(item) = item else { continue };
         let Some(operation) = &mut item.post else { continue };
         let text = "Makes a repeat harmless: see the beginning of this document.";
         header(operation, IDEMPOTENCY_KEY, text, false);
-        // A key may be refused where nothing else of the request can be.
+        // A key may be refused even if nothing else in the request can be.
         let answers = aide::generate::in_context(|context| documented(context, WITH_BODY));
         let Some(responses) = &mut operation.responses else { continue };
         for (status, answer) in answers {
@@ -96,7 +95,7 @@ pub(super) fn complete(document: &mut OpenApi) {
     }
 }
 
-/// Documents a header of a request.
+/// Documents a request header.
 pub(super) fn header(operation: &mut Operation, name: &str, text: &str, required: bool) {
     let format = ParameterSchemaOrContent::Schema(SchemaObject {
         json_schema: json_schema!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }),

@@ -1,4 +1,4 @@
-//! `/domains`: customers' From domains, what they have to publish, and what was seen of it.
+//! `/domains`: customers' From domains, the records that they must publish, and the results of checks.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
@@ -21,11 +21,11 @@ use crate::operate::queue::Page;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Filters {
-    /// Of this customer.
+    /// Only domains of this customer.
     customer: Option<String>,
-    /// Where to go on: `next` of the answer before.
+    /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
-    /// How many domains, from 1 to 500; 50 where not given.
+    /// The number of domains, from 1 to 500; the default is 50.
     limit: Option<u16>,
 }
 
@@ -38,7 +38,7 @@ struct Name {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Language {
-    /// The language of texts for the customer: `en`, or `da`.
+    /// The language of the texts for the customer: `en` or `da`.
     lang: Option<LangName>,
 }
 
@@ -62,57 +62,57 @@ impl From<LangName> for Lang {
     }
 }
 
-/// What a customer has to publish for a domain.
+/// The records that a customer must publish for a domain.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Records {
     /// The domain.
     domain: String,
-    /// Its zone, where DNS says which it is.
+    /// The domain's zone, if DNS names it.
     zone: Option<String>,
     /// The records, in the order in which to publish them.
     records: Vec<Record>,
-    /// True if nothing is left to be done.
+    /// True if nothing remains to be done.
     done: bool,
-    /// False if records are missing from the list: DNS did not answer, or something has to be configured first.
+    /// False if records are missing from the list, because DNS did not answer or something must be configured first.
     whole: bool,
 }
 
 /// A record.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Record {
-    /// What it is for, like `spf` or `dkim`.
+    /// The purpose of the record, such as `spf` or `dkim`.
     item: String,
-    /// How much it is needed: `required`, `recommended` or `optional`.
+    /// How necessary it is: `required`, `recommended` or `optional`.
     need: String,
-    /// `TXT` or `CNAME`.
+    /// The record type: `TXT` or `CNAME`.
     #[serde(rename = "type")]
     kind: String,
     /// The full host name.
     host: String,
-    /// The host as a DNS panel wants it, which appends the zone.
+    /// The host as it is entered in a DNS panel that appends the zone.
     label: String,
     /// The value on one line.
     value: String,
-    /// An empty file that may be published instead.
+    /// An empty policy file that may be published instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     alternative: Option<String>,
-    /// True if it is published already.
+    /// True if it is already published.
     present: bool,
-    /// What else to know about it.
+    /// Further remarks about the record.
     remarks: Vec<String>,
 }
 
-/// What a check of domains is asked for.
+/// The options of a check of domains.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct CheckOptions {
-    /// Probe the customer's own server too.
+    /// True if the customer's own server is also probed.
     probe: bool,
-    /// The language of the texts: `en`, or `da`.
+    /// The language of the texts: `en` or `da`.
     lang: LangName,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

@@ -1,4 +1,4 @@
-//! What requests bring: names in the path, parameters, and a body. Each is refused with a problem that names what is wrong.
+//! Reads the input of requests: names in the path, parameters, and bodies. Invalid input is refused with a problem that names the mistake.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::problem::{Problem, WITH_BODY, documented};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// Octets of a body. A request with thousands of queue ids fits.
+/// The maximum size of a body in octets. A request with thousands of queue ids fits.
 pub(super) const LONGEST_BODY: usize = 256 << 10;
 
 /// The names in the path.
@@ -46,7 +46,7 @@ impl<T: JsonSchema> OperationInput for At<T> {
     }
 }
 
-/// The parameters behind the question mark. One that is not known is refused: ignored, it would mean something else.
+/// The query parameters. An unknown parameter is refused, because without it the request would mean something else.
 pub(super) struct Params<T>(pub T);
 
 impl<T, S> FromRequestParts<S> for Params<T>
@@ -77,7 +77,7 @@ impl<T: JsonSchema> OperationInput for Params<T> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// The body, which is JSON. What takes one takes no parameters besides.
+/// A JSON body. A request with one has no parameters.
 pub(super) struct Body<T>(pub T);
 
 impl<T, S> FromRequest<S> for Body<T>
@@ -136,21 +136,21 @@ fn is_json(headers: &HeaderMap) -> bool {
     ["application/json", "application/merge-patch+json"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
-/// Reads a domain's name.
+/// Reads a domain name.
 pub(super) fn domain(text: &str) -> Result<Domain, Problem> {
     Domain::parse(text).map_err(|error| Problem::invalid(error.to_string(), "give a domain like test.dk"))
 }
 
-/// Reads a time that a parameter gives.
+/// Reads the time in a parameter.
 pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let refused = || Problem::invalid(format!("{name}: \"{text:?}\" is no time"), "give one like 2026-11-29T08:00:00Z");
     text.map(|text| text.parse().map_err(|_| refused())).transpose()
 }
 
-/// The most items that one answer may have.
+/// The maximum number of items in one answer.
 pub(super) const LONGEST_PAGE: u16 = 500;
 
-/// How many items an answer has.
+/// Returns the number of items in an answer.
 pub(super) fn limit(given: Option<u16>) -> Result<usize, Problem> {
     match given.unwrap_or(50) {
         limit @ 1..=LONGEST_PAGE => Ok(limit.into()),
@@ -161,10 +161,10 @@ pub(super) fn limit(given: Option<u16>) -> Result<usize, Problem> {
     }
 }
 
-/// How long a poll may wait, in seconds. A connection without an answer is closed after 30 seconds.
+/// The longest time in seconds that a poll may wait. A connection without an answer is closed after 30 seconds.
 const LONGEST_WAIT: u64 = 25;
 
-/// How long a poll waits.
+/// Returns how long a poll waits.
 pub(super) fn wait(secs: Option<u64>) -> Result<Duration, Problem> {
     match secs.unwrap_or_default() {
         secs @ 0..=LONGEST_WAIT => Ok(Duration::from_secs(secs)),

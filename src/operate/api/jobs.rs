@@ -1,5 +1,5 @@
-//! `/jobs`: work that goes on after the answer. A command that may take long answers at once with a job (202), which is followed by
-//! polling, by a poll that waits, or by server-sent events.
+//! `/jobs`: work that continues after the answer. A command that may take long is answered at once with a job (202). A client follows the
+//! job by polling, by a poll that waits, or by server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -29,82 +29,82 @@ use crate::delivery::ProbeReport;
 use crate::operate::jobs::{self, TestSent};
 use crate::operate::queue::{Changed, Page};
 
-/// A sign of life in a stream of events, for proxies that close what is silent.
+/// How often a stream of events sends a comment, because proxies close silent connections.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// Work that goes on after the answer.
+/// Work that continues after the answer.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Job {
-    /// Its id.
+    /// The job's id.
     id: String,
-    /// What is done.
+    /// The kind of work.
     kind: JobKind,
-    /// The customer that it is about, where it is about one.
+    /// The customer of the job, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     customer: Option<String>,
-    /// How it stands.
+    /// The state of the job.
     state: JobState,
     /// When it began, RFC 3339.
     started: String,
     /// When it ended, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
-    /// How many messages a command about the queue has changed so far.
+    /// The number of messages that a queue command has changed so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<Changed>,
-    /// What came of it, where it is done.
+    /// The result of a finished job.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<JobResult>,
-    /// Why it failed, where it did.
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
 }
 
-/// What a job does.
+/// The kind of work of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum JobKind {
-    /// Messages are held.
+    /// Holds messages.
     QueueHold,
-    /// Held messages are released.
+    /// Releases held messages.
     QueueRelease,
-    /// Messages are made due.
+    /// Makes messages due.
     QueueRetry,
-    /// Messages are given up, and their senders told.
+    /// Gives messages up and informs their senders.
     QueueBounce,
-    /// Messages are given up.
+    /// Gives messages up without informing their senders.
     QueueRemove,
-    /// Domains are checked.
+    /// Checks domains.
     DomainCheck,
-    /// A customer's routes are probed.
+    /// Probes a customer's routes.
     Probe,
-    /// A test mail is sent.
+    /// Sends a test mail.
     TestSend,
 }
 
-/// How a job stands.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum JobState {
-    /// It is at work.
+    /// The job is running.
     Running,
-    /// It is done; `result` says what came of it.
+    /// The job has finished; `result` has its result.
     Done,
-    /// It failed; `problem` says why.
+    /// The job has failed; `problem` has the reason.
     Failed,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum JobResult {
-    /// Of a command about the queue.
+    /// The result of a queue command.
     Queue(Changed),
-    /// Of a check of domains.
+    /// The result of a check of domains.
     Check(CheckResult),
-    /// Of a probe: a report for each route.
+    /// The result of a probe: a report for each route.
     Probe(Vec<ProbeReport>),
-    /// Of a test mail.
+    /// The result of a test mail.
     TestSend(TestSent),
 }
 
@@ -159,7 +159,7 @@ impl From<jobs::JobResult> for JobResult {
     }
 }
 
-/// The answer to a request whose work has begun: 202, the job, and where it is.
+/// The answer to a request that started a job: 202, the job, and its address.
 pub(super) struct Accepted(Job);
 
 impl From<jobs::Job> for Accepted {
@@ -193,12 +193,12 @@ struct Id {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wait {
-    /// Wait up to so many seconds for the end of the job; at most 25.
+    /// The longest time in seconds to wait for the end of the job; at most 25.
     #[schemars(range(max = 25))]
     wait_secs: Option<u64>,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(
@@ -272,7 +272,7 @@ async fn follow(
     Ok(Stream(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()))
 }
 
-/// An answer of server-sent events.
+/// An answer with server-sent events.
 pub(super) struct Stream(Response);
 
 impl IntoResponse for Stream {

@@ -34,14 +34,14 @@ struct OfLink {
     link: String,
 }
 
-/// A link that was taken back.
+/// A link that was revoked.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Revoked {
-    /// Its id.
+    /// The link's id.
     id: String,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

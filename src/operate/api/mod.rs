@@ -1,5 +1,4 @@
-//! The HTTP interface, `/api/v1`: a thin door to the same commands that the command line gives, with the same results, the same
-//! errors and the same audit.
+//! The HTTP interface, `/api/v1`. It runs the same commands as the command line, with the same results, errors and audit.
 //!
 //! ```text
 //! web::serve      connections bounded, TLS, Host checked, client named, headers that protect
@@ -9,7 +8,7 @@
 //!            └─ a handler: input ─► service ─► JSON, or a problem document
 //! ```
 //!
-//! Handlers decide nothing about permission: the service's functions do, by the actor's role. Their types make the OpenAPI document
+//! Handlers do not decide about permissions: the service's functions do, by the actor's role. The handlers' types make the OpenAPI document
 //! (`document`), which is served at `/api/v1/openapi.json`.
 
 mod alerts;
@@ -50,10 +49,10 @@ use crate::submission::{Limits, Strikes};
 use problem::Problem;
 use repeat::Repeats;
 
-/// Where the interface is.
+/// The base path of the interface.
 pub const BASE: &str = "/api/v1";
 
-/// An answer takes no longer. A connection without an answer is closed after 30 seconds.
+/// The maximum time for an answer. A connection without an answer is closed after 30 seconds.
 const LONGEST_ANSWER: Duration = Duration::from_secs(28);
 
 /// The interface. Cheap to clone.
@@ -62,16 +61,17 @@ pub struct Api(Arc<Inner>);
 
 struct Inner {
     service: Service,
-    /// Ends the streams of events when the relay stops.
+    /// Ends the event streams when the relay stops.
     stopping: CancellationToken,
     repeats: Repeats,
     strikes: Strikes,
-    /// The OpenAPI document, as it is served.
+    /// The OpenAPI document as it is served.
     document: String,
 }
 
 impl Api {
-    /// The interface to this service. Wrong tokens are slowed down by the `login_…` settings of `limits`. Streams end with `stopping`.
+    /// Makes the interface of this service. Answers to wrong tokens are delayed as the `login_…` settings of `limits` say. Streams end with
+    /// `stopping`.
     pub fn new(service: Service, limits: &Limits, stopping: CancellationToken) -> Self {
         Api(Arc::new(Inner {
             service,
@@ -98,7 +98,7 @@ impl Api {
     }
 }
 
-/// The OpenAPI document, indented and with a line end.
+/// Returns the OpenAPI document, indented and with a final line end.
 pub fn openapi() -> String {
     let (_, document) = documented();
     let mut text = serde_json::to_string_pretty(&document).expect("the document is JSON");
@@ -106,7 +106,7 @@ pub fn openapi() -> String {
     text
 }
 
-/// The paths, and the document that describes them.
+/// Returns the paths and the document that describes them.
 fn documented() -> (Router<Api>, OpenApi) {
     aide::generate::reset_context();
     aide::generate::infer_responses(true);
@@ -134,7 +134,7 @@ async fn document(State(api): State<Api>) -> Response {
     ([(CONTENT_TYPE, "application/json")], api.0.document.clone()).into_response()
 }
 
-/// Ends what takes too long. What a command has begun on the disk goes on.
+/// Answers 504 if a request takes too long. Work that a command has begun on the disk continues.
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(LONGEST_ANSWER, next.run(request)).await {
         Ok(response) => response,
@@ -156,7 +156,7 @@ async fn no_such_method(uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail, "the header Allow names those that it has")
 }
 
-/// Does what blocks on a thread that may. It goes on though the client is gone.
+/// Runs blocking work on a thread for such work. The work continues even if the client disconnects.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, super::Error> + Send + 'static,
 ) -> Result<T, Problem> {

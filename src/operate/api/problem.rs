@@ -1,4 +1,4 @@
-//! Answers that say no, as problem documents (RFC 9457): a stable `type` for programs, and for people what is wrong and what to do.
+//! Error answers as problem documents (RFC 9457): a stable `type` for programs, and for people what is wrong and what to do.
 
 use aide::OperationOutput;
 use aide::generate::GenContext;
@@ -11,29 +11,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::operate::{Error, ErrorKind};
 
-/// What every `type` begins with.
+/// The prefix of every `type`.
 const TYPES: &str = "urn:postbud:problem:";
 
 /// Why a request was not carried out (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// What went wrong, for programs: `urn:postbud:problem:` and one of a fixed set of words.
+    /// The kind of problem, for programs: `urn:postbud:problem:` and one of a fixed set of words.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The same in a few words.
+    /// The kind of problem in a few words.
     pub title: String,
-    /// The status of the answer.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// What is wrong here.
+    /// What is wrong with this request.
     pub detail: String,
-    /// What to do about it.
+    /// How to solve the problem.
     pub remedy: String,
-    /// Seconds after which to ask again, where waiting helps.
+    /// The number of seconds after which to repeat the request, if waiting helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_secs: Option<u64>,
 }
 
-/// The kinds of problems: what the type ends with, the status, the title.
+/// The kinds of problems: the end of the type, the status, and the title.
 const KINDS: [(&str, StatusCode, &str); 15] = [
     ("invalid", StatusCode::BAD_REQUEST, "The request says something that cannot be"),
     ("no-token", StatusCode::UNAUTHORIZED, "The request has no token that counts"),
@@ -52,7 +52,7 @@ const KINDS: [(&str, StatusCode, &str); 15] = [
     ("timed-out", StatusCode::GATEWAY_TIMEOUT, "The answer took too long"),
 ];
 
-/// The statuses that any operation may answer with.
+/// The statuses that every operation may answer with.
 const ANYWHERE: [StatusCode; 8] = [
     StatusCode::BAD_REQUEST,
     StatusCode::UNAUTHORIZED,
@@ -64,7 +64,7 @@ const ANYWHERE: [StatusCode; 8] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-/// The statuses besides, of an operation that takes a body.
+/// The further statuses of an operation with a body.
 pub(super) const WITH_BODY: [StatusCode; 4] = [
     StatusCode::CONFLICT,
     StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,7 +73,7 @@ pub(super) const WITH_BODY: [StatusCode; 4] = [
 ];
 
 impl Problem {
-    /// A problem of this status, which must be in the table.
+    /// Makes a problem with this status, which must be in the table.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         let (kind, status, title) =
             KINDS.into_iter().find(|(_, known, _)| *known == status).expect("each status that is used is in the table");
@@ -87,12 +87,12 @@ impl Problem {
         }
     }
 
-    /// The request says something that cannot be.
+    /// Makes the problem of an invalid request.
     pub(super) fn invalid(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         Problem::new(StatusCode::BAD_REQUEST, detail, remedy)
     }
 
-    /// The same, with the time after which to ask again.
+    /// Adds the time after which to repeat the request.
     pub(super) fn after(self, secs: u64) -> Self {
         Problem { retry_after_secs: Some(secs), ..self }
     }
@@ -130,7 +130,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Documents the answer of each of these statuses.
+/// Documents an answer for each of these statuses.
 pub(super) fn documented(
     context: &mut GenContext,
     statuses: impl IntoIterator<Item = StatusCode>,

@@ -1,4 +1,4 @@
-//! `/queue`: what waits, and commands about it.
+//! `/queue`: lists waiting messages, and runs commands about them.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
@@ -15,23 +15,23 @@ use super::jobs::Accepted;
 use super::problem::Problem;
 use crate::operate::queue::{Command as Do, Message, MessageState, Page, Selection, Stats};
 
-/// What a list is narrowed by. All filters must fit.
+/// The filters of a list. A message must match all of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Filters {
-    /// Of this customer.
+    /// Only messages of this customer.
     customer: Option<String>,
-    /// Whose mail takes this route.
+    /// Only messages that take this route.
     route: Option<String>,
-    /// With a waiting recipient in this domain.
+    /// Only messages with a waiting recipient in this domain.
     recipient_domain: Option<String>,
-    /// Accepted at least so many seconds ago.
+    /// Only messages that were accepted at least this number of seconds ago.
     older_than_secs: Option<u64>,
-    /// In this state.
+    /// Only messages in this state.
     state: Option<MessageState>,
-    /// Where to go on: `next` of the answer before.
+    /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
-    /// How many messages, from 1 to 500; 50 where not given.
+    /// The number of messages, from 1 to 500; the default is 50.
     limit: Option<u16>,
 }
 
@@ -45,33 +45,35 @@ struct Id {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Command {
-    /// Which messages.
+    /// The messages.
     which: Selection,
-    /// At most so many: what `POST /queue/count` answered. Where more fit by now, nothing is done. Needed unless `which` has ids.
+    /// The maximum number of messages, as counted by `POST /queue/count`. If more match now, nothing is done. Required unless `which` has
+    /// ids.
     at_most: Option<u64>,
 }
 
-/// A command about messages, and why it is given.
+/// A command about messages, with a reason.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CommandWithReason {
-    /// Which messages.
+    /// The messages.
     which: Selection,
-    /// At most so many: what `POST /queue/count` answered. Where more fit by now, nothing is done. Needed unless `which` has ids.
+    /// The maximum number of messages, as counted by `POST /queue/count`. If more match now, nothing is done. Required unless `which` has
+    /// ids.
     at_most: Option<u64>,
-    /// Why. It is kept in the audit; where the command bounces mail, its sender reads it.
+    /// The reason, which is kept in the audit. If the command bounces mail, the sender reads it.
     #[schemars(length(min = 1, max = 500))]
     reason: String,
 }
 
-/// How many messages fit.
+/// The number of matching messages.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Counted {
-    /// Messages.
+    /// The number of messages.
     count: u64,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(
@@ -189,7 +191,7 @@ async fn remove(
     begin(&api, &caller, which, at_most, Do::Remove(reason)).await
 }
 
-/// Counts, and carries the command out as a job where no more messages fit than were counted before.
+/// Counts the messages, and starts the command as a job if no more of them match than `at_most`.
 async fn begin(
     api: &Api,
     caller: &Caller,

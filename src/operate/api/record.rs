@@ -1,4 +1,4 @@
-//! `/trace` and `/events`: what became of mails, and what happens.
+//! `/trace` and `/events`: the history of mails, and the event log.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -16,61 +16,61 @@ use super::problem::Problem;
 use crate::operate::events::EventPage;
 use crate::record::trace::Query;
 
-/// Which mails. All that is given must fit, and something must be.
+/// The filters of a search for mails. A mail must match all of them, and at least one is required.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Question {
-    /// With this queue id.
+    /// Only the mail with this queue id.
     queue_id: Option<String>,
-    /// To this recipient; its part of a mail with several.
+    /// Only mails to this recipient, and of a mail with several recipients only this recipient's part.
     recipient: Option<String>,
-    /// From this envelope sender.
+    /// Only mails from this envelope sender.
     sender: Option<String>,
-    /// With this Message-ID, with or without angle brackets.
+    /// Only mails with this Message-ID, with or without angle brackets.
     message_id: Option<String>,
-    /// Of this customer.
+    /// Only mails of this customer.
     customer: Option<String>,
-    /// With an event since then, RFC 3339.
+    /// Only mails with an event at or after this time, RFC 3339.
     since: Option<String>,
-    /// With an event until then, RFC 3339.
+    /// Only mails with an event until this time, RFC 3339.
     until: Option<String>,
-    /// How many mails, from 1 to 500; 50 where not given.
+    /// The number of mails, from 1 to 500; the default is 50.
     limit: Option<u16>,
 }
 
-/// What became of mails, the newest first.
+/// The history of mails, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Traces {
     /// The mails.
     items: Vec<OneTrace>,
-    /// True if more mails fit: narrow the question, or ask for more.
+    /// True if more mails match: add filters, or raise the limit.
     more: bool,
 }
 
-/// What became of one mail.
+/// The history of one mail.
 #[derive(Debug, Serialize, JsonSchema)]
 struct OneTrace {
-    /// Its queue id; absent for what was refused at submission.
+    /// The queue id; absent if the mail was refused at submission.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_id: Option<String>,
-    /// Its events, oldest first, as the event log has them.
+    /// The mail's events, oldest first, as in the event log.
     events: Vec<Value>,
 }
 
-/// Which events.
+/// The parameters of a request for events.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct From {
-    /// Where to begin: `cursor` of the answer before, or `oldest`, or `newest`; `newest` where not given.
+    /// The position to begin at: `cursor` of the previous answer, `oldest`, or `newest`; the default is `newest`.
     cursor: Option<String>,
-    /// How many events, from 1 to 500; 50 where not given.
+    /// The number of events, from 1 to 500; the default is 50.
     limit: Option<u16>,
-    /// Wait up to so many seconds for the first event; at most 25.
+    /// The longest time in seconds to wait for the first event; at most 25.
     #[schemars(range(max = 25))]
     wait_secs: Option<u64>,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     let events = get_with(
         events,

@@ -1,7 +1,7 @@
-//! `Idempotency-Key`: a POST that is sent again with the same key is not carried out again. Its answer is given again instead.
+//! `Idempotency-Key`: a POST that is repeated with the same key is not carried out again, but gets the same answer as before.
 //!
-//! Keys belong to the token. They are in memory, bounded in number, and count for 24 hours or until the relay stops. Only an answer that
-//! settled the request is kept: a request that was refused for now may be sent again with the same key.
+//! Keys belong to a token. They are kept in memory, limited in number, and valid for 24 hours or until the relay stops. Only a final answer
+//! is kept: a request that was refused temporarily may be repeated with the same key.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,26 +21,26 @@ use super::input::LONGEST_BODY;
 use super::problem::Problem;
 
 pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// Added to an answer that is given again.
+/// The header of an answer that is given again.
 const REPEATED: &str = "idempotency-replayed";
-/// Answers that are remembered.
+/// The maximum number of answers that are kept.
 const REMEMBERED: usize = 1_000;
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Octets of an answer that is kept; every answer to a POST is far below.
+/// The maximum octets of an answer that is kept. Every answer to a POST is much smaller.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// The answers. Cheap to clone.
+/// The kept answers. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Repeats(Arc<Mutex<HashMap<Key, Entry>>>);
 
-/// Whose key, and which.
+/// The token's name, and the key.
 type Key = (String, String);
 
 struct Entry {
-    /// What was asked for.
+    /// The digest of the request.
     request: [u8; 32],
     at: Instant,
-    /// `None` while it is being carried out.
+    /// `None` while the request is being carried out.
     answer: Option<Answer>,
 }
 
@@ -65,7 +65,7 @@ impl Repeats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves a key for a request. Gives the answer instead where there is one.
+    /// Reserves a key for a request, or returns the kept answer.
     fn reserve(&self, key: &Key, request: [u8; 32], now: Instant) -> Result<Reserved, Box<Response>> {
         let mut entries = self.entries();
         entries.retain(|_, entry| entry.answer.is_none() || now < entry.at + KEPT);
@@ -100,7 +100,7 @@ impl Repeats {
     }
 }
 
-/// A key whose request is being carried out. Dropped without an answer it is free again.
+/// A key whose request is being carried out. If it is dropped without an answer, the key can be used again.
 struct Reserved {
     repeats: Repeats,
     key: Key,
@@ -152,7 +152,7 @@ pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) 
         Ok(reserved) => reserved,
         Err(answer) => return *answer,
     };
-    // Goes on though the client is gone: what was begun is either done, with its answer kept, or was never begun.
+    // The work continues even if the client disconnects, so that its answer is kept.
     let work = tokio::spawn(async move { next.run(Request::from_parts(parts, Body::from(body))).await });
     let Ok(response) = work.await else {
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the work broke off", "see the relay's log")

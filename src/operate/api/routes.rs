@@ -1,4 +1,4 @@
-//! `/routes`: where mail goes.
+//! `/routes`: the routes of mail, and commands about them.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
@@ -19,30 +19,30 @@ use crate::operate::routes::Route;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Filters {
-    /// In this state: `ready`, `throttled` or `suspended`.
+    /// Only routes in this state: `ready`, `throttled` or `suspended`.
     state: Option<String>,
-    /// Where to go on: `next` of the answer before.
+    /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
-    /// How many routes, from 1 to 500; 50 where not given.
+    /// The number of routes, from 1 to 500; the default is 50.
     limit: Option<u16>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Name {
-    /// The route's name, like `mailjet.trusted` or `own-server.test-as`.
+    /// The route's name, such as `mailjet.trusted` or `own-server.test-as`.
     route: String,
 }
 
-/// Why a route is stopped.
+/// The suspension of a route.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Reason {
-    /// Shown in lists and in the audit.
+    /// The reason, which lists and the audit show.
     #[schemars(length(min = 1, max = 500))]
     reason: String,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route("/routes", get_with(list, said(ROUTES, "listRoutes", "List routes", "By name. Role read.")))

@@ -1,4 +1,4 @@
-//! `/customers/{customer}/suppression`: addresses that a customer's mail no longer goes to, one by one, in pages, or as CSV.
+//! `/customers/{customer}/suppression`: the addresses to which a customer's mail is no longer sent, singly, in pages, or as CSV.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::operate::suppression::{MOST, Suppressed};
 use crate::operate::{Actor, Error, Service};
 use crate::time::Timestamp;
 
-/// Octets of an import: some 200,000 addresses.
+/// The maximum octets of an import: about 200,000 addresses.
 const LONGEST_IMPORT: usize = 16 << 20;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,9 +48,9 @@ struct OneOf {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Filters {
-    /// Where to go on: `next` of the answer before.
+    /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
-    /// How many addresses, from 1 to 500; 50 where not given.
+    /// The number of addresses, from 1 to 500; the default is 50.
     limit: Option<u16>,
 }
 
@@ -60,25 +60,25 @@ struct Filters {
 struct New {
     /// The address.
     address: String,
-    /// Why, for people.
+    /// The reason, for people.
     #[serde(default)]
     note: String,
-    /// After how many seconds it leaves the list by itself; never, where not given.
+    /// The number of seconds after which the entry expires. By default it never does.
     #[schemars(range(min = 1, max = 3_153_600_000_u64))]
     expires_in_secs: Option<u64>,
 }
 
-/// What was imported.
+/// The result of an import.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Imported {
-    /// How many addresses were put on the list or replaced there.
+    /// The number of addresses that were added or replaced.
     imported: u64,
 }
 
-/// The longest time that an address may be suppressed for: a hundred years.
+/// The longest time for which an address may be suppressed: a hundred years.
 const LONGEST_SECS: u64 = 3_153_600_000;
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     let table = get_with(
         export,
@@ -222,7 +222,7 @@ async fn export(
 ) -> Result<CsvFile, Problem> {
     let service = api.0.service.clone();
     let pages = Pages { service, actor: caller.0, customer };
-    // The first page is read before the answer begins, so that what is wrong is said by a problem document.
+    // Read the first page before the answer begins, so that an error is still reported as a problem document.
     let first = pages.after(None).await?;
     let next = |(pages, page): (Pages, Option<Vec<Suppressed>>)| async move {
         let page = page?;
@@ -233,7 +233,7 @@ async fn export(
         };
         match following {
             Ok(following) => Some((Ok(Bytes::from(rows)), (pages, following))),
-            // The answer breaks off: its reader must not take it for whole.
+            // Break the answer off, so that the client does not take it for complete.
             Err(error) => Some((Err(std::io::Error::other(error.to_string())), (pages, None))),
         }
     };
@@ -242,7 +242,7 @@ async fn export(
     Ok(CsvFile(Content::from_stream(futures_util::StreamExt::chain(header, rows))))
 }
 
-/// A customer's list, read page by page.
+/// Reads a customer's list page by page.
 struct Pages {
     service: Service,
     actor: Arc<Actor>,
@@ -260,14 +260,14 @@ fn row(entry: &Suppressed) -> String {
     csv::record([&entry.address, &entry.reason, &entry.since, expires, &entry.note])
 }
 
-/// The body of an import: CSV, from somebody who may import.
+/// The body of an import: CSV, from an actor that may import.
 struct Csv(Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Csv {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        // Nobody's body is read at length who may not import.
+        // The body of an actor that may not import is not read.
         if let Some(caller) = request.extensions().get::<Caller>() {
             caller.0.may_operate()?;
         }
@@ -293,7 +293,7 @@ impl<S: Send + Sync> FromRequest<S> for Csv {
     }
 }
 
-/// The types that a body of CSV may have.
+/// The content types that a CSV body may have.
 const KINDS: [&str; 2] = ["text/csv", "text/plain"];
 
 impl OperationInput for Csv {
@@ -313,7 +313,7 @@ fn of_text() -> MediaType {
     MediaType { schema: Some(SchemaObject { json_schema, example: None, external_docs: None }), ..MediaType::default() }
 }
 
-/// An answer of CSV.
+/// An answer in CSV.
 struct CsvFile(Content);
 
 impl IntoResponse for CsvFile {

@@ -1,4 +1,4 @@
-//! `/customers/{customer}/test`: one small mail through the customer's route.
+//! `/customers/{customer}/test`: sends one small mail over the customer's route.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::post_with;
@@ -23,13 +23,13 @@ struct Id {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Test {
-    /// To whom it goes.
+    /// The recipient.
     to: String,
-    /// From whom, in a From domain of the customer; postmaster@ its first domain where not given.
+    /// The sender, in a From domain of the customer; the default is postmaster@ its first domain.
     from: Option<String>,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new().api_route(
         "/customers/{customer}/test",
@@ -52,6 +52,6 @@ async fn send(
     At(Id { customer }): At<Id>,
     Body(Test { to, from }): Body<Test>,
 ) -> Result<Accepted, Problem> {
-    // What is wrong with the request is said before there is a job.
+    // An invalid request is refused before a job starts.
     Ok(api.0.service.begin_test(&caller.0, &customer, &to, from.as_deref()).await?.into())
 }

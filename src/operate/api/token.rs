@@ -1,4 +1,4 @@
-//! `/token`: who asks.
+//! `/token`: describes the token of the request.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -13,22 +13,22 @@ use super::input::{Nothing, Params};
 use super::problem::Problem;
 use crate::operate::Role;
 
-/// Who asks.
+/// The token of the request.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Who {
     /// The name that the audit shows.
     name: String,
-    /// What the token may do: `customer`, `read`, `operate` or `admin`.
+    /// The role of the token: `customer`, `read`, `operate` or `admin`.
     role: &'static str,
-    /// The customers that it may see; absent where it sees all of them.
+    /// The customers that it may see; absent if it may see all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     customers: Option<Vec<String>>,
-    /// The address that the request came from.
+    /// The address from which the request came.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
 }
 
-/// The paths.
+/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new().api_route("/token", get_with(show, said(TOKEN, "showToken", "Show who asks", "Any role.")))
 }

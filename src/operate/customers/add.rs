@@ -1,4 +1,4 @@
-//! Adds a customer: its key, its password's file where there is one, and its own file.
+//! Adds a customer: its key, its password file if it has a password, and its own file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,7 @@ use crate::operate::{Actor, Error};
 use crate::smtp::Domain;
 
 impl Customers<'_> {
-    /// Adds a customer. Nothing that exists is overwritten. If the configuration would not be accepted with the new customer, nothing
-    /// of it stays.
+    /// Adds a customer. No existing file is overwritten. If the configuration would be invalid with the new customer, no file remains.
     pub fn add(&self, actor: &Actor, customer: &NewCustomer) -> Result<Added, Error> {
         actor.may(Need::Admin)?;
         let (_changes, now) = self.hold()?;
@@ -31,7 +30,7 @@ impl Customers<'_> {
         let (key_file, password_file) = (format!("../../keys/{first}.pem"), format!("../secrets/{id}.password"));
         let key_path = dir.join(&key_file);
         if key_path.exists() {
-            // Whoever made it may have had it published.
+            // An existing key may already be published.
             let message = format!("{} is already there and is never overwritten", key_path.display());
             return Err(Error::conflict(message, "move it away first; nothing was changed"));
         }
@@ -60,7 +59,7 @@ fn not_made(error: KeyError) -> Error {
     Error::failed(format!("the DKIM key cannot be made: {error}"), "run the command again")
 }
 
-/// Files that are removed again unless everything succeeds.
+/// Files that are removed again unless the whole command succeeds.
 #[derive(Default)]
 pub(super) struct Written(Vec<PathBuf>);
 
@@ -74,7 +73,7 @@ impl Written {
         Ok(())
     }
 
-    /// All of them stay.
+    /// Keeps all of the files.
     pub(super) fn keep(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.0)
     }
@@ -83,7 +82,7 @@ impl Written {
 impl Drop for Written {
     fn drop(&mut self) {
         for path in &self.0 {
-            // What cannot be removed is named by the error that brought us here.
+            // The error that led here is reported, so a failure to remove the file is ignored.
             let _ = std::fs::remove_file(path);
         }
     }

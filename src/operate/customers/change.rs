@@ -16,14 +16,14 @@ use crate::operate::audit::Act;
 use crate::operate::{Actor, Configured, Error};
 use crate::time::Timestamp;
 
-/// What was left of a customer that was removed.
+/// The files that remain of a removed customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Removed {
     /// The customer's id.
     pub id: String,
-    /// Where its file is kept, on the relay's machine.
+    /// The path of the kept customer file on the relay's machine.
     pub kept: String,
-    /// Its key's and its password's file stay where they were: delete them once nobody needs the customer any more.
+    /// The paths of the key and password files, which are not removed. Delete them when nobody needs the customer any more.
     pub remains: Vec<String>,
 }
 
@@ -41,14 +41,14 @@ impl Customers<'_> {
         self.edit(actor, id, change, expected, Act::new(Action::CustomerChange, format!("customer changed: {what}")))
     }
 
-    /// Changes what a customer may change itself.
+    /// Makes a change that the customer may make itself.
     pub(in crate::operate) fn change_own(&self, actor: &Actor, id: &str, change: &CustomerChange) -> Result<(), Error> {
         actor.may(Need::OwnOf(&CustomerId::new(id)))?;
         let act = Act::new(Action::CustomerChange, format!("customer changed its own: {}", change.summary()));
         self.edit(actor, id, change, None, act).map(drop)
     }
 
-    /// Takes a customer out of service: new mail is refused, and mail in the queue waits.
+    /// Suspends a customer: new mail is refused, and mail in the queue waits.
     pub fn suspend(&self, actor: &Actor, id: &str, reason: &str) -> Result<(CustomerView, Version), Error> {
         if reason.trim().is_empty() || reason.chars().any(char::is_control) || reason.chars().count() > 500 {
             let message = "the reason is empty, longer than 500 characters, or no single line";
@@ -60,14 +60,14 @@ impl Customers<'_> {
         self.edit(actor, id, &change, None, act)
     }
 
-    /// Lets a suspended customer go on.
+    /// Resumes a suspended customer.
     pub fn resume(&self, actor: &Actor, id: &str) -> Result<(CustomerView, Version), Error> {
         actor.may(Need::Admin)?;
         let change = CustomerChange { suspended: Patch::Remove, ..CustomerChange::default() };
         self.edit(actor, id, &change, None, Act::new(Action::CustomerResume, "customer goes on"))
     }
 
-    /// Changes a file, for an actor that may do so.
+    /// Changes a file, if the actor may do so.
     fn edit(
         &self,
         actor: &Actor,
@@ -99,7 +99,7 @@ impl Customers<'_> {
         Ok((view, Version::of(&changed)))
     }
 
-    /// Removes a customer. Its mail in the queue waits until it is held, bounced or removed, or the customer is there again.
+    /// Removes a customer. Its mail in the queue waits until it is held, bounced or removed, or until the customer is added again.
     pub fn remove(&self, actor: &Actor, id: &str, expected: Option<&Version>) -> Result<Removed, Error> {
         actor.may(Need::Admin)?;
         let (_changes, now) = self.hold()?;
@@ -124,7 +124,7 @@ impl Customers<'_> {
 }
 
 impl Configured {
-    /// The id and the text of a customer's file.
+    /// Returns the id and the text of a customer's file.
     pub(super) fn existing_customer(&self, actor: &Actor, id: &str) -> Result<(CustomerId, String), Error> {
         actor.may_read(id)?;
         let no_such =
@@ -135,7 +135,7 @@ impl Configured {
     }
 }
 
-/// Writes a new password to a file of its own: the old one stays in force until the customer's file names the new one.
+/// Writes a new password to its own file. The old one remains valid until the customer's file names the new file.
 fn write_password(
     now: &Configured,
     id: &CustomerId,

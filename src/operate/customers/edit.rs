@@ -1,5 +1,5 @@
-//! Changes the text of a customer's file, and nothing else in it: comments, order and layout of what is not changed stay as a person
-//! wrote them. Whether the new text can be used is for the configuration's checker to say.
+//! Changes the text of a customer's file. Comments, order and layout of everything else stay as a person wrote them. The configuration's
+//! checker decides whether the new text is valid.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use super::Password;
 use super::look::{BulkName, ContactEntry, FailureName, TlsName, ViaName};
 use crate::operate::Error;
 
-/// What becomes of one key: a merge patch (RFC 7396) that knows the key's type. Absent: it stays. `null`: it is removed.
+/// The change of one key: a typed merge patch (RFC 7396). An absent key stays, and `null` removes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Patch<T> {
-    /// It stays as it is.
+    /// The key stays as it is.
     #[default]
     Keep,
-    /// It is removed, so that the default counts.
+    /// The key is removed, so that its default applies.
     Remove,
-    /// It gets this value.
+    /// The key gets this value.
     Set(T),
 }
 
@@ -43,71 +43,71 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
     }
 }
 
-/// A change of a customer (RFC 7396): what is absent stays, what is `null` is removed.
+/// A change of a customer (RFC 7396): absent keys stay, and `null` removes a key.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CustomerChange {
-    /// Its name, for people.
+    /// The customer's name, for people.
     pub name: Patch<String>,
-    /// Its From domains.
+    /// The customer's From domains.
     pub domains: Patch<Vec<String>>,
-    /// Domains that MAIL FROM may use besides.
+    /// Further domains that MAIL FROM may use.
     pub bounce_domains: Patch<Vec<String>>,
-    /// Why it is out of service.
+    /// The reason for the customer's suspension.
     pub suspended: Patch<String>,
-    /// What happens to bulk mail of a domain that lacks what bulk needs.
+    /// The treatment of bulk mail from a domain that does not meet the requirements for bulk mail.
     pub bulk: Patch<BulkName>,
-    /// What senders hear of failures.
+    /// How senders are informed of failures.
     pub bounces: Patch<FailureName>,
-    /// Who hears by mail once a domain has everything, and when something of it has vanished. The list replaces the old one.
+    /// The contacts that get mail when a domain is complete, and when a record of it has vanished. The list replaces the old one.
     pub contacts: Patch<Vec<ContactEntry>>,
-    /// Where its mail goes.
+    /// The route of the customer's mail.
     pub route: Option<RouteChange>,
-    /// What Mailjet's console shows, by domain.
+    /// The values in Mailjet's console, by domain.
     pub mailjet: Option<BTreeMap<String, Patch<MailjetChange>>>,
 }
 
-/// A change of where a customer's mail goes.
+/// A change of a customer's route.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteChange {
-    /// Which way.
+    /// The kind of route.
     pub via: Patch<ViaName>,
     /// Mailjet: the fixed tier.
     pub tier: Patch<String>,
-    /// Mailjet: whether opened mail is tracked.
+    /// Mailjet: true if opened mail is tracked.
     pub track_opens: Patch<bool>,
-    /// Mailjet: whether clicks are tracked.
+    /// Mailjet: true if clicks are tracked.
     pub track_clicks: Patch<bool>,
-    /// Own server: its name.
+    /// Own server: its host name.
     pub host: Patch<String>,
     /// Own server: its port.
     pub port: Patch<u16>,
     /// Own server: its TLS.
     pub tls: Patch<TlsName>,
-    /// Own server: the user's name.
+    /// Own server: the user name.
     pub username: Patch<String>,
-    /// Own server: the password. It is written to a file of its own and never comes back.
+    /// Own server: the password. It is written to its own file, and no answer contains it.
     pub password: Patch<Password>,
-    /// Own server: what it may be asked for.
+    /// Own server: its limits.
     pub limits: Option<LimitsChange>,
 }
 
-/// A change of what a customer's own server may be asked for.
+/// A change of the limits of a customer's own server.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsChange {
     /// The kind of server: `microsoft365`, `exchange`, `google-relay`, `postfix`.
     pub preset: Patch<String>,
-    /// Connections at once.
+    /// The maximum number of connections at once.
     pub concurrency: Patch<u32>,
-    /// Recipients a minute.
+    /// The maximum number of recipients per minute.
     pub per_minute: Patch<u32>,
-    /// Recipients a day.
+    /// The maximum number of recipients per day.
     pub per_day: Patch<u32>,
 }
 
-/// A change of what Mailjet's console shows for a domain.
+/// A change of the values in Mailjet's console for a domain.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MailjetChange {
@@ -118,13 +118,13 @@ pub struct MailjetChange {
 }
 
 impl CustomerChange {
-    /// The new password.
+    /// Returns the change of the password.
     pub(super) fn password(&self) -> &Patch<Password> {
         const KEEP: &Patch<Password> = &Patch::Keep;
         self.route.as_ref().map_or(KEEP, |route| &route.password)
     }
 
-    /// The keys that change, for the audit. No value: it may be a secret.
+    /// Returns the names of the changed keys, for the audit. Values are left out, because they may be secrets.
     pub(super) fn summary(&self) -> String {
         let mut names = Vec::new();
         let mut add = |is_kept: bool, name: &str| {
@@ -158,7 +158,7 @@ impl CustomerChange {
     }
 }
 
-/// Gives the text with the change. `password_file` names the file of a new password.
+/// Returns the changed text. `password_file` is the name of the file with a new password.
 pub(super) fn apply(text: &str, change: &CustomerChange, password_file: Option<&str>) -> Result<String, Error> {
     let not_toml = |error: toml_edit::TomlError| {
         Error::conflict(format!("the customer's file is no TOML: {error}"), "`postbud check` says what is wrong in it")
@@ -225,7 +225,7 @@ fn apply_route(table: &mut dyn TableLike, route: &RouteChange, password_file: Op
     Ok(())
 }
 
-/// The files that a customer's file names which belong to it alone, as they stand there: keys and passwords.
+/// Returns the key and password files that belong to this customer alone, as its file names them.
 pub(super) fn named_files(text: &str) -> Vec<String> {
     let Ok(document) = text.parse::<DocumentMut>() else { return Vec::new() };
     let keys = [("dkim", "private_key"), ("dkim", "ed25519_private_key"), ("route", "password_file")];
@@ -241,7 +241,7 @@ fn set<T>(table: &mut dyn TableLike, key: &str, patch: &Patch<T>, value: impl Fn
     }
 }
 
-/// Puts a value in the place of the old one, whose comment stays behind it.
+/// Replaces a value and keeps the comment behind it.
 fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
     match table.get_mut(key) {
         Some(Item::Value(old)) => {
@@ -252,7 +252,7 @@ fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
     }
 }
 
-/// Replaces the tables `[[contact]]`.
+/// Replaces the `[[contact]]` tables.
 fn set_contacts(root: &mut Table, patch: &Patch<Vec<ContactEntry>>) {
     let contacts = match patch {
         Patch::Keep => return,
@@ -273,7 +273,7 @@ fn set_contacts(root: &mut Table, patch: &Patch<Vec<ContactEntry>>) {
     root.insert("contact", Item::ArrayOfTables(tables.collect()));
 }
 
-/// Changes a list element by element, so that those that stay keep their comments.
+/// Changes a list element by element, so that remaining elements keep their comments.
 fn set_list(table: &mut dyn TableLike, key: &str, patch: &Patch<Vec<String>>) {
     let Patch::Set(wanted) = patch else { return set(table, key, patch, |_| Value::from(Array::new())) };
     let Some(list) = table.get_mut(key).and_then(Item::as_array_mut) else {
@@ -291,11 +291,11 @@ fn set_list(table: &mut dyn TableLike, key: &str, patch: &Patch<Vec<String>>) {
     }
 }
 
-/// Removes an element. The comment in front of it stays, for it stands behind the element before.
+/// Removes an element. The comment in front of it stays, because it is about the element before.
 fn remove_element(list: &mut Array, index: usize) {
     let removed = list.remove(index);
     let Some(comment) = decor_text(removed.decor().prefix()).filter(|text| text.contains('#')) else { return };
-    // Up to the end of its line; what follows are the spaces that the removed element stood behind.
+    // The rest are the spaces before the removed element.
     let comment = comment.rfind('\n').map_or(comment.as_str(), |end| &comment[..end]);
     match list.get_mut(index) {
         Some(next) => {
@@ -309,7 +309,7 @@ fn remove_element(list: &mut Array, index: usize) {
     }
 }
 
-/// Adds an element at the end, behind the comment of the one that was last, and on a line of its own where the others have one.
+/// Adds an element at the end, behind the comment of the former last element, and on its own line if the others have one each.
 fn push_element(list: &mut Array, text: &str) {
     let trailing = decor_text(Some(list.trailing())).unwrap_or_default();
     let spaces = list.iter().last().and_then(|last| {
@@ -331,12 +331,12 @@ fn push_element(list: &mut Array, text: &str) {
     list.set_trailing(rest);
 }
 
-/// The text between values as it stands in the file.
+/// Returns the text between values as it is in the file.
 fn decor_text(text: Option<&toml_edit::RawString>) -> Option<String> {
     text.and_then(|text| text.as_str()).map(str::to_owned)
 }
 
-/// Removes a key. The comments above it stay: they go to what follows.
+/// Removes a key. The comments above it stay, in front of the next key.
 fn remove(table: &mut dyn TableLike, key: &str) {
     let comments = table.key(key).and_then(|key| key.leaf_decor().prefix()?.as_str().map(str::to_owned));
     let next = table.iter().skip_while(|(name, _)| *name != key).nth(1).map(|(name, _)| name.to_owned());
@@ -360,7 +360,7 @@ fn remove(table: &mut dyn TableLike, key: &str) {
     decor.set_prefix(format!("{comments}{old}"));
 }
 
-/// The table of this name, made where it is absent.
+/// Returns the table with this name, and makes it if it is absent.
 fn table<'t>(parent: &'t mut dyn TableLike, name: &str) -> Result<&'t mut dyn TableLike, Error> {
     if parent.get(name).is_none() {
         parent.insert(name, Item::Table(Table::new()));
@@ -402,7 +402,7 @@ password_file = "../secrets/test-as.password"
         apply(FILE, &change, Some("../secrets/new.password")).unwrap()
     }
 
-    /// The lines that are in the one text and not in the other: removed and added.
+    /// Returns the removed and the added lines.
     fn differences(text: &str) -> (Vec<&str>, Vec<&str>) {
         let lines = |text: &'_ str, other: &str| -> Vec<String> {
             text.lines().filter(|line| !other.lines().any(|it| it == *line)).map(str::to_owned).collect()

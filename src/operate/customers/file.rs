@@ -1,11 +1,11 @@
-//! A new customer's file, commented as the example configuration is.
+//! Makes the file of a new customer, with the same comments as the example configuration.
 
 use std::fmt::Write as _;
 
 use super::{NewCustomer, NewRoute};
 use crate::onboarding::rotation::toml_string;
 
-/// Writes the text. `key` and `password` are the files of the private key and of the password, as the customer's file names them.
+/// Makes the text. `key` and `password` are the names of the private key's and the password's files, relative to the customer's file.
 pub(super) fn text(customer: &NewCustomer, key: &str, password: &str) -> String {
     let domains: Vec<String> = customer.domains.iter().map(|domain| toml_string(domain.as_str())).collect();
     let mut text = format!(

@@ -1,4 +1,4 @@
-//! Shows customers: what their files say, without a secret.
+//! Shows customers: the content of their files, without secrets.
 
 use std::collections::BTreeMap;
 
@@ -18,48 +18,48 @@ use crate::route::TlsMode;
 /// A customer in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerSummary {
-    /// Its id.
+    /// The customer's id.
     pub id: String,
-    /// Its name, for people.
+    /// The customer's name, for people.
     pub name: String,
-    /// Its From domains.
+    /// The customer's From domains.
     pub domains: Vec<String>,
-    /// Which way its mail goes.
+    /// The kind of route.
     pub via: ViaName,
-    /// Why it is out of service.
+    /// The reason for the suspension, if the customer is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<String>,
 }
 
-/// A customer, as its file has it now.
+/// A customer, as its file describes it now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerView {
-    /// Its id.
+    /// The customer's id.
     pub id: String,
-    /// Its name, for people.
+    /// The customer's name, for people.
     pub name: String,
-    /// Its From domains, and what signs for each.
+    /// The customer's From domains, and the selectors of each.
     pub domains: Vec<CustomerDomain>,
-    /// Domains that MAIL FROM may use besides.
+    /// Further domains that MAIL FROM may use.
     pub bounce_domains: Vec<String>,
-    /// Why it is out of service; `null` where it is not.
+    /// The reason for the suspension; `null` if the customer is not suspended.
     pub suspended: Option<String>,
-    /// What happens to bulk mail of a domain that lacks what bulk needs.
+    /// The treatment of bulk mail from a domain that does not meet the requirements for bulk mail.
     pub bulk: BulkName,
-    /// What senders hear of failures.
+    /// How senders are informed of failures.
     pub bounces: FailureName,
-    /// Who hears by mail once a domain has everything, and when something of it has vanished.
+    /// The contacts that get mail when a domain is complete, and when a record of it has vanished.
     #[serde(default)]
     pub contacts: Vec<ContactEntry>,
-    /// Where its mail goes.
+    /// The route of the customer's mail.
     pub route: RouteView,
-    /// What Mailjet's console shows, by domain.
+    /// The values in Mailjet's console, by domain.
     pub mailjet: BTreeMap<String, MailjetView>,
-    /// What should be put right.
+    /// Remarks on what should be corrected.
     pub remarks: Vec<String>,
 }
 
-/// Somebody at the customer who hears of its domains.
+/// A contact at the customer, who gets mail about its domains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContactEntry {
@@ -68,7 +68,7 @@ pub struct ContactEntry {
     /// The name, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The language of letters, `da` or `en`; absent: the installation's.
+    /// The language of letters, `da` or `en`; absent for the installation's language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
 }
@@ -78,27 +78,27 @@ pub struct ContactEntry {
 pub struct CustomerDomain {
     /// The domain.
     pub domain: String,
-    /// The selectors that sign for it.
+    /// The selectors of the keys that sign for it.
     pub selectors: Vec<String>,
-    /// Why its key cannot be used; `null` where it can. Mail of such a domain waits at the sender.
+    /// Why its key cannot be used; `null` if it can. Mail from a domain with a broken key is refused temporarily.
     pub broken: Option<String>,
 }
 
-/// Where a customer's mail goes.
+/// The route of a customer's mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteView {
-    /// Which way.
+    /// The kind of route.
     pub via: ViaName,
     /// Mailjet: the fixed tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
-    /// Mailjet: whether opened mail is tracked; absent where Mailjet's account decides.
+    /// Mailjet: true if opened mail is tracked; absent if Mailjet's account decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_opens: Option<bool>,
-    /// Mailjet: whether clicks are tracked; absent where Mailjet's account decides.
+    /// Mailjet: true if clicks are tracked; absent if Mailjet's account decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_clicks: Option<bool>,
-    /// Own server: its name.
+    /// Own server: its host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Own server: its port.
@@ -107,12 +107,12 @@ pub struct RouteView {
     /// Own server: its TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsName>,
-    /// Own server: the user's name. The password never comes back.
+    /// Own server: the user name. The password is never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
 }
 
-/// What Mailjet's console shows for a domain.
+/// The values in Mailjet's console for a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MailjetView {
     /// The ownership token.
@@ -121,7 +121,7 @@ pub struct MailjetView {
     pub dkim: Option<String>,
 }
 
-/// Which way mail goes.
+/// The kind of route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ViaName {
@@ -131,23 +131,23 @@ pub enum ViaName {
     OwnServer,
 }
 
-/// What happens to bulk mail of a domain that lacks what bulk needs.
+/// The treatment of bulk mail from a domain that does not meet the requirements for bulk mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BulkName {
-    /// It is refused.
+    /// The mail is refused.
     Refuse,
-    /// It is taken, with an event.
+    /// The mail is accepted, with an event.
     Warn,
 }
 
-/// What senders hear of failures.
+/// How senders are informed of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureName {
-    /// Nothing: an event tells of it.
+    /// Only by an event.
     Event,
-    /// A mail besides.
+    /// By an event and by mail.
     Mail,
 }
 
@@ -155,18 +155,18 @@ pub enum FailureName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsName {
-    /// Never.
+    /// TLS is never used.
     Off,
-    /// STARTTLS where offered; certificates are not checked.
+    /// STARTTLS is used if the server offers it; certificates are not checked.
     Opportunistic,
-    /// STARTTLS with a verified certificate.
+    /// STARTTLS with a verified certificate is required.
     Required,
-    /// TLS from the first octet.
+    /// TLS begins with the first octet.
     Implicit,
 }
 
 impl ViaName {
-    /// As files write it.
+    /// Returns the name in files.
     pub fn as_str(self) -> &'static str {
         match self {
             ViaName::Mailjet => "mailjet",
@@ -183,7 +183,7 @@ impl ViaName {
 }
 
 impl BulkName {
-    /// As files write it.
+    /// Returns the name in files.
     pub fn as_str(self) -> &'static str {
         match self {
             BulkName::Refuse => "refuse",
@@ -193,7 +193,7 @@ impl BulkName {
 }
 
 impl FailureName {
-    /// As files write it.
+    /// Returns the name in files.
     pub fn as_str(self) -> &'static str {
         match self {
             FailureName::Event => "event",
@@ -203,7 +203,7 @@ impl FailureName {
 }
 
 impl TlsName {
-    /// As files write it.
+    /// Returns the name in files.
     pub fn as_str(self) -> &'static str {
         TlsMode::from(self).as_str()
     }
@@ -232,8 +232,8 @@ impl From<TlsMode> for TlsName {
 }
 
 impl Customers<'_> {
-    /// Customers in the order of their ids, behind the one named `after`: those that the actor may see, and that have `domain` where one
-    /// is given.
+    /// Returns customers in the order of their ids, after `after`. Only customers that the actor may see, and only those with `domain` if
+    /// it is given.
     pub fn list(
         &self,
         actor: &Actor,
@@ -252,7 +252,7 @@ impl Customers<'_> {
         Ok(Page { items, next })
     }
 
-    /// A customer as its file has it now, and which version of the file that is.
+    /// Returns a customer as its file describes it now, and the version of that file.
     pub fn show(&self, actor: &Actor, id: &str) -> Result<(CustomerView, Version), Error> {
         let (id, text) = self.configured.existing_customer(actor, id)?;
         Ok((self.configured.view(&id, &text)?, Version::of(&text)))
@@ -260,7 +260,7 @@ impl Customers<'_> {
 }
 
 impl Service {
-    /// Customers whose id, name or domains have `text` in them, in the order of their ids, behind the one named `after`.
+    /// Returns customers whose id, name or domains contain `text`, in the order of their ids, after `after`.
     pub fn find_customers(
         &self,
         actor: &Actor,
@@ -285,7 +285,7 @@ impl Service {
 }
 
 impl Configured {
-    /// What a text says as the file of a customer.
+    /// Reads a text as the file of a customer.
     pub(super) fn view(&self, id: &CustomerId, text: &str) -> Result<CustomerView, Error> {
         Ok(self.customer_files.read(id, text, &self.directory)?.into())
     }

@@ -1,7 +1,7 @@
-//! The command that gives a customer an API key of its own at Mailjet.
+//! The command that makes an API key for a customer at Mailjet.
 //!
-//! The order makes every step repeatable: Mailjet makes the key, or finds it by its name; the files with key and secret are written;
-//! then the customer's file names them. Mail goes on in the customer's tier until the new account accepts its domains.
+//! The order makes every step repeatable. Mailjet makes the key, or finds it by its name. Then the files with key and secret are written,
+//! and then the customer's file names them. Mail continues in the customer's tier until the new account accepts its domains.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,8 +20,8 @@ use crate::files;
 use crate::onboarding::mailjet::{Client, Problem, own_key};
 
 impl Site {
-    /// Makes an API key for a customer in the account of a tier, and has the customer's file name it. Without `tier` it is the fixed
-    /// tier of the customer, or the only one with an account. Returns the files that were written. The relay must be reloaded.
+    /// Makes an API key for a customer in the account of a tier, and names it in the customer's file. Without `tier` the account is that of
+    /// the customer's fixed tier, or the only account. Returns the written files. The relay must be reloaded afterwards.
     pub async fn give_mailjet_key(
         &self,
         actor: &Actor,
@@ -44,7 +44,7 @@ impl Site {
         let made = own_key::find_or_make(&client, &format!("postbud {}", customer.id)).await.map_err(not_made)?;
         let paths = names.each_ref().map(|name| dir.join(name));
         for (path, secret) in paths.iter().zip([Zeroizing::new(made.key.clone()), made.secret.clone()]) {
-            // A run that was interrupted may have left the file: Mailjet's answer is newer.
+            // An interrupted run may have left the file. Mailjet's answer is newer.
             if path.exists() {
                 fs::remove_file(path).map_err(|error| Error::failed(error.to_string(), "move the file away"))?;
             }
@@ -62,7 +62,7 @@ impl Site {
         Ok([&file, key, secret].map(|path| files::tidy(path)).to_vec())
     }
 
-    /// The account that makes the key.
+    /// Returns the account in which the key is made.
     fn main_account(
         &self,
         customer: &Customer,
@@ -111,7 +111,7 @@ fn not_made(problem: Problem) -> Error {
     Error::failed(problem.detail().to_owned(), remedy)
 }
 
-/// Returns the text of a customer's file with the lines that name the key, right behind the header of [route].
+/// Returns the customer file's text with the lines that name the key added below the header `[route]`.
 fn changed(text: &str, [key, secret]: &[String; 2]) -> Option<String> {
     let is_header = |line: &str| line.split('#').next().is_some_and(|line| line.trim() == "[route]");
     let mut out = String::with_capacity(text.len() + 200);

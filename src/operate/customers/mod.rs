@@ -1,12 +1,11 @@
 //! Commands about customers: list, show, add, change, suspend, remove.
 //!
-//! A customer is a file, `customers/<id>.toml`, and that file stays the truth: a person may edit it with its comments. A command
-//! changes the text, lets the configuration's own checker read it, keeps the old version in `<state_dir>/customers/<id>/`, and gives
-//! the new text its name in one step. What fails before that step changes nothing. A running relay then takes over this one customer,
-//! and nothing else is read again.
+//! A customer is a file, `customers/<id>.toml`, and that file remains the only source: a person may edit it, with its comments. A command
+//! changes the text, has the configuration's checker read it, keeps the old version in `<state_dir>/customers/<id>/`, and replaces the file
+//! atomically. If anything fails before that, nothing is changed. A running relay then reloads only this customer.
 //!
-//! Commands of several processes take turns by a lock. Whoever changes a file names the version that it has read, so that no change
-//! overwrites another.
+//! Commands of several processes exclude each other by a lock. A command that changes a file names the version that it has read, so that no
+//! change overwrites another.
 
 mod add;
 mod change;
@@ -48,47 +47,47 @@ pub use store::{Version, hold_changes};
 pub struct NewCustomer {
     /// The name of its file, without `.toml`.
     pub id: String,
-    /// Its name, for people.
+    /// The customer's name, for people.
     pub name: String,
-    /// Its From domains; at least one.
+    /// The customer's From domains; at least one.
     pub domains: Vec<Domain>,
-    /// The name of its key's record below `_domainkey`.
+    /// The name of the key's record below `_domainkey`.
     pub selector: Selector,
-    /// Where its mail goes.
+    /// The route of the customer's mail.
     pub route: NewRoute,
 }
 
-/// Where a new customer's mail goes.
+/// The route of a new customer's mail.
 pub enum NewRoute {
     /// Through Mailjet, in the best tier that each domain has earned.
     Mailjet,
     /// To the customer's own server.
     OwnServer {
-        /// The server's name.
+        /// The server's host name.
         host: String,
         /// The port of the server.
         port: u16,
         /// How the connection is protected.
         tls: TlsMode,
-        /// The login; `None` where the server knows our address.
+        /// The login; `None` if the server accepts our address without one.
         login: Option<NewLogin>,
     },
 }
 
 /// A login at a customer's own server.
 pub struct NewLogin {
-    /// The user's name.
+    /// The user name.
     pub username: String,
-    /// The password. It is written to a file of its own.
+    /// The password. It is written to its own file.
     pub password: Zeroizing<String>,
 }
 
-/// A password that a request brings. It is wiped from memory after its use, and nothing shows it.
+/// A password in a request. It is wiped from memory after use, and no output contains it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// The password, to be written to its file.
+    /// Returns the password, to be written to its file.
     pub fn into_inner(self) -> Zeroizing<String> {
         self.0
     }
@@ -116,14 +115,14 @@ impl JsonSchema for Password {
     }
 }
 
-/// What was written for a new customer.
+/// The files that were written for a new customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Added {
     /// The customer's file.
     pub file: PathBuf,
-    /// All files, that one included.
+    /// All files, including that one.
     pub files: Vec<PathBuf>,
-    /// True if a running relay knows the customer already.
+    /// True if a running relay already uses the customer.
     pub taken_over: bool,
 }
 
@@ -134,11 +133,11 @@ pub struct Customers<'a> {
     running: Running,
 }
 
-/// Where the configuration comes from.
+/// The source of the configuration.
 enum Source<'a> {
-    /// From its files, beside the relay.
+    /// Its files, for a command outside the relay.
     Files(&'a dyn Configuration),
-    /// From the running relay.
+    /// The running relay.
     Relay(Box<Service>),
 }
 
@@ -152,8 +151,8 @@ impl Source<'_> {
 }
 
 impl<'a> Customers<'a> {
-    /// Reads the configuration, for a command beside the relay. An error where it has mistakes: those of a new customer could not be
-    /// told from them.
+    /// Reads the configuration, for a command outside the relay. Returns an error if the configuration has mistakes, because those of a new
+    /// customer could not be distinguished from them.
     pub fn beside(files: &'a dyn Configuration) -> Result<Self, Error> {
         let source = Source::Files(files);
         let configured = source.read()?;
@@ -161,19 +160,19 @@ impl<'a> Customers<'a> {
         Ok(Customers { source, configured, running })
     }
 
-    /// Takes the configuration that is in force, for a command that the running relay itself carries out.
+    /// Uses the active configuration, for a command that the running relay carries out.
     pub fn in_relay(service: &Service) -> Result<Self, Error> {
         let source = Source::Relay(Box::new(service.clone()));
         Ok(Customers { configured: source.read()?, source, running: Running::Here(Box::new(service.clone())) })
     }
 
-    /// Keeps others from changing customers' files, and gives the configuration as it is then.
+    /// Locks the customers' files against other commands, and returns the configuration as it is then.
     fn hold(&self) -> Result<(File, Configured), Error> {
         let held = hold_changes(&self.configured.state_dir)?;
         Ok((held, self.source.read()?))
     }
 
-    /// The selector of a new customer's key: the first delegated one, where keys are delegated.
+    /// Returns the selector of a new customer's key: the first delegated one, if keys are delegated.
     pub fn usual_selector(&self) -> Selector {
         let delegated = self.configured.onboarding.delegation.as_ref().map(|it| it.selectors[0].clone());
         delegated.unwrap_or_else(|| Selector::parse("postbud1").expect("a constant that is a selector"))

@@ -1,4 +1,4 @@
-//! Customers' files on the disk: one writer at a time, each version whole, the old ones kept.
+//! Stores customers' files on disk: one writer at a time, each version written completely, old versions kept.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -14,20 +14,20 @@ use crate::message::CustomerId;
 use crate::operate::{Error, ErrorKind};
 use crate::time::Timestamp;
 
-/// Old versions that are kept of a customer's file.
+/// The number of old versions that are kept of a customer's file.
 const KEPT: usize = 20;
 
-/// Which text a file holds: a digest of it.
+/// The version of a file: a digest of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(String);
 
 impl Version {
-    /// The version of a text.
+    /// Returns the version of a text.
     pub fn of(text: &str) -> Self {
         Version(hex(&digest(&SHA256, text.as_bytes()).as_ref()[..16]))
     }
 
-    /// A version that somebody has read before.
+    /// Makes the version that somebody has read before.
     pub fn named(text: &str) -> Self {
         Version(text.to_owned())
     }
@@ -39,8 +39,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// Keeps others from changing customers' files until it is dropped. Waits for whoever does so now. A reload holds it too: what it
-/// reads must not be older than what it replaces.
+/// Locks customers' files against changes until the lock is dropped. Waits for the current holder. A reload also takes the lock, so that it
+/// never replaces newer content with older.
 pub fn hold_changes(state_dir: &Path) -> Result<File, Error> {
     let path = state_dir.join("customers.lock");
     let locked = files::make_private_dir(state_dir).and_then(|()| files::lock_file(&path)).and_then(|file| {
@@ -53,7 +53,7 @@ pub fn hold_changes(state_dir: &Path) -> Result<File, Error> {
     })
 }
 
-/// Reads a customer's file. `None` where there is none.
+/// Reads a customer's file. Returns `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
     match files::read_text(path) {
         Ok(text) => Ok(Some(text)),
@@ -65,7 +65,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Refuses a change of a text that is not the one that was read.
+/// Refuses to change a text that differs from the one that was read.
 pub(super) fn check_version(text: &str, expected: Option<&Version>) -> Result<(), Error> {
     let now = Version::of(text);
     if expected.is_none_or(|expected| *expected == now) {
@@ -78,7 +78,7 @@ pub(super) fn check_version(text: &str, expected: Option<&Version>) -> Result<()
     ))
 }
 
-/// Keeps a version that is about to be replaced or removed. Gives the file it is kept in.
+/// Keeps a version that is about to be replaced or removed. Returns its file.
 pub(super) fn keep(state_dir: &Path, id: &CustomerId, text: &str) -> Result<PathBuf, Error> {
     let all = state_dir.join("customers");
     let dir = all.join(id.as_str());
@@ -104,7 +104,7 @@ pub(super) fn keep(state_dir: &Path, id: &CustomerId, text: &str) -> Result<Path
     Ok(path)
 }
 
-/// Writes a file whole, with the owner and the permissions it had. Where a link leads to it, the link stays.
+/// Replaces a file completely, with its old owner and permissions. If the path is a link, its target is replaced.
 pub(in crate::operate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let work = || -> io::Result<()> {
         let path = &path.canonicalize()?;
@@ -117,7 +117,7 @@ pub(in crate::operate) fn replace(path: &Path, text: &str) -> Result<(), Error> 
     })
 }
 
-/// Removes a customer's file, and makes sure that a power cut does not bring it back.
+/// Removes a customer's file, durably.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
     let removed = fs::remove_file(path).and_then(|()| File::open(folder(path))?.sync_all());
     removed.map_err(|error| {

@@ -1,4 +1,4 @@
-//! The running relay takes over a customer's file that was written or removed.
+//! Makes the running relay use a customer's file that was written or removed.
 
 use super::store;
 use crate::events::Subject;
@@ -7,7 +7,7 @@ use crate::operate::actor::Need;
 use crate::operate::{Actor, Error, Service};
 
 impl Service {
-    /// Reads one customer's file again, and uses what it says from now on. Where the file is gone, so is the customer. Blocks.
+    /// Reads one customer's file again and uses its content from now on. If the file is gone, the customer is removed. Blocks.
     pub fn take_customer(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
         actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
         let Some(id) = CustomerId::parse(customer) else {
@@ -33,7 +33,7 @@ impl Service {
             }
         };
         live.take(directory, mailjet);
-        // Mistakes of the whole configuration, if there are any, are another reload's matter.
+        // Mistakes in the rest of the configuration are left to the next reload.
         if self.events.is_open(&Subject::Configuration) {
             tracing::warn!("customer {id} is taken over, but the last reload of the whole configuration was refused");
         }

@@ -1,4 +1,4 @@
-//! Sums of events by minute, hour and day: of everything, and of each route that carries mail.
+//! Counts events by minute, hour and day: all events, and those of each route that carries mail.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -10,36 +10,36 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
-/// How long sums are kept, by the width of their buckets in seconds.
+/// How long counts are kept, by the width of their buckets in seconds.
 const KEPT: [(u64, Duration); 3] = [
     (MINUTE, Duration::from_secs(25 * HOUR)),
     (HOUR, Duration::from_secs(32 * DAY)),
     (DAY, Duration::from_secs(400 * DAY)),
 ];
-/// Routes with sums of their own in one hour. What more there are is in the sums of everything.
+/// The maximum number of routes with their own counts in one hour. Further routes are only in the total counts.
 const ROUTES: usize = 1_000;
 
-/// What was counted. Recipients, not messages, but for `waiting`.
+/// Counts of recipients, except `waiting`, which counts messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Recipients accepted from webCRM.
     pub accepted: u64,
-    /// Recipients that the next server took.
+    /// Recipients that the next server accepted.
     pub relayed: u64,
-    /// Recipients whose own server took the mail.
+    /// Recipients whose own server accepted the mail.
     pub delivered: u64,
-    /// Attempts that have to be repeated.
+    /// Attempts that must be repeated.
     pub deferred: u64,
     /// Recipients that were given up.
     pub bounced: u64,
-    /// The most messages that waited.
+    /// The maximum number of waiting messages.
     pub waiting: u64,
-    /// The age in seconds of the oldest message that waited.
+    /// The age in seconds of the oldest waiting message.
     pub oldest_secs: u64,
 }
 
 impl Counts {
-    /// Counts an event. `false`: it is none that is counted.
+    /// Counts an event. Returns false if events of this kind are not counted.
     pub(super) fn count(&mut self, event: &str) -> bool {
         let counted = match event {
             "accepted" => &mut self.accepted,
@@ -64,34 +64,34 @@ impl Counts {
     }
 }
 
-/// What was counted from one moment until the next bucket's.
+/// The counts from a start time until the next bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     pub start: Timestamp,
     pub counts: Counts,
 }
 
-/// How far back a chart looks, and in which steps.
+/// The period of a chart and its step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Span {
-    /// Three hours, by three minutes.
+    /// Three hours, in steps of three minutes.
     Hours,
-    /// A day, by half an hour.
+    /// A day, in steps of half an hour.
     #[default]
     Day,
-    /// A week, by four hours.
+    /// A week, in steps of four hours.
     Week,
-    /// A month, by day.
+    /// A month, in steps of a day.
     Month,
-    /// A year, by eight days.
+    /// A year, in steps of eight days.
     Year,
 }
 
 impl Span {
-    /// All of them, the shortest first.
+    /// All periods, the shortest first.
     pub const ALL: [Span; 5] = [Span::Hours, Span::Day, Span::Week, Span::Month, Span::Year];
 
-    /// The name in addresses.
+    /// Returns the name in URLs.
     pub fn as_str(self) -> &'static str {
         match self {
             Span::Hours => "3h",
@@ -102,7 +102,7 @@ impl Span {
         }
     }
 
-    /// The width of the sums that are read, the step that they are added up to, and how many steps.
+    /// Returns the width of the stored buckets, the step that they are added up to, and the number of steps.
     fn shape(self) -> (u64, u64, u64) {
         match self {
             Span::Hours => (MINUTE, 3 * MINUTE, 60),
@@ -114,11 +114,11 @@ impl Span {
     }
 }
 
-/// Sums that are not written yet.
+/// Counts that are not stored yet.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     sums: BTreeMap<(u64, String, u64), Counts>,
-    /// The routes that have sums of their own in an hour.
+    /// The routes with their own counts in an hour.
     routes: (u64, HashSet<String>),
 }
 
@@ -137,7 +137,7 @@ impl Sums {
         }
     }
 
-    /// Notes how the queue stands.
+    /// Records the state of the queue.
     pub fn sample(&mut self, at: Timestamp, waiting: u64, oldest_secs: u64) {
         self.add("", at, &Counts { waiting, oldest_secs, ..Counts::default() });
     }
@@ -159,7 +159,7 @@ impl Sums {
         routes.contains(route) || (routes.len() < ROUTES && routes.insert(route.to_owned()))
     }
 
-    /// Adds the sums to those that are kept.
+    /// Adds the counts to the stored ones.
     pub fn write(&self, tables: &Transaction<'_>) -> Result<(), Error> {
         let sql = "INSERT INTO history_sum (node, width, route, start_secs, accepted, relayed, delivered, deferred, bounced, waiting, \
                    oldest_secs) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
@@ -189,7 +189,7 @@ impl Sums {
     }
 }
 
-/// Removes sums that are too old.
+/// Removes counts that are too old.
 pub(super) fn tidy(tables: &Transaction<'_>, now: Timestamp) -> Result<(), Error> {
     for (width, kept) in KEPT {
         let oldest = signed((now - kept).as_secs());
@@ -201,7 +201,7 @@ pub(super) fn tidy(tables: &Transaction<'_>, now: Timestamp) -> Result<(), Error
     Ok(())
 }
 
-/// Reads the sums of a span that ends now.
+/// Reads the counts of a period that ends now.
 pub(super) fn read(tables: &Transaction<'_>, route: &str, span: Span, now: Timestamp) -> Result<Vec<Bucket>, Error> {
     let (width, step, steps) = span.shape();
     let last = now.as_secs() / step * step;
@@ -227,7 +227,7 @@ pub(super) fn read(tables: &Transaction<'_>, route: &str, span: Span, now: Times
             oldest_secs: number(7)?,
         };
         let which = usize::try_from((number(0)? - first) / step).unwrap_or(usize::MAX);
-        // What a clock that was set back has counted lies behind now.
+        // Counts from before the clock was set back lie in the future.
         if let Some(bucket) = buckets.get_mut(which) {
             bucket.counts.add(&counts);
         }

@@ -1,4 +1,4 @@
-//! What is kept of audit events and alerts, for lists: the journal is long, and not sorted by kind.
+//! Keeps audit events and alerts for lists, because the journal is long and not sorted by kind.
 
 use serde_json::Value;
 
@@ -7,9 +7,9 @@ use crate::database::{Error, Transaction, Value as Parameter};
 use crate::operate::queue::Page;
 use crate::time::Timestamp;
 
-/// Audit events that are kept.
+/// The maximum number of kept audit events.
 const AUDIT: i64 = 50_000;
-/// Alerts that are kept.
+/// The maximum number of kept alerts.
 const ALERTS: i64 = 5_000;
 
 const OF_AUDIT: &str = "audit";
@@ -17,33 +17,33 @@ const OF_ALERT: &str = "alert";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its place in the list.
+    /// Its position in the list.
     pub id: String,
-    /// As it stands in the journal.
+    /// The event as in the journal.
     pub event: Value,
 }
 
-/// An alert of the past, or one that lasts.
+/// A past or open alert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PastAlert {
-    /// Its place in the list.
+    /// Its position in the list.
     pub id: String,
-    /// When it was first told.
+    /// When it was first raised.
     pub since: Timestamp,
-    /// When it was over. `None`: it lasts, or it tells of something that happened once.
+    /// When it ended. `None` if it is open, or if it is a notice of a single event.
     pub ended: Option<Timestamp>,
-    /// Why it was over.
+    /// Why it ended.
     pub ended_detail: Option<String>,
-    /// As it was last told.
+    /// Its latest event.
     pub event: Value,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// By this actor, in part.
+    /// Only events of actors whose name contains this text.
     pub actor: Option<String>,
     pub customer: Option<String>,
-    /// Of this kind, as `queue.hold` or `queue`.
+    /// Only commands of this kind, such as `queue.hold` or `queue`.
     pub command: Option<String>,
 }
 
@@ -73,7 +73,7 @@ impl Told {
         format!("{:015}-{}", self.at.as_millis(), self.event_id)
     }
 
-    /// Keeps it. An alert about known trouble takes the place of the one before; the end of trouble is noted with it.
+    /// Stores it. An alert with the same subject as an open one replaces it. The end of an alert is stored with the alert.
     pub fn write(&self, tables: &Transaction<'_>) -> Result<(), Error> {
         let subject = self.subject.as_deref();
         if self.is_alert
@@ -104,7 +104,7 @@ impl Told {
     }
 }
 
-/// Removes what is too much.
+/// Removes entries beyond the maximum numbers.
 pub(super) fn tidy(tables: &Transaction<'_>) -> Result<(), Error> {
     for (kind, most) in [(OF_AUDIT, AUDIT), (OF_ALERT, ALERTS)] {
         let sql = "SELECT id FROM history_entry WHERE kind = $1 ORDER BY id DESC LIMIT 1 OFFSET $2";
@@ -119,7 +119,7 @@ pub(super) fn tidy(tables: &Transaction<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The alerts of this node that last, as far as was told.
+/// Returns the subjects of this node's open alerts.
 pub(super) fn open_subjects(tables: &Transaction<'_>) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     let sql =
@@ -131,13 +131,13 @@ pub(super) fn open_subjects(tables: &Transaction<'_>) -> Result<Vec<String>, Err
     Ok(found)
 }
 
-/// Returns true if an alert lasts at any node, as far as was told.
+/// Returns true if an alert is open at any node.
 pub(super) fn is_open_anywhere(tables: &Transaction<'_>, subject: &str) -> Result<bool, Error> {
     let sql = "SELECT 1 FROM history_entry WHERE kind = $1 AND subject = $2 AND ended IS NULL LIMIT 1";
     Ok(tables.first(sql, &[OF_ALERT.into(), subject.into()], |_| Ok(()))?.is_some())
 }
 
-/// Ends an alert of this node that was open when the relay stopped, and that it did not tell of again.
+/// Ends an alert of this node that was open when the relay stopped, and that the relay has not raised again.
 pub(super) fn end_unseen(tables: &Transaction<'_>, subject: &str, now: Timestamp) -> Result<(), Error> {
     end(tables, subject, now, Some("it was not seen again after a restart of the relay"))
 }
@@ -148,7 +148,7 @@ fn end(tables: &Transaction<'_>, subject: &str, at: Timestamp, detail: Option<&s
     tables.execute(sql, &row).map(drop)
 }
 
-/// Audit events, the latest first.
+/// Returns audit events, the latest first.
 pub(super) fn audit(
     tables: &Transaction<'_>,
     filter: &AuditFilter,
@@ -161,7 +161,7 @@ pub(super) fn audit(
     })
 }
 
-/// Alerts, the latest first.
+/// Returns alerts, the latest first.
 pub(super) fn alerts(tables: &Transaction<'_>, before: Option<&str>, limit: usize) -> Result<Page<PastAlert>, Error> {
     page(tables, OF_ALERT, before, limit, |row| {
         let Row { id, at, ended, ended_detail, event } = row;
@@ -177,7 +177,7 @@ struct Row {
     event: Value,
 }
 
-/// Reads rows in parts until there are `limit` that fit.
+/// Reads rows in parts until `limit` of them match.
 fn page<T>(
     tables: &Transaction<'_>,
     kind: &str,
@@ -185,7 +185,7 @@ fn page<T>(
     limit: usize,
     mut fits: impl FnMut(Row) -> Option<T>,
 ) -> Result<Page<T>, Error> {
-    // Behind every id.
+    // Sorts after every id.
     let mut behind = before.unwrap_or("~").to_owned();
     let (mut items, mut last) = (Vec::new(), None);
     loop {

@@ -1,4 +1,4 @@
-//! The task that reads the journal and keeps what history needs of it.
+//! The task that reads the journal and stores what the history needs.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::record::journal::cursor::{Cursor, CursorError};
 use crate::spool::{self, Spool};
 use crate::time::Timestamp;
 
-/// How often the journal is looked at. Each look that finds something costs one sync of the database.
+/// How often the journal is read. Each time with new events costs one sync of the database.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often the queue is looked at.
+/// How often the state of the queue is recorded.
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);
-/// How often what is too old is removed.
+/// How often old entries are removed.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
-/// Trouble that lasts is told of again within this time after a start. What was not is over.
+/// An alert that is still open is raised again within this time after a start. After it, alerts that were not raised again are ended.
 const SETTLED_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Chunks of about 1 MiB whose sums are written together.
+/// The maximum number of chunks of about 1 MiB whose counts are written together.
 const CHUNKS: usize = 16;
 
-/// Why history stands still for now.
+/// Why the history cannot continue for now.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -41,7 +41,7 @@ enum Trouble {
     Journal(#[from] CursorError),
 }
 
-/// What is read of an event's line.
+/// The fields that are read of an event's line.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
@@ -58,13 +58,13 @@ struct Line<'a> {
     detail: Option<Cow<'a, str>>,
     #[serde(default)]
     cured: bool,
-    /// The relay's own notifications are nobody's mail.
+    /// Present in events about the relay's own notifications, which are not counted as customers' mail.
     #[serde(default)]
     about: Option<IgnoredAny>,
 }
 
 impl History {
-    /// Follows the journal until told to stop.
+    /// Follows the journal until stopped.
     pub async fn follow(self, events: Events, spool: Arc<dyn Spool>, stopping: CancellationToken) {
         let started = Instant::now();
         let (mut sampled, mut tidied) = (None::<Instant>, None::<Instant>);
@@ -90,7 +90,7 @@ impl History {
         }
     }
 
-    /// Reads up to the journal's end. What cannot be read or written now is tried again at the next look.
+    /// Reads to the journal's end. Failures are tried again the next time.
     async fn read_on(&self, journal: Arc<Journal>) {
         let database = self.database.clone();
         let read = tokio::task::spawn_blocking(move || read_on(&database, &journal)).await;
@@ -124,7 +124,7 @@ impl History {
         self.told(tidied.await);
     }
 
-    /// Ends alerts whose trouble was over while the relay did not run: nobody told their end.
+    /// Ends alerts whose cause went away while the relay did not run, because their end was not reported.
     async fn end_unseen(&self, events: &Events) {
         let events = events.clone();
         let ended = self.database.write(move |tables| {
@@ -155,7 +155,7 @@ impl History {
     }
 }
 
-/// Reads what the journal has behind the kept place. Sums, entries and the new place are written in one transaction. Blocks.
+/// Reads the journal from the stored position on. Counts, entries and the new position are written in one transaction. Blocks.
 fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Trouble> {
     let kept = database.read_blocking(|tables| {
         let sql = "SELECT place FROM history_place WHERE reader = $1";
@@ -171,7 +171,7 @@ fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Troub
         for _ in 0..CHUNKS {
             let (lines, next) = match journal.lines(&place) {
                 Ok(read) => read,
-                // Files were removed before they were read, or it is another journal: what is missing is not counted.
+                // The files were removed before they were read, or the journal is another one: the missing events are not counted.
                 Err(CursorError::Gone { oldest }) => (Vec::new(), oldest),
                 Err(CursorError::Unknown) => (Vec::new(), journal.cursor(journal.oldest().map_err(CursorError::Io)?)),
                 Err(error) => return Err(error.into()),
@@ -199,7 +199,7 @@ fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Troub
     }
 }
 
-/// The name of the place in its table: each node reads its own journal.
+/// Returns the name of the position in its table. Each node reads its own journal.
 fn reader(tables: &Transaction<'_>) -> String {
     match tables.node() {
         "" => "history".to_owned(),
@@ -217,7 +217,7 @@ fn keep(tables: &Transaction<'_>, told: &Told) -> Result<(), database::Error> {
     }
 }
 
-/// Takes one line. What a crash tore is passed over.
+/// Handles one line. A line that a crash cut is skipped.
 fn take(line: &[u8], sums: &mut Sums, told: &mut Vec<Told>) {
     let Ok(read) = serde_json::from_slice::<Line<'_>>(line) else { return };
     let Ok(at) = read.at.parse::<Timestamp>() else { return };
@@ -257,7 +257,7 @@ mod tests {
         read.iter().map(|bucket| bucket.counts.accepted).sum()
     }
 
-    /// A journal whose lines the test writes itself.
+    /// Makes a journal whose lines the test writes itself.
     fn journal(dir: &std::path::Path, lines: &str) -> (Arc<Journal>, File) {
         let path = dir.join("events.jsonl");
         let mut file = File::options().append(true).create(true).open(&path).unwrap();

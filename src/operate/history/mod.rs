@@ -1,13 +1,13 @@
-//! History: what charts, the audit and the list of alerts show of the past.
+//! The history: the past data that charts, the audit and the list of alerts show.
 //!
 //! ```text
-//! the spool ──► outbox ──► journal ──► follow (its cursor is a row) ──► counts  by minute, hour and day
-//!                                                                  └──► entries audit events and alerts
+//! the spool ──► outbox ──► journal ──► follow (its cursor is a row) ──► counts: by minute, hour and day
+//!                                                                  └──► entries: audit events and alerts
 //! ```
 //!
-//! A task reads the journal behind the message's path, adds up what it finds and keeps the sums in the database, together with the
-//! place up to which it has read: nothing is counted twice or left out over a restart. What is shown is the sum over all nodes. Everything is bounded by time and number. Where
-//! no event log is kept, there is no history.
+//! A task reads the journal, outside the path of a message, counts its events and stores the counts in the database, together with the
+//! position up to which it has read. So a restart neither repeats nor loses counts. Shown counts are the sum over all nodes. All data is
+//! limited in time and number. Without an event log there is no history.
 
 mod counts;
 mod entries;
@@ -25,8 +25,7 @@ use crate::time::Timestamp;
 pub use counts::{Bucket, Counts, Span};
 pub use entries::{AuditFilter, Entry, PastAlert};
 
-/// The tables. Times are milliseconds since 1970, and seconds where a column is called so. Each node counts in rows of its own and tells
-/// of its own alerts.
+/// The tables. Times are milliseconds since 1970, or seconds in columns named so. Each node has its own rows of counts and alerts.
 pub const SCHEMA: Schema = Schema {
     owner: "history",
     steps: &[
@@ -56,12 +55,12 @@ pub const SCHEMA: Schema = Schema {
 #[derive(Clone)]
 pub struct History {
     database: Database,
-    /// True once the task has come to the end of the journal.
+    /// True after the task has reached the end of the journal.
     is_current: Arc<AtomicBool>,
 }
 
 impl History {
-    /// The history in this database.
+    /// Uses the history in this database.
     pub fn new(database: Database) -> Self {
         History { database: database.of(&SCHEMA), is_current: Arc::default() }
     }
@@ -72,7 +71,7 @@ fn not_read(error: database::Error) -> Error {
 }
 
 impl Service {
-    /// What was counted in a span of time that ends now, oldest first, without gaps: in all, or of one route.
+    /// Returns the counts of a period that ends now, oldest first and without gaps, in total or of one route.
     pub async fn counted(&self, actor: &Actor, route: Option<&str>, span: Span) -> Result<Vec<Bucket>, Error> {
         actor.may(Need::Read)?;
         let route = route.unwrap_or_default().to_owned();
@@ -86,7 +85,7 @@ impl Service {
         self.history.is_current.load(Ordering::Relaxed)
     }
 
-    /// What was done by whom, the latest first, from behind the entry `before` on.
+    /// Returns the audit, the latest first, after the entry `before`.
     pub async fn audit(
         &self,
         actor: &Actor,
@@ -99,7 +98,7 @@ impl Service {
         self.history.database.read(read).await.map_err(not_read)
     }
 
-    /// Alerts of the past, the latest first, from behind the entry `before` on. Those that last are among them.
+    /// Returns past and open alerts, the latest first, after the entry `before`.
     pub async fn past_alerts(
         &self,
         actor: &Actor,

@@ -1,10 +1,10 @@
-//! Letters to customers' contacts: once a domain has everything, and when something of it has vanished. They are mails in the contact's
-//! language, sent through the relay as any other mail: signed with the key of `[onboarding] letters_from`, whose domain is one of the
-//! customers' (webCRM's own).
+//! Letters to customers' contacts: when a domain is complete, and when a record of it has vanished. They are mails in the contact's
+//! language. The relay sends them as it sends any other mail: signed with the key of `[onboarding] letters_from`, whose domain belongs to
+//! one of the customers (webCRM itself).
 //!
-//! The monitor says what has changed, once a change; so each change makes one letter at most. A domain that comes and goes makes no more
-//! than four a day, and none of the same kind within six hours. A letter that cannot be written is a line in the log: the event
-//! of the change is told in any case.
+//! The monitor reports each change once, so a change makes at most one letter. A domain whose records come and go causes at most four
+//! letters a day, and at most one of each kind in six hours. If a letter cannot be written, that is only logged, because the event of the
+//! change is emitted in any case.
 
 mod text;
 
@@ -26,20 +26,20 @@ use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::spool::{Commit, Draft};
 use crate::time::Timestamp;
 
-/// Letters about one domain in a day.
+/// The maximum number of letters about one domain in a day.
 const MOST_A_DAY: usize = 4;
-/// The least time between two letters of one kind about one domain.
+/// The minimum time between two letters of one kind about one domain.
 const PAUSE: Duration = Duration::from_secs(6 * 3600);
 const DAY: Duration = Duration::from_secs(86_400);
-/// Domains whose letters are counted.
+/// The maximum number of domains whose letters are counted.
 const COUNTED: usize = 20_000;
 
-/// What a letter is about.
+/// The subject of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The domain has everything.
+    /// The domain is complete.
     Complete,
-    /// These requirements have vanished, by the name that customers know.
+    /// These requirements have vanished, by the names that customers know.
     Vanished(Vec<String>),
 }
 
@@ -49,12 +49,12 @@ pub struct Letters {
     pub service: Service,
     pub workers: Workers,
     pub spool: Arc<dyn Commit>,
-    /// When a letter is tried a second time.
+    /// The delay before a letter is tried a second time.
     pub first_retry: Duration,
 }
 
 impl Letters {
-    /// Writes letters about what is told until told to stop.
+    /// Writes letters about the changes that it receives, until stopped.
     pub async fn run(self, mut told: mpsc::Receiver<Changed>, stopping: CancellationToken) {
         let mut sent = Sent::default();
         while let Some(Some(changed)) = stopping.run_until_cancelled(told.recv()).await {
@@ -101,7 +101,7 @@ impl Letters {
         Ok(())
     }
 
-    /// A link of the contact's own. Without pages there is none, and the letter does without.
+    /// Returns a link for the contact. If no pages are served for customers, the letter has no link.
     async fn link(&self, lang: Lang, changed: &Changed) -> Option<String> {
         let new = NewLink { days: None, language: Some(lang.to_string()) };
         let actor = Actor::new("postbud", Role::Admin);
@@ -156,13 +156,13 @@ fn header(from: &Mailbox, contact: &Contact, subject: &str, message_id: &str, no
     )
 }
 
-/// A display name as a quoted string, where it is plain (RFC 5322 §3.2.4). Encoded words stand without quotation marks.
+/// Returns a display name as a quoted string if it is plain (RFC 5322 §3.2.4). Encoded words have no quotation marks.
 fn quoted(name: &str) -> String {
     let plain = name.is_ascii() && name.len() < 50 && !name.contains("=?");
     if plain { format!("\"{}\"", name.replace(['\\', '"'], "")) } else { name.to_owned() }
 }
 
-/// What a letter about this change is about; `None`: no letter.
+/// Returns the kind of the letter about this change, or `None` if there is none.
 fn kind(changed: &Changed) -> Option<Kind> {
     let vanished: Vec<String> = changed
         .changes
@@ -182,9 +182,9 @@ fn kind(changed: &Changed) -> Option<Kind> {
 struct Sent(HashMap<Domain, Vec<(bool, Timestamp)>>);
 
 impl Sent {
-    /// Returns true if a letter may be written now, and notes that it is.
+    /// Returns true if a letter may be written now, and records it.
     fn may(&mut self, domain: &Domain, kind: &Kind, now: Timestamp) -> bool {
-        // A time that lies ahead is of a clock that was wrong.
+        // A time in the future comes from a clock that was wrong.
         let recent = |at: Timestamp| at <= now && now.since(at) < DAY;
         if self.0.len() >= COUNTED {
             self.0.retain(|_, sent| sent.iter().any(|(_, at)| recent(*at)));

@@ -1,11 +1,11 @@
-//! What letters say.
+//! The texts of letters.
 
 use super::Kind;
 use crate::onboarding::Lang;
 use crate::smtp::Domain;
 use crate::visible::visible;
 
-/// A letter: subject and text.
+/// Returns the subject and the text of a letter.
 pub(super) fn letter(lang: Lang, customer: &str, domain: &Domain, kind: &Kind, link: Option<&str>) -> (String, String) {
     let (customer, domain) = (visible(customer), lang.name(domain.as_str()));
     match lang {

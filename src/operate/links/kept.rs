@@ -19,7 +19,7 @@ pub const SCHEMA: Schema = Schema {
     ],
 };
 
-/// An expired link is kept for so long, so that its holder hears that it has expired.
+/// How long an expired link is kept, so that its holder learns that it has expired.
 const KEPT_EXPIRED: Duration = Duration::from_secs(90 * 86_400);
 
 const COLUMNS: &str = "digest, id, customer, language, created, expires, last_used";
@@ -36,12 +36,12 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Returns true if it counts no longer.
+    /// Returns true if it is no longer valid.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         now >= self.expires
     }
 
-    /// As lists show it.
+    /// Returns the link as lists show it.
     pub fn shown(&self, now: Timestamp) -> Link {
         Link {
             id: self.id.clone(),
@@ -55,13 +55,13 @@ impl Kept {
     }
 }
 
-/// The row of a digest.
+/// Returns the row with this digest.
 pub(super) fn find(tables: &Transaction<'_>, digest: &Digest) -> Result<Option<Kept>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM link WHERE digest = $1");
     tables.first(&sql, &[digest.to_hex().as_str().into()], |row| read(&row)).map(Option::flatten)
 }
 
-/// The rows of one customer, or all, the newest first.
+/// Returns the rows of one customer, or of all, the newest first.
 pub(super) fn list(tables: &Transaction<'_>, customer: Option<&str>) -> Result<Vec<Kept>, Error> {
     let mut all = Vec::new();
     let keep = |row: Row<'_>| {
@@ -78,7 +78,7 @@ pub(super) fn list(tables: &Transaction<'_>, customer: Option<&str>) -> Result<V
     Ok(all)
 }
 
-/// Adds a row, and forgets those that expired long ago. Returns false where the customer has `most` already that count.
+/// Adds a row, and deletes links that expired long ago. Returns false if the customer already has `most` valid links.
 pub(super) fn add(tables: &Transaction<'_>, kept: &Kept, now: Timestamp, most: usize) -> Result<bool, Error> {
     let long_ago = millis(now) - i64::try_from(KEPT_EXPIRED.as_millis()).unwrap_or(i64::MAX);
     tables.execute("DELETE FROM link WHERE expires < $1", &[long_ago.into()])?;
@@ -99,7 +99,7 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &Kept, now: Timestamp, most: u
     tables.execute(sql, &row).map(|_| true)
 }
 
-/// Removes a row by its id; returns the customer that it was of.
+/// Removes a row by its id. Returns the customer of the link.
 pub(super) fn remove(tables: &Transaction<'_>, customer: Option<&str>, id: &str) -> Result<Option<String>, Error> {
     let sql = "SELECT customer FROM link WHERE id = $1";
     let of = tables.first(sql, &[id.into()], |row| row.text(0).map(str::to_owned))?;
@@ -108,14 +108,14 @@ pub(super) fn remove(tables: &Transaction<'_>, customer: Option<&str>, id: &str)
     Ok(Some(of))
 }
 
-/// Keeps the time of a use.
+/// Stores the time of a use.
 pub(super) fn save_use(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
     let digest = digest.to_hex();
     let row = [millis(at).into(), digest.as_str().into()];
     tables.execute("UPDATE link SET last_used = $1 WHERE digest = $2", &row).map(drop)
 }
 
-/// A row that is not understood is left out, with a warning: its link does not count.
+/// Reads a row. An invalid row is left out with a warning, so its link is not valid.
 fn read(row: &Row<'_>) -> Result<Option<Kept>, Error> {
     let Some(digest) = Digest::from_hex(row.text(0)?) else {
         tracing::warn!("the link {} is not understood and does not count", row.text(1)?);

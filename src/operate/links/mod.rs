@@ -1,8 +1,8 @@
-//! Links: how a customer comes to its page. webCRM makes a link and sends it; whoever has it sees that one customer's page and may do
-//! what the page offers, and nothing else. There is no account and no password.
+//! Links to a customer's page. webCRM makes a link and sends it. Its holder sees the page of that one customer and may do what the page
+//! offers, and nothing else. There are no accounts and no passwords.
 //!
-//! A link ends with 192 random bits. Only their SHA-256 is kept (see [`tokens`](super::tokens) for why a fast hash is right), so a link
-//! is shown once, when it is made. It expires, and can be revoked; a revoked one looks as if it had never been.
+//! A link ends with 192 random bits. Only their SHA-256 is stored (see [`tokens`](super::tokens) for why a fast hash is right), so a link
+//! is shown only once, when it is made. It expires and can be revoked. A revoked link is answered like one that never existed.
 
 mod kept;
 
@@ -30,26 +30,26 @@ use crate::onboarding::Lang;
 use crate::time::Timestamp;
 use kept::Kept;
 
-/// For so many days a link counts, unless whoever makes it says otherwise.
+/// The default validity of a link in days.
 pub const USUAL_DAYS: u16 = 30;
-/// For so many days it counts at most.
+/// The maximum validity of a link in days.
 pub const MOST_DAYS: u16 = 365;
-/// More links of one customer that count are refused.
+/// The maximum number of valid links of one customer.
 const MOST: usize = 50;
-/// The time of a last use is written at most this often.
+/// The minimum time between two writes of a link's last use.
 const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
-/// The path of customers' pages, which a link's secret follows.
+/// The path of customers' pages. The link's secret follows it.
 pub const PATH: &str = "/link";
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A link as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Link {
-    /// Its id, for lists and for revoking it. It opens nothing.
+    /// The link's id, for lists and for revoking it. It does not open the page.
     pub id: String,
     /// The customer whose page it opens.
     pub customer: String,
-    /// The language of the page, `da` or `en`; absent: the installation's.
+    /// The language of the page, `da` or `en`; absent for the installation's language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// When it was made, RFC 3339.
@@ -66,10 +66,10 @@ pub struct Link {
 /// A link that was just made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AddedLink {
-    /// What the list shows of it.
+    /// The link as lists show it.
     #[serde(flatten)]
     pub link: Link,
-    /// The address to send to the customer. It is shown this once.
+    /// The address to send to the customer. It is shown only once.
     pub url: String,
 }
 
@@ -77,21 +77,21 @@ pub struct AddedLink {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NewLink {
-    /// It expires after so many days, from 1 to 365; 30 where not given.
+    /// The number of days after which it expires, from 1 to 365; the default is 30.
     #[schemars(range(min = 1, max = 365))]
     pub days: Option<u16>,
-    /// The language of the page, `da` or `en`; where not given, the installation's.
+    /// The language of the page, `da` or `en`; the default is the installation's.
     pub language: Option<String>,
 }
 
-/// What somebody came with.
+/// The result of opening a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// A link that counts.
+    /// A valid link.
     Valid {
-        /// Its id.
+        /// The link's id.
         id: String,
-        /// Whoever has it.
+        /// The holder of the link.
         actor: Actor,
         /// The customer whose page it opens.
         customer: CustomerId,
@@ -100,9 +100,9 @@ pub enum Opened {
         /// When it expires.
         expires: Timestamp,
     },
-    /// A link that has expired. Only its holder hears it.
+    /// An expired link. Only its holder learns this.
     Expired,
-    /// No link.
+    /// There is no such link.
     Unknown,
 }
 
@@ -110,17 +110,17 @@ pub enum Opened {
 #[derive(Clone)]
 pub struct Links {
     database: Database,
-    /// What links begin with; `None` where no pages are served for customers.
+    /// The base address of links; `None` if no pages are served for customers.
     base: Option<Arc<Url>>,
 }
 
 impl Links {
-    /// Keeps them in this database. `base` is what they begin with.
+    /// Uses the links in this database. `base` is their base address.
     pub fn new(database: Database, base: Option<Url>) -> Self {
         Links { database: database.of(&SCHEMA), base: base.map(Arc::new) }
     }
 
-    /// Says what a link opens. `address` is where it came from, for the audit.
+    /// Opens a link. `address` is the address of the request, for the audit.
     pub async fn open(&self, secret: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Opened, database::Error> {
         let digest = Digest::of(secret);
         let found = self.database.read(move |tables| kept::find(tables, &digest)).await?;
@@ -128,10 +128,10 @@ impl Links {
         if found.has_expired(now) {
             return Ok(Opened::Expired);
         }
-        // A clock that was set back must not silence the writes until it has caught up.
+        // If the clock was set back, the time is written at once, and not only after the clock has caught up.
         if found.last_used.is_none_or(|last| now >= last + SAVE_USE_EVERY || now < last) {
             let database = self.database.clone();
-            // Whether it can be written must not decide whether the page is shown.
+            // The page is shown even if the time cannot be written.
             tokio::spawn(async move {
                 if let Err(error) = database.write(move |tables| kept::save_use(tables, &digest, now)).await {
                     tracing::warn!("the last use of a link is not kept: {error}");
@@ -197,7 +197,7 @@ impl Service {
         Ok(added)
     }
 
-    /// The links of one customer, or of all, the newest first. Those that have expired are kept for 90 days.
+    /// Returns the links of one customer, or of all, the newest first. Expired links are kept for 90 days.
     pub async fn links(&self, actor: &Actor, customer: Option<&str>) -> Result<Vec<Link>, Error> {
         actor.may(Need::Admin)?;
         let customer = customer.map(str::to_owned);
@@ -206,7 +206,7 @@ impl Service {
         Ok(all.map_err(not_kept)?.iter().map(|kept| kept.shown(now)).collect())
     }
 
-    /// Takes a link back. It opens nothing from this moment on.
+    /// Revokes a link. From now on it does not open the page.
     pub async fn revoke_link(&self, actor: &Actor, customer: Option<&str>, id: &str) -> Result<(), Error> {
         actor.may(Need::Admin)?;
         let (of, wanted) = (customer.map(str::to_owned), id.to_owned());

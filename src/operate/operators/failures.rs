@@ -1,12 +1,12 @@
-//! Wrong logins, for the audit: each becomes an event, as long as they are few. Whoever tries names and passwords in bulk must not
-//! fill the event log, so beyond a limit they are counted, and the count is told once the hour is over.
+//! Reports wrong logins to the audit, singly while they are few. An attacker who tries many names and passwords must not fill the event
+//! log, so beyond a limit they are only counted, and the count is reported after the hour.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Wrong logins that are told one by one.
+/// The number of wrong logins per hour that are reported singly.
 const TOLD: u64 = 60;
 const WINDOW: Duration = Duration::from_secs(3600);
 
@@ -19,12 +19,12 @@ struct Counted {
     count: u64,
 }
 
-/// What is told of a wrong login.
+/// What to report about a wrong login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ToTell {
-    /// This one is told.
+    /// True if this one is reported.
     pub itself: bool,
-    /// So many before it were not.
+    /// The number of earlier ones that were not reported.
     pub left_out: u64,
 }
 

@@ -6,7 +6,7 @@ use crate::database::{Error, Schema, Transaction};
 use crate::operate::tokens::secret::Digest;
 use crate::time::Timestamp;
 
-/// The tables. Times are milliseconds since 1970. An operator without a password comes through a trusted proxy only.
+/// The tables. Times are milliseconds since 1970. An operator without a password can only log in through a trusted proxy.
 pub const SCHEMA: Schema = Schema {
     owner: "operator",
     steps: &[
@@ -17,10 +17,10 @@ pub const SCHEMA: Schema = Schema {
     ],
 };
 
-/// The operators and the sessions that are kept.
+/// The stored operators and sessions.
 pub(super) type All = (Vec<Kept>, Vec<(Digest, Session)>);
 
-/// Reads every operator and session. An operator that is not understood is left out, with a warning.
+/// Reads every operator and session. An invalid operator is left out with a warning.
 pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
     let (mut operators, mut sessions) = (Vec::new(), Vec::new());
     let sql = "SELECT name, role, password_hash, created, last_login FROM operator";
@@ -50,7 +50,7 @@ pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
     Ok((operators, sessions))
 }
 
-/// Adds an operator; returns false if the name is taken.
+/// Adds an operator. Returns false if the name is taken.
 pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> {
     let sql = "INSERT INTO operator (name, role, password_hash, created) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
     let row = [
@@ -66,7 +66,7 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> 
     Ok(is_new)
 }
 
-/// Writes an operator's role and password, and ends every session of it.
+/// Writes an operator's role and password, and ends all sessions of the operator.
 pub(super) fn change(tables: &Transaction<'_>, kept: &Kept) -> Result<(), Error> {
     let sql = "UPDATE operator SET role = $1, password_hash = $2 WHERE name = $3";
     let row = [kept.role.as_str().into(), kept.password_hash.as_deref().into(), kept.name.as_str().into()];
@@ -74,19 +74,19 @@ pub(super) fn change(tables: &Transaction<'_>, kept: &Kept) -> Result<(), Error>
     end_sessions_of(tables, &kept.name)
 }
 
-/// Removes an operator with every session of it.
+/// Removes an operator and all sessions of the operator.
 pub(super) fn remove(tables: &Transaction<'_>, name: &str) -> Result<(), Error> {
     tables.execute("DELETE FROM operator WHERE name = $1", &[name.into()])?;
     end_sessions_of(tables, name)
 }
 
-/// Ends every session of an operator that was changed or removed.
+/// Ends all sessions of an operator that was changed or removed.
 fn end_sessions_of(tables: &Transaction<'_>, name: &str) -> Result<(), Error> {
     tables.execute("DELETE FROM operator_session WHERE operator = $1", &[name.into()])?;
     tables.announce().map(drop)
 }
 
-/// Adds a session, and keeps the time of the login.
+/// Adds a session, and stores the time of the login.
 pub(super) fn begin_session(tables: &Transaction<'_>, digest: &Digest, session: &Session) -> Result<(), Error> {
     let (digest, created) = (digest.to_hex(), millis(session.created));
     let sql =
@@ -111,7 +111,7 @@ pub(super) fn end_sessions(tables: &Transaction<'_>, digests: &[Digest]) -> Resu
     tables.announce().map(drop)
 }
 
-/// Keeps the time at which a session was last seen, for the other nodes too: it must not become idle there.
+/// Stores when a session was last used, so that the other nodes do not end it as idle.
 pub(super) fn save_seen(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
     let digest = digest.to_hex();
     let row = [millis(at).into(), digest.as_str().into()];

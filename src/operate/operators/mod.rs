@@ -1,12 +1,12 @@
-//! Operators: the people who work with the pages, and their sessions.
+//! Operators: the people who use the pages, and their sessions.
 //!
-//! An operator has a name, a role of the API (`read`, `operate` or `admin`) and a password, of which an Argon2id hash is kept; one
-//! without a password comes through a trusted proxy only, which has logged it in. Passwords are checked and wrong ones slowed
-//! down exactly as submitters' are (`Logins`).
+//! An operator has a name, a role of the API (`read`, `operate` or `admin`) and a password, of which only an Argon2id hash is stored. An
+//! operator without a password can only log in through a trusted proxy. Passwords are checked, and wrong ones are slowed down, exactly as
+//! at submission (`Logins`).
 //!
-//! All operators and sessions are in memory. A change counts from that moment on at the node that made it, and within a second at the
-//! others. While their database does not answer, nobody is let in: the operator may have been removed. Another role or password ends
-//! the operator's sessions.
+//! All operators and sessions are in memory. A change takes effect at once at the node that made it, and within a second at the others.
+//! While the database does not answer, nobody is let in, because the operator may have been removed. A change of the role or the password
+//! ends the operator's sessions.
 
 mod failures;
 mod kept;
@@ -37,12 +37,12 @@ use crate::time::Timestamp;
 use failures::Failures;
 use sessions::{Seen, Session, Sessions};
 
-/// More operators are refused: all are in memory, and a person has to be able to read their list.
+/// The maximum number of operators. All are in memory, and a person must be able to read the list.
 const MOST: usize = 1_000;
 const LONGEST_NAME: usize = 64;
-/// After the operators could not be read, when that is tried again.
+/// The time after which the operators are read again, if they could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-/// The shortest password, in characters.
+/// The minimum length of a password, in characters.
 pub const SHORTEST_PASSWORD: usize = 12;
 
 /// An operator as lists show it.
@@ -50,16 +50,16 @@ pub const SHORTEST_PASSWORD: usize = 12;
 pub struct Operator {
     /// The name, which the audit shows.
     pub name: String,
-    /// What the operator may do.
+    /// The operator's role.
     pub role: RoleName,
-    /// False if the operator can only come through a trusted proxy.
+    /// False if the operator can only log in through a trusted proxy.
     pub has_password: bool,
     /// When the operator was added, RFC 3339.
     pub created: String,
-    /// When the operator last logged in with a password, RFC 3339; absent: never.
+    /// When the operator last logged in with a password, RFC 3339; absent if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login: Option<String>,
-    /// How many sessions of the operator there are.
+    /// The number of the operator's sessions.
     pub sessions: u64,
 }
 
@@ -68,30 +68,30 @@ pub struct Operator {
 #[serde(deny_unknown_fields)]
 pub struct NewOperator {
     pub name: String,
-    /// What the operator may do.
+    /// The operator's role.
     pub role: RoleName,
-    /// The password's hash; absent for one who comes through a trusted proxy only.
+    /// The hash of the password; absent if the operator logs in only through a trusted proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_hash: Option<PasswordHash>,
 }
 
-/// What is changed of an operator.
+/// A change of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorChange {
     Role(RoleName),
     Password(PasswordHash),
-    /// Nothing, but every session ends.
+    /// Only ends all sessions.
     LogOut,
 }
 
-/// An Argon2id hash in PHC form. No output shows it.
+/// An Argon2id hash in PHC form. No output contains it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// Hashes a password that is long enough. Takes tens of milliseconds.
+    /// Hashes a password, if it is long enough. Takes tens of milliseconds.
     pub fn of(password: &str) -> Result<Self, Error> {
         if password.chars().count() < SHORTEST_PASSWORD {
             let message = format!("the password has fewer than {SHORTEST_PASSWORD} characters");
@@ -133,14 +133,14 @@ impl Kept {
         let role = match self.role {
             RoleName::Admin => Role::Admin,
             RoleName::Operate => Role::Operate,
-            // The table has no customers: whoever wrote such a row meant less, not more.
+            // The table has no customers, so such a row gets the smaller permissions.
             RoleName::Read | RoleName::Customer => Role::Read,
         };
         Actor::of_operator(&self.name, role).at(address)
     }
 }
 
-/// A role that an operator can have.
+/// Returns the role with this name, if operators can have it.
 fn role_named(name: &str) -> Option<RoleName> {
     [RoleName::Read, RoleName::Operate, RoleName::Admin].into_iter().find(|role| role.as_str() == name)
 }
@@ -148,23 +148,23 @@ fn role_named(name: &str) -> Option<RoleName> {
 /// A session as its operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSession {
-    /// The address of the login; empty where it is not known.
+    /// The address of the login; empty if it is unknown.
     pub address: String,
     pub created: Timestamp,
-    /// When something was last asked in it.
+    /// When the session was last used.
     pub last_seen: Timestamp,
-    /// True if it is the one that asks.
+    /// True if it is the session of this request.
     pub is_own: bool,
 }
 
-/// Why somebody is not logged in.
+/// Why a login was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginRefused {
     /// The name or the password is wrong.
     Wrong,
-    /// Too many were wrong from this address, or with this name. It was not looked at.
+    /// Too many logins from this address or with this name were wrong. This one was not checked.
     Throttled,
-    /// Too many others are being checked.
+    /// Too many other logins are being checked.
     Busy,
 }
 
@@ -175,17 +175,17 @@ pub struct Operators(Arc<Inner>);
 struct Inner {
     database: Database,
     known: RwLock<BTreeMap<String, Kept>>,
-    /// Those with a password, as their logins are checked.
+    /// The operators with a password, in the form in which logins are checked.
     passwords: ArcSwap<Submitters>,
     logins: Logins,
     sessions: Sessions,
     failures: Failures,
-    /// Held from a change of the tables, or from reading them, until memory shows it.
+    /// Held while the tables are changed or read, until memory has the result.
     changing: tokio::sync::Mutex<()>,
 }
 
 impl Operators {
-    /// Reads all operators and sessions. Wrong logins are slowed down by the `login_…` settings of `limits`. Blocks.
+    /// Reads all operators and sessions. Answers to wrong logins are delayed as the `login_…` settings of `limits` say. Blocks.
     pub fn open(database: Database, limits: &Limits, times: SessionTimes) -> Result<Self, database::Error> {
         let database = database.of(&SCHEMA);
         let (operators, sessions) = database.read_blocking(kept::read_all)?;
@@ -202,7 +202,7 @@ impl Operators {
         })))
     }
 
-    /// Follows what other nodes change.
+    /// Follows changes that other nodes make.
     pub async fn follow(&self) {
         let mut changes = self.0.database.changes();
         loop {
@@ -227,7 +227,7 @@ impl Operators {
         Ok(())
     }
 
-    /// Fails while it is not known what other nodes have changed.
+    /// Returns an error while it is unknown what other nodes have changed.
     pub fn is_current(&self) -> Result<(), Error> {
         self.0.database.is_current().map_err(|error| {
             let message = format!("which operators there are is not known now: {error}");
@@ -239,7 +239,7 @@ impl Operators {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says who a session belongs to, and notes that it was seen. `None`: there is none, or it is over.
+    /// Returns the operator of a session, and records its use. Returns `None` if there is no such session, or if it has ended.
     pub fn look(&self, session: &str, address: Option<IpAddr>, now: Timestamp) -> Option<Actor> {
         let digest = Digest::of(session);
         let Seen::Open { operator, save } = self.0.sessions.look(&digest, now) else { return None };
@@ -249,17 +249,17 @@ impl Operators {
         self.known().get(&operator).map(|kept| kept.actor(address))
     }
 
-    /// Returns true if a session counts still. Does not keep it from becoming idle.
+    /// Returns true if a session is still valid. This does not count as use.
     pub fn is_open(&self, session: &str, now: Timestamp) -> bool {
         self.0.sessions.is_open(&Digest::of(session), now)
     }
 
-    /// The operator that a trusted proxy names. `None`: there is no such operator.
+    /// Returns the operator that a trusted proxy names, or `None` if there is none.
     pub fn named_by_proxy(&self, name: &str, address: Option<IpAddr>) -> Option<Actor> {
         self.known().get(name).map(|kept| kept.actor(address))
     }
 
-    /// Writes it behind the request's back: whether it can be written must not decide whether the request is answered.
+    /// Writes it after the request was answered, so that a failure does not affect the answer.
     fn save_seen(&self, digest: Digest, now: Timestamp) {
         let database = self.0.database.clone();
         tokio::spawn(async move {
@@ -269,7 +269,7 @@ impl Operators {
         });
     }
 
-    /// Replaces what is known of an operator, or forgets it.
+    /// Replaces the data of an operator in memory, or removes the operator.
     fn put(&self, name: &str, kept: Option<Kept>) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         match kept {
@@ -280,7 +280,7 @@ impl Operators {
         self.0.passwords.store(Arc::new(passwords(&known).remembering(&before)));
     }
 
-    /// Notes a login with a password, if it is still the operator's.
+    /// Records a login with a password, if the password is still the operator's.
     fn logged_in(&self, checked: &Submitter, address: IpAddr, now: Timestamp) -> Option<Actor> {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         let kept = known.get_mut(&checked.username)?;
@@ -303,7 +303,7 @@ impl Operators {
     }
 }
 
-/// Hashes were checked when they came; one that a newer version wrote lets nobody in.
+/// Returns the operators with a password. Hashes are checked when they are stored. A hash in the format of a newer version lets nobody in.
 fn passwords(known: &BTreeMap<String, Kept>) -> Submitters {
     let all: Vec<Submitter> = known.values().filter_map(Kept::submitter).collect();
     let usable = |submitter: &Submitter| match Submitters::new(vec![submitter.clone()]) {
@@ -354,20 +354,20 @@ impl Service {
         Ok(shown)
     }
 
-    /// Every operator, by name.
+    /// Returns all operators by name.
     pub fn list_operators(&self, actor: &Actor) -> Result<Vec<Operator>, Error> {
         actor.may(Need::Admin)?;
         let now = Timestamp::now();
         Ok(self.operators.known().values().map(|kept| self.operators.shown(kept, now)).collect())
     }
 
-    /// Changes an operator's role or password. Every session of it ends.
+    /// Changes an operator's role or password. All sessions of the operator end.
     pub async fn change_operator(&self, actor: &Actor, name: &str, change: &OperatorChange) -> Result<(), Error> {
         actor.may(Need::Admin)?;
         self.replace_operator(actor, name, change).await
     }
 
-    /// Removes an operator. Every session of it ends.
+    /// Removes an operator. All sessions of the operator end.
     pub async fn remove_operator(&self, actor: &Actor, name: &str) -> Result<(), Error> {
         actor.may(Need::Admin)?;
         self.operator(name)?;
@@ -380,7 +380,7 @@ impl Service {
         Ok(())
     }
 
-    /// Changes an operator's own password: whoever knows the old one may. Every session of the operator ends.
+    /// Changes an operator's own password, if the old one is right. All sessions of the operator end.
     pub async fn change_own_password(
         &self,
         actor: &Actor,
@@ -438,7 +438,7 @@ impl Service {
         })
     }
 
-    /// Checks a password as a submitter's is checked: a wrong one is answered late. Gives the operator's name and hash.
+    /// Checks a password as at submission, so the answer to a wrong one is delayed. Returns the operator's name and hash.
     async fn check_password(&self, credentials: Credentials, address: IpAddr) -> Result<Arc<Submitter>, LoginRefused> {
         let passwords = self.operators.0.passwords.load_full();
         match self.operators.0.logins.check(passwords, credentials, address).await {
@@ -452,7 +452,7 @@ impl Service {
         }
     }
 
-    /// Logs an operator in. Gives the secret of the new session, which only its cookie holds.
+    /// Logs an operator in. Returns the secret of the new session, which only its cookie has.
     pub async fn log_in(
         &self,
         credentials: Credentials,
@@ -475,7 +475,7 @@ impl Service {
             inner.database.write(move |tables| kept::end_sessions(tables, &ended)).await.map_err(not_kept)?;
         }
         let Some(actor) = self.operators.logged_in(&checked, address, now) else {
-            // Removed, or with another password, while this was written.
+            // The operator was removed or got another password while this was written.
             inner.sessions.end(&digest);
             inner.database.write(move |tables| kept::end_sessions(tables, &[digest])).await.map_err(not_kept)?;
             return Ok(Err(LoginRefused::Wrong));
@@ -495,7 +495,7 @@ impl Service {
         ended.map_err(not_kept)
     }
 
-    /// Ends every other session of the operator. Gives how many there were.
+    /// Ends all other sessions of the operator. Returns their number.
     pub async fn log_out_others(&self, actor: &Actor, session: Option<&str>) -> Result<u64, Error> {
         let Some(name) = actor.operator() else { return Ok(0) };
         let keep = session.map(Digest::of);
@@ -508,7 +508,7 @@ impl Service {
         Ok(count)
     }
 
-    /// The operator's own sessions, the last seen first.
+    /// Returns the operator's own sessions, the last used first.
     pub fn own_sessions(&self, actor: &Actor, session: Option<&str>) -> Vec<OpenSession> {
         let Some(name) = actor.operator() else { return Vec::new() };
         let asking = session.map(Digest::of);
@@ -523,7 +523,7 @@ impl Service {
             .collect()
     }
 
-    /// A name that nobody has may be a password in the wrong field: it is not told.
+    /// Reports a wrong login. An unknown name is left out, because it may be a password in the wrong field.
     fn tell_of_failure(&self, username: &str, address: IpAddr) {
         let told = self.operators.0.failures.count(Timestamp::now());
         let nobody = |detail: String, left_out: Option<u64>| {

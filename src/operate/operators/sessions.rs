@@ -1,8 +1,8 @@
-//! Sessions of operators: who is logged in, from when, and until when.
+//! Sessions of operators.
 //!
-//! A session is 256 random bits in a cookie. The relay keeps their SHA-256 only, so that neither the database nor a backup lets
-//! anybody in. A session ends when its operator logs out, gets another role or password or is removed, when nothing was asked in it
-//! for a while, and after a fixed time in any case.
+//! A session is 256 random bits in a cookie. The relay stores only their SHA-256, so that neither the database nor a backup lets anybody
+//! in. A session ends when its operator logs out, gets another role or password, or is removed. It also ends after a time without requests,
+//! and after a fixed time in any case.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,21 +12,21 @@ use std::time::Duration;
 use crate::operate::tokens::secret::Digest;
 use crate::time::Timestamp;
 
-/// The time at which a session was last seen is written at most this often.
+/// The minimum time between two writes of a session's last use.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
-/// Sessions of one operator at the same time. Beyond, the one that was idle for longest ends.
+/// The maximum number of sessions of one operator. A further login ends the one that was idle the longest.
 const OF_ONE: usize = 20;
 
-/// How long sessions last.
+/// The lifetime of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionTimes {
-    /// A session ends when nothing was asked in it for this long.
+    /// The time without requests after which a session ends.
     pub idle: Duration,
-    /// A session ends this long after the login.
+    /// The time after the login at which a session ends.
     pub longest: Duration,
 }
 
-/// An hour without a request, and twelve hours in any case.
+/// An hour without requests, and twelve hours in any case.
 impl Default for SessionTimes {
     fn default() -> Self {
         SessionTimes { idle: Duration::from_secs(3600), longest: Duration::from_secs(12 * 3600) }
@@ -36,33 +36,33 @@ impl Default for SessionTimes {
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub operator: String,
-    /// The address of the login; empty where it is not known.
+    /// The address of the login; empty if it is unknown.
     pub address: String,
     /// When the operator logged in.
     pub created: Timestamp,
-    /// When something was last asked.
+    /// When it was last used.
     pub last_seen: Timestamp,
-    /// The `last_seen` that was written.
+    /// The stored value of `last_seen`.
     pub saved: Timestamp,
 }
 
 impl Session {
-    /// A session that begins now.
+    /// Makes a session that begins now.
     pub fn begin(operator: &str, address: Option<IpAddr>, now: Timestamp) -> Self {
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         Session { operator: operator.to_owned(), address, created: now, last_seen: now, saved: now }
     }
 }
 
-/// What is known of a session that somebody presents.
+/// The state of a presented session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// It counts. `save` says that it is time to write when it was seen.
+    /// It is valid. `save` is true if its last use must be stored now.
     Open {
         operator: String,
         save: bool,
     },
-    /// It is over. It was forgotten.
+    /// It has ended, and was removed.
     Over,
     Unknown,
 }
@@ -78,7 +78,7 @@ impl Sessions {
         Sessions { times, open: Mutex::new(kept.into_iter().collect()) }
     }
 
-    /// Takes what is kept for what there is. When a session was seen here counts, if that was later.
+    /// Replaces the sessions in memory with the stored ones. A later use in memory is kept.
     pub fn replace(&self, kept: Vec<(Digest, Session)>) {
         let mut open = self.open();
         let before = std::mem::take(&mut *open);
@@ -99,11 +99,11 @@ impl Sessions {
     }
 
     fn is_over(&self, session: &Session, now: Timestamp) -> bool {
-        // A clock that was set back makes no session longer than the two times together.
+        // Even if the clock was set back, no session lasts longer than the two times together.
         now.since(session.last_seen) >= self.times.idle || now.since(session.created) >= self.times.longest
     }
 
-    /// Looks at a session, and notes that it was seen.
+    /// Returns the state of a session, and records its use.
     pub fn look(&self, digest: &Digest, now: Timestamp) -> Seen {
         let mut open = self.open();
         let Some(session) = open.get_mut(digest) else { return Seen::Unknown };
@@ -119,12 +119,12 @@ impl Sessions {
         Seen::Open { operator: session.operator.clone(), save }
     }
 
-    /// Returns true if a session counts, without noting that it was seen: for what a page asks by itself.
+    /// Returns true if a session is valid, without recording a use: for requests that a page sends by itself.
     pub fn is_open(&self, digest: &Digest, now: Timestamp) -> bool {
         self.open().get(digest).is_some_and(|session| !self.is_over(session, now))
     }
 
-    /// Adds a session. Returns those that end for it: all that are over, and the idlest of this operator beyond the limit.
+    /// Adds a session. Returns the sessions that it ends: all expired ones, and the longest idle ones of this operator beyond the limit.
     pub fn begin(&self, digest: Digest, session: Session, now: Timestamp) -> Vec<Digest> {
         let mut open = self.open();
         let mut ended: Vec<Digest> =
@@ -147,7 +147,7 @@ impl Sessions {
         self.open().remove(digest).map(|session| session.operator)
     }
 
-    /// Ends every session of an operator, but for `keep`. Returns those that ended.
+    /// Ends every session of an operator except `keep`. Returns the ended ones.
     pub fn end_all_of(&self, operator: &str, keep: Option<&Digest>) -> Vec<Digest> {
         let mut open = self.open();
         let of_operator = open.iter().filter(|(digest, known)| known.operator == operator && Some(*digest) != keep);
@@ -156,7 +156,7 @@ impl Sessions {
         ended
     }
 
-    /// The sessions of an operator that count, the last seen first; true marks the one that is asked with.
+    /// Returns the valid sessions of an operator, the last used first. True marks the session of the request.
     pub fn of(&self, operator: &str, asking: Option<&Digest>, now: Timestamp) -> Vec<(Session, bool)> {
         let open = self.open();
         let of_operator = open.iter().filter(|(_, known)| known.operator == operator && !self.is_over(known, now));

@@ -1,5 +1,5 @@
-//! The style sheet, the script and the icon: part of the program, served under names that have a digest of their content, so that a
-//! browser may keep them for a year and still gets the new ones after an update.
+//! The style sheet, the script and the icon, which are part of the program. Their names contain a digest of their content, so a browser may
+//! cache them for a year and still gets new ones after an update.
 
 use std::sync::LazyLock;
 
@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::hex::hex;
 
-/// Something that pages load.
+/// A file that pages load.
 pub(super) struct Asset {
-    /// The path below which it is served.
+    /// The path at which it is served.
     pub path: String,
     content: &'static str,
     kind: &'static str,
@@ -27,7 +27,7 @@ impl Asset {
 /// The style sheet of all pages.
 pub(super) static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("pages", "css", include_str!("assets/pages.css"), "text/css; charset=utf-8"));
-/// The script of all pages. They work without it.
+/// The script of all pages. The pages work without it.
 pub(super) static SCRIPT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("pages", "js", include_str!("assets/pages.js"), "text/javascript; charset=utf-8"));
 /// The icon in the browser's tab.

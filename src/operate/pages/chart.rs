@@ -1,4 +1,4 @@
-//! Charts as SVG, drawn on the server: bars over time, one on top of the other. The numbers stand in a table below, which a reader opens.
+//! Charts as SVG, drawn on the server: stacked bars over time. The numbers are in a table below, which the reader can open.
 
 use maud::{Markup, html};
 
@@ -7,10 +7,10 @@ use super::elements::table;
 const WIDTH: usize = 360;
 const HEIGHT: usize = 140;
 const FOOT: usize = 18;
-/// Room above the bars, for the number that the tallest one stands for.
+/// The space above the bars for the number of the tallest one.
 const HEAD: usize = 16;
 
-/// Bars over time: `series` names what is stacked, from below; `points` has a label and one value for each.
+/// Draws bars over time. `series` has the names of the stacked parts from below; `points` has a label and one value for each part.
 pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(String, Vec<u64>)]) -> Markup {
     let most = points.iter().map(|(_, values)| values.iter().sum::<u64>()).max().unwrap_or(0).max(1);
     let step = WIDTH / points.len().max(1);

@@ -8,10 +8,10 @@ use super::text::words;
 use crate::onboarding::Lang;
 use crate::visible::visible;
 
-/// More of what a stranger wrote is not shown.
+/// The maximum number of characters of a stranger's text that are shown.
 const LONGEST_STRANGE: usize = 600;
 
-/// How something stands, which gives it its colour and its sign.
+/// The state of something, which decides its colour and its sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mood {
     /// It is in order.
@@ -24,7 +24,7 @@ pub(crate) enum Mood {
 }
 
 impl Mood {
-    /// The class in the style sheet.
+    /// Returns the class in the style sheet.
     pub fn class(self) -> &'static str {
         match self {
             Mood::Good => "good",
@@ -44,12 +44,12 @@ impl Mood {
     }
 }
 
-/// A status: a sign, which screen readers skip, and a word.
+/// Makes a status: a sign, which screen readers skip, and a word.
 pub(crate) fn badge(mood: Mood, word: &str) -> Markup {
     html! { span class={ "badge " (mood.class()) } { span aria-hidden="true" { (mood.sign()) } span { (word) } } }
 }
 
-/// What a stranger wrote: every character is seen, and not too many of them.
+/// Makes a stranger's text visible: every character is shown, and the text is limited.
 pub(crate) fn strange(text: &str) -> Cow<'_, str> {
     let shown = visible(text);
     match shown.char_indices().nth(LONGEST_STRANGE) {
@@ -58,7 +58,7 @@ pub(crate) fn strange(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A value with a button that copies it. `id` is unique on the page. What is copied is exactly `text`.
+/// Makes a value with a button that copies it. `id` is unique on the page. Exactly `text` is copied.
 pub(crate) fn copyable(lang: Lang, id: &str, what: &str, text: &str) -> Markup {
     html! {
         div.copy {
@@ -68,7 +68,7 @@ pub(crate) fn copyable(lang: Lang, id: &str, what: &str, text: &str) -> Markup {
     }
 }
 
-/// The same for a text in several lines.
+/// Makes a text of several lines with such a button.
 pub(crate) fn copyable_lines(lang: Lang, id: &str, what: &str, text: &str) -> Markup {
     html! {
         div.copy {
@@ -78,7 +78,7 @@ pub(crate) fn copyable_lines(lang: Lang, id: &str, what: &str, text: &str) -> Ma
     }
 }
 
-/// It is hidden until a script shows it: without one it could do nothing.
+/// Makes the button that copies. It is hidden until a script shows it, because it needs the script.
 pub(crate) fn copier(lang: Lang, id: &str, what: &str) -> Markup {
     let words = words(lang);
     html! {
@@ -92,24 +92,24 @@ pub(crate) fn copier(lang: Lang, id: &str, what: &str) -> Markup {
 pub(crate) struct Field<'a> {
     /// Its name in the form, and its id on the page.
     pub name: &'a str,
-    /// What it asks for.
+    /// The label.
     pub label: &'a str,
-    /// What helps to fill it in; empty: nothing.
+    /// The hint below the label; empty for none.
     pub hint: &'a str,
     /// `text`, `number`, `password`, `email` …
     pub kind: &'a str,
-    /// What stands in it. A password never comes back.
+    /// The value that is filled in. A password is never filled in again.
     pub value: &'a str,
-    /// What is wrong with what was filled in.
+    /// What is wrong with the entered value.
     pub error: Option<&'a str>,
     /// What the browser may fill in: `off`, `username`, `current-password` …
     pub autocomplete: &'a str,
-    /// True if the form cannot do without it.
+    /// True if the form requires it.
     pub required: bool,
 }
 
 impl Field<'_> {
-    /// The field with its label, its hint and its error, which screen readers read with it.
+    /// Makes the field with its label, its hint and its error, which screen readers read with it.
     pub fn render(&self) -> Markup {
         let Field { name, label, hint, kind, value, error, autocomplete, required } = self;
         let (hint_id, error_id) = (format!("{name}-hint"), format!("{name}-error"));
@@ -131,7 +131,7 @@ impl Field<'_> {
     }
 }
 
-/// A choice of one among several: name, label, and the choices with value and words.
+/// Makes a choice of one value: name, label, and the choices with their values and words.
 pub(crate) fn select(name: &str, label: &str, choices: &[(&str, &str)], chosen: &str) -> Markup {
     html! {
         div.field {
@@ -145,7 +145,7 @@ pub(crate) fn select(name: &str, label: &str, choices: &[(&str, &str)], chosen: 
     }
 }
 
-/// A table. Each heading stands in every cell besides, for phones. A heading that begins with `#` is over numbers.
+/// Makes a table. Each cell also has its heading, for phones. A heading that begins with `#` is for numbers.
 pub(crate) fn table(caption: &str, headings: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> Markup {
     let is_number = |heading: &str| heading.starts_with('#').then_some("number");
     let plain = |heading: &str| heading.trim_start_matches('#').to_owned();

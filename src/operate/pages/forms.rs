@@ -1,8 +1,8 @@
-//! Forms: what they hold so that no other site can send them (CSRF), and how they are read.
+//! Forms: a code that keeps other sites from sending them (CSRF), and the reading of their fields.
 //!
-//! Each form carries a code that only this process can make and that counts for one session (a link, a login) and for one kind of
-//! form. A site that does not know the session cannot make it. After a restart the codes of open pages no longer count, and the reader
-//! is asked to send the form once more.
+//! Each form has a code that only this process can make. The code is valid for one session (a link, a login) and for one kind of form. A
+//! site that does not know the session cannot make it. After a restart the codes of open pages are invalid, and the reader is asked to send
+//! the form again.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use super::Problem;
 use crate::hex::hex;
 
-/// The name of the field that has the code.
+/// The name of the field with the code.
 const CODE: &str = "form";
-/// More fields are no form of ours.
+/// The maximum number of fields. Our forms have fewer.
 const MOST_FIELDS: usize = 100;
 
 /// Makes and checks the codes of forms. Cheap to clone.
@@ -24,7 +24,7 @@ const MOST_FIELDS: usize = 100;
 pub(crate) struct Forms(hmac::Key);
 
 impl Forms {
-    /// With a key of its own.
+    /// Makes it with its own random key.
     pub fn new() -> Self {
         let random = Zeroizing::new(rand::random::<[u8; 32]>());
         Forms(hmac::Key::new(hmac::HMAC_SHA256, random.as_slice()))
@@ -35,7 +35,7 @@ impl Forms {
         hex(&tag.as_ref()[..16])
     }
 
-    /// The hidden field that a form begins with. `session` is the secret that the reader is known by; `form` names the kind of form.
+    /// Makes the hidden field at the start of a form. `session` is the secret that identifies the reader; `form` names the kind of form.
     pub fn hidden(&self, session: &str, form: &str) -> Markup {
         html! { input type="hidden" name=(CODE) value=(self.code(session, form)); }
     }
@@ -55,26 +55,26 @@ impl Forms {
     }
 }
 
-/// What was filled in. It is wiped from memory after its use: one field may be a password.
+/// The fields of a form. They are wiped from memory after use, because one may be a password.
 pub(crate) struct Fields(BTreeMap<String, Zeroizing<String>>);
 
 impl Fields {
-    /// The value of a field without spaces around it; empty where the field is absent.
+    /// Returns the value of a field without surrounding spaces, or an empty text if the field is absent.
     pub fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.trim())
     }
 
-    /// The value of a field as it was typed.
+    /// Returns the value of a field exactly as it was typed.
     pub fn raw(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.as_str())
     }
 
-    /// The names of all fields: some name what a box is for.
+    /// Returns the names of all fields, because the name of a checkbox may contain data.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// True if a box is ticked.
+    /// Returns true if a checkbox is ticked.
     pub fn is_ticked(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

@@ -1,4 +1,4 @@
-//! What stands around all pages: an answer in time, no form from another site, and problems as pages.
+//! The layer around all pages: answers in time, no forms from other sites, and problems as pages.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use url::Url;
 use super::language::{self, Chosen};
 use super::{Problem, assets};
 
-/// An answer takes no longer. A connection without an answer is closed after 30 seconds.
+/// The maximum time for an answer. A connection without an answer is closed after 30 seconds.
 const LONGEST_ANSWER: Duration = Duration::from_secs(28);
-/// The longest body: forms are short.
+/// The maximum size of a body. Forms are short.
 const LONGEST_BODY: usize = 32 * 1024;
 
-/// Pages with the assets that they load, guarded. `url` is what browsers reach them by.
+/// Wraps pages, and the assets that they load, in this layer. `url` is the address at which browsers reach them.
 pub(super) fn guarded(pages: Router, url: &Url) -> Router {
     let origin = url.origin().ascii_serialization();
     pages
@@ -37,7 +37,7 @@ async fn asset(Path(name): Path<String>) -> Response {
     assets::answer(&name).unwrap_or_else(|| Problem::NotFound.into_response())
 }
 
-/// Refuses a form that another site sends. The forms' own codes do so too; this one needs no session.
+/// Refuses a form that another site sends. The codes of the forms do so too, but this check needs no session.
 async fn from_here(State(origin): State<String>, request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) || is_from_here(request.headers(), &origin) {
         return next.run(request).await;
@@ -45,7 +45,8 @@ async fn from_here(State(origin): State<String>, request: Request, next: Next) -
     Problem::StaleForm.into_response()
 }
 
-/// Browsers that send `Sec-Fetch-Site` say it there. Our pages have no referrer, so their forms may have the origin `null`.
+/// Returns true if the request comes from our own site. Browsers send this in `Sec-Fetch-Site`. Our pages send no referrer, so their forms
+/// may have the origin `null`.
 fn is_from_here(headers: &HeaderMap, own: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
@@ -73,7 +74,7 @@ async fn in_words(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => problem.clone(),
-        // What axum itself refuses.
+        // The status comes from axum itself.
         None => match response.status() {
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE
                 if !response.headers().contains_key(axum::http::header::CONTENT_SECURITY_POLICY) =>

@@ -1,5 +1,5 @@
-//! Which language a page is written in. A choice of the reader (`?lang=en`) counts most and is kept in a cookie; then what the page
-//! knows of its reader, like the customer's own language; then what the browser asks for.
+//! Chooses the language of a page. The reader's choice (`?lang=en`) comes first and is kept in a cookie. Next is the language that the page
+//! knows of its reader, such as the customer's own. Last is the language that the browser asks for.
 
 use std::convert::Infallible;
 
@@ -14,22 +14,22 @@ use crate::onboarding::Lang;
 
 const COOKIE_NAME: &str = "lang";
 
-/// What is known of the reader's language.
+/// The known languages of the reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chosen {
-    /// What the reader chose on a page.
+    /// The language that the reader chose on a page.
     chosen: Option<Lang>,
-    /// What the browser asks for.
+    /// The language that the browser asks for.
     accepted: Option<Lang>,
 }
 
 impl Chosen {
-    /// The language, where a page knows its reader's own: the reader's choice comes before it, and the browser's after.
+    /// Returns the language of a page that knows its reader's own language: the reader's choice comes before it, and the browser's after.
     pub fn or(self, own: Lang) -> Lang {
         self.chosen.unwrap_or(own)
     }
 
-    /// The language of a page that does not know its reader.
+    /// Returns the language of a page that does not know its reader.
     pub fn lang(self) -> Lang {
         self.chosen.or(self.accepted).unwrap_or(Lang::Da)
     }
@@ -42,7 +42,7 @@ impl Chosen {
     }
 }
 
-/// What [`choose`] found.
+/// Extracts the result of [`choose`].
 impl<S: Send + Sync> FromRequestParts<S> for Chosen {
     type Rejection = Infallible;
 
@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Chosen {
     }
 }
 
-/// Notes the language in the request's extensions, and keeps a choice in a cookie.
+/// Stores the languages in the request's extensions, and keeps a choice in a cookie.
 pub(super) async fn choose(mut request: Request, next: Next) -> Response {
     let before = cookie(request.headers());
     let chosen = Chosen::of(&request);
@@ -72,7 +72,7 @@ fn cookie(headers: &HeaderMap) -> Option<Lang> {
     all.find(|(name, _)| *name == COOKIE_NAME).and_then(|(_, value)| value.parse().ok())
 }
 
-/// The language that `Accept-Language` prefers (RFC 9110 §12.5.4), of those that we write. Norwegian and Swedish readers read Danish.
+/// Returns the preferred one of our languages in `Accept-Language` (RFC 9110 §12.5.4). Norwegian and Swedish readers get Danish.
 fn accepted(headers: &HeaderMap) -> Option<Lang> {
     let all = headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
     let mut best: Option<(f32, Lang)> = None;

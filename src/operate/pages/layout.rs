@@ -1,4 +1,4 @@
-//! The frame of every page, and the headers that go with it.
+//! The frame of every page, and its headers.
 
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
@@ -9,7 +9,7 @@ use super::assets::{ICON, SCRIPT, STYLE};
 use super::text::words;
 use crate::onboarding::Lang;
 
-/// What a page may load, and where it may send: everything is ours.
+/// The content security policy: pages may only load from and send to our own site.
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
                                  form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -17,26 +17,26 @@ pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-sr
 pub(crate) struct Page {
     /// The language of its texts.
     pub lang: Lang,
-    /// For the tab, and for screen readers, which read it first.
+    /// The title in the tab, which screen readers read first.
     pub title: String,
-    /// Whose page it is: stands at the top left.
+    /// The name at the top left: the owner of the page.
     pub owner: String,
-    /// What stands at the top right: links to other pages, or nothing.
+    /// The links to other pages at the top right. It may be empty.
     pub menu: Markup,
-    /// What the page says. It begins with an `h1`.
+    /// The content. It begins with an `h1`.
     pub body: Markup,
-    /// The same page in the other language: `?lang=` of it is offered. `None` offers nothing.
+    /// The path of this page, to which a link to the other language adds `?lang=`. `None` means no such link.
     pub path: Option<String>,
-    /// Without scripts, the page loads again after so many seconds.
+    /// The number of seconds after which a page without scripts loads again.
     pub refresh_secs: Option<u32>,
     /// True for pages with wide tables.
     pub is_wide: bool,
-    /// What stands at the foot. `None`: that the page is from webCRM, for those who got a link.
+    /// The text at the foot. `None` means the text for readers who got a link: that the page is from webCRM.
     pub foot: Option<String>,
 }
 
 impl Page {
-    /// A page that says this to somebody whose page it is.
+    /// Makes a page with this content.
     pub fn new(lang: Lang, title: impl Into<String>, owner: impl Into<String>, body: Markup) -> Self {
         let (title, owner, menu) = (title.into(), owner.into(), html! {});
         Page { lang, title, owner, menu, body, path: None, refresh_secs: None, is_wide: false, foot: None }
@@ -83,7 +83,7 @@ impl Page {
         document.into_string()
     }
 
-    /// The page with a status other than 200.
+    /// Makes the response with a status other than 200.
     pub fn with_status(self, status: StatusCode) -> Response {
         (status, self.into_response()).into_response()
     }

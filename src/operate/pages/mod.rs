@@ -1,5 +1,6 @@
-//! Pages in a browser: two more doors to the service, beside the command line, the socket and the API. They decide nothing about
-//! permission and change nothing themselves: each form calls the same function of [`operate`](super) that the other doors call.
+//! Pages in a browser. They are two more interfaces to the service, beside the command line, the socket and the API. They do not decide
+//! about permissions and do not change anything themselves: each form calls the same function of [`operate`](super) as the other
+//! interfaces.
 //!
 //! ```text
 //! web::serve      connections bounded, TLS, Host checked, client named, headers that protect
@@ -14,22 +15,22 @@
 //!
 //! # How to write a page
 //!
-//! * **A page** is a handler that returns `Result<Response, Problem>` and ends with `layout::Page``{ … }.into_response()`. The
-//!   title and all sentences come from a struct of texts with one constant a language (see `text`): a text that one language lacks
-//!   does not compile. `language::Chosen` is an extractor; `chosen.lang(…)` says in which language to write.
-//! * **Markup** is written with `maud::html!`, which escapes every value. Never use `PreEscaped` on anything that has a value in it.
-//!   What a stranger wrote (a record, a reply, a name) goes through [`visible`](crate::visible::visible) besides, or through
-//!   `elements::strange`, which also bounds it.
-//! * **A form** begins with `forms::Forms::hidden`, and its handler reads its body with `forms::Forms::read`, which refuses a
-//!   form that was not made for this session. Answer a `POST` with `see` (303), so that a reload repeats nothing. A form that is wrong
-//!   is shown again with `elements::Field`'s `error` beside the field and what was typed (but no password).
-//! * **A table** is `elements::table`: on a phone its rows become cards, by the headings that it repeats in each cell.
+//! * **A page** is a handler that returns `Result<Response, Problem>` and ends with `layout::Page``{ … }.into_response()`. The title and
+//!   all sentences come from a struct of texts with one constant for each language (see `text`), so a text that is missing in one language
+//!   does not compile. `language::Chosen` is an extractor; `chosen.lang(…)` returns the language of the page.
+//! * **Markup** is written with `maud::html!`, which escapes every value. Never use `PreEscaped` on anything that contains a value. Texts
+//!   from strangers (a record, a reply, a name) also go through [`visible`](crate::visible::visible), or through `elements::strange`, which
+//!   limits their length too.
+//! * **A form** begins with `forms::Forms::hidden`. Its handler reads the body with `forms::Forms::read`, which refuses a form that was not
+//!   made for this session. Answer a `POST` with `see` (303), so that a reload does not repeat it. Show an invalid form again with the
+//!   typed values (but no password), and with the `error` of `elements::Field` beside the field.
+//! * **A table** is `elements::table`: on a phone its rows become cards, with the heading in each cell.
 //! * **A status** is `elements::badge`: a word and a sign, never the colour alone.
 //! * **A chart** is `chart::bars`: SVG with a title, and the numbers as a table below it for those who cannot see it.
-//! * **Styles and scripts** stand in `assets/`: one file each for all pages. The content security policy allows no inline style
-//!   (`style="…"` has no effect) and no inline script. A script marks what it does by `data-…` attributes; every page must work without.
-//! * **Live parts**: a page that changes by itself has `Page::refresh` (a meta element inside `noscript`), and for scripts an element
-//!   with `data-live="URL"`, whose server-sent events `part` carry `{"id": …, "html": …}` that replaces the element of that id.
+//! * **Styles and scripts** are in `assets/`: one file each for all pages. The content security policy allows no inline style (`style="…"`
+//!   has no effect) and no inline script. A script finds its elements by `data-…` attributes; every page must work without scripts.
+//! * **Live parts**: a page that changes by itself has `Page::refresh` (a meta element inside `noscript`). For scripts it has an element
+//!   with `data-live="URL"`, whose server-sent events `part` contain `{"id": …, "html": …}`, which replaces the element with that id.
 
 // Chart, table and field are written once for both doors; operators' pages use more of them than the customer's.
 #![allow(dead_code, reason = "operators' pages are being built on these")]
@@ -58,13 +59,13 @@ use crate::web;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen, and how.
+    /// The listener.
     pub endpoint: web::Settings,
-    /// What links to the pages begin with, as browsers reach them.
+    /// The base address of links to the pages, as browsers reach them.
     pub url: Url,
 }
 
-/// Sends the browser to another page of ours with a `GET` (303). `to` is a path that this program wrote.
+/// Redirects the browser with a `GET` to another page of ours (303). `to` is a path that this program wrote.
 pub(crate) fn see(to: &str) -> Response {
     match HeaderValue::from_str(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),

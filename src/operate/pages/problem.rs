@@ -1,4 +1,4 @@
-//! What a page says where it cannot say what was asked for: in words, with what to do now.
+//! Problem pages: why a page cannot be shown, and what the reader can do.
 
 use std::time::Duration;
 
@@ -13,33 +13,33 @@ use crate::onboarding::Lang;
 use crate::operate::{Error, ErrorKind};
 use crate::visible::visible;
 
-/// Why a page cannot be shown. As a response it has no text: the guard writes the page in the reader's language.
+/// Why a page cannot be shown. The response has no text: the guard writes the page in the reader's language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// There is no such page. A link that never was, or was revoked, looks the same.
+    /// There is no such page. A revoked link looks the same as one that never existed.
     NotFound,
     /// The link has expired.
     Expired,
-    /// Too many requests; ask again after this time.
+    /// Too many requests. The reader may try again after this time.
     TooMany(Duration),
-    /// The form is not one of this page as it is now.
+    /// The form's code is invalid, because the page is old or was not made for this session.
     StaleForm,
-    /// What was sent is too large or cannot be read.
+    /// The request is too large or cannot be read.
     Unreadable,
-    /// This person may not do this.
+    /// The reader may not do this.
     Forbidden,
     /// It cannot be done now.
     Unavailable,
-    /// Something failed that webCRM has to look at.
+    /// A failure that webCRM must look at.
     Failed,
     /// The answer took too long.
     TooSlow,
-    /// A command refused, in its own words: what is wrong, and what to do. Operators read it; it is in English.
+    /// A command was refused, with its own texts: what is wrong, and what to do. Only operators see it, in English.
     Refused(Error),
 }
 
 impl Problem {
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
             Problem::NotFound => StatusCode::NOT_FOUND,
@@ -62,7 +62,7 @@ impl Problem {
         }
     }
 
-    /// The title, what is wrong and what to do.
+    /// Returns the title, what is wrong and what to do.
     pub(super) fn said(&self, words: &Words) -> (String, String, String) {
         let own = |[title, what, next]: [&str; 3]| (title.to_owned(), what.to_owned(), next.to_owned());
         match self {

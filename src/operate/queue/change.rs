@@ -18,22 +18,22 @@ use crate::queue::decide::{self, GiveUp};
 use crate::spool::{self, Filter, Record};
 use crate::time::Timestamp;
 
-/// Messages in hand at once: their bytes may be in memory.
+/// The number of messages that are handled at once, because their content may be in memory.
 const AT_ONCE: usize = 64;
 
-/// How many messages a command has changed.
+/// The number of messages that a command has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
-    /// Messages that were changed.
+    /// The number of changed messages.
     pub count: u64,
-    /// Messages left alone because they were being delivered at that moment, or gone already.
+    /// The number of messages that were left alone because they were being delivered, or were already gone.
     pub busy: u64,
 }
 
-/// Where a long command says how far it has come. Whoever gave it may look.
+/// Reports the progress of a long command.
 pub type Progress = watch::Sender<Changed>;
 
-/// What is done to records that the spool finds by a filter.
+/// A change of the records that match a filter.
 #[derive(Clone, Debug)]
 enum Change {
     Hold(String),
@@ -41,19 +41,19 @@ enum Change {
     Retry,
 }
 
-/// What the events of held and released mail say besides.
+/// The additional fields of the events of held and released mail.
 struct ToldByOperator {
     actor: Arc<str>,
     detail: Arc<str>,
 }
 
-/// An actor as events name it.
+/// Returns the actor's name for events.
 fn named(actor: &Actor) -> Arc<str> {
     actor.to_string().into()
 }
 
 impl Service {
-    /// Keeps messages back until they are released.
+    /// Holds messages until they are released.
     pub async fn hold(
         &self,
         actor: &Actor,
@@ -65,7 +65,7 @@ impl Service {
         self.change(actor, which, Change::Hold(reason.to_owned()), Act::new(Action::QueueHold, detail), progress).await
     }
 
-    /// Lets held messages go. They are due at once.
+    /// Releases held messages. They are due at once.
     pub async fn release(&self, actor: &Actor, which: &Selection, progress: &Progress) -> Result<Changed, Error> {
         let detail = format!("released by an operator ({actor})");
         self.change(actor, which, Change::Release, Act::new(Action::QueueRelease, detail), progress).await
@@ -77,7 +77,7 @@ impl Service {
         self.change(actor, which, Change::Retry, Act::new(Action::QueueRetry, detail), progress).await
     }
 
-    /// Gives messages up and tells their senders, as if the receiving server had refused them.
+    /// Gives messages up and informs their senders, as if the receiving server had refused them.
     pub async fn bounce(
         &self,
         actor: &Actor,
@@ -86,13 +86,13 @@ impl Service {
         progress: &Progress,
     ) -> Result<Changed, Error> {
         let act = Act::new(Action::QueueBounce, format!("bounced by an operator ({actor}): {reason}"));
-        // The sender reads this.
+        // The sender reads this text.
         let reason = format!("bounced by an operator: {reason}");
         let how = GiveUp { tells_sender: true, reason, actor: named(actor), only_in: None };
         self.give_up(actor, which, how, act, progress).await
     }
 
-    /// Gives messages up without a word to their senders.
+    /// Gives messages up without informing their senders.
     pub async fn remove(
         &self,
         actor: &Actor,
@@ -106,7 +106,7 @@ impl Service {
         self.give_up(actor, which, how, act, progress).await
     }
 
-    /// Applies a change, a batch at a time.
+    /// Applies a change in batches.
     async fn change(
         &self,
         actor: &Actor,
@@ -128,7 +128,7 @@ impl Service {
         self.end(actor, which, only_id, changed, act, failed)
     }
 
-    /// Holds or releases the selected messages a page at a time, and tells it of each recipient.
+    /// Holds or releases the selected messages a page at a time, and emits an event for each recipient.
     async fn hold_or_release(
         &self,
         plan: Plan,
@@ -144,14 +144,14 @@ impl Service {
             let these = Filter::of(page.iter().map(|record| record.id));
             let mut tellings: BTreeMap<QueueId, Telling> =
                 page.iter().map(|record| (record.id, self.written(record, holds, told))).collect();
-            // The spool keeps the lines of those that it changes, and of no others.
+            // The spool stores the event lines only of the messages that it changes.
             let lines = tellings.iter_mut().map(|(id, telling)| (*id, telling.take_lines())).collect();
             let count = match change {
                 Change::Hold(reason) => self.spool.hold(these.clone(), reason.clone(), lines).await?,
                 _ => self.spool.release(these.clone(), lines).await?,
             };
             if count < page.len() as u64 {
-                // Some have left meanwhile, or somebody else was faster.
+                // Some messages have left meanwhile, or another command has changed them.
                 let now = self.spool.list(Filter { held: Some(holds), ..these }, page.len()).await?;
                 page.retain(|record| now.iter().any(|now| now.id == record.id));
             }
@@ -162,7 +162,7 @@ impl Service {
         Ok(())
     }
 
-    /// What is told of a message that is held or released.
+    /// Makes the events of a message that is held or released.
     fn written(&self, record: &Record, holds: bool, by: &ToldByOperator) -> Telling {
         let event = if holds { EventKind::Held } else { EventKind::Released };
         let (route, now) = (self.route_of(&record.lane), Timestamp::now());
@@ -189,7 +189,7 @@ impl Service {
         Ok(())
     }
 
-    /// Gives up the selected messages, each with its events; a page shares one sync.
+    /// Gives the selected messages up, each with its events. A page shares one sync.
     async fn give_up(
         &self,
         actor: &Actor,
@@ -223,14 +223,14 @@ impl Service {
 
     async fn give_up_page(&self, ids: &[QueueId], how: &GiveUp, changed: &mut Changed) -> Result<(), spool::Error> {
         for ids in ids.chunks(AT_ONCE) {
-            // What is not seized is being delivered, or has left meanwhile.
+            // A message that cannot be seized is being delivered, or has left meanwhile.
             let leases = self.spool.seize(Filter::of(ids.iter().copied()), ids.len()).await?;
             changed.busy += (ids.len() - leases.len()) as u64;
             let mut running = JoinSet::new();
             for lease in leases {
                 let route = self.route_of(&lease.record.lane);
                 let Some(decision) = decide::given_up(&lease.record, route.as_ref(), how, Timestamp::now()) else {
-                    // No recipient is meant any more.
+                    // None of its recipients matches any more.
                     changed.busy += 1;
                     continue;
                 };
@@ -238,7 +238,7 @@ impl Service {
                 running.spawn(async move { outcomes.apply(lease, decision).await });
             }
             while let Some(ended) = running.join_next().await {
-                // Where the spool is in trouble, the sync below says so.
+                // A failure of the spool is reported by the sync below.
                 ended.map_err(|error| spool::Error::Stopped(format!("a command's task failed: {error}")))??;
                 changed.count += 1;
             }
@@ -246,7 +246,7 @@ impl Service {
         self.spool.sync().await
     }
 
-    /// Tells the audit what was done, also before it failed.
+    /// Reports the command to the audit, even if it failed in the middle.
     fn end(
         &self,
         actor: &Actor,

@@ -1,4 +1,4 @@
-//! A command about messages as a whole: counted first, refused where more fit than were meant, and carried out as a job.
+//! A command about messages as a whole: counted first, refused if more messages match than expected, and carried out as a job.
 
 use tokio::sync::watch;
 
@@ -6,21 +6,21 @@ use super::{Changed, Progress, Selection};
 use crate::operate::jobs::{Job, JobKind, JobResult};
 use crate::operate::{Actor, Error, Service};
 
-/// The longest reason, in characters.
+/// The maximum length of a reason, in characters.
 const LONGEST_REASON: usize = 500;
 
-/// What is done to messages.
+/// A command about messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// They are kept back until they are released, with a reason.
+    /// Holds them until they are released, with a reason.
     Hold(String),
-    /// Held ones go on, and are due at once.
+    /// Releases held messages, which are due at once.
     Release,
-    /// They are due at once.
+    /// Makes them due at once.
     Retry,
-    /// They are given up, and their senders told the reason.
+    /// Gives them up, and informs their senders of the reason.
     Bounce(String),
-    /// They are given up without a word to their senders; the audit keeps the reason.
+    /// Gives them up without informing their senders. The audit keeps the reason.
     Remove(String),
 }
 
@@ -59,7 +59,7 @@ impl Command {
     }
 }
 
-/// A reason becomes a part of replies, events and pages: one line, and not a long one.
+/// Checks a reason. It becomes a part of replies, events and pages, so it must be one line and not too long.
 pub(in crate::operate) fn check_reason(reason: &str) -> Result<(), Error> {
     let is_one_line = !reason.chars().any(char::is_control);
     if !reason.trim().is_empty() && reason.chars().count() <= LONGEST_REASON && is_one_line {
@@ -70,7 +70,7 @@ pub(in crate::operate) fn check_reason(reason: &str) -> Result<(), Error> {
 }
 
 impl Service {
-    /// Begins a command as a job. Messages that are not named by their ids are counted first: where more fit than `at_most`, nothing is
+    /// Begins a command as a job. Messages that are not selected by their ids are counted first: if more than `at_most` match, nothing is
     /// done.
     pub async fn begin_command(
         &self,

@@ -1,4 +1,4 @@
-//! Commands that look: list, show, stats.
+//! Commands that read the queue: list, show, stats.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,22 +13,22 @@ use crate::record::trace;
 use crate::spool::{self, RecipientState, Record};
 use crate::time::Timestamp;
 
-/// Recipients shown of a message in a list.
+/// The maximum number of recipients that a list shows for a message.
 const LISTED_RECIPIENTS: usize = 3;
-/// Events shown of a message.
+/// The maximum number of events that are shown for a message.
 const HISTORY: usize = 200;
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
-    /// What it holds.
+    /// The items of this page.
     pub items: Vec<T>,
-    /// Where the next page begins: behind the item with this id. Absent on the last one.
+    /// The id of the item after which the next page begins. Absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// A list that is read a part at a time, so that a million messages are never in memory.
+/// Reads a list a part at a time, so that a million messages are never in memory.
 pub struct Pages<'a> {
     service: &'a Service,
     walk: Walk,
@@ -36,7 +36,7 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// The next messages, possibly none; `None` at the end.
+    /// Returns the next messages, possibly none, or `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<Message>>, Error> {
         let Some(records) = self.walk.next(self.service).await? else { return Ok(None) };
         let suspended = self.service.suspended();
@@ -49,7 +49,7 @@ impl Pages<'_> {
 }
 
 impl Service {
-    /// All messages that fit, oldest first.
+    /// Returns all matching messages, oldest first.
     pub async fn pages(&self, actor: &Actor, which: &Selection, after: Option<&str>) -> Result<Pages<'_>, Error> {
         let now = Timestamp::now();
         let plan = Plan::to_look(self, actor, which, now).await?;
@@ -57,7 +57,7 @@ impl Service {
         Ok(Pages { service: self, walk: Walk::new(plan, after), now })
     }
 
-    /// At most `limit` of the messages that fit, oldest first; those behind the message `after`, where one is named.
+    /// Returns at most `limit` matching messages, oldest first, after the message `after` if it is given.
     pub async fn list(
         &self,
         actor: &Actor,
@@ -80,12 +80,12 @@ impl Service {
         Ok(Page { items, next: None })
     }
 
-    /// One message with all its recipients, its header, and what the event log remembers of it.
+    /// Returns one message with all its recipients, its header, and its events in the event log.
     pub async fn show(&self, actor: &Actor, id: &str) -> Result<Message, Error> {
         let id = queue_id(id)?;
         let (record, header) = self.spool.show(id).await?;
         if !actor.may_see(&record.lane.customer) {
-            // Whoever may not see a message does not hear that it exists.
+            // An actor that may not see a message does not learn that it exists.
             return Err(spool::Error::Unknown(id).into());
         }
         let all = (0..record.recipients.len()).map(|index| recipient(&record, index)).collect();
@@ -95,7 +95,7 @@ impl Service {
         Ok(message)
     }
 
-    /// How many messages a command would change.
+    /// Returns the number of messages that a command would change.
     pub async fn count(&self, actor: &Actor, which: &Selection) -> Result<u64, Error> {
         let plan = Plan::to_change(self, actor, which, Timestamp::now()).await?;
         let mut walk = Walk::new(plan, None);
@@ -106,7 +106,7 @@ impl Service {
         Ok(count)
     }
 
-    /// The queue in numbers, and why mail in it is stopped.
+    /// Returns the numbers of the queue, and why mail is stopped.
     pub async fn stats(&self, actor: &Actor) -> Result<Stats, Error> {
         actor.may(Need::Read)?;
         let now = Timestamp::now();
@@ -178,7 +178,7 @@ impl Service {
         }
     }
 
-    /// What the event log remembers of a message. The queue goes on without it.
+    /// Returns the events of a message in the event log. If the log cannot be read, the message is shown without them.
     async fn history(&self, id: QueueId) -> Vec<serde_json::Value> {
         let Some(log) = self.events.log().map(std::path::Path::to_owned) else { return Vec::new() };
         let read = tokio::task::spawn_blocking(move || trace::life(&log, id, HISTORY)).await;

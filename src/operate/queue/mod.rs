@@ -1,6 +1,6 @@
-//! Commands about the queue: what waits there, and what is done to it.
+//! Commands about the queue: read its messages and change them.
 //!
-//! A message that is being delivered at that moment is left alone, counted and reported: what its attempt brings is the truth.
+//! A message that is being delivered is not changed, only counted and reported, because the result of its attempt decides.
 
 mod change;
 mod command;
@@ -17,64 +17,65 @@ pub use command::Command;
 pub(super) use command::check_reason;
 pub use look::{Page, Pages};
 
-/// Which messages: those that fit everything given. A filter that is not known is refused: ignored, it would mean more.
+/// A selection of messages, which must match every given filter. An unknown filter is refused, because without it the selection would be
+/// larger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
-    /// The messages with these queue ids.
+    /// Messages with these queue ids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
-    /// Of this customer.
+    /// Messages of this customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
-    /// Whose mail takes this route.
+    /// Messages that take this route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// With a waiting recipient in this domain. Bounce and remove touch only these recipients.
+    /// Messages with a waiting recipient in this domain. Bounce and remove affect only these recipients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_domain: Option<String>,
-    /// With this reference of the submitter's.
+    /// Messages with this reference of the submitter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Of this campaign of the submitter's.
+    /// Messages of this campaign of the submitter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
-    /// With this tag of the submitter's.
+    /// Messages with this tag of the submitter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// From this envelope sender; empty for the null sender.
+    /// Messages from this envelope sender; empty for the null sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
-    /// Accepted at least so many seconds ago.
+    /// Messages that were accepted at least this number of seconds ago.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_than_secs: Option<u64>,
-    /// In this state.
+    /// Messages in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<MessageState>,
-    /// All of them: what a command that changes messages asks for when nothing else is given.
+    /// All messages. A command that changes messages requires it if no filter is given.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
 }
 
-/// What a message does in the queue.
+/// The state of a message in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageState {
     /// Not tried yet.
     Waiting,
-    /// Tried without success, waiting for the next attempt.
+    /// Tried without success, and waiting for the next attempt.
     Deferred,
-    /// Kept until released.
+    /// Held until it is released.
     Held,
-    /// Being tried at this moment.
+    /// Being delivered now.
     Delivering,
-    /// Waiting or deferred, and not tried until a person acts: its customer or its route is suspended, or it has no route. For
-    /// selections; the message itself keeps its state and says why in `stopped`.
+    /// Waiting or deferred, and not tried until a person acts: its customer or its route is suspended, or it has no route. Only for
+    /// selections; the message itself keeps its other state and has the reason in `stopped`.
     Stopped,
 }
 
 impl MessageState {
-    /// As commands write it.
+    /// Returns the name in commands.
     pub fn as_str(self) -> &'static str {
         match self {
             MessageState::Waiting => "waiting",
@@ -86,7 +87,7 @@ impl MessageState {
     }
 }
 
-/// One message of a list.
+/// A message in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// The queue id.
@@ -99,11 +100,11 @@ pub struct Message {
     pub kind: String,
     /// `single` or `bulk`.
     pub urgency: String,
-    /// The route it takes now; absent where there is none.
+    /// The route it takes now; absent if there is none.
     pub route: Option<String>,
-    /// Envelope sender; empty for the null sender.
+    /// The envelope sender; empty for the null sender.
     pub sender: String,
-    /// The domain whose key signed.
+    /// The domain of the signing key.
     pub from_domain: String,
     /// The submitter's reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,27 +121,27 @@ pub struct Message {
     pub arrived: String,
     /// Seconds since the message was accepted.
     pub age_secs: u64,
-    /// What it does.
+    /// The state of the message.
     pub state: MessageState,
     /// Why it is held.
     pub held: Option<String>,
-    /// Why it is not tried until a person acts, though it is not held: its customer or its route is suspended, or it has no route.
+    /// Why it is not tried until a person acts, although it is not held: its customer or its route is suspended, or it has no route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// Attempts that counted.
+    /// The number of attempts that counted.
     pub attempts: u32,
-    /// When the next is due, RFC 3339.
+    /// When the next attempt is due, RFC 3339.
     pub due: String,
-    /// Recipients in all.
+    /// The number of all recipients.
     pub recipient_count: u64,
-    /// Of these, still waiting.
+    /// The number of recipients that still wait.
     pub waiting_count: u64,
-    /// In a list the first waiting ones, in `show` all.
+    /// In a list the first waiting recipients, in `show` all recipients.
     pub recipients: Vec<Recipient>,
-    /// `show` only: the header, what is not UTF-8 replaced.
+    /// Only in `show`: the header, with everything replaced that is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// `show` only: what the event log remembers, oldest first: every attempt with the reply heard.
+    /// Only in `show`: the events in the event log, oldest first, with every attempt and its reply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Value>,
 }
@@ -152,37 +153,37 @@ pub struct Recipient {
     pub address: String,
     /// `waiting`, `relayed` or `failed`.
     pub state: String,
-    /// The last reply heard.
+    /// The last reply from a server.
     pub reply: Option<String>,
 }
 
-/// The queue in numbers.
+/// The numbers of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
-    /// How many messages wait.
+    /// The number of waiting messages.
     pub messages: u64,
-    /// Of these held.
+    /// The number of held messages among them.
     pub held: u64,
-    /// Of these tried before.
+    /// The number of messages among them that were tried before.
     pub deferred: u64,
-    /// Of these neither held nor tried until a person acts.
+    /// The number of messages among them that are not held, but are not tried until a person acts.
     #[serde(default)]
     pub stopped: u64,
-    /// Of these being delivered.
+    /// The number of messages among them that are being delivered.
     pub delivering: u64,
-    /// Octets of the messages.
+    /// The octets of the messages.
     pub bytes: u64,
-    /// Octets the spool takes on disk.
+    /// The octets that the spool uses on disk.
     pub disk_bytes: u64,
-    /// Records set aside as unreadable.
+    /// The number of unreadable records that were set aside.
     pub quarantined: u64,
-    /// Age of the oldest message in seconds.
+    /// The age of the oldest message in seconds.
     pub oldest_secs: Option<u64>,
     /// The counts of each lane.
     pub lanes: Vec<LaneStats>,
 }
 
-/// One lane in numbers.
+/// The numbers of one lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaneStats {
     /// The id of the customer.
@@ -193,19 +194,19 @@ pub struct LaneStats {
     pub urgency: String,
     /// `mail` or `bounce`.
     pub kind: String,
-    /// The route that its mail takes now; absent where there is none.
+    /// The route that its mail takes now; absent if there is none.
     pub route: Option<String>,
-    /// Why nothing of it is tried until a person acts.
+    /// Why none of its mail is tried until a person acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// How many messages wait.
+    /// The number of waiting messages.
     pub messages: u64,
-    /// Of these held.
+    /// The number of held messages among them.
     pub held: u64,
-    /// Of these tried before.
+    /// The number of messages among them that were tried before.
     pub deferred: u64,
-    /// Of these being delivered.
+    /// The number of messages among them that are being delivered.
     pub delivering: u64,
-    /// Age of the oldest message in seconds.
+    /// The age of the oldest message in seconds.
     pub oldest_secs: u64,
 }

@@ -1,4 +1,5 @@
-//! From what an actor named to the spool's filters, and to what the spool cannot tell: the route, and what is being delivered.
+//! Converts an actor's selection to the spool's filters, and checks what the spool does not know: the route, and whether a message is being
+//! delivered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,26 +15,26 @@ use crate::smtp::Domain;
 use crate::spool::{self, Filter, Record};
 use crate::time::Timestamp;
 
-/// Records read from the spool at once; ids that share a sync.
+/// The number of records that are read from the spool at once, and of ids that share a sync.
 const PAGE: usize = 500;
 
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// The records must fit this.
+    /// The filter for the spool.
     filter: Filter,
-    /// They must take this route, where one was named.
+    /// The route, if one was given.
     route: Option<RouteId>,
-    /// They must have these names of the submitter's, and this sender.
+    /// The submitter's names and the sender, if given.
     names: Names,
-    /// They must be in the middle of an attempt, or not.
+    /// True for messages that are being delivered, false for others.
     delivering: Option<bool>,
-    /// They must be stopped: not tried until a person acts.
+    /// True for stopped messages, which are not tried until a person acts.
     stopped: bool,
-    /// Bounce and remove touch only recipients in this domain.
+    /// Bounce and remove affect only recipients in this domain.
     pub recipient_domain: Option<Domain>,
 }
 
-/// What a selection asks of a message's own names. They are compared whole, without regard to case, as in the record.
+/// The names of a message in a selection. They are compared as a whole and without case, as in the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Names {
     reference: Option<String>,
@@ -56,14 +57,14 @@ impl Names {
 }
 
 impl Plan {
-    /// Checks a selection of messages to look at.
+    /// Checks a selection of messages to read.
     pub async fn to_look(service: &Service, actor: &Actor, which: &Selection, now: Timestamp) -> Result<Self, Error> {
         let customer = which.customer.as_deref().map(CustomerId::new);
         actor.may(customer.as_ref().map_or(Need::Read, Need::ReadOf))?;
         Plan::new(service, which, now).await
     }
 
-    /// Checks a selection of messages to change. An empty one must say that it means all.
+    /// Checks a selection of messages to change. An empty selection must say that it means all messages.
     pub async fn to_change(service: &Service, actor: &Actor, which: &Selection, now: Timestamp) -> Result<Self, Error> {
         actor.may(Need::Operate)?;
         let narrowed = Selection { all: false, ..which.clone() } != Selection::default();
@@ -124,7 +125,7 @@ impl Plan {
         })
     }
 
-    /// The spool's filters, where these alone tell which records are meant: one batch each.
+    /// Returns the spool's filters, one for each batch, if they alone select the records.
     pub fn batches(&self) -> Option<Vec<Filter>> {
         if self.route.is_some() || self.delivering.is_some() || self.names != Names::default() {
             return None;
@@ -135,7 +136,7 @@ impl Plan {
         Some(ids.chunks(PAGE).map(batch).collect())
     }
 
-    /// The one message that was named, if it was one.
+    /// Returns the queue id if exactly one was given.
     pub fn only_id(&self) -> Option<QueueId> {
         self.filter.ids.as_ref().filter(|ids| ids.len() == 1).and_then(|ids| ids.first().copied())
     }
@@ -157,14 +158,14 @@ pub(super) fn queue_id(text: &str) -> Result<QueueId, Error> {
 }
 
 impl Service {
-    /// Returns true if the spool holds mail of a customer, who may not be configured any more.
+    /// Returns true if the spool has mail of a customer, who may have been removed from the configuration.
     async fn has_mail_of(&self, customer: &CustomerId) -> Result<bool, spool::Error> {
         let lanes = spool::all_lanes(&*self.spool).await?;
         Ok(lanes.keys().any(|lane| lane.customer == *customer))
     }
 }
 
-/// A walk over the records of a plan, oldest first.
+/// Reads the records of a selection, oldest first.
 pub(super) struct Walk {
     plan: Plan,
     after: Option<QueueId>,
@@ -172,18 +173,18 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// A walk that begins behind this record, or with the first.
+    /// Begins after this record, or with the first.
     pub fn new(plan: Plan, after: Option<QueueId>) -> Self {
         Walk { plan, after, ended: false }
     }
 
-    /// The next records that fit, possibly none; `None` at the end.
+    /// Returns the next matching records, possibly none, or `None` at the end.
     pub async fn next(&mut self, service: &Service) -> Result<Option<Vec<Record>>, spool::Error> {
         if self.ended {
             return Ok(None);
         }
         let page = service.spool.list(Filter { after: self.after, ..self.plan.filter.clone() }, PAGE).await?;
-        // A page that does not go forward would be read forever.
+        // A page that makes no progress would be read for ever.
         let last = page.last().map(|record| record.id).filter(|last| Some(*last) > self.after);
         self.ended = page.len() < PAGE || last.is_none();
         self.after = last;

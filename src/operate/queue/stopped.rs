@@ -1,4 +1,4 @@
-//! Why mail is stopped: not tried until a person acts.
+//! Finds out why mail is stopped: not tried until a person acts.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use crate::message::Lane;
 use crate::operate::Service;
 use crate::route::{RouteId, RouteState};
 
-/// Why routes are suspended, by route.
+/// The reasons for the suspension of routes.
 pub(super) type Suspended = BTreeMap<RouteId, String>;
 
 impl Service {
-    /// The route that mail of a lane takes now, if there is one.
+    /// Returns the route that mail of a lane takes now, if there is one.
     pub(super) fn route_of(&self, lane: &Lane) -> Option<RouteId> {
         self.routing.resolve(lane).ok().map(|route| route.id.clone())
     }
 
-    /// Why nothing in a lane is tried until a person acts.
+    /// Returns why no mail of a lane is tried until a person acts, if that is so.
     pub(super) fn stopped(&self, lane: &Lane, suspended: &Suspended) -> Option<String> {
         match self.routing.resolve(lane) {
             Ok(route) => suspended.get(&route.id).map(|reason| format!("route {} is suspended: {reason}", route.id)),
@@ -23,7 +23,7 @@ impl Service {
         }
     }
 
-    /// The routes that are suspended now.
+    /// Returns the routes that are suspended now.
     pub(super) fn suspended(&self) -> Suspended {
         let suspended = self.routes.list().into_iter().filter_map(|route| match route.state {
             RouteState::Suspended { reason, .. } => Some((route.id, reason)),

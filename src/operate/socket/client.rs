@@ -1,7 +1,7 @@
-//! The command's end of the socket. Blocking: a command has nothing else to do.
+//! The command's end of the socket. It blocks, because a command has nothing else to do.
 //!
-//! Who listens there may be another program than the relay. An answer is therefore bounded: each line in octets and in time, and
-//! all of them in what the command asked for.
+//! Another program than the relay may be listening there. An answer is therefore limited: each line in octets and time, and all lines
+//! together by what the command asked for.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,14 +16,14 @@ use super::socket_path;
 use crate::operate::Error;
 use crate::visible::visible;
 
-/// No line comes near it: a message's header is the longest part of one.
+/// The maximum octets of a line. The longest part of real lines is a message's header.
 const LONGEST_LINE: u64 = 64 << 20;
-/// No answer comes near it, except a list, which is shown as it comes.
+/// The maximum octets of an answer. Only lists are longer, and these are shown as they arrive.
 const LONGEST_ANSWER: u64 = 64 << 20;
-/// How long the relay may take for one line. It tells how far a long command has come.
+/// The maximum time for one line. During a long command the relay reports its progress more often.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Why a command was not carried out. The text tells the remedy.
+/// Why a command was not carried out. The text contains the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// No relay listens at the socket.
@@ -32,19 +32,19 @@ pub enum CallError {
          runs with --config", .0.display()
     )]
     NotRunning(PathBuf),
-    /// The socket is another user's.
+    /// The socket belongs to another user.
     #[error(
         "{} may only be used by the user that runs the relay and by root. Run the command as one of them, for example with sudo", .0.display()
     )]
     NotAllowed(PathBuf),
-    /// The relay said no.
+    /// The relay refused the command.
     #[error(transparent)]
     Refused(Error),
     #[error("the relay's answer broke off: {0}. It may be stopping; see its log, then look with `postbud queue list`")]
     Broken(#[source] io::Error),
 }
 
-/// Sends a command to the relay of a state folder. Hands over each item, and each report of progress, as it comes.
+/// Sends a command to the relay of a state folder. Passes each item, and each report of progress, on as it arrives.
 pub fn call(
     state_dir: &Path,
     command: Command,
@@ -60,7 +60,7 @@ pub fn call(
     converse(&stream, PATIENCE, command, item, progress)
 }
 
-/// Connects. A program that listens and takes no connection would otherwise be waited for without an end.
+/// Connects with a time limit, because a program may listen without accepting connections.
 fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(patience))?;
@@ -90,16 +90,16 @@ fn converse(
     read_answer(&bounds, next_line, item, progress).map_err(CallError::from)
 }
 
-/// What an answer to a command may bring.
+/// The limits of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     items: u64,
-    /// The most octets in all its lines.
+    /// The maximum octets of all lines.
     octets: u64,
 }
 
 impl Bounds {
-    /// Returns what this command asks for.
+    /// Returns the limits for this command.
     pub fn of(command: &Command) -> Self {
         match command {
             Command::List { limit, .. } => Bounds { items: limit.unwrap_or(u64::MAX), octets: u64::MAX },
@@ -109,12 +109,12 @@ impl Bounds {
     }
 }
 
-/// Why an answer has no end that can be used.
+/// Why an answer is unusable.
 #[derive(Debug)]
 pub enum NoAnswer {
     /// The relay refused the command.
     Refused(Error),
-    /// The answer broke off, or it is none.
+    /// The answer broke off or is invalid.
     Broken(io::Error),
 }
 
@@ -127,7 +127,7 @@ impl From<NoAnswer> for CallError {
     }
 }
 
-/// Reads an answer line by line, until the line that ends it. `next_line` gives `None` at the end of what was sent.
+/// Reads an answer line by line until its last line. `next_line` returns `None` at the end of the input.
 pub fn read_answer(
     bounds: &Bounds,
     mut next_line: impl FnMut() -> io::Result<Option<Vec<u8>>>,
@@ -138,7 +138,7 @@ pub fn read_answer(
     let broken = |what: &str| NoAnswer::Broken(io::Error::new(io::ErrorKind::InvalidData, what));
     while let Some(line) = next_line().map_err(NoAnswer::Broken)? {
         octets = octets.checked_sub(line.len() as u64).ok_or_else(|| broken("it is longer than 64 MiB"))?;
-        // The error quotes what was not understood.
+        // The error quotes the invalid text.
         let answer = serde_json::from_slice(&line).map_err(|error| broken(&visible(&error.to_string())))?;
         match answer {
             Answer::Item(value) => {
@@ -166,7 +166,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok((!line.is_empty()).then_some(line))
 }
 
-/// The stream, read until a deadline: a line that comes octet by octet has no more time than one that does not come.
+/// Reads the stream until a deadline, so that a line that arrives octet by octet has no more time than any other.
 struct Patient<'a> {
     stream: &'a UnixStream,
     patience: Duration,
@@ -176,13 +176,13 @@ struct Patient<'a> {
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.until.saturating_duration_since(Instant::now());
-        // A timeout of zero would mean none.
+        // A timeout of zero would mean no limit.
         self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         self.stream.read(buffer).map_err(|error| late(error, self.patience))
     }
 }
 
-/// Says in words that a wait was too long.
+/// Describes an exceeded time limit in words.
 fn late(error: io::Error, patience: Duration) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
@@ -214,7 +214,7 @@ mod tests {
                 while drips && theirs.write_all(b"x").is_ok() {
                     thread::sleep(SHORT / 10);
                 }
-                // It reads what it hears, and says nothing, until we hang up.
+                // It reads everything, and answers nothing until we close.
                 let _ = io::copy(&mut theirs, &mut io::sink());
             });
             let called = converse(&ours, SHORT, routes(), |_| {}, |_| {});
@@ -230,7 +230,7 @@ mod tests {
         let path = dir.path().join("s");
         let _listener = UnixListener::bind(&path).unwrap();
         let mut waiting = Vec::new();
-        // The system takes some connections for it.
+        // The system accepts some connections on behalf of the program.
         let error = loop {
             match connect(&path, SHORT) {
                 Ok(stream) => waiting.push(stream),
@@ -257,7 +257,7 @@ mod tests {
             assert!(matches!(read, Err(NoAnswer::Broken(_))), "{command:?}");
             assert_eq!(items, most, "{command:?}");
         }
-        // A list without a limit is shown as it comes.
+        // A list without a limit is shown as it arrives.
         let mut lines = (0..200).map(|_| long.clone()).chain([br#"{"done":{"count":200}}"#.to_vec()]);
         let read = read_answer(&Bounds::of(&list(None)), || Ok(lines.next()), |_| {}, |_| {});
         assert_eq!(read.unwrap(), Done::of(200));

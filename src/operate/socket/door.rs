@@ -1,4 +1,4 @@
-//! From a command on the socket to the service's function, and from what that gives to the lines of the answer.
+//! Calls the service's function for each command on the socket, and writes the lines of the answer.
 
 use std::future::Future;
 use std::io;
@@ -12,19 +12,19 @@ use super::protocol::{Command, Done};
 use crate::operate::queue::{Changed, Progress, Selection};
 use crate::operate::{Actor, Error, Service};
 
-/// Where items and progress go. An error means that nobody reads any more.
+/// The destination of items and progress. An error means that the client no longer reads.
 pub(super) trait Output: Send {
     /// Writes an item of the answer.
     fn item(&mut self, item: &(impl Serialize + Sync)) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Tells what was done so far.
+    /// Reports the progress.
     fn progress(&mut self, done: &Done) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-/// Entries of a suppression list that are read at once.
+/// The number of entries of a suppression list that are read at once.
 const PAGE: usize = 1000;
 
-/// What a command came to. The outer error means that nobody reads any more: what was begun is left there.
+/// The result of a command. The outer error means that the client no longer reads; what was begun stays as it is.
 type Answered = io::Result<Result<Done, Error>>;
 
 /// Carries a command out.
@@ -171,7 +171,7 @@ async fn suppressed(
     }
 }
 
-/// Waits for a change, and tells meanwhile how far it has come.
+/// Waits for a change, and reports its progress meanwhile.
 async fn change(
     work: impl Future<Output = Result<Changed, Error>>,
     mut told: watch::Receiver<Changed>,

@@ -1,8 +1,8 @@
-//! The operator's socket: how the command line reaches the service of the running relay.
+//! The operator's socket, over which the command line reaches the service of the running relay.
 //!
-//! A Unix socket in the state folder, mode 0600: the user that runs the relay and root may command it. One JSON object a line
-//! ([`protocol`]); one bounded request a connection, answered by any number of `item` lines and one `done` or `error` line. Long
-//! lists are written at the reader's pace.
+//! It is a Unix socket in the state folder with mode 0600, so only root and the user that runs the relay may use it. Each line is one JSON
+//! object ([`protocol`]). Each connection has one request of limited size, which is answered by any number of `item` lines and one `done`
+//! or `error` line. Long lists are written at the reader's pace.
 
 mod client;
 mod door;
@@ -27,31 +27,31 @@ use protocol::{Answer, Done, Request, VERSION};
 
 /// The socket's name in the state folder.
 pub const SOCKET: &str = "control.sock";
-/// A request with thousands of ids still fits.
+/// The maximum octets of a request. A request with thousands of ids fits.
 const LONGEST_REQUEST: u64 = 1 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// An operator's terminal that stopped reading is let go.
+/// The time after which a client that has stopped reading is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECTIONS: usize = 32;
 
-/// Where the socket of a state folder is.
+/// Returns the path of the socket of a state folder.
 pub fn socket_path(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET)
 }
 
-/// The bound socket; its file is removed when dropped.
+/// The bound socket. Its file is removed when it is dropped.
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
     path: PathBuf,
 }
 
-/// Binds the socket, with mode 0600, in place of one that a stopped relay left. Call it once the spool is locked: the lock is
-/// what makes sure that no other relay uses this state folder. Errors where the folder cannot be written, or where its path
-/// is over what a socket's name may have (107 octets).
+/// Binds the socket, with mode 0600, in place of one that a stopped relay left. Call it after the spool is locked, because only that lock
+/// makes sure that no other relay uses this state folder. Returns an error if the folder cannot be written, or if its path is too long for
+/// a socket's name (107 octets).
 pub fn bind(state_dir: &Path) -> io::Result<Listener> {
     let path = socket_path(state_dir);
-    // Bound under a name nobody knows in a folder nobody else may enter, so that it is never there with a wider mode.
+    // Bind it under a random name in a folder that nobody else may enter, so that it never exists with a wider mode.
     let private = tempfile::Builder::new().prefix(".c").rand_bytes(3).tempdir_in(state_dir)?;
     let bound = private.path().join("s");
     let listener = UnixListener::bind(&bound)?;
@@ -62,13 +62,13 @@ pub fn bind(state_dir: &Path) -> io::Result<Listener> {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Left behind it does no harm: the next relay replaces it, and a command finds nobody there.
+        // A file that remains does no harm: the next relay replaces it, and a command finds nobody there.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Answers commands until told to stop. A command under way then is cut off as by a crash: a
-/// sender may have heard that a message was given up that is tried again after the start.
+/// Answers commands until stopped. A running command is then cut off as by a crash: a sender may have been informed that a message was
+/// given up which is tried again after the start.
 pub async fn serve(listener: Listener, service: Service, stopping: CancellationToken) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let tasks = TaskTracker::new();
@@ -102,7 +102,7 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
     let mut out = Lines { write: BufWriter::new(write), progress: false };
     let ours = rustix::process::geteuid().as_raw();
     if peer.uid() != ours && peer.uid() != 0 {
-        // The file's mode says so already; this holds where somebody widened it.
+        // The file's mode already ensures this, unless somebody has changed it.
         let error = Error::new(
             ErrorKind::Forbidden,
             format!("user {} may not command this relay", peer.uid()),
@@ -118,7 +118,7 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
     };
     let answer = match read_request(&line) {
         Ok(request) => {
-            // Scripts and pages read every few seconds. A change is an event of the audit besides.
+            // Scripts and pages read every few seconds. Changes are also in the audit.
             match request.command.changes_something() {
                 true => tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command"),
                 false => tracing::debug!(uid = peer.uid(), command = %summary(&line), "operator's question"),
@@ -131,7 +131,7 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
     out.line(&answer.map_or_else(Answer::Error, Answer::Done)).await
 }
 
-/// Reads a request. Another version of the protocol is told apart from nonsense.
+/// Reads a request. Another version of the protocol gets its own error.
 pub fn read_request(line: &str) -> Result<Request, Error> {
     #[derive(serde::Deserialize)]
     struct Version {
@@ -155,7 +155,7 @@ pub fn read_request(line: &str) -> Result<Request, Error> {
     serde_json::from_str(line).map_err(not_understood)
 }
 
-/// The request for the log, bounded.
+/// Returns the request for the log, with limited length.
 fn summary(line: &str) -> String {
     line.trim_end().chars().take(300).collect()
 }

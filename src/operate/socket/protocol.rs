@@ -1,4 +1,4 @@
-//! What goes over the socket: one JSON object a line.
+//! The protocol of the socket: one JSON object per line.
 //!
 //! ```text
 //! → {"version":1,"command":"list","which":{"customer":"test-as"},"limit":100}
@@ -7,7 +7,7 @@
 //! ← {"done":{"count":2}}
 //!
 //! → {"version":1,"command":"hold","which":{"ids":["6H0K9MEFC7721"]},"reason":"wrong list"}
-//! ← {"progress":{"count":500}}       any number of these, where the request says "progress":true
+//! ← {"progress":{"count":500}}       any number of these, if the request has "progress":true
 //! ← {"done":{"count":1}}
 //! ← or {"error":{"kind":"not-found","message":"…","remedy":"…"}}
 //! ```
@@ -22,15 +22,15 @@ use crate::operate::queue::{Changed, Selection};
 use crate::operate::suppression::Suppressed;
 use crate::operate::tokens::NewToken;
 
-/// The protocol's version. A relay refuses another one: the program on disk is not the one that runs.
+/// The protocol's version. A relay refuses another version, which means that the program on disk is not the running one.
 pub const VERSION: u32 = 1;
 
-/// A request of a command.
+/// A request with a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// The version of the protocol: [`VERSION`].
     pub version: u32,
-    /// True if the relay tells how far a long command has come.
+    /// True if the relay shall report the progress of a long command.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub progress: bool,
     #[serde(flatten)]
@@ -40,25 +40,25 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
-    /// An item a message.
+    /// One item for each message.
     List {
         /// The messages to act on.
         which: Selection,
-        /// At most so many.
+        /// The maximum number of messages.
         limit: Option<u64>,
     },
     /// One item: the message with its recipients, header and history.
     Show {
         id: String,
     },
-    /// Keep them until released.
+    /// Holds messages until they are released.
     Hold {
         /// The messages to act on.
         which: Selection,
         /// The reason, for events and lists.
         reason: String,
     },
-    /// Held ones are due at once.
+    /// Releases held messages, which are due at once.
     Release {
         /// The messages to act on.
         which: Selection,
@@ -67,14 +67,14 @@ pub enum Command {
         /// The messages to act on.
         which: Selection,
     },
-    /// Given up: the sender is told as if the smarthost had refused them.
+    /// Gives messages up, and informs the sender as if the receiving server had refused them.
     Bounce {
         /// The messages to act on.
         which: Selection,
-        /// Why; the sender reads it.
+        /// The reason, which the sender reads.
         reason: String,
     },
-    /// Given up without a word to the sender.
+    /// Gives messages up without informing the sender.
     Remove {
         /// The messages to act on.
         which: Selection,
@@ -85,68 +85,68 @@ pub enum Command {
     Events {
         /// A cursor, `oldest` or `newest`.
         since: String,
-        /// At most so many.
+        /// The maximum number of events.
         limit: u64,
         /// How long to wait for the first one.
         wait_secs: u64,
     },
     Stats,
-    /// An item a From domain of a customer: the selectors its mail is signed with at this moment.
+    /// One item for each From domain of a customer: the selectors with which its mail is signed now.
     Signers {
         /// The id of the customer.
         customer: String,
     },
-    /// An item an address on a customer's suppression list, by address.
+    /// One item for each address on a customer's suppression list, by address.
     SuppressionList {
         customer: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<String>,
-        /// At most so many.
+        /// The maximum number of addresses.
         limit: Option<u64>,
     },
-    /// Puts an address on a customer's suppression list.
+    /// Adds an address to a customer's suppression list.
     SuppressionAdd {
         customer: String,
         address: String,
         note: String,
-        /// For how long; absent: until it is taken off.
+        /// The time after which the entry expires; absent if it does not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_secs: Option<u64>,
     },
-    /// Takes an address off a customer's suppression list.
+    /// Removes an address from a customer's suppression list.
     SuppressionRemove {
         customer: String,
         address: String,
     },
-    /// Puts many addresses on a customer's suppression list, all or none.
+    /// Adds many addresses to a customer's suppression list, all or none.
     SuppressionImport {
         customer: String,
         entries: Vec<Suppressed>,
     },
-    /// An item a customer whose mail is paused.
+    /// One item for each customer whose mail is paused.
     PausedCustomers,
-    /// Stops a customer's mail in the queue.
+    /// Pauses a customer's mail in the queue.
     PauseCustomer {
         customer: String,
         reason: String,
-        /// Single mail goes on.
+        /// True if single mail is still sent.
         #[serde(default)]
         spare_single: bool,
     },
-    /// Lets it go on.
+    /// Resumes a customer's mail.
     UnpauseCustomer {
         customer: String,
     },
-    /// An item an alert that is open, or of the last week.
+    /// One item for each open alert and each notice of the last week.
     Alerts,
-    /// Takes note of an alert.
+    /// Acknowledges an alert.
     AcknowledgeAlert {
-        /// What it is called.
+        /// The key of the alert.
         key: String,
-        /// A sentence for the others; may be empty.
+        /// A note for other operators. It may be empty.
         note: String,
     },
-    /// An item a route.
+    /// One item for each route.
     Routes,
     SuspendRoute {
         /// The name of the route.
@@ -154,12 +154,12 @@ pub enum Command {
         /// The reason, for events and lists.
         reason: String,
     },
-    /// Lets it go on.
+    /// Resumes a route.
     ResumeRoute {
         /// The name of the route.
         route: String,
     },
-    /// Takes over a customer's file that was written or removed.
+    /// Makes the relay use a customer's file that was written or removed.
     TakeCustomer {
         customer: String,
     },
@@ -167,37 +167,37 @@ pub enum Command {
     AddLink {
         /// The customer whose page it opens.
         customer: String,
-        /// For how long, and in which language.
+        /// The validity and the language.
         new: NewLink,
     },
-    /// An item a link.
+    /// One item for each link.
     Links {
-        /// Of this customer only.
+        /// Only links of this customer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         customer: Option<String>,
     },
-    /// Takes a link back.
+    /// Revokes a link.
     RevokeLink {
         id: String,
     },
     /// One item: the token that was made, with its secret.
     AddToken(NewToken),
-    /// An item a token.
+    /// One item for each token.
     Tokens,
-    /// Takes a token back.
+    /// Revokes a token.
     RevokeToken {
         name: String,
     },
     /// One item: the operator that was added.
     AddOperator(NewOperator),
-    /// An item an operator.
+    /// One item for each operator.
     Operators,
-    /// Changes an operator; every session of it ends.
+    /// Changes an operator. All sessions of the operator end.
     ChangeOperator {
         name: String,
         change: OperatorChange,
     },
-    /// Removes an operator; every session of it ends.
+    /// Removes an operator. All sessions of the operator end.
     RemoveOperator {
         name: String,
     },
@@ -248,30 +248,31 @@ impl Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// One of many: a [`Message`](crate::operate::queue::Message), a [`Route`](crate::operate::routes::Route), [`Stats`](crate::operate::queue::Stats).
+    /// An item, such as a [`Message`](crate::operate::queue::Message), a [`Route`](crate::operate::routes::Route), or
+    /// [`Stats`](crate::operate::queue::Stats).
     Item(Value),
-    /// What was done so far.
+    /// The progress so far.
     Progress(Done),
     Done(Done),
-    /// The last line, instead.
+    /// The last line of an answer that failed.
     Error(Error),
 }
 
-/// What was done, to how many.
+/// The result of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// Items given, or messages changed.
+    /// The number of items, or of changed messages.
     pub count: u64,
-    /// Messages left alone because they were being delivered at that moment.
+    /// The number of messages that were left alone because they were being delivered.
     #[serde(default)]
     pub busy: u64,
-    /// More than `limit` match.
+    /// True if more than `limit` items match.
     #[serde(default)]
     pub more: bool,
 }
 
 impl Done {
-    /// So many, and that was all.
+    /// Makes the result of a complete command with this number.
     pub fn of(count: u64) -> Self {
         Done { count, ..Done::default() }
     }

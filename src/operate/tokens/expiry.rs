@@ -1,4 +1,4 @@
-//! When tokens expire, as a metric: a program that loses its token is refused from one moment to the next.
+//! Reports when tokens expire, as a metric, because a program with an expired token is refused without warning.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -10,10 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::Tokens;
 
-/// So many tokens are told by name, those that expire first.
+/// The maximum number of tokens in the metric: those that expire first.
 const TOLD: usize = 100;
 
-/// Tells of each token that expires, also once it has, until it is revoked.
+/// Reports each token that expires, also after its expiry, until it is revoked.
 pub struct Expiry(pub Tokens);
 
 impl fmt::Debug for Expiry {

@@ -8,7 +8,7 @@ use crate::database::{Error, Row, Schema, Transaction};
 use crate::message::CustomerId;
 use crate::time::Timestamp;
 
-/// The table. Times are milliseconds since 1970; customers are separated by spaces, which no id has.
+/// The table. Times are milliseconds since 1970. Customers are separated by spaces, which no id contains.
 pub const SCHEMA: Schema = Schema {
     owner: "token",
     steps: &["CREATE TABLE token (digest TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, \
@@ -27,13 +27,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Returns true if it counts no longer.
+    /// Returns true if it is no longer valid.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|at| now >= at)
     }
 }
 
-/// Reads every row. One that is not understood is left out, with a warning: its token does not count.
+/// Reads every row. An invalid row is left out with a warning, so its token is not valid.
 pub(super) fn read_all(tables: &Transaction<'_>) -> Result<Vec<Kept>, Error> {
     let mut all = Vec::new();
     let sql = "SELECT digest, name, role, customers, created, expires, last_used FROM token";
@@ -64,7 +64,7 @@ fn read(row: &Row<'_>) -> Result<Option<Kept>, Error> {
     }))
 }
 
-/// Adds a row; returns false if its name is taken.
+/// Adds a row. Returns false if its name is taken.
 pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> {
     let customers: Vec<&str> = kept.customers.iter().map(CustomerId::as_str).collect();
     let (digest, customers) = (kept.digest.to_hex(), customers.join(" "));
@@ -90,7 +90,7 @@ pub(super) fn remove(tables: &Transaction<'_>, digest: &Digest) -> Result<(), Er
     tables.announce().map(drop)
 }
 
-/// Keeps the time of a use.
+/// Stores the time of a use.
 pub(super) fn save_use(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
     let digest = digest.to_hex();
     let row = [millis(at).into(), digest.as_str().into()];

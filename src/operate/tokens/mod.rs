@@ -1,11 +1,11 @@
-//! Tokens: how programs and people are known to the API.
+//! Tokens, with which programs and people authenticate to the API.
 //!
-//! A token is made once, shown once, and kept as its SHA-256. A slow hash like Argon2 protects passwords because people choose
-//! passwords that can be guessed. A token is 256 random bits: nobody guesses it, however fast the hash is, and a fast hash keeps the
-//! check off the list of things that an attacker can exhaust.
+//! A token is made once, shown once, and stored as its SHA-256. A slow hash such as Argon2 protects passwords, because people choose
+//! passwords that can be guessed. A token is 256 random bits, which nobody can guess however fast the hash is. A fast hash also means that
+//! attackers cannot overload the relay with checks.
 //!
-//! All tokens are in memory. One that is added or revoked counts from that moment on at the node that did it, and within a second at
-//! the others. While their database does not answer, no token counts: it may have been revoked. The time of the last use is written at
+//! All tokens are in memory. An added or revoked token takes effect at once at the node that made the change, and within a second at the
+//! others. While the database does not answer, no token is valid, because it may have been revoked. The time of the last use is written at
 //! most once a minute for each token.
 
 mod expiry;
@@ -33,20 +33,20 @@ use crate::time::Timestamp;
 use kept::Kept;
 pub(super) use secret::Digest;
 
-/// The time of a last use is written at most this often.
+/// The minimum time between two writes of a token's last use.
 const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
-/// More tokens are refused: each is in memory, and a person has to be able to read their list.
+/// The maximum number of tokens. All are in memory, and a person must be able to read the list.
 const MOST: usize = 10_000;
 const LONGEST_NAME: usize = 64;
-/// After the tokens could not be read, when that is tried again.
+/// The time after which the tokens are read again, if they could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A token as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Its name, which the audit shows.
+    /// The token's name, which the audit shows.
     pub name: String,
-    /// What it may do.
+    /// The role of the token.
     pub role: RoleName,
     /// The customers that a token of the role `customer` may see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -66,10 +66,10 @@ pub struct Token {
 /// A token that was just made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedToken {
-    /// What the list shows of it.
+    /// The token as lists show it.
     #[serde(flatten)]
     pub token: Token,
-    /// The token itself. It is shown this once.
+    /// The token itself. It is shown only once.
     pub secret: String,
 }
 
@@ -78,12 +78,12 @@ pub struct AddedToken {
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     pub name: String,
-    /// What it may do.
+    /// The role of the token.
     pub role: RoleName,
-    /// The customers that it may see: for the role `customer`, and only there.
+    /// The customers that it may see. Required for the role `customer`, and allowed only there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub customers: Vec<String>,
-    /// It expires after so many seconds; without a value it does not.
+    /// The number of seconds after which it expires; without a value it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_secs: Option<u64>,
 }
@@ -92,17 +92,17 @@ pub struct NewToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoleName {
-    /// Look at some customers' own things.
+    /// May read some customers' own data.
     Customer,
     Read,
-    /// Change the queue and the routes, and check domains.
+    /// May change the queue and the routes, and check domains.
     Operate,
-    /// Change customers and keys.
+    /// May change customers and keys.
     Admin,
 }
 
 impl RoleName {
-    /// The name as commands and files write it.
+    /// Returns the name in commands and files.
     pub fn as_str(self) -> &'static str {
         match self {
             RoleName::Customer => "customer",
@@ -122,12 +122,12 @@ impl RoleName {
     }
 }
 
-/// What somebody presented as a token.
+/// The result of checking a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presented {
-    /// A token that counts, and who it stands for.
+    /// A valid token, with its actor.
     Valid(Actor),
-    /// A token that has expired, and its name. Only its holder hears it.
+    /// An expired token, with its name. Only its holder learns this.
     Expired(String),
     Unknown,
 }
@@ -139,7 +139,7 @@ pub struct Tokens(Arc<Inner>);
 struct Inner {
     database: Database,
     known: RwLock<HashMap<Digest, Arc<Known>>>,
-    /// Held from a change of the table, or from reading it, until memory shows it.
+    /// Held while the table is changed or read, until memory has the result.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -162,11 +162,11 @@ impl Known {
         Arc::new(Known { kept, used: Mutex::new(Used { last, saved: last }) })
     }
 
-    /// Notes a use; returns true if it is time to write it.
+    /// Records a use. Returns true if it must be written now.
     fn touch(&self, now: Timestamp) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.last = Some(now);
-        // A clock that was set back must not silence the writes until it has caught up.
+        // If the clock was set back, the time is written at once, and not only after the clock has caught up.
         let is_due = used.saved.is_none_or(|saved| now >= saved + SAVE_USE_EVERY || now < saved);
         if is_due {
             used.saved = Some(now);
@@ -198,7 +198,7 @@ impl Tokens {
         Ok(Tokens(Arc::new(Inner { database, known: RwLock::new(known), changing: tokio::sync::Mutex::default() })))
     }
 
-    /// Follows what other nodes change.
+    /// Follows changes that other nodes make.
     pub async fn follow(&self) {
         let mut changes = self.0.database.changes();
         loop {
@@ -216,7 +216,7 @@ impl Tokens {
         let _changing = self.0.changing.lock().await;
         let all = self.0.database.read(kept::read_all).await?;
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
-        // A token that is known goes on with the time of its last use here.
+        // A known token keeps the time of its last use here.
         let mut before = std::mem::take(&mut *known);
         let unchanged = |kept: &Kept, was: &Known| was.kept.role == kept.role && was.kept.customers == kept.customers;
         *known = all
@@ -229,7 +229,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// Fails while it is not known which tokens other nodes have revoked.
+    /// Returns an error while it is unknown which tokens other nodes have revoked.
     pub fn is_current(&self) -> Result<(), Error> {
         self.0.database.is_current().map_err(|error| {
             let message = format!("which tokens count is not known now: {error}");
@@ -241,7 +241,7 @@ impl Tokens {
         })
     }
 
-    /// Says who a token stands for. `address` is where it came from, for the audit.
+    /// Checks a token. `address` is the address of the request, for the audit.
     pub fn look(&self, secret: &str, address: Option<IpAddr>, now: Timestamp) -> Presented {
         let digest = Digest::of(secret);
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
@@ -256,7 +256,7 @@ impl Tokens {
         Presented::Valid(Actor::new(format!("token {}", known.kept.name), role).at(address))
     }
 
-    /// Writes a last use behind the request's back: whether it can be written must not decide whether the request is answered.
+    /// Writes a last use after the request was answered, so that a failure does not affect the answer.
     fn save_use(&self, digest: Digest, now: Timestamp) {
         let database = self.0.database.clone();
         tokio::spawn(async move {
@@ -343,13 +343,13 @@ impl Service {
         Ok(AddedToken { token, secret: secret.as_str().to_owned() })
     }
 
-    /// Every token, by name.
+    /// Returns all tokens by name.
     pub fn list_tokens(&self, actor: &Actor) -> Result<Vec<Token>, Error> {
         actor.may(Need::Admin)?;
         Ok(self.tokens.shown(Timestamp::now()))
     }
 
-    /// Takes a token back. It counts for nothing from this moment on.
+    /// Revokes a token. It is invalid from now on.
     pub async fn revoke_token(&self, actor: &Actor, name: &str) -> Result<(), Error> {
         actor.may(Need::Admin)?;
         if self.tokens.remove(name).await?.is_none() {
@@ -359,7 +359,7 @@ impl Service {
         Ok(())
     }
 
-    /// The customers that a new token may see.
+    /// Returns the customers that a new token may see.
     fn customers_of(&self, new: &NewToken) -> Result<BTreeSet<CustomerId>, Error> {
         if new.role != RoleName::Customer && !new.customers.is_empty() {
             let message = format!("a token with the role \"{}\" sees every customer", new.role.as_str());

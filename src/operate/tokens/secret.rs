@@ -1,4 +1,4 @@
-//! The token itself, and what is kept of it.
+//! The token itself, and its stored digest.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::hex::{hex, octets};
 
-/// What every token begins with: programs that look for secrets in source code find it by this.
+/// The prefix of every token, by which programs find secrets in source code.
 const PREFIX: &str = "postbud_";
 
 /// A new token: 256 random bits as text.
@@ -22,7 +22,7 @@ impl Secret {
         Secret(Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random.as_slice()))))
     }
 
-    /// The text that its holder presents.
+    /// Returns the text that its holder presents.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,12 +39,12 @@ impl fmt::Debug for Secret {
 pub(in crate::operate) struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of what somebody presented.
+    /// Returns the digest of a presented token.
     pub fn of(secret: &str) -> Self {
         Digest(digest(&SHA256, secret.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 octets"))
     }
 
-    /// As the table has it.
+    /// Returns the digest as in the table.
     pub fn to_hex(self) -> String {
         hex(&self.0)
     }

@@ -1,4 +1,4 @@
-//! Times as customers read them: in Danish time, in words.
+//! Formats times for customers: in Danish time, in words.
 
 use jiff::tz::Offset;
 
@@ -34,7 +34,7 @@ const MONTHS_EN: [&str; 12] = [
     "December",
 ];
 
-/// The day and the time: `29. november kl. 16.05`, `29 November, 16:05 Danish time`.
+/// Formats the day and the time: `29. november kl. 16.05`, `29 November, 16:05 Danish time`.
 pub(super) fn moment(at: Timestamp, lang: Lang) -> String {
     let Some(local) = local(at) else { return at.to_string() };
     let (hour, minute) = (local.hour(), local.minute());
@@ -44,7 +44,7 @@ pub(super) fn moment(at: Timestamp, lang: Lang) -> String {
     }
 }
 
-/// The day: `29. november`, `29 November`.
+/// Formats the day: `29. november`, `29 November`.
 pub(super) fn date(at: Timestamp, lang: Lang) -> String {
     let Some(local) = local(at) else { return at.to_string() };
     let month = usize::from(local.month().unsigned_abs()) - 1;
@@ -54,8 +54,8 @@ pub(super) fn date(at: Timestamp, lang: Lang) -> String {
     }
 }
 
-/// Danish time: an hour ahead of UTC, and two from the last Sunday of March to that of October, each at 01:00 UTC (EU directive
-/// 2000/84).
+/// Converts to Danish time: one hour ahead of UTC, and two from the last Sunday of March to that of October, each from 01:00 UTC (EU
+/// directive 2000/84).
 fn local(at: Timestamp) -> Option<jiff::civil::DateTime> {
     let instant = jiff::Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
     let year = Offset::UTC.to_datetime(instant).year();

@@ -1,4 +1,4 @@
-//! Who may come in: a link that counts, not too often. Whoever guesses is slowed down like whoever guesses passwords.
+//! Admits requests with a valid link, up to a rate. Guessing of links is slowed down like guessing of passwords.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,20 +16,20 @@ use crate::operate::{Actor, Service};
 use crate::submission::{Limits, Strikes};
 use crate::time::Timestamp;
 
-/// Requests of one link at once, and how many more come to it each second.
+/// The number of requests of one link that are answered at once, and the number that is added per second.
 const BURST: f64 = 60.0;
 const PER_SECOND: f64 = 1.0;
-/// The links whose requests are counted.
+/// The maximum number of links whose requests are counted.
 const COUNTED: usize = 10_000;
-/// A wrong link is answered after this time at most.
+/// The longest delay of the answer to a wrong link.
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 pub(super) struct Guest {
-    /// For the audit, with the role of the link.
+    /// The actor for the audit, with the role of the link.
     pub actor: Actor,
     /// The customer whose page it is.
     pub customer: Arc<Customer>,
-    /// In which language to write.
+    /// The language of the page.
     pub lang: Lang,
     /// When the link expires.
     pub expires: Timestamp,
@@ -41,12 +41,12 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Wrong links are slowed down by the `login_…` settings of `limits`.
+    /// Answers to wrong links are delayed as the `login_…` settings of `limits` say.
     pub fn new(limits: &Limits) -> Self {
         Door { strikes: Strikes::new(limits), pace: Mutex::default() }
     }
 
-    /// Lets in whoever has a link that counts.
+    /// Admits the holder of a valid link.
     pub async fn open(
         &self,
         service: &Service,
@@ -84,7 +84,7 @@ impl Door {
     fn pace(&self, id: &str, now: Instant) -> Result<(), Problem> {
         let mut all = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= COUNTED && !all.contains_key(id) {
-            // Whoever has all requests left again needs not be remembered.
+            // A link that has all of its requests left need not be remembered.
             all.retain(|_, (left, at)| *left + now.duration_since(*at).as_secs_f64() * PER_SECOND < BURST);
             if all.len() >= COUNTED {
                 all.clear();

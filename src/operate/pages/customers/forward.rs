@@ -1,4 +1,4 @@
-//! The message to whoever runs the customer's DNS: plain text with only what is missing.
+//! The message to the person who manages the customer's DNS: plain text with only the missing records.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::onboarding::{Lang, RecordTable};
 use crate::operate::pages::elements::copyable_lines;
 use crate::visible::visible;
 
-/// Programs cut longer addresses of mails.
+/// The maximum length of a `mailto:` address. Programs cut longer ones.
 const LONGEST_MAILTO: usize = 1_900;
 
-/// The message: subject and text.
+/// Returns the subject and the text of the message.
 pub(super) fn message(lang: Lang, customer: &str, table: &RecordTable) -> (String, String) {
     let words = words(lang);
     let domain = lang.name(&table.domain);
@@ -39,7 +39,7 @@ pub(super) fn message(lang: Lang, customer: &str, table: &RecordTable) -> (Strin
     ((words.forward_subject)(&domain), text)
 }
 
-/// The part of the page with the message; nothing where nothing is missing.
+/// Returns the part of the page with the message, or nothing if no record is missing.
 pub(super) fn part(lang: Lang, customer: &str, table: &RecordTable) -> Markup {
     if table.rows.iter().all(|row| row.present) {
         return html! {};
@@ -56,7 +56,7 @@ pub(super) fn part(lang: Lang, customer: &str, table: &RecordTable) -> Markup {
     }
 }
 
-/// A link that opens a mail (RFC 6068). Where the text is too long for one, the reader pastes it.
+/// Returns a link that opens a mail (RFC 6068). If the text is too long for one, the reader pastes it.
 fn mailto(subject: &str, text: &str, paste: &str) -> String {
     let whole =
         |text: &str| format!("mailto:?subject={}&body={}", encoded(subject), encoded(&text.replace('\n', "\r\n")));
@@ -66,7 +66,7 @@ fn mailto(subject: &str, text: &str, paste: &str) -> String {
 
 fn encoded(text: &str) -> String {
     let form: String = byte_serialize(text.as_bytes()).collect();
-    // A form writes spaces as plus signs; in a link these are plus signs.
+    // In a form a plus sign is a space, and in a link it is a plus sign.
     form.replace('+', "%20")
 }
 

@@ -1,5 +1,5 @@
-//! Looks at customers' domains: a page is shown at once from what the last look found, and a new look runs behind it. What is found is in
-//! memory only; the verdicts are kept by the monitor.
+//! Checks customers' domains for the pages. A page is shown at once from the last result, while a new check runs in the background. Results
+//! are only in memory; the monitor stores the verdicts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,49 +15,49 @@ use crate::operate::{Actor, Error, Service, Site};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// Domains looked at at the same time.
+/// The maximum number of domains that are checked at the same time.
 const AT_ONCE: usize = 8;
-/// What is known of so many domains stays in memory.
+/// The maximum number of domains whose results are kept in memory.
 const KEPT: usize = 2_000;
-/// A page that is opened starts a look where the last one is older.
+/// The age of a result after which opening the page starts a new check.
 const FRESH: Duration = Duration::from_secs(10 * 60);
-/// No domain is looked at more often, whoever asks.
+/// The minimum time between two checks of a domain, whoever asks.
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a look found.
+/// The result of a check.
 pub(super) struct Snapshot {
-    /// The customer that was looked at.
+    /// The customer whose domain was checked.
     pub customer: CustomerId,
     pub look: DomainLook,
     pub at: Timestamp,
 }
 
-/// How far a look has come.
+/// The progress of a check.
 #[derive(Clone, Default)]
 pub(super) struct Progress {
-    /// The checks that have ended, and how they stand.
+    /// The checks that have ended, and their severities.
     pub seen: Vec<(Item, Option<Severity>)>,
-    /// True if the look has ended.
+    /// True if the check has ended.
     pub is_over: bool,
 }
 
-/// What is known of a domain now.
+/// The current data of a domain.
 #[derive(Clone, Default)]
 pub(super) struct Known {
-    /// What the last look found.
+    /// The result of the last check.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// How far the one has come that runs.
+    /// The progress of the running check.
     pub running: Option<watch::Receiver<Progress>>,
-    /// True if the last look broke off.
+    /// True if the last check failed.
     pub failed: bool,
-    /// When the last look ended.
+    /// When the last check ended.
     pub ended: Option<Timestamp>,
 }
 
 impl Known {
-    /// Returns true if a page that is opened now should start a look.
+    /// Returns true if opening the page now should start a check.
     pub fn is_stale(&self, now: Timestamp) -> bool {
-        // A clock that was set back makes nothing fresh.
+        // After the clock was set back, no result counts as fresh.
         self.running.is_none() && self.ended.is_none_or(|at| now.since(at) > FRESH || at > now)
     }
 
@@ -66,7 +66,7 @@ impl Known {
     }
 }
 
-/// The looks of this process. Cheap to clone.
+/// The checks of this process. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Looks(Arc<Inner>);
 
@@ -78,30 +78,30 @@ struct Inner {
 }
 
 impl Looks {
-    /// Nothing was looked at so far. Looks end with `stopping`.
+    /// Makes it without any results. Checks end with `stopping`.
     pub fn new(service: Service, stopping: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         Looks(Arc::new(Inner { service, known: Mutex::default(), places, stopping }))
     }
 
-    /// What is known of a customer's domain.
+    /// Returns the current data of a customer's domain.
     pub fn known(&self, customer: &CustomerId, domain: &Domain) -> Known {
         let mut known = self.lock().get(domain).cloned().unwrap_or_default();
-        // What was found of another customer says nothing about this one.
+        // The result of another customer does not apply to this one.
         if known.snapshot.as_ref().is_some_and(|it| it.customer != *customer) {
             known = Known { running: known.running, ..Known::default() };
         }
         known
     }
 
-    /// Forgets what was found of a customer's domain, because the customer was changed.
+    /// Removes the result of a customer's domain, because the customer was changed.
     pub fn forget(&self, domain: &Domain) {
         if let Some(known) = self.lock().get_mut(domain) {
             (known.snapshot, known.ended) = (None, None);
         }
     }
 
-    /// Begins a look, unless one runs or has just ended.
+    /// Starts a check, unless one is running or has just ended.
     pub fn begin(&self, actor: &Actor, customer: &CustomerId, domain: &Domain) {
         let now = Timestamp::now();
         let (told, running) = watch::channel(Progress::default());
@@ -146,7 +146,7 @@ impl Looks {
     }
 }
 
-/// The configuration that is in force, with what asks the DNS. Reads the ownership secret.
+/// Returns the active configuration and the means to ask DNS. Reads the ownership secret.
 pub(super) async fn site(service: &Service) -> Result<Site, Error> {
     let (service, runtime) = (service.clone(), tokio::runtime::Handle::current());
     let opened = tokio::task::spawn_blocking(move || {
@@ -156,7 +156,7 @@ pub(super) async fn site(service: &Service) -> Result<Site, Error> {
     opened.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
 }
 
-/// Ends a look, also one that panics.
+/// Ends a check, even if it panics.
 struct Ends<'a> {
     looks: &'a Looks,
     customer: &'a CustomerId,
@@ -182,7 +182,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Forgets the oldest where there are too many.
+/// Removes the oldest results if there are too many.
 fn make_room(all: &mut HashMap<Domain, Known>) {
     if all.len() < KEPT {
         return;

@@ -1,16 +1,16 @@
-//! The customer's page, which a link opens: what the guide asks for, step by step, with what is done, what is next, and why.
+//! The customer's page, which a link opens: the steps of the guide, with their results, what is next, and why.
 //!
 //! ```text
-//! GET  /link/SECRET                     to the customer's first domain
-//! GET  /link/SECRET/DOMAIN              the page, from what the last look found; starts a look where that is old
-//! POST /link/SECRET/DOMAIN/check        starts a look
-//! GET  /link/SECRET/DOMAIN/events       how far a look has come (server-sent events)
-//! POST /link/SECRET/DOMAIN/oauth        the same for an application at Microsoft 365
-//! POST /link/SECRET/DOMAIN/server       tries the customer's own server, and keeps it if it works
+//! GET  /link/SECRET                     redirects to the customer's first domain
+//! GET  /link/SECRET/DOMAIN              the page with the last result; starts a check if that is old
+//! POST /link/SECRET/DOMAIN/check        starts a check
+//! GET  /link/SECRET/DOMAIN/events       the progress of a check (server-sent events)
+//! POST /link/SECRET/DOMAIN/oauth        tries an application at Microsoft 365, and stores it if it works
+//! POST /link/SECRET/DOMAIN/server       tries the customer's own server, and stores it if it works
 //! ```
 //!
-//! The secret in the path is the only login. `door` lets its holder in, as an actor with the role of the link: the service's functions
-//! decide what that may do.
+//! The secret in the path is the only login. `door` admits its holder as an actor with the role of the link. The service's functions decide
+//! what this actor may do.
 
 mod clock;
 mod door;
@@ -61,13 +61,13 @@ use server::{Filled, Trials, Tried};
 use view::View;
 use wrong::Wrong;
 
-/// A stream of events that has nothing to say says so this often.
+/// How often an idle event stream sends a comment.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
-/// How long the login of an application may take: a token, and then the server.
+/// The time limit of an application's login: a token request and a login at the server.
 const OAUTH_TIME: Duration = Duration::from_secs(25);
-/// A customer's server is tried no more often.
+/// The minimum time between two trials of a customer's server.
 const TRIAL_PAUSE: Duration = Duration::from_secs(10);
-/// A stream of events ends after so long; the page loads again then.
+/// The maximum duration of an event stream. The page then loads again.
 const LONGEST_STREAM: Duration = Duration::from_secs(120);
 
 /// The customers' pages. Cheap to clone.
@@ -85,7 +85,8 @@ struct Inner {
 }
 
 impl Customers {
-    /// The pages about this service. Wrong links are slowed down by the `login_…` settings of `limits`. Looks end with `stopping`.
+    /// Makes the pages of this service. Answers to wrong links are delayed as the `login_…` settings of `limits` say. Checks end with
+    /// `stopping`.
     pub fn new(service: Service, limits: &Limits, stopping: CancellationToken) -> Self {
         let looks = Looks::new(service.clone(), stopping);
         let (trials, trying) = (Trials::default(), Mutex::default());
@@ -103,7 +104,7 @@ impl Customers {
         guard::guarded(pages.with_state(self), &settings.url)
     }
 
-    /// Returns true if the customer's server may be tried now, and notes that it is. Each trial is a login at somebody's server.
+    /// Returns true if the customer's server may be tried now, and records the trial. Each trial is a login at somebody's server.
     fn may_try(&self, customer: &CustomerId) -> bool {
         let (mut all, now) = (self.0.trying.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
         all.retain(|_, last| now.duration_since(*last) < TRIAL_PAUSE);
@@ -118,7 +119,7 @@ impl Customers {
     }
 }
 
-/// One domain of the customer that a link is for.
+/// A domain of the customer whose page the link opens.
 #[derive(serde::Deserialize)]
 struct At {
     secret: String,
@@ -130,7 +131,7 @@ impl At {
         format!("{PATH}/{}/{}", self.secret, self.domain)
     }
 
-    /// The domain, if it is one of the guest's. Any other name is not found, whoever has it.
+    /// Returns the domain if it is one of the guest's. Any other name is not found, even if another customer has it.
     fn domain(&self, guest: &Guest) -> Result<Domain, Problem> {
         let domain = Domain::parse(&self.domain).map_err(|_| Problem::NotFound)?;
         match guest.customer.domains.contains_key(&domain) && domain.as_str() == self.domain {
@@ -218,7 +219,7 @@ async fn check(
     Ok(see(&at.path()))
 }
 
-/// Tries what was entered. Where mail could be delivered there, the customer's mail goes there from now on.
+/// Tries the server that was entered. If mail could be delivered there, the customer's mail is sent there from now on.
 async fn try_server(
     State(pages): State<Customers>,
     Extension(client): Extension<Client>,
@@ -265,7 +266,7 @@ async fn try_server(
     Ok(back())
 }
 
-/// Tries the application that was entered at Microsoft 365. Where its login works, it takes the place of the password.
+/// Tries the application at Microsoft 365 that was entered. If its login works, it replaces the password.
 async fn try_oauth(
     State(pages): State<Customers>,
     Extension(client): Extension<Client>,
@@ -316,7 +317,7 @@ async fn try_oauth(
     Ok(back())
 }
 
-/// The results of the look that runs, as they come; then where to go on.
+/// Sends the results of the running check as they come, and then the address to continue at.
 async fn events(
     State(pages): State<Customers>,
     Extension(client): Extension<Client>,
@@ -360,7 +361,7 @@ struct Following {
     is_over: bool,
 }
 
-/// How far a look has come, at once or when it changes. A look that is gone is over.
+/// Waits for the progress of a check, or returns it at once. A check that is gone has ended.
 async fn next(running: &mut watch::Receiver<Progress>, at_once: bool) -> Progress {
     if !at_once && running.changed().await.is_err() {
         return Progress { is_over: true, ..Progress::default() };

@@ -1,4 +1,4 @@
-//! One record on the page: where it goes, what it is, and what stands there now.
+//! Shows one record: where to publish it, its purpose, and what is published now.
 
 use maud::{Markup, html};
 
@@ -7,22 +7,22 @@ use crate::onboarding::records::Row;
 use crate::onboarding::{DnsProvider, Item, Lang, Need, RecordTable, Report};
 use crate::operate::pages::elements::{Mood, badge, copyable, strange};
 
-/// The longest string in a TXT record (RFC 1035 §3.3.14). A value may have several.
+/// The longest string in a TXT record (RFC 1035 §3.3.14). A value may have several strings.
 const TXT_STRING: usize = 255;
 
-/// What the page says of a record.
+/// The state of a record on the page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     There,
-    /// It is there, and something about it should be changed.
+    /// It is published, but should be changed.
     Flawed,
-    /// Another stands in its place.
+    /// A different record is published.
     Other,
-    /// It is not there.
+    /// It is missing.
     Missing,
 }
 
-/// A record with everything that a person needs to publish it. `at` tells it from others on the page.
+/// Returns a record with everything that a person needs to publish it. `at` makes its ids unique on the page.
 pub(super) fn card(
     lang: Lang,
     table: &RecordTable,
@@ -134,7 +134,7 @@ fn copier(lang: Lang, at: usize) -> Markup {
     crate::operate::pages::elements::copier(lang, &format!("value-{at}"), words(lang).value)
 }
 
-/// What is published in the place of a record, where the report has it by itself.
+/// Returns what is published in the place of a record, if the report has it separately.
 fn found(row: &Row, report: &Report) -> Vec<String> {
     let alone = matches!(row.item, Item::Spf | Item::Dmarc | Item::MailjetDkim | Item::ReturnPath);
     match report.check(row.item) {
@@ -143,7 +143,7 @@ fn found(row: &Row, report: &Report) -> Vec<String> {
     }
 }
 
-/// The value, with the words of an SPF record marked that are new. The text of it all is the value.
+/// Returns the value, with the new words of an SPF record marked. Its plain text is exactly the value.
 fn marked(row: &Row, found: &[String]) -> Markup {
     let old: Vec<&str> = found.iter().flat_map(|text| text.split_ascii_whitespace()).collect();
     if row.item != Item::Spf || row.present || old.is_empty() {
@@ -157,7 +157,7 @@ fn marked(row: &Row, found: &[String]) -> Markup {
     }
 }
 
-/// A long value in strings of at most 255 octets, each in quotation marks.
+/// Splits a long value into strings of at most 255 octets, each in quotation marks.
 fn split(value: &str) -> String {
     let mut pieces = Vec::new();
     let mut rest = value;

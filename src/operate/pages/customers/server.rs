@@ -1,4 +1,4 @@
-//! The customer's own server (guide 4): entered here, tried at once, and kept once mail could be delivered there.
+//! The customer's own server (guide 4): it is entered here, tried at once, and stored if mail could be delivered there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,18 +23,18 @@ use crate::route::microsoft::Cloud;
 use crate::route::{Route, TlsMode};
 use crate::time::Timestamp;
 
-/// The trials of so many customers stay in memory.
+/// The maximum number of customers whose trials are kept in memory.
 const KEPT: usize = 1_000;
 
-/// What became of a trial.
+/// The result of a trial.
 pub(super) struct Tried {
     /// What was entered, without the password.
     entered: Entered,
-    /// What is wrong with it.
+    /// The reason why the server is not used.
     wrong: Option<Wrong>,
-    /// What was found, step by step.
+    /// The result of each step.
     report: Option<ProbeReport>,
-    /// True if mail goes there from now on.
+    /// True if mail is sent there from now on.
     kept: bool,
     at: Timestamp,
 }
@@ -75,7 +75,7 @@ pub(super) struct Filled {
 }
 
 impl Tried {
-    /// What became of a trial of the server that the customer has, with other credentials.
+    /// Makes the result of a trial of the customer's present server with other credentials.
     pub fn again(route: &Route, trial: Result<ProbeReport, Wrong>, kept: bool) -> Self {
         let entered = Entered {
             host: route.host.clone(),
@@ -108,7 +108,7 @@ impl Filled {
         }
     }
 
-    /// The server that is meant.
+    /// Returns the server that was entered.
     pub fn server(&self, customer: &Customer) -> Result<OwnServer, Wrong> {
         let Entered { host, port, tls, with_login, username } = &self.entered;
         let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(Wrong::Port)?;
@@ -120,7 +120,7 @@ impl Filled {
         Ok(OwnServer { host: host.clone(), port, tls, login })
     }
 
-    /// What became of it.
+    /// Makes the result of a trial of this server.
     pub fn tried(self, trial: Result<Trial, Wrong>, kept: bool) -> Tried {
         let (wrong, report) = match trial {
             Ok(Trial::Done(report)) => (None, Some(report)),
@@ -131,7 +131,7 @@ impl Filled {
         Tried { entered: self.entered, wrong, report, kept, at: Timestamp::now() }
     }
 
-    /// The same, where webCRM has to do something before it can be kept.
+    /// Makes the result of a successful trial that webCRM must act on before the server can be stored.
     pub fn not_kept(self, report: ProbeReport) -> Tried {
         Tried {
             entered: self.entered,
@@ -143,13 +143,14 @@ impl Filled {
     }
 }
 
-/// An empty field means that none was entered.
+/// Returns the password. An empty field means that none was entered.
 fn password(text: &Zeroizing<String>) -> Option<Password> {
     let value = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
     (!text.is_empty()).then(|| Password::deserialize(value).ok()).flatten()
 }
 
-/// The part of the page with the server and its form. `code` is the form's hidden field; `egress` is the address that mail leaves from.
+/// Returns the part of the page with the server and its form. `code` is the form's hidden field; `egress` is the address that mail is sent
+/// from.
 pub(super) fn part(
     lang: Lang,
     customer: &Customer,
@@ -231,7 +232,7 @@ fn form(words: &Words, customer: &Customer, path: &str, code: &Markup, tried: Op
     }
 }
 
-/// OAuth at Microsoft 365: what an administrator does there, and the fields for what comes of it.
+/// Returns the part about OAuth at Microsoft 365: what an administrator does there, and the fields for the result.
 fn oauth(lang: Lang, words: &Words, path: &str, code: &Markup, guide: &str) -> Markup {
     let field = |name, label, hint, kind| {
         Field { name, label, hint, kind, value: "", error: None, autocomplete: "off", required: true }.render()
@@ -253,7 +254,7 @@ fn oauth(lang: Lang, words: &Words, path: &str, code: &Markup, guide: &str) -> M
     }
 }
 
-/// What the last trial came to.
+/// Shows the result of the last trial.
 fn result(lang: Lang, words: &Words, tried: &Tried) -> Markup {
     let steps = tried.report.as_ref().map(|report| report.steps.as_slice()).unwrap_or_default();
     let failed = steps.iter().find(|step| step.finding == StepResult::Failed);
@@ -309,7 +310,7 @@ fn result(lang: Lang, words: &Words, tried: &Tried) -> Markup {
     }
 }
 
-/// How mail servers are told to take mail from our address.
+/// Explains how mail servers are configured to accept mail from our address.
 fn allow(words: &Words, egress: &str) -> Markup {
     html! {
         details {

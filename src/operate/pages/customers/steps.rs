@@ -1,4 +1,4 @@
-//! The steps of the guide, and how each of them stands.
+//! The steps of the guide, and the state of each.
 
 use super::text::Words;
 use crate::onboarding::{Check, Finding, Item, Need, RecordTable, Report, Severity};
@@ -7,36 +7,36 @@ use crate::operate::pages::elements::Mood;
 /// A step, in the guide's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The name itself. It is shown only where something about it is to be said.
+    /// The domain name itself. The step is shown only if there is something to say about it.
     Domain,
     Spf,
     /// Guide 2: ownership and keys.
     Dkim,
     Dmarc,
-    /// Guide 4. Only of customers with a server of their own.
+    /// Guide 4. Only for customers with their own server.
     Server,
     Internal,
 }
 
-/// How a step stands. The worst is the greatest.
+/// The state of a step, in ascending order of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// Nothing is to be done.
+    /// Nothing must be done.
     Done,
     /// There is something to know.
     Information,
-    /// webCRM has to do something.
+    /// webCRM must do something.
     Ours,
     /// It could not be looked up.
     Unknown,
-    /// Something should be done.
+    /// The customer should do something.
     Recommended,
-    /// Something must be done.
+    /// The customer must do something.
     Required,
 }
 
 impl Standing {
-    /// Its colour and sign.
+    /// Returns its colour and sign.
     pub fn mood(self) -> Mood {
         match self {
             Standing::Done => Mood::Good,
@@ -59,10 +59,10 @@ impl Standing {
 }
 
 impl Step {
-    /// All of them, in order.
+    /// All steps, in order.
     pub const ALL: [Step; 6] = [Step::Domain, Step::Spf, Step::Dkim, Step::Dmarc, Step::Server, Step::Internal];
 
-    /// The id of its section on the page.
+    /// Returns the id of its section on the page.
     pub fn id(self) -> &'static str {
         match self {
             Step::Domain => "domain",
@@ -74,7 +74,7 @@ impl Step {
         }
     }
 
-    /// Its title, and what it is good for.
+    /// Returns its title and its purpose.
     pub fn words(self, words: &Words) -> [&'static str; 2] {
         match self {
             Step::Domain => words.domain,
@@ -86,7 +86,7 @@ impl Step {
         }
     }
 
-    /// The step that an item belongs to.
+    /// Returns the step that an item belongs to.
     pub fn of(item: Item) -> Self {
         match item {
             Item::FromDomain | Item::Mx => Step::Domain,
@@ -98,16 +98,16 @@ impl Step {
         }
     }
 
-    /// The checks of the report that belong to it.
+    /// Returns the checks of the report that belong to it.
     pub fn checks(self, report: &Report) -> impl Iterator<Item = &Check> {
         report.checks.iter().filter(move |check| Step::of(check.item) == self)
     }
 
-    /// How it stands; `None` where the page does not show it.
+    /// Returns its state, or `None` if the page does not show it.
     pub fn standing(self, report: &Report, table: &RecordTable) -> Option<Standing> {
         let worst = self.checks(report).map(standing).max()?;
         let worst = match self {
-            // What a person has to look at there is told by the probe, beside it.
+            // The probe, which is shown beside it, reports what a person must look at.
             Step::Internal => Standing::Information,
             Step::Domain if worst == Standing::Done => return None,
             _ => worst,
@@ -122,7 +122,7 @@ impl Step {
     }
 }
 
-/// How one check stands, for its customer.
+/// Returns the state of one check, as its customer sees it.
 pub(super) fn standing(check: &Check) -> Standing {
     let mut standing = Standing::Done;
     for finding in &check.findings {
@@ -139,7 +139,7 @@ pub(super) fn standing(check: &Check) -> Standing {
     standing
 }
 
-/// Returns true if webCRM has to do something about it, and not its customer. Its words are for operators.
+/// Returns true if webCRM, and not the customer, must act on the finding. Its words are for operators.
 pub(super) fn is_ours(finding: &Finding) -> bool {
     matches!(
         finding,

@@ -1,4 +1,4 @@
-//! The page itself: how the whole stands, what is next, and then step by step. Pure: everything that it shows is handed in.
+//! The page itself: the overall state, what is next, and then each step. It only uses the data it is given.
 
 use maud::{Markup, html};
 
@@ -14,30 +14,30 @@ use crate::operate::pages::layout::Page;
 use crate::time::Timestamp;
 use crate::visible::visible;
 
-/// Without scripts, the page loads again so often while a look runs.
+/// The number of seconds after which a page without scripts loads again while a check runs.
 const REFRESH_SECS: u32 = 3;
-/// So many changes of the past are shown.
+/// The maximum number of past changes that are shown.
 const HISTORY: usize = 12;
 
-/// What the page shows.
+/// The content of the page.
 pub(super) struct View<'a> {
     pub lang: Lang,
     pub customer: &'a str,
-    /// The customer's domains, and the path of the page of each.
+    /// The customer's domains, and the path of each domain's page.
     pub domains: &'a [(String, String)],
     /// The domain that is shown.
     pub domain: &'a str,
     /// The path of this page.
     pub path: &'a str,
-    /// The hidden field of the form that starts a look.
+    /// The hidden field of the form that starts a check.
     pub code: Markup,
     /// The part about the customer's own server.
     pub server: Markup,
-    /// True if the customer's mail goes through it.
+    /// True if the customer's mail is sent through it.
     pub has_own_server: bool,
-    /// What is known of the domain.
+    /// The current data of the domain.
     pub known: &'a Known,
-    /// The verdicts that were kept.
+    /// The stored verdicts.
     pub verdicts: Option<&'a DomainView>,
     /// When the link expires, in words.
     pub expires: String,
@@ -74,7 +74,7 @@ impl View<'_> {
         }
     }
 
-    /// How the whole stands, and what is next.
+    /// Shows the overall state and what is next.
     fn whole(&self, words: &Words, snapshot: Option<&Snapshot>, progress: Option<&Progress>) -> Markup {
         let all = snapshot.map(standings).unwrap_or_default();
         let count = |wanted: Standing| all.iter().filter(|(_, standing)| *standing == wanted).count();
@@ -173,14 +173,14 @@ impl View<'_> {
         }
     }
 
-    /// What the checks of a step found that a record's card does not say already.
+    /// Shows the findings of a step that the record's card does not show already.
     fn findings(&self, words: &Words, step: Step, snapshot: &Snapshot) -> Markup {
         let (mut said, mut ours) = (Vec::new(), false);
         for check in step.checks(&snapshot.look.report) {
             for finding in &check.findings {
                 let worth = match step {
                     Step::Internal => true,
-                    // The trial says it.
+                    // The result of the trial shows it.
                     Step::Server => false,
                     _ => finding.severity() >= Severity::Warning && !is_said_by_card(finding),
                 };
@@ -242,7 +242,7 @@ impl View<'_> {
     }
 }
 
-/// Returns true if the card of the record says it: that it is not there, and what to publish.
+/// Returns true if the record's card shows the finding: that the record is missing, and what to publish.
 fn is_said_by_card(finding: &Finding) -> bool {
     matches!(
         finding,
@@ -257,13 +257,13 @@ fn is_said_by_card(finding: &Finding) -> bool {
     )
 }
 
-/// The steps that the page shows, and how each stands.
+/// Returns the steps that the page shows, with their states.
 fn standings(snapshot: &Snapshot) -> Vec<(Step, Standing)> {
     let look = &snapshot.look;
     Step::ALL.into_iter().filter_map(|step| Some((step, step.standing(&look.report, &look.table)?))).collect()
 }
 
-/// How far a look has come. The stream of events replaces it.
+/// Shows the progress of a check. The event stream replaces this part.
 pub(super) fn looking(lang: Lang, progress: &Progress, events: &str) -> Markup {
     let words = words(lang);
     html! {
@@ -274,7 +274,7 @@ pub(super) fn looking(lang: Lang, progress: &Progress, events: &str) -> Markup {
     }
 }
 
-/// The results so far, one line a check.
+/// Shows the results so far, one line for each check.
 pub(super) fn results(lang: Lang, progress: &Progress) -> Markup {
     let words = words(lang);
     let shown = |severity: Option<Severity>| match severity {
@@ -295,7 +295,7 @@ pub(super) fn results(lang: Lang, progress: &Progress) -> Markup {
     }
 }
 
-/// How the panel of whoever runs the zone's DNS wants records.
+/// Explains how the panel of the zone's DNS provider expects records.
 fn panel(words: &Words, provider: DnsProvider, zone: Option<&str>) -> Markup {
     let Some(zone) = zone else { return html! {} };
     let title = match provider.name() {
@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    /// A page on which every text that strangers write is this one.
+    /// Makes a page on which every text from strangers is this one.
     fn page(text: &str, rows: usize) -> String {
         let owned = || text.to_owned();
         let mut checks: Vec<Check> = Item::ALL.into_iter().map(|item| Check::new(item, Need::Required)).collect();
@@ -408,7 +408,7 @@ mod tests {
         view.page().render()
     }
 
-    /// The tags of a page with the names of their attributes, without any value.
+    /// Returns the tags of a page with the names of their attributes, without any value.
     fn skeleton(page: &str) -> Vec<String> {
         let tags = page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
         tags.map(|tag| tag.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")).collect()
@@ -446,7 +446,7 @@ mod tests {
             .min()
             .unwrap();
         println!("a page with 60 records is rendered in {best:?}");
-        // Built for tests, on a machine that does other things.
+        // The limit is wide, because this is a debug build on a busy machine.
         assert!(best.as_millis() < 200, "{best:?}");
     }
 }

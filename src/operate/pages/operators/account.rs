@@ -1,4 +1,4 @@
-//! An operator's own account: the password, and where it is logged in.
+//! An operator's own account: the password and the open sessions.
 
 use axum::body::Bytes;
 use axum::extract::State;

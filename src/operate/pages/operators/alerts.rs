@@ -1,4 +1,4 @@
-//! Alerts: open ones first, each with who took note of it; those that ended; and what happened once.
+//! Alerts: open ones first, with their acknowledgements, then ended ones, and notices.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use crate::operate::pages::forms::Forms;
 use crate::operate::pages::{Problem, see};
 use crate::operate::queue::Page;
 
-/// Past alerts on a page.
+/// The number of past alerts on a page.
 const PAST: usize = 50;
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
@@ -41,7 +41,7 @@ pub(super) async fn acknowledge(
     Ok(see("/alerts"))
 }
 
-/// What is open, and what happened in the last week.
+/// Shows open alerts and the notices of the last week.
 pub(super) fn current(alerts: &Alerts, visitor: &Visitor, forms: &Forms) -> Markup {
     html! {
         h2 { "Open" }
@@ -89,7 +89,7 @@ fn card(id: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Markup 
     }
 }
 
-/// Where an alert leads: to what it is about.
+/// Links to the subject of an alert.
 pub(super) fn place(alert: &Event<'_>) -> Markup {
     html! {
         @if let Some(id) = alert.customer.as_deref() { (show::customer(id)) " " }
@@ -98,7 +98,7 @@ pub(super) fn place(alert: &Event<'_>) -> Markup {
     }
 }
 
-/// What was told before.
+/// Shows past alerts.
 pub(super) fn history(past: &Page<PastAlert>, before: &str) -> Markup {
     let rows = past.items.iter().map(|it| {
         vec![

@@ -1,4 +1,4 @@
-//! The audit: what was done, by whom, from where.
+//! The audit: what was done, by whom, and from which address.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Field, table};
 use crate::operate::queue::Page;
 
-/// Lines of a page.
+/// The number of lines on a page.
 const LINES: usize = 100;
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {

@@ -1,4 +1,4 @@
-//! One customer: its domains with what they have verified, its mail, its keys, and commands about it.
+//! One customer: its domains with their verified requirements, its mail, its keys, and commands about it.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -23,18 +23,18 @@ use crate::operate::queue::LaneStats;
 use crate::operate::{Error, Service, Site};
 use crate::smtp::Domain;
 
-/// Domains whose verdicts are shown.
+/// The maximum number of domains whose verdicts are shown.
 const DOMAINS: usize = 50;
-/// Changes of verdicts that are shown of a domain.
+/// The number of verdict changes that are shown for a domain.
 const CHANGES: usize = 20;
 
-/// What the page shows of a customer.
+/// The data of a customer on the page.
 pub(super) struct Shown {
     pub view: CustomerView,
     pub domains: Vec<DomainView>,
     pub lanes: Vec<LaneStats>,
     pub paused: Option<Paused>,
-    /// Links to the customer's page; `None` for those who may not make them.
+    /// Links to the customer's page; `None` for operators who may not make them.
     pub links: Option<Vec<Link>>,
 }
 
@@ -63,7 +63,7 @@ async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, E
     let read = tokio::task::spawn_blocking(move || {
         let (view, _) = Customers::in_relay(&service)?.show(&actor, &id)?;
         let named = view.domains.iter().take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
-        // A domain that the file has and the relay does not yet know has no verdicts.
+        // A domain that is in the file, but not yet in the running relay, has no verdicts.
         let domains = named.filter_map(|domain| service.domain(&actor, &domain).ok()).collect();
         Ok::<_, Error>(Shown { view, domains, lanes, paused, links })
     });
@@ -206,7 +206,7 @@ fn changes(verdicts: &DomainView) -> Markup {
     }
 }
 
-/// What can be done, by role.
+/// Shows the commands that the visitor's role allows.
 pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Markup {
     let Shown { view, paused, .. } = shown;
     let button = |what: &str, words: &str| html! { button.plain name="do" value=(what) { (words) } };
@@ -272,7 +272,7 @@ pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Marku
     }
 }
 
-/// Links to the customer's own page, and a new one.
+/// Shows the links to the customer's own page, and the form for a new one.
 fn of_links(links: &[Link], hidden: impl Fn() -> Markup) -> Markup {
     let rows = links.iter().filter(|link| !link.expired).map(|link| {
         vec![
@@ -305,7 +305,7 @@ fn of_links(links: &[Link], hidden: impl Fn() -> Markup) -> Markup {
     }
 }
 
-/// Makes a link, and shows it this once.
+/// Makes a link, and shows it this one time.
 async fn link(pages: &Operators, visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response, Problem> {
     let language = Some(fields.text("language").to_owned()).filter(|language| !language.is_empty());
     let added = pages.service().add_link(&visitor.actor, id, &NewLink { days: None, language }).await?;
@@ -392,7 +392,7 @@ pub(super) async fn records(
     Ok(pages.page(&visitor, "/customers", &format!("Records of {domain}"), body).into_response())
 }
 
-/// What a customer has to publish for a domain, and whether it has.
+/// Shows the records that a customer must publish for a domain, and which are published.
 pub(super) fn published(found: &RecordTable) -> Markup {
     html! {
         div.head {
@@ -422,7 +422,7 @@ pub(super) fn published(found: &RecordTable) -> Markup {
     }
 }
 
-/// A field that asks for a customer.
+/// Makes a field that asks for a customer.
 pub(super) fn chooser(value: &str) -> Markup {
     let field = Field {
         name: "customer",

@@ -1,4 +1,4 @@
-//! Customers: all of them in pages, and a search.
+//! Customers: a list in pages, and a search.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,9 +13,9 @@ use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Field, Mood, badge, strange, table};
 use crate::operate::queue::Page;
 
-/// Customers on a page.
+/// The number of customers on a page.
 const LINES: usize = 50;
-/// Domains that are shown of a customer.
+/// The number of domains that are shown for a customer.
 const DOMAINS: usize = 3;
 
 pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {

@@ -1,4 +1,4 @@
-//! What DMARC reports say of a customer's domains: who sends in their names, and which policy comes next.
+//! The DMARC reports on a customer's domains: who sends in their names, and which policy comes next.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -28,7 +28,7 @@ pub(super) async fn show(
     Ok(pages.page(&visitor, "/customers", "DMARC reports", body).into_response())
 }
 
-/// One domain. `at` tells its ids from those of the others on the page.
+/// Shows one domain. `at` makes its ids unique on the page.
 pub(super) fn domain(view: &DmarcView, at: usize) -> Markup {
     let summary = &view.summary;
     let rows = summary.senders.iter().map(|sender| {

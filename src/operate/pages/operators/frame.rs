@@ -1,4 +1,4 @@
-//! The frame of operators' pages: where one can go, who one is, and problems in words for operators.
+//! The frame of operators' pages: the menu, the operator's name, and problems in words for operators.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -13,7 +13,7 @@ use crate::operate::pages::layout::Page;
 use crate::operate::pages::text::words;
 use crate::visible::visible;
 
-/// Where one can go: the path, and its name.
+/// The menu: paths and names.
 const PLACES: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/alerts", "Alerts"),
@@ -26,7 +26,7 @@ const PLACES: [(&str, &str); 8] = [
 ];
 
 impl Operators {
-    /// A page for a visitor. `here` is the path of the place that it belongs to.
+    /// Makes a page for a visitor. `here` is the path of its menu entry.
     pub(super) fn page(&self, visitor: &Visitor, here: &str, title: &str, body: Markup) -> Page {
         let hostname = &self.0.surroundings.hostname;
         let menu = html! {
@@ -56,7 +56,7 @@ impl Operators {
     }
 }
 
-/// Writes the page of a problem, in the frame where the visitor is known.
+/// Writes the page of a problem, in the frame if the visitor is known.
 pub(super) async fn in_frame(State(pages): State<Operators>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let (Some(problem), visitor) =
@@ -78,7 +78,7 @@ pub(super) async fn in_frame(State(pages): State<Operators>, request: Request, n
     page.with_status(problem.status())
 }
 
-/// The title, what is wrong, and what to do.
+/// Returns the title, what is wrong, and what to do.
 fn said(problem: &Problem) -> (String, String, String) {
     let own = |title: &str, what: &str, next: &str| (title.to_owned(), what.to_owned(), next.to_owned());
     match problem {

@@ -1,4 +1,4 @@
-//! What requests ask for: parameters behind the question mark, and durations as people write them.
+//! Reads the input of requests: query parameters, and durations as people write them.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -8,17 +8,17 @@ use axum::http::request::Parts;
 
 use crate::operate::Error;
 
-/// The parameters of a request. One that is not known means nothing.
+/// The parameters of a request. Unknown parameters are ignored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked(BTreeMap<String, String>);
 
 impl Asked {
-    /// The value of a parameter without spaces around it; empty where it is absent.
+    /// Returns the value of a parameter without surrounding spaces, or an empty text if it is absent.
     pub fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.trim())
     }
 
-    /// The same; `None` where it is empty.
+    /// Returns the value of a parameter, or `None` if it is empty.
     pub fn given(&self, name: &str) -> Option<String> {
         Some(self.text(name).to_owned()).filter(|text| !text.is_empty())
     }
@@ -38,7 +38,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     }
 }
 
-/// A query of these parameters; those without a value are left out.
+/// Makes a query of these parameters. Empty parameters are left out.
 pub(super) fn query(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
@@ -48,13 +48,13 @@ pub(super) fn query(path: &str, parameters: &[(&str, &str)]) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// A name as a part of a path.
+/// Encodes a name as a path segment.
 pub(super) fn segment(name: &str) -> String {
     let encoded: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     encoded.replace('+', "%20")
 }
 
-/// `90s`, `5m`, `4h`, `3d`, in seconds.
+/// Converts `90s`, `5m`, `4h` or `3d` to seconds.
 pub(super) fn seconds(field: &str, text: &str) -> Result<u64, Error> {
     let wrong = || Error::invalid(format!("{field}: \"{text}\" is no time"), "write one like 90s, 5m, 4h or 3d");
     let unit = text.chars().last().ok_or_else(wrong)?;

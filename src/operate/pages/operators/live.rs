@@ -1,4 +1,4 @@
-//! Pages that change by themselves: server-sent events with the parts that are no longer as they were.
+//! Pages that change by themselves: server-sent events with the changed parts.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,20 +16,21 @@ use super::visitor::Visitor;
 use crate::operate::pages::Problem;
 use crate::time::Timestamp;
 
-/// How often parts are made again.
+/// How often the parts are rendered.
 const EVERY: Duration = Duration::from_secs(3);
-/// A sign of life, for proxies that close what is silent.
+/// How often an idle stream sends a comment, because proxies close silent connections.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// What a live page shows now.
+/// The current content of a live page.
 pub(super) struct Parts {
-    /// Parts by their id on the page.
+    /// The parts, by their ids on the page.
     pub parts: Vec<(&'static str, Markup)>,
-    /// Where the page goes on, if it has nothing more to say.
+    /// The address to continue at, if the page does not change any more.
     pub done: Option<String>,
 }
 
-/// A stream of parts, until they are done, the session is over or the relay stops. What cannot be made now is made later.
+/// Makes a stream of parts until they are complete, the session has ended, or the relay stops. Parts that cannot be rendered now are
+/// rendered later.
 pub(super) fn stream<F>(
     pages: &Operators,
     visitor: &Visitor,

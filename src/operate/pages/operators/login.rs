@@ -1,4 +1,4 @@
-//! The login, and the way out.
+//! The login and the logout.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -22,7 +22,7 @@ use crate::operate::pages::{Problem, see};
 use crate::submission::Credentials;
 use crate::web::Client;
 
-/// What the code of the login's form is bound to: there is no session yet.
+/// The session to which the code of the login form is bound, because no real session exists yet.
 const NO_SESSION: &str = "login";
 
 pub(super) async fn show(State(pages): State<Operators>, asked: Asked) -> Response {

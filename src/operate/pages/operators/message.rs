@@ -1,4 +1,4 @@
-//! One message in the queue: what it is, whom it waits for, and every attempt.
+//! One message in the queue: its data, its waiting recipients, and every attempt.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,7 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let message = match pages.service().show(&visitor.actor, &id).await {
         Ok(message) => message,
-        // What has left the queue is in the record.
+        // A message that has left the queue is in the record.
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(see(&query("/trace", &[("queue_id", &id)]))),
         Err(error) => return Err(error.into()),
     };
@@ -68,7 +68,7 @@ pub(super) fn details(message: &Message, visitor: &Visitor, forms: &Forms) -> Ma
     }
 }
 
-/// Buttons for this message alone.
+/// Buttons for this message.
 fn commands(id: &str, visitor: &Visitor, forms: &Forms) -> Markup {
     html! {
         form method="post" action="/queue/confirm" {

@@ -1,4 +1,4 @@
-//! Operators' pages, behind a login: what needs a person first, and every command that the other doors have.
+//! Operators' pages, behind a login: first what needs attention, and every command of the other interfaces.
 //!
 //! ```text
 //! guard ─► in_frame   problems as pages of ours
@@ -7,8 +7,8 @@
 //!                  └─► a page ─► service ─► Markup
 //! ```
 //!
-//! Roles are the service's: a page that an operator may look at shows its forms to those whose role has them, and whoever sends
-//! one all the same hears the service's refusal.
+//! The service decides about permissions. A page shows its forms only to operators whose role allows them. A form that is sent anyway gets
+//! the service's refusal.
 
 mod account;
 mod alerts;
@@ -48,23 +48,23 @@ use crate::operate::Service;
 use crate::operate::operators::SessionTimes;
 use crate::web::Readiness;
 
-/// Streams of live pages at the same time.
+/// The maximum number of live pages with a stream at the same time.
 const STREAMS: usize = 64;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What all pages have.
+    /// The settings that all pages have.
     pub pages: super::Settings,
-    /// The header in which a trusted proxy names the operator that it has logged in.
+    /// The header in which a trusted proxy names the operator that it has authenticated.
     pub trusted_header: Option<HeaderName>,
-    /// How long sessions last.
+    /// The lifetime of sessions.
     pub sessions: SessionTimes,
 }
 
-/// What the pages show besides the service.
+/// The data that the pages show besides the service.
 pub struct Surroundings {
     pub hostname: String,
-    /// Whether mail is taken.
+    /// Whether the relay accepts mail.
     pub readiness: Readiness,
     pub stopping: CancellationToken,
 }
@@ -84,7 +84,7 @@ struct Inner {
 }
 
 impl Operators {
-    /// The pages about this service.
+    /// Makes the pages of this service.
     pub fn new(service: Service, surroundings: Surroundings, settings: &Settings) -> Self {
         Operators(Arc::new(Inner {
             service,

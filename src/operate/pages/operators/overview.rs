@@ -1,4 +1,4 @@
-//! The overview: what needs a person, first. It says that all is well only where no customer's mail stands still.
+//! The overview: first what needs attention. It says that all is well only if no customer's mail is stuck.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use crate::operate::queue::Stats;
 use crate::operate::standing::{Standing, StandingStill};
 use crate::operate::{Error, Service};
 
-/// Lines of a list; the rest is summed up.
+/// The maximum number of lines of a list. The rest is summed up.
 const LINES: usize = 30;
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
@@ -70,7 +70,7 @@ async fn parts(pages: &Operators, visitor: &Visitor) -> Result<Parts, Problem> {
     Ok(Parts { parts, done: None })
 }
 
-/// Whether all is well, and else what is not.
+/// Shows that all is well, or what is not.
 pub(super) fn state(
     reasons: &[(&'static str, String)],
     told: &Result<Alerts, Error>,
@@ -129,7 +129,7 @@ pub(super) fn state(
     }
 }
 
-/// Mail that does not leave, with the way to it.
+/// Shows stuck mail, with links to it.
 fn standing_still(still: &[StandingStill]) -> Markup {
     let rows = still.iter().take(LINES).map(|line| {
         let state = if line.held { "held" } else { "" };
@@ -148,7 +148,7 @@ fn more(count: usize) -> Markup {
     html! { @if count > LINES { p { "and " (count - LINES) " more" } } }
 }
 
-/// The queue in numbers.
+/// Shows the numbers of the queue.
 pub(super) fn queue(stats: &Stats) -> Markup {
     let line = |name: &str, state: &str, count: u64| {
         html! {

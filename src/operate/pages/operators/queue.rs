@@ -1,5 +1,5 @@
-//! The queue: what waits, with the filters of the command line, and commands about it. What a command will hit is counted and
-//! shown before it is done.
+//! The queue: waiting messages, with the filters of the command line, and commands about them. The messages that a command will affect are
+//! counted and shown before it runs.
 
 use std::fmt::Write as _;
 
@@ -18,12 +18,12 @@ use crate::operate::pages::forms::{Fields, Forms};
 use crate::operate::pages::{Problem, see};
 use crate::operate::queue::{Command, Message, MessageState, Page, Selection};
 
-/// Messages on a page.
+/// The number of messages on a page.
 const LINES: usize = 50;
-/// Messages that are shown of those that a command will hit.
+/// The number of affected messages that are shown before a command.
 const SAMPLE: usize = 20;
 
-/// Commands: the name in forms, the words on the button, and what it does.
+/// The commands: the name in forms, the words on the button, and the effect.
 pub(super) const ACTIONS: [(&str, &str, &str); 5] = [
     ("hold", "Hold", "They are kept back until somebody releases them. Time on hold does not make them older."),
     ("release", "Release", "Held ones go on. Each gets at least one attempt. Others stay as they are."),
@@ -32,7 +32,7 @@ pub(super) const ACTIONS: [(&str, &str, &str); 5] = [
     ("remove", "Remove", "They are given up without a word to their senders. This cannot be undone."),
 ];
 
-/// Filters of text: the name, the label and a hint.
+/// The text filters: the name, the label and a hint.
 const FILTERS: [(&str, &str, &str); 8] = [
     ("customer", "Customer", "its id"),
     ("route", "Route", "like own-server.test-as"),
@@ -66,7 +66,7 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
     Ok(pages.page(&visitor, "/queue", "Queue", body).into_response())
 }
 
-/// What the filters mean.
+/// Makes the selection of the filters.
 pub(super) fn selection(value: &impl Fn(&str) -> String) -> Result<Selection, Error> {
     let given = |name: &str| Some(value(name)).filter(|text| !text.is_empty());
     let state = match value("state").as_str() {
@@ -93,7 +93,7 @@ pub(super) fn selection(value: &impl Fn(&str) -> String) -> Result<Selection, Er
     })
 }
 
-/// The names and values of the filters.
+/// Returns the names and values of the filters.
 fn values(value: &impl Fn(&str) -> String) -> Vec<(&'static str, String)> {
     let names = FILTERS.into_iter().map(|(name, ..)| name).chain(["state"]);
     names.map(|name| (name, value(name))).filter(|(_, value)| !value.is_empty()).collect()
@@ -111,7 +111,7 @@ fn filters(value: &impl Fn(&str) -> String) -> Markup {
     }
 }
 
-/// How a message stands.
+/// Shows the state of a message.
 pub(super) fn badge_of(message: &Message) -> Markup {
     match message.state {
         MessageState::Held => badge(Mood::Bad, "held"),
@@ -121,7 +121,7 @@ pub(super) fn badge_of(message: &Message) -> Markup {
     }
 }
 
-/// Messages, each with a box, and commands about those that are ticked or about all that fit.
+/// Shows messages, each with a checkbox, and commands about the ticked messages or about all matching ones.
 pub(super) fn list(
     found: &Page<Message>,
     value: &impl Fn(&str) -> String,
@@ -154,7 +154,7 @@ pub(super) fn list(
     }
 }
 
-/// Which messages are meant, and what is done with them.
+/// Shows the choice of messages and the commands.
 fn choice(all: &str) -> Markup {
     html! {
         fieldset {
@@ -201,7 +201,7 @@ fn rows(found: &Page<Message>, with_boxes: bool) -> Markup {
     table("Oldest first", &headings, rows)
 }
 
-/// What a form means: the ticked messages, or what the filters say.
+/// Returns the selection of a form: the ticked messages, or the filters.
 fn meant(fields: &Fields) -> Result<Selection, Error> {
     let mut ids: Vec<String> = fields.names().filter_map(|name| name.strip_prefix("id-")).map(str::to_owned).collect();
     ids.extend(fields.text("ids").split_whitespace().map(str::to_owned));
@@ -227,7 +227,7 @@ fn needs_reason(action: &str) -> bool {
     matches!(action, "hold" | "bounce" | "remove")
 }
 
-/// Counts what a command will hit, shows it, and asks.
+/// Counts and shows the messages that a command will affect, and asks for confirmation.
 pub(super) async fn confirm(
     State(pages): State<Operators>,
     visitor: Visitor,
@@ -285,7 +285,7 @@ pub(super) fn asking(
     }
 }
 
-/// The filters of a selection, as forms have them.
+/// Returns the filters of a selection as fields of a form.
 fn filters_of(which: &Selection) -> Vec<(&'static str, String)> {
     let text = |name, value: &Option<String>| value.clone().map(|value| (name, value));
     let all = [
@@ -302,7 +302,7 @@ fn filters_of(which: &Selection) -> Vec<(&'static str, String)> {
     all.into_iter().flatten().collect()
 }
 
-/// A selection in words.
+/// Describes a selection in words.
 fn said(which: &Selection) -> String {
     if which.all {
         return "all messages in the queue".to_owned();
@@ -322,7 +322,7 @@ fn said(which: &Selection) -> String {
     said
 }
 
-/// Begins a command that was shown before.
+/// Starts a command that was confirmed.
 pub(super) async fn begin(State(pages): State<Operators>, visitor: Visitor, body: Bytes) -> Result<Response, Problem> {
     let fields = pages.forms().read(visitor.key(), "do", &body)?;
     let which = meant(&fields)?;

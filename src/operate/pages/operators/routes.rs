@@ -1,4 +1,4 @@
-//! Routes: their state, what is wrong with them, their caps, and stopping one.
+//! Routes: their states, their troubles, their caps, and how to suspend one.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -16,7 +16,7 @@ use crate::operate::pages::forms::Forms;
 use crate::operate::pages::{Problem, see};
 use crate::route::{Caps, RouteState, RouteStatus};
 
-/// Routes on a page.
+/// The number of routes on a page.
 const LINES: usize = 100;
 
 pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
@@ -63,7 +63,7 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
     Ok(pages.page(&visitor, "/routes", "Routes", body).into_response())
 }
 
-/// Returns true if a route does not carry mail, or did not lately.
+/// Returns true if a route does not carry mail, or did not recently.
 pub(super) fn is_in_trouble(route: &RouteStatus) -> bool {
     route.in_trouble_since.is_some() || matches!(route.state, RouteState::Suspended { .. })
 }
@@ -78,7 +78,7 @@ fn badge_of(route: &RouteStatus) -> Markup {
     }
 }
 
-/// A table of routes.
+/// Makes a table of routes.
 pub(super) fn table_of<'a>(routes: impl Iterator<Item = &'a RouteStatus>) -> Markup {
     let rows = routes.map(|route| {
         vec![

@@ -1,4 +1,4 @@
-//! How times, ages, numbers and events are shown.
+//! Formats times, ages, numbers and events.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,12 @@ use crate::operate::pages::elements::strange;
 pub(super) use crate::size::octets;
 use crate::time::Timestamp;
 
-/// A moment: date and time in UTC, to the second.
+/// Formats a time: date and time in UTC, to the second.
 pub(super) fn moment(at: Timestamp) -> Markup {
     written(&at.to_string())
 }
 
-/// A moment as events write it. Anything else is shown as a stranger's text.
+/// Formats a time of an event. Any other text is shown as a stranger's.
 pub(super) fn written(text: &str) -> Markup {
     let is_moment = text.bytes().all(|octet| octet.is_ascii_digit() || b"-:.TZ".contains(&octet));
     let shown = match text.split_once('T') {
@@ -27,7 +27,7 @@ pub(super) fn written(text: &str) -> Markup {
     html! { time datetime=(strange(text)) title="UTC" { (shown) } }
 }
 
-/// `3 d 4 h`, `5 min`: two units are enough.
+/// Formats an age in at most two units: `3 d 4 h`, `5 min`.
 pub(super) fn age(secs: u64) -> String {
     match secs {
         0..60 => format!("{secs} s"),
@@ -37,13 +37,13 @@ pub(super) fn age(secs: u64) -> String {
     }
 }
 
-/// A number with spaces between thousands.
+/// Formats a number with spaces between thousands.
 pub(super) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            // It does not break.
+            // A space at which the line does not break.
             shown.push('\u{202f}');
         }
         shown.push(digit);
@@ -51,27 +51,27 @@ pub(super) fn number(number: u64) -> String {
     shown
 }
 
-/// `1 message`, `2 000 messages`.
+/// Formats a number of messages: `1 message`, `2 000 messages`.
 pub(super) fn messages(count: u64) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{} messages", number(count)) }
 }
 
-/// A link to a customer.
+/// Links to a customer.
 pub(super) fn customer(id: &str) -> Markup {
     html! { a href={ "/customers/" (segment(id)) } { (strange(id)) } }
 }
 
-/// A link to a route.
+/// Links to a route.
 pub(super) fn route(id: &str) -> Markup {
     html! { a href={ "/routes/" (segment(id)) } { (strange(id)) } }
 }
 
-/// A link to a message.
+/// Links to a message.
 pub(super) fn message(id: &str) -> Markup {
     html! { a href={ "/queue/" (segment(id)) } { code { (strange(id)) } } }
 }
 
-/// What an event is about: links to the customer, the route and the message that it names.
+/// Links to the customer, the route and the message of an event.
 pub(super) fn place(event: &Value) -> Markup {
     let text = |name: &str| event[name].as_str();
     html! {
@@ -81,7 +81,7 @@ pub(super) fn place(event: &Value) -> Markup {
     }
 }
 
-/// The text of an event's field; empty where it has none.
+/// Returns the text of an event's field, or an empty text if it has none.
 pub(super) fn field<'a>(event: &'a Value, name: &str) -> Cow<'a, str> {
     match &event[name] {
         Value::String(text) => strange(text),
@@ -90,7 +90,7 @@ pub(super) fn field<'a>(event: &'a Value, name: &str) -> Cow<'a, str> {
     }
 }
 
-/// Buttons that lead to the first page of a list and to the next.
+/// Makes the buttons to the first and the next page of a list.
 pub(super) fn pager(first: Option<&str>, next: Option<&str>) -> Markup {
     html! {
         @if first.is_some() || next.is_some() {

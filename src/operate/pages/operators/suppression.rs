@@ -1,4 +1,4 @@
-//! Suppression lists: what is on a customer's, adding, removing, and files of addresses.
+//! Suppression lists: show a customer's list, add, remove, import and export addresses.
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -20,11 +20,11 @@ use crate::operate::pages::{Problem, see};
 use crate::operate::suppression::{MOST, Suppressed};
 use crate::time::Timestamp;
 
-/// Addresses on a page.
+/// The number of addresses on a page.
 const LINES: usize = 100;
-/// The longest form with a list in it, in octets.
+/// The maximum octets of a form with a list in it.
 pub(super) const LONGEST_IMPORT: usize = 4 << 20;
-/// Addresses that an export reads at once.
+/// The number of addresses that an export reads at once.
 const EXPORTED: usize = 1_000;
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
@@ -167,14 +167,14 @@ pub(super) async fn import(State(pages): State<Operators>, visitor: Visitor, bod
     Ok(see(&query("/suppression", &[("customer", customer)])))
 }
 
-/// The whole list, a part at a time.
+/// Exports the whole list, a part at a time.
 pub(super) async fn export(
     State(pages): State<Operators>,
     visitor: Visitor,
     asked: Asked,
 ) -> Result<Response, Problem> {
     let customer = asked.text("customer").to_owned();
-    // Whoever may not see it hears so, and not in the middle of a file.
+    // An operator who may not see the list gets a refusal, and not a file that breaks off.
     let first = pages.service().suppressed(&visitor.actor, &customer, None, EXPORTED).await?;
     let name = format!("attachment; filename=\"suppression-{}.csv\"", segment(&customer));
     let state = (pages, visitor, customer, Some(first));

@@ -1,4 +1,4 @@
-//! What became of a mail: from its submission to the recipient's own server, with every reply.
+//! The history of a mail: from its submission to the recipient's own server, with every reply.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -15,12 +15,12 @@ use crate::operate::pages::elements::{Field, Mood, badge, strange, table};
 use crate::record::trace::{Found, Query, Trace};
 use crate::time::Timestamp;
 
-/// Mails on a page.
+/// The number of mails on a page.
 const MAILS: usize = 20;
-/// Events of one mail that are shown.
+/// The maximum number of events of one mail that are shown.
 const EVENTS: usize = 500;
 
-/// What can be asked for: name, label, hint.
+/// The search fields: name, label, hint.
 const FIELDS: [(&str, &str, &str); 9] = [
     ("queue_id", "Queue id", "as in “250 … queued as”"),
     ("recipient", "Recipient", "the whole address"),
@@ -46,7 +46,7 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
     Ok(pages.page(&visitor, "/trace", "Trace", body).into_response())
 }
 
-/// The question; `None` where nothing is asked yet.
+/// Returns the search, or `None` if no field is filled in.
 fn asked_for(asked: &Asked) -> Result<Option<Query>, Error> {
     if FIELDS.iter().all(|(name, ..)| asked.text(name).is_empty()) {
         return Ok(None);
@@ -70,7 +70,7 @@ fn asked_for(asked: &Asked) -> Result<Option<Query>, Error> {
     }))
 }
 
-/// A moment, or a day.
+/// Reads a time, or a day.
 fn time(name: &str, asked: &Asked, of_day: &str) -> Result<Option<Timestamp>, Error> {
     let Some(text) = asked.given(name) else { return Ok(None) };
     let whole = if text.len() == 10 { format!("{text}T{of_day}") } else { text.clone() };
@@ -119,7 +119,7 @@ fn mail(trace: &Trace) -> Markup {
     }
 }
 
-/// The events of a mail, oldest first.
+/// Shows the events of a mail, oldest first.
 pub(super) fn life(events: &[Value]) -> Markup {
     let rows = events.iter().take(EVENTS).map(|event| {
         let kind = show::field(event, "event");
@@ -140,7 +140,7 @@ pub(super) fn life(events: &[Value]) -> Markup {
     }
 }
 
-/// The reply in its parts, and what the relay says itself.
+/// Shows the parts of the reply, and the relay's own remarks.
 fn said(event: &Value) -> Markup {
     let parts = ["code", "status", "reply"].map(|name| show::field(event, name));
     let reply = parts.iter().filter(|part| !part.is_empty()).map(|part| &**part).collect::<Vec<_>>().join(" ");

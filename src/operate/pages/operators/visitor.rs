@@ -1,8 +1,8 @@
-//! Who asks for a page: an operator with a session's cookie, or one that a trusted proxy names.
+//! Authenticates requests for pages: an operator with a session cookie, or one that a trusted proxy names.
 //!
-//! The cookie is `__Host-…` over TLS (no other host of the domain can set it), HttpOnly and SameSite=Strict: no script reads it, and
-//! no other site sends it along. A link in a mail is another site too. The browser then comes without the cookie, and is sent to the
-//! same page once more from here.
+//! Over TLS the cookie is `__Host-…`, so that no other host of the domain can set it. It is HttpOnly, so that no script reads it, and
+//! SameSite=Strict, so that no other site's request carries it. A link in a mail also counts as another site: the browser comes without the
+//! cookie, and is redirected to the same page from here.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::operate::pages::{Problem, see};
 use crate::time::Timestamp;
 use crate::web::{Client, ViaProxy};
 
-/// An operator who asks. Only a page behind [`require`] has one.
+/// The operator of a request. Only pages behind [`require`] have one.
 #[derive(Clone, Debug)]
 pub(super) struct Visitor {
     pub actor: Arc<Actor>,
@@ -32,19 +32,19 @@ pub(super) struct Visitor {
 #[derive(Debug)]
 enum KnownBy {
     Cookie(String),
-    /// A trusted proxy's header.
+    /// The operator was named in a trusted proxy's header.
     Proxy(String),
 }
 
 impl Visitor {
-    /// What the codes of forms are bound to.
+    /// Returns the session to which the codes of forms are bound.
     pub fn key(&self) -> &str {
         match &*self.known_by {
             KnownBy::Cookie(secret) | KnownBy::Proxy(secret) => secret,
         }
     }
 
-    /// The session's secret, where there is a session.
+    /// Returns the session's secret, if there is a session.
     pub fn session(&self) -> Option<&str> {
         match &*self.known_by {
             KnownBy::Cookie(secret) => Some(secret),
@@ -62,7 +62,7 @@ impl Visitor {
         self.actor.may_administer().is_ok()
     }
 
-    /// Somebody for tests of pages.
+    /// Makes a visitor for tests of pages.
     #[cfg(test)]
     pub fn of(actor: Actor) -> Self {
         Visitor { actor: Arc::new(actor), known_by: Arc::new(KnownBy::Proxy("test".to_owned())) }
@@ -77,9 +77,9 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-/// Lets operators through, and sends others to the login.
+/// Admits operators, and redirects others to the login.
 pub(super) async fn require(State(pages): State<Operators>, mut request: Request, next: Next) -> Response {
-    // Who is an operator may have changed at another node.
+    // Another node may have changed the operators.
     if let Err(error) = pages.service().operators.is_current() {
         return Problem::Refused(error).into_response();
     }
@@ -105,7 +105,7 @@ fn visitor(pages: &Operators, request: &Request) -> Option<Visitor> {
         && request.extensions().get::<ViaProxy>().is_some()
     {
         let mut given = request.headers().get_all(name).iter();
-        // A proxy that adds its header to one of the client's has not said who it is.
+        // If the client sent the header too, the proxy has not replaced it, and neither value can be trusted.
         let (Some(value), None) = (given.next(), given.next()) else { return None };
         let named = value.to_str().ok()?.trim();
         let actor = operators.named_by_proxy(named, client)?;
@@ -116,16 +116,16 @@ fn visitor(pages: &Operators, request: &Request) -> Option<Visitor> {
     Some(Visitor { actor: Arc::new(actor), known_by: Arc::new(KnownBy::Cookie(secret.to_owned())) })
 }
 
-/// The name of the session's cookie.
+/// Returns the name of the session cookie.
 pub(super) fn cookie_name(is_encrypted: bool) -> &'static str {
     if is_encrypted { "__Host-postbud-operator" } else { "postbud-operator" }
 }
 
-/// The header that gives a browser its session, or takes it.
+/// Makes the header that sets or removes the session cookie.
 pub(super) fn cookie_with(is_encrypted: bool, secret: Option<&str>) -> HeaderValue {
     let name = cookie_name(is_encrypted);
     let secure = if is_encrypted { "; Secure" } else { "" };
-    // It ends with the browser, or when the relay ends the session.
+    // The cookie has no expiry: it ends with the browser, or when the relay ends the session.
     let value = match secret {
         Some(secret) => format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict{secure}"),
         None => format!("{name}=; Path=/; HttpOnly; SameSite=Strict{secure}; Max-Age=0"),
@@ -145,7 +145,7 @@ fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
     matches!(site, Some("cross-site" | "same-site"))
 }
 
-/// Sends a browser that followed a link from elsewhere to the same page from here, so that it sends the cookie.
+/// Redirects a browser that followed a link from elsewhere to the same page from here, so that it sends the cookie.
 fn once_more(path: &str) -> Response {
     let body = html! { h1 { "One moment" } p { a href=(path) { "Go on" } } };
     let mut response = Page::new(Lang::En, "One moment", "postbud", body).into_response();
@@ -155,7 +155,7 @@ fn once_more(path: &str) -> Response {
     response
 }
 
-/// A path of ours that a login leads to; the overview where `to` is none.
+/// Returns `to` if it is a path of ours, and otherwise the overview.
 pub(super) fn local(to: &str) -> &str {
     let is_local =
         to.starts_with('/') && !to.starts_with("//") && !to.contains('\\') && to.bytes().all(|b| b.is_ascii_graphic());

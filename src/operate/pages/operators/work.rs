@@ -1,4 +1,4 @@
-//! A job: how far it has come, and what came of it.
+//! A job: its progress and its result.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -59,7 +59,7 @@ fn title(kind: JobKind) -> &'static str {
     }
 }
 
-/// How a job stands.
+/// Shows the state of a job.
 pub(super) fn part(job: &Job) -> Markup {
     html! {
         section #work .card {
@@ -101,7 +101,7 @@ fn came(result: &JobResult) -> Markup {
     }
 }
 
-/// What came of a test mail.
+/// Shows the result of a test mail.
 fn test_sent(sent: &TestSent) -> Markup {
     let TestSent { queue_id, event, route, server, code, status, reply, class, detail } = sent;
     let code = code.map(|code| code.to_string());
@@ -112,7 +112,7 @@ fn test_sent(sent: &TestSent) -> Markup {
     }
 }
 
-/// What a probe found, step by step.
+/// Shows the result of a probe step by step.
 pub(super) fn probe(report: &ProbeReport) -> Markup {
     let rows = report.steps.iter().map(|step| {
         let (mood, word) = result(step.finding);
@@ -141,7 +141,7 @@ fn result(result: StepResult) -> (Mood, &'static str) {
     }
 }
 
-/// What checks of domains said.
+/// Shows the results of checks of domains.
 fn checks(checked: &Checked, lang: Lang) -> Markup {
     let texts: Vec<serde_json::Value> = checked.reports.iter().map(|it| report::json(it, lang)).collect();
     html! {
@@ -152,7 +152,7 @@ fn checks(checked: &Checked, lang: Lang) -> Markup {
     }
 }
 
-/// A report on one domain, as the API gives it.
+/// Shows a report on one domain, in the API's form.
 pub(super) fn domain(report: &serde_json::Value) -> Markup {
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
     let rows = list(&report["checks"]).into_iter().map(|check| {

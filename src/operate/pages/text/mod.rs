@@ -1,24 +1,24 @@
-//! The texts of all pages: one constant a language, so that a text which one of them lacks does not compile. The texts of a door stand
-//! in its own folder, in the same form.
+//! The texts of all pages: one constant for each language, so that a text that is missing in one language does not compile. The texts of
+//! each interface are in its own folder, in the same form.
 
 mod da;
 mod en;
 
 use crate::onboarding::Lang;
 
-/// The texts that every page may need. A problem has a title, what is wrong, and what to do now.
+/// The texts that every page may need. A problem has a title, what is wrong, and what to do.
 pub(crate) struct Words {
-    /// The link that leads past the top of the page.
+    /// The link that skips the top of the page.
     pub skip: &'static str,
     pub from_webcrm: &'static str,
-    /// On the button that copies.
+    /// The label of the button that copies.
     pub copy: &'static str,
-    /// After it was copied.
+    /// The label after copying.
     pub copied: &'static str,
     pub not_found: [&'static str; 3],
     pub expired: [&'static str; 3],
     pub too_many: [&'static str; 3],
-    /// After how many seconds to ask again.
+    /// The sentence that says after how many seconds to try again.
     pub wait: fn(u64) -> String,
     pub stale_form: [&'static str; 3],
     pub unreadable: [&'static str; 3],
@@ -29,7 +29,7 @@ pub(crate) struct Words {
     pub refused: [&'static str; 3],
 }
 
-/// The texts in a language.
+/// Returns the texts in a language.
 pub(crate) fn words(lang: Lang) -> &'static Words {
     match lang {
         Lang::Da => &da::WORDS,

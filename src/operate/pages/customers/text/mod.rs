@@ -1,4 +1,4 @@
-//! The texts of the customer's page: one constant a language. What checks found is said by [`Lang`] itself, as in mails and commands.
+//! The texts of the customer's page, one constant for each language. The texts of findings come from [`Lang`], as in mails and commands.
 
 mod da;
 mod en;
@@ -7,22 +7,22 @@ use super::wrong::Wrong;
 use crate::delivery::Step as ProbeStep;
 use crate::onboarding::{DnsProvider, Lang};
 
-/// A kind of server, and what is to be done there, in order.
+/// A kind of server, and the steps to configure it, in order.
 pub(super) type Instructions = (&'static str, Vec<String>);
 
-/// The texts. A step has a title and what it is good for.
+/// The texts. A step has a title and a purpose.
 pub(super) struct Words {
-    /// The title of the tab: of which domain.
+    /// The title of the tab, with the domain.
     pub title: fn(&str) -> String,
     pub heading: fn(&str) -> String,
     pub intro: &'static str,
     pub domains: &'static str,
-    /// When the link expires.
+    /// The sentence about when the link expires.
     pub expires: fn(&str) -> String,
 
-    // How the whole stands: a headline and a sentence.
+    // The overall state: a headline and a sentence.
     pub all_good: [&'static str; 2],
-    /// So many required and so many recommended things are missing.
+    /// The same, with the number of missing required and recommended items.
     pub missing: fn(usize, usize) -> [String; 2],
     pub unknown: [&'static str; 2],
     pub first_look: [&'static str; 2],
@@ -85,12 +85,12 @@ pub(super) struct Words {
     pub connect_how: &'static str,
     pub connect_go: &'static str,
 
-    // The panel of whoever runs the zone's DNS.
+    // The panel of the zone's DNS provider.
     pub provider: fn(&str, &str) -> String,
     pub no_provider: fn(&str) -> String,
     pub panel: fn(DnsProvider) -> &'static [&'static str],
 
-    // Send it on.
+    // The message to somebody else.
     pub forward: [&'static str; 2],
     pub forward_subject: fn(&str) -> String,
     pub forward_opening: fn(&str, &str) -> String,
@@ -139,7 +139,7 @@ pub(super) struct Words {
     pub step_failed: &'static str,
     pub probe_step: fn(ProbeStep) -> &'static str,
     pub allow_title: fn(&str) -> String,
-    /// For each kind of server: how it is told to take mail from our address.
+    /// For each kind of server, how it is configured to accept mail from our address.
     pub allow: fn(&str) -> [Instructions; 4],
 
     // History.
@@ -151,7 +151,7 @@ pub(super) struct Words {
     pub change_lost: fn(&str) -> String,
 }
 
-/// The texts in a language.
+/// Returns the texts in a language.
 pub(super) fn words(lang: Lang) -> &'static Words {
     match lang {
         Lang::Da => &da::WORDS,
