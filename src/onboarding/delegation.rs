@@ -51,7 +51,7 @@ impl Delegation {
     }
 }
 
-/// Checks the key that signs at a delegated selector, and says whose part is wrong: the customer's alias or webCRM's zone.
+/// Checks the key that signs at a delegated selector, and finds out whether the customer's alias or webCRM's zone is wrong.
 pub(super) async fn signing(
     check: &mut Check,
     resolver: &dyn Resolver,
@@ -83,7 +83,7 @@ pub(super) async fn signing(
                 });
             }
         }
-        // Another way leads to the key all the same.
+        // The key is reachable in another way.
         Some(_) if is_good => seen.findings.into_iter().for_each(|finding| check.say(finding)),
         Some(found) => {
             check.expected.push(format!("{host} CNAME {target}"));

@@ -1,4 +1,4 @@
-//! Who runs a zone's DNS, told by the names of its name servers. Each provider's panel wants hosts and values in its own way.
+//! Recognizes the DNS provider of a zone by the names of its name servers. Each provider's panel expects hosts and values in its own form.
 
 /// A provider whose panel we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,19 +10,19 @@ pub enum DnsProvider {
     Cloudflare,
     AzureDns,
     Route53,
-    /// Anybody else, or nobody knows.
+    /// Another or an unknown provider.
     Other,
 }
 
 impl DnsProvider {
-    /// Tells the provider. Name servers of two providers tell nothing.
+    /// Returns the provider. If the name servers belong to two providers, it is unknown.
     pub fn of(name_servers: &[String]) -> Self {
         let mut all = name_servers.iter().map(|name| one(&name.to_ascii_lowercase()));
         let Some(first) = all.next() else { return DnsProvider::Other };
         if all.all(|it| it == first) { first } else { DnsProvider::Other }
     }
 
-    /// Its name; `None` for others.
+    /// Returns the provider's name, or `None` for other providers.
     pub fn name(self) -> Option<&'static str> {
         Some(match self {
             DnsProvider::OneCom => "one.com",
@@ -40,7 +40,7 @@ impl DnsProvider {
 fn one(name: &str) -> DnsProvider {
     let name = name.trim_end_matches('.');
     let below = |domain: &str| name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    // ns1-07.azure-dns.com and ns-1234.awsdns-56.co.uk: the number stands in the domain's own label.
+    // In ns1-07.azure-dns.com and ns-1234.awsdns-56.co.uk the number is in the domain's own label.
     let owner = |mark: &str| name.split('.').any(|label| label.starts_with(mark));
     match () {
         () if below("one.com") => DnsProvider::OneCom,

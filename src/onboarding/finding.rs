@@ -27,7 +27,7 @@ pub enum Item {
     Spf,
     /// Our DKIM key is published.
     Dkim,
-    /// Mailjet's account takes the domain's mail.
+    /// Mailjet's account accepts the domain's mail.
     MailjetAccount,
     /// Mailjet's DKIM key is published.
     MailjetDkim,
@@ -37,7 +37,7 @@ pub enum Item {
     ReturnPath,
     /// The domain can receive mail.
     Mx,
-    /// The customer's own server takes our mail.
+    /// The customer's own server accepts our mail.
     OwnServer,
     /// Mail to people in the customer's own company arrives.
     InternalMail,
@@ -213,7 +213,7 @@ pub enum Finding {
     DkimSecond { said: Box<Finding>, first_known: bool },
     /// The private key cannot be used.
     DkimKeyUnusable { reason: String },
-    /// The customer's alias leads to webCRM's zone, and the record there is not right.
+    /// The customer's alias leads to webCRM's zone, but the record there is wrong.
     DelegationZone { host: String, said: Box<Finding> },
     /// The customer's alias does not lead to webCRM's zone.
     DelegationWrong { host: String, found: String, target: String },
@@ -232,21 +232,21 @@ pub enum Finding {
     /// The published key is that of another account of Mailjet's than the one that the domain would use next.
     MailjetKeyOfOther { host: String },
 
-    /// The account of the tier takes the domain's mail.
+    /// The account of the tier accepts the domain's mail.
     MailjetAccepts { tier: String, domain: String },
     /// The domain is registered in the account, and the account has not seen the proof of ownership.
     MailjetUnproven { tier: String, domain: String },
-    /// Mailjet finds a record that the tier requires missing or wrong, for a reason that may be empty.
+    /// Mailjet reports that a record which the tier requires is missing or wrong, with a reason that may be empty.
     MailjetObjects { tier: String, requirement: &'static str, reason: String },
-    /// The domain belongs to another account of Mailjet's.
+    /// The domain belongs to another account at Mailjet.
     MailjetOwned { tier: String, domain: String, reason: String },
     /// Mailjet refuses to register the domain.
     MailjetRefuses { tier: String, domain: String, reason: String },
-    /// Mailjet does not take the API key of the tier.
+    /// Mailjet does not accept the API key of the tier.
     MailjetCredentials { tier: String, reason: String },
-    /// Mailjet's API has given no usable answer for so many hours.
+    /// Mailjet's API has given no usable answer for this number of hours.
     MailjetSilent { tier: String, reason: String, hours: u64 },
-    /// What Mailjet said cannot be read or written on disk.
+    /// Mailjet's answers cannot be read from or written to disk.
     MailjetUnkept { tier: String, reason: String },
 
     /// A DMARC policy applies to the domain.
@@ -273,13 +273,13 @@ pub enum Finding {
     DmarcInherited { host: String },
     /// The record has a tag that RFC 9989 has removed.
     DmarcObsolete { tag: String },
-    /// The record asks for no reports. They are `wanted` where an address of ours takes them.
+    /// The record asks for no reports. `wanted` is true if an address of ours accepts them.
     DmarcNoReports { host: String, wanted: bool },
     /// The destination of the reports has not agreed to receive them.
     DmarcReportsRefused { destination: String, host: String },
-    /// The destination of the reports is ours, and our zone does not say yet that we want them.
+    /// The destination of the reports is ours, but our zone does not have the record yet that allows them.
     DmarcReportsNotAllowed { destination: String, host: String },
-    /// The reports of the last weeks say whether the next policy is safe.
+    /// The result of the reports of the last weeks: whether the next policy is safe.
     DmarcReports { step: Box<DmarcStep> },
     /// The policy is `p=none`.
     DmarcMonitoring,

@@ -1,4 +1,4 @@
-//! For `tests/fuzz` only (feature `fuzzing`): what a customer's web server and name server answer about the proof of ownership.
+//! For `tests/fuzz` only (feature `fuzzing`): the answers of a customer's web server and name server about the proof of ownership.
 
 use super::ownership::{Challenge, Secret, check};
 use super::{Finding, Need, Settings, fetch};
@@ -7,8 +7,7 @@ use crate::plain;
 use crate::resolver::{FixedZone, Record};
 use crate::smtp::Domain;
 
-/// Takes `answer` for the file's content, for the target of a redirect, and for the strings of the TXT record, which are divided at
-/// each NUL.
+/// Uses `answer` as the file's content, as the target of a redirect, and as the strings of the TXT record, which are divided at each NUL.
 ///
 /// # Panics
 /// Panics if a redirect leads out of the domain, or if anything but the token counts as a proof.
@@ -23,7 +22,7 @@ pub fn ownership(answer: &[u8]) {
     let strings: Vec<Vec<u8>> = answer.split(|octet| *octet == 0).map(<[u8]>::to_vec).collect();
     zone.add(&challenge.host, Record::Txt(strings.clone()));
     let fetcher = fetch::Fetcher::new(&settings);
-    // The zone answers at once and knows no web server: nothing is waited for, but a deadline needs a runtime.
+    // The zone answers at once and has no web server, so nothing waits, but a deadline needs a runtime.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let check = runtime.block_on(check(&zone, &fetcher, &challenge, &domain, Need::Required));
     let is_proven = check.findings.iter().any(|finding| matches!(finding, Finding::OwnershipByTxt { .. }));

@@ -1,5 +1,5 @@
-//! Onboarding brings a customer's domain into order: it says which records to publish, checks which are published, and names what
-//! is missing and the next step.
+//! Onboarding sets a customer's domain up: it shows which records to publish, checks which are published, and reports what is missing and
+//! the next step.
 //!
 //! ```text
 //!   Settings, Directory ─► records ─► what to hand to the customer

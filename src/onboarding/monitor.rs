@@ -7,8 +7,8 @@
 //! its status, and every check that begins later uses the new settings. If a status cannot be written to disk, the monitor raises
 //! an alert and still uses the status in memory.
 //!
-//! After each check the domain is registered in Mailjet's accounts as far as that goes now ([`Registrar`]). [`Routing`] is told which
-//! tiers take its mail.
+//! After each check the registration in Mailjet's accounts is continued ([`Registrar`]). [`Routing`] gets the list of tiers that accept the
+//! domain's mail.
 //!
 //! The checks read records and files that strangers control. They run on their own thread ([`Monitor::start`]), so that they cannot
 //! take time from the threads that process mail.
@@ -42,9 +42,9 @@ use crate::time::Timestamp;
 /// The longest sleep of the monitor. After it the monitor reads what `postbud domain check` has written.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Changes that wait to be heard.
+/// The maximum number of changes that wait to be received.
 const CHANGES_AT_ONCE: usize = 1024;
-/// Reports that wait to be taken; more wait with whoever asked.
+/// The maximum number of reports that wait for the monitor. Further senders wait.
 const LOOKED_AT_ONCE: usize = 64;
 
 /// The monitor, ready to run.
@@ -63,30 +63,30 @@ pub struct Monitor {
     unreadable: HashSet<Subject>,
     agenda: Agenda,
     registrar: Option<Registrar>,
-    /// Where reports of checks that somebody asked for come in, and the end that gives them.
+    /// The channel for reports of requested checks: its receiving and its sending end.
     looked: mpsc::Receiver<Looked>,
     looks: mpsc::Sender<Looked>,
-    /// Hears of each change, if anybody does.
+    /// Receives each change, if there is a receiver.
     changes: Option<mpsc::Sender<Changed>>,
 }
 
-/// What has changed of a domain.
+/// The changes of a domain.
 pub struct Changed {
-    /// The customer that has it.
+    /// The domain's customer.
     pub customer: Arc<Customer>,
     pub domain: Domain,
     /// The changes of one check.
     pub changes: Vec<Change>,
-    /// True if it has everything now, and had not before.
+    /// True if the domain is complete now, and was not before.
     pub is_complete_now: bool,
 }
 
-/// A report of a check that somebody asked for, with the customer that was checked.
+/// The report of a requested check, with the customer that was checked.
 pub struct Looked {
-    /// The customer as it was.
+    /// The customer at the time of the check.
     pub customer: Arc<Customer>,
     pub report: Report,
-    /// Hears once the relay uses it, or why it cannot be kept.
+    /// Gets the result: the relay uses the report, or why it cannot be stored.
     pub kept: oneshot::Sender<Result<(), String>>,
 }
 
@@ -139,15 +139,14 @@ impl Monitor {
         self.settings.clone()
     }
 
-    /// Returns what hears of changes. What it does not hear in time is left out: the events tell of it too.
+    /// Returns the receiver of changes. Changes that it does not receive in time are left out, because events report them too.
     pub fn changes(&mut self) -> mpsc::Receiver<Changed> {
         let (changes, heard) = mpsc::channel(CHANGES_AT_ONCE);
         self.changes = Some(changes);
         heard
     }
 
-    /// Returns where reports are handed in of checks that somebody asked for. The monitor tells of what has changed as if the check had
-    /// been its own.
+    /// Returns the channel for reports of requested checks. The monitor reports their changes as if the checks were its own.
     pub fn looks(&self) -> mpsc::Sender<Looked> {
         self.looks.clone()
     }
@@ -180,7 +179,7 @@ impl Monitor {
                     () = stop.cancelled() => return,
                     (due, checked) = self.agenda.done() => self.finish(&due, checked).await,
                     Some(Looked { customer, report, kept }) = self.looked.recv() => {
-                        // Whoever asked may be gone.
+                        // The sender may be gone.
                         let _ = kept.send(self.take(&customer, &report).await);
                     }
                     () = &mut look_again => break,
@@ -207,8 +206,8 @@ impl Monitor {
         count
     }
 
-    /// Reads new settings and the states on disk, and puts the domains that are due at `now` on the agenda. Returns the time at which
-    /// the next other domain is due.
+    /// Reads new settings and the states on disk, and puts the domains that are due at `now` on the agenda. Returns the time at which the
+    /// next other domain is due.
     async fn look_around(&mut self, now: Timestamp) -> Timestamp {
         self.take_settings();
         let (store, domains) = (self.store.clone(), self.domains());
@@ -259,7 +258,7 @@ impl Monitor {
 
     async fn finish(&mut self, due: &Due, checked: Result<Report, JoinError>) {
         match checked {
-            // What cannot be kept is an alert.
+            // A failure to store it raises an alert.
             Ok(report) => drop(self.take(&due.customer, &report).await),
             Err(error) => {
                 tracing::error!(customer = %due.customer.id, "the check of {} failed: {error}", due.domain);
@@ -372,7 +371,7 @@ impl Monitor {
                 let due = report.checked_at + settings.check_every_while_incomplete;
                 let known = self.watched.get(&report.domain).filter(|it| it.owner == customer.id);
                 let known = known.map(|it| it.status).unwrap_or_default();
-                // Keep what was verified: without a state on disk the grace time cannot be measured.
+                // Keep the verified requirements: without a state on disk the grace period cannot be measured.
                 let seen = Requirement::ALL.into_iter().filter(|r| report.status().has(*r));
                 let status = seen.fold(known, VerificationStatus::with);
                 self.watch(customer, &report.domain, due, status, Some(report.checked_at));
@@ -411,13 +410,13 @@ impl Monitor {
         let route = || self.routing.resolve(&lane).ok().map(|route| route.id.clone());
         let left = route();
         self.publish();
-        // What a start reads from disk has moved nothing.
+        // A state that is read from disk at a start is no change of route.
         if before.is_some() {
             self.tell_of_route(&lane, left, route());
         }
     }
 
-    /// Tells that a domain's mail takes another route from now on.
+    /// Reports that a domain's mail takes another route from now on.
     fn tell_of_route(&self, lane: &Lane, from: Option<RouteId>, to: Option<RouteId>) {
         if from == to {
             return;
@@ -490,7 +489,7 @@ fn is_owner(directory: &Directory, customer: &CustomerId, domain: &Domain) -> bo
     directory.by_domain(domain).is_some_and(|owner| owner.id == *customer)
 }
 
-/// Without an HTTP client no domain can be registered, and what the accounts have accepted stays as it was.
+/// Without an HTTP client no domain can be registered, and the accepted domains stay as they were.
 fn registrar(made: io::Result<Registrar>) -> Option<Registrar> {
     made.inspect_err(|error| tracing::error!("domains cannot be registered with Mailjet: {error}")).ok()
 }

@@ -1,9 +1,9 @@
 //! Proof that a customer controls a domain: a token that only webCRM and the customer know, published in a TXT record or as the
 //! name of an empty file on the domain's web server.
 //!
-//! Our token is an HMAC over customer and domain, with a secret of this installation: it never changes, cannot be guessed, and need
-//! not be stored. If Mailjet has issued a token for the domain, that token is used instead, so that one record serves both. Several
-//! accounts of Mailjet's may each have issued a token: any of them is proof, and each account wants its own.
+//! Our token is an HMAC over customer and domain, with a secret of this installation. It never changes, cannot be guessed, and need not be
+//! stored. If Mailjet has issued a token for the domain, that token is used instead, so that one record serves both. If several accounts at
+//! Mailjet have issued tokens, any of them is a proof for us, but each account requires its own.
 
 use std::io;
 use std::path::Path;
@@ -163,7 +163,7 @@ pub async fn check(
             }
             Ok(Fetched::NotEmpty) => check.say(Finding::FileNotEmpty { url }),
             Ok(Fetched::Anything) => check.say(Finding::FileAnywhere { url }),
-            // Nobody knows whether the file is there, so a missing TXT record does not mean that the proof is missing.
+            // It is unknown whether the file exists, so a missing TXT record does not mean that the proof is missing.
             Err(FetchError::Unanswered(error)) => {
                 unanswered.get_or_insert(error);
             }
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!((challenge.host.as_str(), challenge.token), ("mailjet._b68ecbf0.test.dk", token));
     }
 
-    /// A zone whose addresses nobody answers for.
+    /// A zone in which queries for addresses are not answered.
     struct WithoutAddresses(FixedZone);
 
     impl Resolver for WithoutAddresses {

@@ -1,4 +1,4 @@
-//! Shows a report as text for people, or as JSON with the texts beside the codes.
+//! Formats a report as text for people, or as JSON with the texts beside the codes.
 
 use std::fmt::Write as _;
 

@@ -41,8 +41,8 @@ pub struct Settings {
     pub return_path_label: String,
     /// The target of the return-path alias.
     pub return_path_target: Domain,
-    /// The address for reports in the proposed DMARC record. `None` proposes a record without one: nobody would read what is sent to an
-    /// address that nobody has set up.
+    /// The address for reports in the proposed DMARC record. `None` proposes a record without reports, because nobody would read them
+    /// without a configured address.
     pub rua: Option<Mailbox>,
     /// The address at which postbud itself takes reports, if there is one.
     pub report_address: Option<Mailbox>,
@@ -54,7 +54,7 @@ pub struct Settings {
     pub check_every_while_incomplete: Duration,
     /// How long after the first check or the last change an incomplete domain counts as being worked on.
     pub incomplete_is_recent_for: Duration,
-    /// The time limit for a check of one domain. What is not answered by then is unknown.
+    /// The time limit for a check of one domain. Parts that are not answered by then are unknown.
     pub check_time: Duration,
     /// Each interval is made longer or shorter at random by up to this share of it, from 0 to 1.
     pub jitter: f64,
@@ -72,9 +72,9 @@ pub struct Settings {
     pub http_port: u16,
     /// The port for fetching the ownership file over HTTPS. It is 443 except in demonstrations and tests.
     pub https_port: u16,
-    /// Our template at providers that take part in Domain Connect. `None`: no link is offered.
+    /// Our template at providers that support Domain Connect. `None` means that no link is offered.
     pub domain_connect: Option<DomainConnect>,
-    /// The address that letters to customers' contacts come from. `None`: none are sent.
+    /// The sender of letters to customers' contacts. `None` means that no letters are sent.
     pub letters_from: Option<Mailbox>,
     /// The language of mails and other texts for customers, unless a command names another.
     pub lang: Lang,

@@ -8,8 +8,8 @@ use crate::onboarding::{Seen, Settings};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
-/// Checks Mailjet's key. If the value that Mailjet has issued is known, it is compared. Otherwise the check is only that a usable key is
-/// published, and it says who has to get the value.
+/// Checks Mailjet's key. If the value that Mailjet has issued is known, it is compared. Otherwise the check only finds out whether a usable
+/// key is published, and reports who must get the value.
 pub(in crate::onboarding) async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
     let host = key_host(&settings.mailjet_selector, domain);
@@ -21,7 +21,7 @@ pub(in crate::onboarding) async fn mailjet(resolver: &dyn Resolver, settings: &S
     check
 }
 
-/// `others` are keys of Mailjet's other accounts, which may sign as well.
+/// Compares the published key with the issued value. `others` are keys of Mailjet's other accounts, which may also sign.
 fn compare(check: &mut Check, host: String, published: Published, value: &str, others: &[&str]) {
     check.expected.push(format!("{host} TXT \"{value}\""));
     match published {
@@ -31,7 +31,7 @@ fn compare(check: &mut Check, host: String, published: Published, value: &str, o
         Published::One(record) => {
             mailjets_flaws(check, &host, &record);
             if record.public_key.is_empty() {
-                // Already said, and nothing to compare.
+                // This is already reported, and there is nothing to compare.
             } else if record.public_key != KeyRecord::parse(value).public_key {
                 check.say(match others.iter().any(|other| record.public_key == KeyRecord::parse(other).public_key) {
                     true => Finding::MailjetKeyOfOther { host },
@@ -44,8 +44,7 @@ fn compare(check: &mut Check, host: String, published: Published, value: &str, o
     }
 }
 
-/// Whatever is wrong with a key whose value nobody here knows, the customer cannot mend it: the one next step is to get the
-/// value.
+/// Reports a key whose value is unknown here. The customer cannot correct it, whatever is wrong: the next step is to get the value.
 fn without_value(check: &mut Check, host: String, domain: &Domain, published: Published) {
     let domain = domain.to_string();
     let why = match published {
@@ -64,7 +63,7 @@ fn without_value(check: &mut Check, host: String, domain: &Domain, published: Pu
     check.say(Finding::MailjetKeyMissing { host, domain, why });
 }
 
-/// Returns how the check saw the key, as far as DMARC may depend on it. A key that cannot be compared may be anybody's.
+/// Returns whether the key is good, as far as DMARC may depend on it. A key that cannot be compared may be anybody's.
 pub(in crate::onboarding) fn seen(check: &Check) -> Seen {
     match check.findings.iter().any(|finding| matches!(finding, Finding::MailjetKeyUnset { .. })) {
         true => Seen::Unknown,

@@ -13,8 +13,8 @@ use crate::dkim::{KeyType, Signer};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
-/// Checks every key that signs for the domain, and what a change of keys wants to stand there besides. Keys that are delegated
-/// change in webCRM's zone alone.
+/// Checks every key that signs for the domain, and the further records that a key rotation needs. Delegated keys are rotated in webCRM's
+/// zone only.
 pub async fn check(
     resolver: &dyn Resolver,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! One key's record as it stands in the DNS, and what is wrong with it.
+//! Looks up one key's record in DNS, and finds out what is wrong with it.
 
 use crate::dkim::record::Flaw;
 use crate::dkim::tags::TagList;
@@ -77,7 +77,8 @@ pub(super) async fn published(check: &mut Check, resolver: &dyn Resolver, domain
     texts.sort();
     check.found.extend(texts.iter().cloned());
     if !texts.iter().any(|text| is_meant_as_key(text)) {
-        // A wildcard answers for every name that does not exist. Its record must not be replaced; the key must be added.
+        // The answer comes from a wildcard, which answers for every name that does not exist. Its record must not be replaced; the key must
+        // be added.
         texts.clear();
     }
     match &texts[..] {
@@ -115,7 +116,7 @@ fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     }
 }
 
-/// Returns true if two records mean the same to receivers. Our signatures are of the domain itself, so `t=s` does not matter.
+/// Returns true if the flaw matters to receivers. Our signatures are of the domain itself, so `t=s` does not matter.
 fn is_worth_mending(flaw: &Flaw) -> bool {
     !matches!(flaw, Flaw::NoVersion | Flaw::Strict)
 }

@@ -11,15 +11,15 @@ use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::{Domain, Mailbox};
 
-/// How mail of the domain leaves, as far as alignment depends on it.
+/// The way by which the domain's mail is sent, as far as alignment depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// Mail leaves through Mailjet.
+    /// Mail is sent through Mailjet.
     Mailjet {
-        /// How the return-path alias was seen: `bnc3.<domain>` points to Mailjet.
+        /// The result for the return-path alias: `bnc3.<domain>` points to Mailjet.
         alias: Seen,
     },
-    /// Mail leaves through the customer's own server.
+    /// Mail is sent through the customer's own server.
     OwnServer,
 }
 
@@ -33,7 +33,7 @@ impl Path {
     }
 }
 
-/// The policy that applies to a domain, as far as DNS says. Its meaning for our mail depends on the keys, which are checked at the same
+/// The policy that applies to a domain, as far as DNS answers. Its effect on our mail depends on the keys, which are checked at the same
 /// time.
 #[derive(Debug)]
 pub struct Found {
@@ -58,7 +58,7 @@ impl Outcome for Found {
     }
 }
 
-/// Looks the policy up that applies to the domain.
+/// Looks up the policy that applies to the domain.
 pub async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, need: Need) -> Found {
     let mut found = Found {
         check: Check::new(Item::Dmarc, need),
@@ -78,8 +78,8 @@ pub async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain,
     found
 }
 
-/// Returns the record to publish if `published` does not count, or not with all receivers: the record as it was meant, with the mildest
-/// policy of several. If that is not known, it is the record to begin with.
+/// Returns the record to publish if `published` does not count, or does not count with all receivers. It is the record as it was meant,
+/// with the mildest policy of several, or the first record if the meaning is unknown.
 fn replacement(published: &[String], settings: &Settings) -> String {
     let policy = |record: &String| Record::parse(record).map(|record| record.policy).ok();
     match published.iter().filter_map(|text| amended(text)).min_by_key(policy) {
@@ -92,10 +92,10 @@ fn replacement(published: &[String], settings: &Settings) -> String {
     }
 }
 
-/// The policy that applies to a domain, for whoever changes it.
+/// The policy that applies to a domain, as the start of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The host of the domain's own record, there or not.
+    /// The host of the domain's own record, whether it exists or not.
     pub host: String,
     /// The domain's own record. `None` if it has none, or several.
     pub own: Option<String>,
@@ -121,7 +121,7 @@ pub fn policy_of(record: &str) -> Option<Policy> {
     Record::parse(record).ok().map(|record| record.policy)
 }
 
-/// Returns the record to begin with. It changes nothing for mail, and brings reports if there is somebody to read them.
+/// Returns the first record to publish. It changes nothing for mail, and brings reports if there is an address for them.
 pub fn proposed(settings: &Settings) -> String {
     with_reports("v=DMARC1; p=none".to_owned(), settings)
 }
@@ -133,7 +133,7 @@ fn with_reports(record: String, settings: &Settings) -> String {
     }
 }
 
-/// Finds the policy. Adds to `meant` what the domain itself publishes, right or wrong.
+/// Finds the policy. Adds to `meant` everything that the domain itself publishes, valid or not.
 async fn policy(
     found: &mut Found,
     meant: &mut Vec<String>,
@@ -217,8 +217,8 @@ async fn policy(
 }
 
 impl Found {
-    /// Judges what the policy means for our mail. `key` says how the check saw the key whose signature receivers find on our mail. Returns
-    /// the record to publish besides, if the domain has none that counts with every receiver.
+    /// Judges the effect of the policy on our mail. `key` is the result for the key whose signature receivers find on our mail. Also
+    /// returns the record to publish, if the domain has none that counts with every receiver.
     pub fn judge(self, path: Path, key: Seen) -> (Check, Option<String>) {
         let Found { mut check, applies, domain, alias, proposed } = self;
         if let Some(record) = &proposed {
@@ -231,7 +231,7 @@ impl Found {
             }
             return (check, proposed);
         };
-        // Our d= is the From domain itself, and Mailjet's too, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
+        // Our d= is the From domain itself, and so is Mailjet's, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
         let spf = match path {
             Path::Mailjet { alias } if !strict_spf => alias,
             _ => Seen::Missing,
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
     use crate::resolver::FixedZone;
 
-    /// Reports go to dmarc@test.dk.
+    /// Settings in which reports go to dmarc@test.dk.
     fn settings() -> Settings {
         Settings { rua: Mailbox::parse("dmarc@test.dk").ok(), ..Settings::default() }
     }
@@ -331,7 +331,7 @@ mod tests {
         found.judge(path, dkim).0.findings
     }
 
-    /// The record to publish at test.dk.
+    /// Returns the record to publish at test.dk.
     fn to_publish(texts: &[(&str, &str)]) -> Option<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let zone = FixedZone::new();
@@ -400,7 +400,7 @@ mod tests {
     fn several_records_count_as_none() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=none\"\n_dmarc.test.dk TXT \"v=DMARC1; p=reject\"";
         let findings = run(zone, "test.dk", Path::OwnServer, Seen::Verified);
-        // To say besides that there is none, and to show a third one, would only confuse.
+        // A further finding that no policy applies, and a third record, would only confuse.
         assert_eq!(findings, [Finding::DmarcSeveral { host: "_dmarc.test.dk".into(), count: 2 }]);
     }
 

@@ -1,5 +1,5 @@
-//! DMARC: the policy that applies to a domain (`tree`), whether our mail aligns with it, whether its reports go anywhere
-//! (`check`), and which policy comes next (`step`).
+//! DMARC: the policy that applies to a domain (`tree`), whether our mail aligns with it and its reports reach somebody (`check`), and which
+//! policy comes next (`step`).
 
 mod check;
 mod record;

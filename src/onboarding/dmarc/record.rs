@@ -40,7 +40,7 @@ pub struct Record {
 /// Why some or all receivers cannot use a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// The value of a policy tag is no policy. Holds the tag as written.
+    /// The value of a policy tag is not a policy. Holds the tag as written.
     Policy(String),
     /// There is no `p=`. Holds the other tags that name a policy: `sp`, `np`.
     NoPolicy(Vec<String>),
@@ -77,8 +77,8 @@ impl Policy {
     }
 }
 
-/// Returns true if a TXT value claims to be a DMARC record: `v=DMARC1` is its first tag, the value in this very case, the name in any
-/// (RFC 9989 §4.7, §4.8).
+/// Returns true if a TXT value claims to be a DMARC record: its first tag is `v=DMARC1`, with the name in any case and the value in exactly
+/// this case (RFC 9989 §4.7, §4.8).
 pub fn is_dmarc(text: &str) -> bool {
     let trimmed = |text: &str| text.trim_matches([' ', '\t', '\r', '\n']).to_owned();
     let first = text.split(';').next().unwrap_or_default();
@@ -87,8 +87,8 @@ pub fn is_dmarc(text: &str) -> bool {
         .is_some_and(|(tag, value)| trimmed(tag).eq_ignore_ascii_case("v") && trimmed(value) == "DMARC1")
 }
 
-/// Returns true if a TXT value was meant to be a DMARC record and is none: quotes of a web form kept, a comma for a semicolon, small
-/// letters, a byte order mark, a whole line of a zone file.
+/// Returns true if a TXT value was meant to be a DMARC record but is not one. It may have quotation marks from a web form, a comma for a
+/// semicolon, lower case letters, a byte order mark, or the rest of a zone file's line.
 pub(super) fn looks_like_dmarc(text: &str) -> bool {
     let begins = |text: &str| {
         let squeezed: String = text.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
@@ -245,8 +245,8 @@ fn report_uri(word: &str) -> Option<String> {
     is_usable(&uri).then_some(uri)
 }
 
-/// Returns true if a value is a list of URIs as all receivers read one: an escape is a percent sign and two digits, and behind an
-/// exclamation mark stands a size alone (RFC 7489 §6.4; `!` inside a URI is to be escaped).
+/// Returns true if a value is a list of URIs as all receivers read it: an escape is a percent sign and two digits, and an exclamation mark
+/// is followed only by a size (RFC 7489 §6.4; `!` inside a URI must be escaped).
 fn is_uris(value: &str) -> bool {
     value.split(',').all(|uri| {
         let (uri, size) = match blank(uri).split_once('!') {

@@ -1,4 +1,4 @@
-//! The next policy of a domain, and whether it is safe now: a pure function of what reports say.
+//! Finds the next policy of a domain, and judges from the reports whether it is safe now. Has no side effects.
 //!
 //! ```text
 //! none ─► quarantine; t=y ─► quarantine ─► reject; t=y ─► reject
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::record::{Policy, Record, amended};
 use crate::smtp::Mailbox;
 
-/// Where a domain is on the way to `reject`.
+/// The stage of a domain on its way to `reject`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
@@ -24,26 +24,27 @@ pub enum Stage {
     Reject,
 }
 
-/// What must be so before a stage is safe.
+/// The conditions under which a stage is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Threshold {
     days: u32,
-    /// Messages of senders that are the domain's own.
+    /// The minimum number of messages of the domain's own senders.
     messages: u64,
-    /// Independent reporters. One alone sees one kind of recipient.
+    /// The minimum number of independent reporters. A single one sees only one kind of recipient.
     reporters: u32,
-    /// How many of a thousand of these messages may fail.
+    /// The maximum number of failing messages in a thousand.
     failing_per_mille: u64,
 }
 
-/// Reports that are older say nothing about today.
+/// The maximum age of the newest report in days. Older reports say nothing about today.
 const NEWEST_DAYS: u32 = 4;
-/// A sender that is seen on so many days, with at least such a part of all messages, is no passing forger: somebody has to know it.
+/// A sender that is seen on this number of days, with at least the given share of all messages, is not a passing forger: somebody must
+/// identify it.
 const STEADY_DAYS: u32 = 3;
 const STEADY_PER_MILLE: u64 = 10;
 
 impl Stage {
-    /// Tells the stage of the policy that applies: of the record `policy` for the domain itself, or of one that it inherits.
+    /// Returns the stage of the policy that applies: of the record `policy` of the domain itself, or of one that it inherits.
     pub fn of(policy: Option<Policy>, is_testing: bool) -> Stage {
         match (policy, is_testing) {
             (None, _) => Stage::Missing,
@@ -55,7 +56,7 @@ impl Stage {
         }
     }
 
-    /// The stage that comes next.
+    /// Returns the next stage.
     pub fn next(self) -> Option<Stage> {
         match self {
             Stage::Missing => Some(Stage::None),
@@ -67,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// The policy and whether it is in test mode.
+    /// Returns the policy, and whether it is in test mode.
     fn tags(self) -> (Policy, bool) {
         match self {
             Stage::Missing | Stage::None => (Policy::None, false),
@@ -78,7 +79,7 @@ impl Stage {
         }
     }
 
-    /// The tags as a record has them: `p=quarantine; t=y`.
+    /// Returns the tags as in a record: `p=quarantine; t=y`.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Missing => "",
@@ -101,48 +102,48 @@ impl Stage {
     }
 }
 
-/// What reports of the last weeks say. The domain's own senders are those that are ours, and those whose mail mostly passes.
+/// The content of the reports of the last weeks. The domain's own senders are we, and senders whose mail mostly passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     pub days: u32,
-    /// How many days ago the newest report ends; `None` without reports.
+    /// The number of days since the newest report ended; `None` without reports.
     pub newest: Option<u32>,
     pub reporters: u32,
     pub all: u64,
-    /// Messages of the domain's own senders.
+    /// The messages of the domain's own senders.
     pub messages: u64,
-    /// Of these, messages that fail, forwarded ones too: a policy hits them all the same.
+    /// The messages among them that fail, including forwarded ones, because a policy affects these too.
     pub failing: u64,
-    /// Messages that we sent, and that fail.
+    /// The messages that we sent and that fail.
     pub ours_failing: u64,
-    /// Messages that we sent.
+    /// The messages that we sent.
     pub ours: u64,
-    /// Senders whose mail fails: forgers, or systems of the customer's that nobody has set up.
+    /// The senders whose mail fails: forgers, or systems of the customer that nobody has set up.
     pub strangers: Vec<Stranger>,
 }
 
 /// A sender whose mail fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stranger {
-    /// Who it is, as far as reports tell.
+    /// Its name, as far as reports show.
     pub name: String,
     pub messages: u64,
-    /// On how many days it was seen.
+    /// The number of days on which it was seen.
     pub days: u32,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Where the domain is.
+    /// The current stage.
     pub stage: Stage,
-    /// Where it goes next; `None` at the end of the way.
+    /// The next stage; `None` at the end.
     pub next: Option<Stage>,
     /// The host of the record.
     pub host: String,
-    /// The record to publish for the next stage, whether it is safe already or not.
+    /// The record to publish for the next stage, whether it is already safe or not.
     pub record: Option<String>,
-    /// Whether it is safe.
+    /// Whether the next stage is safe.
     pub verdict: Verdict,
 }
 
@@ -150,11 +151,11 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The domain is at the end of the way.
+    /// The domain has reached the last stage.
     Reached,
     /// It is safe now.
     Safe,
-    /// It is safe if none of these senders is the customer's: their mail would be hit.
+    /// It is safe if none of these senders is the customer's, because their mail would be affected.
     SafeUnless {
         /// The senders, those with the most messages first.
         senders: Vec<Stranger>,
@@ -173,17 +174,17 @@ pub enum Reason {
     OldReports {
         days: u32,
     },
-    /// Reports are of too few days.
+    /// The reports cover too few days.
     FewDays {
         days: u32,
         needed: u32,
     },
-    /// Reports are about too few messages.
+    /// The reports cover too few messages.
     FewMessages {
         messages: u64,
         needed: u64,
     },
-    /// Reports come from too few receivers.
+    /// The reports come from too few receivers.
     FewReporters {
         reporters: u32,
         needed: u32,
@@ -244,8 +245,8 @@ pub fn judge(stage: Stage, facts: &Facts) -> Verdict {
     if senders.is_empty() { Verdict::Safe } else { Verdict::SafeUnless { senders } }
 }
 
-/// Makes the step from the policy that applies. `published` is the domain's own record, `inherited` the policy of a domain above it where
-/// it has none. `reports` is the address for reports of a record that has none.
+/// Makes the step from the policy that applies. `published` is the domain's own record, and `inherited` the policy of a parent domain if it
+/// has none. `reports` is the address for reports if a record has none.
 pub fn step(
     host: String,
     published: Option<&str>,
@@ -263,7 +264,7 @@ pub fn step(
     Step { stage, next, host, record, verdict: judge(stage, facts) }
 }
 
-/// Returns the record of a stage: what is published now, with another policy.
+/// Returns the record of a stage: the published record with another policy.
 fn record_at(stage: Stage, published: Option<&str>, reports: Option<&Mailbox>) -> String {
     let (policy, is_testing) = stage.tags();
     let kept = published.and_then(amended).unwrap_or_default();
@@ -348,7 +349,7 @@ mod tests {
                 Facts { ours_failing: 17, failing: 17, ..good() },
                 not_yet(Reason::OursFail { failing: 17, messages: 8_000 }),
             ),
-            // A forger that comes and goes is whom the policy is for.
+            // The policy is directed at forgers that come and go.
             (quarantine, Facts { strangers: vec![stranger(5_000, 2)], ..good() }, safe.clone()),
             (quarantine, Facts { strangers: vec![stranger(99, 30)], ..good() }, safe.clone()),
             (
@@ -392,7 +393,7 @@ mod tests {
                 None,
                 "v=DMARC1; p=reject; sp=none; rua=mailto:a@b.dk; t=y",
             ),
-            // A name below another one's policy gets a record of its own.
+            // A name that inherits another domain's policy gets its own record.
             (None, Some(Policy::Quarantine), "v=DMARC1; p=reject; t=y; rua=mailto:dmarc@reports.webcrm.com"),
         ] {
             let step = step(host(), published, inherited, Some(&reports), &good());

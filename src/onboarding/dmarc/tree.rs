@@ -1,4 +1,4 @@
-//! The tree walk of DMARC (RFC 9989 §4.10) finds the names that have a record, and which of them is the organization.
+//! The tree walk of DMARC (RFC 9989 §4.10), which finds the names that have a record, and the organizational domain among them.
 
 use super::record::{Record, is_dmarc, looks_like_dmarc};
 use crate::plain;

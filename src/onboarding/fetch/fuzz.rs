@@ -23,7 +23,7 @@ pub(in crate::onboarding) fn redirect(location: &str, domain: &Domain) {
     let Ok(to) = from.join(location) else { return };
     let Ok(hop) = Hop::to(&to, domain, 80, 443) else { return };
     let url = hop.url();
-    // As the HTTP client reads it.
+    // Read it again, as the HTTP client does.
     let again = Url::parse(url.as_str()).expect("it was read before");
     let Some(Host::Domain(host)) = again.host() else { panic!("{location:?}: {again}") };
     assert!(host == domain.as_str() || host.strip_suffix(domain.as_str()).is_some_and(|sub| sub.ends_with('.')));

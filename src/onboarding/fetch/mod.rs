@@ -105,7 +105,7 @@ impl Fetcher {
         Err(FetchError::Redirect(url.to_string()))
     }
 
-    /// Requests an address of a stranger's and follows nothing. Returns the status and the body, which is cut at `longest` octets.
+    /// Requests an untrusted address and follows no redirect. Returns the status and the body, which is cut at `longest` octets.
     pub async fn short(
         &self,
         resolver: &dyn Resolver,

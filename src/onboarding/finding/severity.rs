@@ -1,4 +1,4 @@
-//! How bad each finding is, and what the libraries said about it.
+//! The severity of each finding, and the original error texts of the libraries.
 
 use super::{Finding, Severity, Shown};
 

@@ -1,4 +1,4 @@
-//! Where Mailjet brings its events: one address for each kind of event and account.
+//! Tells Mailjet where to send its events: one address for each kind of event and account.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use super::client::{Client, Problem};
 /// The kinds of events, as Mailjet names them.
 pub const KINDS: [&str; 7] = ["sent", "bounce", "blocked", "spam", "unsub", "open", "click"];
 
-/// Where events of one kind are brought.
+/// The address for one kind of event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Callback {
@@ -26,17 +26,17 @@ struct Callback {
     version: u64,
 }
 
-/// What was done for one kind of event.
+/// The result for one kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// The address was there.
+    /// The address was already set.
     Kept,
     Added,
-    /// Another one was there.
+    /// Another address was set.
     Changed,
 }
 
-/// Has an account bring events of these kinds to an address, grouped. What stands there for other kinds is left alone.
+/// Sets the address to which an account sends events of these kinds, grouped. The addresses of other kinds are not changed.
 pub async fn set(client: &Client, url: &str, kinds: &[&'static str]) -> Result<Vec<(&'static str, Done)>, Problem> {
     let there: Vec<Callback> = match client.call(Method::GET, "eventcallbackurl?Limit=100", None).await {
         Err(Problem::NotFound(_)) => Vec::new(),

@@ -1,8 +1,8 @@
 //! Calls Mailjet's REST API (version 3) with the credentials of one tier.
 //!
-//! A call has a deadline, an answer a largest size, and a redirect is not followed. Calls of one account take turns. If Mailjet says
-//! that there are too many calls (429), the account makes none until the time that Mailjet names. What an error answer means for the
-//! domain is decided here ([`Problem`]); everything that is not understood is a problem and never a success.
+//! Each call has a deadline and a maximum size of its answer, and follows no redirect. Calls of one account take turns. If Mailjet answers
+//! that there are too many calls (429), the account makes none until the time that Mailjet names. This module decides what an error answer
+//! means for the domain ([`Problem`]). An answer that is not understood is a problem and never a success.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// The longest text of Mailjet's that is shown, in characters.
 const LONGEST_TEXT: usize = 300;
 
-/// An account of Mailjet's: the API key and its secret, which are also the login of the tier's SMTP route.
+/// An account at Mailjet: the API key and its secret, which are also the login of the tier's SMTP route.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// The address of the API, `https://api.mailjet.com`.
@@ -48,28 +48,28 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Why a call did not do what it should.
+/// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 pub enum Problem {
-    /// Mailjet takes no more calls for now.
+    /// Mailjet accepts no more calls for now.
     Busy(String),
-    /// Mailjet cannot be reached, has trouble of its own, or gave an answer that is not understood.
+    /// Mailjet cannot be reached, has a failure of its own, or gave an answer that is not understood.
     NoAnswer(String),
-    /// Mailjet does not take the API key.
+    /// Mailjet does not accept the API key.
     Credentials(String),
     /// The domain belongs to another account.
     Owned(String),
-    /// Mailjet does not know what the call names.
+    /// The object of the call does not exist at Mailjet.
     NotFound(String),
-    /// The sender is there already.
+    /// The sender already exists.
     Exists(String),
     /// Mailjet refuses the call for another reason.
     Refused(String),
 }
 
 impl Problem {
-    /// Returns what Mailjet or the network said.
+    /// Returns the text of Mailjet's or the network's error.
     pub fn detail(&self) -> &str {
         match self {
             Problem::Busy(detail)
@@ -82,12 +82,12 @@ impl Problem {
         }
     }
 
-    /// Returns true if the problem concerns the whole account and not one domain.
+    /// Returns true if the problem concerns the whole account and not only one domain.
     pub fn is_of_account(&self) -> bool {
         matches!(self, Problem::Busy(_) | Problem::NoAnswer(_) | Problem::Credentials(_))
     }
 
-    /// Returns true if the problem ends by itself.
+    /// Returns true if the problem may end by itself.
     pub fn is_for_now(&self) -> bool {
         matches!(self, Problem::Busy(_) | Problem::NoAnswer(_))
     }
@@ -109,13 +109,13 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Returns true if Mailjet sends mail of the domain.
+    /// Returns true if Mailjet sends the domain's mail.
     pub fn is_active(&self) -> bool {
         self.status.eq_ignore_ascii_case("active")
     }
 }
 
-/// What Mailjet says about the DNS of a domain.
+/// Mailjet's DNS settings of a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct DnsSettings {
     #[serde(rename = "ID")]
@@ -140,7 +140,7 @@ pub struct DnsSettings {
     pub is_checking: bool,
 }
 
-/// What Mailjet found when it was asked to check.
+/// The result of a check by Mailjet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct DnsCheck {
     /// The verdict on the record of its key.
@@ -152,7 +152,7 @@ pub struct DnsCheck {
     /// The verdict on the SPF record.
     #[serde(rename = "SPFStatus", default)]
     pub spf_status: String,
-    /// What is wrong with it.
+    /// What is wrong with the SPF record.
     #[serde(rename = "SPFErrors", default)]
     pub spf_errors: Value,
 }
@@ -208,7 +208,7 @@ impl Client {
         one(self.call(Method::POST, "sender", Some(body)).await?)
     }
 
-    /// Asks Mailjet to look for the proof of ownership now. Its answer says nothing that the sender's status does not say.
+    /// Asks Mailjet to look for the proof of ownership now. The result is in the sender's status.
     pub async fn validate(&self, sender: u64) -> Result<(), Problem> {
         // The answer is not the usual envelope, and a validation that fails is also answered with an error.
         match self.text(Method::POST, &format!("sender/{sender}/validate"), Some(json!({}))).await {
@@ -227,7 +227,7 @@ impl Client {
         one(self.call(Method::POST, &format!("dns/{dns}/check"), Some(json!({}))).await?)
     }
 
-    /// Calls, and reads the list in the answer.
+    /// Makes a call, and reads the list in the answer.
     pub async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -272,7 +272,7 @@ fn one<T>(list: Vec<T>) -> Result<T, Problem> {
     list.into_iter().next().ok_or_else(|| Problem::NoAnswer("Mailjet's answer is empty".to_owned()))
 }
 
-/// Only the causes are said: the first text of reqwest's is the URL.
+/// Returns only the causes of the error, because reqwest's outermost text is the URL.
 fn no_answer(error: reqwest::Error) -> Problem {
     let text = match error.is_timeout() {
         true => format!("no answer within {} s", CALL_TIME.as_secs()),
@@ -293,7 +293,7 @@ async fn bounded(mut answer: reqwest::Response) -> Result<Vec<u8>, Problem> {
     Ok(text)
 }
 
-/// What Mailjet says where another account has the domain. The documentation has no list, so this is wide.
+/// Parts of Mailjet's error texts if another account has the domain. The documentation has no list, so this one is wide.
 const OWNED: [&str; 9] = [
     "another account",
     "other account",

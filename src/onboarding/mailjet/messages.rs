@@ -1,11 +1,11 @@
-//! What Mailjet knows of mail that it took: the list of an account's messages, page by page, and the history of one.
+//! Mailjet's data about mail that it accepted: the list of an account's messages, page by page, and the history of one message.
 
 use reqwest::Method;
 use serde::{Deserialize, Deserializer};
 
 use super::client::{Client, Problem};
 
-/// Messages on one page. A page has some 70 KiB.
+/// The number of messages on one page, which then has about 70 KiB.
 pub const PAGE: usize = 100;
 
 /// A message to one recipient.
@@ -18,10 +18,10 @@ pub struct Message {
     /// The other id, which events call `Message_GUID`.
     #[serde(rename = "UUID", deserialize_with = "or_default")]
     pub uuid: String,
-    /// When Mailjet took it: RFC 3339.
+    /// When Mailjet accepted it: RFC 3339.
     #[serde(deserialize_with = "or_default")]
     pub arrived_at: String,
-    /// Seconds from then until the recipient's server took it.
+    /// The seconds from then until the recipient's server accepted it.
     #[serde(deserialize_with = "or_default")]
     pub delay: f64,
     /// `sent`, `opened`, `clicked`, `bounce`, `hardbounced`, `softbounced`, `blocked`, `spam`, `unsub`, `queued`, `deferred` …
@@ -41,24 +41,24 @@ pub struct Step {
     /// What happened: `sent`, `bounced`, `blocked`, `spam`, `unsub`, `opened`, `clicked`.
     #[serde(deserialize_with = "or_default")]
     pub event_type: String,
-    /// When, in seconds since 1970.
+    /// The time in seconds since 1970.
     #[serde(deserialize_with = "or_default")]
     pub event_at: f64,
     /// The error in Mailjet's words.
     #[serde(deserialize_with = "or_default")]
     pub state: String,
-    /// What the recipient's server said, for example.
+    /// Further text, such as the reply of the recipient's server.
     #[serde(deserialize_with = "or_default")]
     pub comment: String,
 }
 
-/// Takes a value of another type for an absent one.
+/// Reads a value of an unexpected type as absent.
 fn or_default<'de, D: Deserializer<'de>, T: Default + serde::de::DeserializeOwned>(from: D) -> Result<T, D::Error> {
     let value = serde_json::Value::deserialize(from)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
-/// Lists messages that Mailjet took between two times (seconds since 1970), from the one with this number on.
+/// Lists messages that Mailjet accepted between two times (seconds since 1970), beginning with this number in the list.
 pub async fn list(client: &Client, from: u64, to: u64, offset: usize) -> Result<Vec<Message>, Problem> {
     let path = format!("message?FromTS={from}&ToTS={to}&Limit={PAGE}&Offset={offset}&ShowContactAlt=true");
     match client.call(Method::GET, &path, None).await {
@@ -75,7 +75,7 @@ pub async fn history(client: &Client, id: u64) -> Result<Vec<Step>, Problem> {
     }
 }
 
-/// What the number of an error means: what it is about, and the error in the words of Mailjet's events.
+/// Returns the meaning of an error number: what it concerns, and the error in the words of Mailjet's events.
 pub fn error_of(state: u64) -> (&'static str, &'static str) {
     match state {
         1 => ("recipient", "user unknown"),

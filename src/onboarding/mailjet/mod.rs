@@ -1,18 +1,18 @@
-//! Registers customers' domains in Mailjet's accounts, one account a tier, and follows what Mailjet says about them.
+//! Registers customers' domains in Mailjet's accounts, one account for each tier, and follows their state there.
 //!
 //! ```text
 //!   GET sender ─► POST sender ─► GET dns ─► POST sender/validate ─► POST dns/check ─► accepted
 //!    is it there?   *@test.dk     records     once our own check sees the records
 //! ```
 //!
-//! Every step may be repeated, and each run begins with what Mailjet has, so that a run that was interrupted, an outage or a change
-//! made in Mailjet's console is taken up by the next run. What was learned is kept on disk ([`Registration`]); an outage takes
-//! nothing away. A tier takes mail of a domain only once its account has accepted the domain ([`Registrar::acceptance`]).
+//! Every step may be repeated, and each run begins with the state at Mailjet. So the next run continues after an interruption, an outage or
+//! a change in Mailjet's console. Results are kept on disk ([`Registration`]), and an outage does not remove any. A tier carries mail of a
+//! domain only after its account has accepted the domain ([`Registrar::acceptance`]).
 //!
-//! A customer with an account of its own (`mailjet_account = "own"`) is registered there too, under the name [`own_account`] gives, and
-//! its mail moves there in the same way.
+//! A customer with its own account (`mailjet_account = "own"`) is registered there too, under the name that [`own_account`] returns. Its
+//! mail moves there in the same way.
 //!
-//! A domain with a table `[mailjet."…"]` in its customer's file is registered by hand: postbud makes no calls for it, and trusts that
+//! A domain with a table `[mailjet."…"]` in its customer's file is registered by hand: postbud makes no calls for it, and assumes that
 //! every tier accepts it.
 
 pub mod callback;
@@ -38,7 +38,8 @@ use crate::time::Timestamp;
 /// The deadline of all calls for one domain in one account.
 const RUN_TIME: Duration = Duration::from_secs(40);
 
-/// What an account of a customer's own must find in order before mail moves there: without Mailjet's signature DMARC would fail.
+/// The records that a customer's own account must have verified before mail moves there, because without Mailjet's signature DMARC would
+/// fail.
 const OWN_REQUIRES: &[Requirement] = &[Requirement::Spf, Requirement::Dkim];
 
 /// Registers domains. Cheap to clone.
@@ -49,17 +50,17 @@ pub struct Registrar {
     store: Store,
 }
 
-/// Whether a run keeps to the pace at which Mailjet is asked.
+/// The pace at which a run asks Mailjet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// The relay's own run.
     Usual,
-    /// Somebody asked for a check now.
+    /// Somebody requested a check now.
     Now,
 }
 
 impl Registrar {
-    /// Makes a registrar for the accounts in the settings. The error is the HTTP library's.
+    /// Makes a registrar for the accounts in the settings. An error comes from the HTTP library.
     pub fn new(settings: Arc<Settings>) -> io::Result<Self> {
         let client = |(tier, account): (&String, &Account)| Ok((tier.clone(), Client::new(account.clone())?));
         let clients: Result<_, reqwest::Error> = settings.mailjet_accounts.iter().map(client).collect();
@@ -68,7 +69,8 @@ impl Registrar {
         Ok(Registrar { settings, clients, store })
     }
 
-    /// Returns a registrar for new settings, which keeps the clients if the accounts are the same: an account that rests goes on resting.
+    /// Returns a registrar for new settings. If the accounts are the same it keeps the clients, so that an account that must rest continues
+    /// to rest.
     pub fn with_settings(&self, settings: Arc<Settings>) -> io::Result<Self> {
         match settings.mailjet_accounts == self.settings.mailjet_accounts {
             true => Ok(Registrar { settings, ..self.clone() }),
@@ -76,7 +78,7 @@ impl Registrar {
         }
     }
 
-    /// Returns the tiers in whose accounts a domain is registered: the fixed tier, or all that have an account. The one that the domain
+    /// Returns the tiers in whose accounts a domain is registered: the fixed tier, or all that have an account. The tier that the domain
     /// uses, or would use next, comes first.
     fn tiers(
         &self,
@@ -120,7 +122,7 @@ impl Registrar {
         !tiers.iter().all(has)
     }
 
-    /// Returns the records that Mailjet has issued for a domain, those of the account that comes first before the others.
+    /// Returns the records that Mailjet has issued for a domain. Those of the first account come first.
     pub fn issued(
         &self,
         directory: &Directory,
@@ -168,7 +170,7 @@ impl Registrar {
         Checker { settings: Arc::new(settings), ..checker }
     }
 
-    /// Returns which tiers take mail of which domains. Registrations that cannot be read are returned with their errors and count as not
+    /// Returns which tiers accept mail of which domains. Registrations that cannot be read are returned as errors and count as not
     /// accepted.
     pub fn acceptance(&self, directory: &Directory) -> (Acceptance, Vec<io::Error>) {
         let mut errors = Vec::new();
@@ -198,8 +200,8 @@ impl Registrar {
         accepted.map(|(tier, _)| tier.clone()).collect()
     }
 
-    /// Takes the registration of a domain as far as it goes now, and adds what came of it to the report. Blocks for as long as the calls
-    /// take, at most `RUN_TIME` an account.
+    /// Takes the registration of a domain as far as possible now, and adds the result to the report. It takes as long as the calls, at most
+    /// `RUN_TIME` for each account.
     pub async fn register(&self, directory: &Directory, customer: &Customer, report: &mut Report, pace: Pace) {
         let tiers = self.tiers(directory, customer, &report.domain, report.status());
         if tiers.is_empty() {
@@ -225,7 +227,7 @@ impl Registrar {
             let registered = self.in_tier(&tier, requires, &report.domain, &seen, pace).await;
             findings(&mut check, &tier, &report.domain, requires, registered);
         }
-        // One account that takes the mail is enough: what is open in the others keeps no mail waiting.
+        // One account that accepts the mail is enough, so open points in the others are left out.
         if check.findings.iter().any(|finding| matches!(finding, Finding::MailjetAccepts { .. })) {
             check.need = Need::Recommended;
         }
@@ -265,8 +267,8 @@ impl Registrar {
         Ok(it)
     }
 
-    /// Returns true if the relay asks about a domain again by itself: soon while something is open, rarely when it is accepted or
-    /// somebody has to act first.
+    /// Returns true if the relay must ask about a domain again: soon while something is open, and rarely after it is accepted or while
+    /// somebody must act first.
     fn is_due(&self, it: &Registration, now: Timestamp) -> bool {
         let soon = self.settings.check_every_while_incomplete;
         let every = match &it.trouble {
@@ -286,7 +288,7 @@ impl Registrar {
     }
 }
 
-/// What our own check has seen in DNS.
+/// The results of our own DNS checks.
 struct SeenHere {
     /// The proofs of ownership.
     ownership: Vec<Finding>,
@@ -295,7 +297,7 @@ struct SeenHere {
 }
 
 impl SeenHere {
-    /// Returns true if the proof that this account wants is there.
+    /// Returns true if the proof that this account expects is published.
     fn proves(&self, issued: Option<&Issued>) -> bool {
         self.ownership.iter().any(|proof| match (proof, issued) {
             (Finding::OwnershipByTxt { host }, Some(issued)) => *host == issued.token_host,
@@ -310,7 +312,7 @@ struct Run<'a> {
     client: &'a Client,
     domain: &'a Domain,
     seen: &'a SeenHere,
-    /// Mailjet may be asked to look at the records.
+    /// True if Mailjet may be asked to check the records.
     ask: bool,
     now: Timestamp,
 }
@@ -337,7 +339,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds the sender, or adds it. If Mailjet says that it is there and does not list it, it is another account's.
+    /// Finds the sender, or adds it. If Mailjet says that it exists but does not list it, it belongs to another account.
     async fn sender(&self) -> Result<client::Sender, Problem> {
         if let Some(sender) = self.client.sender(self.domain).await? {
             return Ok(sender);
@@ -349,7 +351,7 @@ impl Run<'_> {
     }
 }
 
-/// Says what a registration has come to.
+/// Returns the findings about a registration.
 fn findings(
     check: &mut Check,
     tier: &str,
@@ -400,14 +402,14 @@ fn findings(
 /// Alerts about accounts and registrations that a check begins or ends. A subject is a tier, or `tier/domain`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Alerts {
-    /// Those that begin, each with its finding.
+    /// The alerts that begin, each with its finding.
     pub raised: Vec<(String, Finding)>,
-    /// Those that are over.
+    /// The alerts that end.
     pub over: Vec<String>,
 }
 
 impl Alerts {
-    /// Finds the alerts in the check of a domain's accounts. An account that did not answer ends nothing.
+    /// Finds the alerts in the check of a domain's accounts. An account that did not answer ends no alert.
     pub fn of(check: &Check, domain: &Domain) -> Self {
         let mut alerts = Alerts::default();
         for finding in &check.findings {

@@ -1,6 +1,6 @@
-//! An API key of one customer's own: a sub-account that the main account makes.
+//! A customer's own API key: a sub-account that the main account makes.
 //!
-//! A key is found again by its name, so a run that was interrupted after Mailjet had made it makes no second one.
+//! A key is found again by its name. So a run that was interrupted after Mailjet made the key does not make a second one.
 
 use reqwest::Method;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! What is known about a domain in Mailjet's accounts, on disk: one JSON file a domain in `<state_dir>/onboarding/mailjet`.
+//! The state of a domain in Mailjet's accounts, on disk: one JSON file for each domain in `<state_dir>/onboarding/mailjet`.
 //!
 //! The file is replaced as a whole, under a lock, because the running relay and commands both write it. A file that cannot be read
 //! is an error and is not changed.
@@ -33,7 +33,7 @@ struct Kept {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// The API key of the account. With another key the registration begins anew.
+    /// The API key of the account. With another key the registration starts over.
     pub key: String,
     /// The id of the sender `*@domain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub struct Registration {
     /// The records that the customer publishes for this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued: Option<Issued>,
-    /// True if Mailjet counts the domain as the account's.
+    /// True if Mailjet regards the domain as the account's.
     #[serde(default)]
     pub active: bool,
     /// Mailjet's verdict on the record of its key.
@@ -53,16 +53,16 @@ pub struct Registration {
     /// Mailjet's verdict on the SPF record.
     #[serde(default)]
     pub spf: Verdict,
-    /// Since when the tier takes the domain's mail.
+    /// Since when the tier accepts the domain's mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<u64>,
-    /// When Mailjet was last asked to look at the records.
+    /// When Mailjet was last asked to check the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<u64>,
     /// When Mailjet last answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
-    /// What keeps the registration from going on.
+    /// The problem that stops the registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
 }
@@ -71,12 +71,12 @@ pub struct Registration {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", content = "why", rename_all = "lowercase")]
 pub enum Verdict {
-    /// Mailjet has not looked yet.
+    /// Mailjet has not checked it yet.
     #[default]
     Unchecked,
     /// The record is right.
     Ok,
-    /// The record is missing or wrong, for these reasons of Mailjet's. The text may be empty.
+    /// The record is missing or wrong, for these reasons from Mailjet. The text may be empty.
     Error(String),
 }
 
@@ -84,11 +84,11 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trouble {
-    /// The problem, as it was last met.
+    /// The latest problem.
     pub problem: Problem,
-    /// When it was first met.
+    /// When it first occurred.
     pub since: u64,
-    /// When it was last met.
+    /// When it last occurred.
     pub last: u64,
 }
 
@@ -108,7 +108,7 @@ impl Verdict {
         }
     }
 
-    /// Takes a newer verdict. The reasons stay if the newer one has none.
+    /// Replaces the verdict with a newer one. The reasons stay if the newer one has none.
     fn follow(&mut self, newer: Verdict) {
         let keeps =
             matches!((&*self, &newer), (Verdict::Error(why), Verdict::Error(new)) if new.is_empty() && !why.is_empty());
@@ -119,7 +119,7 @@ impl Verdict {
 }
 
 impl Registration {
-    /// Makes the registration of a domain about which nothing is known.
+    /// Makes the registration of a domain whose state is unknown.
     pub fn new(account: &Account) -> Self {
         Registration { key: account.key.clone(), ..Registration::default() }
     }
@@ -129,7 +129,7 @@ impl Registration {
         self.active = sender.is_active();
     }
 
-    /// Notes the DNS settings. An answer whose records could not be published is a problem.
+    /// Stores the DNS settings. An answer with records that could not be published is a problem.
     pub fn has_settings(&mut self, found: &DnsSettings, domain: &Domain) -> Result<(), Problem> {
         let legal = (8..=63).contains(&found.token.len()) && found.token.bytes().all(|b| b.is_ascii_alphanumeric());
         let host = found.token_host.trim_end_matches('.').to_ascii_lowercase();
@@ -148,14 +148,14 @@ impl Registration {
         Ok(())
     }
 
-    /// Notes what a check found.
+    /// Stores the result of a check.
     pub fn was_checked(&mut self, found: &DnsCheck) {
         self.dkim.follow(Verdict::of(&found.dkim_status, &found.dkim_errors));
         self.spf.follow(Verdict::of(&found.spf_status, &found.spf_errors));
     }
 
-    /// Begins to accept the domain once Mailjet counts it as the account's and finds in order what the tier requires. Once accepted,
-    /// it stays so while it is the account's: the relay's own checks see records that vanish, and give them their grace time.
+    /// Accepts the domain after Mailjet regards it as the account's and has verified everything that the tier requires. It then stays
+    /// accepted while it belongs to the account, because the relay's own checks notice records that vanish, with a grace period.
     pub fn judge(&mut self, requires: &[Requirement], now: Timestamp) {
         let is_met = |requirement: &Requirement| match requirement {
             Requirement::Dkim => self.dkim == Verdict::Ok,
@@ -169,7 +169,7 @@ impl Registration {
         }
     }
 
-    /// Notes that the registration cannot go on.
+    /// Stores the problem that stops the registration.
     pub fn failed(&mut self, problem: Problem, now: Timestamp) {
         let same = self
             .trouble
@@ -197,12 +197,12 @@ impl Store {
         self.dir.join(format!("{domain}.json"))
     }
 
-    /// Loads the registrations of a domain. There are none if it was never registered.
+    /// Loads the registrations of a domain, which are empty if it was never registered.
     pub fn load(&self, domain: &Domain) -> io::Result<Registrations> {
         files::in_state(&[&self.parent, &self.dir], || read(&self.path(domain)))
     }
 
-    /// Keeps the registration of a domain in one tier.
+    /// Stores the registration of a domain in one tier.
     pub fn keep(&self, domain: &Domain, tier: &str, registration: &Registration) -> io::Result<()> {
         files::in_state(&[&self.parent, &self.dir], || {
             files::make_private_dir(&self.dir)?;

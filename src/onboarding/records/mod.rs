@@ -113,7 +113,7 @@ pub struct Row {
     /// What else the customer should know about the record.
     #[serde(skip)]
     pub notes: Vec<Note>,
-    /// What has to be in order before the record is published.
+    /// What must be corrected before the record is published.
     #[serde(skip)]
     pub first: Option<Finding>,
     /// Why receivers cannot use the record. The customer must correct this before publishing the record, or in the published one.
@@ -147,7 +147,7 @@ pub async fn table(
     look(checker, directory, customer, domain, now, &|_, _| {}).await.0
 }
 
-/// Builds the table, and returns the report that it is made from. `told` hears of each check as it ends.
+/// Builds the table, and returns the report that it is made from. Calls `told` for each check when it ends.
 pub async fn look(
     checker: &Checker,
     directory: &Directory,
@@ -235,7 +235,7 @@ pub async fn look(
                         let present =
                             keys.iter().any(|f| matches!(f, Finding::DkimGood { host } if *host == record.name));
                         let need = match profile.key.key_type() {
-                            // The second signature: mail passes without it.
+                            // The second signature is optional for mail to pass.
                             KeyType::Ed25519 if signer.profiles_of(domain).count() > 1 => Need::Recommended,
                             _ => need(Requirement::Dkim),
                         };

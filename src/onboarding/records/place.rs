@@ -31,8 +31,8 @@ pub enum InTheWay {
     },
 }
 
-/// Sets the zone and the label of each row, and what is in its way. Returns the zone of the domain. What slow name servers do not
-/// answer by the end of the checks stays unknown, and the table is still right without it.
+/// Sets the zone and the label of each row, and what is in its way. Returns the zone of the domain. If slow name servers do not answer
+/// before the checks end, these values stay unknown, and the table is still correct.
 pub(super) async fn place(
     resolver: &dyn Resolver,
     until: Instant,

@@ -7,9 +7,9 @@
 //!                                            └──the relay signs with the old key again
 //! ```
 //!
-//! The overlap begins when the running relay is seen to sign with the new key. It does not begin when the customer's file names
-//! the new key, because the relay may not be reloaded yet. Time alone never revokes a key. Only a run of the command does, after it
-//! has seen that the old key is out of use and that the relay's queue has no mail signed with it: mail may be held for any time.
+//! The overlap begins when the running relay is seen to sign with the new key. It does not begin when the customer's file names the new
+//! key, because the relay may not have been reloaded yet. Time alone never revokes a key. Only a run of the command does, after it has seen
+//! that the old key is out of use and that the relay's queue has no mail signed with it, because mail may be held without limit.
 //!
 //! Keys in webCRM's zone ([`Delegation`](super::Delegation)) rotate in the same steps, and the customer does nothing. A new
 //! key then signs only after DNS has shown it for as long as the record before it may be cached. After a leak there is no overlap: the
@@ -53,7 +53,7 @@ pub struct Rotation {
     /// The key that signs after the rotation.
     pub new: Key,
     pub stage: Stage,
-    /// The time since when DNS shows the new key everywhere, in milliseconds since 1970.
+    /// When DNS began to show the new key everywhere, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible: Option<u64>,
     /// True if the old key has leaked: it is revoked without an overlap.
@@ -127,7 +127,7 @@ pub enum Step {
     },
     /// Caches may still have the record that was there before the new key.
     Settling {
-        /// When none has it any more, in RFC 3339 form.
+        /// When no cache has it any more, in RFC 3339 form.
         until: String,
     },
     /// DNS did not answer.
@@ -203,8 +203,8 @@ pub enum Next {
     Finish,
 }
 
-/// Decides the next step. `signs_already` is true if the customer's file already names the new selector: a crash may have come after
-/// that change and before the change of the rotation's own file. `settle` is how long DNS must have shown the new key.
+/// Decides the next step. `signs_already` is true if the customer's file already names the new selector, which is also possible after a
+/// crash between that change and the change of the rotation's own file. `settle` is how long DNS must have shown the new key.
 pub fn advance(
     rotation: &Rotation,
     view: &View,
@@ -272,7 +272,7 @@ impl Rotation {
         Rotation { version: VERSION, place, old, new, stage: Stage::Publishing, visible: None, leaked: false }
     }
 
-    /// Notes whether DNS shows the new key everywhere. Returns true if that changes the rotation.
+    /// Records whether DNS shows the new key everywhere. Returns true if that changes the rotation.
     pub fn looked(&mut self, view: &View, now: Timestamp) -> bool {
         let before = self.visible;
         self.visible = match (&view.unanswered, view.new_missing.is_empty()) {
@@ -283,12 +283,12 @@ impl Rotation {
         self.visible != before
     }
 
-    /// Notes that the customer's file names the new key.
+    /// Records that the customer's file names the new key.
     pub fn switched(&mut self, now: Timestamp) {
         self.stage = Stage::Overlap { since: now.as_millis(), seen_new: false };
     }
 
-    /// Notes the key with which the running relay was seen to sign, after the customer's file names the new key. Returns true if that
+    /// Records the key with which the running relay was seen to sign, after the customer's file names the new key. Returns true if that
     /// changes the stage.
     pub fn seen(&mut self, in_use: InUse, now: Timestamp) -> bool {
         let since = now.as_millis();

@@ -1,4 +1,4 @@
-//! The records that a rotation needs in DNS at each stage, and what DNS has.
+//! The records that a rotation needs in DNS at each stage, and their state in DNS.
 
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub struct Wanted {
     pub value: String,
 }
 
-/// Returns the records that DNS must have now besides those of the signing keys, whose selectors are `signing`.
+/// Returns the records that DNS must have now in addition to those of the signing keys, whose selectors are `signing`.
 pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
     let mut all = Vec::new();
     for Rotation { old, new, stage, .. } in rotations {
@@ -53,7 +53,7 @@ pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
     all
 }
 
-/// What DNS has in place of a needed record.
+/// The state of a needed record in DNS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shown {
@@ -86,8 +86,8 @@ impl Wanted {
     }
 }
 
-/// Returns true if the record has an empty `p=` and nothing wrong with it. A damaged key does not count as revoked, because an
-/// intact copy may be cached, and of a second `p=` some receivers read the key.
+/// Returns true if the record has an empty `p=` and no flaw. A damaged key does not count as revoked, because an intact copy may be cached.
+/// If there are two `p=`, some receivers read the key from the second one.
 fn is_revoked(record: &KeyRecord) -> bool {
     let is_harmless = |flaw: &Flaw| matches!(flaw, Flaw::Revoked | Flaw::NoVersion | Flaw::Testing | Flaw::Strict);
     record.flaws.contains(&Flaw::Revoked) && record.flaws.iter().all(is_harmless)
@@ -98,7 +98,7 @@ async fn key_records(resolver: &dyn Resolver, host: &str) -> Result<Vec<KeyRecor
     Ok(texts.iter().map(|strings| KeyRecord::parse(&plain::text(&joined(strings)))).collect())
 }
 
-/// What DNS has at all domains of the customer.
+/// The state of both keys at all domains of the customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// The hosts that do not have the new key.
@@ -213,7 +213,7 @@ mod tests {
         // A crash came between the changes of the customer's file and of the rotation's file.
         assert_eq!(roles(Stage::Publishing, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
         for seen_new in [false, true] {
-            // This does not depend on the time: the running relay may sign with the old key again.
+            // The result does not depend on the time: the running relay may sign with the old key again.
             let overlap = Stage::Overlap { since: 0, seen_new };
             assert_eq!(roles(overlap, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
         }

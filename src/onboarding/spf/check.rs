@@ -1,4 +1,4 @@
-//! Checks SPF for a customer: turns the two walks into findings, and proposes the record to publish.
+//! Checks SPF for a customer: converts the two walks into findings, and proposes the record to publish.
 
 use super::merge::{Merged, Note};
 use super::obstacle::Obstacle;
@@ -15,11 +15,11 @@ use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
-/// From this number of lookups on, ours included, one more include would break the record.
+/// From this number of lookups on, including ours, one more include would break the record.
 const MANY_LOOKUPS: u32 = 9;
 
-/// Checks the domain's SPF, and returns the record to publish besides (see [`proposal`]). Mail through the customer's own server shows
-/// other receivers that server's address and never ours, so our include is then only of use for internal mail.
+/// Checks the domain's SPF, and also returns the record to publish (see [`proposal`]). If mail is sent through the customer's own server,
+/// other receivers see that server's address and never ours, so our include is only useful for internal mail.
 pub async fn check(
     resolver: &dyn Resolver,
     settings: &Settings,
@@ -36,7 +36,7 @@ pub async fn check(
     (check, proposal)
 }
 
-/// Notes the record to publish, and how it came about.
+/// Reports the record to publish, and how it differs from the published one.
 fn say_changes(check: &mut Check, domain: &Domain, merged: &Merged, obstacles: &[Obstacle]) {
     for obstacle in obstacles {
         match obstacle {
@@ -60,8 +60,8 @@ fn say_changes(check: &mut Check, domain: &Domain, merged: &Merged, obstacles: &
     }
 }
 
-/// Finds values that were meant to be the record of a domain without one: values that are no record because of a mistake, and records
-/// at a host with the zone's name twice. Notes each of them.
+/// Finds values that were meant to be the record of a domain without one: values with a mistake, and records at a host with the zone's name
+/// twice. Reports each of them.
 async fn meant(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) -> Vec<String> {
     let near = check.findings.iter().filter_map(|finding| match finding {
         Finding::SpfNearMiss { text } => Some(text.clone()),
@@ -99,7 +99,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     let survey = walk(resolver, &query, Limits::survey()).await;
     let ip = settings.egress.to_string();
     let include = settings.spf_include.to_string();
-    // Terms behind our include matter to other senders only. A customer's own server is one of them.
+    // Terms after our include only matter to other senders. A customer's own server is one of them.
     let passes_before = received.verdict == Verdict::Pass && !own_server;
     let included = survey.visited.contains(&include);
     let ours = match received.verdict {
@@ -146,7 +146,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         (verdict, _) => {
             match (shadow, included) {
                 (Some(by), _) => check.say(Finding::SpfIncludeShadowed { include, by }),
-                // It is noted already that the include cannot be read, or is in several records.
+                // The check has already reported that the include cannot be read, or is in several records.
                 (None, false) if check.found.iter().any(|text| means(text, &include)) => {}
                 (None, false) => check.say(Finding::SpfIncludeMissing { include }),
                 (None, true) => {}
@@ -192,7 +192,7 @@ fn unanswered(walk: &Walk) -> Option<&Problem> {
     walk.problems.iter().find(|problem| matches!(problem, Problem::Unanswered(_)))
 }
 
-/// Returns the term that keeps our include from being reached: one that matched us before it, or the `all` before it.
+/// Returns the term that prevents receivers from reaching our include: one that matched us before it, or the `all` before it.
 fn shadow(received: &Walk, survey: &Walk, include: &str) -> Option<String> {
     let ours = format!("include:{include}");
     let is_ours = |term: &String| term.trim_start_matches('+').eq_ignore_ascii_case(&ours);
@@ -206,28 +206,28 @@ fn shadow(received: &Walk, survey: &Walk, include: &str) -> Option<String> {
     (before && survey.visited.contains(&include.to_owned())).then(|| matched.term.clone())
 }
 
-/// The two walks over a record, and what is known of our include.
+/// The two walks over a record, and the state of our include.
 struct Seen<'a> {
     /// The walk of a receiver.
     received: &'a Walk,
     /// The walk to the end of the record.
     survey: &'a Walk,
-    /// True if the term that lets us send comes before everything that `received` did not reach.
+    /// True if the term that lets us send comes before all terms that `received` did not reach.
     passes_before: bool,
-    /// The problems that are not the customer's.
+    /// The problems that the customer did not cause.
     others: &'a [Problem],
-    /// The lookups of our include, if it is still to be added.
+    /// The lookups of our include, if it must still be added.
     to_come: u32,
 }
 
-/// Notes what is wrong on the way.
+/// Reports the problems of the walk.
 fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
     let own = domain.as_str();
     let &Seen { received, survey, passes_before, others, to_come } = seen;
     let is_loop = |problem: &&Problem| matches!(problem, Problem::Loop { .. });
     let surveyed_loop = survey.problems.iter().any(|problem| is_loop(&problem));
     let only_received = |problem: &&Problem| !survey.problems.contains(problem);
-    // A receiver would go round and round. The survey has named where the loop closes.
+    // A receiver would never end. The survey has named where the loop closes.
     let more = received.problems.iter().filter(only_received).filter(|problem| !(surveyed_loop && is_loop(problem)));
     for problem in survey.problems.iter().chain(more).filter(|problem| !others.contains(problem)) {
         let met =
@@ -259,7 +259,7 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
             Problem::NoEffect { domain, terms } if domain == own => {
                 check.say(Finding::SpfNoEffect { domain: domain.clone(), terms: terms.clone() });
             }
-            // The records of others are their own matter, unless they let everybody pass.
+            // The records of other domains are their owners' concern, unless they let everybody pass.
             Problem::AfterAll { domain, terms } if domain == own => {
                 check.say(Finding::SpfAfterAll { domain: domain.clone(), terms: terms.clone() });
             }
@@ -289,7 +289,7 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
     if count >= MANY_LOOKUPS && !told_there && !too_many(Problem::TooManyLookups) {
         check.say(Finding::SpfNearLookupLimit { count });
     }
-    // A macro makes another name for each address, so a missing name for ours is no fault.
+    // A macro makes a different name for each address, so a missing name for ours is no mistake.
     let has_macro = survey.steps.iter().any(|step| step.term.contains("%{"));
     if survey.void_lookups > MOST_VOID_LOOKUPS && !too_many(Problem::TooManyVoidLookups) && !has_macro {
         check.say(Finding::SpfManyVoidLookups { count: survey.void_lookups });
@@ -297,7 +297,7 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
     debug_assert!(received.lookups <= MOST_LOOKUPS + 1);
 }
 
-/// Notes a broken record behind the term that lets us send. Returns true if there is one.
+/// Reports a broken record after the term that lets us send. Returns true if there is one.
 fn beyond(check: &mut Check, problem: &Problem) -> bool {
     let Some((domain, fault)) = problem.of_included() else { return false };
     check.say(Finding::SpfBeyondUs { domain: domain.to_owned(), fault });

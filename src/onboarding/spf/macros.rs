@@ -1,4 +1,4 @@
-//! Macro strings of SPF (RFC 7208 §7): parsed once, expanded for one query.
+//! Macro strings of SPF (RFC 7208 §7), which are parsed once and expanded for one query.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -66,10 +66,10 @@ impl MacroString {
         self.0.iter().any(|part| matches!(part, Part::Expand { letter: b'p', .. }))
     }
 
-    /// Returns the name to ask DNS for. If it has more than 253 octets, labels are left out from the left (RFC 7208 §7.3). A single label
-    /// of that length is no name that DNS can hold. The name is built from its end, so that labels which are left out are never made.
+    /// Returns the name to ask DNS for. If it has more than 253 octets, labels are removed from the left (RFC 7208 §7.3). A single label of
+    /// that length is not a valid DNS name. The name is built from its end, so removed labels are never expanded.
     pub fn expand(&self, values: &Values<'_>) -> String {
-        // The last octets, in pieces from the right. One more than a name and its closing dot shows whether there is more.
+        // Collects the last octets, in pieces from the right. One octet more than a name and its final dot shows that there is more.
         let mut pieces: Vec<Cow<'_, str>> = Vec::new();
         let mut len = 0;
         for part in self.0.iter().rev() {
@@ -304,7 +304,7 @@ mod tests {
         assert!(name.len() <= 253 && name.ends_with(".example.com") && !name.starts_with("first"));
     }
 
-    /// As RFC 7208 §7.3 puts it: the whole text first, then label after label from the left.
+    /// Does what RFC 7208 §7.3 describes: the whole text first, then label after label from the left.
     fn label_by_label(text: &str) -> String {
         let values = |part: &Part| match part {
             Part::Literal(text) => text.clone(),
@@ -399,7 +399,7 @@ mod tests {
             };
             MacroString((0..macros).map(|_| part()).collect())
         }
-        // As many as no record has: what is left out on the left is never made.
+        // More labels than any record has: those removed on the left are never expanded.
         crate::test_cost::is_linear(
             crate::test_cost::LONG,
             |name: &MacroString| drop(name.expand(&values)),

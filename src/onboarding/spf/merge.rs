@@ -1,9 +1,9 @@
-//! Makes the record that a customer should publish: the present record, as it was meant, with webCRM's include before the final `all`
-//! if it is wanted.
+//! Makes the record that a customer should publish: the present record as it was meant, with webCRM's include before the final `all` if it
+//! is wanted.
 //!
-//! Every sender that passes today passes afterwards. So does every sender that the published record plainly means but does not reach,
-//! because its term cannot be read or stands behind `all`. Each such change is named. Terms that nobody can read are named as well, and
-//! the record then ends no stricter than `~all`, because such a term may have been a sender.
+//! Every sender that passes today also passes afterwards. So does every sender that the published record clearly means but does not reach,
+//! because its term cannot be read or comes after `all`. Each such change is reported. Unreadable terms are reported as well, and the
+//! record then ends no stricter than `~all`, because such a term may have been a sender.
 
 use std::collections::HashSet;
 
@@ -32,12 +32,12 @@ impl Merged {
     }
 }
 
-/// A change that the merged record has besides the include.
+/// A change in the merged record other than the include.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// Several records became one.
     Joined(usize),
-    /// A part was written otherwise than it was meant, and is corrected. A part that means nothing is left out.
+    /// A misspelt part was corrected. A part without meaning was left out.
     Repaired(Repair),
     /// Terms that nobody can read were left out.
     Unread(Vec<String>),
@@ -45,22 +45,22 @@ pub enum Note {
     Softened(&'static str),
     /// A term after `all` never counted and was left out.
     Dead(String),
-    /// A sender after `all` never counted. It stands before `all` now.
+    /// A sender after `all` never counted. It is now before `all`.
     Moved(String),
     PlusAll,
-    /// There was no `all`; `~all` was added.
+    /// There was no `all`, so `~all` was added.
     AddedAll,
-    /// There was no record; these terms are a guess at the domain's own mail servers.
+    /// There was no record, so these terms are a guess at the domain's own mail servers.
     Guessed(Vec<String>),
-    /// `ptr` is kept, and should be replaced by addresses.
+    /// `ptr` was kept, and should be replaced by addresses.
     Ptr,
-    /// The published value was no record. Its beginning was corrected.
+    /// The published value was not a record. Its beginning was corrected.
     Begun,
 }
 
-/// Merges the domain's SPF records, or the TXT values that were meant to be one, in any order. `include` is added, if it is given. `own`
-/// are terms for the domain's own mail servers, which are used only if nothing is published. The error says why no record can be
-/// proposed; then only the customer knows what belongs in it.
+/// Merges the domain's SPF records, or the TXT values that were meant to be one, in any order. `include` is added if it is given. `own` are
+/// terms for the domain's own mail servers, which are only used if nothing is published. The error says why no record can be proposed,
+/// because only the customer knows its intended content.
 pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> Result<Merged, Obstacle> {
     if published.is_empty() {
         return Ok(first(include, own));
@@ -104,7 +104,7 @@ pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> 
             notes.push(Note::AddedAll);
             Some("~all".to_owned())
         }
-        // RFC 7208 §4.7: without `all` a record says nothing about others. Senders that it forgets must not be worse off.
+        // RFC 7208 §4.7: without `all` a record says nothing about other senders. Senders that are missing in it must not be worse off.
         (None, false) => Some("?all".to_owned()),
     };
     if let Some(text) = end {
@@ -166,11 +166,11 @@ impl Parts {
                 }
                 continue;
             }
-            // The same parser has read each term before.
+            // The same parser has already read each term.
             let Some(directive) = directive(&term) else { continue };
             match (directive.mechanism == Mechanism::All, ended) {
                 (true, false) => {
-                    // The milder of two records wins, because nothing that passed may fail.
+                    // The milder of two records is used, because no sender that passed may fail.
                     self.all = Some(milder(self.all, directive.qualifier));
                     ended = true;
                 }
@@ -227,7 +227,7 @@ impl Parts {
         }
     }
 
-    /// Puts our include where it counts: it must be a pass, and no term before it may match us with another verdict.
+    /// Puts our include where it is effective: it must be a pass, and no term before it may match us with another verdict.
     fn include(&mut self, include: &Domain) {
         let is_ours = |d: &Directive| is_include_of(d, include);
         let directives = &mut self.directives;
@@ -301,7 +301,7 @@ mod tests {
         merge(&published, Some(&Domain::parse("spf.webcrm.com").unwrap()), &["mx".to_owned()]).unwrap()
     }
 
-    /// What two strict parsers read, ours and a stranger's.
+    /// Returns the reading of two strict parsers, ours and mail-auth's.
     fn sound(record: &str) -> Result<(), TestCaseError> {
         use mail_auth::common::parse::TxtRecordParser;
         prop_assert!(is_spf(record.as_bytes()), "{}", record);
@@ -439,7 +439,7 @@ mod tests {
         assert_eq!(merge(std::slice::from_ref(&long), None, &[]), Err(Obstacle::TooLong { octets: long.len() }));
     }
 
-    /// Pieces that customers put into records, with the terms that are plainly meant by them; `None` where nobody can know.
+    /// Returns pieces that customers put into records, with the terms that they clearly mean; `None` if nobody can know.
     fn piece() -> impl Strategy<Value = (&'static str, Option<&'static str>)> {
         prop::sample::select(vec![
             ("mx", Some("mx")),

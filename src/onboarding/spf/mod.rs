@@ -1,4 +1,4 @@
-//! SPF (RFC 7208): what a domain publishes, whether it lets us send, why, and how it reads with us added.
+//! SPF (RFC 7208): the published record, whether and why it lets us send, and the record with us added.
 //!
 //! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed (`record`) and walked
 //! ([`walk`](mod@walk)) here; mail-auth's verdict checks ours in the tests.
@@ -24,8 +24,8 @@ pub fn is_spf(text: &[u8]) -> bool {
     version.eq_ignore_ascii_case(b"v=spf1") && (rest.is_empty() || rest[0] == b' ')
 }
 
-/// Returns true if a TXT value was meant to be an SPF record and is none: quotes of a web form kept, a byte order mark, a wrong version, a
-/// missing space, no version at all.
+/// Returns true if a TXT value was meant to be an SPF record but is not one. It may have quotation marks from a web form, a byte order
+/// mark, a wrong version, a missing space, or no version at all.
 pub fn looks_like_spf(text: &[u8]) -> bool {
     !is_spf(text) && text.len() <= record::MOST_OCTETS && repair::is_meant(&plain::text(text))
 }

@@ -1,9 +1,9 @@
-//! What keeps a valid record from working.
+//! The obstacles that keep a valid record from working.
 
 use serde::Serialize;
 
-/// Why receivers could not use a record if it were published. The cause is in the present record, and only the customer can remove it.
-/// That comes first.
+/// Why receivers could not use a record if it were published. The cause is in the present record, and only the customer can remove it,
+/// before publishing the new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum Obstacle {
@@ -17,22 +17,21 @@ pub enum Obstacle {
         /// The number of lookups or names.
         count: u32,
     },
-    /// An `mx` has more than ten exchanges.
+    /// An `mx` term has more than ten mail exchangers.
     Exchanges {
         /// The domain whose mail exchangers they are.
         domain: String,
     },
-    /// An included record, or one that is redirected to, cannot be used.
+    /// An included or redirected record cannot be used.
     Included {
         /// The domain whose record cannot be used.
         domain: String,
         /// What is wrong with it: `none`, `several`, `syntax` or `loop`.
         fault: &'static str,
     },
-    /// The record lets everybody send and has terms that nobody can read. No other record can be proposed without the risk of forgetting a
-    /// sender.
+    /// The record lets everybody send and has unreadable terms. Any proposed record could leave out a sender.
     Unread {
-        /// The terms that nobody can read.
+        /// The unreadable terms.
         terms: Vec<String>,
     },
     /// The record has more octets than are evaluated.

@@ -1,4 +1,4 @@
-//! Proposes the SPF record to publish. It builds on what the check of the published record found, so both tell the customer the same.
+//! Proposes the SPF record to publish. It uses the findings of the check of the published record, so that both tell the customer the same.
 
 use std::net::IpAddr;
 
@@ -15,15 +15,15 @@ use crate::smtp::Domain;
 pub struct Proposal {
     /// The record, and how it differs from the published one.
     pub merged: Merged,
-    /// Why receivers could not use it. If the record stays as it is, only what the customer can correct.
+    /// Why receivers could not use it. If the record stays as it is, only the obstacles that the customer can remove.
     pub obstacles: Vec<Obstacle>,
 }
 
-/// Returns the record to publish. It builds on the records that `check` found, or else on `meant`: values that were meant to be the record.
-/// A record that works stays as it is. Returns `None` if DNS did not answer.
+/// Returns the record to publish. It is based on the records that `check` found, or else on `meant`: values that were meant to be the
+/// record. A record that works stays as it is. Returns `None` if DNS did not answer.
 ///
-/// Mail through an own server shows receivers that server's address. Our include would be of no use there, and would let Mailjet send as
-/// the customer. So a record is proposed only if the present one is missing or broken.
+/// If mail is sent through the customer's own server, receivers see that server's address. Our include would be useless there, and would
+/// let Mailjet send as the customer. So a record is proposed only if the present one is missing or broken.
 pub async fn proposal(
     resolver: &dyn Resolver,
     settings: &Settings,
@@ -36,7 +36,7 @@ pub async fn proposal(
     let own_server = matches!(via, Via::OwnServer(_));
     let says = |what: fn(&Finding) -> bool| check.findings.iter().any(what);
     let works = match check.severity() {
-        // A part that did not answer may let us send, or need more lookups than receivers make.
+        // An unanswered part may let us send, or need more lookups than receivers make.
         Severity::Unknown => return None,
         Severity::Warning => own_server && !says(|finding| matches!(finding, Finding::SpfNoEffect { .. })),
         severity => severity <= Severity::Hint,
@@ -50,7 +50,7 @@ pub async fn proposal(
         true => own_servers(resolver, domain, via, check).await?,
         false => Vec::new(),
     };
-    // If our include is reached already, also through a redirect or another include, a second one would only cost lookups.
+    // If our include is already reached, possibly through a redirect or another include, a second one would only cost lookups.
     let is_reached = says(|finding| matches!(finding, Finding::SpfPasses { .. }));
     let include = (!is_reached && !own_server).then_some(&settings.spf_include);
     let merged = match merge(texts, include, &own) {
@@ -60,17 +60,17 @@ pub async fn proposal(
             return Some(Proposal { merged, obstacles: vec![obstacle] });
         }
     };
-    // If the record stays as it is, the check has said whether it stops our mail.
+    // If the record stays as it is, the check has reported whether it stops our mail.
     let mut obstacles = match merged.changed || check.severity() == Severity::Fault {
         true => obstacles(resolver, settings, domain, &merged.record).await,
         false => Vec::new(),
     };
-    // If there is nothing to publish, nothing needs to come first. The check has said whether our own record is broken.
+    // If there is nothing to publish, nothing must come first. The check has reported whether our own record is broken.
     obstacles.retain(|obstacle| merged.changed || !matches!(obstacle, Obstacle::Ours { .. }));
     Some(Proposal { merged, obstacles })
 }
 
-/// Finds what would keep a record from working if it were published.
+/// Finds the obstacles that would keep a record from working if it were published.
 async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, record: &str) -> Vec<Obstacle> {
     let query = Query { instead: Some(record), ..Query::of_domain(settings.egress, domain.as_str()) };
     let received = walk(resolver, &query, Limits::receiver()).await;
@@ -105,14 +105,14 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
     found
 }
 
-/// Walks the record that customers include, by itself and to its end, and returns the verdict on our address besides.
+/// Walks the record that customers include, separately and to its end. Also returns the verdict on our address.
 pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, Verdict) {
     let query = Query::of_domain(settings.egress, settings.spf_include.as_str());
     let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
     (walk(resolver, &query, Limits::survey()).await, verdict)
 }
 
-/// Guesses what sends for a domain without a record. Returns `None` if it is not known that it has none.
+/// Guesses the senders of a domain without a record. Returns `None` if it is unknown whether it has one.
 async fn own_servers(resolver: &dyn Resolver, domain: &Domain, via: &Via, check: &Check) -> Option<Vec<String>> {
     if !check.findings.iter().any(|finding| matches!(finding, Finding::SpfMissing { .. })) {
         return None;

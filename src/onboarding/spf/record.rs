@@ -1,4 +1,4 @@
-//! An SPF record's syntax (RFC 7208 §4.6, §5, §6, §12). Every term keeps its text, so that findings can quote it.
+//! The syntax of SPF records (RFC 7208 §4.6, §5, §6, §12). Every term keeps its text, so that findings can quote it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,8 +7,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::macros::MacroString;
 
-/// The longest record that is evaluated. Each term costs time here, and receivers of all kinds have to read it. DNS servers answer records
-/// of a few hundred octets without TCP (RFC 7208 §3.4).
+/// The maximum length of a record that is evaluated, because each term takes time. All kinds of receivers must read it, and DNS servers
+/// answer only records of a few hundred octets without TCP (RFC 7208 §3.4).
 pub const MOST_OCTETS: usize = 8192;
 
 /// A record that can be evaluated.
@@ -98,7 +98,7 @@ impl Mechanism {
     }
 }
 
-/// The prefix length from which a network is no organization's. Half of the Internet, written twice, is everybody.
+/// The shortest prefix that can belong to an organization. Half of the Internet, written twice, is everybody.
 const SHORTEST_PREFIX: u8 = 8;
 
 /// A name with prefix lengths.
@@ -124,9 +124,9 @@ pub struct SyntaxError {
 /// The fault of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The argument is no IP address or network.
+    /// The argument is not an IP address or network.
     Address,
-    /// The argument is no domain name.
+    /// The argument is not a domain name.
     Name,
     /// The mechanism is unknown, or a colon is missing.
     Unknown,
@@ -237,7 +237,7 @@ fn target(text: &str) -> Result<Target, Fault> {
         Some((before, digits)) => (before, prefix_length(digits, 128).ok_or(Fault::Address)?),
         None => (text, 128),
     };
-    // A slash may also stand in a macro (`%{l/}`), so only digits at the very end are a prefix length.
+    // A slash may also be in a macro (`%{l/}`), so only digits at the very end are a prefix length.
     let (text, v4) = match text.rsplit_once('/') {
         Some((before, digits)) if !digits.contains('}') => (before, prefix_length(digits, 32).ok_or(Fault::Address)?),
         _ => (text, 32),

@@ -1,5 +1,5 @@
-//! Evaluates a record as `check_host()` of RFC 7208 §4 does, and remembers which terms were tried, what each cost, which one matched and
-//! what is wrong on the way.
+//! Evaluates a record as `check_host()` of RFC 7208 §4 does, and records which terms were tried, the cost of each, which one matched, and
+//! all problems on the way.
 //!
 //! The same walk answers two questions. What does a receiver decide for one address ([`Limits::receiver`])? And what can the whole record
 //! cost at most ([`Limits::survey`])? A survey does not stop at a match or at a limit of the RFC, but has bounds of its own.
@@ -22,14 +22,14 @@ pub use found::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Step, V
 
 /// The most exchanges of an `mx`, and names of a `ptr` (RFC 7208 §4.6.4).
 const MOST_NAMES: usize = 10;
-/// The most records within each other. A receiver's ten lookups bound them as well.
+/// The maximum depth of nested records. A receiver's ten lookups also limit it.
 const DEEPEST: usize = 20;
 /// The most faulty terms of a record that are named. Once these are corrected, the next check names the others.
 const MOST_FAULTS: usize = 20;
-/// The most terms that are remembered, of all records.
+/// The maximum number of steps that are kept, over all records.
 const MOST_STEPS: usize = 2000;
 
-/// Evaluates the record as a receiver does, and notes what it found on the way.
+/// Evaluates the record as a receiver does, and records its findings.
 pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) -> Walk {
     let found = Walk {
         verdict: Verdict::None,
@@ -152,7 +152,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Notes the problems of a record that show without evaluating it.
+    /// Reports the problems of a record that are visible without evaluating it.
     fn remark(&mut self, domain: &str, record: &Record) {
         let domain = domain.to_owned();
         if record.directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
@@ -259,7 +259,7 @@ impl<'a> Walker<'a> {
         }
         let verdict = self.check_host(name, path.to_vec(), None).await;
         match verdict {
-            // A survey goes on with the other terms.
+            // A survey continues with the other terms.
             Err(Verdict::PermError) | Ok(Verdict::None)
                 if !self.limits.stop_at_match && self.found.lookups < self.limits.lookups =>
             {

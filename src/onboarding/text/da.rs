@@ -199,7 +199,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::SpfDoesNotPass { ip, verdict } => (
             format!("SPF siger {verdict} for {ip}."),
-            // Where the record cannot be evaluated there may be none to show: only the customer knows what belongs there.
+            // A record that cannot be evaluated gets no proposal, because only the customer knows its intended content.
             match *verdict {
                 "permerror" => "Recorden tæller igen, når det, der er nævnt her, er rettet.",
                 _ => "Opret den viste record.",

@@ -196,7 +196,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::SpfDoesNotPass { ip, verdict } => (
             format!("SPF says {verdict} for {ip}."),
-            // Where the record cannot be evaluated there may be none to show: only the customer knows what belongs there.
+            // A record that cannot be evaluated gets no proposal, because only the customer knows its intended content.
             match *verdict {
                 "permerror" => "The record counts again when what is named here is mended.",
                 _ => "Publish the record shown.",

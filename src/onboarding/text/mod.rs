@@ -1,7 +1,7 @@
-//! What people read, in Danish and in English: each language in a file of its own, every text in one place.
+//! The texts for people in Danish and in English: each language in its own file, with every text in one place.
 //!
-//! Both files have the same functions, and each function matches on everything there is to say: a missing text does not
-//! compile. Tests compare the two for names and values that one has and the other lacks.
+//! Both files have the same functions, and each function matches on all possible cases, so a missing text does not compile. Tests compare
+//! both for names and values that one of them lacks.
 
 mod da;
 mod en;
@@ -20,20 +20,20 @@ use crate::smtp::Domain;
 use crate::visible::visible;
 use names::in_own_letters;
 
-/// What a finding means.
+/// The text of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     pub what: String,
-    /// The next step; empty where nothing is to be done.
+    /// The next step; empty if nothing must be done.
     pub next: String,
 }
 
-/// Words of tables and reports.
+/// The words of tables and reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// The heading of the column that says how much a record is needed.
+    /// The heading of the column with the need of a record.
     Need,
-    /// The heading of the column that says what a record is for.
+    /// The heading of the column with the purpose of a record.
     For,
     /// The heading of the column with record types.
     Type,
@@ -55,11 +55,11 @@ pub enum Word {
     Expected,
     /// The label before the next step.
     Next,
-    /// A record is there already.
+    /// A record is already published.
     AlreadyThere,
-    /// Says that values are one line.
+    /// The hint that values are one line.
     OneLineHint,
-    /// DNS did not answer, so what builds on today's records is left out.
+    /// The hint that DNS did not answer, so that records which depend on the published ones are left out.
     Unknown,
 }
 
@@ -73,28 +73,28 @@ macro_rules! by_language {
 }
 
 impl Lang {
-    /// What a finding means and what to do: a line each, whatever stands in the records it speaks of.
+    /// Returns the meaning of a finding and the next step, one line each, whatever text the records contain.
     pub fn finding(self, finding: &Finding) -> Text {
         let (what, next) = by_language!(self, finding(finding));
         Text { what: line(&what), next: line(&next) }
     }
 
-    /// A domain in its own letters, with the form that DNS holds beside it.
+    /// Returns a domain name in its own script, followed by its form in DNS.
     pub fn name(self, domain: &str) -> String {
         line(domain)
     }
 
-    /// The name of what is checked.
+    /// Returns the name of an item.
     pub fn item(self, item: Item) -> &'static str {
         by_language!(self, item(item))
     }
 
-    /// What a record is for; of a customer whose mail goes through an own server, or through Mailjet.
+    /// Returns the purpose of a record, for a customer with its own server or with Mailjet.
     pub fn reason(self, item: Item, own_server: bool) -> &'static str {
         by_language!(self, reason(item, own_server))
     }
 
-    /// Why a row's record is wanted, and what it replaces.
+    /// Explains why a row's record is needed, and what it replaces.
     pub fn why(self, table: &RecordTable, row: &Row) -> String {
         let enforces = row.item == Item::Dmarc && policy_of(&row.value).is_some_and(|policy| policy > Policy::None);
         let reason = match row.role {
@@ -112,83 +112,83 @@ impl Lang {
         }
     }
 
-    /// What has to go from `host` before a record can be published there: one line.
+    /// Explains on one line what must be removed from `host` before a record can be published there.
     pub fn in_the_way(self, host: &str, what: &InTheWay) -> String {
         line(&by_language!(self, in_the_way(host, what)))
     }
 
-    /// How hosts are entered in DNS panels.
+    /// Explains how hosts are entered in DNS panels.
     pub fn label_hint(self, table: &RecordTable) -> String {
         line(&by_language!(self, label_hint(table)))
     }
 
-    /// What the customer may have to do besides publishing: a line each.
+    /// Returns further steps that the customer may have to take, one line each.
     pub fn other_steps(self, table: &RecordTable) -> Vec<String> {
         by_language!(self, other_steps(table)).iter().map(|step| line(step)).collect()
     }
 
-    /// How much it is needed.
+    /// Returns the word for a need.
     pub fn need(self, need: Need) -> &'static str {
         by_language!(self, need(need))
     }
 
-    /// The whole in one sentence.
+    /// Returns the overall result in one sentence.
     pub fn overall(self, overall: Overall) -> &'static str {
         by_language!(self, overall(overall))
     }
 
-    /// A word of tables and reports.
+    /// Returns a word of tables and reports.
     pub fn word(self, word: Word) -> &'static str {
         by_language!(self, word(word))
     }
 
-    /// What changes in a merged SPF record besides the include, or was guessed: one line.
+    /// Explains on one line a change in a merged SPF record other than the include, or a guess.
     pub fn note(self, note: &Note) -> String {
         visible(&by_language!(self, note(note))).into_owned()
     }
 
-    /// What keeps an SPF record from working that is `present`, or is to be published, and what to do: one line.
+    /// Explains on one line what keeps a published (`present`) or proposed SPF record from working, and what to do.
     pub fn obstacle(self, obstacle: &Obstacle, present: bool) -> String {
         let (what, next) = by_language!(self, obstacle(obstacle, present));
         line(&format!("{what} {next}"))
     }
 
-    /// A record that is needed besides and has no value yet.
+    /// Describes a needed record that has no value yet.
     pub fn to_come(self, host: &str) -> String {
         line(&by_language!(self, to_come(host)))
     }
 
-    /// The mail to a customer: subject and body.
+    /// Returns the subject and the body of the mail to a customer.
     pub fn mail(self, customer: &str, tables: &[RecordTable]) -> (String, String) {
         by_language!(self, mail(customer, tables))
     }
 
-    /// Why a record is wanted of a key that does not sign.
+    /// Explains why a key that does not sign needs a record.
     pub fn role(self, role: Role) -> &'static str {
         by_language!(self, role(role))
     }
 
-    /// The next DMARC policy and whether it is safe, and what to do.
+    /// Explains the next DMARC policy, whether it is safe, and what to do.
     pub fn dmarc_step(self, step: &dmarc::step::Step) -> Text {
         let (what, next) = by_language!(self, dmarc_step(step));
         Text { what: line(&what), next: line(&next) }
     }
 
-    /// A step of a key rotation, for the operator and the customer.
+    /// Describes a step of a key rotation for the operator and the customer.
     pub fn rotation(self, step: &Step) -> String {
         let text = by_language!(self, rotation(step));
-        // Lines that are set in hold records to type.
+        // Indented lines have records to type, so they stay unchanged.
         let own = |line: &str| if line.starts_with(' ') { line.to_owned() } else { in_own_letters(line).into_owned() };
         text.split('\n').map(own).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// A line of text for people, whatever stands in the records and names that it speaks of.
+/// Makes one line of text for people, whatever the records and names in it contain.
 fn line(text: &str) -> String {
     visible(&in_own_letters(text)).into_owned()
 }
 
-/// Each text once, in order.
+/// Returns each text once, in order.
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     texts.for_each(|text| {
@@ -199,12 +199,12 @@ fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
     all
 }
 
-/// The same TXT record at several hosts, a line each, every line begun anew.
+/// Lists the same TXT record at several hosts, one line each.
 fn txt_lines(hosts: &[String], value: &str) -> String {
     hosts.iter().map(|host| format!("\n  {host} TXT {value}")).collect()
 }
 
-/// A change, for logs and alerts: these are in English, as all of the operator's are.
+/// Describes a change for logs and alerts, which are in English for operators.
 pub fn change(domain: &Domain, change: &Change, settings: &Settings) -> String {
     let requirement = &change.requirement;
     let why = if change.faults.is_empty() { String::new() } else { format!(" ({})", change.faults.join(", ")) };

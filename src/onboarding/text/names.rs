@@ -1,11 +1,11 @@
-//! International names as their owners write them. DNS holds `xn--blbr-roah.dk`; the customer knows it as `blåbær.dk`.
+//! International names in their owners' script. DNS has `xn--blbr-roah.dk`; the customer knows it as `blåbær.dk`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// The text with international names in their own letters. The first time a name comes, the form that DNS holds stands beside it:
-/// that one has to be typed, and it cannot be mistaken for another name. Within URLs it is left out. A name in a record's value
-/// (behind `:`, `=` or `@`) stays as it is.
+/// Returns the text with international names in their own script. At its first occurrence a name is followed by its form in DNS, which has
+/// to be typed and cannot be confused with another name. In URLs this form is left out. A name in a record's value (after `:`, `=` or `@`)
+/// stays unchanged.
 pub(super) fn in_own_letters(text: &str) -> Cow<'_, str> {
     if !text.contains("xn--") {
         return Cow::Borrowed(text);
@@ -26,7 +26,7 @@ pub(super) fn in_own_letters(text: &str) -> Cow<'_, str> {
             None => shown.push_str(name),
         }
         rest = &from_name[name.len()..];
-        // Dots at the end of a sentence belong to no name.
+        // Dots at the end of a sentence are not part of a name.
         let dots = rest.len() - rest.trim_start_matches('.').len();
         shown.push_str(&rest[..dots]);
         rest = &rest[dots..];
@@ -39,7 +39,7 @@ fn is_of_a_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-/// A name with its A-labels as U-labels; `None` where it has none, or one that cannot be read (RFC 5890 §2.3.2.1).
+/// Converts a name's A-labels to U-labels. Returns `None` if it has none, or an invalid one (RFC 5890 §2.3.2.1).
 fn own_letters(name: &str) -> Option<String> {
     let label = |text: &str| match idna::domain_to_unicode(text) {
         _ if !text.starts_with("xn--") => Some(text.to_owned()),

@@ -7,16 +7,16 @@ use crate::onboarding::text::Lang;
 use crate::onboarding::{Report, report};
 use crate::operate::jobs::{Checked, Unkept};
 
-/// What checks of domains said.
+/// The results of checks of domains.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct CheckResult {
-    /// One report a domain.
+    /// One report for each domain.
     reports: Vec<DomainReport>,
-    /// Reports that could not be kept: they stand, but the relay does not use them.
+    /// Reports that could not be stored. They are valid, but the relay does not use them.
     unkept: Vec<Unkept>,
 }
 
-/// What a check of one domain said.
+/// The result of a check of one domain.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 struct DomainReport {
     /// The customer.
@@ -25,14 +25,14 @@ struct DomainReport {
     domain: String,
     /// When it was checked, RFC 3339.
     checked_at: String,
-    /// The worst of all: `good`, `recommendations`, `unknown` or `missing`.
+    /// The worst outcome of all checks: `good`, `recommendations`, `unknown` or `missing`.
     outcome: String,
-    /// One check an item.
+    /// One check for each item.
     checks: Vec<DomainCheck>,
 }
 
 impl CheckResult {
-    /// With the texts in a language.
+    /// Makes the result with texts in a language.
     pub fn of(Checked { reports, unkept }: &Checked, lang: Lang) -> Self {
         let reports = reports.iter().map(|report| shown(report, lang)).collect();
         CheckResult { reports, unkept: unkept.clone() }
@@ -42,34 +42,34 @@ impl CheckResult {
 /// A check of one item.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 struct DomainCheck {
-    /// What was checked, like `spf`.
+    /// The item that was checked, such as `spf`.
     item: String,
-    /// How much it is needed: `required`, `recommended` or `optional`.
+    /// How necessary it is: `required`, `recommended` or `optional`.
     need: String,
-    /// How it stands: `good`, `hint`, `warning`, `unknown` or `fault`.
+    /// The severity: `good`, `hint`, `warning`, `unknown` or `fault`.
     severity: String,
-    /// What is published.
+    /// The published values.
     found: Vec<String>,
-    /// What belongs there.
+    /// The values that should be published.
     expected: Vec<String>,
-    /// What was found out.
+    /// The findings of the check.
     findings: Vec<CheckFinding>,
 }
 
-/// Something that a check found out.
+/// One finding of a check.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 struct CheckFinding {
-    /// Which finding, for programs.
+    /// The code of the finding, for programs.
     code: String,
-    /// How bad it is.
+    /// The severity of the finding.
     severity: String,
-    /// The same for people.
+    /// The finding, for people.
     text: String,
-    /// What to do; empty where nothing is to be done.
+    /// What to do; empty if nothing must be done.
     next: String,
 }
 
-/// A report with its texts.
+/// Converts a report, with its texts.
 fn shown(report: &Report, lang: Lang) -> DomainReport {
     let value = report::json(report, lang);
     let text = |value: &serde_json::Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();

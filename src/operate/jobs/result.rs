@@ -10,43 +10,43 @@ use crate::onboarding::Report;
 use crate::onboarding::text::Lang;
 use crate::operate::queue::Changed;
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Clone, Debug)]
 pub enum JobResult {
-    /// Of a command about the queue.
+    /// The result of a queue command.
     Queue(Changed),
-    /// Of a check of domains, in the language that was asked for.
+    /// The result of a check of domains, with texts in this language.
     Check(Arc<Checked>, Lang),
-    /// Of a probe: a report for each route.
+    /// The result of a probe: a report for each route.
     Probe(Vec<ProbeReport>),
-    /// Of a test mail.
+    /// The result of a test mail.
     TestSend(TestSent),
 }
 
-/// What the checks of some domains said.
+/// The results of checks of domains.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// One report a domain, in the order of customers and domains.
+    /// One report for each domain, in the order of customers and domains.
     pub reports: Vec<Report>,
-    /// Reports that could not be kept. They stand, but a running relay does not know of them.
+    /// Reports that could not be stored. They are valid, but a running relay does not use them.
     pub unkept: Vec<Unkept>,
 }
 
-/// A report that could not be kept.
+/// A report that could not be stored.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Unkept {
-    /// The domain it is about.
+    /// The domain of the report.
     pub domain: String,
-    /// Why it was not kept.
+    /// Why it was not stored.
     pub reason: String,
 }
 
-/// What came of a test mail.
+/// The result of a test mail.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TestSent {
-    /// Its queue id: `trace` tells what became of it later.
+    /// The queue id, with which `trace` shows later events.
     pub queue_id: String,
-    /// What was told of it last, as in the event log: `relayed`, `bounced`, `deferred`; `accepted` where nothing was told in two minutes.
+    /// Its latest event, as in the event log: `relayed`, `bounced` or `deferred`; `accepted` if there was no result within two minutes.
     pub event: String,
     /// The route that was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub struct TestSent {
     /// Why it failed, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// What the relay itself says.
+    /// The relay's own remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! Tokens that a missing blank holds together: `ip4:192.0.2.1~all`, `include:a.dkinclude:b.dk`, `-allv=spf1`, `mx-all`.
+//! Splits tokens that a missing space joins: `ip4:192.0.2.1~all`, `include:a.dkinclude:b.dk`, `-allv=spf1`, `mx-all`.
 
 use super::{Meant, term};
 
-/// Where a term begins inside a token, for certain: none of this is ever part of a name or an address.
+/// Texts that certainly begin a term inside a token, because none of them is ever part of a name or an address.
 const BEGINNINGS: [&str; 14] = [
     "include:",
     "include=",
@@ -19,13 +19,13 @@ const BEGINNINGS: [&str; 14] = [
     "ipv6:",
     "v=spf",
 ];
-/// The same, unless an IPv6 address is read: `a:` is hexadecimal there.
+/// Texts that begin a term unless they are in an IPv6 address, where `a:` is hexadecimal.
 const SHORT_BEGINNINGS: [&str; 3] = ["ptr:", "mx:", "a:"];
 
-/// The longest an IPv6 address is written.
+/// The maximum length of a written IPv6 address.
 const LONGEST_ADDRESS: usize = 45;
 
-/// The terms of a token.
+/// Returns the terms of a token.
 pub fn terms(token: &str) -> Vec<Meant> {
     let small = token.to_ascii_lowercase();
     let octets = small.as_bytes();
@@ -48,9 +48,9 @@ pub fn terms(token: &str) -> Vec<Meant> {
 /// The term that is being read.
 struct Open {
     start: usize,
-    /// Where its name begins, behind the qualifiers.
+    /// The position of its name, after the qualifiers.
     name: usize,
-    /// Its first colon or equals sign.
+    /// The position of its first colon or equals sign.
     sign: Option<usize>,
 }
 
@@ -70,7 +70,7 @@ impl Open {
         if BEGINNINGS.iter().any(|beginning| rest.starts_with(beginning)) {
             return true;
         }
-        // The colon of the term itself comes first; one more belongs to another term, or to an IPv6 address.
+        // The colon of the term itself comes first. A second one belongs to another term, or to an IPv6 address.
         let before = text.as_bytes()[at - 1];
         SHORT_BEGINNINGS.iter().any(|beginning| rest.starts_with(beginning))
             && (before.is_ascii_alphabetic() || is_qualifier(before))
@@ -78,17 +78,17 @@ impl Open {
     }
 }
 
-/// Returns true if an argument begins as an IPv6 address does.
+/// Returns true if an argument begins like an IPv6 address.
 fn is_ipv6(argument: &[u8]) -> bool {
     let address =
         argument.iter().take(LONGEST_ADDRESS).take_while(|octet| octet.is_ascii_hexdigit() || **octet == b':');
     address.filter(|octet| **octet == b':').count() >= 2
 }
 
-/// One piece, from which `all`, `a` and `mx` at its end are cut where they make it a term.
+/// Adds one piece. `all`, `a` and `mx` at its end are cut off if this makes it a term.
 fn piece(text: &str, terms: &mut Vec<Meant>) {
     let mut rest = text;
-    // `-allmx`, `-all-all`: what begins with `all` ends there.
+    // In `-allmx` and `-all-all` the first term ends after `all`.
     if let Some(tail) = after_all(rest) {
         terms.push(term::one(&rest[..rest.len() - tail.len()]));
         rest = tail;
@@ -105,7 +105,7 @@ fn piece(text: &str, terms: &mut Vec<Meant>) {
     piece_without_all(rest, terms);
 }
 
-/// What follows a qualified `all` at the beginning.
+/// Returns the text after a qualified `all` at the beginning.
 fn after_all(text: &str) -> Option<&str> {
     let name = text.strip_prefix(is_qualifier_char)?;
     let head = name.get(..3).filter(|head| head.eq_ignore_ascii_case("all"))?;
@@ -119,7 +119,7 @@ fn piece_without_all(text: &str, terms: &mut Vec<Meant>) {
     if text.is_empty() {
         return;
     }
-    // `a+mx`: a plus, a tilde or a question mark is in no name.
+    // In `a+mx`: no name contains a plus, a tilde or a question mark.
     if !text.contains([':', '=', '%', '/']) && text.chars().skip(1).any(|c| matches!(c, '+' | '~' | '?')) {
         let mut start = 0;
         for (at, _) in text.char_indices().skip(1).filter(|(_, c)| matches!(c, '+' | '~' | '?')) {
@@ -130,7 +130,7 @@ fn piece_without_all(text: &str, terms: &mut Vec<Meant>) {
     }
     let whole = term::one(text);
     if matches!(whole, Meant::Unread(_)) {
-        // `ip4:192.0.2.1mx`: an address ends in a digit.
+        // In `ip4:192.0.2.1mx`: an address ends with a digit.
         for tail in ["mx", "a"] {
             let cut = text.len().checked_sub(tail.len()).filter(|at| text.is_char_boundary(*at));
             let Some((head, found)) = cut.map(|at| text.split_at(at)) else { continue };

@@ -1,8 +1,8 @@
-//! Tokens that a blank has torn apart: `include: x.dk`, `- all`, `ip4:192.0.2.0 /24`, `"include:a.d" "k"`.
+//! Joins tokens that a space has split: `include: x.dk`, `- all`, `ip4:192.0.2.0 /24`, `"include:a.d" "k"`.
 
 use super::{Meant, Token, glued, is_all};
 
-/// Puts together what belongs together: only what makes a term then, and is none before.
+/// Joins neighbouring tokens that make a term only together.
 pub fn join(tokens: Vec<Token>) -> Vec<Token> {
     let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
     for next in tokens {
@@ -24,7 +24,7 @@ fn together(before: &Token, next: &Token) -> Option<String> {
     let is_middle = |c: char| matches!(c, '/' | '.');
     let is_sign = |c: char| matches!(c, ':' | '=');
     let bare = left.trim_start_matches(['+', '-', '~', '?']);
-    // `ip4 : x` and `ip4 :x` come in steps: the sign first.
+    // `ip4 : x` and `ip4 :x` are joined in steps: the sign first.
     let name = bare.trim_end_matches(is_sign);
     let is_one_of = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
     let wants_argument = is_one_of(&["include", "exists", "redirect", "ip4", "ip6", "ipv4", "ipv6", "ip"]);
@@ -32,7 +32,7 @@ fn together(before: &Token, next: &Token) -> Option<String> {
     if is_named && name.len() == bare.len() && matches!(right, ":" | "=") {
         return Some(straight());
     }
-    // A hyphen may have been meant as a bullet: only before `all` it is certain.
+    // A hyphen may have been meant as a bullet. It is only certain before `all`.
     let is_torn = (bare.is_empty() && (!left.contains('-') || is_all(right)))
         || (is_named && (left.ends_with(is_sign) || right.starts_with(is_sign)))
         || left.ends_with(is_middle)
@@ -45,8 +45,8 @@ fn together(before: &Token, next: &Token) -> Option<String> {
     (wants_argument && name.len() == bare.len() && reads(&with_colon())).then(with_colon)
 }
 
-/// Returns true if all of a text is terms.
+/// Returns true if a text consists of terms only.
 fn reads(text: &str) -> bool {
-    // A name has 253 octets: what is longer is put together no further.
+    // A name has at most 253 octets, so longer texts are not joined further.
     text.len() <= 300 && glued::terms(text).iter().all(|meant| matches!(meant, Meant::Term(_)))
 }

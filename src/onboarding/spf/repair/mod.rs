@@ -1,16 +1,16 @@
-//! What an SPF record was meant to be. People type records by hand, paste them from word processors and web pages, and forget a
-//! space or put in one too many; receivers then reject the whole record. [`read`] reads what is plainly meant, as a person would:
+//! Reads an SPF record as it was meant. People type records by hand, paste them from word processors and web pages, and forget a space or
+//! add one; receivers then reject the whole record. [`read`] finds the clear meaning, as a person would:
 //!
 //! ```text
 //! text ─► words ─► tokens (escapes, strange characters, commas and quotation marks gone)
 //!      ─► version: where the record begins
 //!      ─► joined: tokens that a space has torn apart          (include: x.dk)
 //!      ─► glued:  tokens that a missing space holds together  (ip4:192.0.2.1~all)
-//!      ─► term:   each one as SPF knows it                    (ipv4: → ip4:, mx:192.0.2.1 → ip4:192.0.2.1)
+//!      ─► term:   each one corrected to valid SPF             (ipv4: → ip4:, mx:192.0.2.1 → ip4:192.0.2.1)
 //! ```
 //!
-//! What cannot be read is kept apart and named, so that nobody proposes a record that silently forgets a sender. Every term that
-//! comes out is one that a strict parser takes, ours and mail-auth's. The cost is linear in the length of the text.
+//! Unreadable parts are kept apart and reported, so that no proposed record silently leaves out a sender. Every resulting term is accepted
+//! by two strict parsers, ours and mail-auth's. The cost is linear in the length of the text.
 
 mod escape;
 mod glued;
@@ -31,38 +31,38 @@ pub use term::is_without_effect;
 pub struct Reading {
     /// The terms, in order.
     pub terms: Vec<String>,
-    /// What stands there, and what it was read as.
+    /// The corrected parts.
     pub repairs: Vec<Repair>,
-    /// What cannot be read.
+    /// The parts that cannot be read.
     pub unread: Vec<String>,
 }
 
-/// Something that is written otherwise than it was meant.
+/// A correction of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
-    /// As it stands there.
+    /// The published text.
     pub written: String,
-    /// As it was meant; empty where it means nothing.
+    /// The corrected text; empty if the part has no meaning.
     pub meant: String,
 }
 
-/// A piece of the record between blanks.
+/// A piece of the record between spaces.
 #[derive(Clone, Debug)]
 struct Token {
     text: String,
-    /// The words of the record that it comes from: the first and the last.
+    /// The first and the last word of the record that it comes from.
     words: (usize, usize),
-    /// A quotation mark stands before it.
+    /// True if a quotation mark is before it.
     opens: bool,
-    /// A quotation mark stands behind it.
+    /// True if a quotation mark is after it.
     closes: bool,
 }
 
-/// What a token was meant to be.
+/// The meaning of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Meant {
     Term(String),
-    /// It says nothing: a second version, a bracket.
+    /// It has no meaning: a second version, a bracket.
     Nothing,
     Unread(String),
 }
@@ -77,7 +77,7 @@ pub fn read(text: &str) -> Reading {
     let mut reading = Reading::default();
     let mut tokens = joined::join(tokens).into_iter().peekable();
     while let Some(first) = tokens.next() {
-        // Tokens of one word are one repair.
+        // Several tokens of one word are one correction.
         let mut last = first.words.1;
         let mut meant = glued::terms(&first.text);
         while let Some(next) = tokens.next_if(|next| next.words.0 <= last) {
@@ -99,8 +99,8 @@ pub fn read(text: &str) -> Reading {
     reading
 }
 
-/// Returns true if a TXT value that is no SPF record was meant to be one: its version is misspelt or hidden, or it has none and
-/// everything in it is a term, `all` last.
+/// Returns true if a TXT value that is not an SPF record was meant to be one: its version is misspelt or hidden, or it has no version but
+/// consists of terms, with `all` as the last.
 pub fn is_meant(text: &str) -> bool {
     let words: Vec<&str> = text.split(' ').collect();
     let tokens = tokens(&words);
@@ -156,7 +156,7 @@ fn tokens(words: &[&str]) -> Vec<Token> {
     tokens
 }
 
-/// Commas, semicolons and bars between terms as blanks. Inside a macro (`%{l1r,}`) a comma is what it is.
+/// Replaces commas, semicolons and bars between terms with spaces. Inside a macro (`%{l1r,}`) a comma stays.
 fn separated(word: &str) -> String {
     let mut is_macro = false;
     let mut before = ' ';
@@ -173,7 +173,7 @@ fn separated(word: &str) -> String {
         .collect()
 }
 
-/// Returns true if strict parsers take a term, ours and mail-auth's, with another one behind it.
+/// Returns true if strict parsers, ours and mail-auth's, accept a term with another one after it.
 fn is_sound(term: &str) -> bool {
     let record = format!("v=spf1 {term} a");
     Record::parse(&record).is_ok() && Spf::parse(record.as_bytes()).is_ok()

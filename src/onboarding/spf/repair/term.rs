@@ -1,14 +1,14 @@
-//! One term, as SPF knows it.
+//! Corrects one term to valid SPF.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Meant, is_sound};
 use crate::onboarding::spf::macros::MacroString;
 
-/// Names that take `:` and an argument.
+/// Names that are followed by `:` and an argument.
 const MECHANISMS: [&str; 7] = ["include", "exists", "ip4", "ip6", "ptr", "mx", "a"];
 
-/// Returns true if a term is legal and without effect, and was plainly meant to have one: a mechanism with `=` in place of `:` is an
+/// Returns true if a term is legal and without effect, but was clearly meant to have one. A mechanism with `=` in place of `:` is an
 /// unknown modifier (RFC 7208 §6), and so is a second version.
 pub fn is_without_effect(term: &str) -> bool {
     let Some((name, _)) = term.split_once('=') else { return false };
@@ -16,7 +16,7 @@ pub fn is_without_effect(term: &str) -> bool {
     MECHANISMS.contains(&name.as_str()) || matches!(name.as_str(), "v" | "all" | "ip" | "ipv4" | "ipv6")
 }
 
-/// What one piece of a record was meant to be.
+/// Returns the meaning of one piece of a record.
 pub fn one(piece: &str) -> Meant {
     let unread = || Meant::Unread(piece.to_owned());
     if is_sound(piece) && !is_without_effect(piece) && has_plain_argument(piece) {
@@ -40,13 +40,13 @@ pub fn one(piece: &str) -> Meant {
     let term = if is_modifier { meant } else { format!("{}{meant}", qualifier(qualifiers)) };
     match is_sound(&term) {
         true => Meant::Term(term),
-        // An unknown modifier that some parser stumbles over: it never meant anything to anybody.
+        // An unknown modifier that some parsers reject never had a meaning.
         false if is_other_modifier(body) => Meant::Nothing,
         false => unread(),
     }
 }
 
-/// The one qualifier of several: `--all`, `+-all`. The mildest that says something.
+/// Returns one of several qualifiers (`--all`, `+-all`): the mildest with a meaning.
 fn qualifier(written: &str) -> &str {
     ["?", "~", "-", "+"].into_iter().find(|one| written.contains(one)).unwrap_or_default()
 }
@@ -60,7 +60,7 @@ fn is_other_modifier(body: &str) -> bool {
     body.split_once('=').is_some_and(|(name, _)| is_name(name)) && !is_without_effect(body)
 }
 
-/// A mechanism or modifier by its name.
+/// Reads a mechanism or modifier by its name.
 fn named(body: &str) -> Option<String> {
     let end = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(body.len());
     let (name, rest) = body.split_at(end);
@@ -114,7 +114,7 @@ pub fn continued(before: &str, piece: &str) -> Option<String> {
     is_list.then(|| Some(format!("{name}:{}", host(piece)?)))?
 }
 
-/// `a`, `mx` or `ptr` with a name, prefix lengths or both.
+/// Reads `a`, `mx` or `ptr` with a name, prefix lengths or both.
 fn target(name: &str, argument: &str, has_sign: bool) -> Option<String> {
     let (host_name, lengths) = match argument.find('/') {
         Some(at) => argument.split_at(at),
@@ -128,7 +128,7 @@ fn target(name: &str, argument: &str, has_sign: bool) -> Option<String> {
     }
 }
 
-/// An address or a network, as the mechanism that names it.
+/// Converts an address or a network to the mechanism that names it.
 fn network(text: &str) -> Option<String> {
     let text = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
     let text = text.trim_matches(['[', ']']).trim_end_matches(['.', '/']);
@@ -148,13 +148,13 @@ fn network(text: &str) -> Option<String> {
     })
 }
 
-/// The prefix length that a netmask stands for.
+/// Returns the prefix length of a netmask.
 fn prefix_of(mask: Ipv4Addr) -> Option<u32> {
     let bits = u32::from(mask);
     (bits.leading_ones() + bits.trailing_zeros() == 32 || bits == 0).then(|| bits.leading_ones())
 }
 
-/// A host name, also in letters of its own, or a macro string.
+/// Reads a host name, possibly an international one, or a macro string.
 fn host(text: &str) -> Option<String> {
     if text.contains('%') {
         return MacroString::domain_spec(text).map(|_| text.to_owned());
@@ -168,12 +168,12 @@ fn host(text: &str) -> Option<String> {
         true => text.to_owned(),
         false => idna::domain_to_ascii(text).ok()?,
     };
-    // No top-level domain begins with a digit: `192.0.2.1mx` is an address and more.
+    // No top-level domain begins with a digit: `192.0.2.1mx` is an address with a term after it.
     let top = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     (is_host(&name) && top.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(name)
 }
 
-/// Labels of letters, digits, hyphens and underscores, two or more, the last one no number.
+/// Returns true for two or more labels of letters, digits, hyphens and underscores, of which the last is not a number.
 fn is_host(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {
@@ -182,8 +182,8 @@ fn is_host(name: &str) -> bool {
     name.contains('.') && name.split('.').all(is_label) && MacroString::domain_spec(name).is_some()
 }
 
-/// Returns true if a sound term's argument is a plain name. SPF allows any printable character in a name; a colon in it is another
-/// term's.
+/// Returns true if a valid term's argument is a plain name. SPF allows any printable character in a name, but a colon in it begins another
+/// term.
 fn has_plain_argument(term: &str) -> bool {
     let bare = term.trim_start_matches(['+', '-', '~', '?']);
     let Some((name, argument)) = bare.split_once([':', '=']) else { return true };

@@ -1,8 +1,8 @@
-//! Where a record begins: `v=spf1`, in the forms that people give it.
+//! Finds where a record begins: `v=spf1`, in the forms that people write.
 
 use super::{Meant, Token, glued};
 
-/// Tokens that may stand before the version: a zone file's name, time to live, class and type, a heading.
+/// The maximum number of tokens before the version: a zone file's name, time to live, class and type, or a heading.
 const MOST_BEFORE: usize = 8;
 
 /// A version that was found.
@@ -16,13 +16,13 @@ pub struct Version {
     octets: usize,
 }
 
-/// Finds the version; `None` where there is none.
+/// Finds the version. Returns `None` if there is none.
 pub fn find(tokens: &[Token]) -> Option<Version> {
     (0..tokens.len().min(MOST_BEFORE)).find_map(|first| begins_at(tokens, first))
 }
 
 impl Version {
-    /// Leaves what follows the version. Terms that stand before it were meant as well; a name, a type or a heading was not.
+    /// Removes everything up to the version, except terms before it, which were also meant. A name, a type or a heading was not.
     pub fn cut(self, tokens: &mut Vec<Token>) {
         tokens[self.last].text.drain(..self.octets);
         let is_term = |token: &Token| glued::terms(&token.text).iter().all(|meant| matches!(meant, Meant::Term(_)));
@@ -36,8 +36,8 @@ impl Version {
     }
 }
 
-/// The version that begins with token `first`: `v`, a sign, `spf` and a number, in one token or in several. Without the `v`, only
-/// `spf1` counts: `spf2.0` is another protocol (RFC 4406).
+/// Reads the version that begins with token `first`: `v`, a sign, `spf` and a number, in one token or in several. Without the `v` only
+/// `spf1` counts, because `spf2.0` is another protocol (RFC 4406).
 fn begins_at(tokens: &[Token], first: usize) -> Option<Version> {
     let mut letters = Letters { tokens, token: first, octet: 0 };
     letters.skip(|c| matches!(c, '(' | '[' | '<' | '{'));
@@ -60,7 +60,7 @@ fn begins_at(tokens: &[Token], first: usize) -> Option<Version> {
     if digits == 0 || !(has_v || (is_one && first == 0)) {
         return None;
     }
-    // The last digit's token, not the one that follows.
+    // The version ends in the token of the last digit, not in the one after it.
     letters.stay();
     letters.skip_here(|c| matches!(c, '.' | ':' | ')' | ']' | '>'));
     Some(Version { first, last: letters.token, octets: letters.octet })
@@ -82,7 +82,7 @@ impl Letters<'_> {
         self.here().chars().next()
     }
 
-    /// Goes to the next character, into the next token at the end of one.
+    /// Moves to the next character, or into the next token at the end of one.
     fn step(&mut self) {
         self.octet += self.peek().map_or(0, char::len_utf8);
         if self.here().is_empty() {
@@ -91,7 +91,7 @@ impl Letters<'_> {
         }
     }
 
-    /// Goes back to the end of the token before, where the last step led into another one.
+    /// Moves back to the end of the previous token, if the last step entered a new one.
     fn stay(&mut self) {
         if self.octet == 0 && self.token > 0 {
             self.token -= 1;

@@ -19,7 +19,7 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Asks whether `ip` may send for `domain`, with a sender and a HELO name that mean nothing.
+    /// Asks whether `ip` may send for `domain`, with a sender and a HELO name that have no influence.
     pub fn of_domain(ip: IpAddr, domain: &'a str) -> Self {
         Query { ip, domain, local: "postmaster", helo: domain, instead: None }
     }
@@ -97,7 +97,7 @@ impl Limits {
     }
 }
 
-/// Something that is wrong on the way.
+/// A problem of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// There is no record where one is needed.

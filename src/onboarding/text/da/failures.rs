@@ -4,7 +4,7 @@ use crate::delivery::Step;
 use crate::onboarding::fetch::NotThere;
 use crate::resolver;
 
-/// Why DNS gave no answer. What the resolver says itself is English, and for operators.
+/// Explains why DNS gave no answer. The resolver's own text is English and for operators.
 pub(super) fn unanswered(error: &resolver::Error) -> String {
     use resolver::Error as E;
     match error {
@@ -27,7 +27,7 @@ pub(super) fn unanswered(error: &resolver::Error) -> String {
     }
 }
 
-/// Why a customer's own server cannot be used, and what to do. What the probe says itself is English, and for operators.
+/// Explains why a customer's own server cannot be used, and what to do. The probe's own text is English and for operators.
 pub(super) fn probe_failed(server: &str, step: Step) -> (String, String) {
     let (what, next) = match step {
         Step::Resolve => ("serverens navn kunne ikke slås op", "Ret navnet, eller opret dets adresse i DNS."),

@@ -33,12 +33,12 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
     }
 }
 
-/// The reason for a DMARC record that only watches, and sends reports to nobody.
+/// Returns the reason for a DMARC record that only watches, and sends reports to nobody.
 pub(in crate::onboarding::text) fn watching() -> &'static str {
     "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med ikke at ændre noget. Der må kun være én DMARC-record."
 }
 
-/// The reason for a DMARC record whose policy does more than watch.
+/// Returns the reason for a DMARC record whose policy does more than watch.
 pub(in crate::onboarding::text) fn enforcing() -> &'static str {
     "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Der må kun være én DMARC-record."
 }

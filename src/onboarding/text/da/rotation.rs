@@ -1,4 +1,4 @@
-//! The texts about changes of keys, in Danish.
+//! The texts about key rotations, in Danish.
 
 use super::failures::unanswered;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};

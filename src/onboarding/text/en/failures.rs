@@ -1,9 +1,9 @@
-//! Why something could not be looked up or fetched.
+//! The texts about failed lookups and requests.
 
 use crate::onboarding::fetch::NotThere;
 use crate::resolver;
 
-/// Why DNS gave no answer. What the resolver says itself is for operators.
+/// Explains why DNS gave no answer. The resolver's own text is for operators.
 pub(super) fn unanswered(error: &resolver::Error) -> String {
     use resolver::Error as E;
     match error {

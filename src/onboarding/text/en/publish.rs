@@ -1,4 +1,4 @@
-//! What a customer has to publish: reasons, explanations and the mail.
+//! The texts about records to publish: reasons, explanations and the mail.
 
 use std::fmt::Write as _;
 
@@ -31,12 +31,12 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
     }
 }
 
-/// The reason for a DMARC record that only watches, and sends reports to nobody.
+/// Returns the reason for a DMARC record that only watches, and sends reports to nobody.
 pub(in crate::onboarding::text) fn watching() -> &'static str {
     "Tells receivers what to do with mail that pretends to be yours. It begins by changing nothing. There may be only one DMARC record."
 }
 
-/// The reason for a DMARC record whose policy does more than watch.
+/// Returns the reason for a DMARC record whose policy does more than watch.
 pub(in crate::onboarding::text) fn enforcing() -> &'static str {
     "Tells receivers what to do with mail that pretends to be yours. There may be only one DMARC record."
 }
@@ -60,7 +60,7 @@ pub(in crate::onboarding::text) fn to_come(host: &str) -> String {
     format!("A key record at {host} is needed as well. webCRM gets its value from Mailjet and sends it then.")
 }
 
-/// The way out where a From domain is an alias.
+/// Explains how to replace the alias if a From domain is one.
 pub(super) fn without_alias(target: &str) -> String {
     format!(
         "Send from another domain, or have the alias replaced by addresses (A and AAAA, or ALIAS/ANAME where your DNS panel has it) before the record is published. If {target} is yours, the record can be published there instead."

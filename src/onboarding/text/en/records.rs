@@ -1,4 +1,4 @@
-//! What is wrong with records, and what changes in them.
+//! The texts about mistakes in records and corrections of them.
 
 use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
@@ -17,7 +17,7 @@ pub(super) fn included(fault: &str) -> &'static str {
     }
 }
 
-/// What is wrong with a term of an SPF record.
+/// Explains what is wrong with a term of an SPF record.
 pub(super) fn spf_fault(term: &str, fault: &str) -> String {
     match (fault, term.chars().find(|c| plain::meant(*c) != Meant::Same || !c.is_ascii())) {
         ("character", Some(strange)) => format!("holds {}", character(strange)),
@@ -28,7 +28,7 @@ pub(super) fn spf_fault(term: &str, fault: &str) -> String {
     }
 }
 
-/// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
+/// Explains what keeps an SPF record, published or proposed, from working, and what to do first.
 pub(in crate::onboarding::text) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
     let (record, fails, remove, write) = match present {
         true => ("The record you have", "it fails", "Remove", "Write"),
@@ -120,7 +120,7 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
     }
 }
 
-/// What is wrong with the grammar of a DKIM or DMARC record, and what to do.
+/// Explains what is wrong with the grammar of a DKIM or DMARC record, and what to do.
 pub(super) fn tag_mistake(mistake: &Mistake) -> (String, String) {
     let what = match mistake {
         Mistake::Character(c) => format!("the value holds {}.", character(*c)),
@@ -136,7 +136,7 @@ pub(super) fn tag_mistake(mistake: &Mistake) -> (String, String) {
     (what, "Correct it, or replace it by the record shown.".to_owned())
 }
 
-/// A character that does not belong in a record, so that a reader knows what to look for.
+/// Names a character that does not belong in a record, so that a reader knows what to look for.
 pub(super) fn character(c: char) -> String {
     let code = u32::from(c);
     match (c, plain::meant(c)) {

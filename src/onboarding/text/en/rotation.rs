@@ -1,4 +1,4 @@
-//! The texts about changes of keys, in English.
+//! The texts about key rotations, in English.
 
 use super::failures::unanswered;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};

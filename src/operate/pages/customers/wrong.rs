@@ -5,18 +5,18 @@ use crate::operate::own_server::NotTried;
 /// Why a server is not used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// The port is no number.
+    /// The port is not a number.
     Port,
-    /// A customer whose mail goes through Mailjet has not said that it is to go there.
+    /// The customer's mail goes through Mailjet, and the customer has not confirmed the change.
     Unconfirmed,
     /// It was not tried.
     Not(NotTried),
     /// The trial took too long.
     TooSlow,
-    /// webCRM has to change something first.
+    /// webCRM must change something first.
     Ours,
-    /// What was entered about the application cannot be right.
+    /// The data of the application cannot be right.
     Application,
-    /// Another trial of the customer runs, or has just ended.
+    /// Another trial of the customer is running, or has just ended.
     TooSoon,
 }

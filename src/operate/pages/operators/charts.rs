@@ -6,7 +6,7 @@ use super::input::query;
 use crate::operate::history::{Bucket, Span};
 use crate::operate::pages::chart;
 
-/// Links to the same page with charts of other spans.
+/// Links to the same page with charts of other periods.
 pub(super) fn spans(path: &str, chosen: Span) -> Markup {
     html! {
         nav.pages aria-label="How far back the charts go" {
@@ -19,7 +19,7 @@ pub(super) fn spans(path: &str, chosen: Span) -> Markup {
     }
 }
 
-/// The charts of everything.
+/// Shows the charts of all mail.
 pub(super) fn charts(buckets: &[Bucket], span: Span) -> Markup {
     let one = |title: &str, series: &[&str], values: fn(&Bucket) -> Vec<u64>| {
         let points: Vec<(String, Vec<u64>)> =
@@ -38,7 +38,7 @@ pub(super) fn charts(buckets: &[Bucket], span: Span) -> Markup {
     }
 }
 
-/// The charts of one route.
+/// Shows the charts of one route.
 pub(super) fn charts_of_route(buckets: &[Bucket], span: Span) -> Markup {
     let points = |values: fn(&Bucket) -> Vec<u64>| -> Vec<(String, Vec<u64>)> {
         buckets.iter().map(|bucket| (label(bucket, span), values(bucket))).collect()
@@ -53,7 +53,7 @@ pub(super) fn charts_of_route(buckets: &[Bucket], span: Span) -> Markup {
     }
 }
 
-/// When a bucket begins, as short as its span allows.
+/// Formats the start of a bucket, as short as the period allows.
 fn label(bucket: &Bucket, span: Span) -> String {
     let text = bucket.start.to_string();
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();
