@@ -1,12 +1,12 @@
-//! HTTP clients: every call that postbud makes over HTTP (the webhook, OAuth tokens, the ownership file) starts with [`builder`].
+//! Makes HTTP clients. Every HTTP call of postbud (the webhook, OAuth tokens, the ownership file) starts with [`builder`].
 //!
-//! A client goes where postbud's configuration says and nowhere else. `http_proxy`, `HTTPS_PROXY` and `ALL_PROXY` of the
-//! environment are ignored: a proxy would see signed bodies and credentials, and would look up names that were checked here. A
-//! redirect is returned to the caller as the answer it is. `clippy.toml` refuses every other way to make a client.
+//! A client connects only to addresses from postbud's configuration. `http_proxy`, `HTTPS_PROXY` and `ALL_PROXY` in the environment are
+//! ignored, because a proxy would see signed bodies and credentials, and would look up names that were checked here. A redirect is returned
+//! to the caller as an answer. `clippy.toml` forbids every other way to make a client.
 
 use reqwest::{ClientBuilder, redirect};
 
-/// A client without proxies, which follows no redirects. The caller adds timeouts and, where it is configured, a proxy.
+/// Makes a client without proxies that follows no redirects. The caller adds timeouts and, if one is configured, a proxy.
 pub fn builder() -> ClientBuilder {
     #[allow(clippy::disallowed_methods, reason = "the one place that makes clients")]
     let builder = reqwest::Client::builder();

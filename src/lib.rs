@@ -1,6 +1,6 @@
 //! postbud: webCRM's outbound SMTP relay.
 //!
-//! One message's way, and the modules in that order:
+//! The path of a message, with the modules in this order:
 //!
 //! ```text
 //! webCRM ──SMTP──► submission ──► dkim ──► spool ──► queue ──► delivery ──SMTP──► Mailjet / the customer's server
@@ -10,14 +10,13 @@
 //!                                             └─outcome┴──► events, bounce
 //! ```
 //!
-//! To follow it: [`submission`] reads it and decides (session, policy, intake), [`dkim`] signs it, the
-//! [`spool`] makes it durable (only its receipt makes a 250), the [`queue`] decides when it is tried, [`delivery`] tries it, and
-//! the queue applies what came of it. Imports run downwards: [`cli`] wires a [`server`] from [`config`]; no stage knows either.
-//! `docs/source.md` follows a message file by file.
+//! [`submission`] reads the message and decides about it (session, policy, intake). [`dkim`] signs it. The [`spool`] makes it durable, and
+//! only its receipt makes a 250. The [`queue`] decides when it is tried, [`delivery`] tries it, and the queue applies the result. Imports
+//! run downwards: [`cli`] makes a [`server`] from [`config`], and no stage knows either. `docs/source.md` follows a message file by file.
 //!
-//! The library's interface is a message's way: [`message`], [`smtp`], [`customers`], [`route`], [`submission`], [`dkim`], [`spool`],
-//! [`queue`], [`delivery`] and the [`server`] that joins them. What is `doc(hidden)` is public for tests, benches and fuzz targets
-//! only.
+//! The library's interface is the path of a message: [`message`], [`smtp`], [`customers`], [`route`], [`submission`], [`dkim`], [`spool`],
+//! [`queue`], [`delivery`] and the [`server`] that joins them. Items with `doc(hidden)` are public only for tests, benches and fuzz
+//! targets.
 //!
 //! # Glossary
 //!
@@ -25,23 +24,23 @@
 //! |---|---|
 //! | lane | the waiting line of one customer's mail from one From domain, of one urgency and kind |
 //! | route | a way to a next server: a Mailjet tier or a customer's own server |
-//! | route resolution | from a lane to its route |
-//! | verification status | what a domain has been seen to have published |
-//! | turn | a lane's turn on a route: claim, one attempt, decide, apply |
-//! | lease | a message that one worker has for one attempt |
-//! | held | kept back by an operator or by the relay until somebody releases it; of one message, and nothing else |
-//! | stopped | not held and not tried all the same: its customer or its route is suspended, or it has no route |
-//! | settled | a recipient that the next server took or that was given up |
-//! | relayed | the next server took it |
-//! | delivered | the recipient's own server took it, as Mailjet reports |
+//! | route resolution | the choice of a lane's route |
+//! | verification status | the records that a domain has been seen to publish |
+//! | turn | one use of a route for a lane: claim, one attempt, decide, apply |
+//! | lease | one worker's hold on a message for one attempt |
+//! | held | of a single message: kept back by an operator or by the relay until somebody releases it |
+//! | stopped | not held, but not tried either: its customer or its route is suspended, or it has no route |
+//! | settled | of a recipient: accepted by the next server, or given up |
+//! | relayed | accepted by the next server |
+//! | delivered | accepted by the recipient's own server, as Mailjet reports |
 //! | failure class | why mail was deferred or given up, in one word for programs |
-//! | throttle state | what a route's counters and troubles were, kept over restarts |
-//! | queue ageing | delay notices and expiry behind a route in trouble |
-//! | clock-jump guard | distrusts a clock that has just leapt |
-//! | segment, compaction, reclaim | a file of the spool; copying the few that still wait forward; giving the space back |
+//! | throttle state | a route's counters and troubles, which survive restarts |
+//! | queue ageing | delay notices and expiry of mail whose route is in trouble |
+//! | clock-jump guard | ignores a clock that has just jumped |
+//! | segment, compaction, reclaim | a file of the spool; copying its few waiting messages to a newer file; freeing its space |
 //! | archive | a closed file of the event log, compressed, with an index |
 
-// Unit tests begin with the same customers and hostile inputs as integration tests, which know the crate by its name.
+// Unit tests use the same customers and hostile inputs as integration tests, which know the crate by its name.
 #[cfg(test)]
 extern crate self as postbud;
 #[cfg(test)]
@@ -59,7 +58,7 @@ mod test_postgres;
 #[path = "../tests/support/skip.rs"]
 mod test_skip;
 
-// What everything below speaks.
+// The basics that all modules below use.
 mod causes;
 pub mod customers;
 #[doc(hidden)]
@@ -81,7 +80,7 @@ pub mod version;
 #[doc(hidden)]
 pub mod visible;
 
-// A message's way, one stage after the other.
+// The path of a message, one stage after the other.
 pub mod submission;
 
 pub mod dkim;
@@ -92,7 +91,7 @@ pub mod queue;
 
 pub mod delivery;
 
-// What comes of it, for machines and for senders.
+// The results, for machines and for senders.
 #[doc(hidden)]
 pub mod events;
 
@@ -105,7 +104,7 @@ pub mod bounce;
 #[doc(hidden)]
 pub mod returns;
 
-// A customer's domain, from nothing to verified.
+// The onboarding of a customer's domain.
 #[doc(hidden)]
 pub mod onboarding;
 
@@ -115,7 +114,7 @@ pub mod resolver;
 #[doc(hidden)]
 pub mod http_client;
 
-// What operators see and command, and what they keep.
+// The commands and displays of operators, and the data for them.
 mod backup;
 #[doc(hidden)]
 pub mod metrics;
@@ -126,7 +125,7 @@ pub mod status;
 #[doc(hidden)]
 pub mod web;
 
-// What an operator tries a relay with.
+// The load with which an operator tests a relay.
 pub mod load;
 
 // The running relay, from its configuration and the command line.

@@ -1,5 +1,5 @@
-//! The postbud program. Exit codes: 0 done; 1 the answer is no (mistakes found, not verified, refused) or it failed;
-//! 2 the command line was not understood.
+//! The postbud program. Exit codes: 0, the command succeeded; 1, the answer is no (mistakes found, not verified, refused) or the command
+//! failed; 2, the command line is invalid.
 
 use std::process::ExitCode;
 

@@ -1,18 +1,17 @@
-//! Characters that word processors, web pages and phones put in place of plain ones, and what was meant by them: a no-break space
-//! for a space, an en dash for a hyphen, a byte order mark for nothing. DNS records are plain ASCII, so where such a character
-//! stands in one, nobody typed it on purpose.
+//! Characters that word processors, web pages and phones put in place of plain ones, with the plain ones: a no-break space for a space, an
+//! en dash for a hyphen, a byte order mark for nothing. DNS records are plain ASCII, so nobody has typed such a character on purpose.
 
-/// What was meant by a character.
+/// The intended character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
     Same,
-    /// Nothing: it is invisible.
+    /// No character: it is invisible.
     Nothing,
-    /// Another one, which is ASCII: a space, a dash, a quotation mark, a letter.
+    /// An ASCII character: a space, a dash, a quotation mark, a letter.
     Plain(char),
 }
 
-/// What was meant by `c`. Tabs and line ends were meant as spaces.
+/// Returns the intended character for `c`. Tabs and line ends mean spaces.
 pub fn meant(c: char) -> Meant {
     match c {
         ' '..='~' => Meant::Same,
@@ -23,14 +22,14 @@ pub fn meant(c: char) -> Meant {
         // Quotation marks, single and double, low and high, and primes.
         '\u{2018}'..='\u{201f}' | '\u{2032}'..='\u{2036}' | '«' | '»' | '‹' | '›' | '´' => Meant::Plain('"'),
         '\u{3002}' | '\u{ff61}' | '\u{2024}' => Meant::Plain('.'),
-        // Small forms, of which the hyphen is above.
+        // Small forms, except the hyphen above.
         '\u{fe52}' => Meant::Plain('.'),
         '\u{fe64}' => Meant::Plain('<'),
         '\u{fe65}' => Meant::Plain('>'),
         '\u{fe6b}' => Meant::Plain('@'),
         '\u{a789}' | '\u{2236}' => Meant::Plain(':'),
         '\u{37e}' => Meant::Plain(';'),
-        // The letters, digits and signs that are as wide as Chinese ones.
+        // Full-width forms, as wide as Chinese characters.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xff01 + 0x21).map_or(Meant::Same, Meant::Plain),
         c if c.is_whitespace() => Meant::Plain(' '),
         c if c.is_control() || is_invisible(c) => Meant::Nothing,
@@ -38,15 +37,15 @@ pub fn meant(c: char) -> Meant {
     }
 }
 
-/// Unicode's characters without a width of their own that are not white space (zero-width spaces, joiners, marks of direction,
-/// soft hyphens, byte order marks, variation selectors, tags).
+/// Returns true for Unicode's characters without width that are not white space: zero-width spaces, joiners, direction marks, soft hyphens,
+/// byte order marks, variation selectors, tags.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
         | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The whole of `text` as it was meant.
+/// Returns the intended form of a whole text.
 pub fn as_meant(text: &str) -> String {
     let meant = |c| match meant(c) {
         Meant::Same => Some(c),
@@ -56,7 +55,7 @@ pub fn as_meant(text: &str) -> String {
     text.chars().filter_map(meant).collect()
 }
 
-/// Octets of a TXT record as text. What is not UTF-8 is read as Windows-1252, in which some panels store what was pasted.
+/// Converts octets of a TXT record to text. If they are not UTF-8, they are read as Windows-1252, in which some panels store pasted text.
 pub fn text(octets: &[u8]) -> String {
     octets.utf8_chunks().fold(String::new(), |mut text, chunk| {
         text.push_str(chunk.valid());
@@ -72,7 +71,7 @@ fn windows_1252(octet: u8) -> char {
         0x96 => '\u{2013}',
         0x97 => '\u{2014}',
         0x98 => '\u{2dc}',
-        // Latin-1, which is the beginning of Unicode.
+        // Latin-1, which equals the beginning of Unicode.
         octet => char::from(octet),
     }
 }

@@ -1,4 +1,4 @@
-//! How the command line and the pages show a size.
+//! Formats sizes for the command line and the pages.
 
 /// Writes a number of octets for people, in binary units: `5 B`, `1.2 MiB`.
 pub(crate) fn octets(octets: u64) -> String {

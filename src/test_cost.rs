@@ -1,35 +1,35 @@
-//! What a parser of strangers' data costs, counted in the processor's instructions by valgrind's callgrind: the same on every
-//! machine, however busy it is. Cost may grow with the size of an input and not faster, whatever the input looks like.
+//! Measures the cost of parsers of strangers' data in processor instructions, counted by valgrind's callgrind, so the result is the same on
+//! every machine and under any load. Cost may grow linearly with the size of an input, but not faster, whatever the input looks like.
 //!
-//! A test calls [`is_linear`]. That runs the test once more under callgrind, where each input is parsed in three sizes.
+//! A test calls [`is_linear`], which runs the test again under callgrind. There each input is parsed in three sizes.
 
 use std::hint::black_box;
 use std::process::Command;
 
 use crate::test_skip::skip;
 
-/// Sizes of records that are bounded to a few thousand octets.
+/// Sizes for records that are limited to a few thousand octets.
 pub const SHORT: [usize; 3] = [500, 1_000, 2_000];
-/// Sizes of everything that may be longer.
+/// Sizes for all longer inputs.
 pub const LONG: [usize; 3] = [2_000, 4_000, 8_000];
 
-/// A shape of input: what it is called, and the input of a size.
+/// A shape of input: its name, and a function that makes it in a size.
 pub type Shape<T> = (&'static str, fn(usize) -> T);
 
-/// Twice the size costs twice as much, and a sort a little more. Four times would be quadratic.
+/// The maximum growth of the cost for twice the size: double, and a little more for a sort. Quadratic cost would grow by four.
 const MOST_GROWTH: f64 = 2.7;
-/// Instructions that say nothing: an allocation more or less, a hash map that happens to grow.
+/// Differences in instructions that are ignored: one allocation more or less, a hash map that happens to grow.
 const NOISE: f64 = 40_000.0;
-/// Tells the second run from the first.
+/// The variable that marks the second run.
 const COUNTED: &str = "POSTBUD_COUNTED";
 
-/// Holds that `work` costs no more than in proportion to its input, for each shape of input, which is made in three sizes.
+/// Checks that the cost of `work` is at most proportional to its input, for each shape of input, in three sizes.
 ///
 /// # Panics
-/// Where it does not. Call it once a test, from the test's own thread, which bears its name.
+/// Panics if the cost grows faster. Call it once per test, from the test's own thread, which has its name.
 pub fn is_linear<T>(sizes: [usize; 3], work: impl Fn(&T), shapes: &[Shape<T>]) {
     if std::env::var_os(COUNTED).is_some() {
-        // What is set up once costs whoever comes first.
+        // Do one-time setup before counting.
         shapes.iter().for_each(|(_, make)| work(&make(sizes[0])));
         for (_, make) in shapes {
             for size in sizes {
@@ -48,14 +48,14 @@ pub fn is_linear<T>(sizes: [usize; 3], work: impl Fn(&T), shapes: &[Shape<T>]) {
     }
 }
 
-/// What is called in here is counted, and a count ends with it.
+/// Counts the instructions of the work. Callgrind writes a count at its end.
 #[inline(never)]
 fn counted_by_callgrind(work: &mut dyn FnMut()) {
     work();
 }
 
-/// Runs the calling test under callgrind and gives what each call of [`counted_by_callgrind`] took, in order; `None` where there
-/// is no valgrind.
+/// Runs the calling test under callgrind and returns the cost of each call of [`counted_by_callgrind`], in order. Returns `None` if
+/// valgrind is not installed.
 fn costs() -> Option<Vec<f64>> {
     let test = std::thread::current().name().expect("a test's thread bears its name").to_owned();
     if Command::new("valgrind").arg("--version").output().is_err() {
@@ -82,7 +82,7 @@ fn costs() -> Option<Vec<f64>> {
         let total = text.lines().find_map(|line| line.strip_prefix("totals: "))?;
         total.trim().parse().ok()
     };
-    // The last file is of the end of the program.
+    // The last file covers the end of the program.
     let counts: Vec<f64> = (1..).map_while(count).collect();
     Some(counts.into_iter().take_while(|count| *count > 0.0).collect())
 }

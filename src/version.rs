@@ -1,10 +1,10 @@
-//! Which postbud this is: its version, and the commit and the compiler that made it.
+//! The version of postbud, with its commit and compiler.
 
 /// The version, as packages and the pages name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit it was built from; `unknown` in a developer's build.
+/// The commit of the build; `unknown` in a developer's build.
 pub const COMMIT: &str = env!("POSTBUD_BUILD_COMMIT");
-/// What `postbud --version` says after the program's name.
+/// The text of `postbud --version` after the program's name.
 pub const LONG: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",

@@ -1,14 +1,14 @@
-//! What strangers wrote, shown to people: a TXT record, a header field, a server's answer. On a terminal, in a zone file and in
-//! a mail a control character is a command; here it is seen as what it is.
+//! Makes text from strangers visible: a TXT record, a header field, a server's answer. On a terminal, in a zone file and in a mail a
+//! control character is a command; here it is shown as an escape.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Longer than any record a customer is asked for; the rest of a stranger's is of no use to a person.
+/// The maximum length of shown text. Records that customers must publish are shorter.
 const LONGEST: usize = 4096;
 
-/// One line of text in which every character is seen: controls (line ends among them) and those that turn the direction of
-/// writing or show nothing stand as `\u{1b}`. Very long texts are cut.
+/// Makes every character of a text visible, on one line. Controls (including line ends), and characters that change the direction of
+/// writing or show nothing, become escapes such as `\u{1b}`. Very long texts are cut.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST && !text.chars().any(is_unseen) {
         return Cow::Borrowed(text);
@@ -29,12 +29,12 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The same for text of any length in several lines: line ends and tabs stay as they are.
+/// Does the same for text of any length with several lines: line ends and tabs stay.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_unseen(c) && !matches!(c, '\n' | '\t'), |c, out| write!(out, "{}", c.escape_unicode()))
 }
 
-/// JSON in which every character is seen. Those that are not stand as JSON's own escapes: to a program it says the same.
+/// Makes every character of JSON visible. Invisible characters become JSON's own escapes, so the meaning for a program is unchanged.
 pub fn visible_json(text: &str) -> Cow<'_, str> {
     escaped(
         text,
@@ -62,7 +62,8 @@ fn escaped(
     Cow::Owned(out)
 }
 
-/// Unicode's controls, its white space but for the plain space, and format characters that reorder or hide text (UTR #36 §2.1).
+/// Returns true for Unicode's controls, its white space except the plain space, and format characters that reorder or hide text (UTR #36
+/// §2.1).
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || (c != ' ' && c.is_whitespace())

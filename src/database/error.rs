@@ -36,7 +36,7 @@ pub enum Error {
     /// The file cannot be opened, read or written for another reason.
     #[error("cannot use {place}: {detail}; see that the relay's user owns it and that its file system is writable")]
     Io { place: String, detail: String },
-    /// The server does not answer, or does not say whether it keeps what it was given.
+    /// The server does not answer, or does not confirm that it keeps the data.
     #[error("{place} does not answer ({detail}): see that the server runs and that this machine reaches it")]
     Away { place: String, detail: String },
     /// A statement is wrong, or it breaks a rule of its table.

@@ -1,16 +1,16 @@
-//! Small relational state: facts about addresses, reports and links, but never mail on its way.
+//! Small relational state, such as data about addresses, reports and links, but never mail.
 //!
-//! | the spool is | the state is in | and is |
+//! | spool | place of the state | scope |
 //! |---|---|---|
-//! | embedded | one SQLite file in the state directory, `<state_dir>/postbud.db` | this node's |
-//! | in PostgreSQL | tables beside the spool's | the same for all nodes |
+//! | embedded | one SQLite file in the state directory, `<state_dir>/postbud.db` | this node |
+//! | PostgreSQL | tables beside the spool's | all nodes |
 //!
-//! Each module with tables here has a [`Schema`]: numbered steps. At the start, the missing steps are run. The owners of tables do not see
-//! the library behind it: they use SQL that both databases understand, parameters `$1`, `$2` …, and the few types of [`Value`]. Changes
-//! survive a power cut once [`Database::write`] has returned.
+//! Each module with tables here has a [`Schema`] of numbered steps. At a start the missing steps are run. The modules do not depend on the
+//! library behind it: they use SQL that both databases understand, parameters `$1`, `$2` …, and the few types of [`Value`]. Changes survive
+//! a power cut after [`Database::write`] has returned.
 //!
 //! The writes of one owner follow one another, whichever node makes them, so a write may decide by what it reads. An owner that keeps a
-//! copy in memory says with [`Transaction::announce`] that it has changed, and hears of it from [`Database::changes`].
+//! copy in memory announces its changes with [`Transaction::announce`], and learns of other nodes' changes from [`Database::changes`].
 //!
 //! If the database cannot be used, the start fails with an [`Error`] that says what to do. All calls but the `async` ones block.
 
@@ -46,10 +46,10 @@ pub struct Schema {
     pub steps: &'static [&'static str],
 }
 
-/// Where the state is kept.
+/// The place of the state.
 #[derive(Clone)]
 pub enum Home {
-    /// In a file of this folder.
+    /// In a file in this folder.
     Folder(PathBuf),
     /// In this database, which all nodes share.
     Server(Box<Server>),
@@ -68,10 +68,10 @@ enum Backend {
     Shared(Arc<Shared>),
 }
 
-/// How often each owner has announced a change.
+/// The number of changes that each owner has announced.
 type Versions = Arc<BTreeMap<String, i64>>;
 
-/// Hears that the tables of an owner have changed.
+/// Waits for changes of an owner's tables.
 pub struct Changes {
     owner: &'static str,
     seen: i64,
@@ -88,7 +88,7 @@ impl Database {
         Ok(Database { backend: Backend::File(Arc::new(File::open(state_dir, schemas)?)), owner: first(schemas) })
     }
 
-    /// Opens the database wherever it is, and brings its tables up to date.
+    /// Opens the database at its place, and brings its tables up to date.
     pub fn open_at(home: &Home, schemas: &[Schema]) -> Result<Self, Error> {
         match home {
             Home::Folder(state_dir) => Database::open(state_dir, schemas),
@@ -99,13 +99,13 @@ impl Database {
         }
     }
 
-    /// The same database, for the owner of these tables: its writes follow one another at all nodes.
+    /// Returns the same database for the owner of these tables, whose writes follow one another at all nodes.
     #[must_use]
     pub fn of(&self, schema: &Schema) -> Self {
         Database { backend: self.backend.clone(), owner: schema.owner }
     }
 
-    /// The name of this node among those that share the database. Empty where none does.
+    /// Returns the name of this node among those that share the database. Empty if no other node shares it.
     pub fn node(&self) -> &str {
         match &self.backend {
             Backend::File(_) => "",
@@ -113,7 +113,7 @@ impl Database {
         }
     }
 
-    /// Hears of changes that this or another node has announced. What was announced before this is not told.
+    /// Returns a receiver of changes that this or another node announces from now on.
     pub fn changes(&self) -> Changes {
         let versions = match &self.backend {
             Backend::File(file) => file.versions(),
@@ -123,7 +123,7 @@ impl Database {
         Changes { owner: self.owner, seen, versions }
     }
 
-    /// Fails where a copy in memory may be older than a few seconds, because the database does not answer.
+    /// Returns an error if a copy in memory may be older than a few seconds, because the database does not answer.
     pub fn is_current(&self) -> Result<(), Error> {
         match &self.backend {
             Backend::File(_) => Ok(()),
@@ -186,7 +186,7 @@ impl Database {
 }
 
 impl Changes {
-    /// Waits for the next change. Cancel safe. Never ends once the database is closed.
+    /// Waits for the next change. Cancel safe. Never ends after the database is closed.
     pub async fn next(&mut self) {
         loop {
             let newest = self.versions.borrow_and_update().get(self.owner).copied().unwrap_or_default();

@@ -23,7 +23,7 @@ impl<'a> Transaction<'a> {
         Transaction { inner: Of::Shared(inner), owner, node }
     }
 
-    /// The name of this node, for rows that are about one node only. Empty where no other node shares the tables.
+    /// Returns the name of this node, for rows about one node only. Empty if no other node shares the tables.
     pub fn node(&self) -> &'a str {
         self.node
     }
@@ -62,8 +62,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Tells everybody who keeps a copy of the owner's tables in memory that they change with this write. Returns a number that is higher
-    /// than that of every write before, and lower than that of every write behind.
+    /// Announces to all copies of the owner's tables in memory that the tables change with this write. Returns a number that is higher than
+    /// that of every earlier write, and lower than that of every later one.
     pub fn announce(&self) -> Result<i64, Error> {
         let sql = "INSERT INTO changed (owner, version) VALUES ($1, 1) ON CONFLICT (owner) DO UPDATE SET \
                    version = changed.version + 1 RETURNING version";
@@ -71,7 +71,7 @@ impl<'a> Transaction<'a> {
         Ok(version.unwrap_or_default())
     }
 
-    /// The number of the last write that was announced.
+    /// Returns the number of the last announced write.
     pub fn version(&self) -> Result<i64, Error> {
         let version =
             self.first("SELECT version FROM changed WHERE owner = $1", &[self.owner.into()], |row| row.integer(0))?;

@@ -1,6 +1,6 @@
 //! Replies of real servers, gathered from public issue threads, providers' help pages and the lists of other programs, one table for
-//! each meaning. [`wordings`](super::wordings) holds the examples that the rules were first written for; these are the ones that
-//! were tried on them afterwards. At the end of each table stand wordings that nobody has sent yet, but that somebody might.
+//! each meaning. [`wordings`](super::wordings) has the examples for which the rules were written; these were tried on
+//! the rules afterwards. At the end of each table are invented wordings that some server might send.
 
 use super::classify::Phase::*;
 use super::classify::tests::{context, reply};

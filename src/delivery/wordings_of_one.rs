@@ -1,5 +1,5 @@
-//! Replies of real servers about one recipient, one sender or one message, with words that mean something else elsewhere. They bounce
-//! as they should. Collected as [`wordings_collected`](super::wordings_collected) was.
+//! Replies of real servers about one recipient, one sender or one message, with words that mean something else elsewhere. They must
+//! bounce. They were collected like those of [`wordings_collected`](super::wordings_collected).
 
 use super::classify::Phase::*;
 use super::classify::tests::context;

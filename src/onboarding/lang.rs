@@ -1,4 +1,4 @@
-//! The languages of texts for people. What is said in each stands in [`text`](super::text).
+//! The languages of texts for people. The texts are in [`text`](super::text).
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// Returns the code of the language, as configuration and commands have it.
+    /// Returns the code of the language, as in the configuration and in commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Lang::Da => "da",

@@ -1,4 +1,4 @@
-//! A connection to PostgreSQL, for everybody who keeps something there.
+//! Connections to PostgreSQL, for all modules that store data there.
 //!
 //! A failed connection is dropped and never repaired. The server's warnings are kept: a commit with a warning (for example that the server
 //! stopped waiting for a synchronous standby) is not known to be safe.
@@ -23,10 +23,10 @@ pub use tls::client_config;
 /// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Where a database is, and how to connect to it.
+/// The address of a database, and the way to connect to it.
 #[derive(Clone)]
 pub struct Server {
-    /// The servers that may be the primary: names, addresses, or folders of a unix socket. The first that takes writes is used.
+    /// The servers that may be the primary: names, addresses, or folders of a Unix socket. The first one that accepts writes is used.
     pub hosts: Vec<String>,
     /// The port of every server.
     pub port: u16,
@@ -34,21 +34,21 @@ pub struct Server {
     pub database: String,
     /// The role to log in as.
     pub user: String,
-    /// Its password. None where the server asks for none.
+    /// The password of the role. `None` if the server asks for none.
     pub password: Option<Zeroizing<String>>,
     /// The schema that holds the tables.
     pub schema: String,
-    /// How the server's certificate is checked. `None`: without TLS.
+    /// How the server's certificate is checked. `None` means no TLS.
     pub tls: Option<Arc<ClientConfig>>,
     /// The name of this node, which the server's list of processes shows.
     pub node: String,
     /// How long the server may take for an answer.
     pub timeout: Duration,
-    /// How long a client that is silent keeps what it has locked.
+    /// The time after which the server ends a silent client's session, so that its locks are freed.
     pub lease: Duration,
 }
 
-/// Where the database is, for people: never with the password.
+/// Describes the address of the database for people, without the password.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Server { database, schema, hosts, port, .. } = self;
@@ -59,19 +59,19 @@ impl fmt::Display for Server {
 /// Why a request to the database failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// What the server or the system said.
+    /// The error text of the server or the system.
     pub why: String,
     /// The server's code, if the server answered.
     pub code: Option<SqlState>,
 }
 
 impl Failure {
-    /// A failure without an answer of the server.
+    /// Makes the failure of a request without an answer.
     pub fn new(why: impl Into<String>) -> Failure {
         Failure { why: why.into(), code: None }
     }
 
-    /// The server did not answer in time.
+    /// Makes the failure of a request that was not answered in time.
     pub fn late(after: Duration) -> Failure {
         Failure::new(format!("no answer after {} s", after.as_secs_f64()))
     }
@@ -81,7 +81,7 @@ impl Failure {
         self.code == Some(SqlState::DISK_FULL)
     }
 
-    /// Returns true if there is no such table, because its segment was deleted.
+    /// Returns true if the table does not exist, because its segment was deleted.
     pub fn is_gone(&self) -> bool {
         self.code == Some(SqlState::UNDEFINED_TABLE)
     }
@@ -103,7 +103,7 @@ impl From<tokio_postgres::Error> for Failure {
 
 /// A connection. It ends when this is dropped.
 pub struct Connection {
-    /// What statements are sent with.
+    /// Sends statements.
     pub client: Client,
     /// The server process of this connection.
     pub process: i32,
@@ -118,7 +118,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects to the first of the servers that takes writes. `purpose` is seen in the server's list of processes. Must be called on a
+    /// Connects to the first of the servers that accepts writes. `purpose` is shown in the server's list of processes. Must be called on a
     /// tokio runtime, which the connection then needs.
     pub async fn open(server: &Server, purpose: &str) -> Result<Connection, Failure> {
         let connecting = Connection::connect(server, purpose);
@@ -175,7 +175,7 @@ impl Connection {
         self.warning.lock().expect("nothing panics while it holds the warning").take()
     }
 
-    /// What ends the connection, whoever waits for an answer over it.
+    /// Returns a handle that ends the connection, even while somebody waits for an answer.
     pub fn end(&self) -> AbortHandle {
         self.driver.clone()
     }

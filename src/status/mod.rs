@@ -1,4 +1,4 @@
-//! What machines and operators read without logging in: `/healthz`, `/readyz`, `/metrics`, and a status page at `/`.
+//! The pages that machines and operators read without a login: `/healthz`, `/readyz`, `/metrics`, and a status page at `/`.
 //!
 //! These pages are read-only and show no secrets. They are meant for the loopback interface or an internal network.
 

@@ -1,4 +1,4 @@
-//! What a refused message is: the reply for the client, and what is known of the message. [`refusals`](super::refusals) reports it.
+//! A refused message: the reply for the client, and the known data of the message. [`refusals`](super::refusals) reports it.
 
 use crate::customers::suppression::Reason;
 use crate::message::{CustomerId, Envelope, Header};
@@ -7,7 +7,7 @@ use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
 /// A recipient that was left out, and the reason.
 pub(super) type LeftOut = (Mailbox, Reason);
 
-/// Why a message is refused: the reply for the client, the label for metrics, and what an operator must see.
+/// The refusal of a message: the reply for the client, the label for metrics, and the information for operators.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) reply: Reply,
@@ -17,11 +17,11 @@ pub(super) struct Refusal {
     pub(super) cause: Option<String>,
     /// An alert to raise: the domain it is about, and what to do.
     pub(super) alert: Option<Box<(Domain, String)>>,
-    /// What is known of the message.
+    /// The known data of the message.
     pub(super) about: Box<About>,
 }
 
-/// What is known of a refused message.
+/// The known data of a refused message.
 #[derive(Clone, Debug, Default)]
 pub(super) struct About {
     pub(super) sender: Option<ReversePath>,

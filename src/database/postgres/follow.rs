@@ -1,4 +1,4 @@
-//! Which owners have announced a change, asked several times a second. Also says whether the database answers at all.
+//! Asks several times a second which owners have announced a change, and thereby finds out whether the database answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use super::super::Versions;
 use super::{LOOK_EVERY, connect};
 use crate::postgres::{Connection, Failure, Server};
 
-/// What was read longer ago than this is not relied on.
+/// The age after which the last answer is no longer relied on.
 const STALE: Duration = Duration::from_secs(5);
-/// How long an answer may take.
+/// The time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What was heard last.
+/// The last answer.
 #[derive(Default)]
 pub(super) struct Followed {
     versions: watch::Sender<Versions>,
@@ -23,19 +23,19 @@ pub(super) struct Followed {
 
 #[derive(Default)]
 struct Heard {
-    /// When the last question was asked that was answered.
+    /// When the last answered question was asked.
     asked: Option<Instant>,
-    /// Why the last question was not.
+    /// Why the last question was not answered.
     trouble: Option<String>,
 }
 
 impl Followed {
-    /// How often each owner has announced a change.
+    /// Returns the number of changes that each owner has announced.
     pub fn versions(&self) -> watch::Receiver<Versions> {
         self.versions.subscribe()
     }
 
-    /// An error says why it is not known what has changed in the last seconds.
+    /// Returns an error if it is unknown what has changed in the last seconds.
     pub fn is_current(&self) -> Result<(), String> {
         let heard = self.heard();
         if heard.trouble.is_none() && heard.asked.is_some_and(|asked| asked.elapsed() < STALE) {

@@ -1,10 +1,10 @@
 //! The state of all nodes, in tables of a PostgreSQL database.
 //!
-//! A write takes the row of its owner in `schema_step` first, so the writes of one owner follow one another at all nodes. A read sees one
-//! state of the tables.
+//! A write first locks the row of its owner in `schema_step`, so the writes of one owner follow one another at all nodes. A read sees one
+//! consistent state of the tables.
 //!
-//! A thread of its own drives the connections, and asks several times a second which owners have announced a change (`follow`). While it
-//! gets no answer, calls fail at once instead of waiting for one.
+//! A separate thread drives the connections, and asks several times a second which owners have announced a change (`follow`). While it gets
+//! no answer, calls fail at once instead of waiting.
 
 mod follow;
 mod schema;
@@ -26,9 +26,9 @@ use self::wait::wait;
 use super::{Error, Schema, Versions};
 use crate::postgres::{Connection, Failure, Server};
 
-/// Connections of one process at a time. More calls wait.
+/// The maximum number of connections of one process. Further calls wait.
 const MOST: usize = 4;
-/// What the server's list of processes shows.
+/// The purpose that the server's list of processes shows.
 const PURPOSE: &str = "state";
 
 /// The open database. Dropping it closes its connections.
@@ -46,7 +46,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Pool {
     idle: Vec<Session>,
-    /// Connections that calls have.
+    /// The number of connections in use.
     lent: usize,
 }
 
@@ -77,7 +77,7 @@ impl Shared {
             Ok(schema::bring_up_to_date(&connection, &server, &schemas).await)
         })??;
         let (server, followed) = (Arc::clone(&shared.server), Arc::clone(&shared.followed));
-        // Whoever subscribes from here on knows what there was before.
+        // Subscribers must know the state before their first change.
         shared.run(async move {
             let connection = connect(&server).await?;
             followed.look(&connection).await?;
@@ -87,22 +87,22 @@ impl Shared {
         Ok(shared)
     }
 
-    /// The name of this node.
+    /// Returns the name of this node.
     pub fn node(&self) -> &str {
         &self.server.node
     }
 
-    /// How often each owner has announced a change.
+    /// Returns the number of changes that each owner has announced.
     pub fn versions(&self) -> watch::Receiver<Versions> {
         self.followed.versions()
     }
 
-    /// Fails if it is not known what has changed in the last seconds.
+    /// Returns an error if it is unknown what has changed in the last seconds.
     pub fn is_current(&self) -> Result<(), Error> {
         self.followed.is_current().map_err(|detail| Error::Away { place: self.place.clone(), detail })
     }
 
-    /// Does `work` in a transaction.
+    /// Runs `work` in a transaction.
     pub fn transact<T, E: From<Error>>(
         &self,
         owner: &'static str,
@@ -119,7 +119,7 @@ impl Shared {
         let done = work(&transaction);
         let is_broken = transaction.is_broken();
         if done.is_err() || is_broken {
-            // Where this fails the connection is dropped, and the server ends the transaction.
+            // If this fails, the connection is dropped, and the server ends the transaction.
             if session.run(session.client().batch_execute("ROLLBACK")).is_ok() {
                 lent.give_back();
             }
@@ -134,30 +134,30 @@ impl Shared {
         }
         session.run(session.client().batch_execute("COMMIT")).map_err(|failure| failed(&self.place, failure))?;
         if let Some(warning) = session.take_warning() {
-            // Not known to be kept, where the server stopped waiting for a standby.
+            // The server stopped waiting for a standby, so the commit is not known to be safe.
             return Err(Error::Away { place: self.place.clone(), detail: warning }.into());
         }
         lent.give_back();
         done
     }
 
-    /// Begins a transaction, over a connection that is there or a new one.
+    /// Begins a transaction on an existing or a new connection.
     fn begin(&self, begin: &str) -> Result<Lent<'_>, Error> {
         loop {
             let (lent, is_new) = self.lend()?;
             let session = lent.session();
             match session.run(session.client().batch_execute(begin)) {
                 Ok(()) => return Ok(lent),
-                // The server may have ended it while nobody used it.
+                // The server may have closed it while it was idle.
                 Err(_) if !is_new && session.client().is_closed() => {}
                 Err(failure) => return Err(failed(&self.place, failure)),
             }
         }
     }
 
-    /// A connection, and whether it is a new one.
+    /// Returns a connection, and whether it is new.
     fn lend(&self) -> Result<(Lent<'_>, bool), Error> {
-        // Nobody waits for a server that does not answer.
+        // Do not wait for a server that does not answer.
         self.is_current()?;
         let mut pool = self.pool();
         while pool.lent >= MOST {
@@ -182,7 +182,7 @@ impl Shared {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs something on the thread of the connections, and waits for it.
+    /// Runs a future on the thread of the connections, and waits for it.
     fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -194,7 +194,7 @@ impl Shared {
     }
 }
 
-/// A connection that a call has. Dropped, it ends.
+/// A connection in use by a call. It is closed when dropped.
 struct Lent<'a> {
     shared: &'a Shared,
     session: Option<Session>,
@@ -205,7 +205,7 @@ impl Lent<'_> {
         self.session.as_ref().expect("it was lent, and is not given back yet")
     }
 
-    /// Leaves the connection for the next call.
+    /// Keeps the connection for the next call.
     fn give_back(mut self) {
         if let Some(session) = self.session.take() {
             self.shared.pool().idle.push(session);
@@ -220,7 +220,7 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// A connection that finds the tables by their names alone.
+/// Makes a connection that finds the tables without a schema in their names.
 async fn connect(server: &Server) -> Result<Connection, Failure> {
     let connection = Connection::open(server, PURPOSE).await?;
     let session = format!("SET search_path = {}", server.schema);
@@ -230,7 +230,7 @@ async fn connect(server: &Server) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-/// Sorts what the server said.
+/// Classifies a failure.
 fn failed(place: &str, failure: Failure) -> Error {
     let (place, detail) = (place.to_owned(), failure.why);
     match failure.code {
@@ -249,5 +249,5 @@ fn failed(place: &str, failure: Failure) -> Error {
     }
 }
 
-/// How often the owners' changes are asked for.
+/// How often to ask for the owners' changes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

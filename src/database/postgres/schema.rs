@@ -1,11 +1,11 @@
-//! The tables, made and brought up to date at a start. Of several nodes that start at once, one does it.
+//! Makes the tables, or brings them up to date, at a start. If several nodes start at once, one of them does it.
 
 use crate::postgres::{Connection, Failure, Server};
 
 use super::super::{Error, Schema};
 use super::failed;
 
-/// What steps are counted in, and changes.
+/// The table that counts steps and changes.
 const OWN: &str = "CREATE TABLE IF NOT EXISTS schema_step (owner text PRIMARY KEY, step bigint NOT NULL); \
                    CREATE TABLE IF NOT EXISTS changed (owner text PRIMARY KEY, version bigint NOT NULL)";
 
@@ -20,7 +20,7 @@ pub(super) async fn bring_up_to_date(
     let client = &connection.client;
     let known = client.query("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&server.schema]).await;
     if known.map_err(failed)?.is_empty() {
-        // Another node may make it at this moment. Whatever fails here fails again below.
+        // Another node may make it at this moment. A real failure occurs again below.
         let made = client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", server.schema)).await;
         if let Err(error) = made {
             tracing::debug!(%error, server.schema, "the schema could not be made");
@@ -36,7 +36,7 @@ pub(super) async fn bring_up_to_date(
         .batch_execute(&format!("BEGIN; {OWN}; LOCK TABLE schema_step IN ACCESS EXCLUSIVE MODE"))
         .await
         .map_err(failed)?;
-    // Another node may have done it meanwhile.
+    // Another node may have run steps meanwhile.
     for (schema, done) in missing(connection, &place, schemas).await? {
         for step in &schema.steps[done..] {
             client.batch_execute(&translated(step)).await.map_err(failed)?;
@@ -50,7 +50,7 @@ pub(super) async fn bring_up_to_date(
     client.batch_execute("COMMIT").await.map_err(failed)
 }
 
-/// The schemas that lack steps, and how many they have.
+/// Returns the schemas that lack steps, with the number of steps that they have.
 async fn missing(connection: &Connection, place: &str, schemas: &[Schema]) -> Result<Vec<(Schema, usize)>, Error> {
     let rows = connection.client.query("SELECT owner, step FROM schema_step", &[]).await;
     let rows = rows.map_err(|error| failed(place, Failure::from(error)))?;
@@ -70,7 +70,7 @@ async fn missing(connection: &Connection, place: &str, schemas: &[Schema]) -> Re
     Ok(missing)
 }
 
-/// Text compares by octets, as in SQLite, whatever the database's own order is.
+/// Makes text compare by octets, as in SQLite, whatever the database's own order is.
 fn translated(step: &str) -> String {
     step.replace(" TEXT", " TEXT COLLATE \"C\"")
 }

@@ -1,4 +1,4 @@
-//! A connection, and the statements of one transaction over it. A server that answers no statement in time loses the connection.
+//! A connection, and the statements of one transaction on it. If a statement is not answered in time, the connection is closed.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use super::super::{Error, Value};
 use super::{failed, wait};
 use crate::postgres::{Connection, Failure};
 
-/// How often is looked whether a statement takes too long.
+/// How often to check whether a statement takes too long.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// A connection with the statements that were prepared over it.
@@ -27,11 +27,11 @@ pub(super) struct Session {
     limit: Arc<Limit>,
 }
 
-/// Until when the statement under way may take.
+/// The time limit of the running statement.
 struct Limit {
     began: Instant,
     patience: Duration,
-    /// In milliseconds since `began`; 0 while no statement is under way.
+    /// Its end in milliseconds since `began`; 0 while no statement is running.
     ends: AtomicU64,
 }
 
@@ -63,12 +63,12 @@ impl Session {
         &self.connection.client
     }
 
-    /// The last warning of the server, if there was one since this was asked last.
+    /// Returns the last warning of the server since the previous call, if there is one.
     pub fn take_warning(&self) -> Option<String> {
         self.connection.take_warning()
     }
 
-    /// Waits for an answer, for as long as one may take.
+    /// Waits for an answer, up to the time limit.
     pub fn run<T>(&self, asked: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
         let patience = u64::try_from(self.limit.patience.as_millis()).unwrap_or(u64::MAX);
         self.limit.ends.store(self.limit.now().saturating_add(patience).max(1), Ordering::Release);
@@ -95,11 +95,11 @@ impl Session {
     }
 }
 
-/// A transaction under way.
+/// A running transaction.
 pub(in crate::database) struct Transaction<'a> {
     session: &'a Session,
     place: &'a str,
-    /// A statement has failed: the server commits nothing of the transaction any more.
+    /// True after a statement has failed: the server no longer commits the transaction.
     is_broken: Cell<bool>,
 }
 
@@ -192,7 +192,7 @@ impl ToSql for Value<'_> {
             (Value::Integer(value), &Type::INT8) => value.to_sql(wanted, out),
             (Value::Integer(value), &Type::INT4) => i32::try_from(*value)?.to_sql(wanted, out),
             (Value::Integer(value), &Type::INT2) => i16::try_from(*value)?.to_sql(wanted, out),
-            // The one character that a text cannot have there.
+            // PostgreSQL's text cannot contain this character.
             (Value::Text(value), _) if value.contains('\0') => value.replace('\0', "\u{fffd}").to_sql(wanted, out),
             (Value::Text(value), &Type::TEXT) => value.to_sql(wanted, out),
             (Value::Octets(value), &Type::BYTEA) => value.to_sql(wanted, out),

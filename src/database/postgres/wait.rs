@@ -1,11 +1,11 @@
-//! Waiting for a future on any thread, also on one that a runtime uses.
+//! Waits for a future on any thread, even on one of a runtime.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// Polls a future on this thread until it is done. Whatever it waits for must go on elsewhere.
+/// Polls a future on this thread until it is done. The things that it waits for must run on other threads.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

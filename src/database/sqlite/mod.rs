@@ -35,12 +35,12 @@ impl File {
         Ok(File { place: path.display().to_string(), connection, versions })
     }
 
-    /// Nobody else changes the file, so what this process has in memory is never told of a change.
+    /// Returns a version that never changes, because only this process changes the file.
     pub fn versions(&self) -> watch::Receiver<Versions> {
         self.versions.subscribe()
     }
 
-    /// Does `work` in a transaction.
+    /// Runs `work` in a transaction.
     pub fn transact<T, E: From<Error>>(
         &self,
         writes: bool,
@@ -77,7 +77,7 @@ fn failed(place: &str, error: rusqlite::Error) -> Error {
     }
 }
 
-/// A transaction under way.
+/// A running transaction.
 pub(super) struct Transaction<'a> {
     inner: &'a rusqlite::Transaction<'a>,
     place: &'a str,

@@ -1,4 +1,4 @@
-//! A shard as the owner of its lanes: what claiming and settling need of it.
+//! A shard as the owner of its lanes: the functions that claiming and settling need.
 
 use std::sync::{Arc, MutexGuard};
 

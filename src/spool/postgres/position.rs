@@ -1,4 +1,4 @@
-//! Where a shard's log ends: its active segment, and the last row there.
+//! The end of a shard's log: its active segment, and the last row there.
 
 use super::link::{Failure, Link};
 use super::schema;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::plain;
 
-/// Characters that web pages write by name. Only these ever stand between terms.
+/// Characters that web pages write by name. Only these occur between terms.
 const ENTITIES: [(&str, char); 12] = [
     ("&nbsp;", ' '),
     ("&#160;", ' '),
@@ -24,14 +24,14 @@ const ENTITIES: [(&str, char); 12] = [
 /// The longest name of a tag, with its slash: `</span>`.
 const LONGEST_TAG: usize = 12;
 
-/// A word of the record without escapes.
+/// Returns a word of the record without escapes.
 pub fn undone(word: &str) -> Cow<'_, str> {
     let of_zone_file = if word.contains('\\') { Cow::Owned(without_backslashes(word)) } else { Cow::Borrowed(word) };
     let of_web_page = match of_zone_file.contains(['&', '<']) {
         true => Cow::Owned(without_markup(&of_zone_file)),
         false => of_zone_file,
     };
-    // A hyphen that a word processor took for one that shows only at a line's end.
+    // A word processor stored this hyphen as a soft one, which is only visible at a line's end.
     match of_web_page.strip_prefix('\u{ad}') {
         Some(rest) if rest.to_ascii_lowercase().starts_with("all") => Cow::Owned(format!("-{rest}")),
         _ => of_web_page,
@@ -39,7 +39,7 @@ pub fn undone(word: &str) -> Cow<'_, str> {
 }
 
 /// RFC 1035 §5.1: a backslash and three digits are an octet, and a backslash before another character is that character. Before a
-/// letter or a digit it is neither, and stays.
+/// letter or a digit it is not an escape, and stays.
 fn without_backslashes(word: &str) -> String {
     let octets = word.as_bytes();
     let mut plain: Vec<u8> = Vec::with_capacity(octets.len());
@@ -61,7 +61,7 @@ fn without_backslashes(word: &str) -> String {
     plain::text(&plain)
 }
 
-/// Names of characters as the characters, and tags without attributes as blanks.
+/// Replaces names of characters with the characters, and tags without attributes with spaces.
 fn without_markup(word: &str) -> String {
     let mut plain = String::with_capacity(word.len());
     let mut rest = word;
@@ -79,7 +79,7 @@ fn without_markup(word: &str) -> String {
     plain
 }
 
-/// The length of the tag that `text` begins with. A name in angle brackets has a dot, and is none.
+/// Returns the length of the tag at the beginning of `text`. A name in angle brackets contains a dot and is not a tag.
 fn tag(text: &str) -> Option<usize> {
     let inner = text.strip_prefix('<')?;
     let end = inner.bytes().take(LONGEST_TAG).position(|b| b == b'>')?;
