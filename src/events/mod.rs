@@ -180,7 +180,7 @@ pub struct Running {
     writer: Option<JoinHandle<()>>,
     /// The task that will copy the spool's outbox into the journal, until it is started.
     feed: Option<Feed>,
-    feeding: Option<tokio::task::JoinHandle<()>>,
+    feeding: Option<tokio::task::JoinHandle<bool>>,
     fed: CancellationToken,
     webhooks: Vec<tokio::task::JoinHandle<()>>,
     stopping: CancellationToken,
@@ -200,14 +200,16 @@ impl Running {
     }
 
     /// Writes the events so far, syncs the log and saves the webhooks' cursors. Later events are lost, so call this last, after the spool
-    /// has stopped.
-    pub async fn stop(mut self) {
+    /// has stopped. Returns true if the log has everything from the spool.
+    pub async fn stop(mut self) -> bool {
         self.fed.cancel();
-        if let Some(feeding) = self.feeding.take()
-            && let Err(error) = feeding.await
-        {
-            tracing::error!("the task that brings events into the log: {error}");
-        }
+        let has_all = match self.feeding.take() {
+            None => true,
+            Some(feeding) => feeding.await.unwrap_or_else(|error| {
+                tracing::error!("the task that brings events into the log: {error}");
+                false
+            }),
+        };
         self.events.tell_of_shares();
         if let Some(buffer) = &self.buffer {
             buffer.stop();
@@ -224,6 +226,7 @@ impl Running {
                 tracing::error!("a webhook's task: {error}");
             }
         }
+        has_all
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use postbud::events::{Event, EventKind, Events, Settings, Subject};
 use postbud::message::CustomerId;
 use postbud::record::journal::Retention;
+use postbud::spool::embedded::{self, Embedded};
+use postbud::spool::{Commit, Draft, Spool};
 
+use crate::drafts::draft;
 use crate::relay::{event, logged, numbers};
 
 fn settings(dir: &std::path::Path) -> Settings {
@@ -42,6 +45,42 @@ async fn the_log_goes_on_after_a_restart() {
         [0, 1, 2],
         "what comes after the stop is not written"
     );
+}
+
+#[tokio::test]
+async fn starts_that_fail_after_a_crash_have_nothing_told_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let settings =
+            embedded::Settings { dir: dir.path().join("spool"), min_free: 0, has_journal: true, ..Default::default() };
+        Embedded::open(settings).unwrap()
+    };
+    let position = dir.path().join("events.jsonl.position");
+    let log = dir.path().join("events.jsonl");
+    let (_, mut running) = Events::start(settings(dir.path())).unwrap();
+    let before = std::fs::read(&position).unwrap();
+    let spool = open();
+    running.follow(spool.clone());
+    for n in 0..50 {
+        let line = format!("{}\n", serde_json::to_string(&event(n)).unwrap());
+        let _ = spool.commit(Draft { lines: line.into(), ..draft("x", &["a@b.dk"], n as u64, 10) }).await.unwrap();
+    }
+    spool.stop().await;
+    assert!(running.stop().await);
+    drop(spool);
+    // As kill -9 leaves it: the place that is kept is that of a while ago.
+    std::fs::write(&position, before).unwrap();
+    // The spool is not to be had.
+    for _ in 0..2 {
+        let (_, running) = Events::start(settings(dir.path())).unwrap();
+        running.stop().await;
+    }
+    let (_, mut running) = Events::start(settings(dir.path())).unwrap();
+    let spool = open();
+    running.follow(spool.clone());
+    spool.stop().await;
+    assert!(running.stop().await);
+    assert_eq!(numbers(&logged(&log)), (0..50).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub(crate) struct FromOutbox {
     pub lines: Vec<u8>,
     /// The position behind them in the outbox.
     pub position: OutboxPosition,
+    /// The outbox had no more.
+    pub is_all: bool,
     /// Notified after the lines are on disk.
     pub synced: oneshot::Sender<()>,
 }
@@ -179,7 +181,12 @@ mod tests {
         let buffer = Buffer::default();
         assert!(buffer.push(b"a\n"));
         let (synced, _) = oneshot::channel();
-        buffer.push_outbox(FromOutbox { lines: b"b\n".to_vec(), position: OutboxPosition::new("1"), synced });
+        buffer.push_outbox(FromOutbox {
+            lines: b"b\n".to_vec(),
+            position: OutboxPosition::new("1"),
+            is_all: true,
+            synced,
+        });
         let taken = buffer.take(Vec::new(), Instant::now() + LONG, LONG);
         assert_eq!((taken.lines.as_slice(), taken.outbox.unwrap().lines.as_slice()), (&b"a\n"[..], &b"b\n"[..]));
         let taken = buffer.take(Vec::new(), Instant::now() + LONG, Duration::ZERO);

@@ -30,16 +30,18 @@ pub(crate) struct Feed {
     position: Option<OutboxPosition>,
     /// The ids of later events that the journal may already have.
     known: HashSet<String>,
+    /// Once the journal has had everything.
+    has_caught_up: bool,
 }
 
 impl Feed {
     /// Continues behind `position`. Events with an id in `known` are already in the journal.
     pub fn new(buffer: Arc<Buffer>, position: Option<OutboxPosition>, known: HashSet<String>) -> Self {
-        Feed { buffer, position, known }
+        Feed { buffer, position, known, has_caught_up: false }
     }
 
-    /// Runs until `stopping`, and then copies the lines that the spool has at that moment.
-    pub async fn run(mut self, spool: Arc<dyn Spool>, stopping: CancellationToken) {
+    /// Runs until `stopping`, and then copies the lines that the spool has at that moment. Returns true if the journal has all of them.
+    pub async fn run(mut self, spool: Arc<dyn Spool>, stopping: CancellationToken) -> bool {
         let filled = spool.filled();
         loop {
             let (began, is_last) = (Instant::now(), stopping.is_cancelled());
@@ -50,9 +52,11 @@ impl Feed {
             let brought = tokio::select! {
                 brought = self.bring(&*spool) => brought,
                 () = too_late => {
-                    return tracing::error!("the event log took no more events before the stop; they come at the next start");
+                    tracing::error!("the event log took no more events before the stop; they come at the next start");
+                    return false;
                 }
             };
+            let is_all = matches!(brought, Ok(false));
             let pause = match brought {
                 Ok(true) => continue,
                 Ok(false) => PAUSE,
@@ -62,7 +66,7 @@ impl Feed {
                 }
             };
             if is_last {
-                return;
+                return is_all;
             }
             let more = async {
                 filled.notified().await;
@@ -82,17 +86,17 @@ impl Feed {
             // Later lines were written after the start, so they cannot be in the journal.
             self.known = HashSet::new();
         }
-        if self.position.as_ref() == Some(&position) && lines.is_empty() {
+        let is_news = self.position.as_ref() != Some(&position) || !lines.is_empty();
+        if !is_news && (more || self.has_caught_up) {
             return Ok(more);
         }
         let (synced, is_synced) = oneshot::channel();
-        self.buffer.push_outbox(FromOutbox { lines, position: position.clone(), synced });
-        // An error means that the writer has stopped. The next start copies these lines again.
-        if is_synced.await.is_err() {
-            return Ok(false);
-        }
+        self.buffer.push_outbox(FromOutbox { lines, position: position.clone(), is_all: !more, synced });
+        // The next start copies these lines again.
+        is_synced.await.map_err(|_| Error::Stopped("the writer of the event log has ended".into()))?;
         spool.confirm(position.clone());
         self.position = Some(position);
+        self.has_caught_up |= !more;
         Ok(more)
     }
 

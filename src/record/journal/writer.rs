@@ -55,6 +55,8 @@ pub(crate) struct Writer<R> {
     rotation: Rotation,
     report: R,
     kept: Kept,
+    /// True once the journal has everything from the outbox. Before that, the lines behind the kept position come again.
+    has_caught_up: bool,
     /// The time of the current file's first event; `None` while the file is empty.
     began: Option<Timestamp>,
     saved: Instant,
@@ -82,6 +84,7 @@ impl<R: Report> Writer<R> {
             rotation: Rotation { size: rotation.size.max(1), ..rotation },
             report,
             kept,
+            has_caught_up: false,
             began,
             saved: Instant::now(),
             looked: None,
@@ -114,6 +117,7 @@ impl<R: Report> Writer<R> {
             }
             if let Some(outbox) = taken.outbox {
                 self.kept.outbox = Some(outbox.position);
+                self.has_caught_up |= outbox.is_all;
                 // The feed may have gone with the runtime.
                 let _ = outbox.synced.send(());
             }
@@ -244,6 +248,9 @@ impl<R: Report> Writer<R> {
     }
 
     fn save_kept(&mut self, now: bool) {
+        if !self.has_caught_up {
+            return;
+        }
         let position = self.journal.end();
         if (now || self.saved.elapsed() >= SAVE_EVERY) && self.kept.position != position {
             self.kept.position = position;
