@@ -1,7 +1,7 @@
 //! The spool as its callers see it.
 //!
 //! `conformance` holds what the port promises, for every backend; `embedded` what is the segment log's own affair: damage, crashes, full
-//! disks, files; `database` what is the affair of the spool in PostgreSQL: a server that is lost, slow, full or unfit, and other nodes.
+//! disks, files; `moving` takes mail from one to another; `database` what is the affair of the spool in PostgreSQL: a server that is lost, slow, full or unfit, and other nodes.
 
 #[path = "support/certs.rs"]
 mod certs;
@@ -22,5 +22,7 @@ mod conformance;
 mod database;
 #[path = "spool/embedded/mod.rs"]
 mod embedded;
+#[path = "spool/moving.rs"]
+mod moving;
 #[path = "spool/port.rs"]
 mod port;

@@ -72,6 +72,7 @@ mod run;
 mod seal;
 mod setup;
 mod signals;
+mod spool;
 mod started;
 mod suppression;
 mod systemd;
@@ -118,6 +119,7 @@ enum Command {
     Queue(queue::Args),
     Route(route::Args),
     Node(node::Args),
+    Spool(spool::Args),
     Suppression(suppression::Args),
     Alert(alert::Args),
     Trace(trace::Args),
@@ -158,6 +160,7 @@ impl Command {
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Node(args) => args.run(),
+            Command::Spool(args) => args.run(),
             Command::Suppression(args) => args.run(),
             Command::Alert(args) => args.run(),
             Command::Trace(args) => args.run(),

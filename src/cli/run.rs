@@ -136,7 +136,7 @@ async fn start(path: PathBuf, open_files: Option<u64>) -> anyhow::Result<(Relay,
 }
 
 /// Refuses to run as root in folders of other users, because it would follow links that they put there.
-fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
+pub(super) fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }

@@ -52,6 +52,7 @@ mod filter;
 mod health;
 mod index;
 mod lease;
+pub mod moving;
 mod next_try;
 mod outbox;
 mod owner;

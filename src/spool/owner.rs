@@ -234,3 +234,25 @@ pub(super) fn expedite<O: Owner>(owner: Arc<O>, filter: Filter) -> impl Future<O
     let now = Timestamp::now();
     change_matching(owner, filter, LinesById::new(), move |index, entry| calls::expedite(index, entry, now))
 }
+
+/// Every message with the octets that it takes, oldest first.
+pub(super) fn holdings<O: Owner>(owner: &O) -> Vec<(QueueId, u64)> {
+    let (mut all, mut from) = (Vec::new(), Some(QueueId::from_u64(0)));
+    while let Some(start) = from {
+        let (found, next) = owner.index().select(&Filter::default(), 0, start, LOOK, usize::MAX);
+        all.extend(found.into_iter().map(|entry| (entry.id, entry.disk_len.into())));
+        from = next;
+    }
+    all
+}
+
+/// Forgets messages as if they were settled. Answers once that is durable.
+pub(super) async fn forget<O: Owner>(owner: &O, ids: &[QueueId]) -> Result<(), Error> {
+    owner.may_work()?;
+    {
+        let mut index = owner.index();
+        let gone: Vec<QueueId> = ids.iter().copied().filter(|id| index.remove(*id).is_some()).collect();
+        owner.record(&mut index, gone.into_iter().map(|id| LogEntry::silent(id, Fact::Done)).collect());
+    }
+    owner.synced().await
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use postbud::spool::Spool;
 use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::moving::Movable;
 use postbud::spool::postgres::{self as postgres_spool, Postgres};
 use tempfile::TempDir;
 
@@ -26,7 +27,15 @@ pub trait Backend: Sized {
     fn new() -> Self;
 
     /// Opens the spool there. No other may be open.
-    fn open(&self) -> Arc<dyn Spool>;
+    fn open(&self) -> Arc<dyn Spool> {
+        self.try_open().unwrap()
+    }
+
+    /// The same. An error says what keeps it from that.
+    fn try_open(&self) -> Result<Arc<dyn Spool>, String>;
+
+    /// Opens it to move its mail, or other mail here.
+    fn open_to_move(&self) -> Result<Arc<dyn Movable>, String>;
 
     /// A place with what would be left if the process that has the spool open were killed now.
     fn killed(&self) -> Self;
@@ -40,14 +49,25 @@ impl Backend for SegmentLog {
         SegmentLog(tempfile::tempdir().unwrap())
     }
 
-    fn open(&self) -> Arc<dyn Spool> {
-        Embedded::open(Settings { segment_size: 64 << 10, has_journal: true, ..settings(self.0.path()) }).unwrap()
+    fn try_open(&self) -> Result<Arc<dyn Spool>, String> {
+        Ok(Embedded::open(self.settings()).map_err(|error| error.to_string())?)
+    }
+
+    fn open_to_move(&self) -> Result<Arc<dyn Movable>, String> {
+        let settings = Settings { for_move: true, ..self.settings() };
+        Ok(Embedded::open(settings).map_err(|error| error.to_string())?)
     }
 
     fn killed(&self) -> Self {
         let left = SegmentLog::new();
         copy_segments(self.0.path(), left.0.path());
         left
+    }
+}
+
+impl SegmentLog {
+    fn settings(&self) -> Settings {
+        Settings { segment_size: 64 << 10, has_journal: true, ..settings(self.0.path()) }
     }
 }
 
@@ -66,8 +86,13 @@ impl<const SHARDS: u32> Backend for Schema<SHARDS> {
         Schema(format!("s{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
     }
 
-    fn open(&self) -> Arc<dyn Spool> {
-        Postgres::open(self.settings()).unwrap()
+    fn try_open(&self) -> Result<Arc<dyn Spool>, String> {
+        Ok(Postgres::open(self.settings()).map_err(|error| error.to_string())?)
+    }
+
+    fn open_to_move(&self) -> Result<Arc<dyn Movable>, String> {
+        let settings = postgres_spool::Settings { for_move: true, ..self.settings() };
+        Ok(Postgres::open(settings).map_err(|error| error.to_string())?)
     }
 
     fn killed(&self) -> Self {

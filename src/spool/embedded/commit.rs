@@ -16,15 +16,26 @@ impl Commit for Embedded {
     }
 
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
+        let id = draft.id;
+        self.commit_encoded(id, || Encoded::draft(draft))
+    }
+}
+
+impl Embedded {
+    /// Makes a message durable. `encode` returns none if the message is too large.
+    pub(super) fn commit_encoded(
+        &self,
+        id: QueueId,
+        encode: impl FnOnce() -> Option<Encoded>,
+    ) -> Pending<Result<Durable, Error>> {
         if let Err(error) = self.shared.may_work().and_then(|()| self.shared.space.admit(&self.shared.settings)) {
             return ready(Err(error));
         }
-        let id = draft.id;
         let refused = |kind: ErrorKind| ready(Err(Error::Io { what: format!("message {id}"), source: kind.into() }));
         if self.shared.index().get(id).is_some() {
             return refused(ErrorKind::AlreadyExists);
         }
-        let Some(encoded) = Encoded::draft(draft) else {
+        let Some(encoded) = encode() else {
             return refused(ErrorKind::FileTooLarge);
         };
         let (reply, answer) = oneshot::channel();

@@ -43,6 +43,7 @@ mod intervene;
 mod keeper;
 mod leasing;
 mod lock;
+mod moving;
 mod note;
 mod notice;
 mod outbox;
@@ -77,6 +78,7 @@ use self::keeper::Keeper;
 use self::lock::Lock;
 use self::note::DOUBTFUL;
 use self::shared::Shared;
+use super::moving::Mark;
 use super::{Health, Pending, Spool};
 use crate::message::QueueId;
 
@@ -127,6 +129,14 @@ pub enum OpenError {
         /// The format of this program.
         known: u32,
     },
+    /// The spool takes part in a move.
+    #[error("{path} cannot be used now: {mark}")]
+    Moving {
+        /// The folder of the spool.
+        path: String,
+        /// What it says of the move.
+        mark: Box<Mark>,
+    },
 }
 
 impl Embedded {
@@ -138,6 +148,11 @@ impl Embedded {
         }
         std::fs::create_dir_all(&settings.dir).map_err(|source| failed("making", source))?;
         let lock = Lock::take(&settings.dir)?;
+        let mark =
+            moving::read_mark(&settings.dir).map_err(|source| failed("reading the mark of a move in", source))?;
+        if let Some(mark) = mark.filter(|_| !settings.for_move) {
+            return Err(OpenError::Moving { path: settings.dir.display().to_string(), mark: Box::new(mark) });
+        }
         quarantine::prepare(&settings.dir).map_err(|source| failed("making the quarantine in", source))?;
         let dir = Dir::open(&settings.dir).map_err(|source| failed("opening", source))?;
         // A synced file is lost if the name of its folder is not on disk.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub guard_interval: Duration,
     /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is deleted before the journal has confirmed its lines.
     pub has_journal: bool,
+    /// True for whoever moves the mail to another spool or here. A relay does not start with a spool that takes part in a move.
+    pub for_move: bool,
     /// Called with messages to the operator; `None` writes them to the log. It is called from the spool's threads, so it must not block.
     pub notices: Option<Arc<dyn Fn(Notice) + Send + Sync>>,
     /// Shared with the metrics registry.
@@ -41,6 +43,7 @@ impl Default for Settings {
             settle_delay: Duration::from_millis(50),
             guard_interval: Duration::from_secs(2),
             has_journal: false,
+            for_move: false,
             notices: None,
             counters: Arc::default(),
         }

@@ -41,6 +41,8 @@ pub(super) struct Membership {
     tasks: TaskTracker,
     /// Since when this process has seen a shard without an owner.
     orphans: Mutex<BTreeMap<u32, Instant>>,
+    /// When this process could renew its lease again after it had ended, because the database was away for everybody or for this one.
+    returned: Mutex<Option<Instant>>,
     /// Until when a shard stays because its attempts did not end.
     staying: Mutex<BTreeMap<u32, Instant>>,
 }
@@ -52,6 +54,7 @@ impl Membership {
             at_work: Mutex::default(),
             tasks: TaskTracker::new(),
             orphans: Mutex::default(),
+            returned: Mutex::default(),
             staying: Mutex::default(),
         })
     }
@@ -88,6 +91,9 @@ impl Membership {
             let renewed = tokio::time::timeout(pause * 4, self.renew(&mut link)).await;
             match renewed.unwrap_or_else(|_| Err(Failure::late(pause * 4))) {
                 Ok(Some(view)) => {
+                    if !self.node.has_lease() {
+                        *self.returned.lock().expect("nothing panics while it holds the time") = Some(Instant::now());
+                    }
                     self.node.set_lease(lease_end(asked, settings.lease));
                     self.node.set_trouble(Trouble::Lease, None);
                     self.act(&view);
@@ -147,7 +153,14 @@ impl Membership {
             return;
         }
         let plan = self.plan(view);
-        for shard in plan.take {
+        // After a failover of the database no node has a lease. Whoever is back first must not take the others for dead.
+        let returned = *self.returned.lock().expect("nothing panics while it holds the time");
+        let has_just_returned = returned.is_some_and(|returned| returned.elapsed() < self.node.settings.lease);
+        let may_be_back = |shard: u32| {
+            let owner = view.owners.get(shard as usize);
+            has_just_returned && owner.is_some_and(|owner| !owner.is_empty() && *owner != self.node.settings.node)
+        };
+        for shard in plan.take.into_iter().filter(|shard| !may_be_back(*shard)) {
             if let Some(at_work) = self.set_at_work(shard) {
                 let membership = Arc::clone(self);
                 self.tasks.spawn(async move {

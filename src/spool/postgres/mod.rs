@@ -39,7 +39,9 @@ mod committer;
 mod inbox;
 mod keeper;
 mod link;
+mod mark;
 mod membership;
+mod moving;
 mod node;
 mod note;
 mod notice;
@@ -75,6 +77,7 @@ use self::membership::Membership;
 use self::node::Node;
 use self::outgoing::{Departure, Outgoing};
 use self::shards::Shards;
+use super::moving::Mark;
 
 pub use self::notice::Notice;
 pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
@@ -134,6 +137,33 @@ pub enum OpenError {
         theirs: u32,
         /// The number of nodes that this one expects.
         ours: u32,
+    },
+    /// The spool is to be moved, but nodes work on it.
+    #[error(
+        "{place} is in use: {nodes} is alive. Stop every node before its mail is moved. One that died counts until its lease ends, in \
+         {left:.0} s"
+    )]
+    Running {
+        /// The database, as its host, port and name.
+        place: String,
+        /// The nodes that are alive.
+        nodes: String,
+        /// Seconds until the last of their leases ends, unless it is renewed.
+        left: f64,
+    },
+    /// The spool takes part in a move.
+    #[error("{place} cannot be used now: {mark}")]
+    Moving {
+        /// The database, as its host, port and name.
+        place: String,
+        /// What it says of the move.
+        mark: Box<Mark>,
+    },
+    /// Somebody begins or ends a move of the spool at this moment.
+    #[error("{place} cannot be used now: `postbud spool move` works on it. Wait until it has ended")]
+    InMove {
+        /// The database, as its host, port and name.
+        place: String,
     },
     /// The tables are from a newer version of this program.
     #[error(
@@ -199,7 +229,10 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 /// Connects, checks the database, joins the nodes, and takes this node's shards.
-async fn open(settings: Settings) -> Result<Opened, OpenError> {
+async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
+    if settings.for_move {
+        settings.node = mark::NODE.into();
+    }
     let place = settings.to_string();
     let failed =
         |what: &str, failure: Failure| OpenError::Database { what: format!("{what} {place}"), why: failure.why };

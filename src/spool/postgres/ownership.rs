@@ -17,8 +17,9 @@
 use super::link::{Failure, Link, application_name};
 use super::placement::{Member, View};
 use super::position::{Position, last_row};
-use super::{OpenError, Settings, schema};
+use super::{OpenError, Settings, mark, schema};
 use crate::spool::index::Place;
+use crate::spool::moving::Mark;
 
 /// The connections of a node that take locks.
 const LOCKING: [&str; 4] = ["writer", "keeper", "carrier", "transit"];
@@ -63,6 +64,13 @@ enum Refused {
         node: String,
         nodes: u32,
     },
+    /// Nodes are alive that work on mail which is to be moved.
+    Running {
+        nodes: String,
+        left: f64,
+    },
+    Moving(Box<Mark>),
+    InMove,
     Failed(Failure),
 }
 
@@ -86,6 +94,9 @@ pub(super) async fn join(link: &Link, settings: &Settings, instance: i64) -> Res
                 Refused::OtherCount { node, nodes } => {
                     OpenError::OtherCount { place, node, theirs: nodes, ours: settings.nodes }
                 }
+                Refused::Running { nodes, left } => OpenError::Running { place, nodes, left },
+                Refused::Moving(mark) => OpenError::Moving { place, mark },
+                Refused::InMove => OpenError::InMove { place },
                 Refused::Failed(failure) => OpenError::Database { what: format!("joining {place}"), why: failure.why },
             })
         }
@@ -96,21 +107,30 @@ async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joi
     let Settings { schema, node, nodes, lease, .. } = settings;
     link.client.batch_execute("BEGIN").await?;
     // The lock makes nodes join one after the other.
-    let query = format!("SELECT name, shards, nextval('{schema}.node_number') FROM {schema}.spool FOR UPDATE");
+    let query = format!("SELECT name, shards, nextval('{schema}.node_number'), move FROM {schema}.spool FOR UPDATE");
     let spool = link.client.query_one(&query, &[]).await?;
+    if let Some(mark) = mark::decode(spool.get(3))?.filter(|_| !settings.for_move) {
+        return Err(Refused::Moving(Box::new(mark)));
+    }
     let query = format!(
         "SELECT name, nodes, extract(epoch FROM alive_until - clock_timestamp())::float8 FROM {schema}.node \
          WHERE name <> $1 AND alive_until > clock_timestamp() ORDER BY name"
     );
     let alive = link.client.query(&query, &[node]).await?;
+    let names = || alive.iter().map(|row| row.get(0)).collect::<Vec<String>>().join(", ");
+    let left = alive.iter().map(|row| row.get::<_, f64>(2));
+    if settings.for_move && !alive.is_empty() {
+        return Err(Refused::Running { nodes: names(), left: left.fold(0.0, f64::max) });
+    }
+    if !settings.for_move && alive.iter().any(|row| row.get::<_, String>(0) == mark::NODE) {
+        return Err(Refused::InMove);
+    }
     let nodes = i32::try_from(*nodes).unwrap_or(i32::MAX);
     if let Some(other) = alive.iter().find(|row| row.get::<_, i32>(1) != nodes) {
         return Err(Refused::OtherCount { node: other.get(0), nodes: other.get::<_, i32>(1).cast_unsigned() });
     }
     if alive.len() >= settings.nodes as usize {
-        let names: Vec<String> = alive.iter().map(|row| row.get(0)).collect();
-        let left = alive.iter().map(|row| row.get(2)).fold(f64::INFINITY, f64::min);
-        return Err(Refused::Crowded { nodes: names.join(", "), left });
+        return Err(Refused::Crowded { nodes: names(), left: left.fold(f64::INFINITY, f64::min) });
     }
     link.client.execute(&format!("DELETE FROM {schema}.node WHERE name = $1"), &[node]).await?;
     let insert = format!(

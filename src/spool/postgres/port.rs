@@ -27,16 +27,29 @@ impl Commit for Postgres {
     }
 
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
+        let (id, lane) = (draft.id, draft.lane.clone());
+        self.commit_encoded(id, &lane, || Encoded::draft(draft))
+    }
+}
+
+impl Postgres {
+    /// Makes a message durable. `encode` returns none if the message is too large.
+    pub(super) fn commit_encoded(
+        &self,
+        id: QueueId,
+        lane: &Lane,
+        encode: impl FnOnce() -> Option<Encoded>,
+    ) -> Pending<Result<Durable, Error>> {
         if let Err(error) = self.node.may_commit() {
             return ready(Err(error));
         }
-        let (id, number) = (draft.id, self.node.shard_of(&draft.lane));
+        let number = self.node.shard_of(lane);
         let refused = |kind: ErrorKind| ready(Err(Error::Io { what: format!("message {id}"), source: kind.into() }));
         let shard = self.node.shard(number).filter(|shard| !shard.is_leaving());
         if shard.as_ref().is_some_and(|shard| shard.index().get(id).is_some()) {
             return refused(ErrorKind::AlreadyExists);
         }
-        let Some(encoded) = Encoded::draft(draft) else { return refused(ErrorKind::FileTooLarge) };
+        let Some(encoded) = encode() else { return refused(ErrorKind::FileTooLarge) };
         let (reply, answer) = oneshot::channel();
         let mut item = Item::Draft(Box::new(encoded), reply);
         if let Some(shard) = shard {
@@ -52,9 +65,7 @@ impl Commit for Postgres {
             Err(_) => ready(Err(self.node.stopping_error())),
         }
     }
-}
 
-impl Postgres {
     /// Waits until a message is committed.
     fn answer(&self, answer: oneshot::Receiver<Result<Durable, Error>>) -> Pending<Result<Durable, Error>> {
         let stopping = self.node.stopping_error();

@@ -66,7 +66,7 @@ fn judge(found: &Found, settings: &Settings) -> Vec<String> {
         wrong.push(format!("PostgreSQL {major} is too old; use PostgreSQL 15 or later"));
     }
     if found.is_read_only {
-        wrong.push("the server takes no writes (it is a standby); name the primary in [spool] host".into());
+        wrong.push("the server takes no writes (it is a standby); name the primary in [spool.postgres] host".into());
     }
     for (name, value) in [("fsync", &found.fsync), ("full_page_writes", &found.full_page_writes)] {
         if value != "on" {
@@ -95,7 +95,7 @@ fn judge(found: &Found, settings: &Settings) -> Vec<String> {
 fn judge_standbys(found: &Found, settings: &Settings) -> Option<String> {
     let wanted = settings.standbys;
     if found.synchronous_standby_names.is_empty() {
-        return Some(format!("synchronous_standby_names is empty, but [spool] standbys asks for {wanted}"));
+        return Some(format!("synchronous_standby_names is empty, but [spool.postgres] standbys asks for {wanted}"));
     }
     if ["off", "local"].contains(&found.synchronous_commit.as_str()) {
         let value = &found.synchronous_commit;
@@ -109,7 +109,7 @@ fn judge_standbys(found: &Found, settings: &Settings) -> Option<String> {
     }
     let there = found.standbys;
     (there < i64::from(wanted))
-        .then(|| format!("{there} synchronous standbys are connected, but [spool] standbys asks for {wanted}"))
+        .then(|| format!("{there} synchronous standbys are connected, but [spool.postgres] standbys asks for {wanted}"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::link::{Action, Failure, Link};
+use super::node::Node;
 use super::rows::{is_sound, unseal};
 use super::shared::Shared;
 use crate::message::QueueId;
@@ -334,8 +335,8 @@ async fn chunk_at(shared: &Shared, place: Place, part: usize) -> Result<Option<(
     Ok(row.and_then(|row| Some((row.get::<_, Option<Vec<u8>>>(0)?, row.get(1)))))
 }
 
-pub(super) fn reader(shared: &Shared) -> Result<Arc<Link>, Failure> {
-    shared.reader.load_full().ok_or_else(|| Failure::new("there is no connection"))
+pub(super) fn reader(node: &Node) -> Result<Arc<Link>, Failure> {
+    node.reader.load_full().ok_or_else(|| Failure::new("there is no connection"))
 }
 
 /// Converts a failed read to the port's error.

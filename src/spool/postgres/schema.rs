@@ -3,7 +3,7 @@
 //! | table | a row is | written |
 //! |---|---|---|
 //! | `format` | the version of these tables | by a migration |
-//! | `spool` | the spool's name and the number of its shards | by a migration. A joining node locks it `FOR UPDATE` |
+//! | `spool` | the spool's name, the number of its shards, and the mark of a move | by a migration, and by `postbud spool move`. A joining node locks it `FOR UPDATE` |
 //! | `node` | a node, and the end of its lease by the database's clock | by the node, once a second. A node that takes a dead node's shard deletes it |
 //! | `owner` | the owner of a shard, its epoch, and up to where a journal has the shard's lines | at a takeover, a hand-over and a new connection. Every transaction of a shard locks its row `FOR KEY SHARE` |
 //! | `segment` | an existing segment of a shard | when a segment is created and deleted |
@@ -16,7 +16,7 @@ use super::link::{Failure, Link};
 use super::{OpenError, Settings};
 
 /// The version of the tables that this program reads and writes.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// For each version, the statements that create its tables from those of the previous version.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -44,6 +44,7 @@ const MIGRATIONS: [&str; VERSION as usize] = [
      CREATE TABLE {schema}.transit (number serial PRIMARY KEY, instance bigint NOT NULL);",
     "CREATE TABLE {schema}.carried (shard int, customer text, name text, text text NOT NULL, PRIMARY KEY (shard, customer, name));
      ALTER TABLE {schema}.node ADD COLUMN configuration text NOT NULL DEFAULT '';",
+    "ALTER TABLE {schema}.spool ADD COLUMN move text;",
 ];
 /// The columns of a message or a fact in any table, in the order of COPY.
 pub(super) const COLUMNS: &str = "seq, part, id, note, head, body, crc, lines";

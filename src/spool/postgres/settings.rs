@@ -46,6 +46,9 @@ pub struct Settings {
     pub standbys: u32,
     /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is deleted before the journal has confirmed its lines.
     pub has_journal: bool,
+    /// True for whoever moves the mail to another spool or here: no node may be alive then. No node starts with a spool that takes part
+    /// in a move.
+    pub for_move: bool,
     /// Provides the knowledge that must move with a customer to its next owner.
     pub carried: Option<Arc<dyn Carried>>,
     /// Called with messages to the operator; `None` writes them to the log. It is called from the spool's thread, so it must not block.
@@ -73,6 +76,7 @@ impl Default for Settings {
             max_size: u64::MAX,
             standbys: 0,
             has_journal: false,
+            for_move: false,
             carried: None,
             notices: None,
             counters: Arc::default(),
