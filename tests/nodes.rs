@@ -22,5 +22,11 @@ mod faults;
 mod load;
 #[path = "nodes/moves.rs"]
 mod moves;
+#[path = "nodes/network.rs"]
+mod network;
+#[path = "nodes/spool_move.rs"]
+mod spool_move;
+#[path = "nodes/standby_machine.rs"]
+mod standby_machine;
 #[path = "nodes/wire.rs"]
 mod wire;

@@ -10,18 +10,21 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rustls::ClientConfig;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config, Socket};
 use zeroize::Zeroizing;
 
-use tls::Tls;
 pub use tls::client_config;
+use tls::{Encrypted, Tls};
 
 /// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The time after which the next server is tried besides one that has not answered.
+const NEXT_HOST: Duration = Duration::from_millis(250);
 
 /// The address of a database, and the way to connect to it.
 #[derive(Clone)]
@@ -126,24 +129,7 @@ impl Connection {
     }
 
     async fn connect(server: &Server, purpose: &str) -> Result<Connection, Failure> {
-        let mut config = Config::new();
-        for host in &server.hosts {
-            config.host(host);
-        }
-        config
-            .port(server.port)
-            .dbname(&server.database)
-            .user(&server.user)
-            .application_name(application_name(&server.node, purpose))
-            .target_session_attrs(TargetSessionAttrs::ReadWrite)
-            .connect_timeout(CONNECT)
-            .tcp_user_timeout(server.timeout)
-            .keepalives_idle(server.lease)
-            .ssl_mode(if server.tls.is_some() { SslMode::Require } else { SslMode::Disable });
-        if let Some(password) = &server.password {
-            config.password(password.as_str());
-        }
-        let (client, mut connection) = config.connect(Tls(server.tls.clone())).await?;
+        let (client, mut connection) = first_that_takes_writes(server, purpose).await?;
         let warning = Arc::new(Mutex::new(None));
         let heard = Arc::clone(&warning);
         let driver = tokio::spawn(async move {
@@ -179,6 +165,50 @@ impl Connection {
     pub fn end(&self) -> AbortHandle {
         self.driver.clone()
     }
+}
+
+type Connected = (Client, tokio_postgres::Connection<Socket, Encrypted>);
+
+/// Connects to the servers in their order. A server that does not answer, because its machine is gone, delays the next one only shortly.
+async fn first_that_takes_writes(server: &Server, purpose: &str) -> Result<Connected, Failure> {
+    let mut hosts = server.hosts.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failed: Vec<String> = Vec::new();
+    loop {
+        attempts.extend(hosts.next().map(|host| connect_to(host, server, purpose)));
+        let ended = match hosts.len() {
+            0 => Ok(attempts.next().await),
+            _ => tokio::time::timeout(NEXT_HOST, attempts.next()).await,
+        };
+        match ended {
+            Ok(Some(Ok(connected))) => return Ok(connected),
+            Ok(Some(Err(failure))) => failed.push(failure.why),
+            Ok(None) => return Err(Failure::new(failed.join("; "))),
+            Err(_) => {}
+        }
+    }
+}
+
+async fn connect_to(host: &str, server: &Server, purpose: &str) -> Result<Connected, Failure> {
+    let mut config = Config::new();
+    config
+        .host(host)
+        .port(server.port)
+        .dbname(&server.database)
+        .user(&server.user)
+        .application_name(application_name(&server.node, purpose))
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .connect_timeout(CONNECT)
+        .tcp_user_timeout(server.timeout)
+        .keepalives_idle(server.lease)
+        .ssl_mode(if server.tls.is_some() { SslMode::Require } else { SslMode::Disable });
+    if let Some(password) = &server.password {
+        config.password(password.as_str());
+    }
+    config.connect(Tls(server.tls.clone())).await.map_err(|error| match server.hosts.len() {
+        1 => error.into(),
+        _ => Failure::new(format!("{host}: {}", Failure::from(error).why)),
+    })
 }
 
 /// Returns the name under which the server lists a connection. The server cuts longer names.

@@ -1,17 +1,18 @@
-//! Three nodes, their database, and the servers that customers' mail goes to.
+//! Three nodes, two of them behind one front address, their database with a synchronous standby, and the servers that customers' mail
+//! goes to.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::network::{NODES, Network, PLACES, with_network};
 use crate::support::capture::Capture;
 use crate::support::ports::free_port;
 use crate::support::postgres::Server;
 use crate::support::relay::{Customer, Running, Site, plain_route};
-use crate::wire::Wire;
+use crate::support::skip::skip;
+use crate::wire;
 
-/// How many nodes there are.
-pub const NODES: usize = 3;
 /// Customers with a server of their own, and customers of the tier.
 pub const OWN: usize = 9;
 pub const OF_TIER: usize = 3;
@@ -19,17 +20,25 @@ pub const OF_TIER: usize = 3;
 pub const OWN_CAP: usize = 2;
 /// What the tier bears at once, over all nodes.
 pub const TIER_CAP: usize = 6;
-pub const LEASE: Duration = Duration::from_secs(3);
+pub const LEASE: Duration = Duration::from_secs(4);
 const SHARDS: u32 = 12;
+/// Of the nodes that have a namespace of their own.
+const SMTP: u16 = 2525;
+const WEB: u16 = 8080;
 
 /// The nodes and all that they work with.
 pub struct Cluster {
-    database: Server,
-    pub wires: Vec<Wire>,
+    /// The server of the database at each place.
+    servers: [Option<Server>; PLACES],
+    /// The place of the primary.
+    primary: usize,
     sites: Vec<Site>,
     nodes: Vec<Option<Running>>,
     own: Vec<Capture>,
     tier: Capture,
+    /// Where clients submit.
+    front: Vec<SocketAddr>,
+    pub network: Network,
 }
 
 /// The customers' ids.
@@ -37,20 +46,27 @@ pub fn customers() -> impl Iterator<Item = String> {
     (0..OWN).map(|n| format!("own{n}")).chain((0..OF_TIER).map(|n| format!("tier{n}")))
 }
 
+/// Runs a test with a cluster, whose customers' own servers have further limits. Says that it is skipped where something is missing.
+pub fn with_cluster(test: &str, limits: &str, work: impl FnOnce(Cluster) + Send) {
+    with_network(test, |network| match Cluster::start(network, limits) {
+        Ok(cluster) => work(cluster),
+        Err(why) => skip(test, &why),
+    });
+}
+
 impl Cluster {
-    /// Starts everything, with further limits for customers' own servers. An error says what is missing here.
-    pub fn start(limits: &str) -> Result<Cluster, String> {
-        let port = free_port("127.0.0.1");
-        let number = port.port().to_string();
-        let database =
-            Server::start(&[("port", &number), ("listen_addresses", "127.0.0.1"), ("max_connections", "100")])?;
-        let wires: Vec<Wire> = (0..NODES).map(|_| Wire::to(port)).collect();
-        let own: Vec<Capture> = (0..OWN).map(|_| Capture::start()).collect();
-        let tier = Capture::start();
+    /// Starts everything. An error says what is missing here.
+    fn start(network: Network, limits: &str) -> Result<Cluster, String> {
+        let (address, namespace) = network.place(0);
+        let (address, port) = (address.to_string(), network.port().to_string());
+        let settings = [("port", &*port), ("listen_addresses", &*address), ("max_connections", "100")];
+        let primary = Server::start_in(namespace, &settings)?;
+        let own: Vec<Capture> = (0..OWN).map(|_| Capture::at(network.own())).collect();
+        let tier = Capture::at(network.own());
         own.iter().chain([&tier]).for_each(|server| server.answer_after(Duration::from_millis(20)));
         let mut sites: Vec<Site> = Vec::new();
-        for (number, wire) in wires.iter().enumerate() {
-            let site = site(number, wire.address, tier.address);
+        for number in 0..NODES {
+            let site = site(number, &network, tier.address);
             for (customer, server) in customers().zip(own.iter().map(Some).chain(std::iter::repeat(None))) {
                 let domain = format!("{customer}.example");
                 if let Some(first) = sites.first() {
@@ -67,7 +83,48 @@ impl Cluster {
             sites.push(site);
         }
         let nodes = sites.iter().map(|site| Some(site.start())).collect();
-        Ok(Cluster { database, wires, sites, nodes, own, tier })
+        // Two nodes are behind one address.
+        let behind = wire::front(network.own(), vec![sites[0].smtp, sites[1].smtp]);
+        let front = vec![behind, behind, sites[2].smtp];
+        let servers = [Some(primary), None];
+        let mut cluster = Cluster { servers, primary: 0, sites, nodes, own, tier, front, network };
+        cluster.add_standby()?;
+        Ok(cluster)
+    }
+
+    /// Gives the primary a standby, which every commit waits for from now on.
+    pub fn add_standby(&mut self) -> Result<(), String> {
+        let place = 1 - self.primary;
+        let (address, namespace) = self.network.place(place);
+        let (address, port) = (address.to_string(), self.network.port().to_string());
+        let settings = [("port", &*port), ("listen_addresses", &*address), ("max_connections", "100")];
+        self.servers[place] = None;
+        self.servers[place] = Some(self.database().start_standby(namespace, &settings)?);
+        self.database().set("synchronous_standby_names", "'ANY 1 (standby)'");
+        let patience = Instant::now() + Duration::from_secs(20);
+        while self.database().sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'") != "1" {
+            assert!(Instant::now() < patience, "the standby does not become synchronous");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// The primary's machine is gone, and the standby becomes the primary.
+    pub fn lose_primary(&mut self) {
+        self.network.lose_place(self.primary);
+        self.database().kill();
+        self.primary = 1 - self.primary;
+        self.database().promote();
+    }
+
+    /// The primary.
+    fn database(&self) -> &Server {
+        self.servers[self.primary].as_ref().expect("there is a primary")
+    }
+
+    /// Where clients submit: an address of two nodes, twice as often as that of the third one.
+    pub fn front(&self) -> &[SocketAddr] {
+        &self.front
     }
 
     /// Runs a command at a node.
@@ -92,6 +149,14 @@ impl Cluster {
         self.nodes[number].as_ref().expect("it runs")
     }
 
+    /// Every node runs.
+    pub fn assert_all_alive(&mut self, what: &str) {
+        for number in 0..NODES {
+            let is_alive = self.nodes[number].as_mut().is_some_and(Running::is_alive);
+            assert!(is_alive, "{what}: node{number} has ended\n{}", self.logs());
+        }
+    }
+
     /// Takes a node out, for the caller to end it.
     pub fn take(&mut self, number: usize) -> Running {
         self.nodes[number].take().expect("it runs")
@@ -106,7 +171,7 @@ impl Cluster {
     pub fn shares(&self) -> Vec<u32> {
         let count = |number| {
             let query = format!("SELECT count(*) FROM postbud.owner WHERE node = 'node{number}'");
-            self.database.sql(&query).parse().unwrap()
+            self.database().sql(&query).parse().unwrap()
         };
         (0..NODES).map(count).collect()
     }
@@ -123,13 +188,13 @@ impl Cluster {
     /// The customers of a node.
     pub fn customers_of(&self, number: usize) -> Vec<String> {
         let query = format!("SELECT shard FROM postbud.owner WHERE node = 'node{number}'");
-        let shards: Vec<u32> = self.database.sql(&query).lines().map(|shard| shard.parse().unwrap()).collect();
+        let shards: Vec<u32> = self.database().sql(&query).lines().map(|shard| shard.parse().unwrap()).collect();
         customers().filter(|customer| shards.contains(&(crc32fast::hash(customer.as_bytes()) % SHARDS))).collect()
     }
 
     /// How many messages are in the database that are in nobody's hands: on their way to a node.
     pub fn in_transit(&self) -> String {
-        self.database.sql("SELECT count(*) FROM postbud.transit")
+        self.database().sql("SELECT count(*) FROM postbud.transit")
     }
 
     /// What arrived, by the message's subject: when, each time.
@@ -170,7 +235,7 @@ impl Cluster {
     }
 }
 
-fn site(number: usize, database: SocketAddr, tier: SocketAddr) -> Site {
+fn site(number: usize, network: &Network, tier: SocketAddr) -> Site {
     let more = format!(
         "[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n\
          [mailjet.starter]\nhost = \"{}\"\nport = {}\ntls = \"off\"\nallow_plaintext_auth = true\nusername = \"key\"\n\
@@ -178,15 +243,28 @@ fn site(number: usize, database: SocketAddr, tier: SocketAddr) -> Site {
         tier.ip(),
         tier.port(),
     );
-    let site = Site::with(&[], &more);
+    let site = match network.node(number) {
+        (address, Some(namespace)) => {
+            Site::at(SocketAddr::new(address, SMTP), SocketAddr::new(address, WEB), Some(namespace), &[], &more)
+        }
+        (address, None) => {
+            let free = || free_port(&address.to_string());
+            Site::at(free(), free(), None, &[], &more)
+        }
+    };
+    let (places, port) = network.database_of(number);
     let spool = format!(
-        "[spool]\nbackend = \"postgres\"\n[spool.postgres]\nhost = \"{}\"\nport = {}\ndatabase = \"postgres\"\nuser = \"postgres\"\n\
-         tls = \"off\"\nnode = \"node{number}\"\nnodes = {NODES}\nshards = {SHARDS}\nlease = \"{}s\"\ntimeout = \"3s\"\n",
-        database.ip(),
-        database.port(),
+        "[spool]\nbackend = \"postgres\"\n[spool.postgres]\nhost = [\"{}\", \"{}\"]\nport = {port}\ndatabase = \"postgres\"\n\
+         user = \"postgres\"\ntls = \"off\"\nnode = \"node{number}\"\nnodes = {NODES}\nshards = {SHARDS}\nlease = \"{}s\"\n\
+         timeout = \"3s\"\n",
+        places[0],
+        places[1],
         LEASE.as_secs(),
     );
     let text = std::fs::read_to_string(site.config()).unwrap();
-    std::fs::write(site.config(), text.replace("[spool]\nmin_free = \"16 MiB\"\n", &spool)).unwrap();
+    let text = text.replace("[spool]\nmin_free = \"16 MiB\"\n", &spool);
+    // No password may cross a network in clear, not even that of namespaces.
+    let text = text.replace("auth = \"required\"\nallow_plaintext_auth = true\n", "auth = \"off\"\n");
+    std::fs::write(site.config(), text).unwrap();
     site
 }

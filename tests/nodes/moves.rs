@@ -2,16 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, LEASE, OWN};
+use crate::cluster::{Cluster, LEASE, OWN, with_cluster};
 use crate::support::client::{Client, message};
-use crate::support::relay::{PASSWORD, USERNAME};
-use crate::support::skip::skip;
 
 const PER_DAY: usize = 5;
 
 /// Sends so many messages of every customer with a server of its own.
 fn send(cluster: &Cluster, node: usize, count: usize, word: &str) {
-    let mut client = Client::login(cluster.addresses()[node], USERNAME, PASSWORD).unwrap();
+    let mut client = Client::connect(cluster.addresses()[node]).unwrap();
     for n in 0..count {
         for customer in 0..OWN {
             let (from, subject) = (format!("a@own{customer}.example"), format!("own{customer}-{word}-{n}"));
@@ -32,10 +30,10 @@ fn wait_until(cluster: &Cluster, what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn a_days_cap_holds_when_a_customer_moves_and_a_suspension_holds_at_every_node() {
     let name = "a_days_cap_holds_when_a_customer_moves_and_a_suspension_holds_at_every_node";
-    let mut cluster = match Cluster::start(&format!("per_day = {PER_DAY}\n")) {
-        Ok(cluster) => cluster,
-        Err(why) => return skip(name, &why),
-    };
+    with_cluster(name, &format!("per_day = {PER_DAY}\n"), caps_and_suspensions_hold);
+}
+
+fn caps_and_suspensions_hold(mut cluster: Cluster) {
     cluster.wait_until_balanced();
     send(&cluster, 0, 3, "first");
     wait_until(&cluster, "the first go", || cluster.taken().iter().all(|taken| *taken == 3));

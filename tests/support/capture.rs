@@ -75,7 +75,12 @@ impl Drop for Transaction<'_> {
 impl Capture {
     /// Takes everything, on any free port.
     pub fn start() -> Capture {
-        Capture::scripted("127.0.0.1:0", Box::new(|_| None))
+        Capture::at(std::net::Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same at another address.
+    pub fn at(address: std::net::IpAddr) -> Capture {
+        Capture::scripted(&SocketAddr::new(address, 0).to_string(), Box::new(|_| None))
     }
 
     /// On an address, with a script.

@@ -23,6 +23,8 @@ pub struct Server {
     dir: PathBuf,
     bin: PathBuf,
     port: u16,
+    /// The process in whose network namespace it runs, if not in the test's.
+    namespace: Option<u32>,
     /// It stops the server and removes the folder once its standard input is closed, which the end of this process does as well.
     watcher: Child,
 }
@@ -44,9 +46,61 @@ pub fn shared() -> Result<&'static Server, &'static str> {
 impl Server {
     /// Starts a server with these settings beside the usual ones. An error says what is missing here.
     pub fn start(settings: &[(&str, &str)]) -> Result<Server, String> {
-        let bin = binaries().ok_or("there is no PostgreSQL (Debian's postgresql)")?;
+        Server::start_in(None, settings)
+    }
+
+    /// The same in the network namespace of a process, from where others may connect as well.
+    pub fn start_in(namespace: Option<u32>, settings: &[(&str, &str)]) -> Result<Server, String> {
+        let server = Server::prepare(namespace, settings)?;
+        let data = server.data();
+        server.initialize()?;
+        if namespace.is_some() {
+            let rules = fs::read_to_string(data.join("pg_hba.conf")).map_err(|error| error.to_string())?;
+            server.put("pg_hba.conf", &format!("{rules}host all all 10.0.0.0/8 trust\n"));
+        }
+        server.begin(settings)
+    }
+
+    /// Starts a server whose data is on the disk of a folder.
+    pub fn start_on(folder: &Path, settings: &[(&str, &str)]) -> Result<Server, String> {
+        let server = Server::prepare_in(folder, None, settings)?;
+        server.initialize()?;
+        server.begin(settings)
+    }
+
+    fn initialize(&self) -> Result<(), String> {
+        let mut initdb = self.as_user("initdb");
+        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"]);
+        run(initdb.arg(self.data())).map(drop)
+    }
+
+    /// Starts a standby of this server, which follows it as long as it lives. Its settings are those of a new server, and these.
+    pub fn start_standby(&self, namespace: Option<u32>, settings: &[(&str, &str)]) -> Result<Server, String> {
+        let standby = Server::prepare(namespace, settings)?;
+        let (socket, port) = (self.host(), self.port.to_string());
+        run(standby
+            .as_user("pg_basebackup")
+            .args(["-U", "postgres", "-h", &socket, "-p", &port, "-X", "stream", "-c", "fast", "-N", "-D"])
+            .arg(standby.data()))?;
+        standby.put("standby.signal", "");
+        let follows = format!("host={socket} port={port} user=postgres application_name=standby");
+        standby.begin(&[settings, &[("primary_conninfo", &follows)]].concat())
+    }
+
+    /// Makes it a server that takes writes, and waits until it does.
+    pub fn promote(&self) {
+        run(self.as_user("pg_ctl").args(["-w", "-t", "60", "promote", "-D"]).arg(self.data())).unwrap();
+    }
+
+    /// A folder in memory for a server, with what stops the server later.
+    fn prepare(namespace: Option<u32>, settings: &[(&str, &str)]) -> Result<Server, String> {
         let scratch = Path::new("/dev/shm");
         let scratch = if scratch.is_dir() { scratch.to_owned() } else { std::env::temp_dir() };
+        Server::prepare_in(&scratch, namespace, settings)
+    }
+
+    fn prepare_in(scratch: &Path, namespace: Option<u32>, settings: &[(&str, &str)]) -> Result<Server, String> {
+        let bin = binaries().ok_or("there is no PostgreSQL (Debian's postgresql)")?;
         let made =
             tempfile::Builder::new().prefix("postbud-pg-").tempdir_in(scratch).map_err(|error| error.to_string())?;
         let dir = made.keep();
@@ -64,13 +118,12 @@ impl Server {
             .spawn()
             .map_err(|error| error.to_string())?;
         let port = settings.iter().find(|(key, _)| *key == "port").map_or(PORT, |(_, port)| port.parse().unwrap());
-        let server = Server { dir, bin, port, watcher };
-        let data = server.data();
-        run(server
-            .as_user("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"])
-            .arg(&data))?;
-        let socket = server.dir.display().to_string();
+        Ok(Server { dir, bin, port, namespace, watcher })
+    }
+
+    /// Starts a server whose data is there.
+    fn begin(self, settings: &[(&str, &str)]) -> Result<Server, String> {
+        let socket = self.host();
         let usual = [
             ("listen_addresses", ""),
             ("unix_socket_directories", socket.as_str()),
@@ -81,9 +134,9 @@ impl Server {
         ];
         let line = |(key, value): &(&str, &str)| format!("{key} = '{value}'\n");
         let text: String = usual.iter().chain(settings).map(line).collect();
-        fs::write(data.join("postgresql.auto.conf"), text).map_err(|error| error.to_string())?;
-        server.start_again()?;
-        Ok(server)
+        self.put("postgresql.auto.conf", &text);
+        self.start_again()?;
+        Ok(self)
     }
 
     /// Starts the server after it was stopped or killed.
@@ -190,7 +243,7 @@ impl Server {
 
     /// A program of PostgreSQL's, as the user that the server runs as.
     pub fn as_user(&self, program: &str) -> Command {
-        as_user(&self.bin.join(program), &self.dir)
+        as_user(&self.bin.join(program), &self.dir, self.namespace)
     }
 
     /// Its data.
@@ -199,15 +252,17 @@ impl Server {
     }
 }
 
-fn as_user(program: &Path, dir: &Path) -> Command {
-    let mut command = if is_root() {
-        let mut setpriv = Command::new("setpriv");
-        setpriv.args(["--reuid", USER, "--regid", "nogroup", "--clear-groups"]).arg(program);
-        setpriv
-    } else {
-        Command::new(program)
-    };
-    command.current_dir(dir).stdin(Stdio::null());
+fn as_user(program: &Path, dir: &Path, namespace: Option<u32>) -> Command {
+    let mut words: Vec<std::ffi::OsString> = Vec::new();
+    if let Some(process) = namespace {
+        words.extend(["nsenter", "-t", &process.to_string(), "-n"].map(Into::into));
+    }
+    if is_root() {
+        words.extend(["setpriv", "--reuid", USER, "--regid", "nogroup", "--clear-groups"].map(Into::into));
+    }
+    words.push(program.into());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).current_dir(dir).stdin(Stdio::null());
     command
 }
 

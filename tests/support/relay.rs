@@ -24,6 +24,8 @@ pub struct Site {
     pub smtp: SocketAddr,
     /// The address of its pages.
     pub web: SocketAddr,
+    /// The process in whose network namespace the relay runs, if not in the test's.
+    namespace: Option<u32>,
 }
 
 /// A customer's file to be written.
@@ -59,20 +61,32 @@ impl Site {
 
     /// The same with further lines at the end of the server file.
     pub fn with(customers: &[Customer<'_>], more: &str) -> Site {
+        Site::at(free_port(), free_port(), None, customers, more)
+    }
+
+    /// The same with these addresses for mail and pages, in the network namespace of a process.
+    pub fn at(
+        smtp: SocketAddr,
+        web: SocketAddr,
+        namespace: Option<u32>,
+        customers: &[Customer<'_>],
+        more: &str,
+    ) -> Site {
         let dir = tempfile::Builder::new().prefix("postbud-test-").tempdir().expect("a scratch folder");
-        let site = Site { dir, smtp: free_port(), web: free_port() };
+        let site = Site { dir, smtp, web, namespace };
         fs::create_dir_all(site.path("config/customers")).unwrap();
         fs::create_dir_all(site.path("keys")).unwrap();
         fs::write(site.path("config/webcrm.hash"), hash(PASSWORD)).unwrap();
-        let (smtp, web) = (site.smtp, site.web);
+        let own = smtp.ip();
+        let clients = if namespace.is_some() { "10.0.0.0/8" } else { "127.0.0.0/8" };
         fs::write(
             site.path("config/postbud.toml"),
             format!(
                 "hostname = \"out.example.com\"\nstate_dir = \"../state\"\ncustomers_dir = \"customers\"\n\n\
                  [[listener]]\naddress = \"{smtp}\"\ntls = \"off\"\nauth = \"required\"\nallow_plaintext_auth = true\n\
-                 allow_from = [\"127.0.0.0/8\"]\n\n\
+                 allow_from = [\"{clients}\"]\n\n\
                  [[submitter]]\nusername = \"{USERNAME}\"\npassword_hash_file = \"webcrm.hash\"\ncustomers = \"all\"\n\n\
-                 [egress]\naddress = \"127.0.0.1\"\nbind = \"127.0.0.1\"\n\n\
+                 [egress]\naddress = \"{own}\"\nbind = \"{own}\"\n\n\
                  [spool]\nmin_free = \"16 MiB\"\n\n[events]\nlog = \"../state/events.jsonl\"\n\n\
                  [web]\naddress = \"{web}\"\n{more}\n"
             ),
@@ -185,14 +199,21 @@ impl Site {
 
     /// Starts the relay with variables of the environment, and waits until it greets.
     pub fn start_with(&self, variables: &[(&str, &str)]) -> Running {
-        let running = self.spawn(Command::new(binary()).envs(variables.iter().copied()));
+        let running = self.spawn(self.program().envs(variables.iter().copied()));
         running.wait_until_ready(self.smtp);
         running
     }
 
     /// Starts the relay without waiting.
     pub fn start_unready(&self) -> Running {
-        self.spawn(&mut Command::new(binary()))
+        self.spawn(&mut self.program())
+    }
+
+    fn program(&self) -> Command {
+        let Some(process) = self.namespace else { return Command::new(binary()) };
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &process.to_string(), "-n", &binary()]);
+        command
     }
 
     /// Starts the relay with a soft limit of open files, and waits until it greets.
@@ -273,6 +294,11 @@ impl Running {
     /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Returns true as long as its process is there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Sends a signal by its name.
