@@ -4,8 +4,13 @@
 //! Syncs are real; DIR decides on which disk.
 //!
 //! `--postgres HOST` measures the spool in a PostgreSQL instead (database and role `postgres`, schema `bench`, which must be empty;
-//! port `--port`), and before it a bare COPY loop with rows of the same size. The processor time of every process named `postgres` is
+//! port `--port`), and before it a bare COPY loop with rows of the same size. `--postgres own` starts a server for that, in DIR and with
+//! fsync on. With `--messages 1000000 --size 2000` the lines `start` and `memory after start` are a takeover of a million messages. The processor time of every process named `postgres` is
 //! told apart.
+
+// Shared with the tests; not all of it is used here.
+#[path = "../tests/support/postgres.rs"]
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +44,15 @@ fn main() {
     }
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let dir = dir.unwrap_or_else(|| temporary.path().join("spool"));
+    let mut own = None;
+    if host.as_deref() == Some("own") {
+        let folder = dir.parent().expect("a folder in a folder");
+        std::fs::create_dir_all(folder).expect("a folder");
+        let settings = [("shared_buffers", "256MB"), ("max_wal_size", "2GB")];
+        let server = server::Server::start_on(folder, &settings).expect("a PostgreSQL of our own");
+        host = Some(server.host());
+        own = Some(server);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let place = match host {
@@ -60,6 +74,7 @@ fn main() {
         }
         all(&place, messages, size).await;
     });
+    drop(own);
 }
 
 /// Where the spool is.

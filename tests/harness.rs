@@ -140,6 +140,7 @@ fn through_the_relay(
         concurrency: 4,
         sink: running.address,
         message_size: 25 << 20,
+        spool: String::new(),
     };
     setup(&mut with);
     let (listen, web) = scratch.configure(&with, &dir.path().join("state")).unwrap();

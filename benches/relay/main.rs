@@ -10,10 +10,13 @@ mod check;
 #[allow(dead_code)]
 #[path = "../corpus/mod.rs"]
 mod corpus;
+mod database;
 mod mail;
 mod options;
 mod pair;
 mod plot;
+#[path = "../../tests/support/postgres.rs"]
+mod postgres;
 mod probe;
 mod process;
 #[path = "../readme/mod.rs"]
@@ -22,6 +25,7 @@ mod report;
 mod run;
 mod scratch;
 mod server;
+mod shared;
 mod signers;
 mod sink;
 mod source;
@@ -60,7 +64,10 @@ fn main() -> anyhow::Result<()> {
 fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
     if options.suite {
         let ticks = probe::Ticks::now();
-        let (rows, outcomes) = suite::suite(bench, options)?;
+        let (rows, outcomes) = match options.postgres {
+            true => shared::suite(bench, options)?,
+            false => suite::suite(bench, options)?,
+        };
         let stolen = ticks.stolen_since();
         let mut table = suite::table(&rows);
         table.push_str(&format!(

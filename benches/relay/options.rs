@@ -24,6 +24,9 @@ Examples:
   cargo bench --bench relay -- --mix --svg target/plots        newsletters, with plots
   cargo bench --bench relay -- --sweep sessions --svg target/plots
   cargo bench --bench relay -- --suite                         every target of the project, with verdicts
+  cargo bench --bench relay -- --postgres                      the spool in PostgreSQL
+  cargo bench --bench relay -- --suite --postgres --soak-minutes 60
+                                                               every target of that spool, an hour with a held snapshot
   cargo bench --bench relay -- --against 127.0.0.1:2525 --sink-listen 127.0.0.1:2526 --pid 4711
                                                                a relay that already runs and delivers to port 2526"
 )]
@@ -73,6 +76,10 @@ pub struct Options {
     /// Where the spool lies, and with it the disk that is measured; by default below the target directory.
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
+    /// The relay has its spool in a PostgreSQL of the harness's own, which runs on the same cores with fsync on. With --suite: the
+    /// targets of that spool, each beside the embedded one or a bare COPY.
+    #[arg(long, conflicts_with = "against")]
+    pub postgres: bool,
     /// The sink waits this long before it answers the final dot, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub sink_delay: u64,
@@ -118,7 +125,7 @@ pub struct Options {
     /// With --suite: how often everything but the watch over memory is measured; each target's median counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// With --suite: how long memory is watched, in minutes.
+    /// With --suite: how long memory is watched, in minutes; with --postgres, how long a snapshot is held.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub soak_minutes: f64,
     /// With --suite: put the table into benches/README.md, between the marks `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
@@ -166,6 +173,9 @@ impl Options {
         match self.against {
             Some(target) => line.push_str(&format!(", against {target}")),
             None => line.push_str(&format!(", signer {:?}", self.signer)),
+        }
+        if self.postgres {
+            line.push_str(", spool in postgresql");
         }
         if self.sink_delay > 0 || self.sink_defer > 0.0 || self.sink_drop > 0.0 {
             line.push_str(&format!(

@@ -58,7 +58,7 @@ pub fn run(bench: &Bench, options: &Options) -> anyhow::Result<Outcome> {
     let state = bench.spool.join(format!("state-pair-{}", std::process::id()));
     let relay = match options.against {
         Some(_) => None,
-        None => Some(bench.start_relay(options, sink_address, &state)?),
+        None => Some(bench.start_relay(options, sink_address, &state, "pair")?),
     };
     let target = options.against.or(relay.as_ref().map(|r| r.listen)).expect("either runs already or was started");
     let pids = relay.as_ref().map_or(options.pids.clone(), |r| vec![r.pid()]);

@@ -41,6 +41,10 @@ pub struct Outcome {
     pub connections_out: u64,
     /// What the relay alone used.
     pub relay: Option<Usage>,
+    /// What PostgreSQL used, if the spool was there.
+    pub postgres: Option<Usage>,
+    /// How long a bare COPY of one batch took there.
+    pub copy: Option<Quantiles>,
     /// Syncs, from the relay's own metrics.
     pub fsyncs: Option<f64>,
     /// CPU of one raw RSA operation, one core busy, microseconds.
@@ -88,6 +92,10 @@ pub struct Around {
     pub signatures: Option<Signatures>,
     /// The relay's consumption during the run.
     pub relay: Option<Usage>,
+    /// The same of PostgreSQL.
+    pub postgres: Option<Usage>,
+    /// How long a bare COPY of one batch took.
+    pub copy: Option<Quantiles>,
     /// How often the spool synced; `None` if it was not counted.
     pub fsyncs: Option<f64>,
     /// Its memory over time.
@@ -137,6 +145,8 @@ impl Outcome {
             resumed_in: source.resumed as f64 / source.connections.max(1) as f64,
             connections_out: sink.connections,
             relay: around.relay,
+            postgres: around.postgres,
+            copy: around.copy,
             fsyncs: around.fsyncs,
             rsa_us: around.rsa.0,
             rsa_busy_us: around.rsa.1,
@@ -159,6 +169,12 @@ impl Outcome {
     pub fn cpu_us(&self) -> Option<f64> {
         let relay = self.relay?;
         Some((relay.user_us + relay.system_us) as f64 / self.books.accepted.max(1) as f64)
+    }
+
+    /// CPU microseconds of PostgreSQL for each accepted message.
+    pub fn postgres_us(&self) -> Option<f64> {
+        let used = self.postgres?;
+        Some((used.user_us + used.system_us) as f64 / self.books.accepted.max(1) as f64)
     }
 
     /// The text table.
@@ -202,6 +218,12 @@ impl Outcome {
                 ),
             );
             row("relay peak memory", format!("{:.1} MB", relay.peak_memory as f64 / 1e6));
+        }
+        if let (Some(used), Some(cpu)) = (self.postgres, self.postgres_us()) {
+            row("PostgreSQL a message", format!("{cpu:.0} µs CPU, {:.0} octets to disk", used.written as f64 / n));
+        }
+        if let Some(copy) = &self.copy {
+            row("bare COPY of one batch", micros(copy));
         }
         row("source, sink CPU", format!("{:.0} µs, {:.0} µs a message", self.source_us, self.sink_us));
         row(

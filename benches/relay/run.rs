@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use postbud::load::{Auth, Tls};
 use serde::Serialize;
 
+use super::database::Database;
 use super::options::Options;
 use super::report::{Around, Outcome};
 use super::scratch::{self, Relay, Scratch, Setup};
@@ -28,6 +29,8 @@ pub struct Bench {
     /// The program that is measured.
     pub program: PathBuf,
     runs: AtomicU64,
+    /// The database of runs with their spool there.
+    database: Option<Database>,
 }
 
 impl Bench {
@@ -38,7 +41,13 @@ impl Bench {
         let spool = options.spool.clone().unwrap_or_else(|| dir.clone());
         fs::create_dir_all(&spool)?;
         let program = options.program.clone().unwrap_or_else(|| program.to_owned());
-        Ok(Bench { scratch, spool, program, runs: AtomicU64::new(0) })
+        let database = options.postgres.then(|| Database::start(&spool)).transpose()?;
+        Ok(Bench { scratch, spool, program, runs: AtomicU64::new(0), database })
+    }
+
+    /// The database of runs with their spool there.
+    pub fn database(&self) -> anyhow::Result<&Database> {
+        self.database.as_ref().context("there is no database without --postgres")
     }
 
     /// One run from start to end.
@@ -49,18 +58,22 @@ impl Bench {
         let rsa = probe::rsa_us(self.scratch.rsa(), 400);
         let rsa_busy = self.rsa_on_all_cores();
         let disk = probe::fdatasync(&self.spool, 300).context("measuring fdatasync")?;
+        let database = options.postgres.then(|| self.database()).transpose()?;
+        let copy = database.map(|database| database.copy(options.size)).transpose().context("measuring COPY")?;
+        let database_pids: Vec<u32> = database.map(Database::pid).transpose()?.into_iter().collect();
+        let schema = format!("run_{run}");
 
         let mut sink = self.start_sink(options, &run)?;
         let state = self.spool.join(format!("state-{run}"));
         let relay = match options.against {
             Some(_) => None,
-            None => Some(self.start_relay(options, sink.address, &state)?),
+            None => Some(self.start_relay(options, sink.address, &state, &schema)?),
         };
         let target = options.against.or(relay.as_ref().map(|r| r.listen)).expect("either runs already or was started");
         let pids = relay.as_ref().map_or(options.pids.clone(), |r| vec![r.pid()]);
         std::thread::sleep(Duration::from_millis(300));
 
-        let before = process::usage(&pids);
+        let before = (process::usage(&pids), process::usage(&database_pids));
         let syncs_before = relay.as_ref().and_then(|r| r.metric(SYNCS));
         let mut source = self.start_source(options, &run, target)?;
         let mut memory = Vec::new();
@@ -86,7 +99,8 @@ impl Bench {
         bar.finish_and_clear();
         // The last settlements are written a moment after the last 250 of the sink.
         std::thread::sleep(Duration::from_millis(100));
-        let used = (!pids.is_empty()).then(|| process::usage(&pids) - before);
+        let used = (!pids.is_empty()).then(|| process::usage(&pids) - before.0);
+        let postgres = database.map(|_| process::usage(&database_pids) - before.1);
         let syncs = relay.as_ref().and_then(|r| Some(r.metric(SYNCS)? - syncs_before?));
         if let Some(relay) = relay {
             relay.stop()?;
@@ -96,11 +110,16 @@ impl Bench {
         let signatures = if options.unsigned { None } else { Some(self.verify(&run)?) };
         // A scratch spool is of no use to anybody once its messages were counted.
         let _ = fs::remove_dir_all(&state);
+        if let Some(database) = database {
+            database.forget(&schema);
+        }
         let around = Around {
             what: options.describe(),
             recipients: options.recipients,
             signatures,
             relay: used,
+            postgres,
+            copy,
             fsyncs: syncs,
             memory,
             rsa: ((rsa + probe::rsa_us(self.scratch.rsa(), 400)) / 2.0, rsa_busy),
@@ -119,7 +138,17 @@ impl Bench {
     }
 
     /// A postbud on a spool of its own, set up as the options say.
-    pub fn start_relay(&self, options: &Options, sink: SocketAddr, state: &Path) -> anyhow::Result<Relay> {
+    pub fn start_relay(
+        &self,
+        options: &Options,
+        sink: SocketAddr,
+        state: &Path,
+        schema: &str,
+    ) -> anyhow::Result<Relay> {
+        let spool = match options.postgres {
+            true => self.database()?.spool(schema),
+            false => String::new(),
+        };
         let setup = Setup {
             signer: options.signer,
             tls_in: options.tls_in,
@@ -129,6 +158,7 @@ impl Bench {
             concurrency: options.concurrency,
             sink,
             message_size: (options.size as u64 * 2).max(25 << 20),
+            spool,
         };
         let (listen, web) = self.scratch.configure(&setup, state)?;
         Relay::start(&self.program, &self.scratch, listen, web)

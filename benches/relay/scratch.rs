@@ -59,6 +59,8 @@ pub struct Setup {
     pub sink: SocketAddr,
     /// Size limit of a message, octets.
     pub message_size: u64,
+    /// The lines about the spool; none for the embedded one.
+    pub spool: String,
 }
 
 /// The directory with all that a run needs.
@@ -146,9 +148,10 @@ impl Scratch {
              [egress]\naddress = \"127.0.0.1\"\nbind = \"127.0.0.1\"\n\
              [limits]\nmessage_size = \"{} MiB\"\n\
              [retry]\nfirst = \"1s\"\nlongest = \"2s\"\n\
-             [web]\naddress = \"{web}\"\n",
+             [web]\naddress = \"{web}\"\n{}",
             state_dir.display(),
             setup.message_size.div_ceil(1 << 20),
+            setup.spool,
         );
         fs::write(self.path("config/postbud.toml"), config)?;
         let keys = match setup.signer {

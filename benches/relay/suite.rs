@@ -28,11 +28,13 @@ pub struct Row {
 }
 
 impl Row {
-    fn at_most(target: &str, bound: f64, actual: f64, detail: String) -> Row {
+    /// A target that is met by less.
+    pub fn at_most(target: &str, bound: f64, actual: f64, detail: String) -> Row {
         Row { target: target.to_owned(), bound, actual, at_least: false, detail }
     }
 
-    fn at_least(target: &str, bound: f64, actual: f64, detail: String) -> Row {
+    /// A target that is met by more.
+    pub fn at_least(target: &str, bound: f64, actual: f64, detail: String) -> Row {
         Row { target: target.to_owned(), bound, actual, at_least: true, detail }
     }
 
@@ -44,7 +46,7 @@ impl Row {
 
 /// Runs all: speed in rounds, of which each target's median counts, then memory.
 pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<Outcome>)> {
-    let mut runs = Runs { bench, outcomes: Vec::new() };
+    let mut runs = Runs::new(bench);
     let rounds = (0..options.rounds).map(|_| speed(&mut runs, options)).collect::<anyhow::Result<Vec<_>>>()?;
     if let (Some(dir), Some(last)) = (&options.svg, rounds.last()) {
         plot::run(dir, &last.half)?;
@@ -56,13 +58,29 @@ pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<
 }
 
 /// The runs so far.
-struct Runs<'a> {
+pub struct Runs<'a> {
     bench: &'a Bench,
     outcomes: Vec<Outcome>,
 }
 
-impl Runs<'_> {
-    fn run(&mut self, options: Options) -> anyhow::Result<Outcome> {
+impl<'a> Runs<'a> {
+    /// None yet.
+    pub fn new(bench: &'a Bench) -> Self {
+        Runs { bench, outcomes: Vec::new() }
+    }
+
+    /// What they are run by.
+    pub fn bench(&self) -> &'a Bench {
+        self.bench
+    }
+
+    /// What they found.
+    pub fn into_outcomes(self) -> Vec<Outcome> {
+        self.outcomes
+    }
+
+    /// Makes another one, and prints what it found.
+    pub fn run(&mut self, options: Options) -> anyhow::Result<Outcome> {
         let outcome = self.bench.run(&options)?;
         println!("{}", outcome.table());
         anyhow::ensure!(outcome.sound(), "a run that loses, doubles or missigns mail has no speed");
@@ -148,7 +166,7 @@ fn speed(runs: &mut Runs, options: &Options) -> anyhow::Result<Speed> {
 }
 
 /// Of each target the round in the middle, with the least and the most of all rounds.
-fn medians(rounds: Vec<Vec<Row>>) -> Vec<Row> {
+pub fn medians(rounds: Vec<Vec<Row>>) -> Vec<Row> {
     let targets = rounds.first().map_or(0, Vec::len);
     (0..targets)
         .map(|target| {
