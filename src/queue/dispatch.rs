@@ -25,6 +25,8 @@ const LANES_AT_ONCE: usize = 1000;
 /// Runs until the queue stops.
 pub(super) async fn run(inner: Arc<Inner>) {
     let changed = inner.parts.spool.changed();
+    let mut health = inner.parts.spool.health();
+    let mut was_well = health.borrow_and_update().may_deliver();
     loop {
         let (now, began) = (Timestamp::now(), Instant::now());
         let pause = look(&inner, now).await.since(now);
@@ -38,6 +40,13 @@ pub(super) async fn run(inner: Arc<Inner>) {
             () = inner.stop.cancelled() => return,
             () = changed.notified() => {}
             () = inner.wake.notified() => {}
+            Ok(()) = health.changed() => {
+                let is_well = health.borrow_and_update().may_deliver();
+                if is_well && !was_well {
+                    inner.halt.end();
+                }
+                was_well = is_well;
+            }
             () = tokio::time::sleep(pause) => {}
         }
     }

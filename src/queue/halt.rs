@@ -8,8 +8,10 @@ use arc_swap::ArcSwapOption;
 
 use crate::spool;
 
-/// The length of one pause.
+/// The length of one pause. It ends earlier if the spool recovers.
 pub(super) const PAUSE: Duration = Duration::from_secs(30);
+/// The length of a pause if the spool has recovered by the time that the pause begins.
+pub(super) const SHORT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The end of the current pause. It uses the monotonic clock, so that setting the system clock has no effect.
 #[derive(Debug, Default)]
@@ -18,10 +20,17 @@ pub(super) struct Halt(ArcSwapOption<Instant>);
 impl Halt {
     /// Starts a pause. Returns true if this should raise an alert: delivery was not paused, or the last pause has been over for at least as
     /// long as a pause takes.
-    pub fn begin(&self) -> bool {
+    pub fn begin(&self, pause: Duration) -> bool {
         let now = Instant::now();
-        let before = self.0.swap(Some(Arc::new(now + PAUSE)));
+        let before = self.0.swap(Some(Arc::new(now + pause)));
         before.is_none_or(|until| *until + PAUSE <= now)
+    }
+
+    /// Ends the pause, because the spool records results again.
+    pub fn end(&self) {
+        if self.left().is_some() {
+            self.0.store(Some(Arc::new(Instant::now())));
+        }
     }
 
     /// Returns how long the pause still takes, or `None` if delivery is not paused.
@@ -57,9 +66,12 @@ mod tests {
     fn a_stop_is_news_once() {
         let halt = Halt::default();
         assert!(halt.left().is_none() && halt.is_over());
-        assert!(halt.begin());
-        assert!(!halt.begin(), "another worker's");
+        assert!(halt.begin(PAUSE));
+        assert!(!halt.begin(PAUSE), "another worker's");
         assert!(halt.left().is_some_and(|left| left <= PAUSE) && !halt.is_over());
+        halt.end();
+        assert!(halt.left().is_none(), "the spool has recovered");
+        assert!(!halt.begin(PAUSE), "the same trouble again");
     }
 
     #[test]

@@ -147,8 +147,11 @@ impl Inner {
     pub fn halt(&self, why: &spool::Error) {
         self.parts.outcomes.counters().halts.inc();
         // All workers call this at once, and again after each pause while the trouble lasts. One alert is enough.
-        if self.halt.begin() {
-            let detail = format!("delivery stops for {:?} at a time: {why}. {}", halt::PAUSE, halt::remedy(why));
+        // What was under way when the spool recovered may fail a moment later.
+        let has_recovered = self.parts.spool.health().borrow().may_deliver() && !spool::is_short_of_means(why);
+        let pause = if has_recovered { halt::SHORT_PAUSE } else { halt::PAUSE };
+        if self.halt.begin(pause) {
+            let detail = format!("delivery stops for {pause:?} at a time: {why}. {}", halt::remedy(why));
             self.alert(None, None, Some(Subject::Delivery), detail);
         }
     }
