@@ -4,6 +4,8 @@
 //! one line for each thing that happened to its standard output, as a sender's and a receiver's log. After the crash
 //! [`check::check`] opens what is left and compares; [`record`] does so for the journal. `tests/crash/run --rounds N` runs more rounds.
 
+#[path = "support/disks.rs"]
+mod disks;
 #[path = "support/drafts.rs"]
 mod drafts;
 #[path = "support/skip.rs"]

@@ -15,7 +15,8 @@ use crate::operate::returns::Registered;
     after_long_help = "\
 Examples:
   postbud returns mailjet url
-  postbud returns mailjet register"
+  postbud returns mailjet register
+  postbud returns rotate-key"
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -40,6 +41,14 @@ Examples:
         #[command(subcommand)]
         command: MailjetCommand,
     },
+    /// Give return paths a new key.
+    ///
+    /// Mail that leaves after the next start of the relay carries return paths of the new key. Those of older keys are taken as before,
+    /// for as long as the record is kept. Where nodes share a spool, copy the file to all of them before you restart one.
+    #[command(after_long_help = "\
+Examples:
+  postbud returns rotate-key && systemctl restart postbud")]
+    RotateKey,
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,16 +81,19 @@ Examples:
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let ReturnsCommand::Mailjet { command } = self.command;
         block_on(async {
             let site = self.config.site()?;
             let actor = Actor::this_process();
-            match command {
-                MailjetCommand::Url => {
+            match self.command {
+                ReturnsCommand::RotateKey => {
+                    let keys = site.rotate_return_path_key(&actor)?;
+                    show!("{keys} keys; restart the relay to use the new one");
+                }
+                ReturnsCommand::Mailjet { command: MailjetCommand::Url } => {
                     let url = site.mailjet_events_url(&actor)?;
                     output::text(&format!("{}\n", *url));
                 }
-                MailjetCommand::Register { account, json } => {
+                ReturnsCommand::Mailjet { command: MailjetCommand::Register { account, json } } => {
                     for done in site.register_mailjet_events(&actor, account.as_deref()).await? {
                         if json {
                             output::json_line(&done)?;

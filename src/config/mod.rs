@@ -166,7 +166,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let webhooks = webhook::webhooks(&webhook_tables);
     let has_record = events.log.is_some() || !webhook_tables.is_empty();
     let returns_table = root.table("returns");
-    let dmarc = returns::dmarc(&returns_table.table("dmarc"));
+    let dmarc = returns::dmarc(&returns_table.table("dmarc"), returns_table.has("domain"));
     let mut returned_mail = returns::returned_mail(&returns_table, &listeners, has_record, events.retention.age);
     if let Some(returned_mail) = &mut returned_mail {
         returned_mail.dmarc.extend(dmarc.address.clone());

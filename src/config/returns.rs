@@ -15,8 +15,8 @@ use crate::smtp::{Domain, Mailbox};
 use crate::submission::{Limits, ListenerAuth, ListenerSettings};
 
 /// Keys that have no use without a domain.
-const OF_LISTENER: [&str; 8] =
-    ["listen", "tls", "certificate", "private_key", "allow_from", "complaints", "forward", "limits"];
+const OF_LISTENER: [&str; 9] =
+    ["listen", "tls", "certificate", "private_key", "allow_from", "complaints", "complaints_from", "forward", "limits"];
 
 /// Reads the table, without the tables in it that have readers of their own. `keep` is how long the event log keeps a mail.
 pub(super) fn returned_mail(
@@ -51,6 +51,7 @@ pub(super) fn returned_mail(
     let tls = listener::tls(table, mode);
     let allow_from: Vec<IpNet> = table.or("allow_from", Vec::new());
     let complaints = table.get::<Vec<String>>("complaints").map(|texts| addresses(table, "complaints", &texts));
+    let complaints_from: Vec<IpNet> = table.or("complaints_from", Vec::new());
     let forwards =
         [("nothing", Forward::Nothing), ("failures", Forward::Failures), ("everything", Forward::Everything)];
     let forward = table.choice("forward", &forwards).unwrap_or(Forward::Nothing);
@@ -66,6 +67,7 @@ pub(super) fn returned_mail(
     let usual = || Mailbox::parse(&format!("fbl@{domain}")).into_iter().collect();
     Some(Settings {
         complaints: complaints.unwrap_or_else(usual),
+        complaints_from,
         dmarc: Vec::new(),
         listener: ListenerSettings {
             address: address?,
@@ -120,8 +122,16 @@ fn limits(table: &Table<'_>) -> Limits {
     limits
 }
 
-/// Reads `[returns.dmarc]`: how long the content of reports is kept, and the address that customers' records name.
-pub(super) fn dmarc(table: &Table<'_>) -> dmarc::Settings {
+/// Reads `[returns.dmarc]`: how long the content of reports is kept, and the address that customers' records name. `takes_mail` says
+/// whether `[returns]` has a listener.
+pub(super) fn dmarc(table: &Table<'_>, takes_mail: bool) -> dmarc::Settings {
+    if table.has("address") && !takes_mail {
+        table.warning(
+            "address",
+            "this relay takes no mail for it: set domain and listen in [returns]; or name a mailbox of yours as rua in [onboarding], and \
+             read its reports with `postbud dmarc import`",
+        );
+    }
     let usual = dmarc::Settings::default();
     let keep = table.or("keep", usual.keep);
     if keep < Duration::from_secs(35 * 86_400) {

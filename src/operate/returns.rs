@@ -1,4 +1,6 @@
-//! Commands about returned information: the address to which Mailjet sends its events.
+//! Commands about returned information: the address to which Mailjet sends its events, and the keys of return paths.
+
+use std::io;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -8,8 +10,10 @@ use super::audit::Act;
 use super::site::Site;
 use super::{Actor, Error};
 use crate::events::Action;
+use crate::files;
 use crate::onboarding::mailjet::callback::{self, Done, KINDS};
 use crate::onboarding::mailjet::{Client, Problem};
+use crate::returns::mail::keys;
 use crate::returns::mailjet::Settings;
 
 /// The result for one kind of event in one account.
@@ -80,6 +84,30 @@ impl Site {
             }));
         }
         Ok(registered)
+    }
+
+    /// Puts a new key for return paths before the others. The relay uses it from its next start on. Returns how many keys there are.
+    pub fn rotate_return_path_key(&self, actor: &Actor) -> Result<usize, Error> {
+        actor.may(Need::Admin)?;
+        if self.configured.returns_domain.is_none() {
+            return Err(Error::conflict(
+                "mail comes back to no domain",
+                "set domain and listen in [returns] of the server file",
+            ));
+        }
+        let audit = self.audit()?;
+        let (dir, path) = (&self.configured.state_dir, keys::file(&self.configured.state_dir));
+        let keys = files::in_state(&[dir], || keys::rotate(&path)).map_err(|error: io::Error| {
+            Error::failed(
+                format!("{}: {error}", path.display()),
+                "run the command as the user that runs the relay or as root; the keys are as they were",
+            )
+        })?;
+        audit.tell(
+            actor,
+            Act::new(Action::ReturnPathKey, format!("return paths have a new key, beside {} old", keys - 1)),
+        )?;
+        Ok(keys)
     }
 
     fn mailjet_events(&self) -> Result<&Settings, Error> {

@@ -81,7 +81,7 @@ impl Outcomes {
         let lane = lease.record.lane.clone();
         let settled = self.spool.settle(lease, settlement).await?;
         if lane.kind != MailKind::Test {
-            telling.kinds().for_each(|kind| self.count(&customer, accepted, kind));
+            decision.events.iter().for_each(|told| self.count(&customer, accepted, told));
         }
         let relayed = telling.kinds().filter(|kind| *kind == EventKind::Relayed).count();
         self.events.tell(telling);
@@ -106,27 +106,9 @@ impl Outcomes {
         self.judge(&customer, results);
     }
 
-    /// Records that the recipient's server refused mail for good after the next server had taken it. This counts as a hard bounce, and
-    /// brings the recipient closer to the suppression list.
-    pub fn refused_later(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
-        self.judge(customer, Results { hard: 1, ..Results::default() });
-        self.suppression.hard_bounce(customer, recipient, said);
-    }
-
     /// Counts results that another system reported after the next server had taken the mail. The caller updates the suppression list.
     pub(crate) fn counted_later(&self, customer: &Customer, hard: u32, complaints: u32) {
         self.judge(customer, Results { hard, complaints, ..Results::default() });
-    }
-
-    /// Records a complaint: it is counted, and the recipient is suppressed.
-    pub fn complained(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
-        self.judge(customer, Results { complaints: 1, ..Results::default() });
-        self.suppression.complaint(customer, recipient, said);
-    }
-
-    /// Records that a recipient unsubscribed: the recipient is suppressed.
-    pub fn unsubscribed(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
-        self.suppression.unsubscribe(customer, recipient, said);
     }
 
     /// Counts results. If they are unusual, raises an alert or pauses the customer, as its limits say.
@@ -262,12 +244,13 @@ impl Outcomes {
         self.events.emit(Event::alert(detail).about_customer(&record.lane.customer).about_message(record.id));
     }
 
-    fn count(&self, customer: &CustomerId, accepted: Timestamp, kind: EventKind) {
-        let outcome = match kind {
+    fn count(&self, customer: &CustomerId, accepted: Timestamp, told: &Told) {
+        let class = told.class.or(told.heard.as_ref().and_then(|heard| heard.class)).unwrap_or(FailureClass::Unknown);
+        let outcome = match told.event {
             EventKind::Relayed => Counted::Relayed,
             EventKind::Deferred => Counted::Deferred,
-            EventKind::Bounced => Counted::Bounced,
-            EventKind::Expired => Counted::Expired,
+            EventKind::Bounced => Counted::Bounced(class),
+            EventKind::Expired => Counted::Expired(class),
             _ => return,
         };
         self.counters.count(customer, outcome, Timestamp::now().since(accepted));

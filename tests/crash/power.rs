@@ -2,82 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use crate::check::{End, Log, Verdict, assert_legal, check};
+use crate::disks::Mounted;
 use crate::driver::{kill, start};
 use crate::kills::has_strace;
 use crate::{rounds, skip};
-
-fn run(words: &[&str]) -> Result<(), String> {
-    let out = Command::new(words[0]).args(&words[1..]).output().map_err(|error| format!("{}: {error}", words[0]))?;
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    if out.status.success() { Ok(()) } else { Err(format!("{}: {said}", words.join(" "))) }
-}
-
-/// A file system of its own in a file.
-pub struct Mounted {
-    dir: TempDir,
-}
-
-impl Mounted {
-    pub fn make(kind: &str) -> Result<Mounted, String> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("mnt")).unwrap();
-        let mounted = Mounted { dir };
-        let image = mounted.dir.path().join("image").display().to_string();
-        run(&["truncate", "-s", "320M", &image])?;
-        let on_errors: &[&str] = if kind == "ext4" { &["-e", "remount-ro"] } else { &[] };
-        run(&[&[&format!("mkfs.{kind}"), "-q"], on_errors, &[&image]].concat())?;
-        mounted.mount()?;
-        Ok(mounted)
-    }
-
-    pub fn path(&self) -> std::path::PathBuf {
-        self.dir.path().join("mnt")
-    }
-
-    fn mount(&self) -> Result<(), String> {
-        let image = self.dir.path().join("image").display().to_string();
-        run(&["mount", "-o", "loop", &image, &self.path().display().to_string()])
-    }
-
-    fn unmount(&self) -> Result<(), String> {
-        run(&["umount", &self.path().display().to_string()])
-    }
-
-    /// From here on nothing reaches the disk, not even what the journal holds in memory.
-    fn cut(&self) -> Result<(), String> {
-        run(&["xfs_io", "-x", "-c", "shutdown", &self.path().display().to_string()])
-    }
-
-    /// An error on the file system, which ext4 answers by taking no more writes.
-    pub fn turn_read_only(&self) -> Result<(), String> {
-        let mount = self.path().display().to_string();
-        let out = Command::new("findmnt").args(["-n", "-o", "SOURCE", &mount]).output().map_err(|e| e.to_string())?;
-        let source = String::from_utf8_lossy(&out.stdout);
-        let device = source.trim().rsplit('/').next().unwrap_or_default();
-        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
-        std::fs::write(&trigger, "test").map_err(|error| format!("{trigger}: {error}"))
-    }
-
-    /// Power is back.
-    pub fn restart(&self) -> Result<(), String> {
-        self.unmount()?;
-        self.mount()
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = self.unmount();
-    }
-}
 
 /// What was said before and after the cut. What had not arrived here by then counts as said after it.
 fn read(said: impl Read, cut: &AtomicBool) -> (String, String) {

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use crate::check::{End, Log, assert_legal, check};
+use crate::disks::Mounted;
 use crate::driver::{kill, start};
-use crate::power::Mounted;
 use crate::{rounds, skip};
 
 #[tokio::test]

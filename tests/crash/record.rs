@@ -18,11 +18,11 @@ use postbud::spool::{Commit, Draft, Filter, Inspect, RecipientState, Settlement,
 use postbud::time::Timestamp;
 use serde_json::Value;
 
+use crate::disks::{Memory, Mounted};
 use crate::drafts::{backoff, draft, lane, soon};
 use crate::driver::{kill, say, start_as};
 use crate::kills::{has_strace, output};
-use crate::power::{Mounted, read_until_cut};
-use crate::room::Memory;
+use crate::power::read_until_cut;
 use crate::{driver, rounds, skip};
 
 const SENDERS: u64 = 4;

@@ -1,51 +1,14 @@
 //! Full disks and too few inodes, on a small file system in memory.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
-
-use tempfile::TempDir;
 
 use postbud::spool::embedded::{Embedded, Settings};
 use postbud::spool::{Commit, Error, Inspect, RecipientState, Settlement, Spool, Work};
 
+use crate::disks::Memory;
 use crate::drafts::{backoff, draft, lane, soon};
 use crate::driver::settings;
 use crate::skip;
-
-/// A small file system in memory.
-pub struct Memory {
-    dir: TempDir,
-}
-
-impl Memory {
-    pub fn make(options: &str) -> Result<Memory, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let out = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(dir.path()).output();
-        match out {
-            Ok(out) if out.status.success() => Ok(Memory { dir }),
-            Ok(out) => Err(String::from_utf8_lossy(&out.stderr).into_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Gives it another size.
-    pub fn resize(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        let done = Command::new("mount").args(["-o", &options]).arg(self.dir.path()).status();
-        assert!(done.is_ok_and(|status| status.success()), "the file system keeps its size");
-    }
-
-    pub fn path(&self) -> PathBuf {
-        self.dir.path().join("spool")
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.dir.path()).status();
-    }
-}
 
 /// Fills the disk with mail until it is refused, delivers all of it, and waits for the spool to take mail again.
 async fn fill_and_drain(memory: &Memory, settings: Settings) {
@@ -73,7 +36,7 @@ async fn fill_and_drain(memory: &Memory, settings: Settings) {
     for _ in 0..100 {
         if spool.commit(draft("x", &["a@b.dk"], 7, 20_000)).await.is_ok() {
             spool.stop().await;
-            let again = Embedded::open(Settings { dir: memory.path(), ..settings_of(memory) }).unwrap();
+            let again = Embedded::open(Settings { dir: memory.path().join("spool"), ..settings_of(memory) }).unwrap();
             assert_eq!(again.totals().await.unwrap().records, 1);
             return;
         }
@@ -83,7 +46,7 @@ async fn fill_and_drain(memory: &Memory, settings: Settings) {
 }
 
 fn settings_of(memory: &Memory) -> Settings {
-    Settings { segment_size: 128 << 10, ..settings(&memory.path()) }
+    Settings { segment_size: 128 << 10, ..settings(&memory.path().join("spool")) }
 }
 
 #[tokio::test]

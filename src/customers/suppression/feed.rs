@@ -34,14 +34,14 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Makes a report for now. Returns `None` if the customer has no list.
-    pub fn new(customer: &Customer, address: &Mailbox, reason: Reason, detail: &str) -> Option<Self> {
+    /// Makes a report for this time. Returns `None` if the customer has no list.
+    pub fn new(customer: &Customer, address: &Mailbox, reason: Reason, detail: &str, at: Timestamp) -> Option<Self> {
         (customer.suppression.mode != Mode::Off).then(|| Report {
             customer: customer.id.clone(),
             policy: customer.suppression,
             address: folded(address),
             reason,
-            at: Timestamp::now(),
+            at,
             detail: clipped(detail),
         })
     }
@@ -78,7 +78,7 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
     let mut told = false;
     while !batch.is_empty() {
         let reports = batch.clone();
-        match lists.change(move |tables, number| take(tables, number, &reports)).await {
+        match lists.change(move |tables, number| take(tables, number, &reports, Repeats::Never)).await {
             Ok(reasons) => {
                 for reason in reasons {
                     lists.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
@@ -100,12 +100,21 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
     }
 }
 
+/// Says whether a report may come a second time with the same timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeats {
+    Never,
+    /// The caller keeps its source until the report is written, and brings it again after a crash in between.
+    AfterCrash,
+}
+
 /// Adds reports to the lists. `number` is that of the write. Returns the reasons of the addresses that were added, and the changes for the
 /// table in memory.
 pub(super) fn take(
     tables: &Transaction<'_>,
     number: i64,
     reports: &[Report],
+    repeats: Repeats,
 ) -> Result<(Vec<Reason>, Vec<Change>), Error> {
     let (mut reasons, mut changes) = (Vec::new(), Vec::new());
     for Report { customer, policy, address, reason, at, detail } in reports {
@@ -116,12 +125,13 @@ pub(super) fn take(
             continue;
         }
         let expires = (*reason == Reason::HardBounce).then(|| at + policy.bounces_expire);
-        if *reason == Reason::HardBounce
-            && found.is_none()
-            && policy.hard_bounces > 1
-            && store::bounced(tables, id, address, at, at - policy.window)? < policy.hard_bounces
-        {
-            continue;
+        if *reason == Reason::HardBounce && found.is_none() && policy.hard_bounces > 1 {
+            if repeats == Repeats::Never || !store::has_bounced(tables, id, address, at)? {
+                store::note_bounce(tables, id, address, at)?;
+            }
+            if store::bounces_since(tables, id, address, at - policy.window)? < policy.hard_bounces {
+                continue;
+            }
         }
         store::forget_bounces(tables, id, address)?;
         let entry = Entry { address: address.clone(), reason: *reason, since: at, expires, note: detail.clone() };

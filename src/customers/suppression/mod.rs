@@ -1,13 +1,16 @@
 //! The suppression list of each customer: addresses to which its mail is no longer sent.
 //!
 //! ```text
-//! hard bounce, complaint, unsubscribe ──► feed (bounded) ──┐
+//! hard bounce of an attempt ──► feed (bounded) ────────────┐
+//! what Mailjet and returned mail report ───────────────────┤
 //! operator: add, remove, import ───────────────────────────┴──► store (database, the truth) ──► table (memory) ◄── submission
 //! ```
 //!
 //! Lookups are answered from memory in less than a microsecond. A change is written to the database before the table shows it, so a restart
 //! never changes an answer. The table shows a change of another node within a second. While the database does not answer, the table stays
-//! as it is. A crash may lose the reports of the last second; the next bounce of the address brings them again.
+//! as it is. Reports of other systems ([`Suppression::take`]) survive a crash, because the caller keeps their source until
+//! they are written. The feed takes only hard bounces of the relay's own attempts. A crash may lose those of the last second; the next
+//! attempt at the address brings them again.
 //!
 //! Addresses are compared without case, also in the local part: RFC 5321 §2.4 lets the final host distinguish `Anna` from `anna`, but no
 //! known host does. Domains are compared as in DNS (IDNA). Needless quotes in the local part are ignored. Tags (`anna+news@`) are not: some
@@ -43,6 +46,7 @@ use crate::database::{self, Database, Transaction};
 use crate::message::CustomerId;
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
+use feed::Repeats;
 pub(crate) use feed::Report;
 use table::Table;
 
@@ -117,33 +121,22 @@ impl Suppression {
     /// Reports that a server refused a recipient for good. After as many reports as the customer's [`Policy`] says, the address is
     /// suppressed. Never waits.
     pub fn hard_bounce(&self, customer: &Customer, address: &Mailbox, detail: &str) {
-        self.report(customer, address, Reason::HardBounce, detail);
-    }
-
-    /// Reports that a recipient marked the customer's mail as spam. The address is suppressed. Never waits.
-    pub fn complaint(&self, customer: &Customer, address: &Mailbox, detail: &str) {
-        self.report(customer, address, Reason::Complaint, detail);
-    }
-
-    /// Reports that a recipient unsubscribed. The address is suppressed. Never waits.
-    pub fn unsubscribe(&self, customer: &Customer, address: &Mailbox, detail: &str) {
-        self.report(customer, address, Reason::Unsubscribe, detail);
-    }
-
-    fn report(&self, customer: &Customer, address: &Mailbox, reason: Reason, detail: &str) {
-        let Some(report) = Report::new(customer, address, reason, detail) else { return };
+        let report = Report::new(customer, address, Reason::HardBounce, detail, Timestamp::now());
+        let Some(report) = report else { return };
         if self.0.feed.try_send(report).is_err() {
             self.0.counters.lost.inc();
         }
     }
 
-    /// Writes reports, and returns after they are on disk, for callers that keep their source until then. Skips customers that have no
-    /// list.
+    /// Writes reports, and returns after they are on disk, for callers that keep their source until then. A report that a caller brings
+    /// again after a crash, with the same timestamp, counts once.
     pub(crate) async fn take(&self, reports: Vec<Report>) -> Result<(), database::Error> {
         if reports.is_empty() || self.0.database.is_none() {
             return Ok(());
         }
-        for reason in self.change(move |tables, number| feed::take(tables, number, &reports)).await? {
+        for reason in
+            self.change(move |tables, number| feed::take(tables, number, &reports, Repeats::AfterCrash)).await?
+        {
             self.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
         }
         Ok(())

@@ -164,16 +164,31 @@ pub(super) fn remove(
     Ok(true)
 }
 
-/// Records a hard bounce, and returns the number of bounces since `from`.
-pub(super) fn bounced(
+/// Returns true if a hard bounce with this timestamp is recorded.
+pub(super) fn has_bounced(
     tables: &Transaction<'_>,
     customer: &str,
     address: &str,
     at: Timestamp,
+) -> Result<bool, Error> {
+    let sql = "SELECT at FROM suppression_bounce WHERE customer = $1 AND address = $2 AND at = $3 LIMIT 1";
+    let which = [customer.into(), address.into(), millis(at).into()];
+    Ok(tables.first(sql, &which, |row| row.integer(0))?.is_some())
+}
+
+/// Records a hard bounce.
+pub(super) fn note_bounce(tables: &Transaction<'_>, customer: &str, address: &str, at: Timestamp) -> Result<(), Error> {
+    let bounce = [customer.into(), address.into(), millis(at).into()];
+    tables.execute("INSERT INTO suppression_bounce (customer, address, at) VALUES ($1, $2, $3)", &bounce).map(drop)
+}
+
+/// Returns the number of hard bounces since `from`.
+pub(super) fn bounces_since(
+    tables: &Transaction<'_>,
+    customer: &str,
+    address: &str,
     from: Timestamp,
 ) -> Result<u32, Error> {
-    let bounce = [customer.into(), address.into(), millis(at).into()];
-    tables.execute("INSERT INTO suppression_bounce (customer, address, at) VALUES ($1, $2, $3)", &bounce)?;
     let sql = "SELECT count(*) FROM suppression_bounce WHERE customer = $1 AND address = $2 AND at > $3";
     let since = [customer.into(), address.into(), millis(from).into()];
     let count = tables.first(sql, &since, |row| row.integer(0))?;

@@ -38,6 +38,11 @@ fn entry(text: &str, reason: Reason) -> Entry {
     Entry { address: folded(&address(text)), reason, since: Timestamp::now(), expires: None, note: String::new() }
 }
 
+/// What another system reports now.
+fn report(customer: &Customer, text: &str, reason: Reason) -> Option<Report> {
+    Report::new(customer, &address(text), reason, "", Timestamp::now())
+}
+
 /// Writes everything that was reported.
 async fn written(lists: &Suppression, feed: Feed) {
     let stopping = CancellationToken::new();
@@ -51,9 +56,9 @@ async fn what_was_reported_is_refused_for_that_customer_and_after_a_restart() {
     let (acme, other) = (customer("acme", refusing()), customer("other", refusing()));
     let (lists, feed) = world.open();
     lists.hard_bounce(&acme, &address("a@test.dk"), "550 5.1.1 no such user");
-    lists.complaint(&acme, &address("b@test.dk"), "abuse");
-    lists.unsubscribe(&acme, &address("c@test.dk"), "");
     written(&lists, feed).await;
+    let reports = [("b@test.dk", Reason::Complaint), ("c@test.dk", Reason::Unsubscribe)];
+    lists.take(reports.into_iter().filter_map(|(text, reason)| report(&acme, text, reason)).collect()).await.unwrap();
     for lists in [lists, world.open().0] {
         for (text, expected) in [
             ("A@TEST.dk", Some(Reason::HardBounce)),
@@ -76,9 +81,8 @@ async fn the_mode_decides_what_is_recorded_and_what_is_refused() {
     for (mode, recorded, refused) in [(Mode::Off, false, false), (Mode::Event, true, false), (Mode::Refuse, true, true)]
     {
         let of = customer(&format!("{mode:?}").to_lowercase(), Policy { mode, ..refusing() });
-        let (lists, feed) = world.open();
-        lists.complaint(&of, &address("a@test.dk"), "");
-        written(&lists, feed).await;
+        let (lists, _feed) = world.open();
+        lists.take(report(&of, "a@test.dk", Reason::Complaint).into_iter().collect()).await.unwrap();
         assert_eq!(lists.reason(&of.id, &address("a@test.dk")).is_some(), recorded, "{mode:?}");
         assert_eq!(lists.refuses(&of, &address("a@test.dk")).is_some(), refused, "{mode:?}");
     }
@@ -99,7 +103,7 @@ async fn hard_bounces_suppress_once_there_are_enough_within_the_window() {
             at: now - DAY * (100 - days),
             detail: String::new(),
         };
-        lists.change(move |tables, number| feed::take(tables, number, &[report])).await.unwrap();
+        lists.take(vec![report]).await.unwrap();
         lists.reason(&CustomerId::new("acme"), &address(text)).is_some()
     };
     // Too far apart.
@@ -113,6 +117,21 @@ async fn hard_bounces_suppress_once_there_are_enough_within_the_window() {
     // After a person took it out it begins anew.
     lists.remove(&CustomerId::new("acme"), &address("a@test.dk")).await.unwrap();
     assert!(!bounce("a@test.dk", 70).await);
+}
+
+#[tokio::test]
+async fn a_report_that_comes_again_after_a_crash_counts_once() {
+    let world = World::new();
+    let acme = customer("acme", Policy { hard_bounces: 2, ..refusing() });
+    let first = report(&acme, "a@test.dk", Reason::HardBounce).unwrap();
+    let second = Report { at: first.at + Duration::from_millis(1), ..first.clone() };
+    for (reports, is_suppressed) in
+        [(vec![first.clone()], false), (vec![first.clone(), first], false), (vec![second], true)]
+    {
+        let lists = world.open().0;
+        lists.take(reports).await.unwrap();
+        assert_eq!(lists.reason(&acme.id, &address("a@test.dk")).is_some(), is_suppressed);
+    }
 }
 
 #[tokio::test]
@@ -131,8 +150,8 @@ async fn a_bounce_does_not_weaken_what_the_recipient_or_a_person_said() {
     }
     let (lists, feed) = world.open();
     lists.hard_bounce(&acme, &address("a@test.dk"), "550");
-    lists.unsubscribe(&acme, &address("a@test.dk"), "");
     written(&lists, feed).await;
+    lists.take(report(&acme, "a@test.dk", Reason::Unsubscribe).into_iter().collect()).await.unwrap();
     assert_eq!(lists.reason(&acme.id, &address("a@test.dk")), Some(Reason::Unsubscribe));
 }
 

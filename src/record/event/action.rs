@@ -111,6 +111,9 @@ pub enum Action {
     /// Mailjet was told the address for its events.
     #[serde(rename = "mailjet.events")]
     MailjetEvents,
+    /// Return paths got a new key.
+    #[serde(rename = "returns.rotate_key")]
+    ReturnPathKey,
     /// DMARC reports were imported from files.
     #[serde(rename = "dmarc.import")]
     DmarcImport,

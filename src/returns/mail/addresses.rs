@@ -1,6 +1,7 @@
 //! The only addresses for which the listener accepts mail: return paths that this relay made, the addresses for complaints, and those for
 //! DMARC reports.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Settings;
@@ -44,6 +45,11 @@ impl Addresses {
             return Some(For::Complaints);
         }
         self.settings.dmarc.iter().any(is).then_some(For::Dmarc)
+    }
+
+    /// Returns true if this client's complaints are believed without a return path of ours in them.
+    pub fn believes(&self, client: IpAddr) -> bool {
+        self.settings.believes(client)
     }
 
     /// Counts a message before it is accepted. Returns false if the limit for this minute is reached.
@@ -124,6 +130,7 @@ pub(super) mod tests {
                 allow_from: Vec::new(),
             },
             complaints: vec![mailbox("fbl@returns.test")],
+            complaints_from: Vec::new(),
             dmarc: vec![mailbox("dmarc@reports.test")],
             forward: Forward::Nothing,
             limits: Settings::usual_limits(),

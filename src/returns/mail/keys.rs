@@ -41,13 +41,35 @@ pub fn read_or_make(path: &Path) -> io::Result<Vec<Key>> {
     if let Some(keys) = read(path)? {
         return Ok(keys);
     }
+    let key = new_key()?;
+    files::replace(path, file_of(std::slice::from_ref(&key)).as_bytes())?;
+    Ok(vec![key])
+}
+
+/// Puts a new key before the others, which are read on, and returns how many keys there are then. Makes the file if there is none.
+/// Blocks.
+pub fn rotate(path: &Path) -> io::Result<usize> {
+    let mut keys = read(path)?.unwrap_or_default();
+    keys.insert(0, new_key()?);
+    files::replace(path, file_of(&keys).as_bytes())?;
+    Ok(keys.len())
+}
+
+fn new_key() -> io::Result<Key> {
     let mut new = [0; 32];
     aws_lc_rs::rand::fill(&mut new).map_err(|_| io::Error::other("no random numbers"))?;
     let key = Zeroizing::new(new);
     new.zeroize();
-    let text = Zeroizing::new(format!("{HEAD}{}\n", *Zeroizing::new(hex(&*key))));
-    files::replace(path, text.as_bytes())?;
-    Ok(vec![key])
+    Ok(key)
+}
+
+fn file_of(keys: &[Key]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(HEAD.to_owned());
+    for key in keys {
+        text.push_str(&Zeroizing::new(hex(&**key)));
+        text.push('\n');
+    }
+    text
 }
 
 /// Makes the error for a damaged file. It stops the start, because without the keys no returned mail could be distinguished from a forgery.
@@ -75,10 +97,18 @@ mod tests {
         assert_eq!((made.len(), fs::metadata(&path).unwrap().permissions().mode() & 0o777), (1, 0o600));
         assert_eq!(read_or_make(&path).unwrap(), made);
         assert_ne!(*made[0], [0; 32]);
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, format!("{}\n{text}", "0a".repeat(32))).unwrap();
+    }
+
+    #[test]
+    fn a_new_key_comes_first_and_the_old_ones_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        let made = read_or_make(&path).unwrap();
+        assert_eq!((rotate(&path).unwrap(), rotate(&path).unwrap()), (2, 3));
         let rotated = read_or_make(&path).unwrap();
-        assert_eq!((*rotated[0], &rotated[1]), ([10; 32], &made[0]));
+        assert_eq!((rotated.len(), &rotated[2]), (3, &made[0]));
+        assert!(rotated[0] != rotated[1] && rotated[1] != made[0]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -50,6 +50,7 @@ use unmatched::Unmatched;
 use work::Desk;
 
 use crate::customers::Routing;
+use crate::customers::suppression::Suppression;
 use crate::events::Events;
 use crate::message::ReturnPaths;
 use crate::queue::Outcomes;
@@ -68,6 +69,8 @@ pub struct Parts {
     pub paths: Arc<ReturnPaths>,
     /// Emits events. Its log tells whose mail a report is about.
     pub events: Events,
+    /// Gets hard bounces, complaints and unsubscriptions.
+    pub suppression: Suppression,
     /// Counts hard bounces and complaints.
     pub outcomes: Outcomes,
     pub routing: Routing,
@@ -119,6 +122,7 @@ impl ReturnedMail {
             },
             dmarc: parts.dmarc,
             events: parts.events,
+            suppression: parts.suppression,
             outcomes: parts.outcomes,
             routing: parts.routing,
             egress: parts.egress,

@@ -1,6 +1,9 @@
 //! The settings for returned mail, which are already checked.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::smtp::{Domain, Mailbox};
 use crate::submission::{Limits, ListenerSettings};
@@ -14,6 +17,8 @@ pub struct Settings {
     pub listener: ListenerSettings,
     /// The addresses for complaints.
     pub complaints: Vec<Mailbox>,
+    /// The networks whose complaints are believed without a return path of ours in them.
+    pub complaints_from: Vec<IpNet>,
     /// The addresses for DMARC reports.
     pub dmarc: Vec<Mailbox>,
     /// Which mail is forwarded to the original envelope sender.
@@ -39,6 +44,11 @@ pub enum Forward {
 }
 
 impl Settings {
+    /// Returns true if this client's complaints are believed.
+    pub(super) fn believes(&self, client: IpAddr) -> bool {
+        self.complaints_from.iter().any(|network| network.contains(&client.to_canonical()))
+    }
+
     /// Returns the default limits. They are separate from submission's, so returned mail never takes resources that webCRM needs to submit.
     pub fn usual_limits() -> Limits {
         Limits {

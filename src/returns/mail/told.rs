@@ -72,7 +72,8 @@ pub(super) fn of_returned<'k>(
         Reading::Other => return Verdict::Nothing("other"),
     };
     let Some(fate) = fate_of(fates, &to.address.to_string()) else { return Verdict::Nothing("other") };
-    let is_over = [EventKind::Bounced, EventKind::Expired, EventKind::Removed].iter().any(|kind| to.was(*kind));
+    let is_over =
+        [EventKind::Bounced, EventKind::Expired, EventKind::Removed, EventKind::Lost].iter().any(|kind| to.was(*kind));
     let kind = match fate.action {
         Action::Failed if is_over => return Verdict::Nothing("duplicate"),
         Action::Failed => EventKind::Bounced,

@@ -18,9 +18,11 @@ use super::forward::{Forwarder, NotForwarded};
 use super::inbox::{Arrival, Inbox, Name};
 use super::read::{Action, Complaint, Reading};
 use super::settings::Forward;
-use super::told::{Effect, Moment, PATIENCE, Verdict, complained_of, of_complaint, of_returned};
+use super::told::{Effect, Moment, PATIENCE, Tell, Verdict, complained_of, of_complaint, of_returned};
 use super::unmatched::Unmatched;
-use crate::customers::Routing;
+use crate::customers::suppression::{self, Reason, Suppression};
+use crate::customers::{Customer, Routing};
+use crate::database;
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::{QueueId, Returned};
 use crate::queue::Outcomes;
@@ -47,6 +49,7 @@ pub(super) struct Desk {
     pub forwarder: Forwarder,
     pub dmarc: Option<Arc<dyn DmarcReports>>,
     pub events: Events,
+    pub suppression: Suppression,
     pub outcomes: Outcomes,
     pub routing: Routing,
     pub egress: IpAddr,
@@ -61,6 +64,8 @@ enum Stuck {
     Record(#[source] io::Error),
     #[error("the record takes no events now")]
     Events,
+    #[error("the suppression lists cannot be written: {0}")]
+    Suppression(#[source] database::Error),
     #[error("the spool takes no mail: {0}")]
     Spool(#[source] spool::Error),
     #[error("a message cannot be removed: {0}")]
@@ -100,7 +105,7 @@ struct Record {
 struct Plan<'r> {
     events: Vec<Event<'r>>,
     /// The effects on suppression lists and the customers' rates.
-    effects: Vec<(&'r Known, &'r KnownRecipient, Effect)>,
+    effects: Vec<(Arc<Customer>, &'r Mailbox, Effect)>,
     /// The mails whose senders get the message.
     forwards: Vec<&'r Known>,
     /// The result for each recipient of the message, for the metrics.
@@ -111,7 +116,29 @@ struct Plan<'r> {
     due: Option<Timestamp>,
 }
 
+/// What a complaint is about.
+struct About<'r> {
+    known: &'r Known,
+    to: &'r KnownRecipient,
+    /// It names a return path of ours, which nobody can make: whoever wrote it has seen the copy of this recipient. A Message-ID or a
+    /// queue id is no proof, because other recipients know them too.
+    is_proven: bool,
+}
+
 impl Plan<'_> {
+    /// Returns the reports for the suppression lists.
+    fn reports(&self, at: Timestamp) -> impl Iterator<Item = suppression::Report> {
+        self.effects.iter().filter_map(move |(customer, address, effect)| {
+            let (reason, said) = match effect {
+                Effect::None => return None,
+                Effect::HardBounce(said) => (Reason::HardBounce, said),
+                Effect::Complaint(said) => (Reason::Complaint, said),
+                Effect::Unsubscription(said) => (Reason::Unsubscribe, said),
+            };
+            suppression::Report::new(customer, address, reason, said, at)
+        })
+    }
+
     /// The log does not know the mail yet. It is asked at growing intervals.
     fn again(now: Timestamp, age: Duration) -> Self {
         Plan { due: Some(now + AGAIN.max(age / 2)), ..Plan::default() }
@@ -153,14 +180,17 @@ impl Desk {
 
     /// Processes some messages. After an error, `names` has the messages that are left.
     ///
-    /// First all events are emitted, with one sync of the log. Then the other effects follow message by message. If that fails, the log
-    /// already has the events when the message comes again.
+    /// First the suppression lists get their reports: a report that comes again after a crash counts once there, while a report that the
+    /// log already has is a duplicate without effect. Then all events are emitted, with one sync of the log. Then the other effects follow
+    /// message by message. If that fails, the log already has the events when the message comes again.
     async fn work(&mut self, names: &mut Vec<Name>) -> Result<(), Stuck> {
         let items = self.read(names).await?;
         let record = self.look_up(&items).await?;
         // The log does not show the first of two reports about a recipient in the same batch.
         let mut told = HashSet::new();
         let mut plans: Vec<Plan<'_>> = items.iter().map(|item| self.plan(item, &record, &mut told)).collect();
+        let reports = items.iter().zip(&plans).flat_map(|(item, plan)| plan.reports(item.arrival.at)).collect();
+        self.suppression.take(reports).await.map_err(Stuck::Suppression)?;
         let events: Vec<_> = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.events)).collect();
         if !self.events.emit_synced(events).await {
             return Err(Stuck::Events);
@@ -290,7 +320,15 @@ impl Desk {
                     }
                 }
                 Part::Complaint(Reading::Complaint(complaint)) => match self.complained(complaint, record) {
-                    Some((known, to)) => (known, of_complaint(known, to, complaint, moment)),
+                    Some(about) if about.is_proven || self.addresses.believes(item.arrival.peer) => {
+                        (about.known, of_complaint(about.known, about.to, complaint, moment))
+                    }
+                    Some(about) => {
+                        let what = not_proven(complaint, about.known.queue_id, item.arrival.peer);
+                        plan.events.extend(self.unmatched.event(what, now));
+                        plan.counted.push("unproven");
+                        continue;
+                    }
                     None => {
                         plan.events.extend(self.unmatched.event(not_matched(complaint), now));
                         plan.counted.push("unmatched");
@@ -306,9 +344,12 @@ impl Desk {
                 Verdict::Wait => return Plan::again(now, age),
                 Verdict::Nothing(what) => plan.counted.push(what),
                 Verdict::Tell(tell) if told.insert((known.queue_id, tell.to.index, tell.event.event)) => {
-                    plan.counted.push(tell.event.event.as_str());
-                    plan.effects.push((known, tell.to, tell.effect));
-                    plan.events.push(tell.event);
+                    let Tell { event, to, effect } = *tell;
+                    plan.counted.push(event.event.as_str());
+                    plan.events.push(event);
+                    // Our own notifications count for neither.
+                    let customer = self.routing.customer(&known.customer).filter(|_| !known.is_notification);
+                    plan.effects.extend(customer.map(|customer| (customer, &to.address, effect)));
                 }
                 Verdict::Tell(_) => plan.counted.push("duplicate"),
             }
@@ -328,13 +369,19 @@ impl Desk {
             let forwarded = self.forwarder.forward(known, &item.arrival, &item.message).await.map_err(Stuck::Spool)?;
             self.counters.forwarded(forwarded.map_or_else(NotForwarded::as_str, |_| "queued"));
         }
-        plan.effects.iter().for_each(|(known, to, effect)| self.take_in(known, to, effect));
+        for (customer, _, effect) in &plan.effects {
+            match effect {
+                Effect::HardBounce(_) => self.outcomes.counted_later(customer, 1, 0),
+                Effect::Complaint(_) => self.outcomes.counted_later(customer, 0, 1),
+                Effect::None | Effect::Unsubscription(_) => {}
+            }
+        }
         plan.counted.into_iter().for_each(|what| self.counters.read(what));
         Ok(None)
     }
 
     /// Returns the mail and the recipient that a complaint is about.
-    fn complained<'r>(&self, complaint: &Complaint, record: &'r Record) -> Option<(&'r Known, &'r KnownRecipient)> {
+    fn complained<'r>(&self, complaint: &Complaint, record: &'r Record) -> Option<About<'r>> {
         let by_message_id = || {
             let id = record.by_message_id.get(complaint.about.message_id.as_ref()?)?;
             Some((*id, None))
@@ -344,19 +391,8 @@ impl Desk {
         named.into_iter().find_map(|(id, index)| {
             let known = record.mails.get(&id)?;
             let to = index.map_or_else(|| complained_of(known, complaint), |index| known.recipient(index))?;
-            Some((known, to))
+            Some(About { known, to, is_proven: index.is_some() })
         })
-    }
-
-    /// Updates the suppression list and the customer's rates. Our own notifications count for neither.
-    fn take_in(&self, known: &Known, to: &KnownRecipient, effect: &Effect) {
-        let Some(customer) = self.routing.customer(&known.customer).filter(|_| !known.is_notification) else { return };
-        match effect {
-            Effect::None => {}
-            Effect::HardBounce(said) => self.outcomes.refused_later(&customer, &to.address, said),
-            Effect::Complaint(said) => self.outcomes.complained(&customer, &to.address, said),
-            Effect::Unsubscription(said) => self.outcomes.unsubscribed(&customer, &to.address, said),
-        }
     }
 
     fn is_forwarded(&self, reading: &Reading) -> bool {
@@ -389,6 +425,14 @@ fn part(addresses: &Addresses, to: &Mailbox, message: &[u8]) -> Option<Part> {
         For::Complaints => Part::Complaint(Reading::of_complaint(message)),
         For::Dmarc => Part::Dmarc,
     })
+}
+
+fn not_proven(complaint: &Complaint, id: QueueId, peer: IpAddr) -> String {
+    format!(
+        "a complaint of type {} about {id} has no effect: it names no return path of this relay, which only that mail's recipient knows, \
+         and complaints_from in [returns] does not name {peer}, which brought it",
+        complaint.kind
+    )
 }
 
 fn not_matched(complaint: &Complaint) -> String {

@@ -231,7 +231,7 @@ impl Settler {
             let customer = self.shared.parts.routing.customer(&CustomerId::new(&tell.mail.customer))?;
             let to = known.as_ref().and_then(|known| recipient(known, &tell.mail));
             let address = to.map(|to| to.address.clone()).or_else(|| Mailbox::parse(&tell.report.email).ok())?;
-            suppression::Report::new(&customer, &address, said.0, &said.1)
+            suppression::Report::new(&customer, &address, said.0, &said.1, tell.at)
         };
         tell.iter().zip(known).filter_map(report).collect()
     }
