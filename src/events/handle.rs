@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::alerts::{AlertLists, Board, Noted};
 use super::share::{News, Shares};
@@ -21,10 +21,13 @@ use crate::message::CustomerId;
 use crate::record::Subject;
 use crate::record::journal::Journal;
 use crate::record::journal::buffer::Buffer;
+use crate::spool::Spool;
 use crate::time::Timestamp;
 
 /// A subscriber that falls this many events behind misses the oldest ones.
 const SUBSCRIBER_BACKLOG: usize = 1024;
+/// How long the journal may take to get what the spool has for it.
+const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// Emits events. Cheap to clone. [`Events::default`] keeps no log: for tests, and if no log is configured.
 #[derive(Clone)]
@@ -39,6 +42,8 @@ struct Shared {
     /// Ids of events that were in the journal at the start, behind the saved position of their source. The source may emit them again; they
     /// are then skipped.
     told_before: HashSet<String>,
+    /// When a read of the spool's outbox began that brought all there was into the journal.
+    caught_up: watch::Sender<Option<tokio::time::Instant>>,
     board: Mutex<Board>,
     /// True if an alert is open. Read before the lock is taken, because usually none is.
     any_open: AtomicBool,
@@ -47,7 +52,7 @@ struct Shared {
 
 impl Default for Events {
     fn default() -> Self {
-        Events::new(None, None, None, HashSet::new())
+        Events::new(None, None, None, HashSet::new(), watch::Sender::default())
     }
 }
 
@@ -57,6 +62,7 @@ impl Events {
         journal: Option<Arc<Journal>>,
         shares: Option<Shares>,
         told_before: HashSet<String>,
+        caught_up: watch::Sender<Option<tokio::time::Instant>>,
     ) -> Self {
         let (subscribers, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
         Events(Arc::new(Shared {
@@ -65,6 +71,7 @@ impl Events {
             shares,
             subscribers,
             told_before,
+            caught_up,
             board: Mutex::default(),
             any_open: AtomicBool::new(false),
             counters: Counters::default(),
@@ -159,6 +166,18 @@ impl Events {
         } else if !buffer.push(line) {
             self.0.counters.lost.inc();
         }
+    }
+
+    /// Waits until the journal has all that the spool told before the call. Returns false if it does not get there within some seconds.
+    pub(crate) async fn catch_up(&self, spool: &dyn Spool) -> bool {
+        if spool.sync().await.is_err() {
+            return false;
+        }
+        let mut caught_up = self.0.caught_up.subscribe();
+        let asked = tokio::time::Instant::now();
+        spool.filled().notify_one();
+        let reached = caught_up.wait_for(|began| began.is_some_and(|began| began >= asked));
+        tokio::time::timeout(CATCH_UP, reached).await.is_ok_and(|reached| reached.is_ok())
     }
 
     fn is_heard(&self) -> bool {

@@ -34,6 +34,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::files;
@@ -127,9 +128,11 @@ impl Events {
         let known = open.kept.ids_behind(&journal).map_err(failed("reading"))?;
         let reported = known.iter().filter(|id| EventId::is_reported(id)).cloned().collect();
         let buffer = Arc::new(Buffer::default());
-        let feed = Feed::new(Arc::clone(&buffer), open.kept.outbox.clone(), known);
+        let caught_up = watch::Sender::default();
+        let feed = Feed::new(Arc::clone(&buffer), open.kept.outbox.clone(), known, caught_up.clone());
         let shares = Shares::new(settings.customer_share.unwrap_or(settings.retention.size / SHARES));
-        let events = Events::new(Some(Arc::clone(&buffer)), Some(Arc::clone(&journal)), Some(shares), reported);
+        let events =
+            Events::new(Some(Arc::clone(&buffer)), Some(Arc::clone(&journal)), Some(shares), reported, caught_up);
         let stopping = CancellationToken::new();
         tokio::spawn(tell_of_shares(events.clone(), stopping.clone()));
         let mut callers = Vec::with_capacity(settings.webhooks.len());

@@ -152,6 +152,10 @@ pub trait Intervene: Send + Sync + 'static {
     /// records are left out, as in [`Work::claim`].
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>>;
 
+    /// Ends a record without reading it, for all its recipients: for a record that cannot be read any more. Returns false if the record is
+    /// leased or absent. The caller records the events about its end before the call.
+    fn discard(&self, id: QueueId) -> Pending<Result<bool, Error>>;
+
     /// Waits until everything settled so far is durable.
     fn sync(&self) -> Pending<Result<(), Error>>;
 }

@@ -229,6 +229,21 @@ pub(super) fn release<O: Owner>(
     change_matching(owner, filter, lines, move |index, entry| calls::release(index, entry, now))
 }
 
+/// Implements [`Intervene::discard`](super::Intervene::discard).
+pub(super) async fn discard<O: Owner>(owner: Arc<O>, id: QueueId) -> Result<bool, Error> {
+    owner.may_work()?;
+    {
+        let mut index = owner.index();
+        if index.get(id).is_none_or(|entry| entry.leased) {
+            return Ok(false);
+        }
+        index.remove(id);
+        owner.record(&mut index, vec![LogEntry::silent(id, Fact::Done)]);
+    }
+    owner.synced().await?;
+    Ok(true)
+}
+
 /// Implements [`Intervene::expedite`](super::Intervene::expedite).
 pub(super) fn expedite<O: Owner>(owner: Arc<O>, filter: Filter) -> impl Future<Output = Result<u64, Error>> + Send {
     let now = Timestamp::now();

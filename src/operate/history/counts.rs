@@ -46,7 +46,7 @@ impl Counts {
             "relayed" => &mut self.relayed,
             "delivered" => &mut self.delivered,
             "deferred" => &mut self.deferred,
-            "bounced" | "expired" | "removed" => &mut self.bounced,
+            "bounced" | "expired" | "removed" | "lost" => &mut self.bounced,
             _ => return false,
         };
         *counted += 1;

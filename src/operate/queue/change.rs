@@ -1,6 +1,6 @@
 //! Commands that change messages: hold, release, retry, bounce, remove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -13,8 +13,9 @@ use super::selection::{Plan, Walk};
 use crate::events::{Action, EventKind, Mail, Telling, Told};
 use crate::message::QueueId;
 use crate::operate::audit::{self, Act};
-use crate::operate::{Actor, Error, Service};
+use crate::operate::{Actor, Error, ErrorKind, Service};
 use crate::queue::decide::{self, GiveUp};
+use crate::record::unread::{self, End};
 use crate::spool::{self, Filter, Record};
 use crate::time::Timestamp;
 
@@ -125,6 +126,7 @@ impl Service {
             }
             Change::Retry => self.expedite_all(plan, &mut changed, progress).await.err(),
         };
+        let failed = failed.map(Error::from);
         self.end(actor, which, only_id, changed, act, failed)
     }
 
@@ -211,20 +213,82 @@ impl Service {
         how: &GiveUp,
         changed: &mut Changed,
         progress: &Progress,
-    ) -> Result<(), spool::Error> {
+    ) -> Result<(), Error> {
+        let only_ids = plan.only_ids();
+        let mut named = only_ids.clone().unwrap_or_default();
+        let mut not_leased = BTreeSet::new();
         let mut walk = Walk::new(plan, None);
         while let Some(page) = walk.next(self).await? {
             let ids: Vec<QueueId> = page.iter().map(|record| record.id).collect();
-            self.give_up_page(&ids, how, changed).await?;
+            named.retain(|id| !ids.contains(id));
+            let left = self.give_up_page(&ids, how, changed).await?;
+            not_leased.extend(left);
             progress.send_replace(*changed);
+        }
+        // Somebody who names a message means it also if it cannot be read: then it is not listed, or cannot be leased.
+        for id in only_ids.into_iter().flatten().filter(|id| named.contains(id) || not_leased.contains(id)) {
+            if self.give_up_unread(id, how).await? {
+                changed.count += 1;
+                changed.busy -= u64::from(not_leased.contains(&id));
+                progress.send_replace(*changed);
+            }
         }
         Ok(())
     }
 
-    async fn give_up_page(&self, ids: &[QueueId], how: &GiveUp, changed: &mut Changed) -> Result<(), spool::Error> {
+    /// Gives up a message that cannot be read, for all of its recipients that the record knows. Returns false if it is not there, or can
+    /// be read.
+    async fn give_up_unread(&self, id: QueueId, how: &GiveUp) -> Result<bool, Error> {
+        match self.spool.show(id).await {
+            Ok(_) | Err(spool::Error::Unknown(_)) => return Ok(false),
+            Err(spool::Error::Corrupt { .. }) => {}
+            Err(error @ spool::Error::Io { .. }) if !spool::is_short_of_means(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if how.tells_sender {
+            return Err(Error::conflict(
+                format!("message {id} cannot be read, so its sender cannot be told"),
+                format!("mend the disk or the database and release it, or end it with `postbud queue remove {id}`"),
+            ));
+        }
+        if let Some(log) = self.events.log().map(ToOwned::to_owned) {
+            let busy = || {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "the event log does not take its end now",
+                    "nothing was changed; try again",
+                )
+            };
+            if !self.events.catch_up(&*self.spool).await {
+                return Err(busy());
+            }
+            let read = tokio::task::spawn_blocking(move || unread::lives(&log, [id])).await;
+            let failed =
+                |why: String| Error::failed(format!("the event log cannot be read: {why}"), "nothing was changed");
+            let lives = read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+            let (event, at) = (EventKind::Removed, Timestamp::now());
+            let end = End { event, at, detail: &how.reason, actor: Some(&how.actor) };
+            let ends = lives.get(&id).map(|life| life.ends(id, &end)).unwrap_or_default();
+            if !self.events.emit_synced(ends).await {
+                return Err(busy());
+            }
+        }
+        Ok(self.spool.discard(id).await?)
+    }
+
+    /// Returns those that could not be leased.
+    async fn give_up_page(
+        &self,
+        ids: &[QueueId],
+        how: &GiveUp,
+        changed: &mut Changed,
+    ) -> Result<Vec<QueueId>, spool::Error> {
+        let mut left = Vec::new();
         for ids in ids.chunks(AT_ONCE) {
-            // A message that cannot be seized is being delivered, or has left meanwhile.
+            // A message that cannot be leased is being delivered, has left meanwhile, or cannot be read.
             let leases = self.spool.seize(Filter::of(ids.iter().copied()), ids.len()).await?;
+            let is_leased = |id: &QueueId| leases.iter().any(|lease| lease.record.id == *id);
+            left.extend(ids.iter().copied().filter(|id| !is_leased(id)));
             changed.busy += (ids.len() - leases.len()) as u64;
             let mut running = JoinSet::new();
             for lease in leases {
@@ -243,7 +307,8 @@ impl Service {
                 changed.count += 1;
             }
         }
-        self.spool.sync().await
+        self.spool.sync().await?;
+        Ok(left)
     }
 
     /// Reports the command to the audit, even if it failed in the middle.
@@ -254,7 +319,7 @@ impl Service {
         only_id: Option<QueueId>,
         changed: Changed,
         act: Act,
-        failed: Option<spool::Error>,
+        failed: Option<Error>,
     ) -> Result<Changed, Error> {
         let count = changed.count;
         if count > 0 {
@@ -268,8 +333,7 @@ impl Service {
             };
             audit::tell(&self.events, actor, act);
         }
-        let Some(failed) = failed else { return Ok(changed) };
-        let mut error = Error::from(failed);
+        let Some(mut error) = failed else { return Ok(changed) };
         if count > 0 {
             error.message = format!("{} (after {count} messages, which stay changed)", error.message);
         }

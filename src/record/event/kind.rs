@@ -29,6 +29,8 @@ pub enum EventKind {
     Released,
     /// An operator gave the mail up for this recipient without telling the sender.
     Removed,
+    /// Lost for this recipient: the spool's disk no longer returns the mail as it was written. It was accepted, and is not delivered.
+    Lost,
     /// Submission refused a message or a recipient. It was never accepted, so it has no queue id.
     Rejected,
     /// The recipient marked the mail as spam, as the next server reports.
@@ -66,7 +68,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [EventKind; 25] = [
+    pub const ALL: [EventKind; 26] = [
         EventKind::Accepted,
         EventKind::Relayed,
         EventKind::Deferred,
@@ -77,6 +79,7 @@ impl EventKind {
         EventKind::Held,
         EventKind::Released,
         EventKind::Removed,
+        EventKind::Lost,
         EventKind::Rejected,
         EventKind::Complained,
         EventKind::Unsubscribed,
@@ -116,6 +119,7 @@ impl EventKind {
             EventKind::Held => ("held", 'h'),
             EventKind::Released => ("released", 'e'),
             EventKind::Removed => ("removed", 'm'),
+            EventKind::Lost => ("lost", 'z'),
             EventKind::Rejected => ("rejected", 'j'),
             EventKind::Complained => ("complained", 'c'),
             EventKind::Unsubscribed => ("unsubscribed", 'u'),
@@ -142,6 +146,7 @@ impl EventKind {
                 | EventKind::Bounced
                 | EventKind::Expired
                 | EventKind::Removed
+                | EventKind::Lost
                 | EventKind::Rejected
                 | EventKind::Suppressed
         )

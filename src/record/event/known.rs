@@ -113,6 +113,13 @@ impl Known {
         self.recipients.iter().find(|to| to.address.to_string().eq_ignore_ascii_case(address))
     }
 
+    /// Returns the accepted recipients that have no final event of this relay yet.
+    pub fn unended(&self) -> impl Iterator<Item = &KnownRecipient> {
+        // In the mode "event" a suppressed recipient is accepted all the same.
+        let is_end = |kind: &EventKind| kind.is_final() && *kind != EventKind::Suppressed;
+        self.recipients.iter().filter(move |to| to.was(EventKind::Accepted) && !to.told.iter().any(is_end))
+    }
+
     /// Returns the recipient, if the mail has only one.
     pub fn only_recipient(&self) -> Option<&KnownRecipient> {
         match self.recipients.as_slice() {
@@ -187,6 +194,7 @@ mod tests {
         let second = known.recipient(1).unwrap();
         assert_eq!(known.recipient_named("b@x.dk"), Some(second));
         assert_eq!((known.only_recipient(), known.recipient(2)), (None, None));
+        assert_eq!(known.unended().map(|to| to.index).collect::<Vec<_>>(), [0]);
         assert!(second.was(EventKind::Relayed) && !known.recipient(0).unwrap().was(EventKind::Relayed));
         let later = serde_json::to_value(known.event(EventKind::Bounced, second, AT)).unwrap();
         assert_eq!(later, told(EventKind::Bounced, 1));

@@ -39,6 +39,8 @@ pub struct Told {
     pub class: Option<FailureClass>,
     /// The relay's own text, for people.
     pub detail: Option<Arc<str>>,
+    /// How it came, if it was reported after the next server had taken the mail.
+    pub reason: Option<&'static str>,
     /// When the next attempt will be made.
     pub next_attempt: Option<Timestamp>,
     /// The operator who did it.
@@ -89,6 +91,7 @@ impl<'a> Mail<'a> {
             status: heard.and_then(Heard::status),
             reply: heard.and_then(Heard::reply).map(Cow::Borrowed),
             class: told.class.or(heard.and_then(|heard| heard.class)),
+            reason: told.reason,
             next_attempt: told.next_attempt,
             actor: told.actor.as_deref().map(Cow::Borrowed),
             ..self.event_with(id, told.event, told.at)
@@ -142,6 +145,7 @@ impl Told {
             attempt: None,
             class: None,
             detail: None,
+            reason: None,
             next_attempt: None,
             actor: None,
         }

@@ -167,7 +167,7 @@ impl Event<'_> {
         Event::with_id(EventId::new(at), event, at)
     }
 
-    fn with_id(event_id: EventId, event: EventKind, at: Timestamp) -> Event<'static> {
+    pub(in crate::record) fn with_id(event_id: EventId, event: EventKind, at: Timestamp) -> Event<'static> {
         Event {
             event_id,
             at,

@@ -12,7 +12,8 @@ const ATTEMPTS: [EventKind; 2] = [EventKind::Relayed, EventKind::Deferred];
 /// Kinds that have a failure class.
 const CLASSIFIED: [EventKind; 4] = [EventKind::Deferred, EventKind::Bounced, EventKind::Expired, EventKind::Rejected];
 /// Kinds that are not about one recipient of a mail in the spool.
-const OTHERS: [EventKind; 11] = [
+const OTHERS: [EventKind; 12] = [
+    EventKind::Lost,
     EventKind::Rejected,
     EventKind::Unmatched,
     EventKind::Suppressed,
@@ -43,12 +44,12 @@ fn schema() -> Value {
         requires(&of_mail, &["queue_id", "message_id", "customer", "from_domain", "sender", "recipient"]),
         requires(&ATTEMPTS, &["route", "server", "attempt"]),
         requires(&[EventKind::Relayed], &["code", "reply"]),
-        requires(&[EventKind::Accepted], &["peer"]),
         requires(
             &[EventKind::Held, EventKind::Removed, EventKind::Delayed, EventKind::Unmatched, EventKind::Alert],
             &["detail"]
         ),
         requires(&CLASSIFIED, &["class"]),
+        requires(&[EventKind::Lost], &["queue_id", "detail"]),
         requires(&[EventKind::Suppressed], &["customer", "sender", "recipient", "reason"]),
         requires(&[EventKind::Rejected], &["peer", "reason", "code", "reply"]),
         requires(&[EventKind::Audit], &["actor", "command", "detail"]),

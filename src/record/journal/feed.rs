@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,14 +30,22 @@ pub(crate) struct Feed {
     position: Option<OutboxPosition>,
     /// The ids of later events that the journal may already have.
     known: HashSet<String>,
+    /// When a read began that found all there was, and brought it in.
+    caught_up: watch::Sender<Option<Instant>>,
     /// Once the journal has had everything.
     has_caught_up: bool,
 }
 
 impl Feed {
-    /// Continues behind `position`. Events with an id in `known` are already in the journal.
-    pub fn new(buffer: Arc<Buffer>, position: Option<OutboxPosition>, known: HashSet<String>) -> Self {
-        Feed { buffer, position, known, has_caught_up: false }
+    /// Continues behind `position`. Events with an id in `known` are already in the journal. `caught_up` gets the start of each read after
+    /// which the journal has everything that was there.
+    pub fn new(
+        buffer: Arc<Buffer>,
+        position: Option<OutboxPosition>,
+        known: HashSet<String>,
+        caught_up: watch::Sender<Option<Instant>>,
+    ) -> Self {
+        Feed { buffer, position, known, caught_up, has_caught_up: false }
     }
 
     /// Runs until `stopping`, and then copies the lines that the spool has at that moment. Returns true if the journal has all of them.
@@ -59,7 +67,10 @@ impl Feed {
             let is_all = matches!(brought, Ok(false));
             let pause = match brought {
                 Ok(true) => continue,
-                Ok(false) => PAUSE,
+                Ok(false) => {
+                    self.caught_up.send_replace(Some(began));
+                    PAUSE
+                }
                 Err(error) => {
                     tracing::error!("the spool's outbox cannot be read: {error}. It is tried again");
                     RETRY

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Embedded;
+use crate::message::QueueId;
 use crate::spool::{Error, Filter, Intervene, Lease, LinesById, Pending, owner};
 
 impl Intervene for Embedded {
@@ -20,6 +21,10 @@ impl Intervene for Embedded {
 
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>> {
         Box::pin(owner::seize(Arc::clone(&self.shared), filter, limit))
+    }
+
+    fn discard(&self, id: QueueId) -> Pending<Result<bool, Error>> {
+        Box::pin(owner::discard(Arc::clone(&self.shared), id))
     }
 
     fn sync(&self) -> Pending<Result<(), Error>> {

@@ -43,6 +43,7 @@ mod intervene;
 mod keeper;
 mod leasing;
 mod lock;
+mod lost;
 mod moving;
 mod note;
 mod notice;
@@ -82,6 +83,7 @@ use super::moving::Mark;
 use super::{Health, Pending, Spool};
 use crate::message::QueueId;
 
+pub use self::lost::{Lost, set_told, untold};
 pub use self::notice::Notice;
 pub use self::settings::Settings;
 

@@ -39,7 +39,8 @@ pub(super) struct Stretch {
 const RETIRED: &str = "retired";
 /// The smallest part of a file that a file system can free.
 const BLOCK: u64 = 4096;
-const TORN: &str = "torn";
+pub(super) const TORN: &str = "torn";
+pub(super) const LIST: &str = "LIST";
 const RECORD: &str = "record";
 
 impl Stretch {
@@ -56,13 +57,18 @@ impl Stretch {
     }
 }
 
+/// The folder of the quarantine.
+pub(super) fn folder(spool: &Path) -> PathBuf {
+    spool.join("quarantine")
+}
+
 pub(super) fn prepare(spool: &Path) -> io::Result<()> {
-    fs::create_dir_all(spool.join("quarantine"))
+    fs::create_dir_all(folder(spool))
 }
 
 /// Returns how many stretches were set aside since the spool was created, not counting torn writes.
 pub(super) fn count(spool: &Path) -> u64 {
-    let entries = fs::read_dir(spool.join("quarantine")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(folder(spool)).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == RECORD)).count() as u64
 }
 
@@ -90,14 +96,14 @@ pub(super) fn set_aside(
     if was_torn(&spool.path, stretch)?.is_some() {
         return Ok(None);
     }
-    let dir = spool.path.join("quarantine");
+    let dir = folder(&spool.path);
     let name = format!("{}.{}", stretch.name(), if torn { TORN } else { RECORD });
     let path = dir.join(&name);
     let partial = dir.join(format!("{name}.partial"));
     let mut copy = File::create(&partial)?;
     copy_readable(source, stretch.start, stretch.end, &mut copy)?;
     copy.sync_all()?;
-    let mut list = OpenOptions::new().append(true).create(true).open(dir.join("LIST"))?;
+    let mut list = OpenOptions::new().append(true).create(true).open(dir.join(LIST))?;
     let ids = lost.iter().map(QueueId::to_string).collect::<Vec<_>>().join(",");
     let ids = if ids.is_empty() { "-" } else { ids.as_str() };
     writeln!(list, "{}\t{name}\t{ids}\t{}", Timestamp::now(), stretch.why)?;
@@ -109,7 +115,7 @@ pub(super) fn set_aside(
 
 /// Returns the names of all files in the quarantine.
 pub(super) fn names(spool: &Path) -> io::Result<Vec<String>> {
-    let names = fs::read_dir(spool.join("quarantine"))?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    let names = fs::read_dir(folder(spool))?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     names.filter_map(Result::transpose).collect()
 }
 
@@ -128,7 +134,7 @@ fn stretch_in(segment: &str, name: &str) -> Option<Range<u64>> {
 
 /// Durably moves the file of a segment out of use, into the quarantine.
 pub(super) fn retire(spool: &Dir, segment: &Path) -> io::Result<PathBuf> {
-    let dir = spool.path.join("quarantine");
+    let dir = folder(&spool.path);
     let name = segment.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let path = dir.join(name).with_extension(RETIRED);
     match fs::rename(segment, &path) {

@@ -39,6 +39,7 @@ macro_rules! conforms {
             promises::a_message_is_leased_to_one_caller_at_a_time,
             promises::expedited_messages_come_first_then_those_due_longest,
             promises::operators_hold_release_expedite_and_seize,
+            promises::a_record_can_be_ended_without_being_read_unless_it_is_leased,
             promises::what_operators_changed_survives_a_kill,
             promises::what_is_made_due_at_once_was_not_kept_back_and_what_is_released_was,
             promises::no_answer_is_larger_than_it_was_asked_for,

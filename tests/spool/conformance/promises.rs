@@ -301,6 +301,23 @@ pub async fn operators_hold_release_expedite_and_seize<B: Backend>() {
     assert_eq!(stats_of(&*spool, "y").await.oldest, Some(b));
 }
 
+pub async fn a_record_can_be_ended_without_being_read_unless_it_is_leased<B: Backend>() {
+    let place = B::new();
+    let spool = place.open();
+    let a = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
+    let b = spool.commit(draft("x", &["a@b.dk"], 2, 100)).await.unwrap().id();
+    spool.hold(Filter::one(a), "odd".into(), LinesById::new()).await.unwrap();
+    let leases = claim_all(&*spool, "x").await;
+    assert_eq!(leases.iter().map(|lease| lease.record.id).collect::<Vec<_>>(), [b]);
+    assert!(!spool.discard(b).await.unwrap());
+    assert!(spool.discard(a).await.unwrap());
+    assert!(!spool.discard(a).await.unwrap(), "it is gone");
+    drop(leases);
+    let left = place.killed();
+    let records = left.open().list(Filter::default(), 10).await.unwrap();
+    assert_eq!(records.iter().map(|record| record.id).collect::<Vec<_>>(), [b]);
+}
+
 pub async fn what_operators_changed_survives_a_kill<B: Backend>() {
     let place = B::new();
     let spool = place.open();

@@ -100,6 +100,13 @@ async fn a_message_that_was_altered_in_the_database_is_held_and_told_of() {
     assert_eq!(spool.list(held, 10).await.unwrap().len(), 1, "of the other not even the envelope can be read");
     let stats = postbud::spool::all_lanes(&*spool).await.unwrap();
     assert_eq!(stats.values().map(|lane| lane.held).sum::<u64>(), 2);
+    // Nobody can read them, and an operator can end them all the same.
+    for id in &ids[..2] {
+        assert!(matches!(spool.show(*id).await, Err(Error::Corrupt { .. })));
+        assert!(spool.seize(Filter::one(*id), 1).await.unwrap().is_empty());
+        assert!(spool.discard(*id).await.unwrap());
+        assert!(matches!(spool.show(*id).await, Err(Error::Unknown(_))));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

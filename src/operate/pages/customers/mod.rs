@@ -1,4 +1,4 @@
-//! The customer's page, which a link opens: the customer's steps, with their results, what is next, and why.
+//! The customer's page, which a link opens: the steps of the guide, with their results, what is next, and why.
 //!
 //! ```text
 //! GET  /link/SECRET                     redirects to the customer's first domain

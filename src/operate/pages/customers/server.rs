@@ -1,4 +1,4 @@
-//! The customer's own server: it is entered here, tried at once, and stored if mail could be delivered there.
+//! The customer's own server (guide 4): it is entered here, tried at once, and stored if mail could be delivered there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

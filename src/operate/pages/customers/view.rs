@@ -93,7 +93,7 @@ impl View<'_> {
         };
         let to_do = |standing: Standing| matches!(standing, Standing::Required | Standing::Recommended);
         let first = all.iter().filter(|(_, standing)| to_do(*standing)).max_by_key(|(_, standing)| *standing);
-        // The first of the worst, in the order of the steps.
+        // The first of the worst, in the guide's order.
         let first = first.and_then(|(_, worst)| all.iter().find(|(_, standing)| standing == worst));
         html! {
             section.card.(mood.class()) #whole aria-labelledby="whole-title" {

@@ -206,6 +206,9 @@ fn customer_of(text: &str) -> customer::Shown {
             bulk: BulkName::Warn,
             bounces: FailureName::Event,
             contacts: Vec::new(),
+            test: true,
+            test_allow: vec![owned()],
+            test_redirect: Some(owned()),
             route: RouteView {
                 via: ViaName::OwnServer,
                 tier: Some(owned()),

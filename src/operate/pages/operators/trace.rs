@@ -156,7 +156,7 @@ fn said(event: &Value) -> Markup {
 fn mood(kind: &str) -> Mood {
     match kind {
         "delivered" | "relayed" => Mood::Good,
-        "bounced" | "expired" | "removed" | "rejected" | "complained" => Mood::Bad,
+        "bounced" | "expired" | "removed" | "lost" | "rejected" | "complained" => Mood::Bad,
         "deferred" | "delayed" | "held" | "suppressed" => Mood::Wait,
         _ => Mood::Calm,
     }

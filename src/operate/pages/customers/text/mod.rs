@@ -49,7 +49,7 @@ pub(super) struct Words {
     pub dns_is_slow: &'static str,
     pub not_kept: &'static str,
 
-    // The steps, in their order on the page.
+    // Steps, in the guide's order.
     pub domain: [&'static str; 2],
     pub spf: [&'static str; 2],
     pub dkim: [&'static str; 2],
