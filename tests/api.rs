@@ -8,10 +8,16 @@ mod customers;
 mod document;
 #[path = "api/endpoint.rs"]
 mod endpoint;
+#[path = "api/full_disk.rs"]
+mod full_disk;
 #[path = "api/queue.rs"]
 mod queue;
 #[path = "api/rig.rs"]
 mod rig;
+#[path = "api/rotation.rs"]
+mod rotation;
+#[path = "api/speed.rs"]
+mod speed;
 #[path = "api/suppression.rs"]
 mod suppression;
 #[path = "api/tenancy.rs"]
@@ -24,8 +30,11 @@ mod support {
     pub mod capture;
     pub mod client;
     pub mod contract;
+    pub mod disks;
+    pub mod drafts;
     pub mod http;
     pub mod ports;
     pub mod relay;
+    pub mod scripted_dns;
     pub mod skip;
 }

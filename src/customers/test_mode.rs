@@ -4,6 +4,8 @@
 //! There are two exceptions: mail leaves if test mode allows all of its recipients, or if it is redirected to one address. If both the
 //! login and the customer are in test mode, mail leaves only if both allow it.
 
+use std::fmt;
+
 use super::suppression::folded;
 use crate::message::is_test_address;
 use crate::smtp::{Domain, Mailbox};
@@ -24,6 +26,16 @@ pub enum AllowedRecipient {
     Address(String),
     /// Every address in this domain.
     Domain(Domain),
+}
+
+/// Writes it as customers' files do.
+impl fmt::Display for AllowedRecipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AllowedRecipient::Address(address) => f.write_str(address),
+            AllowedRecipient::Domain(domain) => write!(f, "*@{domain}"),
+        }
+    }
 }
 
 /// What happens to mail in test mode.

@@ -121,7 +121,7 @@ impl Running {
         let state_dir = match self {
             Running::Here(service) => {
                 let found = service.list(actor, &which, None, 1).await?;
-                return Ok(Some(!found.items.is_empty()));
+                return Ok(Some(!found.items.is_empty() || found.next.is_some()));
             }
             Running::Socket(state_dir) => state_dir.clone(),
         };

@@ -23,13 +23,26 @@ use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::spool::Draft;
 use crate::time::Timestamp;
 
-/// How long to wait for the result of a test mail.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long to wait for the result of a test mail: less than the command line waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 impl Service {
     /// Makes a test mail to `to`, and sends it as a job. `from` must be in a domain of the customer; the default is postmaster@ its first
     /// domain.
     pub async fn begin_test(&self, actor: &Actor, customer: &str, to: &str, from: Option<&str>) -> Result<Job, Error> {
+        let draft = self.prepare_test(actor, customer, to, from).await?;
+        let task = self.jobs.begin(actor, JobKind::TestSend, Some(draft.lane.customer.to_string()))?;
+        let (service, actor) = (self.clone(), actor.clone());
+        Ok(task.spawn(|_| async move { Ok(JobResult::TestSend(service.send_test(&actor, draft).await?)) }))
+    }
+
+    /// The same, and waits for what comes of it.
+    pub async fn test(&self, actor: &Actor, customer: &str, to: &str, from: Option<&str>) -> Result<TestSent, Error> {
+        let draft = self.prepare_test(actor, customer, to, from).await?;
+        self.send_test(actor, draft).await
+    }
+
+    async fn prepare_test(&self, actor: &Actor, customer: &str, to: &str, from: Option<&str>) -> Result<Draft, Error> {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);
         let customer = self.routing.customer(&id).ok_or_else(|| {
@@ -41,10 +54,7 @@ impl Service {
             None => postmaster(&customer)?,
         };
         let (kind, to) = self.way(&customer, to)?;
-        let draft = self.test_draft(&customer, &from, to, kind).await?;
-        let task = self.jobs.begin(actor, JobKind::TestSend, Some(id.to_string()))?;
-        let (service, actor) = (self.clone(), actor.clone());
-        Ok(task.spawn(|_| async move { Ok(JobResult::TestSend(service.send_test(&actor, draft).await?)) }))
+        self.test_draft(&customer, &from, to, kind).await
     }
 
     /// Puts a test mail into the queue, and waits for the result.
@@ -174,7 +184,7 @@ async fn told_of(id: QueueId, mut heard: broadcast::Receiver<Arc<Event<'static>>
 }
 
 fn nothing_yet(id: QueueId) -> TestSent {
-    let detail = "nothing came of it yet; `postbud trace --queue-id` tells what becomes of it";
+    let detail = "nothing came of it yet; `postbud trace` with its queue id tells what becomes of it";
     sent(id, &json!({ "event": "accepted", "detail": detail }))
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -265,29 +264,30 @@ fn a_customer_that_a_submitter_names_is_not_removed() {
     assert!(rig.site.customer_file("anna").exists());
 }
 
-/// Not a test of speed: it shows the figures of a machine. `cargo test --test api -- --ignored ten_thousand --nocapture`
 #[test]
-#[ignore = "makes ten thousand customers; it measures and judges nothing"]
-fn a_customer_among_ten_thousand() {
+fn test_mode_is_seen_and_changed() {
     let rig = Rig::start();
-    let key = fs::read(rig.site.key("anna.example")).unwrap();
-    let file = fs::read_to_string(rig.site.customer_file("anna")).unwrap();
-    fs::write(rig.site.key("shared"), key).unwrap();
-    for n in 0..10_000 {
-        let text = file.replace("[\"anna.example\"]", &format!("[\"c{n}.example\"]"));
-        let text = text.replace("../../keys/anna.example.pem", "../../keys/shared.pem");
-        fs::write(rig.site.customer_file(&format!("c{n}")), text).unwrap();
-    }
-    rig.relay.signal("HUP");
-    rig.site.wait_for_event("the reload", |event| event["command"] == "configuration.reload");
     let client = rig.client("admin");
-    for n in 0..10 {
-        let begun = Instant::now();
-        let made = client.post("/customers", &new(&format!("n{n}")).to_string());
-        println!("POST /customers: {} in {:?}", made.status, begun.elapsed());
-        let begun = Instant::now();
-        let path = format!("/customers/n{n}");
-        let changed = client.send("PATCH", &path, &[("If-Match", "*")], Some("{\"name\":\"x\"}"));
-        println!("PATCH {path}: {} in {:?}", changed.status, begun.elapsed());
-    }
+    assert_eq!(client.read("/customers/anna")["test"], false);
+    let change = |body: Value| client.send("PATCH", "/customers/anna", &[("If-Match", "*")], Some(&body.to_string()));
+    let changed = change(
+        json!({ "test": true, "test_allow": ["*@qa.example", "Ida@webcrm.example"], "test_redirect": "qa@webcrm.example" }),
+    );
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let view = client.read("/customers/anna");
+    assert_eq!(
+        (&view["test"], &view["test_allow"], &view["test_redirect"]),
+        (&json!(true), &json!(["*@qa.example", "ida@webcrm.example"]), &json!("qa@webcrm.example"))
+    );
+    let shown = rig.site.operate(&["customer", "show", "anna"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("goes to qa@webcrm.example"));
+    // Its mail stays here at once.
+    change(json!({ "test_redirect": null }));
+    let id = rig.submit("ole@anna.example", "x@example.com");
+    let relayed = rig.site.wait_for_event("the end", |event| event["queue_id"] == *id && event["event"] == "relayed");
+    assert_eq!((&relayed["test"], &relayed["route"]), (&json!(true), &json!("test")));
+    change(json!({ "test": true, "test_allow": ["nonsense"] })).is_problem("invalid");
+    change(json!({ "test": null })).is_problem("invalid");
+    assert_eq!(change(json!({ "test": null, "test_allow": null })).status, 200);
+    assert_eq!(client.read("/customers/anna")["test"], false);
 }

@@ -33,6 +33,34 @@ fn a_list_is_read_page_by_page_and_nothing_is_missed_or_twice() {
 }
 
 #[test]
+fn a_list_is_narrowed_by_what_the_submitter_calls_its_mail() {
+    let rig = Rig::start();
+    let client = rig.client("read");
+    let first = rig.submit("ole@anna.example", "x@example.com");
+    let fields = "X-Postbud-Reference: order 7\r\nX-Postbud-Campaign: spring\r\nX-Postbud-Tags: a, b\r\n";
+    let second = rig.submit_with("ida@anna.example", "x@other.example", fields);
+    for (filter, expected) in [
+        ("sender=Ole@anna.example", vec![&first]),
+        ("reference=order%207", vec![&second]),
+        ("campaign=Spring", vec![&second]),
+        ("tag=b", vec![&second]),
+        ("tag=c", vec![]),
+        ("recipient_domain=other.example", vec![&second]),
+        ("recipient_domain=other.example&sender=ole@anna.example", vec![]),
+        ("customer=anna", vec![&first, &second]),
+    ] {
+        let page = client.read(&format!("/queue?{filter}"));
+        let ids: Vec<&str> =
+            page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+        assert_eq!(
+            (ids, page["next"].is_null()),
+            (expected.into_iter().map(String::as_str).collect(), true),
+            "{filter}"
+        );
+    }
+}
+
+#[test]
 fn a_command_does_nothing_where_more_fits_than_was_counted() {
     let rig = Rig::start();
     let client = rig.client("operate");

@@ -1,9 +1,11 @@
 //! A relay with an API, two customers whose servers take nothing, and mail of both in the queue.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use crate::client::Client;
-use crate::support::relay::{Running, Site, free_port};
+use crate::support::client;
+use crate::support::relay::{PASSWORD, Running, Site, USERNAME, free_port};
 
 /// A site, its relay, and where its API is.
 pub struct Rig {
@@ -20,9 +22,17 @@ impl Rig {
 
     /// The same with further lines in `[api]`.
     pub fn with(more: &str) -> Self {
+        // Nobody answers questions to the DNS there.
+        Rig::asking("127.0.0.1:9".parse().unwrap(), more)
+    }
+
+    /// The same, with the server of the DNS.
+    pub fn asking(dns: SocketAddr, more: &str) -> Self {
         let api = free_port();
         let lines = format!("[api]\naddress = \"{api}\"\ntls = \"off\"\n{more}");
         let (site, _) = Site::of_anna_and_bo(&lines);
+        let file = fs::read_to_string(site.config()).unwrap();
+        fs::write(site.config(), file.replace("127.0.0.1:9\"", &format!("{dns}\""))).unwrap();
         let relay = site.start();
         Rig { site, relay, api }
     }
@@ -48,6 +58,13 @@ impl Rig {
 
     /// Submits a message, and gives its queue id.
     pub fn submit(&self, from: &str, to: &str) -> String {
-        self.site.submit(from, to, "test")
+        self.submit_with(from, to, "")
+    }
+
+    /// The same with further lines in its header.
+    pub fn submit_with(&self, from: &str, to: &str, fields: &str) -> String {
+        let mut client = client::Client::login(self.site.smtp, USERNAME, PASSWORD).unwrap();
+        let content = format!("{fields}From: <{from}>\r\nTo: <{to}>\r\nSubject: test\r\n\r\nhello\r\n");
+        client::queue_id(&client.send(from, &[to], content.as_bytes()).unwrap()).to_owned()
     }
 }

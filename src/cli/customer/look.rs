@@ -106,6 +106,11 @@ fn described(view: &CustomerView) -> String {
     line("Route", &way);
     line("Bulk", view.bulk.as_str());
     line("Bounces", view.bounces.as_str());
+    if view.test {
+        let allowed = if view.test_allow.is_empty() { "nobody".to_owned() } else { view.test_allow.join(", ") };
+        let rest = view.test_redirect.as_ref().map_or("stays here".to_owned(), |to| format!("goes to {to}"));
+        line("Test mode", &format!("mail to {allowed} leaves; other mail {rest}"));
+    }
     if let Some(reason) = &view.suspended {
         line("Suspended", reason);
     }

@@ -10,12 +10,13 @@ mod link;
 mod look;
 mod mailjet_key;
 mod pause;
+mod test;
 
 /// Add, show, change and remove customers, and pause their mail.
 ///
 /// A customer is a file in customers_dir. These commands change it as the HTTP interface does: after a check by the checker of `postbud
-/// check`, atomically, and with the old version kept. A running relay uses the changed customer at once, without a reload. `pause` and
-/// `unpause` change no file: they pause and resume the customer's mail in the running relay.
+/// check`, atomically, and with the old version kept. A running relay uses the changed customer at once, without a reload. `pause`,
+/// `unpause` and `test` change no file: they pause and resume the customer's mail in the running relay, and send a test mail there.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -27,6 +28,7 @@ Examples:
   postbud customer change test-as '{\"bulk\":\"refuse\"}'
   postbud customer suspend test-as --reason 'unpaid since October'
   postbud customer pause test-as --reason 'their list was bought'
+  postbud customer test test-as --to me@webcrm.com
   postbud customer mailjet-key test-as"
 )]
 pub(super) struct Args {
@@ -48,6 +50,7 @@ enum Command {
     Pause(pause::Pause),
     Unpause(pause::Unpause),
     Paused(pause::List),
+    Test(test::Test),
 }
 
 /// Adds a customer, and asks for everything except its id.
@@ -69,6 +72,7 @@ impl Args {
             Command::Pause(args) => args.run(),
             Command::Unpause(args) => args.run(),
             Command::Paused(args) => args.run(),
+            Command::Test(args) => args.run(),
             Command::MailjetKey(args) => args.run(),
         }
     }

@@ -25,6 +25,14 @@ struct Filters {
     route: Option<String>,
     /// Only messages with a waiting recipient in this domain.
     recipient_domain: Option<String>,
+    /// Only messages with this reference of the submitter's.
+    reference: Option<String>,
+    /// Only messages of this campaign of the submitter's.
+    campaign: Option<String>,
+    /// Only messages with this tag of the submitter's.
+    tag: Option<String>,
+    /// Only messages from this envelope sender; empty for the null sender.
+    sender: Option<String>,
     /// Only messages that were accepted at least this number of seconds ago.
     older_than_secs: Option<u64>,
     /// Only messages in this state.
@@ -78,7 +86,13 @@ pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(
             "/queue",
-            get_with(list, said(QUEUE, "listQueue", "List messages", "Oldest first. Role read; a customer sees its own.")),
+            get_with(list, said(
+                    QUEUE,
+                    "listQueue",
+                    "List messages",
+                    "Oldest first. A filter that fits few of many messages is searched for some seconds; then the answer has what was found so \
+                     far, and next to go on with. Role read; a customer sees its own.",
+                )),
         )
         .api_route(
             "/queue/stats",
@@ -128,6 +142,10 @@ async fn list(
         customer: caller.customer(filters.customer)?,
         route: filters.route,
         recipient_domain: filters.recipient_domain,
+        reference: filters.reference,
+        campaign: filters.campaign,
+        tag: filters.tag,
+        sender: filters.sender,
         older_than_secs: filters.older_than_secs,
         state: filters.state,
         ..Selection::default()

@@ -40,7 +40,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
                 "sendTest",
                 "Send a test mail",
                 "One small signed mail through the customer's route, which every page and event shows like any other. A job: it is done once an \
-                 attempt has succeeded or failed, or after two minutes. Role operate.",
+                 attempt has succeeded or failed, or after 100 seconds. Role operate.",
             ),
         ),
     )

@@ -61,6 +61,12 @@ pub struct CustomerChange {
     pub bounces: Patch<FailureName>,
     /// The contacts that get mail when a domain is complete, and when a record of it has vanished. The list replaces the old one.
     pub contacts: Patch<Vec<ContactEntry>>,
+    /// Whether it is in test mode: its mail is checked, signed and recorded, and does not leave.
+    pub test: Patch<bool>,
+    /// The recipients that mail in test mode really goes to: `anna@webcrm.com`, `*@qa.webcrm.com`.
+    pub test_allow: Patch<Vec<String>>,
+    /// The address that other mail in test mode goes to instead of its recipients.
+    pub test_redirect: Patch<String>,
     /// The route of the customer's mail.
     pub route: Option<RouteChange>,
     /// The values in Mailjet's console, by domain.
@@ -139,6 +145,9 @@ impl CustomerChange {
         add(self.bulk == Patch::Keep, "bulk");
         add(self.bounces == Patch::Keep, "bounces");
         add(self.contacts == Patch::Keep, "contacts");
+        add(self.test == Patch::Keep, "test");
+        add(self.test_allow == Patch::Keep, "test_allow");
+        add(self.test_redirect == Patch::Keep, "test_redirect");
         if let Some(route) = &self.route {
             add(route.via == Patch::Keep, "route.via");
             add(route.tier == Patch::Keep, "route.tier");
@@ -172,6 +181,9 @@ pub(super) fn apply(text: &str, change: &CustomerChange, password_file: Option<&
     set(root, "bulk", &change.bulk, |bulk| Value::from(bulk.as_str()));
     set(root, "bounces", &change.bounces, |bounces| Value::from(bounces.as_str()));
     set_contacts(root, &change.contacts);
+    set(root, "test", &change.test, |test| Value::from(*test));
+    set_list(root, "test_allow", &change.test_allow);
+    set(root, "test_redirect", &change.test_redirect, |address| Value::from(address.as_str()));
     if let Some(route) = &change.route {
         apply_route(table(root, "route")?, route, password_file)?;
     }
@@ -429,6 +441,11 @@ password_file = "../secrets/test-as.password"
                 vec![r#"suspended = 'a "quoted" \ reason'"#],
             ),
             (r#"{"bounces":"mail"}"#, vec![], vec!["bounces = \"mail\""]),
+            (
+                r#"{"test":true,"test_allow":["*@webcrm.com"],"test_redirect":"qa@webcrm.com"}"#,
+                vec![],
+                vec!["test = true", "test_allow = [\"*@webcrm.com\"]", "test_redirect = \"qa@webcrm.com\""],
+            ),
             (
                 r#"{"contacts":[{"address":"ole@test.dk","language":"da"}]}"#,
                 vec![],

@@ -51,6 +51,15 @@ pub struct CustomerView {
     /// The contacts that get mail when a domain is complete, and when a record of it has vanished.
     #[serde(default)]
     pub contacts: Vec<ContactEntry>,
+    /// Whether it is in test mode: its mail is checked, signed and recorded, and does not leave.
+    #[serde(default)]
+    pub test: bool,
+    /// The recipients that mail in test mode really goes to: `anna@webcrm.com`, `*@qa.webcrm.com`.
+    #[serde(default)]
+    pub test_allow: Vec<String>,
+    /// The address that other mail in test mode goes to instead of its recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_redirect: Option<String>,
     /// The route of the customer's mail.
     pub route: RouteView,
     /// The values in Mailjet's console, by domain.
@@ -362,6 +371,9 @@ impl From<ReadCustomer> for CustomerView {
             },
             bounces: if customer.bounce_mail { FailureName::Mail } else { FailureName::Event },
             contacts: customer.contacts.iter().map(ContactEntry::from).collect(),
+            test: customer.test.is_some(),
+            test_allow: customer.test.iter().flat_map(|test| &test.allow).map(ToString::to_string).collect(),
+            test_redirect: customer.test.as_ref().and_then(|test| test.redirect.as_ref()).map(ToString::to_string),
             route,
             mailjet: mailjet
                 .into_iter()

@@ -46,7 +46,7 @@ pub struct Unkept {
 pub struct TestSent {
     /// The queue id, with which `trace` shows later events.
     pub queue_id: String,
-    /// Its latest event, as in the event log: `relayed`, `bounced` or `deferred`; `accepted` if there was no result within two minutes.
+    /// Its latest event, as in the event log: `relayed`, `bounced` or `deferred`; `accepted` if there was no result within 100 seconds.
     pub event: String,
     /// The route that was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]

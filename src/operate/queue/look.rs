@@ -1,9 +1,11 @@
 //! Commands that read the queue: list, show, stats.
 
+use std::time::{Duration, Instant};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::selection::{Plan, Walk, queue_id};
+use super::selection::{PAGE, Plan, Walk, queue_id};
 use super::stopped::Suspended;
 use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
 use crate::message::{QueueId, Urgency};
@@ -17,13 +19,16 @@ use crate::time::Timestamp;
 const LISTED_RECIPIENTS: usize = 3;
 /// The maximum number of events that are shown for a message.
 const HISTORY: usize = 200;
+/// A page of a list is searched for no longer than this.
+const SEARCH: Duration = Duration::from_secs(4);
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// The items of this page.
     pub items: Vec<T>,
-    /// The id of the item after which the next page begins. Absent on the last page.
+    /// The position of the next page. Absent on the last page. A page may have fewer items than requested, or none, and still have a next
+    /// page, because each page ends after some seconds of searching.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -50,14 +55,26 @@ impl Pages<'_> {
 
 impl Service {
     /// Returns all matching messages, oldest first.
-    pub async fn pages(&self, actor: &Actor, which: &Selection, after: Option<&str>) -> Result<Pages<'_>, Error> {
+    pub async fn pages(&self, actor: &Actor, which: &Selection) -> Result<Pages<'_>, Error> {
+        self.first_pages(actor, which, None, PAGE).await
+    }
+
+    /// Returns the same from behind the message `after`, for a caller that wants `wanted` of them.
+    async fn first_pages(
+        &self,
+        actor: &Actor,
+        which: &Selection,
+        after: Option<&str>,
+        wanted: usize,
+    ) -> Result<Pages<'_>, Error> {
         let now = Timestamp::now();
         let plan = Plan::to_look(self, actor, which, now).await?;
         let after = after.map(queue_id).transpose()?;
-        Ok(Pages { service: self, walk: Walk::new(plan, after), now })
+        Ok(Pages { service: self, walk: Walk::of_first(plan, after, wanted), now })
     }
 
-    /// Returns at most `limit` matching messages, oldest first, after the message `after` if it is given.
+    /// Returns at most `limit` matching messages, oldest first, after the message `after` if it is given. The search ends after some seconds,
+    /// and the page says where to continue.
     pub async fn list(
         &self,
         actor: &Actor,
@@ -66,7 +83,8 @@ impl Service {
         limit: usize,
     ) -> Result<Page<Message>, Error> {
         let limit = limit.max(1);
-        let mut pages = self.pages(actor, which, after).await?;
+        let began = Instant::now();
+        let mut pages = self.first_pages(actor, which, after, limit + 1).await?;
         let mut items: Vec<Message> = Vec::new();
         while let Some(page) = pages.next().await? {
             let room = limit - items.len();
@@ -75,6 +93,9 @@ impl Service {
             if over {
                 let next = items.last().map(|message| message.id.clone());
                 return Ok(Page { items, next });
+            }
+            if began.elapsed() > SEARCH && !pages.walk.has_ended() {
+                return Ok(Page { items, next: pages.walk.position().map(|id| id.to_string()) });
             }
         }
         Ok(Page { items, next: None })

@@ -16,7 +16,7 @@ use crate::spool::{self, Filter, Record};
 use crate::time::Timestamp;
 
 /// The number of records that are read from the spool at once, and of ids that share a sync.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -136,13 +136,27 @@ impl Plan {
         Some(ids.chunks(PAGE).map(batch).collect())
     }
 
+    /// Returns the queue ids that were given, if nothing else was given.
+    pub fn only_ids(&self) -> Option<BTreeSet<QueueId>> {
+        let Filter { customer, arrived_before, held, deferred, .. } = &self.filter;
+        let has_more = customer.is_some()
+            || arrived_before.is_some()
+            || held.is_some()
+            || deferred.is_some()
+            || self.recipient_domain.is_some()
+            || self.batches().is_none();
+        self.filter.ids.as_deref().filter(|_| !has_more).cloned()
+    }
+
     /// Returns the queue id if exactly one was given.
     pub fn only_id(&self) -> Option<QueueId> {
         self.filter.ids.as_ref().filter(|ids| ids.len() == 1).and_then(|ids| ids.first().copied())
     }
 
     fn fits(&self, service: &Service, suspended: &Suspended, record: &Record) -> bool {
+        let waits_in = |domain: &Domain| record.waiting().any(|(_, to)| to.address.domain() == Some(domain));
         self.delivering.is_none_or(|delivering| record.leased == delivering)
+            && self.recipient_domain.as_ref().is_none_or(waits_in)
             && self.names.fit(record)
             && (!self.stopped || service.stopped(&record.lane, suspended).is_some())
             && self.route.as_ref().is_none_or(|route| service.route_of(&record.lane).as_ref() == Some(route))
@@ -169,13 +183,30 @@ impl Service {
 pub(super) struct Walk {
     plan: Plan,
     after: Option<QueueId>,
+    /// How many records the next page reads at most.
+    page: usize,
     ended: bool,
 }
 
 impl Walk {
     /// Begins after this record, or with the first.
     pub fn new(plan: Plan, after: Option<QueueId>) -> Self {
-        Walk { plan, after, ended: false }
+        Walk { plan, after, page: PAGE, ended: false }
+    }
+
+    /// The same for somebody who wants this many: the first page reads no more than that.
+    pub fn of_first(plan: Plan, after: Option<QueueId>, wanted: usize) -> Self {
+        Walk { page: wanted.clamp(1, PAGE), ..Walk::new(plan, after) }
+    }
+
+    /// Returns true if there is nothing more to look at.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The last record that was looked at.
+    pub fn position(&self) -> Option<QueueId> {
+        self.after
     }
 
     /// Returns the next matching records, possibly none, or `None` at the end.
@@ -183,11 +214,14 @@ impl Walk {
         if self.ended {
             return Ok(None);
         }
-        let page = service.spool.list(Filter { after: self.after, ..self.plan.filter.clone() }, PAGE).await?;
+        // The spool would read until it has found enough messages to a domain. Here each page ends after the same number of records.
+        let filter = Filter { after: self.after, recipient_domain: None, ..self.plan.filter.clone() };
+        let page = service.spool.list(filter, self.page).await?;
         // A page that makes no progress would be read for ever.
         let last = page.last().map(|record| record.id).filter(|last| Some(*last) > self.after);
-        self.ended = page.len() < PAGE || last.is_none();
-        self.after = last;
+        self.ended = page.len() < self.page || last.is_none();
+        self.after = last.or(self.after);
+        self.page = PAGE;
         let suspended = service.suspended();
         Ok(Some(page.into_iter().filter(|record| self.plan.fits(service, &suspended, record)).collect()))
     }

@@ -71,6 +71,9 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             Ok(service.pause(actor, &customer, &reason, spare_single).await.map(|()| Done::of(1)))
         }
         Command::UnpauseCustomer { customer } => Ok(service.unpause(actor, &customer).await.map(|()| Done::of(1))),
+        Command::TestSend { customer, to, from } => {
+            items(service.test(actor, &customer, &to, from.as_deref()).await.map(|sent| [sent]), out).await
+        }
         Command::SuspendRoute { route, reason } => {
             Ok(service.suspend_route(actor, &route, &reason).await.map(|()| Done::of(1)))
         }
@@ -123,7 +126,7 @@ async fn list(
     out: &mut impl Output,
 ) -> Answered {
     let limit = limit.unwrap_or(u64::MAX);
-    let mut pages = match service.pages(actor, which, None).await {
+    let mut pages = match service.pages(actor, which).await {
         Ok(pages) => pages,
         Err(error) => return Ok(Err(error)),
     };

@@ -137,6 +137,14 @@ pub enum Command {
     UnpauseCustomer {
         customer: String,
     },
+    /// One item: what came of a test mail.
+    TestSend {
+        customer: String,
+        to: String,
+        /// Absent: postmaster@ the customer's first domain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+    },
     /// One item for each open alert and each notice of the last week.
     Alerts,
     /// Acknowledges an alert.
@@ -229,6 +237,7 @@ impl Command {
             | Command::SuppressionImport { .. }
             | Command::PauseCustomer { .. }
             | Command::UnpauseCustomer { .. }
+            | Command::TestSend { .. }
             | Command::SuspendRoute { .. }
             | Command::ResumeRoute { .. }
             | Command::TakeCustomer { .. }
