@@ -40,7 +40,7 @@ use crate::spool::{self, Health, Inspect, LaneStats, Spool};
 use crate::time::Timestamp;
 
 pub use format::Format;
-pub use standing::{Certificates, Reloads, register_build};
+pub use standing::{Certificates, Reloads, Signatures, register_build};
 
 /// Makes a registry with the process's metrics.
 pub fn registry() -> Registry {

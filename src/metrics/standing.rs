@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicU64;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::customers::{Routing, SigningDomain};
 use crate::submission::ServerTls;
 use crate::time::Timestamp;
 use crate::version;
@@ -54,6 +56,31 @@ pub struct Certificates(pub Vec<ServerTls>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CertificateLabels {
     certificate: String,
+}
+
+/// How long signatures are valid, where they expire. Mail that waits longer is held.
+pub struct Signatures(pub Routing);
+
+impl fmt::Debug for Signatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signatures")
+    }
+}
+
+impl Collector for Signatures {
+    fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let directory = self.0.directory();
+        let domains = directory.customers().flat_map(|customer| &customer.domains);
+        let shortest = domains.filter_map(|(domain, signing)| match signing {
+            SigningDomain::Ready(signer) => signer.profiles_of(domain).filter_map(|profile| profile.expires).min(),
+            SigningDomain::Broken(_) => None,
+        });
+        let Some(shortest) = shortest.min() else { return Ok(()) };
+        let gauge = ConstGauge::new(i64::try_from(shortest.as_secs()).unwrap_or(i64::MAX));
+        let help = "The shortest time that a DKIM signature is valid; absent where signatures do not expire";
+        let encoder = out.encode_descriptor("dkim_signature_lifetime_seconds", help, None, gauge.metric_type())?;
+        gauge.encode(encoder)
+    }
 }
 
 impl Collector for Certificates {

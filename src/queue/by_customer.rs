@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use crate::message::CustomerId;
+use crate::message::{CustomerId, FailureClass};
 
 /// The number of customers with a label of their own: the first ones since the start.
 const NAMED: usize = 500;
@@ -25,20 +25,33 @@ pub(super) enum Counted {
     /// The mail is tried again later.
     Deferred,
     /// A server refused the mail for good, or an operator gave it up.
-    Bounced,
+    Bounced(FailureClass),
     /// The mail was given up because it was too old.
-    Expired,
+    Expired(FailureClass),
 }
 
-impl Counted {
-    const ALL: [Counted; 4] = [Counted::Relayed, Counted::Deferred, Counted::Bounced, Counted::Expired];
+/// The names of outcomes in metrics, in the order of [`Numbers::outcomes`].
+const OUTCOMES: [&str; 4] = ["relayed", "deferred", "bounced", "expired"];
 
-    fn as_str(self) -> &'static str {
-        match self {
-            Counted::Relayed => "relayed",
-            Counted::Deferred => "deferred",
-            Counted::Bounced => "bounced",
-            Counted::Expired => "expired",
+/// The counts of one customer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    outcomes: [u64; OUTCOMES.len()],
+    /// Recipients that were given up, in the order of [`FailureClass::ALL`].
+    given_up: [u64; FailureClass::ALL.len()],
+}
+
+impl Numbers {
+    fn count(&mut self, outcome: Counted) {
+        let (place, class) = match outcome {
+            Counted::Relayed => (0, None),
+            Counted::Deferred => (1, None),
+            Counted::Bounced(class) => (2, Some(class)),
+            Counted::Expired(class) => (3, Some(class)),
+        };
+        self.outcomes[place] += 1;
+        if let Some(class) = class {
+            self.given_up[class as usize] += 1;
         }
     }
 }
@@ -49,8 +62,8 @@ pub(super) struct ByCustomer(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    named: BTreeMap<CustomerId, [u64; 4]>,
-    others: [u64; 4],
+    named: BTreeMap<CustomerId, Numbers>,
+    others: Numbers,
 }
 
 impl ByCustomer {
@@ -63,7 +76,7 @@ impl ByCustomer {
             None if is_full => others,
             None => named.entry(customer.clone()).or_default(),
         };
-        of_customer[outcome as usize] += 1;
+        of_customer.count(outcome);
     }
 }
 
@@ -73,22 +86,33 @@ struct Labels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabels {
+    customer: String,
+    class: &'static str,
+}
+
 impl Collector for ByCustomer {
     fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
         let family = Family::<Labels, Counter>::default();
+        let classes = Family::<ClassLabels, Counter>::default();
         {
             let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let named = counts.named.iter().map(|(customer, numbers)| (customer.as_str(), numbers));
             for (customer, numbers) in named.chain([(OTHERS, &counts.others)]) {
-                for outcome in Counted::ALL {
-                    let number = numbers[outcome as usize];
-                    if number > 0 {
-                        let labels = Labels { customer: customer.to_owned(), outcome: outcome.as_str() };
-                        family.get_or_create(&labels).inc_by(number);
-                    }
+                for (outcome, number) in OUTCOMES.into_iter().zip(numbers.outcomes).filter(|(_, number)| *number > 0) {
+                    family.get_or_create(&Labels { customer: customer.to_owned(), outcome }).inc_by(number);
+                }
+                let given_up = FailureClass::ALL.into_iter().zip(numbers.given_up);
+                for (class, number) in given_up.filter(|(_, number)| *number > 0) {
+                    let labels = ClassLabels { customer: customer.to_owned(), class: class.as_str() };
+                    classes.get_or_create(&labels).inc_by(number);
                 }
             }
         }
+        let help = "Recipients that were given up, by customer and by why";
+        let encoder = out.encode_descriptor("customer_failures", help, None, classes.metric_type())?;
+        classes.encode(encoder)?;
         let help = "What came of recipients, by customer";
         let encoder = out.encode_descriptor("customer_recipients", help, None, family.metric_type())?;
         family.encode(encoder)
@@ -105,13 +129,19 @@ mod tests {
         for n in 0..NAMED + 10 {
             counts.count(&CustomerId::new(&format!("c{n}")), Counted::Relayed);
         }
-        counts.count(&CustomerId::new("c0"), Counted::Bounced);
+        counts.count(&CustomerId::new("c0"), Counted::Bounced(FailureClass::Hard));
+        counts.count(&CustomerId::new("c0"), Counted::Expired(FailureClass::Unknown));
+        counts.count(&CustomerId::new("new"), Counted::Bounced(FailureClass::Hard));
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(counts));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         assert!(text.contains("customer_recipients_total{customer=\"c0\",outcome=\"bounced\"} 1"), "{text}");
         assert!(text.contains("customer_recipients_total{customer=\"all others\",outcome=\"relayed\"} 10"), "{text}");
-        assert_eq!(text.lines().filter(|line| line.contains("outcome=")).count(), NAMED + 2);
+        for (customer, class) in [("c0", "hard"), ("c0", "unknown"), ("all others", "hard")] {
+            let line = format!("customer_failures_total{{customer=\"{customer}\",class=\"{class}\"}} 1");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+        assert_eq!(text.lines().filter(|line| line.contains("outcome=")).count(), NAMED + 4);
     }
 }

@@ -86,10 +86,10 @@ impl Counters {
             Counted::Deferred => {
                 self.deferred.inc();
             }
-            Counted::Bounced => {
+            Counted::Bounced(_) => {
                 self.bounced.inc();
             }
-            Counted::Expired => {
+            Counted::Expired(_) => {
                 self.expired.inc();
             }
         }

@@ -216,7 +216,9 @@ impl Decision {
             };
             for kind in kinds {
                 let class = (*kind == EventKind::Bounced).then_some(FailureClass::Hard);
-                reports.push(Told { class, ..Told::new(*kind, index, now).because("test mode: nobody reported it") });
+                let report = Told::new(*kind, index, now).because("test mode: nobody reported it");
+                // A consumer tells late reports by their reason, and tries that out in test mode.
+                reports.push(Told { class, reason: Some("test_mode"), ..report });
             }
         }
         self.events.extend(reports);

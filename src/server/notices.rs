@@ -1,13 +1,20 @@
 //! Turns the spool's notices into alerts, and into events of the mail that it holds.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Weak;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
 use crate::message::QueueId;
+use crate::record::unread::{self, End};
 use crate::spool::{Filter, Record, Spool, embedded, postgres};
 use crate::time::Timestamp;
+
+/// When the end of lost mail is told again after the log did not take it.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Raises or ends an alert, or writes to the log, for a notice of the embedded spool.
 pub(super) fn tell_of_disk(events: &Events, notice: embedded::Notice) {
@@ -38,6 +45,74 @@ pub(super) fn tell_of_database(events: &Events, notice: postgres::Notice) {
         Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
         Notice::Damaged { id, .. } => events.emit(Event::alert(detail).about_message(id)),
     }
+}
+
+/// Tells the end of mail that the spool set aside because the disk no longer returns it as it was written: one event for each recipient
+/// that was accepted. Begins with what an earlier process set aside and did not tell, and goes on at each message of `found`. Ends with the
+/// spool.
+pub(super) async fn tell_of_lost(
+    spool: Weak<dyn Spool>,
+    folder: PathBuf,
+    events: Events,
+    mut found: mpsc::UnboundedReceiver<()>,
+) {
+    let Some(log) = events.log().map(ToOwned::to_owned) else { return };
+    loop {
+        let Some(spool_now) = spool.upgrade() else { return };
+        match tell_untold(&*spool_now, &folder, &log, &events).await {
+            Ok(()) => {
+                drop(spool_now);
+                if found.recv().await.is_none() {
+                    return;
+                }
+            }
+            Err(why) => {
+                drop(spool_now);
+                tracing::warn!("the end of mail that cannot be read is told later: {why}");
+                tokio::time::sleep(TELL_AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn tell_untold(spool: &dyn Spool, folder: &Path, log: &Path, events: &Events) -> Result<(), String> {
+    let (dir, log) = (folder.to_owned(), log.to_owned());
+    let (lost, place) = blocking(move || embedded::untold(&dir)).await?;
+    if lost.is_empty() {
+        return Ok(());
+    }
+    // A recipient may have had the mail before it was damaged.
+    if !events.catch_up(spool).await {
+        return Err("the event log is behind".to_owned());
+    }
+    let ids: Vec<QueueId> = lost.iter().map(|lost| lost.id).collect();
+    let lives = blocking(move || unread::lives(&log, ids)).await?;
+    let details: Vec<String> = lost
+        .iter()
+        .map(|lost| {
+            let copy = lost.copy.display();
+            format!("the disk damaged the mail ({}), and it is not delivered: send it again. What is left of it is in {copy}", lost.why)
+        })
+        .collect();
+    let ends: Vec<End<'_>> = lost
+        .iter()
+        .zip(&details)
+        .map(|(lost, detail)| End { event: EventKind::Lost, at: lost.at, detail, actor: None })
+        .collect();
+    let mut told = Vec::new();
+    for (lost, end) in lost.iter().zip(&ends) {
+        told.extend(lives.get(&lost.id).into_iter().flat_map(|life| life.ends(lost.id, end)));
+    }
+    if !events.emit_synced(told).await {
+        return Err("the event log takes no events now".to_owned());
+    }
+    let dir = folder.to_owned();
+    blocking(move || embedded::set_told(&dir, place)).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    done.map_err(|error| error.to_string())
 }
 
 /// Emits events for mail that the spool itself holds: one for each waiting recipient. Ends with the spool.

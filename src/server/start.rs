@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::live::Live;
-use super::notices::{tell_of_database, tell_of_disk, tell_of_held};
+use super::notices::{tell_of_database, tell_of_disk, tell_of_held, tell_of_lost};
 use super::{HttpAddresses, Relay, Settings, SpoolSettings, StartError, ready};
 use crate::bounce::Postmaster;
 use crate::customers::Routing;
@@ -192,6 +192,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     dmarc.register(stages);
     reloads.register(stages);
     stages.register_collector(Box::new(metrics::Certificates(certificates.clone())));
+    stages.register_collector(Box::new(metrics::Signatures(live.routing.clone())));
     stages.register_collector(Box::new(operate::tokens::Expiry(service.tokens.clone())));
 
     // All addresses are bound before the first client is accepted.
@@ -203,6 +204,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
                 state_dir: settings.state_dir.clone(),
                 paths,
                 events: events.clone(),
+                suppression: suppression.clone(),
                 outcomes: service.outcomes.clone(),
                 routing: live.routing.clone(),
                 spool: spool.clone(),
@@ -483,12 +485,18 @@ async fn open_dmarc(
 async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
     let (held, to_be_told) = mpsc::unbounded_channel();
     let told = events.clone();
+    let mut losses = None;
     let spool: Arc<dyn Spool> = match settings {
         SpoolSettings::Embedded(mut settings) => {
+            let (lost, found) = mpsc::unbounded_channel();
+            losses = Some((settings.dir.clone(), found));
             settings.notices = Some(Arc::new(move |notice| {
                 if let embedded::Notice::Doubtful { id } = notice {
                     // An error means that the relay stops.
                     let _ = held.send((id, notice.to_string()));
+                }
+                if let embedded::Notice::Quarantined { id: Some(_), .. } = notice {
+                    let _ = lost.send(());
                 }
                 tell_of_disk(&events, notice);
             }));
@@ -511,6 +519,9 @@ async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn S
             opened.map_err(panicked)??
         }
     };
+    if let Some((dir, found)) = losses {
+        tokio::spawn(tell_of_lost(Arc::downgrade(&spool), dir, told.clone(), found));
+    }
     tokio::spawn(tell_of_held(Arc::downgrade(&spool), told, to_be_told));
     Ok(spool)
 }

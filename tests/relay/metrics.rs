@@ -47,6 +47,7 @@ fn promtool_is_content_with_the_metrics_of_a_relay_that_did_something() {
         "postbud_events_total{event=\"rejected\"} 1",
         "postbud_customer_recipients_total{customer=\"good\",outcome=\"relayed\"} 1",
         "postbud_customer_recipients_total{customer=\"good\",outcome=\"bounced\"} 1",
+        "postbud_customer_failures_total{customer=\"good\",class=\"hard\"} 1",
         "postbud_accepted_to_relayed_seconds_count 1",
         "postbud_reload_successful 1",
     ] {

@@ -9,6 +9,7 @@ use super::text;
 const BY_HAND: &[(&str, &str)] = &[
     ("postbud_attempts", "recipients by verdict are on the dashboard"),
     ("postbud_build_info", "says which version runs"),
+    ("postbud_customer_failures", "outcomes by customer are on the dashboard; this says why"),
     ("postbud_delivery_reused", "how well connections are kept, for whoever measures"),
     ("postbud_delivery_tls", "which versions servers speak, before one is switched off"),
     ("postbud_mailjet_relayed", "recipients relayed are on the dashboard"),
