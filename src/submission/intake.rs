@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::accepted::{octets_of_events, told_of_accepted};
 use super::admission::{Admitted, NoRoom};
 use super::policy::{self, Decision, Identity};
 use super::refusal::{About, LeftOut, Refusal};
@@ -18,7 +19,7 @@ use super::trace::{self, Trace};
 use super::transaction::Transaction;
 use super::{Context, Limits};
 use crate::dkim::{BodyHash, BodyHasher, Job};
-use crate::events::{EventKind, Events, Mail, Subject, Submission, Telling, Told};
+use crate::events::{Events, Mail, Subject};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
 use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, References};
@@ -30,8 +31,6 @@ use crate::time::Timestamp;
 
 /// The size of a chunk of content. The last may be smaller.
 const CHUNK: usize = 256 << 10;
-/// The octets of an event `accepted`, without the texts that webCRM chooses.
-const EVENT: usize = 400;
 /// The memory reserved for a message whose size is not announced.
 const TYPICAL: usize = 16 << 10;
 
@@ -403,26 +402,6 @@ pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
     if !events.is_open(&subject) {
         events.raise(subject, detail);
     }
-}
-
-/// Returns the approximate octets of the events about a message's recipients.
-fn octets_of_events(envelope: &Envelope, header: &Header) -> usize {
-    let References { reference, campaign, tags, .. } = &header.references;
-    let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
-    let tags: usize = tags.iter().map(|tag| tag.len() + 3).sum();
-    let message_id = header.message_id.as_deref().map_or(0, str::len);
-    let sender = envelope.reverse_path.mailbox().map_or(0, |sender| sender.local().len());
-    let same = EVENT + text(reference) + text(campaign) + tags + message_id + sender;
-    envelope.recipients.iter().map(|to| same + to.address.local().len()).sum()
-}
-
-/// Makes the events of an accepted message, to be committed with it.
-fn told_of_accepted(draft: &Draft, detail: Option<String>, by: Submission<'_>, context: &Context) -> Telling {
-    let now = Timestamp::now();
-    let detail: Option<Arc<str>> = detail.map(Arc::from);
-    let told = |index| Told { detail: detail.clone(), ..Told::new(EventKind::Accepted, index, now) };
-    let told: Vec<Told> = (0..draft.envelope.recipients.len()).map(told).collect();
-    context.events.write(&Mail::of_draft(draft).handed_in(by), &told)
 }
 
 /// Makes the only 250 that a message gets. It needs the spool's receipt, so nothing else can make it. The queue id is at the end of the

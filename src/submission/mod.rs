@@ -10,6 +10,7 @@
 //! Promises: a message that is answered with 250 is on disk. Only messages signed with the key of the customer in From are accepted. Every
 //! refusal says what to change. Memory is bounded, whatever clients do.
 
+mod accepted;
 pub(crate) mod admission;
 mod auth;
 mod conduct;
