@@ -1,6 +1,5 @@
 // Takes postbud's events over HTTP, with ASP.NET Core 8. Store each event where it is printed here, before the answer: an
-// answer of 2xx says that you have it.
-using System.Security.Cryptography;
+// answer of 2xx says that you have it. WebhookSignature.cs belongs beside it.
 using System.Text;
 using System.Text.Json;
 
@@ -13,7 +12,7 @@ app.MapPost("/hooks/mail", async (HttpRequest request) =>
     using var memory = new MemoryStream();
     await request.Body.CopyToAsync(memory);
     var body = memory.ToArray();
-    if (!Signature.IsGenuine(secret, request.Headers["Postbud-Timestamp"].ToString(), body,
+    if (!WebhookSignature.IsGenuine(secret, request.Headers["Postbud-Timestamp"].ToString(), body,
             request.Headers["Postbud-Signature"].ToString(), DateTimeOffset.UtcNow))
         return Results.Unauthorized();
     using var call = JsonDocument.Parse(body);
@@ -29,18 +28,3 @@ app.MapPost("/hooks/mail", async (HttpRequest request) =>
     return Results.NoContent();
 });
 app.Run();
-
-static class Signature
-{
-    static readonly TimeSpan Oldest = TimeSpan.FromMinutes(5);
-
-    /// True if postbud signed these octets lately. The body is taken as it came, before anything parses it.
-    public static bool IsGenuine(byte[] secret, string timestamp, byte[] body, string signature, DateTimeOffset now)
-    {
-        if (!long.TryParse(timestamp, System.Globalization.NumberStyles.None, null, out var seconds)) return false;
-        if (Math.Abs(now.ToUnixTimeSeconds() - seconds) > (long)Oldest.TotalSeconds) return false;
-        var signed = Encoding.ASCII.GetBytes(timestamp + ".").Concat(body).ToArray();
-        var expected = "v1=" + Convert.ToHexString(HMACSHA256.HashData(secret, signed)).ToLowerInvariant();
-        return CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(expected), Encoding.ASCII.GetBytes(signature));
-    }
-}
