@@ -3,7 +3,7 @@
 //!     POSTBUD_BINARY=target/release/postbud cargo nextest run --test relay --run-ignored only --no-capture events_a_second
 //!
 //! The relay is bound to one core. Its journal tells beforehand of so many mails that Mailjet took; then each gets its `sent`, grouped as
-//! Mailjet groups, over a few connections at once.
+//! Mailjet groups or alone, over some connections at once.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,12 +20,22 @@ use crate::support::mailjet_events::{Rig, event};
 use crate::support::relay::get;
 
 const EVENTS: usize = 30_000;
-const GROUP: usize = 200;
-const CONNECTIONS: usize = 4;
 
 #[test]
 #[ignore = "a measurement, not a check"]
-fn events_a_second_on_one_core() {
+fn grouped_events_a_second_on_one_core() {
+    measure(200, 4);
+}
+
+/// As an account does that groups nothing: a connection and a request for each event.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn single_events_a_second_on_one_core() {
+    measure(1, 16);
+}
+
+/// Brings all events, so many in each request, over so many connections at once.
+fn measure(group: usize, connections: usize) {
     let rig = Rig::new("events_per_second = 1000000\n", "", "");
     // The first start notes where the journal ends.
     let relay = rig.site.start();
@@ -47,16 +57,19 @@ fn events_a_second_on_one_core() {
     rig.wait_for_metric("postbud_mailjet_relayed_total", |count| count == EVENTS as f64);
 
     let groups: Vec<String> = ids
-        .chunks(GROUP)
+        .chunks(group)
         .map(|ids| {
             ids.iter()
                 .map(|id| event("sent", "a@x.example", &id.to_string(), &json!({"smtp_reply": "sent (250 2.0.0 OK)"})))
         })
-        .map(|events| Value::Array(events.collect()).to_string())
+        .map(|events| match group {
+            1 => events.map(|event| event.to_string()).collect(),
+            _ => Value::Array(events.collect()).to_string(),
+        })
         .collect();
     let (next, began, cpu) = (AtomicUsize::new(0), Instant::now(), cpu_seconds(relay.pid()));
     std::thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             scope.spawn(|| {
                 while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
                     assert_eq!(rig.try_post(group.as_bytes()), Some(200));
@@ -72,7 +85,7 @@ fn events_a_second_on_one_core() {
     }
     let (all, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds(relay.pid()) - cpu);
     println!(
-        "{EVENTS} events: answered in {answered:.2} s ({:.0}/s), in the record after {all:.2} s ({:.0}/s), {cpu:.2} s of CPU ({:.0} events a \
+        "{EVENTS} events, {group} a request: answered in {answered:.2} s ({:.0}/s), in the record after {all:.2} s ({:.0}/s), {cpu:.2} s of CPU ({:.0} events a \
          CPU second)",
         EVENTS as f64 / answered,
         EVENTS as f64 / all,

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod consumer;
 mod container;
 mod crash;
 mod exim;
@@ -10,7 +11,9 @@ mod fairness;
 mod fidelity;
 mod incident;
 mod life;
+mod lost;
 mod mailjet;
+mod mailjet_disk;
 mod mailjet_events;
 mod mailjet_gaps;
 mod mailjet_load;
@@ -30,6 +33,7 @@ mod setup;
 mod start;
 mod suppression;
 mod test_mode;
+mod test_send;
 mod trouble;
 
 #[path = "../support"]
@@ -38,6 +42,7 @@ mod support {
     pub mod certs;
     pub mod client;
     pub mod contract;
+    pub mod disks;
     pub mod drafts;
     pub mod http;
     pub mod lookalikes;
