@@ -12,6 +12,8 @@ mod login;
 mod measured;
 #[path = "operators/rig.rs"]
 mod rig;
+#[path = "operators/routes.rs"]
+mod routes;
 
 #[path = "support"]
 mod support {

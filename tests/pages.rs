@@ -1,24 +1,36 @@
 //! The pages, read and used by a real browser: the real binary with real state, and a real DNS server.
 
+#[path = "pages/connect.rs"]
+mod connect;
 #[path = "pages/customers.rs"]
 mod customers;
 #[path = "pages/door.rs"]
 mod door;
+#[path = "pages/logins.rs"]
+mod logins;
+#[path = "pages/mail_server.rs"]
+mod mail_server;
 #[path = "pages/pictures.rs"]
 mod pictures;
+#[path = "pages/reports.rs"]
+mod reports;
 #[path = "pages/rig.rs"]
 mod rig;
 #[path = "pages/server.rs"]
 mod server;
+#[path = "pages/states.rs"]
+mod states;
 
 #[path = "support"]
 mod support {
     pub mod browser;
+    pub mod certs;
     pub mod client;
     pub mod contract;
     pub mod http;
     pub mod knot;
     pub mod ports;
     pub mod relay;
+    pub mod script;
     pub mod skip;
 }

@@ -245,6 +245,19 @@ impl Site {
         }
     }
 
+    /// What reports say of a domain, if the relay takes any. A database that cannot be read costs nothing but this.
+    pub(super) async fn dmarc_of(&self, domain: &Domain) -> Option<DmarcReport> {
+        let reports = self.reports_if_any().await?;
+        let read = summary(&reports, domain, DAYS).await;
+        let summary =
+            read.inspect_err(|error| tracing::warn!("DMARC reports on {domain} cannot be read: {error}")).ok()?;
+        if summary.reports == 0 && self.configured.onboarding.rua.is_none() {
+            return None;
+        }
+        let step = self.step(domain, &summary).await;
+        Some(DmarcReport { summary, step })
+    }
+
     async fn step(&self, domain: &Domain, summary: &Summary) -> Result<Step, resolver::Error> {
         let resolver: &dyn Resolver = &*self.checker.resolver;
         let found = published(resolver, domain).await?;

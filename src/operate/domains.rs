@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::actor::Need;
+use super::dmarc::DmarcReport;
 use super::jobs::{Checked, Job, JobKind, JobResult, Jobs, Unkept};
 use super::queue::Page;
 use super::site::Site;
@@ -39,6 +40,8 @@ pub struct DomainLook {
     pub provider: DnsProvider,
     /// The link that applies the missing records with one click, if there is one.
     pub apply: Option<Apply>,
+    /// What DMARC reports say, where the relay takes any.
+    pub dmarc: Option<DmarcReport>,
     /// Why the report could not be stored, if it could not.
     pub unkept: Option<String>,
 }
@@ -319,7 +322,8 @@ impl Site {
             None => DnsProvider::Other,
         };
         let apply = connect::discover(&*checker.resolver, &checker.settings, &table).await;
-        Ok(DomainLook { table, report, provider, apply, unkept })
+        let dmarc = self.dmarc_of(domain).await;
+        Ok(DomainLook { table, report, provider, apply, dmarc, unkept })
     }
 
     /// Makes a checker that knows the records which Mailjet has issued for the domain.

@@ -3,6 +3,7 @@
 //! A change is tried before it is made: a probe logs in with the new credentials, while mail continues with the old ones. Only then the
 //! customer's file is changed. Mail that waits meanwhile is sent after the reload, even if it waits because a login was refused.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use super::audit::Act;
 use super::customers::replace;
 use super::keys::{read, unchanged};
 use super::site::Site;
-use super::{Actor, Error};
-use crate::customers::{Customer, Via};
+use super::{Actor, Error, Service, routes};
+use crate::customers::{Customer, Directory, Via};
 use crate::delivery::ProbeReport;
 use crate::events::Action;
 use crate::files;
@@ -54,28 +55,51 @@ pub struct Application {
     pub secret: Zeroizing<String>,
 }
 
+/// Stands where an application's id goes that is not known yet.
+const UNKNOWN_ID: &str = "<application (client) id>";
+
+impl Service {
+    /// Lists the routes that log in at Microsoft 365 with a password, with what this relay has heard there.
+    pub fn microsoft365(&self, actor: &Actor) -> Result<Vec<PasswordRoute>, Error> {
+        let running = self.routes(actor)?;
+        Ok(password_routes(&self.routing.directory(), &running))
+    }
+
+    /// Counts them.
+    pub fn count_microsoft365(&self, actor: &Actor) -> Result<usize, Error> {
+        actor.may(Need::Read)?;
+        let directory = self.routing.directory();
+        let is_one = |customer: &&Arc<Customer>| matches!(&customer.via, Via::OwnServer(route) if route.password_at_microsoft365().is_some());
+        Ok(directory.customers().filter(is_one).count())
+    }
+}
+
+fn password_routes(directory: &Directory, running: &[routes::Route]) -> Vec<PasswordRoute> {
+    let running: HashMap<&str, &routes::Route> = running.iter().map(|it| (it.route.as_str(), it)).collect();
+    let mut found = Vec::new();
+    for customer in directory.customers() {
+        let Via::OwnServer(route) = &customer.via else { continue };
+        let (Some(login), Some(_)) = (&route.login, route.password_at_microsoft365()) else { continue };
+        let seen = running.get(route.id.as_str());
+        found.push(PasswordRoute {
+            customer: customer.id.to_string(),
+            route: route.id.to_string(),
+            server: format!("{}:{}", route.host, route.port),
+            username: login.username.clone(),
+            state: seen.map(|it| it.state.clone()),
+            hint: seen.and_then(|it| it.password_hint.clone()),
+            needs: format!("`postbud route oauth {}`", customer.id),
+        });
+    }
+    found
+}
+
 impl Site {
     /// Lists the routes that log in at Microsoft 365 with a password. If a relay is running, the list includes the server's replies to it.
     pub async fn microsoft365(&self, actor: &Actor) -> Result<Vec<PasswordRoute>, Error> {
         actor.may(Need::Read)?;
         let running = self.running.routes(actor).await?.unwrap_or_default();
-        let mut routes = Vec::new();
-        for customer in self.configured.directory.customers() {
-            let Via::OwnServer(route) = &customer.via else { continue };
-            let (Some(login), Some(_)) = (&route.login, route.password_at_microsoft365()) else { continue };
-            let seen = running.iter().find(|it| it.route == route.id.as_str());
-            let hint = seen.and_then(|it| it.password_hint.clone());
-            routes.push(PasswordRoute {
-                customer: customer.id.to_string(),
-                route: route.id.to_string(),
-                server: format!("{}:{}", route.host, route.port),
-                username: login.username.clone(),
-                state: seen.map(|it| it.state.clone()),
-                needs: format!("`postbud route oauth {}`", customer.id),
-                hint,
-            });
-        }
-        Ok(routes)
+        Ok(password_routes(&self.configured.directory, &running))
     }
 
     /// Returns the steps for an administrator of the customer's tenant, as lines for PowerShell. `client_id` is the application's id, if it
@@ -86,7 +110,7 @@ impl Site {
         if let Some(id) = client_id {
             check_id(id)?;
         }
-        let id = client_id.unwrap_or("<application (client) id>");
+        let id = client_id.unwrap_or(UNKNOWN_ID);
         Ok(guide(&customer.name, id, &login.username, Cloud::of(&route.host).unwrap_or(Cloud::Worldwide)))
     }
 
@@ -152,12 +176,12 @@ impl Site {
     }
 }
 
-/// Returns the steps for a customer whose mail goes to Microsoft 365 with a password, and `None` for others.
-pub(super) fn guide_for(customer: &Customer) -> Option<String> {
+/// Returns the lines for PowerShell alone, for a customer whose mail goes to Microsoft 365 with a password; `None` for others. What is no
+/// application's id is not put into them.
+pub(super) fn powershell_for(customer: &Customer, client_id: Option<&str>) -> Option<String> {
     let (route, login) = at_microsoft365(customer).ok()?;
-    route.password_at_microsoft365()?;
-    let cloud = Cloud::of(&route.host).unwrap_or(Cloud::Worldwide);
-    Some(guide(&customer.name, "<application (client) id>", &login.username, cloud))
+    let cloud = route.password_at_microsoft365()?;
+    Some(powershell(client_id.filter(|id| is_id(id)).unwrap_or(UNKNOWN_ID), &login.username, cloud))
 }
 
 fn at_microsoft365(customer: &Customer) -> Result<(&Arc<Route>, &Login), Error> {
@@ -220,12 +244,30 @@ fn is_id(text: &str) -> bool {
     parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
-fn guide(name: &str, client_id: &str, mailbox: &str, cloud: Cloud) -> String {
+/// What an administrator pastes into PowerShell, line by line.
+fn powershell(client_id: &str, mailbox: &str, cloud: Cloud) -> String {
     let (graph, exchange) = match cloud {
         Cloud::Worldwide => ("", ""),
         Cloud::UsGovernment => (" -Environment USGov", " -ExchangeEnvironmentName O365USGovGCCHigh"),
         Cloud::China => (" -Environment China", " -ExchangeEnvironmentName O365China"),
     };
+    // Two quotation marks within a string are one.
+    let mailbox = mailbox.replace('\'', "''");
+    format!(
+        "$id = '{client_id}'\n\
+         Install-Module ExchangeOnlineManagement, Microsoft.Graph.Applications -Scope CurrentUser\n\
+         Connect-MgGraph -Scopes Application.Read.All{graph}\n\
+         Connect-ExchangeOnline{exchange}\n\
+         $app = Get-MgServicePrincipal -Filter \"appId eq '$id'\"\n\
+         New-ServicePrincipal -AppId $app.AppId -ObjectId $app.Id -DisplayName 'webCRM mail'\n\
+         Add-MailboxPermission -Identity '{mailbox}' -User $app.Id -AccessRights FullAccess\n\
+         Set-CASMailbox -Identity '{mailbox}' -SmtpClientAuthenticationDisabled $false\n"
+    )
+}
+
+fn guide(name: &str, client_id: &str, mailbox: &str, cloud: Cloud) -> String {
+    let lines = powershell(client_id, mailbox, cloud);
+    let lines: String = lines.lines().map(|line| format!("   {line}\n")).collect();
     format!(
         "For an administrator of the tenant of {name}.\n\
          \n\
@@ -235,13 +277,7 @@ fn guide(name: &str, client_id: &str, mailbox: &str, cloud: Cloud) -> String {
          2. In PowerShell. The enterprise application's object id is looked up here; the object id that the app registration\n\
          \x20  shows is another one, and the login fails with it.\n\
          \n\
-         \x20  Install-Module ExchangeOnlineManagement, Microsoft.Graph.Applications -Scope CurrentUser\n\
-         \x20  Connect-MgGraph -Scopes Application.Read.All{graph}\n\
-         \x20  Connect-ExchangeOnline{exchange}\n\
-         \x20  $app = Get-MgServicePrincipal -Filter \"appId eq '{client_id}'\"\n\
-         \x20  New-ServicePrincipal -AppId $app.AppId -ObjectId $app.Id -DisplayName 'webCRM mail'\n\
-         \x20  Add-MailboxPermission -Identity '{mailbox}' -User $app.Id -AccessRights FullAccess\n\
-         \x20  Set-CASMailbox -Identity '{mailbox}' -SmtpClientAuthenticationDisabled $false\n\
+         {lines}\
          \n\
          3. Send webCRM the tenant's id, the application (client) id and the secret's Value. It takes up to an hour until\n\
          \x20  Exchange Online knows the application.\n"
@@ -326,9 +362,12 @@ mod tests {
     #[test]
     fn the_guide_uses_the_enterprise_applications_object_id() {
         let text = guide("Test A/S", ID, "crm@test.dk", Cloud::Worldwide);
-        assert!(text.contains(&format!("Get-MgServicePrincipal -Filter \"appId eq '{ID}'\"")), "{text}");
+        assert!(text.contains(&format!("$id = '{ID}'\n")) && text.contains("-Filter \"appId eq '$id'\""), "{text}");
         assert!(text.contains("-ObjectId $app.Id") && text.contains("-User $app.Id"), "{text}");
         assert!(guide("T", ID, "m", Cloud::China).contains("O365China"));
+        assert!(powershell(ID, "o'neill@test.dk", Cloud::Worldwide).contains("-Identity 'o''neill@test.dk' "));
+        let asked = powershell_for(&own(), Some("'; Remove-Mailbox x; '")).unwrap();
+        assert!(asked.starts_with("$id = '<application (client) id>'\n"), "{asked}");
     }
 
     #[test]

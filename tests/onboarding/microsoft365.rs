@@ -65,7 +65,7 @@ fn the_administrators_lines_name_the_mailbox_and_what_is_wrong_is_said_before_an
     let Some(site) = site("the_administrators_lines_name_the_mailbox") else { return };
     let oauth = |more: &[&str]| site.run(&[&["route", "oauth"], more].concat(), "");
     let guide = out(&oauth(&["nordlys", "--client-id", ID]));
-    assert!(guide.contains("-Identity 'crm@nordlys.dk'") && guide.contains(&format!("appId eq '{ID}'")), "{guide}");
+    assert!(guide.contains("-Identity 'crm@nordlys.dk'") && guide.contains(&format!("$id = '{ID}'")), "{guide}");
     let before = fs::read_to_string(site.file("config/customers/nordlys.toml")).unwrap();
     fs::write(site.file("secret"), "a~value\n").unwrap();
     for (more, says) in [

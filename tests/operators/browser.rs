@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::rig::{OPERATORS_PASSWORD, Rig};
-use crate::support::browser::{self, Browser, Setup};
+use crate::support::browser::{Browser, Setup};
 use crate::support::script::{Server, Step, hear, say, takes_one};
 use crate::support::skip::skip;
 
@@ -23,18 +23,6 @@ fn browser(rig: &Rig, setup: Setup) -> Option<Browser> {
     Some(browser)
 }
 
-/// Everything that axe-core and the console find wrong with the page.
-fn is_sound(browser: &Browser) {
-    if let Some(axe) = browser::axe() {
-        let found = browser.accessibility(&axe);
-        assert!(found.is_empty(), "{}: {found:#?}", browser.url());
-    } else {
-        skip("accessibility of operators' pages", "axe-core is not installed");
-    }
-    let complaints = browser.complaints();
-    assert!(complaints.is_empty(), "{}: {complaints:#?}", browser.url());
-}
-
 /// Takes one message from the relay.
 fn takes() -> Vec<Step> {
     let mut script = vec![say("220 mail.anna.example ESMTP"), hear("EHLO"), say("250 mail.anna.example")];
@@ -49,21 +37,21 @@ async fn an_operator_finds_a_dead_server_by_its_alert_and_sees_it_cured() {
     rig.site.wait_for_event("the alert", |event| event["event"] == "alert" && event["route"] == "own-server.anna");
     let Some(browser) = browser(&rig, Setup { languages: "en", ..Setup::default() }) else { return };
     browser.wait_for_text("Takes mail, but not all of it leaves");
-    is_sound(&browser);
+    browser.is_sound("the overview in trouble");
     browser.click("#state a[href='/alerts']");
     browser.wait_for_text("route:own-server.anna");
     browser.fill("input[name='note']", "Anna calls them");
-    is_sound(&browser);
+    browser.is_sound("an open alert");
     browser.click("form[action='/alerts'] button");
     browser.wait_for_text("took note at");
     browser.wait_for_text("Anna calls them");
     browser.click("main a[href='/routes/own-server.anna']");
     browser.wait_for_text("Its mail in the queue");
-    is_sound(&browser);
+    browser.is_sound("a route in trouble");
     // The page of the mail tells every reply, and what it says cannot become markup.
     browser.go(&format!("http://{}/queue/{id}", rig.pages));
     browser.wait_for_text("<script>alert(1)</script>");
-    is_sound(&browser);
+    browser.is_sound("one message");
     browser.go(&format!("http://{}/", rig.pages));
     // Their server is back. The overview turns by itself, without a reload.
     let _server = Server::start_at(rig.server_of_anna, vec![takes(), takes(), takes()]).await;
@@ -83,7 +71,7 @@ async fn an_operator_finds_a_dead_server_by_its_alert_and_sees_it_cured() {
         browser.reload();
         browser.text().contains("Over: ").then_some(())
     });
-    is_sound(&browser);
+    browser.is_sound("alerts that ended");
 }
 
 #[test]
@@ -105,6 +93,107 @@ fn without_scripts_and_on_a_phone_messages_are_held_and_let_go() {
     browser.click("button[value='release']");
     browser.click("form[action='/queue/do'] button");
     browser.wait_for_text("1 message changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_scripts_an_operator_goes_from_the_alert_to_the_cure() {
+    let rig = Rig::start();
+    let id = rig.submit("news@anna.example", "ole@x.example", "hello");
+    rig.site.wait_for_event("the alert", |event| event["event"] == "alert" && event["route"] == "own-server.anna");
+    let Some(browser) = browser(&rig, Setup { scripts: false, languages: "en", ..Setup::default() }) else { return };
+    browser.click("#state a[href='/alerts']");
+    browser.fill("input[name='note']", "they repair it");
+    browser.click("form[action='/alerts'] button");
+    browser.wait_for_text("they repair it");
+    let _server = Server::start_at(rig.server_of_anna, vec![takes(), takes(), takes()]).await;
+    browser.click("main a[href='/routes/own-server.anna']");
+    browser.wait("a trial of the relay's or of ours", || {
+        browser.reload();
+        if !browser.all("button[value='resume']").is_empty() {
+            browser.click("button[value='resume']");
+        }
+        rig.site.events().iter().any(|event| event["event"] == "alert" && event["cured"] == true).then_some(())
+    });
+    browser.go(&format!("http://{}/", rig.pages));
+    browser.wait("the cure", || {
+        browser.reload();
+        browser.text().contains("Takes mail and sends it").then_some(())
+    });
+    browser.go(&format!("http://{}/trace?queue_id={id}", rig.pages));
+    browser.wait_for_text("relayed");
+}
+
+#[test]
+fn every_page_can_be_used_by_everybody() {
+    let rig = Rig::start();
+    let usual = Setup { languages: "en", ..Setup::default() };
+    let Some(stranger) = Browser::start(usual) else {
+        return skip("operators in a browser", "chromium or chromedriver is not installed");
+    };
+    let at = |browser: &Browser, path: &str| browser.go(&format!("http://{}{path}", rig.pages));
+    at(&stranger, "/");
+    stranger.is_sound("the login");
+    stranger.is_walked_through_by_keyboard("the login");
+    stranger.fill("#name", "anna");
+    stranger.fill("#password", "no password of hers");
+    stranger.click("form[action='/login'] button");
+    stranger.find("main [role=alert]");
+    stranger.is_sound("a wrong login");
+    drop(stranger);
+    let Some(browser) = browser(&rig, usual) else { return };
+    // Nothing has happened yet.
+    let empty = [
+        ("/", "Nothing."),
+        ("/alerts", "No alert is known."),
+        ("/queue", "Queue"),
+        ("/customers", "anna"),
+        ("/routes", "own-server.anna"),
+        ("/routes/microsoft365", "No route logs in"),
+        ("/trace", "Trace"),
+        ("/trace?customer=anna", "No mail fits"),
+        ("/suppression?customer=anna", "Suppression"),
+        ("/audit", "operator.login"),
+        ("/account", "Your role is"),
+        ("/customers/anna", "Nothing of it waits."),
+        ("/customers/anna/dmarc", "DMARC reports"),
+        ("/customers/anna/domains/anna.example", "anna.example"),
+        ("/nothing", "There is no such page"),
+        ("/customers/nobody", "It is not there"),
+        ("/routes/nothing", "It is not there"),
+    ];
+    for (path, shows) in empty {
+        at(&browser, path);
+        browser.wait_for_text(shows);
+        browser.is_sound(path);
+    }
+    let id = rig.submit("news@anna.example", "ole@x.example", "hello");
+    rig.site.wait_for_event("the alert", |event| event["event"] == "alert" && event["route"] == "own-server.anna");
+    for path in [
+        "/",
+        "/alerts",
+        "/queue",
+        &format!("/queue/{id}"),
+        "/trace?customer=anna",
+        "/routes/own-server.anna",
+        "/customers/anna",
+    ] {
+        at(&browser, path);
+        browser.find("main h1");
+        browser.is_sound(path);
+        // What is live may be drawn anew between two keys.
+        if path != "/" {
+            browser.is_walked_through_by_keyboard(path);
+        }
+    }
+    at(&browser, "/queue");
+    browser.click("#all");
+    browser.click("button[value='bounce']");
+    browser.wait_for_text("Bounce 1 message?");
+    browser.is_sound("what a command will hit");
+    browser.fill("#reason", "nobody is there");
+    browser.click("form[action='/queue/do'] button");
+    browser.wait_for_text("1 message changed");
+    browser.is_sound("what a command did");
 }
 
 /// The pictures in the documentation. `POSTBUD_WHOLE` makes one of every page, on a desktop, on a phone and in the dark.

@@ -1,7 +1,10 @@
-//! How long a page takes with many customers and much mail. Not a test of speed: it shows the figures of a machine.
-//! `POSTBUD_SCALE_MESSAGES=1000000 cargo test --test operators -- --ignored pages_of_a_full_relay --nocapture`
+//! How long a page takes with many customers and much mail, from the connection to the last octet. A page may take 20 ms: of a program that was
+//! built for release each page has to keep that; of one that was built for tests, which is several times slower, the figures are only shown.
+//! `POSTBUD_BINARY=target/release/postbud POSTBUD_SCALE_MESSAGES=1000000 cargo test --test operators -- --ignored pages_of_a_full_relay --nocapture`
 
 use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,15 +18,21 @@ const CUSTOMERS: u64 = 10_000;
 const WRITERS: u64 = 32;
 const OCTETS: usize = 500;
 const RUNS: usize = 30;
+/// Half of the requests for a page may take longer.
+const MOST: Duration = Duration::from_millis(20);
 
 #[test]
-#[ignore = "makes ten thousand customers and their mail; it measures and judges nothing"]
+#[ignore = "makes ten thousand customers and their mail"]
 fn pages_of_a_full_relay() {
+    let release = std::env::var("POSTBUD_BINARY").ok();
+    println!("the program: {}", release.as_deref().unwrap_or("built for tests"));
     let messages = std::env::var("POSTBUD_SCALE_MESSAGES").map_or(10_000, |n| n.parse::<u64>().expect("a number"));
     let rig = Rig::start();
     let key = fs::read(rig.site.key("anna.example")).unwrap();
     let file = fs::read_to_string(rig.site.customer_file("anna")).unwrap();
     fs::write(rig.site.key("shared"), key).unwrap();
+    // Else there would be a warning for each customer.
+    fs::set_permissions(rig.site.key("shared"), fs::Permissions::from_mode(0o600)).unwrap();
     for n in 0..CUSTOMERS {
         let text = file.replace("[\"anna.example\"]", &format!("[\"c{n}.example\"]"));
         let text = text.replace("../../keys/anna.example.pem", "../../keys/shared.pem");
@@ -37,9 +46,16 @@ fn pages_of_a_full_relay() {
     let began = Instant::now();
     runtime.block_on(fill(site.path("state/spool"), messages));
     println!("{messages} messages of {CUSTOMERS} customers committed in {:?}", began.elapsed());
-    let relay = site.start_unready();
-    relay.wait_until_ready(site.smtp);
+    let began = Instant::now();
+    let _relay = site.start_unready();
+    // It reads the whole spool first.
+    while TcpStream::connect(anna.to).is_err() || anna.get("/").status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(600), "the pages do not come");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    println!("the pages answer {:?} after the start", began.elapsed());
     std::thread::sleep(Duration::from_secs(5));
+    let mut slow = Vec::new();
     for path in [
         "/login",
         "/",
@@ -68,7 +84,11 @@ fn pages_of_a_full_relay() {
             .collect();
         times.sort();
         println!("{path:28} median {:>9.1?}  slowest {:>9.1?}", times[RUNS / 2], times[RUNS - 1]);
+        if times[RUNS / 2] > MOST {
+            slow.push(path);
+        }
     }
+    assert!(release.is_none() || slow.is_empty(), "slower than {MOST:?}: {slow:?}");
 }
 
 /// Puts messages of all customers in turn into a spool.

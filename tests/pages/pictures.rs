@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::rig::{BEFORE, Rig};
+use crate::reports;
+use crate::rig::{BEFORE, Rig, SPF_BEFORE};
 use crate::support::browser::{Browser, Setup};
 
 #[test]
@@ -12,7 +13,7 @@ fn pictures_of_the_customers_page() {
     let mut rig = Rig::start(BEFORE);
     let link = rig.link("test-as", &[]);
     let desktop = Setup { size: (1000, 1100), ..Setup::default() };
-    let phone = Setup { size: (420, 900), ..Setup::default() };
+    let phone = Setup { size: (390, 844), ..Setup::default() };
     let dark = Setup { size: (1000, 1100), dark: true, ..Setup::default() };
     let english = Setup { size: (1000, 1100), languages: "en", ..Setup::default() };
     let take = |setup: Setup, url: &str, wanted: &str, name: &str, at: &str| {
@@ -49,12 +50,18 @@ fn pictures_of_the_customers_page() {
     browser.run("document.querySelector('#server').scrollIntoView()");
     browser.picture(&folder.join("customer-server.png"), false);
     let wanted = rig.wanted();
-    let after = BEFORE.replace("test.dk. 60 IN TXT \"v=spf1 include:spf.protection.outlook.com -all\"\n", "") + &wanted;
-    rig.knot.as_mut().unwrap().publish_zone("test.dk", &after);
-    std::thread::sleep(std::time::Duration::from_secs(6));
+    let after = BEFORE.replace(SPF_BEFORE, "") + &wanted;
+    rig.publish(&after);
     browser.go(&link);
-    browser.click("form[action$=check] button");
-    browser.wait_for_text("Alt er i orden");
+    rig.check_until(&browser, "all is in order", |page| page.contains("Alt er i orden"));
     browser.run("scrollTo(0, 0)");
     browser.picture(&folder.join("customer-done.png"), false);
+
+    let rig = reports::rig();
+    reports::import(&rig);
+    let link = rig.link("test-as", &[]);
+    let wanted = "Det viser DMARC-rapporterne";
+    take(desktop, &link, wanted, "customer-reports", "#reports");
+    take(dark, &link, wanted, "customer-reports-dark", "#reports");
+    take(phone, &link, wanted, "customer-reports-phone", "#reports");
 }

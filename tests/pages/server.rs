@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 
-use crate::rig::{BEFORE, Rig, path};
+use crate::rig::{self, BEFORE, Rig, path};
 use crate::support::browser::{Browser, Setup};
 use crate::support::skip::skip;
 
@@ -79,7 +79,7 @@ fn a_server_is_used_once_it_works_and_by_nobody_elses_word() {
 
 #[test]
 fn a_link_leads_into_no_network_of_ours() {
-    let rig = Rig::with(BEFORE, false);
+    let rig = Rig::with(&rig::Setup { private: false, ..rig::Setup::default() });
     if rig.knot.is_none() {
         return skip("a_link_leads_into_no_network_of_ours", "no knot: install the package");
     }

@@ -12,9 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::ports;
+use super::skip::skip;
 
 /// How long something on a page is waited for.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(90);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with a profile of its own; ends when dropped.
@@ -94,9 +95,16 @@ impl Browser {
         });
         let capabilities = json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome",
             "goog:loggingPrefs": { "browser": "ALL" },
+            "timeouts": { "script": 110_000 },
             "goog:chromeOptions": { "binary": "/usr/bin/chromium", "args": arguments, "prefs": preferences } } } });
         let made = browser.send("POST", "/session", Some(&capabilities)).expect("Chromium starts");
         browser.session = made["sessionId"].as_str().expect("a session has an id").to_owned();
+        if setup.size.0 < 500 {
+            // No window is that narrow.
+            let size =
+                json!({ "width": setup.size.0, "height": setup.size.1, "deviceScaleFactor": 1, "mobile": false });
+            browser.devtools("Emulation.setDeviceMetricsOverride", size);
+        }
         if setup.dark {
             browser.devtools(
                 "Emulation.setEmulatedMedia",
@@ -238,12 +246,68 @@ impl Browser {
             .collect()
     }
 
-    /// What the browser's console says: errors of scripts, and what the content security policy refused.
+    /// Nobody who sees, hears or moves little meets an obstacle, in light and dark, on a desktop and on a phone; nothing is wider than the
+    /// screen; and nothing was refused by the page's own policy.
+    pub fn is_sound(&self, what: &str) {
+        let axe = axe();
+        if axe.is_none() {
+            skip(what, "no axe-core: tests/install-peers installs it");
+        }
+        for (dark, width) in [(false, None), (true, None), (false, Some(390)), (true, Some(390))] {
+            let taste = if dark { "dark" } else { "light" };
+            let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": taste }] });
+            self.devtools("Emulation.setEmulatedMedia", features);
+            match width {
+                None => self.devtools("Emulation.clearDeviceMetricsOverride", json!({})),
+                Some(width) => {
+                    let size = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": false });
+                    self.devtools("Emulation.setDeviceMetricsOverride", size)
+                }
+            };
+            let look = format!("{what}, {taste}, {}", width.map_or("desktop", |_| "phone"));
+            if let Some(axe) = &axe {
+                assert_eq!(self.accessibility(axe), Vec::<String>::new(), "{look}: {}", self.url());
+            }
+            let wider = self.run(
+                "const screen = document.documentElement.clientWidth; return [...document.querySelectorAll('body *')].filter(it => \
+                 it.getBoundingClientRect().right > screen + 1 && !it.closest('.scroll, .unseen, .skip, pre, thead')).map(it => it.outerHTML.slice(0, 120))",
+            );
+            assert_eq!(wider, json!([]), "{look}: wider than the screen");
+        }
+        self.devtools("Emulation.clearDeviceMetricsOverride", json!({}));
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [] }));
+        assert_eq!(self.complaints(), Vec::<String>::new(), "{what}");
+    }
+
+    /// Goes through the page with the tabulator alone. Everything that can be used is reached, in the order in which it stands on the page,
+    /// and is seen to have been.
+    pub fn is_walked_through_by_keyboard(&self, what: &str) {
+        const USABLE: &str = "const usable = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, \
+            [tabindex=\"0\"]')].filter(it => !it.disabled && it.checkVisibility({ visibilityProperty: true }) && (it.type !== 'radio' || it.checked));";
+        // From the top: where something that had the focus was removed, the next key goes on from there.
+        self.run("const top = document.createElement('span'); top.tabIndex = -1; document.body.prepend(top); top.focus(); top.remove()");
+        let count = self.run(&format!("{USABLE} return usable.length")).as_u64().expect("a number");
+        assert!(count > 0, "{what}: nothing can be used");
+        for at in 0..count {
+            self.press("\u{e004}");
+            let reached = self.run(&format!(
+                "{USABLE} const now = document.activeElement, style = getComputedStyle(now); \
+                 return {{ wanted: usable.indexOf(now), seen: style.outlineStyle !== 'none', it: now.outerHTML.slice(0, 160) }}"
+            ));
+            assert_eq!(reached["wanted"], at, "{what}: {}", reached["it"]);
+            assert_eq!(reached["seen"], true, "{what}: nobody sees where they are: {}", reached["it"]);
+        }
+    }
+
+    /// What the browser's console says: errors of scripts, and what the content security policy refused. That the page itself has a status
+    /// other than 200 is no error of the page.
     pub fn complaints(&self) -> Vec<String> {
+        let of_page = format!("{} - Failed to load resource: the server responded with a status of", self.url());
         let log = self.command("POST", "/se/log", Some(json!({ "type": "browser" })));
         let lines = log.as_array().into_iter().flatten();
         let lines = lines.filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING");
-        lines.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
+        let texts = lines.filter_map(|line| line["message"].as_str());
+        texts.filter(|text| !text.starts_with(&of_page)).map(str::to_owned).collect()
     }
 
     /// A command of Chromium's own protocol.

@@ -12,6 +12,7 @@ const HEAD: usize = 16;
 
 /// Draws bars over time. `series` has the names of the stacked parts from below; `points` has a label and one value for each part.
 pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(String, Vec<u64>)]) -> Markup {
+    let is_empty = points.iter().all(|(_, values)| values.iter().all(|value| *value == 0));
     let most = points.iter().map(|(_, values)| values.iter().sum::<u64>()).max().unwrap_or(0).max(1);
     let step = WIDTH / points.len().max(1);
     let width = (step * 4 / 5).max(1);
@@ -37,7 +38,8 @@ pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(Stri
         figure {
             figcaption {
                 (title)
-                @for (which, name) in series.iter().enumerate() {
+                // One series alone is what the title says.
+                @for (which, name) in series.iter().enumerate().filter(|_| series.len() > 1) {
                     " " svg.chart width="12" height="12" viewBox="0 0 12 12" aria-hidden="true" { rect class={ "s" (which % 4) } width="12" height="12" {} }
                     " " (name)
                 }
@@ -47,7 +49,11 @@ pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(Stri
                     rect class={ "s" (which) } x=(x) y=(y) width=(width) height=(tall) {}
                 }
                 line.axis x1="0" x2=(WIDTH) y1=(HEAD) y2=(HEAD) {}
-                text x="0" y=(HEAD - 4) { (most) }
+                @if is_empty {
+                    text x="0" y=(HEIGHT - FOOT - 6) { "Nothing in this time" }
+                } @else {
+                    text x="0" y=(HEAD - 4) { (most) }
+                }
                 line.axis x1="0" x2=(WIDTH) y1=(HEIGHT - FOOT) y2=(HEIGHT - FOOT) {}
                 @for (at, (label, _)) in points.iter().enumerate().filter(|(at, _)| at % every == 0) {
                     text x=(at * step) y=(HEIGHT - 4) { (label) }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
 
 use super::text::words;
@@ -84,6 +86,16 @@ pub(crate) fn copier(lang: Lang, id: &str, what: &str) -> Markup {
     html! {
         button.copier type="button" hidden data-copy=(id) data-done=(words.copied) aria-label={ (words.copy) ": " (what) } {
             (words.copy)
+        }
+    }
+}
+
+/// A drawing that brings colours for light and dark of its own, which the page's policy would refuse within the page. Where it is wider
+/// than the screen it can be moved, by keyboard too. `said` tells the same in words.
+pub(crate) fn drawing(svg: &str, said: &str) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label=(said) {
+            img.drawing src={ "data:image/svg+xml;base64," (STANDARD.encode(svg)) } alt=(said);
         }
     }
 }
@@ -179,6 +191,7 @@ mod tests {
             badge(Mood::Bad, hostile),
             copyable(Lang::Da, "x", hostile, hostile),
             table(hostile, &[hostile], [vec![html! { (strange(hostile)) }]]),
+            drawing(hostile, hostile),
             Field {
                 name: "x",
                 label: hostile,

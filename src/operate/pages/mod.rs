@@ -32,9 +32,6 @@
 //! * **Live parts**: a page that changes by itself has `Page::refresh` (a meta element inside `noscript`). For scripts it has an element
 //!   with `data-live="URL"`, whose server-sent events `part` contain `{"id": …, "html": …}`, which replaces the element with that id.
 
-// Chart, table and field are written once for both doors; operators' pages use more of them than the customer's.
-#![allow(dead_code, reason = "operators' pages are being built on these")]
-
 mod assets;
 pub(crate) mod chart;
 pub(crate) mod elements;

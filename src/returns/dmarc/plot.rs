@@ -35,6 +35,11 @@ const PARTS: [Part; 4] = [
     Part { class: "others-failing", colour: "#c77d1e", is_hatched: true, value: |day| day.others_failing },
 ];
 
+/// What a plot shows, in a sentence, for those who do not see it.
+pub fn description(summary: &Summary, lang: Lang) -> String {
+    text::plot(summary, lang).description
+}
+
 pub fn svg(summary: &Summary, lang: Lang) -> String {
     let words = text::plot(summary, lang);
     let id: String = summary.domain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();

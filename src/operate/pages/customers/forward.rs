@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use url::form_urlencoded::byte_serialize;
 
 use super::text::words;
-use crate::onboarding::{Lang, RecordTable};
+use crate::onboarding::{Lang, RecordTable, records};
 use crate::operate::pages::elements::copyable_lines;
 use crate::visible::visible;
 
@@ -39,9 +39,14 @@ pub(super) fn message(lang: Lang, customer: &str, table: &RecordTable) -> (Strin
     ((words.forward_subject)(&domain), text)
 }
 
+/// Returns true if something is missing that somebody else may publish.
+pub(super) fn is_due(table: &RecordTable) -> bool {
+    table.rows.iter().any(|row| !row.present)
+}
+
 /// Returns the part of the page with the message, or nothing if no record is missing.
 pub(super) fn part(lang: Lang, customer: &str, table: &RecordTable) -> Markup {
-    if table.rows.iter().all(|row| row.present) {
+    if !is_due(table) {
         return html! {};
     }
     let words = words(lang);
@@ -51,6 +56,10 @@ pub(super) fn part(lang: Lang, customer: &str, table: &RecordTable) -> Markup {
             h2 #forward-title { (words.forward[0]) }
             p { (words.forward[1]) }
             (copyable_lines(lang, "message", words.forward_copy, &text))
+            details {
+                summary { (words.forward_zone) }
+                (copyable_lines(lang, "zone-lines", words.forward_zone, &records::zone(table, lang)))
+            }
             p.actions { a.button.plain href=(mailto(&subject, &text, words.forward_paste)) { (words.forward_mail) } }
         }
     }

@@ -29,7 +29,6 @@ pub(super) struct Snapshot {
     /// The customer whose domain was checked.
     pub customer: CustomerId,
     pub look: DomainLook,
-    pub at: Timestamp,
 }
 
 /// The progress of a check.
@@ -175,7 +174,7 @@ impl Drop for Ends<'_> {
             known.ended = Some(now);
             known.running = None;
             if let Some(look) = self.found.take() {
-                known.snapshot = Some(Arc::new(Snapshot { customer: self.customer.clone(), look, at: now }));
+                known.snapshot = Some(Arc::new(Snapshot { customer: self.customer.clone(), look }));
             }
         }
         self.told.send_modify(|progress| progress.is_over = true);

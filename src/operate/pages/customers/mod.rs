@@ -13,6 +13,7 @@
 //! what this actor may do.
 
 mod clock;
+mod dmarc;
 mod door;
 mod forward;
 mod looks;
@@ -57,10 +58,15 @@ use crate::time::Timestamp;
 use crate::web::Client;
 use door::{Door, Guest};
 use looks::{Looks, Progress};
-use server::{Filled, Trials, Tried};
-use view::View;
+use server::{Filled, Named, Trials, Tried};
+use view::{Tab, View};
 use wrong::Wrong;
 
+#[cfg(test)]
+pub(super) use view::tests as made_of_strangers;
+
+/// The list of domains shows the status of this many of them. Each status is read from a file.
+const TABS_THAT_STAND: usize = 30;
 /// How often an idle event stream sends a comment.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// The time limit of an application's login: a token request and a login at the server.
@@ -164,22 +170,27 @@ async fn show(
     if looks.known(&guest.customer.id, &domain).is_stale(Timestamp::now()) {
         looks.begin(&guest.actor, &guest.customer.id, &domain);
     }
-    let (reader, actor, name) = (service.clone(), guest.actor.clone(), domain.clone());
-    let verdicts = tokio::task::spawn_blocking(move || reader.domain(&actor, &name)).await;
-    let verdicts = match verdicts {
-        Ok(Ok(verdicts)) => Some(verdicts),
-        Ok(Err(error)) => {
-            tracing::warn!(customer = %guest.customer.id, "the verdicts on {domain} cannot be shown: {error}");
-            None
-        }
-        Err(_) => return Err(Problem::Failed),
-    };
-    let domains: Vec<(String, String)> = guest
-        .customer
-        .domains
-        .keys()
-        .map(|domain| (domain.to_string(), format!("{PATH}/{}/{domain}", at.secret)))
-        .collect();
+    let (reader, actor, customer) = (service.clone(), guest.actor.clone(), Arc::clone(&guest.customer));
+    let (name, base) = (domain.clone(), format!("{PATH}/{}", at.secret));
+    let read = tokio::task::spawn_blocking(move || {
+        let of = |domain: &Domain| {
+            let told = |error: &operate::Error| {
+                tracing::warn!(customer = %customer.id, "the verdicts on {domain} cannot be shown: {error}");
+            };
+            reader.domain(&actor, domain).inspect_err(told).ok()
+        };
+        let verdicts = of(&name);
+        let tab = |(place, domain): (usize, &Domain)| {
+            let path = format!("{base}/{domain}");
+            match *domain == name {
+                true => Tab::new(domain, path, verdicts.as_ref()),
+                false => Tab::new(domain, path, (place < TABS_THAT_STAND).then(|| of(domain)).flatten().as_ref()),
+            }
+        };
+        let domains: Vec<Tab> = customer.domains.keys().enumerate().map(tab).collect();
+        (verdicts, domains)
+    });
+    let (verdicts, domains) = read.await.map_err(|_| Problem::Failed)?;
     let egress = service.live()?.egress().to_string();
     let page = View {
         lang: guest.lang,
@@ -281,22 +292,26 @@ async fn try_oauth(
     let Via::OwnServer(route) = &guest.customer.via else { return Err(Problem::NotFound) };
     let id = &guest.customer.id;
     let back = || see(&format!("{}#server", at.path()));
+    let short = |name: &str| fields.text(name).chars().take(300).collect::<String>();
+    let named = Named { tenant: short("tenant"), client: short("client") };
     if !pages.may_try(id) {
-        trials.keep(id, Tried::again(route, Err(Wrong::TooSoon), false));
+        trials.keep(id, Tried::again(route, named, Err(Wrong::TooSoon), false));
         return Ok(back());
     }
     let application = Application {
-        tenant: fields.text("tenant").to_owned(),
-        client_id: fields.text("client").to_owned(),
+        tenant: named.tenant.clone(),
+        client_id: named.client.clone(),
         secret: Zeroizing::new(fields.text("secret").to_owned()),
     };
     let site = looks::site(service).await?;
     let trial = tokio::time::timeout(OAUTH_TIME, site.try_oauth(&guest.actor, id.as_str(), &application)).await;
     let tried = match trial {
-        Err(_) => Tried::again(route, Err(Wrong::TooSlow), false),
-        Ok(Err(error)) if error.kind == ErrorKind::Invalid => Tried::again(route, Err(Wrong::Application), false),
+        Err(_) => Tried::again(route, named, Err(Wrong::TooSlow), false),
+        Ok(Err(error)) if error.kind == ErrorKind::Invalid => {
+            Tried::again(route, named, Err(Wrong::Application), false)
+        }
         Ok(Err(error)) => return Err(error.into()),
-        Ok(Ok(report)) if report.verdict == StepResult::Failed => Tried::again(route, Ok(report), false),
+        Ok(Ok(report)) if report.verdict == StepResult::Failed => Tried::again(route, named, Ok(report), false),
         Ok(Ok(report)) => {
             let (service, actor, customer) = (service.clone(), guest.actor.clone(), id.clone());
             let kept = tokio::task::spawn_blocking(move || {
@@ -304,10 +319,10 @@ async fn try_oauth(
                 service.take_customer(&actor, customer.as_str())
             });
             match kept.await.map_err(|_| Problem::Failed)? {
-                Ok(()) => Tried::again(route, Ok(report), true),
+                Ok(()) => Tried::again(route, named, Ok(report), true),
                 Err(error) => {
                     tracing::warn!(customer = %id, "the customer's application works and cannot be kept: {error}");
-                    Tried::again(route, Err(Wrong::Ours), false)
+                    Tried::again(route, named, Err(Wrong::Ours), false)
                 }
             }
         }

@@ -30,6 +30,8 @@ const KEPT: usize = 1_000;
 pub(super) struct Tried {
     /// What was entered, without the password.
     entered: Entered,
+    /// The application at Microsoft 365 that was tried, where one was.
+    application: Option<Named>,
     /// The reason why the server is not used.
     wrong: Option<Wrong>,
     /// The result of each step.
@@ -47,6 +49,13 @@ struct Entered {
     tls: String,
     with_login: bool,
     username: String,
+}
+
+/// An application at Microsoft 365 as a customer named it, without its secret.
+#[derive(Clone, Default)]
+pub(super) struct Named {
+    pub tenant: String,
+    pub client: String,
 }
 
 /// The last trial of each customer, without passwords. Cheap to clone.
@@ -75,20 +84,27 @@ pub(super) struct Filled {
 }
 
 impl Tried {
-    /// Makes the result of a trial of the customer's present server with other credentials.
-    pub fn again(route: &Route, trial: Result<ProbeReport, Wrong>, kept: bool) -> Self {
-        let entered = Entered {
+    /// Makes the result of a trial of the customer's present server with an application's credentials.
+    pub fn again(route: &Route, application: Named, trial: Result<ProbeReport, Wrong>, kept: bool) -> Self {
+        let entered = Entered::of(route);
+        let (wrong, report) = match trial {
+            Ok(report) => (None, Some(report)),
+            Err(wrong) => (Some(wrong), None),
+        };
+        Tried { entered, application: Some(application), wrong, report, kept, at: Timestamp::now() }
+    }
+}
+
+impl Entered {
+    /// The server that the customer has.
+    fn of(route: &Route) -> Self {
+        Entered {
             host: route.host.clone(),
             port: route.port.to_string(),
             tls: route.tls.mode.as_str().to_owned(),
             with_login: route.login.is_some(),
             username: route.login.as_ref().map(|login| login.username.clone()).unwrap_or_default(),
-        };
-        let (wrong, report) = match trial {
-            Ok(report) => (None, Some(report)),
-            Err(wrong) => (Some(wrong), None),
-        };
-        Tried { entered, wrong, report, kept, at: Timestamp::now() }
+        }
     }
 }
 
@@ -128,13 +144,14 @@ impl Filled {
             Ok(Trial::TooSlow) => (Some(Wrong::TooSlow), None),
             Err(wrong) => (Some(wrong), None),
         };
-        Tried { entered: self.entered, wrong, report, kept, at: Timestamp::now() }
+        Tried { entered: self.entered, application: None, wrong, report, kept, at: Timestamp::now() }
     }
 
     /// Makes the result of a successful trial that webCRM must act on before the server can be stored.
     pub fn not_kept(self, report: ProbeReport) -> Tried {
         Tried {
             entered: self.entered,
+            application: None,
             wrong: Some(Wrong::Ours),
             report: Some(report),
             kept: false,
@@ -161,6 +178,10 @@ pub(super) fn part(
 ) -> Markup {
     let words = words(lang);
     let is_own = matches!(customer.via, Via::OwnServer(_));
+    let failed = tried.filter(|tried| !tried.kept);
+    let application = failed.and_then(|tried| tried.application.clone());
+    let is_open = failed.is_some() && application.is_none();
+    let lines = microsoft365::powershell_for(customer, application.as_ref().map(|named| named.client.as_str()));
     html! {
         div #server-part {
             @if let Some(tried) = tried { (result(lang, words, tried)) }
@@ -168,12 +189,12 @@ pub(super) fn part(
                 p { ((words.server_now)(&format!("{}:{}", route.host, route.port))) }
                 @if route.login.is_none() { p { ((words.server_by_address)(egress)) } }
             }
-            details open[tried.is_some_and(|tried| !tried.kept)] {
+            details open[is_open] {
                 summary { @if is_own { (words.server_change) } @else { (words.server_use) } }
                 @if !is_own { p { (words.server_instead) } }
                 (form(words, customer, path, code, tried))
             }
-            @if let Some(guide) = microsoft365::guide_for(customer) { (oauth(lang, words, path, code, &guide)) }
+            @if let Some(lines) = lines { (oauth(lang, path, code, &lines, application.as_ref())) }
             (allow(words, egress))
         }
     }
@@ -182,13 +203,7 @@ pub(super) fn part(
 fn form(words: &Words, customer: &Customer, path: &str, code: &Markup, tried: Option<&Tried>) -> Markup {
     let before = match (&customer.via, tried) {
         (_, Some(tried)) => tried.entered.clone(),
-        (Via::OwnServer(route), None) => Entered {
-            host: route.host.clone(),
-            port: route.port.to_string(),
-            tls: route.tls.mode.as_str().to_owned(),
-            with_login: route.login.is_some(),
-            username: route.login.as_ref().map(|login| login.username.clone()).unwrap_or_default(),
-        },
+        (Via::OwnServer(route), None) => Entered::of(route),
         _ => Entered { port: "587".to_owned(), with_login: true, ..Entered::default() },
     };
     let wrong = tried.and_then(|tried| tried.wrong);
@@ -232,21 +247,31 @@ fn form(words: &Words, customer: &Customer, path: &str, code: &Markup, tried: Op
     }
 }
 
-/// Returns the part about OAuth at Microsoft 365: what an administrator does there, and the fields for the result.
-fn oauth(lang: Lang, words: &Words, path: &str, code: &Markup, guide: &str) -> Markup {
-    let field = |name, label, hint, kind| {
-        Field { name, label, hint, kind, value: "", error: None, autocomplete: "off", required: true }.render()
+/// Returns the part about OAuth at Microsoft 365: what an administrator does there, with the lines to paste, and the fields for the result.
+/// `tried` is the application that did not work.
+fn oauth(lang: Lang, path: &str, code: &Markup, lines: &str, tried: Option<&Named>) -> Markup {
+    let words = words(lang);
+    let field = |name, label, hint, kind, value| {
+        Field { name, label, hint, kind, value, error: None, autocomplete: "off", required: true }.render()
     };
+    let before = tried.cloned().unwrap_or_default();
     html! {
-        details #oauth {
+        details #oauth open[tried.is_some()] {
             summary { (words.oauth_title) }
             p { (words.oauth_why) }
-            (copyable_lines(lang, "oauth-guide", words.oauth_title, guide))
+            ol {
+                @for step in words.oauth_before { li { (step) } }
+                li {
+                    (words.oauth_lines)
+                    (copyable_lines(lang, "oauth-lines", "PowerShell", lines))
+                }
+                li { (words.oauth_after) }
+            }
             form method="post" action={ (path) "/oauth" } {
                 (code)
-                (field("tenant", words.tenant, words.tenant_hint, "text"))
-                (field("client", words.client, words.client_hint, "text"))
-                (field("secret", words.secret, words.secret_hint, "password"))
+                (field("tenant", words.tenant, words.tenant_hint, "text", before.tenant.as_str()))
+                (field("client", words.client, words.client_hint, "text", before.client.as_str()))
+                (field("secret", words.secret, words.secret_hint, "password", ""))
                 div.actions { button type="submit" { (words.server_try) } }
                 p.quiet.small { (words.server_safe) }
             }
@@ -324,9 +349,37 @@ fn allow(words: &Words, egress: &str) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::delivery::ProbeStep;
     use crate::operate::pages::forms::Forms;
+    use crate::route::{Login, LoginSecret};
+    use crate::test_customers;
+
+    /// The part with this text wherever somebody else's can be: a server's replies, and what was entered.
+    pub fn part_with(text: &str) -> Markup {
+        let login = Some(Login::new(text, LoginSecret::Password("x".to_owned())));
+        let route = Route { login, ..test_customers::route("own-server.x", "smtp.office365.com") };
+        let via = Via::OwnServer(Arc::new(route.clone()));
+        let mut customer = test_customers::customer("x", [test_customers::ed25519("test.dk")], via);
+        customer.name = text.to_owned();
+        let advice = Some(text.to_owned());
+        let step =
+            ProbeStep { step: Step::Login, finding: StepResult::Failed, took_ms: 1.0, found: text.to_owned(), advice };
+        let steps = vec![ProbeStep { finding: StepResult::Warning, ..step.clone() }, step];
+        let (route_name, server) = (text.to_owned(), text.to_owned());
+        let report = ProbeReport { route: route_name, server, verdict: StepResult::Failed, steps };
+        let named = Named { tenant: text.to_owned(), client: text.to_owned() };
+        let host = Route { host: text.to_owned(), ..route };
+        let tried = [
+            Tried::again(&host, named, Ok(report), false),
+            Tried {
+                application: None,
+                ..Tried::again(&host, Named::default(), Err(Wrong::Not(NotTried::Host)), false)
+            },
+        ];
+        html! { @for tried in &tried { (part(Lang::Da, &customer, "/link/x/test.dk", &html! {}, Some(tried), "192.0.2.1")) } }
+    }
 
     #[test]
     fn a_password_is_never_shown_again() {

@@ -6,11 +6,12 @@ use super::clock::moment;
 use super::looks::{Known, Progress, Snapshot};
 use super::steps::{Standing, Step, is_ours};
 use super::text::{Words, words};
-use super::{forward, record};
+use super::{dmarc, forward, record};
 use crate::onboarding::{DnsProvider, Finding, Lang, Severity};
 use crate::operate::domains::DomainView;
 use crate::operate::pages::elements::{Mood, badge, strange};
 use crate::operate::pages::layout::Page;
+use crate::smtp::Domain;
 use crate::time::Timestamp;
 use crate::visible::visible;
 
@@ -23,8 +24,8 @@ const HISTORY: usize = 12;
 pub(super) struct View<'a> {
     pub lang: Lang,
     pub customer: &'a str,
-    /// The customer's domains, and the path of each domain's page.
-    pub domains: &'a [(String, String)],
+    /// The customer's domains.
+    pub domains: &'a [Tab],
     /// The domain that is shown.
     pub domain: &'a str,
     /// The path of this page.
@@ -41,6 +42,24 @@ pub(super) struct View<'a> {
     pub verdicts: Option<&'a DomainView>,
     /// When the link expires, in words.
     pub expires: String,
+}
+
+/// One of the customer's domains in the list of them.
+pub(super) struct Tab {
+    pub domain: String,
+    /// The path of its page.
+    pub path: String,
+    /// True if everything of it was verified, false if not; `None` if nobody has looked yet.
+    pub is_in_order: Option<bool>,
+}
+
+impl Tab {
+    /// Reads from what was verified how a domain stands.
+    pub fn new(domain: &Domain, path: String, verdicts: Option<&DomainView>) -> Self {
+        let known = verdicts.filter(|view| !view.requirements.is_empty());
+        let stands = |view: &DomainView| view.requirements.iter().all(|it| it.verified && it.vanished.is_none());
+        Tab { domain: domain.to_string(), path, is_in_order: known.map(stands) }
+    }
 }
 
 impl View<'_> {
@@ -67,8 +86,15 @@ impl View<'_> {
     fn tabs(&self, words: &Words) -> Markup {
         html! {
             nav.pages aria-label=(words.domains) {
-                @for (domain, path) in self.domains {
-                    a href=(path) aria-current=[(domain == self.domain).then_some("page")] { (self.lang.name(domain)) }
+                @for Tab { domain, path, is_in_order } in self.domains {
+                    span {
+                        a href=(path) aria-current=[(domain == self.domain).then_some("page")] { (self.lang.name(domain)) }
+                        @match is_in_order {
+                            Some(true) => { " " (badge(Mood::Good, words.domain_stands[0])) }
+                            Some(false) => { " " (badge(Mood::Wait, words.domain_stands[1])) }
+                            None => {}
+                        }
+                    }
                 }
             }
         }
@@ -114,14 +140,18 @@ impl View<'_> {
                     None => form.actions method="post" action={ (self.path) "/check" } {
                         (self.code)
                         button type="submit" { (words.check_now) }
+                        @if snapshot.is_some_and(|it| forward::is_due(&it.look.table)) {
+                            a.button.plain href="#forward" { (words.forward_go) }
+                        }
                     },
                 }
-                (self.times(words, snapshot))
+                (self.times(words, snapshot, first.is_some()))
             }
         }
     }
 
-    fn times(&self, words: &Words, snapshot: Option<&Snapshot>) -> Markup {
+    /// When it was checked and when it is next. `is_waited_for`: something is missing, which may be on its way already.
+    fn times(&self, words: &Words, snapshot: Option<&Snapshot>, is_waited_for: bool) -> Markup {
         let time = |text: Option<&String>| text.and_then(|text| text.parse::<Timestamp>().ok());
         let checked = snapshot
             .map(|it| it.look.report.checked_at)
@@ -131,7 +161,7 @@ impl View<'_> {
             p.quiet.small {
                 @if let Some(at) = checked { ((words.checked_at)(&moment(at, self.lang))) " " }
                 @if let Some(at) = next { ((words.next_check)(&moment(at, self.lang))) " " }
-                (words.dns_is_slow)
+                @if is_waited_for { (words.dns_is_slow) }
             }
             @if snapshot.is_some_and(|it| it.look.unkept.is_some()) { div class="note wait" { (words.not_kept) } }
         }
@@ -166,6 +196,9 @@ impl View<'_> {
                     @if step == Step::Server { (self.server) }
                     @for (at, row) in rows.iter().filter(|(_, row)| Step::of(row.item) == step) {
                         (record::card(self.lang, &look.table, row, &look.report, look.provider, *at))
+                    }
+                    @if let Some(report) = look.dmarc.as_ref().filter(|_| step == Step::Dmarc) {
+                        (dmarc::part(self.lang, report, &look.table))
                     }
                 }
             }
@@ -312,7 +345,7 @@ fn panel(words: &Words, provider: DnsProvider, zone: Option<&str>) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::operate::pages) mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -321,10 +354,16 @@ mod tests {
     use super::*;
     use crate::message::CustomerId;
     use crate::onboarding::connect::Apply;
+    use crate::onboarding::dmarc::step::step;
     use crate::onboarding::records::{InTheWay, Row, Way};
     use crate::onboarding::{Check, Item, Need, RecordTable, Report};
+    use crate::operate::dmarc::DmarcReport;
     use crate::operate::domains::{DomainLook, Verdict, VerdictChange};
-    use crate::smtp::Domain;
+    use crate::operate::pages::customers::server;
+
+    fn tab(domain: &str, is_in_order: Option<bool>) -> Tab {
+        Tab { domain: domain.to_owned(), path: "/a".to_owned(), is_in_order }
+    }
 
     fn row(item: Item, text: &str) -> Row {
         Row {
@@ -346,7 +385,37 @@ mod tests {
         }
     }
 
-    /// Makes a page on which every text from strangers is this one.
+    /// Records with this text wherever a stranger's can be.
+    pub fn table(text: &str, rows: usize) -> RecordTable {
+        let owned = || text.to_owned();
+        let items = [Item::Spf, Item::Ownership, Item::Dkim, Item::MailjetDkim, Item::Dmarc, Item::ReturnPath];
+        RecordTable {
+            domain: owned(),
+            zone: Some(owned()),
+            egress: owned(),
+            way: Way::Mailjet { include: owned() },
+            rows: items.into_iter().cycle().take(rows).map(|item| row(item, text)).collect(),
+            unknown: false,
+            broken_keys: vec![owned()],
+            mailjet_key_unset: Some(owned()),
+            mailjet_key_to_come: Some(owned()),
+            rotation_unreadable: Some(owned()),
+        }
+    }
+
+    /// DMARC reports with this text for every name in them.
+    pub fn dmarc(text: &str) -> DmarcReport {
+        let mut summary = crate::returns::dmarc::tests::summary(30);
+        summary.domain = text.to_owned();
+        for (at, sender) in summary.senders.iter_mut().enumerate() {
+            (sender.name, sender.key, sender.ours) = (text.to_owned(), text.to_owned(), at == 0);
+        }
+        let host = format!("_dmarc.{text}");
+        let step = step(host, Some("v=DMARC1; p=none"), None, None, &summary.facts());
+        DmarcReport { summary, step: Ok(step) }
+    }
+
+    /// A page on which every text that strangers write is this one.
     fn page(text: &str, rows: usize) -> String {
         let owned = || text.to_owned();
         let mut checks: Vec<Check> = Item::ALL.into_iter().map(|item| Check::new(item, Need::Required)).collect();
@@ -358,19 +427,6 @@ mod tests {
         for check in checks.iter_mut().filter(|check| check.item != Item::Spf) {
             check.found = vec![owned()];
         }
-        let items = [Item::Spf, Item::Ownership, Item::Dkim, Item::MailjetDkim, Item::Dmarc, Item::ReturnPath];
-        let table = RecordTable {
-            domain: owned(),
-            zone: Some(owned()),
-            egress: owned(),
-            way: Way::Mailjet { include: owned() },
-            rows: items.into_iter().cycle().take(rows).map(|item| row(item, text)).collect(),
-            unknown: false,
-            broken_keys: vec![owned()],
-            mailjet_key_unset: Some(owned()),
-            mailjet_key_to_come: Some(owned()),
-            rotation_unreadable: Some(owned()),
-        };
         let report = Report {
             customer: owned(),
             domain: Domain::parse("test.dk").unwrap(),
@@ -378,8 +434,9 @@ mod tests {
             checks,
         };
         let apply = Some(Apply { provider: owned(), url: format!("https://dc.example/?x={text}") });
-        let look = DomainLook { table, report, provider: DnsProvider::Other, apply, unkept: Some(owned()) };
-        let snapshot = Snapshot { customer: CustomerId::new("x"), look, at: Timestamp::EPOCH };
+        let (table, dmarc) = (table(text, rows), Some(dmarc(text)));
+        let look = DomainLook { table, report, provider: DnsProvider::Other, apply, dmarc, unkept: Some(owned()) };
+        let snapshot = Snapshot { customer: CustomerId::new("x"), look };
         let known = Known { snapshot: Some(Arc::new(snapshot)), ..Known::default() };
         let verdict =
             Verdict { requirement: owned(), verified: true, since: owned(), vanished: None, faults: vec![owned()] };
@@ -395,11 +452,11 @@ mod tests {
         let view = View {
             lang: Lang::Da,
             customer: text,
-            domains: &[(owned(), "/a".to_owned()), ("b".to_owned(), "/b".to_owned())],
+            domains: &[tab(text, Some(true)), tab("b", Some(false)), tab("c", None)],
             domain: "test.dk",
             path: "/link/x/test.dk",
             code: html! {},
-            server: html! {},
+            server: server::tests::part_with(text),
             has_own_server: false,
             known: &known,
             verdicts: Some(&verdicts),

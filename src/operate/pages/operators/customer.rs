@@ -230,6 +230,25 @@ pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Marku
                 }
                 p.quiet { "A probe goes the way a delivery would, step by step, and sends nothing." }
             }
+            section.card aria-labelledby="test" {
+                h2 #test { "Test mail" }
+                p { "One small signed mail goes out over its route now, and shows up in the trace like any other." }
+                form method="post" {
+                    (hidden())
+                    (Field {
+                        name: "to",
+                        label: "To",
+                        hint: "an address that somebody reads",
+                        kind: "email",
+                        value: "",
+                        error: None,
+                        autocomplete: "off",
+                        required: true,
+                    }
+                    .render())
+                    div.actions { (button("test", "Send a test mail")) }
+                }
+            }
             section.card aria-labelledby="pause" {
                 h2 #pause { "Pause" }
                 @if paused.is_some() {
@@ -338,6 +357,10 @@ pub(super) async fn command(
             visitor.actor.may_operate()?;
             let probe = Site::of_relay(service).await?.probe(actor, &id, None, None)?;
             let job = probe.begin(&service.jobs, actor, id)?;
+            return Ok(see(&format!("/work/{}", job.id)));
+        }
+        "test" => {
+            let job = service.begin_test(actor, &id, fields.text("to"), None).await?;
             return Ok(see(&format!("/work/{}", job.id)));
         }
         "pause" => service.pause(actor, &id, fields.text("reason"), fields.is_ticked("spares")).await?,

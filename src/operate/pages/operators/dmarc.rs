@@ -9,9 +9,10 @@ use super::visitor::Visitor;
 use super::{Operators, show};
 use crate::onboarding::text::Lang;
 use crate::operate::Site;
-use crate::operate::dmarc::{DAYS, DmarcView, PolicyView};
+use crate::operate::dmarc::{DAYS, DmarcReport, PolicyView};
 use crate::operate::pages::Problem;
-use crate::operate::pages::elements::{Mood, badge, copyable, strange, table};
+use crate::operate::pages::elements::{Mood, badge, copyable, drawing, strange, table};
+use crate::returns::dmarc::plot;
 
 pub(super) async fn show(
     State(pages): State<Operators>,
@@ -22,15 +23,16 @@ pub(super) async fn show(
     let body = html! {
         h1 { "DMARC reports" }
         p { "Of the customer " (show::customer(&id)) ", in the last " (DAYS) " days." }
-        @for (at, report) in reports.iter().enumerate() { (domain(&report.view(Lang::En), at)) }
+        @for (at, report) in reports.iter().enumerate() { (domain(report, at)) }
         p { a href={ "/customers/" (segment(&id)) } { "Back to the customer" } }
     };
     Ok(pages.page(&visitor, "/customers", "DMARC reports", body).into_response())
 }
 
-/// Shows one domain. `at` makes its ids unique on the page.
-pub(super) fn domain(view: &DmarcView, at: usize) -> Markup {
-    let summary = &view.summary;
+/// One domain. `at` tells its ids from those of the others on the page.
+pub(super) fn domain(report: &DmarcReport, at: usize) -> Markup {
+    let view = report.view(Lang::En);
+    let summary = &report.summary;
     let rows = summary.senders.iter().map(|sender| {
         vec![
             html! { (strange(&sender.name)) @if sender.ours { " (this relay)" } },
@@ -56,6 +58,7 @@ pub(super) fn domain(view: &DmarcView, at: usize) -> Markup {
                 @if let Some(day) = &summary.newest_day { "; the newest is of " (strange(day)) }
                 "."
             }
+            @if summary.reports > 0 { (drawing(&plot::svg(summary, Lang::En), &plot::description(summary, Lang::En))) }
             @if !summary.senders.is_empty() {
                 (table("Who sends in its name", &["Sender", "#Messages", "#By DKIM alone", "#By SPF alone", "#Failing"], rows))
                 @if summary.more_senders > 0 { p { "and " (show::number(summary.more_senders)) " more senders" } }

@@ -108,6 +108,7 @@ impl Operators {
             .route("/work/{id}", get(work::show))
             .route("/work/{id}/live", get(work::live))
             .route("/routes", get(routes::list))
+            .route("/routes/microsoft365", get(routes::microsoft365))
             .route("/routes/{id}", get(routes::show).post(routes::switch))
             .route("/customers", get(customers::list))
             .route("/customers/{id}", get(customer::show).post(customer::command))

@@ -253,7 +253,7 @@ pub(super) fn asking(
     html! {
         h1 { (words) " " (show::messages(count)) "?" }
         p { (effect) }
-        p { "Meant are " (said(which)) "." }
+        p { "This covers " (said(which)) "." }
         @if count == 0 {
             p { a href="/queue" { "Back to the queue" } }
         } @else {

@@ -11,9 +11,11 @@ use super::visitor::Visitor;
 use super::{Operators, show};
 use crate::operate::Error;
 use crate::operate::history::Span;
+use crate::operate::microsoft365::PasswordRoute;
 use crate::operate::pages::elements::{Field, Mood, badge, select, strange, table};
 use crate::operate::pages::forms::Forms;
 use crate::operate::pages::{Problem, see};
+use crate::route::microsoft::WHEN;
 use crate::route::{Caps, RouteState, RouteStatus};
 
 /// The number of routes on a page.
@@ -49,6 +51,7 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
         ("throttled", "throttled"),
         ("suspended", "suspended"),
     ];
+    let passwords = pages.service().count_microsoft365(&visitor.actor)?;
     let body = html! {
         h1 { "Routes" }
         form.filter method="get" action="/routes" role="search" {
@@ -57,13 +60,52 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
             div.actions { button { "Show" } }
         }
         p { (show::number(total as u64)) " routes in all." }
+        @if passwords > 0 {
+            p.note.wait {
+                a href="/routes/microsoft365" {
+                    @if passwords == 1 { "1 route logs in" } @else { (show::number(passwords as u64)) " routes log in" }
+                    " at Microsoft 365 with a password"
+                }
+                ", which Microsoft switches off."
+            }
+        }
         @if found.is_empty() { p { "None fits." } } @else { (table_of(found.iter().copied())) }
         (show::pager((!after.is_empty()).then_some(first.as_str()), next.as_deref()))
     };
     Ok(pages.page(&visitor, "/routes", "Routes", body).into_response())
 }
 
-/// Returns true if a route does not carry mail, or did not recently.
+/// The routes that log in at Microsoft 365 with a password, and what each needs.
+pub(super) async fn microsoft365(State(pages): State<Operators>, visitor: Visitor) -> Result<Response, Problem> {
+    let found = pages.service().microsoft365(&visitor.actor)?;
+    let body = html! {
+        h1 { "Passwords at Microsoft 365" }
+        p { (WHEN) ". The login of each of these routes has to be changed to OAuth." }
+        @if found.is_empty() { p { "No route logs in there with a password." } } @else { (passwords(&found)) }
+        p { a href="/routes" { "Back to the routes" } }
+    };
+    Ok(pages.page(&visitor, "/routes", "Passwords at Microsoft 365", body).into_response())
+}
+
+pub(super) fn passwords(found: &[PasswordRoute]) -> Markup {
+    let rows = found.iter().map(|it| {
+        vec![
+            show::customer(&it.customer),
+            html! { (show::route(&it.route)) br; span.quiet { (strange(&it.server)) } },
+            html! { (strange(&it.username)) },
+            html! {
+                @match &it.hint {
+                    Some(hint) => (strange(hint)),
+                    None => span.quiet { "Nothing so far" },
+                }
+            },
+            html! { "A link to the customer's own page, where it enters its application; or " code { (strange(it.needs.trim_matches('`'))) } },
+        ]
+    });
+    table("By customer", &["Customer", "Route, server", "Mailbox", "What the last login heard", "What it needs"], rows)
+}
+
+/// Returns true if a route does not carry mail, or did not lately.
 pub(super) fn is_in_trouble(route: &RouteStatus) -> bool {
     route.in_trouble_since.is_some() || matches!(route.state, RouteState::Suspended { .. })
 }

@@ -63,7 +63,7 @@ pub(super) fn customer(id: &str) -> Markup {
 
 /// Links to a route.
 pub(super) fn route(id: &str) -> Markup {
-    html! { a href={ "/routes/" (segment(id)) } { (strange(id)) } }
+    html! { a.whole href={ "/routes/" (segment(id)) } { (strange(id)) } }
 }
 
 /// Links to a message.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::input::Asked;
 use super::visitor::Visitor;
-use super::{alerts, audit, customer, customers, message, overview, queue, routes, suppression, trace, work};
+use super::{alerts, audit, customer, customers, dmarc, message, overview, queue, routes, suppression, trace, work};
 use crate::delivery::{ProbeReport, StepResult};
 use crate::events::Event;
 use crate::message::{CustomerId, QueueId};
@@ -15,8 +15,10 @@ use crate::operate::customers::{
 };
 use crate::operate::domains::{DomainView, Verdict, VerdictChange};
 use crate::operate::history::{Entry, PastAlert};
-use crate::operate::jobs::{Job, JobKind, JobResult};
+use crate::operate::jobs::{Job, JobKind, JobResult, TestSent};
 use crate::operate::links::Link;
+use crate::operate::microsoft365::PasswordRoute;
+use crate::operate::pages::customers::made_of_strangers;
 use crate::operate::pages::forms::Forms;
 use crate::operate::pauses::Paused;
 use crate::operate::queue::{Changed, LaneStats, Message, MessageState, Page, Recipient, Selection, Stats};
@@ -98,6 +100,28 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         progress: Some(Changed { count: 1, busy: 1 }),
     };
     let probe = ProbeReport { route: owned(), server: owned(), verdict: StepResult::Failed, steps: Vec::new() };
+    let password = PasswordRoute {
+        customer: owned(),
+        route: owned(),
+        server: owned(),
+        username: owned(),
+        state: Some(owned()),
+        hint: Some(owned()),
+        needs: owned(),
+    };
+    // Records are copied as they are, and made of characters that are seen.
+    let seen: String = text.chars().filter(|c| !c.is_control()).collect();
+    let sent = TestSent {
+        queue_id: owned(),
+        event: owned(),
+        route: Some(owned()),
+        server: Some(owned()),
+        code: Some(550),
+        status: Some(owned()),
+        reply: Some(owned()),
+        class: Some(owned()),
+        detail: Some(owned()),
+    };
     let report = json!({ "domain": text, "checks": [{ "item": text, "need": text, "severity": text, "found": [text],
         "expected": [text], "findings": [{ "text": text, "next": text }] }] });
     let suppressed =
@@ -113,6 +137,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("asking", queue::asking(&selection, queue::ACTIONS[3], 9, &list, &visitor, &forms).into_string()),
         ("message", message::details(&message, &visitor, &forms).into_string()),
         ("trace", trace::answer(&found).into_string()),
+        ("passwords", routes::passwords(&[password]).into_string()),
         ("routes", routes::table_of([&route].into_iter()).into_string()),
         ("route", routes::details(&route, None, Some(text)).into_string()),
         (
@@ -123,6 +148,9 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("commands", customer::commands(&shown, &visitor, &forms).into_string()),
         ("suppression", suppression::list(&[suppressed], text, text, true, &visitor, &forms).into_string()),
         ("probe", work::part(&job(Ok(JobResult::Probe(vec![probe])))).into_string()),
+        ("test mail", work::part(&job(Ok(JobResult::TestSend(sent)))).into_string()),
+        ("records", customer::published(&made_of_strangers::table(&seen, 6)).into_string()),
+        ("dmarc", dmarc::domain(&made_of_strangers::dmarc(&seen), 0).into_string()),
         ("failed job", work::part(&job(Err(Error::invalid(owned(), owned())))).into_string()),
         ("check", work::domain(&report).into_string()),
         ("overview", overview::state(&[("spool", owned())], &Ok(all_alerts), &standing).into_string()),

@@ -104,11 +104,23 @@ fn came(result: &JobResult) -> Markup {
 /// Shows the result of a test mail.
 fn test_sent(sent: &TestSent) -> Markup {
     let TestSent { queue_id, event, route, server, code, status, reply, class, detail } = sent;
-    let code = code.map(|code| code.to_string());
-    let texts = [&code, status, reply, class, detail, server, route];
+    let mood = match event.as_str() {
+        "relayed" => Mood::Good,
+        "bounced" => Mood::Bad,
+        _ => Mood::Wait,
+    };
+    let said: Vec<String> =
+        code.map(|code| code.to_string()).into_iter().chain(status.clone()).chain(reply.clone()).collect();
     html! {
-        p { "The mail " (strange(queue_id)) ": " strong { (event) } }
-        @for text in texts.into_iter().flatten() { p { (strange(text)) } }
+        p { "The mail: " (badge(mood, &strange(event))) }
+        dl.values {
+            dt { "Queue id" } dd { (show::message(queue_id)) }
+            @if let Some(route) = route { dt { "Route" } dd { (show::route(route)) } }
+            @if let Some(server) = server { dt { "Server" } dd { code { (strange(server)) } } }
+            @if !said.is_empty() { dt { "Reply" } dd { code { (strange(&said.join(" "))) } } }
+            @if let Some(class) = class { dt { "Class" } dd { (strange(class)) } }
+            @if let Some(detail) = detail { dt { "Detail" } dd { (strange(detail)) } }
+        }
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn plot(summary: &Summary, lang: Lang) -> PlotWords {
 }
 
 /// Writes a number for people: `12,345`, or `12.345` in Danish.
-pub(super) fn number(value: u64, lang: Lang) -> String {
+pub fn number(value: u64, lang: Lang) -> String {
     let sign = match lang {
         Lang::Da => '.',
         Lang::En => ',',
@@ -114,7 +114,7 @@ pub(super) fn number(value: u64, lang: Lang) -> String {
 }
 
 /// Writes a part of a whole: `99.5 %`. Less than everything is never shown as 100 %, and more than nothing never as 0 %.
-pub(super) fn share(part: u64, whole: u64, lang: Lang) -> String {
+pub fn share(part: u64, whole: u64, lang: Lang) -> String {
     let tenths = match u128::from(part) * 1000 {
         _ if whole == 0 => 0,
         0 => 0,

@@ -2,9 +2,10 @@
 
 use super::Words;
 use crate::delivery::Step as ProbeStep;
-use crate::onboarding::DnsProvider;
+use crate::onboarding::{DnsProvider, Lang};
 use crate::operate::own_server::NotTried;
 use crate::operate::pages::customers::wrong::Wrong;
+use crate::returns::dmarc::text::{number, share};
 
 pub(super) const WORDS: Words = Words {
     title: |domain| format!("{domain}: mail fra webCRM"),
@@ -12,6 +13,7 @@ pub(super) const WORDS: Words = Words {
     intro: "Modtagernes mailservere vil se, at webCRM må sende i jeres navn. Det viser I med nogle få linjer (records) i jeres DNS, der \
             hvor domænet bliver styret. Kun I kan oprette dem: det er dét, der gør dem til et bevis.",
     domains: "Jeres domæner",
+    domain_stands: ["i orden", "mangler noget"],
     expires: |date| format!("Linket virker til {date}."),
 
     all_good: [
@@ -36,7 +38,7 @@ pub(super) const WORDS: Words = Words {
     },
     unknown: [
         "Ikke alt kunne slås op",
-        "En navneserver svarede ikke. Det betyder ikke, at noget er forkert hos jer. Vi prøver igen af os selv.",
+        "En navneserver svarede ikke. Det betyder ikke, at noget er forkert hos jer. Vi prøver igen automatisk.",
     ],
     first_look: ["Vi slår jeres records op", "Det tager som regel et par sekunder."],
     failed_look: [
@@ -44,7 +46,6 @@ pub(super) const WORDS: Words = Words {
         "Fejlen ligger hos webCRM. Prøv igen om lidt; sker det igen, så skriv til support@webcrm.com.",
     ],
     next_step: "Næste skridt",
-    to_do: "Det mangler",
 
     done: "I orden",
     required: "Mangler",
@@ -59,10 +60,8 @@ pub(super) const WORDS: Words = Words {
     check_now: "Tjek nu",
     looking_up: "Vi slår jeres records op lige nu",
     checked_at: |at| format!("Senest tjekket {at}."),
-    next_check: |at| {
-        format!("Vi tjekker igen af os selv omkring {at}. I behøver ikke vente på siden eller skrive til os.")
-    },
-    dns_is_slow: "En ny record kan være op til nogle timer om at blive synlig overalt.",
+    next_check: |at| format!("Vi tjekker igen automatisk omkring {at}."),
+    dns_is_slow: "En ny record kan være op til nogle timer om at blive synlig overalt. I behøver hverken at holde siden åben eller at skrive til os.",
     not_kept: "Resultatet kunne ikke gemmes hos webCRM. Vi er blevet gjort opmærksom på det og tjekker igen.",
 
     domain: ["Domænet", "Mails skal sendes fra jeres eget domæne, og det skal kunne modtage svar."],
@@ -108,6 +107,37 @@ pub(super) const WORDS: Words = Words {
     split: "De fleste paneler deler selv en lang værdi. Gør jeres det ikke, så indsæt den delt i stykker med anførselstegn, på én linje:",
     or_file: |url| format!("Eller læg i stedet en tom tekstfil på {url}."),
     one_line: "Værdien er én linje, uden linjeskift og uden mellemrum foran eller bagefter.",
+
+    reports: "Det viser DMARC-rapporterne",
+    reports_none: "Der er ikke kommet DMARC-rapporter endnu. Store mailudbydere som Google og Microsoft sender en om dagen, den første et par dage efter at \
+                   recorden er oprettet. Her kan I så se, hvem der sender i jeres navn, og hvornår I trygt kan stramme politikken.",
+    reports_sum: |summary| {
+        let n = |value| number(value, Lang::Da);
+        let part = |part, whole| share(part, whole, Lang::Da);
+        let (all, ours) = (&summary.all, &summary.ours);
+        let whole = format!(
+            "Modtagerne har på {} dage set {} mails i jeres navn. {} af dem blev godkendt.",
+            summary.days,
+            n(all.messages),
+            part(all.passing(), all.messages)
+        );
+        match ours.messages {
+            0 => format!("{whole} Ingen af dem var fra webCRM."),
+            sent => {
+                format!("{whole} {} var fra webCRM, og af dem blev {} godkendt.", n(sent), part(ours.passing(), sent))
+            }
+        }
+    },
+    senders: "Hvem der har sendt i jeres navn",
+    senders_columns: ["Afsender", "Hvem er det", "#Mails", "#Godkendt", "#Ikke godkendt"],
+    senders_unnamed: ["Ukendt", "Mange små afsendere"],
+    sender_kinds: ["webCRM", "jeres egen", "kender I den?", "blandet"],
+    senders_more: |count| format!("og {count} afsendere mere"),
+    dmarc_next: "Næste sikre skridt",
+    dmarc_quarantine: "Med den lægger modtagerne falsk mail i jeres navn i spam.",
+    dmarc_reject: "Med den afviser modtagerne falsk mail i jeres navn.",
+    dmarc_change: "Ret den DMARC-record, der står der, så den får denne værdi:",
+    dmarc_own_time: "Det haster ikke. Jeres mail kommer frem som nu, også hvis I lader recorden være.",
 
     connect: |provider| format!("{provider} kan oprette recordene for jer"),
     connect_how: "I bliver sendt til jeres udbyder, logger ind der og godkender. Kun det, der mangler, bliver oprettet. Kom så tilbage, og tjek. Hvad \
@@ -174,6 +204,8 @@ pub(super) const WORDS: Words = Words {
     forward_mail: "Åbn som mail",
     forward_paste: "(Indsæt teksten fra siden her.)",
     forward_copy: "beskeden",
+    forward_go: "Send det til den, der styrer jeres DNS",
+    forward_zone: "De samme records som linjer til en zonefil (BIND)",
 
     server_now: |server| format!("Mail fra webCRM bliver afleveret til {server}."),
     server_by_address: |ip| {
@@ -193,8 +225,15 @@ pub(super) const WORDS: Words = Words {
     microsoft_login: "Microsoft 365 tager som udgangspunkt ikke længere imod adgangskoder til SMTP. En administrator kan slå \"Authenticated SMTP\" til for \
                       postkassen i Microsoft 365 administration (Brugere, Aktive brugere, Mail, Administrer mailapps); ellers skal webCRM logge ind med OAuth.",
     oauth_title: "Microsoft 365 uden adgangskode (OAuth)",
-    oauth_why: "Microsoft slår login med adgangskode fra. En administrator af jeres Microsoft 365 gør dette én gang; linjerne er lavet til jeres \
-                postkasse. Skriv bagefter de tre værdier herunder i stedet for at sende dem.",
+    oauth_why: "Microsoft slår login med adgangskode fra. En administrator af jeres Microsoft 365 gør dette én gang:",
+    oauth_before: [
+        "Registrér en applikation i Microsoft Entra (entra.microsoft.com, App registrations), kun for jeres egen organisation. Giv den \
+         applikationstilladelsen SMTP.SendAsApp under Office 365 Exchange Online, og giv administratorens samtykke (Grant admin consent).",
+        "Opret en client secret under Certificates & secrets, og gem dens Value: den vises kun én gang.",
+    ],
+    oauth_lines: "Kør disse linjer i PowerShell; de er lavet til jeres postkasse. I den første linje skal applikationens Application (client) id stå. Linjerne \
+                  slår selv enterprise-applikationens Object id op: det, der står ved App registrations, er et andet, og med det virker det ikke.",
+    oauth_after: "Skriv de tre værdier her. I skal ikke sende dem til webCRM. Der kan gå op til en time, før Exchange Online kender applikationen.",
     tenant: "Directory (tenant) id",
     tenant_hint: "Eller et af jeres domæner hos Microsoft",
     client: "Application (client) id",
@@ -214,7 +253,7 @@ pub(super) const WORDS: Words = Words {
     ],
     login: "Login",
     login_yes: "Med brugernavn og adgangskode",
-    login_no: "Uden: serveren kender webCRMs adresse",
+    login_no: "Uden: serveren kender webCRM's adresse",
     username: "Brugernavn",
     password: "Adgangskode",
     password_hint: "Skal skrives igen, når noget andet bliver ændret. Den bliver aldrig vist.",
@@ -243,14 +282,14 @@ pub(super) const WORDS: Words = Words {
         Wrong::Application => {
             "Et af felterne kan ikke være rigtigt. Brug Directory (tenant) id, Application (client) id og hemmelighedens Value, ikke Secret ID."
         }
-        Wrong::TooSoon => "Der er lige prøvet. Vent ti sekunder, og prøv igen.",
+        Wrong::TooSoon => "I har lige prøvet. Vent ti sekunder, og prøv igen.",
     },
     step_ok: "Gik godt",
     step_warning: "Se på",
     step_failed: "Gik galt",
     probe_step: |step| match step {
         ProbeStep::Resolve => "Serverens navn slås op",
-        ProbeStep::Policy => "webCRMs egne certifikater læses",
+        ProbeStep::Policy => "webCRM's egne certifikater læses",
         ProbeStep::Connect => "Forbindelsen åbnes",
         ProbeStep::Greeting => "Serveren melder sig",
         ProbeStep::Hello => "webCRM præsenterer sig",
@@ -265,7 +304,7 @@ pub(super) const WORDS: Words = Words {
         ProbeStep::ReturnPath => "Returadressen tilbydes",
         ProbeStep::OpenRelay => "Afvises fremmede?",
     },
-    allow_title: |ip| format!("Sådan tillades webCRMs adresse {ip} på jeres mailserver"),
+    allow_title: |ip| format!("Sådan tillader I webCRM's adresse {ip} på jeres mailserver"),
     allow: |ip| {
         [
         ("Microsoft 365", vec![

@@ -2,9 +2,10 @@
 
 use super::Words;
 use crate::delivery::Step as ProbeStep;
-use crate::onboarding::DnsProvider;
+use crate::onboarding::{DnsProvider, Lang};
 use crate::operate::own_server::NotTried;
 use crate::operate::pages::customers::wrong::Wrong;
+use crate::returns::dmarc::text::{number, share};
 
 pub(super) const WORDS: Words = Words {
     title: |domain| format!("{domain}: mail from webCRM"),
@@ -12,6 +13,7 @@ pub(super) const WORDS: Words = Words {
     intro: "Recipients' mail servers want to see that webCRM may send in your name. You show it with a few lines (records) in your DNS, \
             where the domain is managed. Only you can publish them: that is what makes them a proof.",
     domains: "Your domains",
+    domain_stands: ["in order", "something is missing"],
     expires: |date| format!("The link works until {date}."),
 
     all_good: [
@@ -36,7 +38,7 @@ pub(super) const WORDS: Words = Words {
     },
     unknown: [
         "Not everything could be looked up",
-        "A name server did not answer. That does not mean that anything is wrong on your side. We try again by ourselves.",
+        "A name server did not answer. That does not mean that anything is wrong on your side. We try again automatically.",
     ],
     first_look: ["We are looking up your records", "It usually takes a few seconds."],
     failed_look: [
@@ -44,7 +46,6 @@ pub(super) const WORDS: Words = Words {
         "The error is webCRM's. Try again in a while; if it happens again, write to support@webcrm.com.",
     ],
     next_step: "Next step",
-    to_do: "What is missing",
 
     done: "In order",
     required: "Missing",
@@ -59,10 +60,8 @@ pub(super) const WORDS: Words = Words {
     check_now: "Check now",
     looking_up: "We are looking up your records now",
     checked_at: |at| format!("Last checked {at}."),
-    next_check: |at| {
-        format!("We check again by ourselves at about {at}. You need not wait on this page or write to us.")
-    },
-    dns_is_slow: "A new record may take up to a few hours until it is seen everywhere.",
+    next_check: |at| format!("We check again automatically at about {at}."),
+    dns_is_slow: "A new record may take up to a few hours until it is seen everywhere. You need not keep this page open or write to us.",
     not_kept: "The result could not be kept at webCRM. We have been told, and will check again.",
 
     domain: ["The domain", "Mail has to be sent from a domain of your own, and it has to be able to receive replies."],
@@ -108,6 +107,39 @@ pub(super) const WORDS: Words = Words {
     split: "Most panels split a long value themselves. If yours does not, enter it in pieces with quotation marks, on one line:",
     or_file: |url| format!("Or put an empty text file at {url} instead."),
     one_line: "The value is one line, without line breaks, and without spaces before or after it.",
+
+    reports: "What DMARC reports show",
+    reports_none: "No DMARC reports have come yet. Large mail providers like Google and Microsoft send one a day, the first a few days after the record was \
+                   created. You see here then who sends in your name, and when it is safe to make the policy stricter.",
+    reports_sum: |summary| {
+        let n = |value| number(value, Lang::En);
+        let part = |part, whole| share(part, whole, Lang::En);
+        let (all, ours) = (&summary.all, &summary.ours);
+        let whole = format!(
+            "In {} days receivers saw {} messages in your name. {} of them were approved.",
+            summary.days,
+            n(all.messages),
+            part(all.passing(), all.messages)
+        );
+        match ours.messages {
+            0 => format!("{whole} None of them was from webCRM."),
+            sent => format!(
+                "{whole} {} were from webCRM, and of these {} were approved.",
+                n(sent),
+                part(ours.passing(), sent)
+            ),
+        }
+    },
+    senders: "Who has sent in your name",
+    senders_columns: ["Sender", "Who it is", "#Messages", "#Approved", "#Not approved"],
+    senders_unnamed: ["Unknown", "Many small senders"],
+    sender_kinds: ["webCRM", "your own", "do you know it?", "mixed"],
+    senders_more: |count| format!("and {count} more senders"),
+    dmarc_next: "The next safe step",
+    dmarc_quarantine: "With it, receivers put forged mail in your name into the spam folder.",
+    dmarc_reject: "With it, receivers refuse forged mail in your name.",
+    dmarc_change: "Change the DMARC record that is there to this value:",
+    dmarc_own_time: "There is no hurry. Your mail arrives as it does now, also if you leave the record as it is.",
 
     connect: |provider| format!("{provider} can create the records for you"),
     connect_how: "You are sent to your provider, log in there, and confirm. Only what is missing is created. Come back then, and check. What the provider \
@@ -174,6 +206,8 @@ pub(super) const WORDS: Words = Words {
     forward_mail: "Open as mail",
     forward_paste: "(Paste the text from the page here.)",
     forward_copy: "the message",
+    forward_go: "Send it to whoever runs your DNS",
+    forward_zone: "The same records as lines of a zone file (BIND)",
 
     server_now: |server| format!("Mail from webCRM is handed to {server}."),
     server_by_address: |ip| {
@@ -192,8 +226,15 @@ pub(super) const WORDS: Words = Words {
     microsoft_login: "Microsoft 365 usually takes no passwords for SMTP any more. An administrator can switch \"Authenticated SMTP\" on for the mailbox in \
                       the Microsoft 365 admin center (Users, Active users, Mail, Manage email apps); otherwise webCRM has to log in with OAuth.",
     oauth_title: "Microsoft 365 without a password (OAuth)",
-    oauth_why: "Microsoft is switching logins with a password off. An administrator of your Microsoft 365 does this once; the lines are made for your \
-                mailbox. Then enter the three values below instead of sending them.",
+    oauth_why: "Microsoft is switching logins with a password off. An administrator of your Microsoft 365 does this once:",
+    oauth_before: [
+        "Register an application in Microsoft Entra (entra.microsoft.com, App registrations), for your own organization only. Add the application \
+         permission SMTP.SendAsApp of Office 365 Exchange Online, and grant the administrator's consent (Grant admin consent).",
+        "Make a client secret under Certificates & secrets, and keep its Value: it is shown only once.",
+    ],
+    oauth_lines: "Run these lines in PowerShell; they are made for your mailbox. The Application (client) id has to stand in the first line. The lines look the \
+                  enterprise application's Object id up themselves: the one that App registrations shows is another, and the login fails with it.",
+    oauth_after: "Enter the three values here. Do not send them to webCRM. It takes up to an hour until Exchange Online knows the application.",
     tenant: "Directory (tenant) id",
     tenant_hint: "Or one of your domains at Microsoft",
     client: "Application (client) id",

@@ -6,6 +6,7 @@ mod en;
 use super::wrong::Wrong;
 use crate::delivery::Step as ProbeStep;
 use crate::onboarding::{DnsProvider, Lang};
+use crate::returns::dmarc::summary::Summary;
 
 /// A kind of server, and the steps to configure it, in order.
 pub(super) type Instructions = (&'static str, Vec<String>);
@@ -17,7 +18,9 @@ pub(super) struct Words {
     pub heading: fn(&str) -> String,
     pub intro: &'static str,
     pub domains: &'static str,
-    /// The sentence about when the link expires.
+    /// What is said of a domain in the list of them: all is in order, or something is missing.
+    pub domain_stands: [&'static str; 2],
+    /// When the link expires.
     pub expires: fn(&str) -> String,
 
     // The overall state: a headline and a sentence.
@@ -28,7 +31,6 @@ pub(super) struct Words {
     pub first_look: [&'static str; 2],
     pub failed_look: [&'static str; 2],
     pub next_step: &'static str,
-    pub to_do: &'static str,
 
     // Badges.
     pub done: &'static str,
@@ -80,6 +82,24 @@ pub(super) struct Words {
     pub or_file: fn(&str) -> String,
     pub one_line: &'static str,
 
+    // What DMARC reports say.
+    pub reports: &'static str,
+    pub reports_none: &'static str,
+    pub reports_sum: fn(&Summary) -> String,
+    pub senders: &'static str,
+    pub senders_columns: [&'static str; 5],
+    /// Senders that reports do not name, and many small ones together.
+    pub senders_unnamed: [&'static str; 2],
+    /// Ours, the customer's own, one that somebody has to know, and many together.
+    pub sender_kinds: [&'static str; 4],
+    pub senders_more: fn(&str) -> String,
+    pub dmarc_next: &'static str,
+    /// What receivers do with forged mail under the next policy.
+    pub dmarc_quarantine: &'static str,
+    pub dmarc_reject: &'static str,
+    pub dmarc_change: &'static str,
+    pub dmarc_own_time: &'static str,
+
     // Domain Connect.
     pub connect: fn(&str) -> String,
     pub connect_how: &'static str,
@@ -99,6 +119,8 @@ pub(super) struct Words {
     pub forward_mail: &'static str,
     pub forward_paste: &'static str,
     pub forward_copy: &'static str,
+    pub forward_go: &'static str,
+    pub forward_zone: &'static str,
 
     // The customer's own server.
     pub server_now: fn(&str) -> String,
@@ -115,6 +137,10 @@ pub(super) struct Words {
     pub microsoft_login: &'static str,
     pub oauth_title: &'static str,
     pub oauth_why: &'static str,
+    /// What is done before the lines are pasted, what is done with them, and what comes after.
+    pub oauth_before: [&'static str; 2],
+    pub oauth_lines: &'static str,
+    pub oauth_after: &'static str,
     pub tenant: &'static str,
     pub tenant_hint: &'static str,
     pub client: &'static str,
