@@ -16,9 +16,14 @@ use crate::smtp::Reply;
 /// The pause after a daily or hourly allowance is used up. Trying sooner is of no use.
 const QUOTA_PAUSE: Duration = Duration::from_secs(3600);
 
+/// How many octets of a reply's text are judged. Servers say what they mean at the beginning, and a thousand recipients may each be
+/// refused at length.
+const JUDGED: usize = 600;
+
 /// Returns what a negative reply means for the recipients it concerns, and for the route.
 pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, Option<Trouble>) {
-    let text = reply.lines.join(" ").to_ascii_lowercase();
+    let mut text = reply.lines.join(" ").to_ascii_lowercase();
+    text.truncate(text.floor_char_boundary(JUDGED));
     let signal = Signal::of(phase, reply, &text, context);
     let permanent = reply.is_permanent();
     let advice = advice(signal, phase, reply, &text, context);
