@@ -6,6 +6,7 @@ mod commands;
 mod dns;
 mod files;
 mod logins;
+mod ownership;
 mod pages;
 mod replies;
 mod root;
@@ -19,9 +20,11 @@ mod support {
     pub mod client;
     pub mod contract;
     pub mod http;
+    pub mod knot;
     pub mod lookalikes;
     pub mod ports;
     pub mod relay;
+    pub mod scripted_dns;
     pub mod skip;
 }
 

@@ -227,3 +227,67 @@ fn the_relay_does_not_run_as_root_in_the_folder_of_another() {
 fn assert_is_roots(path: &Path) {
     assert_eq!(fs::metadata(path).unwrap().uid(), 0);
 }
+
+/// Files and folders that lie in the state folder at some time, and commands that a person runs as root while no relay runs.
+#[test]
+fn whatever_lies_in_the_state_folder_leads_root_nowhere() {
+    const NAME: &str = "whatever_lies_in_the_state_folder_leads_root_nowhere";
+    const PLACES: &[&str] = &[
+        "audit",
+        "customers",
+        "customers.lock",
+        "onboarding/mailjet",
+        "postbud.db",
+        "postbud.db-wal",
+        "return-path.keys",
+        "known-clients.json",
+        "daily-counters.json",
+        "suspensions.json",
+        "customer-volumes.json",
+        "events.jsonl",
+        "webhook-outbox.jsonl",
+        "returned",
+        "spool/LOCK",
+    ];
+    let Some(world) = World::new(NAME) else { return };
+    let archive = world.site.path("backup.tar.zst");
+    let commands: &[&[&str]] = &[
+        &["check"],
+        &["customer", "show", "a"],
+        &["customer", "suspend", "a", "--reason", "x"],
+        &["customer", "resume", "a"],
+        &["domain", "check", "a"],
+        &["dmarc", "report", "a"],
+        &["trace", "--recipient", "x@example.net"],
+        &["events", "--since", "oldest"],
+        &["backup", archive.to_str().unwrap()],
+    ];
+    let file = world.site.customer_file("a");
+    let written = fs::read(&file).unwrap();
+    for (at, place) in PLACES.iter().enumerate() {
+        let kinds = ["link", "pipe", "link to a folder", "link to nothing"];
+        for kind in kinds.iter().cycle().skip(at).take(crate::rounds(2, kinds.len())) {
+            world.clear();
+            world.make(place.rsplit_once('/').map_or("", |(above, _)| above));
+            let path = world.site.path("state").join(place);
+            match *kind {
+                "link" => symlink(world.victim.join("shadow"), &path).unwrap(),
+                "link to a folder" => symlink(&world.victim, &path).unwrap(),
+                "link to nothing" => symlink(world.victim.join("new"), &path).unwrap(),
+                _ => {
+                    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+                    chown(&path, Some(SERVICE), Some(SERVICE)).unwrap();
+                }
+            }
+            let before = world.victim();
+            for command in commands {
+                let output = world.run(command);
+                let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+                assert_eq!(world.victim(), before, "{kind} {place}, {command:?}: {said}");
+                assert!(!said.contains("root:*"), "{kind} {place}, {command:?}: {said}");
+            }
+            let _ = fs::remove_file(&archive);
+            fs::write(&file, &written).unwrap();
+        }
+    }
+}
