@@ -85,6 +85,52 @@ async fn an_answer_that_is_not_the_servers_does_not_count() {
     assert!(matches!(refused, Err(UpdateError::Untrusted { .. })), "{refused:?}");
 }
 
+#[tokio::test]
+async fn a_server_that_breaks_off_hangs_or_refuses_without_a_signature_changes_nothing_and_ends_in_time() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// What follows the request's id: flags and code, and the counts of the four sections.
+    fn head(flags: [u8; 2]) -> Vec<u8> {
+        [&flags[..], &[0; 8]].concat()
+    }
+    let ways: [(&str, Vec<u8>, bool); 8] = [
+        ("nothing, and it closes", Vec::new(), false),
+        ("nothing, and it waits", Vec::new(), true),
+        ("half a length", vec![0], false),
+        ("less than its length", vec![0, 12, 0, 0], true),
+        ("a length of nothing", vec![0, 0], true),
+        ("REFUSED, unsigned", [vec![0, 12], b"ID".to_vec(), head([0xa8, 5])].concat(), false),
+        ("NOTAUTH, unsigned", [vec![0, 12], b"ID".to_vec(), head([0xa8, 9])].concat(), false),
+        ("a question for an answer", [vec![0, 12], b"ID".to_vec(), head([0x28, 0])].concat(), false),
+    ];
+    for (way, answer, waits) in ways {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let length = stream.read_u16().await.unwrap_or_default();
+                let mut request = vec![0; length.into()];
+                if stream.read_exact(&mut request).await.is_err() {
+                    continue;
+                }
+                let mut answer = answer.clone();
+                if let Some(id) = answer.get_mut(2..4).filter(|id| *id == &b"ID"[..]) {
+                    id.copy_from_slice(&request[..2]);
+                }
+                let _ = stream.write_all(&answer).await;
+                if waits {
+                    let _ = stream.read_u8().await;
+                }
+            }
+        });
+        let begun = Instant::now();
+        let limit = Duration::from_secs(2);
+        let refused = updates(server).replace(&domain("keys.example"), &[txt("x.keys.example", "x")], limit).await;
+        let said = refused.expect_err(way).to_string();
+        assert!(said.len() > 40, "{way}: a refusal says what to do: {said}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{way}: {:?}", begun.elapsed());
+    }
+}
+
 /// A site whose customers' keys are delegated, with one customer.
 fn site(name: &str, rotate_every: &str) -> Option<Site> {
     let Some(site) = Site::new(&format!("{WORLD}{ALIASES}")) else {

@@ -16,6 +16,7 @@ mod mailjet;
 mod mailjet_disk;
 mod mailjet_events;
 mod mailjet_gaps;
+mod mailjet_key;
 mod mailjet_load;
 mod metrics;
 mod monitoring;

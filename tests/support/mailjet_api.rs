@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 pub enum Fail {
     /// With this status, a Retry-After where there is one, and this text as ErrorMessage.
     Status(u16, Option<u32>, &'static str),
+    /// With this status and this text for the whole answer.
+    Answer(u16, &'static str),
     /// With an answer that is not JSON.
     Garbage,
     /// With an answer that has no end.
@@ -344,8 +346,10 @@ fn serve(stream: TcpStream, world: &Mutex<World>) {
     };
     drop(world);
     let mut retry = String::new();
+    let mut whole = None;
     match fail {
         None => {}
+        Some(Fail::Answer(code, text)) => (status, whole) = (code, Some(text)),
         Some(Fail::Broken | Fail::BrokenAfter) => return,
         Some(Fail::Garbage) => answer = json!("<html>"),
         Some(Fail::Endless) => {
@@ -358,7 +362,7 @@ fn serve(stream: TcpStream, world: &Mutex<World>) {
             retry = after.map(|secs| format!("Retry-After: {secs}\r\n")).unwrap_or_default();
         }
     }
-    let text = answer.to_string();
+    let text = whole.map_or_else(|| answer.to_string(), str::to_owned);
     let _ = write!(
         &stream,
         "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\n{retry}Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
