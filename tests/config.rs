@@ -1,4 +1,5 @@
-//! Configuration as an operator meets it: the examples pass, every mistake is found in one go, a reload names what it cannot do.
+//! Configuration from the operator's side: the examples are valid, every mistake is found at once, and a reload names the changes that it
+//! cannot make.
 
 #[path = "support/skip.rs"]
 mod skip;

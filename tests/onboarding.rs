@@ -1,4 +1,4 @@
-//! Onboarding as customers and operators meet it: against a real DNS server and with the real program.
+//! Onboarding from the side of customers and operators: against a real DNS server and with the real program.
 
 #[path = "support/capture.rs"]
 mod capture;

@@ -1,4 +1,4 @@
-//! What operators and machines see: the event log, the webhook, notifications by mail, the operator's socket, the web pages.
+//! The outputs for operators and machines: the event log, the webhook, notifications by mail, the operator's socket, the web pages.
 
 #[path = "support/contract.rs"]
 mod contract;

@@ -1,4 +1,4 @@
-//! The queue between a real spool and real sockets: whose mail waits for what, and what becomes of it over time and restarts.
+//! The queue between a real spool and real sockets: which mail waits for what, and its fate over time and restarts.
 
 #[path = "support/capture.rs"]
 mod capture;

@@ -1,6 +1,5 @@
-//! Newsletters as customers send them, made up but real-shaped: Danish HTML of nested tables, in the encodings that mail
-//! programs choose. The same arguments always give the same octets, so that runs can be compared. Shared by the benches,
-//! the load harness and the tests.
+//! Newsletters like those of customers, invented but realistic: Danish HTML of nested tables, in the encodings that mail programs choose.
+//! The same arguments always give the same octets, so that runs can be compared. Shared by the benches, the load harness and the tests.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Tables in `benches/README.md`: what they were made on and by, and their place there.
+//! Tables in `benches/README.md`: their environment, and their place there.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Did every message arrive, once, and does its signature hold?
+//! Checks that every message arrived exactly once, with a valid signature.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The messages of a run, and which of them a delivered one is.
+//! The messages of a run, and the identification of delivered ones.
 
 use postbud::load::{ID_DIGITS, ID_HEADER, Template};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What can be asked of the harness; everything after `cargo bench --bench relay --`.
+//! The options of the harness: everything after `cargo bench --bench relay --`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What the kernel knows of a process and all it started: CPU, memory, octets written.
+//! The kernel's data about a process and its children: CPU, memory, octets written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

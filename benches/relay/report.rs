@@ -1,4 +1,4 @@
-//! What a run found, as a table for people and as JSON for machines.
+//! The results of a run, as a table for people and as JSON for machines.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The sink: an SMTP server in one thread that takes everything, writes down when it came, and can be slow or unfriendly.
+//! The sink: an SMTP server in one thread that accepts everything, records the times, and can be slow or unfriendly.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -1,4 +1,4 @@
-//! The endpoint itself: names, headers, sizes, TLS, proxies, and requests that are none.
+//! The endpoint itself: names, headers, sizes, TLS, proxies, and invalid requests.
 
 use std::io::Write;
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! The queue over HTTP: pages, counting first, jobs and how they are followed.
+//! The queue over HTTP: pages, counting before changing, and following jobs.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! What each role may do, on every path of the OpenAPI document: none can be forgotten here.
+//! The permissions of each role on every path of the OpenAPI document, so that no path can be forgotten.
 
 use serde_json::{Value, json};
 

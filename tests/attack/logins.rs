@@ -1,4 +1,4 @@
-//! Somebody who guesses a submitter's password, over many connections, from an address that may connect.
+//! An attacker who guesses a submitter's password, over many connections, from an address that may connect.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

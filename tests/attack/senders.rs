@@ -1,4 +1,4 @@
-//! Somebody without a login who wants to send, and a customer's submitter who wants to send as another customer.
+//! An attacker without a login who wants to send, and a customer's submitter who wants to send as another customer.
 
 use std::time::Duration;
 

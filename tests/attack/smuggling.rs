@@ -1,4 +1,4 @@
-//! A submitter who hides a second message in the first one: behind what some server takes for the end of DATA, on the way in and on
+//! A submitter who hides a second message in the first one: after octets that some server takes for the end of DATA, on the way in and on
 //! the way out.
 
 use std::time::Duration;

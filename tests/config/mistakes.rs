@@ -1,4 +1,4 @@
-//! Golden files: each folder of `mistakes/` lies over the examples; `expected` is what `postbud check` says.
+//! Golden files: each folder of `mistakes/` is laid over the examples; `expected` is the output of `postbud check`.
 //!
 //! `POSTBUD_BLESS=1 cargo test --test config` writes them anew; read the difference before committing it.
 

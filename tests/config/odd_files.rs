@@ -1,4 +1,4 @@
-//! Files as editors, file systems and strangers leave them: nothing is waited for, nothing is guessed.
+//! Unusual files that editors, file systems and strangers leave: the relay never waits for one and never guesses.
 
 use std::fs;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! What the probe says of servers that a real one seldom is.
+//! The probe's reports on unusual servers.
 
 use std::sync::Arc;
 use std::time::Duration;

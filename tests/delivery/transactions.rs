@@ -1,4 +1,4 @@
-//! One transaction against a scripted server: what is said, and what becomes of each recipient.
+//! One transaction against a scripted server: the commands, and the result for each recipient.
 
 use std::sync::Arc;
 

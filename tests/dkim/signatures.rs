@@ -1,4 +1,4 @@
-//! What a finished signature looks like, and when there is none.
+//! The form of a finished signature, and the cases without one.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is known of a customer goes with it to its next owner, and what an operator says at one node holds at all.
+//! A customer's data moves with it to its next owner, and an operator's command at one node applies at all nodes.
 
 use std::time::{Duration, Instant};
 

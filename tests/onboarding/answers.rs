@@ -1,4 +1,4 @@
-//! What a name server's answers say of a record: there, not there, or nothing at all.
+//! The meaning of a name server's answers about a record: present, absent, or unknown.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Where records go: labels by the zone they lie in, and what stands in their way.
+//! The places of records: labels by their zone, and obstacles at the host.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A customer with a fixed key, and a checker that asks whom it is told to.
+//! A customer with a fixed key, and a checker that asks a given resolver.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

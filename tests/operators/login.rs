@@ -1,4 +1,4 @@
-//! Who gets in, for how long, and how wrong logins are met.
+//! Logins, the lifetime of sessions, and the answers to wrong logins.
 
 use std::time::{Duration, Instant};
 

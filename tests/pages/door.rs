@@ -1,4 +1,4 @@
-//! Who comes in, and how the pages are protected.
+//! Access to the pages, and their protection.
 
 use serde_json::Value;
 

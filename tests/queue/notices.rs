@@ -1,4 +1,4 @@
-//! What senders are told by mail of an attempt, and by whom.
+//! The notifications that senders get by mail about an attempt, and their sender.
 
 use std::time::Duration;
 

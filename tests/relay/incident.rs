@@ -1,4 +1,4 @@
-//! `postbud incident`: what one customer's mail went through, to hand on.
+//! `postbud incident`: an archive about one customer's mail that can be passed on.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The whole life of mail as events tell it: webCRM's own references, each recipient's end, and what operators do by them.
+//! The whole life of mail in its events: webCRM's own references, each recipient's result, and operators' commands that use them.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! Mail that Mailjet reported nothing of is asked for over its API.
+//! Mailjet's API is asked about mail without a report.
 
 use std::time::Duration;
 

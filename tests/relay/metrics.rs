@@ -1,4 +1,4 @@
-//! What a relay that has done something tells Prometheus, judged by Prometheus' own tool.
+//! The metrics of a relay that has worked, checked by Prometheus' own tool.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! A customer's caps and pauses: what is paused is accepted and waits, over restarts too, and goes on when it may.
+//! A customer's caps and pauses: paused mail is accepted and waits, over restarts too, and continues when it may.
 
 use std::process::Output;
 use std::time::{Duration, Instant};

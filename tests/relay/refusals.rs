@@ -1,4 +1,4 @@
-//! What may not be sent is refused where webCRM sees it, and nothing leaves unsigned.
+//! Mail that may not be sent is refused at submission, where webCRM sees it, and nothing leaves unsigned.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Mail that comes back: return paths, the listener, and what it makes of reports by real servers.
+//! Returned mail: return paths, the listener, and its handling of reports from real servers.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What a relay tells systemd, which a socket of the test plays.
+//! A relay's notices to systemd, whose part a socket of the test plays.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Signals that come while the relay starts: none of them ends it, but those that ask for it.
+//! Signals while the relay starts: only those that ask for its end end it.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Test mode over real sockets: what was agreed happens to each recipient, and nothing leaves that is not allowed to.
+//! Test mode over real sockets: each recipient gets the agreed result, and nothing leaves that is not allowed to.
 
 use std::collections::BTreeMap;
 use std::fs;

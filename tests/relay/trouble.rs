@@ -1,4 +1,4 @@
-//! Trouble that lasts: who is told, when it is tried again, and that the alert ends with it.
+//! Lasting trouble: the alert, the further attempts, and the end of the alert.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the conformance suite needs of a backend. A second backend implements this and is named in `conformance`.
+//! The interface between the conformance suite and a backend. A further backend implements it and is named in `conformance`.
 
 use std::path::Path;
 use std::sync::Arc;

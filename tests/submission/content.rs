@@ -1,4 +1,4 @@
-//! What happens to a message's octets on their way in.
+//! The changes to a message's octets on their way in.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the server says to commands, in and out of order.
+//! The server's replies to commands, in and out of order.
 
 use std::io::Write;
 use std::sync::Mutex;

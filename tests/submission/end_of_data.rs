@@ -1,4 +1,4 @@
-//! What must not end DATA, and what must (see `smtp::data`), over a socket, split at every octet.
+//! The octets that must end DATA, and those that must not (see `smtp::data`), over a socket, split at every octet.
 
 use crate::intake_spool::text;
 use crate::lookalikes::LOOKALIKES;

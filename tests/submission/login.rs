@@ -1,4 +1,4 @@
-//! Who gets in, how, and how long the others wait.
+//! Logins: who may log in, how, and the delays for others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

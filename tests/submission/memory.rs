@@ -1,4 +1,4 @@
-//! What an idle connection costs, and what large messages leave behind.
+//! The memory of an idle connection, and the memory that large messages leave.
 //!
 //! An idle connection is one that is logged in and waits. The bound is the issue's: 10,000 of them in 200 MB plaintext
 //! and 400 MB under TLS, so 20 KB and 40 KB each. The clients are another process.

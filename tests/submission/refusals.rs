@@ -1,4 +1,4 @@
-//! What is refused is told, with all that is known of it.
+//! Refusals are reported, with all known data.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Who may send what for whom.
+//! Which login may send which mail for which customer.
 
 use postbud::customers::{BulkPolicy, Directory, SigningDomain};
 use postbud::message::Urgency;

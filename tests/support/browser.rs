@@ -1,4 +1,4 @@
-//! A real browser: Debian's Chromium without a window, commanded over WebDriver (W3C) through chromedriver.
+//! Controls a real browser: Debian's Chromium without a window, over WebDriver (W3C) with chromedriver.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use super::ports;
 use super::skip::skip;
 
-/// How long something on a page is waited for.
+/// How long to wait for something on a page.
 const PATIENCE: Duration = Duration::from_secs(90);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A browser with a profile of its own; ends when dropped.
+/// A browser with its own profile. It ends when dropped.
 pub struct Browser {
     driver: Child,
     address: SocketAddr,
@@ -26,16 +26,16 @@ pub struct Browser {
     _profile: tempfile::TempDir,
 }
 
-/// How the browser is set up.
+/// The settings of the browser.
 #[derive(Clone, Copy)]
 pub struct Setup {
-    /// Width and height of the page.
+    /// The width and height of the page.
     pub size: (u32, u32),
-    /// False: no script runs.
+    /// True if scripts run.
     pub scripts: bool,
     /// The languages that it asks for.
     pub languages: &'static str,
-    /// True: the reader likes it dark.
+    /// True if the reader prefers dark colours.
     pub dark: bool,
 }
 
@@ -50,7 +50,7 @@ impl Default for Setup {
 pub struct Element(String);
 
 impl Browser {
-    /// Starts one. `None` where there is no Chromium.
+    /// Starts a browser. Returns `None` if Chromium is not installed.
     pub fn start(setup: Setup) -> Option<Browser> {
         Command::new("chromium").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
         let address = ports::free_port("127.0.0.1");
@@ -85,7 +85,7 @@ impl Browser {
         arguments.push(format!("--user-data-dir={}", browser._profile.path().display()));
         arguments.push(format!("--window-size={},{}", setup.size.0, setup.size.1));
         if setup.dark {
-            // Without a desktop there is nobody to ask for the reader's taste.
+            // Without a desktop, Chromium cannot ask for the reader's preference.
             arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
         let scripts = if setup.scripts { 1 } else { 2 };
@@ -114,7 +114,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Goes to a page, and waits until it is loaded.
+    /// Opens a page, and waits until it is loaded.
     pub fn go(&self, url: &str) {
         self.command("POST", "/url", Some(json!({ "url": url })));
     }
@@ -124,57 +124,57 @@ impl Browser {
         self.command("POST", "/refresh", Some(json!({})));
     }
 
-    /// Where it is.
+    /// Returns the address of the page.
     pub fn url(&self) -> String {
         text(self.command("GET", "/url", None))
     }
 
-    /// The title of the page.
+    /// Returns the title of the page.
     pub fn title(&self) -> String {
         text(self.command("GET", "/title", None))
     }
 
-    /// The HTML of the page as it stands now.
+    /// Returns the current HTML of the page.
     pub fn source(&self) -> String {
         text(self.command("GET", "/source", None))
     }
 
-    /// Everything that a reader sees.
+    /// Returns all visible text.
     pub fn text(&self) -> String {
-        // By a script of the driver's: an element may be gone by the time that it is asked for its text.
+        // Uses one script, because an element may be gone before a second request for its text.
         text(self.run("return document.body ? document.body.innerText : ''"))
     }
 
-    /// Runs a script and gives what it returns. A promise is waited for.
+    /// Runs a script and returns its result. Waits for a promise.
     pub fn run(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", Some(json!({ "script": script, "args": [] })))
     }
 
-    /// An element by a CSS selector; waits for it.
+    /// Waits for an element with a CSS selector, and returns it.
     pub fn find(&self, selector: &str) -> Element {
         self.wait(selector, || self.all(selector).into_iter().next())
     }
 
-    /// All elements of a CSS selector, at this moment.
+    /// Returns all present elements with a CSS selector.
     pub fn all(&self, selector: &str) -> Vec<Element> {
         let found = self.command("POST", "/elements", Some(json!({ "using": "css selector", "value": selector })));
         let elements = found.as_array().into_iter().flatten();
         elements.filter_map(|element| Some(Element(element[ELEMENT].as_str()?.to_owned()))).collect()
     }
 
-    /// What a reader sees of an element.
+    /// Returns the visible text of an element.
     pub fn text_of(&self, element: &Element) -> String {
         text(self.command("GET", &format!("/element/{}/text", element.0), None))
     }
 
-    /// A property of an element, as the page's scripts see it.
+    /// Returns a property of an element, as the page's scripts see it.
     pub fn property(&self, element: &Element, name: &str) -> Value {
         self.command("GET", &format!("/element/{}/property/{name}", element.0), None)
     }
 
     /// Clicks on an element.
     pub fn click(&self, selector: &str) {
-        // A live page may have been drawn anew between the look and the click.
+        // A live page may have been rendered again between the search and the click.
         self.wait(selector, || {
             let path = format!("/session/{}/element/{}/click", self.session, self.find(selector).0);
             match self.send("POST", &path, Some(&json!({}))) {
@@ -184,7 +184,7 @@ impl Browser {
         });
     }
 
-    /// Types into a field that is empty afterwards but for this.
+    /// Replaces the content of a field.
     pub fn fill(&self, selector: &str, value: &str) {
         let element = self.find(selector);
         self.command("POST", &format!("/element/{}/clear", element.0), Some(json!({})));
@@ -206,7 +206,7 @@ impl Browser {
         self.wait(wanted, || self.text().contains(wanted).then_some(()));
     }
 
-    /// Waits until `found` gives something.
+    /// Waits until `found` returns something.
     pub fn wait<T>(&self, what: &str, found: impl Fn() -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -218,7 +218,7 @@ impl Browser {
         }
     }
 
-    /// A picture of what is seen, or of the whole page from top to bottom.
+    /// Takes a picture of the visible part, or of the whole page.
     pub fn picture(&self, file: &Path, whole: bool) {
         let mut options = json!({ "format": "png" });
         if whole {
@@ -231,7 +231,7 @@ impl Browser {
         std::fs::write(file, octets).expect("the picture can be written");
     }
 
-    /// What axe-core finds wrong with the page for people who see, hear or move little: one line each.
+    /// Returns the accessibility faults that axe-core finds on the page, one line each.
     pub fn accessibility(&self, axe: &str) -> Vec<String> {
         self.run(axe);
         let found = self.run(
@@ -310,7 +310,7 @@ impl Browser {
         texts.filter(|text| !text.starts_with(&of_page)).map(str::to_owned).collect()
     }
 
-    /// A command of Chromium's own protocol.
+    /// Sends a command of Chromium's own protocol.
     pub fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.command("POST", "/goog/cdp/execute", Some(json!({ "cmd": command, "params": parameters })))
     }
@@ -366,7 +366,7 @@ fn text(value: Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// axe-core, as `tests/install-peers` installs it; `None` where it is not there.
+/// Returns axe-core as `tests/install-peers` installs it, or `None` if it is not there.
 pub fn axe() -> Option<String> {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     std::fs::read_to_string(format!("{target}/clients/node_modules/axe-core/axe.min.js")).ok()

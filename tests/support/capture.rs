@@ -1,4 +1,4 @@
-//! A receiving SMTP server that keeps what it gets, octet by octet: plaintext, any login, one thread a connection.
+//! A receiving SMTP server that keeps every octet it gets. It uses plaintext, accepts any login, and has one thread for each connection.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -7,37 +7,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// One message as it arrived.
+/// A received message.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// The argument of MAIL FROM, brackets included.
     pub from: String,
     /// The arguments of RCPT TO.
     pub to: Vec<String>,
-    /// The content, dots unstuffed, the final dot not included.
+    /// The content, without dot stuffing and without the final dot.
     pub content: Vec<u8>,
     /// When its 250 was written.
     pub at: Instant,
 }
 
 impl Received {
-    /// The header block with its last CRLF.
+    /// Returns the header block with its last CRLF.
     pub fn header(&self) -> &[u8] {
         let end = memchr::memmem::find(&self.content, b"\r\n\r\n").expect("a message has a blank line");
         &self.content[..end + 2]
     }
 
-    /// The content from the blank line's end.
+    /// Returns the content after the blank line.
     pub fn body(&self) -> &[u8] {
         &self.content[self.header().len() + 2..]
     }
 }
 
-/// What the server answers to a command line, or to the content (`.`), before it does anything itself: `None` leaves it to the
-/// server.
+/// The server's answer to a command line, or to the content (`.`). `None` leaves the answer to the server.
 pub type Script = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// The server; stops when dropped.
+/// The server. It stops when dropped.
 pub struct Capture {
     /// Where it listens.
     pub address: SocketAddr,
@@ -50,7 +49,7 @@ struct Shared {
     stopped: AtomicBool,
     script: Script,
     pause: Mutex<Duration>,
-    /// Transactions under way, and the most that there were at once.
+    /// The number of running transactions, and the maximum number at once.
     under_way: Mutex<(usize, usize)>,
 }
 
@@ -73,7 +72,7 @@ impl Drop for Transaction<'_> {
 }
 
 impl Capture {
-    /// Takes everything, on any free port.
+    /// Accepts everything, on a free port.
     pub fn start() -> Capture {
         Capture::at(std::net::Ipv4Addr::LOCALHOST.into())
     }
@@ -83,7 +82,7 @@ impl Capture {
         Capture::scripted(&SocketAddr::new(address, 0).to_string(), Box::new(|_| None))
     }
 
-    /// On an address, with a script.
+    /// Starts at an address, with a script.
     pub fn scripted(address: &str, script: Script) -> Capture {
         let listener = TcpListener::bind(address).expect("a port to receive on");
         let address = listener.local_addr().unwrap();
@@ -108,17 +107,17 @@ impl Capture {
         Capture { address, shared }
     }
 
-    /// From now on every message's 250 comes this much later.
+    /// Delays every message's 250 by this time from now on.
     pub fn answer_after(&self, pause: Duration) {
         *self.shared.pause.lock().unwrap() = pause;
     }
 
-    /// What arrived so far.
+    /// Returns the messages so far.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// The most transactions that were under way at once since this was asked last.
+    /// Returns the maximum number of transactions at once since the previous call.
     pub fn most_at_once(&self) -> usize {
         let mut under_way = self.shared.under_way.lock().unwrap();
         let most = under_way.1;
@@ -126,7 +125,7 @@ impl Capture {
         most
     }
 
-    /// Waits until `count` messages arrived; panics with what did arrive after `timeout`.
+    /// Waits until `count` messages have arrived. Panics after `timeout`, with the messages so far.
     pub fn wait_for(&self, count: usize, timeout: Duration) -> Vec<Received> {
         let received = self.shared.received.lock().unwrap();
         let (received, result) =
@@ -184,7 +183,7 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
             "DATA" => {
                 say("354 go on")?;
                 let content = read_content(&mut input)?;
-                // Read first: held while sleeping, the lock would make the connections wait for each other.
+                // Read it first: a lock held while sleeping would make the connections wait for each other.
                 let pause = *shared.pause.lock().unwrap();
                 std::thread::sleep(pause);
                 let answer = (shared.script)(".").unwrap_or_else(|| "250 2.0.0 taken".to_owned());
@@ -193,7 +192,7 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
                     shared.received.lock().unwrap().push(received);
                     shared.changed.notify_all();
                 }
-                // Before the reply: the next transaction may begin with it.
+                // Before the reply, because the next transaction may begin with it.
                 drop(transaction.take());
                 say(&answer)?;
             }

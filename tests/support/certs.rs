@@ -1,4 +1,4 @@
-//! Certificates for test servers: good ones, and wrong ones in each way.
+//! Certificates for test servers: valid ones, and invalid ones of every kind.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::Path;
@@ -27,7 +27,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// A new one.
+    /// Makes a new authority.
     pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -37,17 +37,17 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A certificate for these names, valid now.
+    /// Issues a certificate for these names that is valid now.
     pub fn issue(&self, names: &[&str]) -> Issued {
         self.issue_for(names, SystemTime::now() - DAY, SystemTime::now() + DAY)
     }
 
-    /// A certificate whose time is over.
+    /// Issues a certificate that has expired.
     pub fn issue_expired(&self, names: &[&str]) -> Issued {
         self.issue_for(names, SystemTime::now() - 3 * DAY, SystemTime::now() - DAY)
     }
 
-    /// A certificate whose time has not come.
+    /// Issues a certificate that is not valid yet.
     pub fn issue_early(&self, names: &[&str]) -> Issued {
         self.issue_for(names, SystemTime::now() + DAY, SystemTime::now() + 3 * DAY)
     }
@@ -59,7 +59,7 @@ impl Authority {
     }
 }
 
-/// A certificate that is its own issuer; `ca` makes it its own authority too, as `openssl req -x509` does.
+/// Makes a self-signed certificate. With `ca` it is also its own authority, as `openssl req -x509` makes it.
 pub fn self_signed(names: &[&str], ca: bool) -> Issued {
     let key = KeyPair::generate().unwrap();
     let mut params = leaf(names, SystemTime::now() - DAY, SystemTime::now() + DAY);

@@ -14,7 +14,7 @@ pub struct Client {
     out: TcpStream,
 }
 
-/// `Err` where the connection broke.
+/// `Err` if the connection broke.
 pub type Heard = std::io::Result<String>;
 
 impl Client {
@@ -23,7 +23,7 @@ impl Client {
         Client::over(TcpStream::connect(server)?)
     }
 
-    /// The same, with a server that may answer late or not at all.
+    /// Does the same with a server that may answer late or not at all.
     pub fn connect_with_patience(server: SocketAddr, patience: Duration) -> std::io::Result<Client> {
         let stream = TcpStream::connect_timeout(&server, patience)?;
         Client::with_patience(stream, patience)
@@ -42,7 +42,7 @@ impl Client {
         Ok(client)
     }
 
-    /// The same from another address of this machine.
+    /// Does the same from another address of this machine.
     pub fn connect_from(from: IpAddr, server: SocketAddr) -> std::io::Result<Client> {
         let socket = Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((from, 0)).into())?;
@@ -57,29 +57,29 @@ impl Client {
         if heard.starts_with("235") { Ok(client) } else { Err(std::io::Error::other(heard)) }
     }
 
-    /// AUTH PLAIN; gives the reply.
+    /// Sends AUTH PLAIN and returns the reply.
     pub fn auth(&mut self, username: &str, password: &str) -> Heard {
         let response = base64::engine::general_purpose::STANDARD.encode(format!("\0{username}\0{password}"));
         self.say(&format!("AUTH PLAIN {response}"))
     }
 
-    /// Says one line; gives the reply.
+    /// Sends one line and returns the reply.
     pub fn say(&mut self, line: &str) -> Heard {
         self.out.write_all(format!("{line}\r\n").as_bytes())?;
         self.hear()
     }
 
-    /// Waits no longer than this for a reply from now on.
+    /// Sets the longest time to wait for a reply from now on.
     pub fn give_up_after(&mut self, patience: Duration) {
         self.out.set_read_timeout(Some(patience)).expect("a socket takes a timeout");
     }
 
-    /// Sends octets as they are.
+    /// Sends octets unchanged.
     pub fn push(&mut self, octets: &[u8]) -> std::io::Result<()> {
         self.out.write_all(octets)
     }
 
-    /// A whole transaction; gives the last reply: the first refusal, or what the final dot brought.
+    /// Runs a whole transaction. Returns the last reply: the first refusal, or the reply to the final dot.
     pub fn send(&mut self, from: &str, to: &[&str], content: &[u8]) -> Heard {
         let mut lines = vec![format!("MAIL FROM:<{from}>")];
         lines.extend(to.iter().map(|to| format!("RCPT TO:<{to}>")));
@@ -92,7 +92,7 @@ impl Client {
         self.content(content)
     }
 
-    /// DATA and the content, where MAIL and RCPT were said before; gives the last reply.
+    /// Sends DATA and the content after MAIL and RCPT. Returns the last reply.
     pub fn content(&mut self, content: &[u8]) -> Heard {
         let heard = self.say("DATA")?;
         if !heard.starts_with('3') {
@@ -102,7 +102,7 @@ impl Client {
         self.hear()
     }
 
-    /// One reply, all its lines.
+    /// Reads one reply with all its lines.
     pub fn hear(&mut self) -> Heard {
         let mut reply = String::new();
         loop {
@@ -117,13 +117,13 @@ impl Client {
     }
 }
 
-/// The queue id in `250 2.0.0 … queued as ID`.
+/// Returns the queue id in `250 2.0.0 … queued as ID`.
 pub fn queue_id(reply: &str) -> &str {
     assert!(reply.starts_with("250"), "{reply}");
     reply.rsplit(' ').next().unwrap()
 }
 
-/// A short message that is complete.
+/// Makes a short, complete message.
 pub fn message(from: &str, to: &str, subject: &str) -> Vec<u8> {
     format!(
         "From: Afsender <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: Mon, 23 Nov 2026 12:00:00 +0100\r\n\

@@ -1,5 +1,5 @@
-//! The contract of events: what relays under test write and send is held against the schema in `docs/`, by a validator that others
-//! use too.
+//! Checks the contract of events: the events that relays under test write and send must match the schema in `docs/`, by an independent
+//! validator.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::skip;
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json");
-/// Takes lines of JSON. The second argument says what each of them is.
+/// Reads lines of JSON. The second argument names their type.
 const VALIDATE: &str = r##"
 import json, sys
 try:
@@ -39,12 +39,12 @@ for line in sys.stdin.buffer:
         sys.exit(f"{wrong}\n{line.decode()}")
 "##;
 
-/// Panics if a line of an event log, or of its closed files, is not what the schema promises, or has a field that the schema does not
-/// know. A line that a crash tore is no event.
+/// Panics if a line of an event log, or of its closed files, does not match the schema, or has a field that is not in the schema. A line
+/// that a crash cut is not an event.
 pub fn check(log: &Path) {
     let mut lines = Vec::new();
     for file in files(log) {
-        // A file that is being closed while it is looked for has two names for a moment.
+        // A file that is being closed has two names for a moment.
         let Ok(octets) = std::fs::read(&file) else { continue };
         let is_closed = file.extension().is_some_and(|ending| ending == "zst");
         let text = if is_closed { zstd::stream::decode_all(&octets[..]).expect("a closed file") } else { octets };
@@ -54,12 +54,12 @@ pub fn check(log: &Path) {
     validate("events", &lines);
 }
 
-/// Panics if the body of a webhook's call is not what the schema promises.
+/// Panics if the body of a webhook's call does not match the schema.
 pub fn check_calls(bodies: &[Vec<u8>]) {
     validate("calls", &bodies.join(&b'\n'));
 }
 
-/// The log, and the files whose names begin with its own. What it keeps about itself is no log.
+/// Returns the log, and the files whose names begin with its name, except its own bookkeeping.
 fn files(log: &Path) -> Vec<PathBuf> {
     let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folder = std::fs::read_dir(log.parent().expect("a folder"));
@@ -80,7 +80,7 @@ fn validate(what: &str, lines: &[u8]) {
     let Ok(mut python) = python.args(program).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
         return skip::skip("the contract of events", "no python3 here");
     };
-    // One that ends early says why.
+    // A validator that ends early reports why.
     let _ = python.stdin.take().expect("piped").write_all(lines);
     let output = python.wait_with_output().expect("it ends");
     match output.status.code() {

@@ -1,5 +1,5 @@
-//! Customers, their keys and their routes as tests begin with: the one place in tests that names every field of these. A test
-//! says only what it is about: `Customer { bulk: BulkPolicy::Warn, ..customer("x", [ed25519("x.dk")], mailjet()) }`.
+//! The customers, keys and routes that tests begin with. Only this module names all their fields, so a test names only the fields it is
+//! about: `Customer { bulk: BulkPolicy::Warn, ..customer("x", [ed25519("x.dk")], mailjet()) }`.
 //!
 //! Unit tests share it: inside the crate `postbud` is another name of `crate` (see lib.rs).
 #![allow(dead_code, reason = "each test binary uses its part")]
@@ -16,19 +16,20 @@ pub fn domain(name: &str) -> Domain {
     Domain::parse(name).expect("a test's domain is one")
 }
 
-/// A From domain that `key` signs for, at `postbud1`.
+/// Makes a From domain that `key` signs for, at `postbud1`.
 pub fn signed(name: &str, key: SigningKey) -> (Domain, SigningDomain) {
     let selector = Selector::parse("postbud1").expect("a selector");
     let signer = Signer::new(vec![Profile::new(domain(name), selector, key)]).expect("a key signs");
     (domain(name), SigningDomain::Ready(Arc::new(signer)))
 }
 
-/// A From domain with a new Ed25519 key, which costs nothing.
+/// Makes a From domain with a new Ed25519 key, which is cheap to make.
 pub fn ed25519(name: &str) -> (Domain, SigningDomain) {
     signed(name, SigningKey::generate_ed25519().expect("a key can be made"))
 }
 
-/// A customer in good standing: bulk mail is refused where the domain lacks what it needs, failures stay events.
+/// Makes a customer with the usual settings: bulk mail is refused if the domain does not meet the requirements, and failures are only
+/// events.
 pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDomain)>, via: Via) -> Customer {
     Customer {
         id: CustomerId::new(id),
@@ -50,12 +51,12 @@ pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDoma
     }
 }
 
-/// Through Mailjet, in the best tier.
+/// Makes a route through Mailjet, in the best tier.
 pub fn mailjet() -> Via {
     Via::Mailjet { tier: None }
 }
 
-/// A route on port 587 with verified TLS and no login; `mailjet.…` is one of Mailjet's.
+/// Makes a route on port 587 with verified TLS and no login. An id `mailjet.…` makes it one of Mailjet's.
 pub fn route(id: &str, host: &str) -> Route {
     Route {
         id: RouteId::new(id),

@@ -1,4 +1,4 @@
-//! Drafts for spool tests: small messages whose content is a function of their number, so that any reader can check them.
+//! Drafts for spool tests: small messages whose content follows from their number, so that every reader can check them.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueIds, Recipient, Urgency};
@@ -7,16 +7,16 @@ use postbud::spool::{Backoff, Draft};
 use postbud::time::Timestamp;
 use std::time::Duration;
 
-/// Makes the ids of all drafts of a test, whichever spool takes them.
+/// Makes the ids of all drafts of a test, for any spool.
 static IDS: QueueIds = QueueIds::new(u16::MAX);
 
-/// The lane of a customer's single mail.
+/// Makes the lane of a customer's single mail.
 pub fn lane(customer: &str) -> Lane {
     let domain = Domain::parse("test.dk").unwrap();
     Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: MailKind::Mail }
 }
 
-/// A message from `customer` to `to`, with a body of `size` octets that follows from `seed`.
+/// Makes a message from `customer` to `to`, with a body of `size` octets that follows from `seed`.
 pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
     let id = IDS.next();
     let mailbox = |text: &str| Mailbox::parse(text).unwrap();
@@ -43,7 +43,7 @@ pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
     }
 }
 
-/// Header and body of the message with this seed.
+/// Returns the header and the body of the message with this seed.
 pub fn content(seed: u64, size: usize) -> (Vec<u8>, Vec<u8>) {
     let header = format!("Subject: {seed}\r\nFrom: a@test.dk\r\n").into_bytes();
     let mut body = b"\r\n".to_vec();
@@ -56,13 +56,13 @@ pub fn content(seed: u64, size: usize) -> (Vec<u8>, Vec<u8>) {
     (header, body)
 }
 
-/// Pauses that no test waits for.
+/// Returns pauses so short that no test waits for them.
 pub fn backoff() -> Backoff {
     let pause = Duration::from_secs(600);
     Backoff { first: pause, factor: 1.0, longest: pause }
 }
 
-/// Now, a little later: everything committed so far is due.
+/// Returns a time slightly after now, when everything committed so far is due.
 pub fn soon() -> Timestamp {
     Timestamp::now() + Duration::from_secs(1)
 }

@@ -1,5 +1,5 @@
-//! A spool for tests of what comes before it: shows the test each draft, or fails as told. Behind it is a real spool in a scratch
-//! folder, because only a spool makes the receipt that a 250 needs.
+//! A spool for tests of the stages before it. It shows the test each draft, or fails on demand. A real spool in a scratch folder is behind
+//! it, because only a spool can make the receipt that a 250 needs.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +10,7 @@ use postbud::spool::embedded::{Embedded, Settings};
 use postbud::spool::{Commit, Draft, Durable, Error, Pending};
 use tokio::sync::Semaphore;
 
-/// How a commit ends.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// It makes messages durable.
@@ -22,12 +22,12 @@ pub enum Outcome {
     Broken,
 }
 
-/// A spool that takes messages and delivers none.
+/// A spool that accepts messages and delivers none.
 pub struct IntakeSpool {
     drafts: Mutex<Vec<Arc<Draft>>>,
     came: Condvar,
     outcome: Mutex<Outcome>,
-    /// Commits wait here while the test holds them back.
+    /// Commits wait here while the test holds them.
     gate: Arc<Semaphore>,
     real: Arc<Embedded>,
     _folder: tempfile::TempDir,
@@ -50,7 +50,7 @@ impl Default for IntakeSpool {
 }
 
 impl IntakeSpool {
-    /// How commits end from now on.
+    /// Sets the result of commits from now on.
     pub fn end_with(&self, outcome: Outcome) {
         *self.outcome.lock().unwrap() = outcome;
     }
@@ -65,12 +65,12 @@ impl IntakeSpool {
         self.gate.add_permits(1_000_000);
     }
 
-    /// What was kept so far.
+    /// Returns the drafts so far.
     pub fn drafts(&self) -> Vec<Arc<Draft>> {
         self.drafts.lock().unwrap().clone()
     }
 
-    /// Waits until `count` messages were kept; panics after ten seconds.
+    /// Waits until there are `count` messages. Panics after ten seconds.
     pub fn wait_for(&self, count: usize) -> Vec<Arc<Draft>> {
         let drafts = self.drafts.lock().unwrap();
         let (drafts, waited) =
@@ -79,7 +79,7 @@ impl IntakeSpool {
         drafts.clone()
     }
 
-    /// The one message kept.
+    /// Returns the only message.
     pub fn only(&self) -> Arc<Draft> {
         let drafts = self.drafts();
         assert_eq!(drafts.len(), 1, "messages kept");
@@ -87,14 +87,14 @@ impl IntakeSpool {
     }
 }
 
-/// The message as it would leave: prefix and content.
+/// Returns the message as it would be sent: prefix and content.
 pub fn bytes(draft: &Draft) -> Vec<u8> {
     let mut all = draft.prefix.clone();
     all.extend(draft.content.concat());
     all
 }
 
-/// The same as text, for messages that are.
+/// Returns the same as text.
 pub fn text(draft: &Draft) -> String {
     String::from_utf8(bytes(draft)).expect("UTF-8")
 }
@@ -114,7 +114,7 @@ fn copy(draft: &Draft) -> Draft {
     }
 }
 
-/// A handle that can be given away as a spool that takes messages.
+/// A handle to use as a spool that accepts messages.
 #[derive(Clone, Default)]
 pub struct Handle(pub Arc<IntakeSpool>);
 
@@ -125,7 +125,7 @@ impl Commit for Handle {
 
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
         let spool = Arc::clone(&self.0);
-        // Spawned: a commit finishes whoever waits for it.
+        // Spawned, because a commit finishes even if the caller is gone.
         let done = tokio::spawn(async move {
             let _turn = spool.gate.acquire().await;
             match *spool.outcome.lock().unwrap() {

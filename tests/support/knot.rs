@@ -11,9 +11,9 @@ use super::ports;
 /// The secret of the TSIG key `postbud`, which may update `keys.example`.
 pub const TSIG: &str = "c2VjcmV0IG9mIDMyIG9jdGV0cyBmb3IgdGVzdHMhISE=";
 
-/// The server; stops when dropped.
+/// The server. It stops when dropped.
 pub struct Knot {
-    /// Where it answers.
+    /// The address of the server.
     pub address: SocketAddr,
     dir: tempfile::TempDir,
     child: Child,
@@ -21,16 +21,16 @@ pub struct Knot {
 }
 
 impl Knot {
-    /// Serves `records`: lines of a zone file with absolute names. `dead.example` and what is below answers SERVFAIL,
-    /// `cut.example` and `keys.example` are zones of their own. `None` where knot is not installed.
+    /// Serves `records`: lines of a zone file with absolute names. `dead.example` and names below it answer SERVFAIL, and `cut.example` and
+    /// `keys.example` are separate zones. Returns `None` if knot is not installed.
     pub fn start(records: &str) -> Option<Knot> {
         Knot::with_zone(records, None)
     }
 
-    /// The same with one more zone of its own: its name and its records, without SOA.
+    /// Does the same with one more separate zone: its name and its records, without SOA.
     pub fn with_zone(records: &str, zone: Option<(&str, &str)>) -> Option<Knot> {
         Command::new("knotd").arg("--version").stdout(Stdio::null()).status().ok()?;
-        // knotd may lose its port to somebody between our look and its start: then another one.
+        // Another process may take the port between the search and knotd's start; then try another one.
         (0..5).find_map(|_| Self::try_start(records, zone))
     }
 
@@ -74,14 +74,14 @@ impl Knot {
         knot.is_ready().then_some(knot)
     }
 
-    /// Replaces all records; they are served when this returns.
+    /// Replaces all records. The new ones are served when this returns.
     pub fn publish(&mut self, records: &str) {
         self.serial += 1;
         write_zone(&self.dir.path().join("root.zone"), records, self.serial);
         self.reload(".");
     }
 
-    /// Replaces all records of the zone of its own.
+    /// Replaces all records of the separate zone.
     pub fn publish_zone(&mut self, name: &str, records: &str) {
         self.serial += 1;
         write_own(&self.dir.path().join("own.zone"), name, records, self.serial);

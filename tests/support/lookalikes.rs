@@ -1,5 +1,4 @@
-//! What looks like the end of DATA and is not. A new one that is found somewhere in the world belongs here: every reader is
-//! tried with it, in unit tests too (see lib.rs).
+//! Inputs that look like the end of DATA but are not. Add new ones here: every reader is tested with them, also in unit tests (see lib.rs).
 
 /// Inputs that have ended DATA somewhere in the world and must not here.
 pub const LOOKALIKES: [&[u8]; 12] = [

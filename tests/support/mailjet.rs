@@ -1,6 +1,6 @@
-//! A server that takes mail and passes it on the way Mailjet does: Message-Id, Feedback-Id and List-Unsubscribe are its own,
-//! links lead over it, an open pixel is added, its control fields are gone, and the From domain's `s=mailjet` key signs.
-//! The trackers are on unless the message says otherwise. Needs `capture.rs` as a sibling.
+//! A server that accepts mail and changes it as Mailjet does. Message-Id, Feedback-Id and List-Unsubscribe become its own, links lead over
+//! it, an open pixel is added, its control fields are removed, and the From domain's `s=mailjet` key signs. Tracking is on unless the
+//! message switches it off. Needs `capture.rs` as a sibling.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use postbud::time::Timestamp;
 
 use super::capture::Capture;
 
-/// What it replaces.
+/// The fields that it replaces.
 const OWN: [&str; 3] = ["Message-ID", "Feedback-ID", "List-Unsubscribe"];
-/// What it reads and removes.
+/// The fields that it reads and removes.
 const CONTROL: [&str; 2] = ["x-mj-", "x-mailjet-"];
 
 /// A server that answers as Mailjet does.
@@ -23,17 +23,17 @@ pub struct Mailjet {
 }
 
 impl Mailjet {
-    /// Takes everything, with any login.
+    /// Accepts everything, with any login.
     pub fn start() -> Mailjet {
         Mailjet { capture: Capture::start() }
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub fn address(&self) -> SocketAddr {
         self.capture.address
     }
 
-    /// The `count`th message as the recipient gets it, and the record that Mailjet has the customer publish.
+    /// Returns the `count`th message as the recipient gets it, and the record that Mailjet has the customer publish.
     pub fn passed_on(&self, count: usize, from: &Domain) -> (Vec<u8>, record::TxtRecord) {
         let received = self.capture.wait_for(count, Duration::from_secs(20)).swap_remove(count - 1);
         let selector = Selector::parse("mailjet").unwrap();
@@ -51,7 +51,7 @@ impl Mailjet {
     }
 }
 
-/// Header and body after Mailjet's changes, not signed yet.
+/// Returns header and body after Mailjet's changes, before signing.
 fn rewritten(header: &[u8], body: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let fields: Vec<Field<'_>> = headers::fields(header).map(Result::unwrap).collect();
     let tracks = |name: &str| !fields.iter().any(|field| field.is(name) && field.value().trim_ascii() == b"0");

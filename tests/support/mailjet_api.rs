@@ -1,6 +1,6 @@
-//! Mailjet's REST API as its documentation and its clients' sources describe it, with the ways in which it fails: senders and DNS
-//! settings of several API keys, validation and checks that see what the test says is published, the messages of each account with
-//! their histories, and the addresses that events are brought to.
+//! Mailjet's REST API, as its documentation and its clients' sources describe it, with its kinds of failures. It has senders and DNS
+//! settings of several API keys, validation and checks that see the records which the test publishes, the messages of each account with
+//! their histories, and the addresses for events.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// How a call fails.
 #[derive(Clone, Debug)]
 pub enum Fail {
-    /// With this status, a Retry-After where there is one, and this text as ErrorMessage.
+    /// With this status, a Retry-After if there is one, and this text as ErrorMessage.
     Status(u16, Option<u32>, &'static str),
     /// With this status and this text for the whole answer.
     Answer(u16, &'static str),
@@ -25,38 +25,38 @@ pub enum Fail {
     Endless,
     /// The connection breaks before anything is done.
     Broken,
-    /// It is done, and the connection breaks before the answer.
+    /// The call is carried out, and the connection breaks before the answer.
     BrokenAfter,
 }
 
-/// What Mailjet knows, and what a test has it see.
+/// Mailjet's data, and the DNS records that it sees.
 #[derive(Default)]
 pub struct World {
     /// The secret of each API key.
     pub keys: BTreeMap<String, String>,
-    /// Domains that an account of somebody else's has.
+    /// Domains that another customer's account has.
     pub owned: BTreeSet<String>,
-    /// What Mailjet sees in DNS: tokens, values of its keys, and `spf:test.dk`.
+    /// The records that Mailjet sees in DNS: tokens, values of its keys, and `spf:test.dk`.
     pub published: BTreeSet<String>,
-    /// What becomes of the next calls: `None` is a good one.
+    /// The results of the next calls: `None` is a success.
     pub fails: VecDeque<Option<Fail>>,
     /// Every call: `KEY METHOD path`.
     pub calls: Vec<String>,
-    /// A value for Mailjet's key of each API key; `*` for all others.
+    /// The value of Mailjet's key for each API key; `*` for all others.
     pub dkim: BTreeMap<String, String>,
     /// Sub-accounts: name, key and secret.
     pub keys_made: Vec<(String, String, String)>,
-    /// What became of mail that Mailjet took.
+    /// The mail that Mailjet accepted, with its state.
     pub messages: Vec<Message>,
-    /// Where events are brought.
+    /// The addresses for events.
     pub callbacks: Vec<Value>,
     senders: Vec<Sender>,
 }
 
-/// A message to one recipient, as `message` and `messagehistory` tell of it.
+/// A message to one recipient, as in `message` and `messagehistory`.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The API key whose account took it.
+    /// The API key whose account accepted it.
     pub key: String,
     /// The numeric id.
     pub id: u64,
@@ -108,7 +108,7 @@ pub fn token(key: &str, domain: &str) -> String {
 
 /// The server.
 pub struct MailjetApi {
-    /// Where it listens, as `api` of a tier has it.
+    /// The base address, as in `api` of a tier.
     pub url: String,
     world: Arc<Mutex<World>>,
 }
@@ -134,26 +134,26 @@ impl MailjetApi {
         MailjetApi { url, world }
     }
 
-    /// What it knows.
+    /// Returns its data.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
-    /// Has it see the records of a domain: the token of an API key, its Mailjet key, SPF.
+    /// Publishes the records of a domain: the token of an API key, its Mailjet key, SPF.
     pub fn publish(&self, key: &str, domain: &str) {
         let mut world = self.world();
         let dkim = world.dkim_of(key);
         world.published.extend([token(key, domain), dkim, format!("spf:{domain}")]);
     }
 
-    /// The calls that contain a text.
+    /// Returns the number of calls that contain a text.
     pub fn calls(&self, part: &str) -> usize {
         self.world().calls.iter().filter(|call| call.contains(part)).count()
     }
 }
 
 impl World {
-    /// The senders that the accounts have.
+    /// Returns the number of senders in all accounts.
     pub fn senders(&self) -> usize {
         self.senders.len()
     }
@@ -162,7 +162,7 @@ impl World {
         self.dkim.get(key).unwrap_or(&self.dkim["*"]).clone()
     }
 
-    /// Answers a call: status, extra header, body.
+    /// Answers a call. Returns the status and the body.
     fn answer(&mut self, key: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let error =
             |status: u16, text: &str| (status, json!({ "ErrorInfo": "", "ErrorMessage": text, "StatusCode": status }));

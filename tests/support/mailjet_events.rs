@@ -1,5 +1,5 @@
-//! Mailjet's side of its events: takes mail over SMTP and names it in its reply, and brings events to the relay as its documentation
-//! describes, alone or grouped, and again until it hears 200.
+//! Mailjet's side of its events. It accepts mail over SMTP and names it in its reply. It sends events to the relay as its documentation
+//! describes, singly or grouped, and repeats them until it gets 200.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +14,14 @@ use super::client::{Client, queue_id};
 use super::http;
 use super::relay::{Customer, PASSWORD, Site, USERNAME, free_port};
 
-/// The last part of the path that events come to.
+/// The last part of the path of the endpoint.
 pub const SECRET: &str = "3f0c9a7e51d24b6f8a10";
 /// The name and the password of the endpoint.
 pub const LOGIN: &str = "mailjet:twelve characters";
 
-/// Mailjet's SMTP server, which names each message as a GUID in its reply.
+/// Mailjet's SMTP server, which puts a GUID for each message into its reply.
 pub struct Smtp {
-    /// What arrived.
+    /// The received mail.
     pub capture: Capture,
 }
 
@@ -35,7 +35,7 @@ impl Smtp {
         Smtp { capture: Capture::scripted("127.0.0.1:0", Box::new(script)) }
     }
 
-    /// The `[mailjet.trusted]` of a relay whose mail goes there, with further lines.
+    /// Returns the `[mailjet.trusted]` of a relay whose mail is sent there, with further lines.
     pub fn tier(&self, more: &str) -> String {
         let (ip, port) = (self.capture.address.ip(), self.capture.address.port());
         format!(
@@ -45,7 +45,7 @@ impl Smtp {
     }
 }
 
-/// The GUID of the message with this number.
+/// Returns the GUID of the message with this number.
 pub fn guid(number: u64) -> String {
     format!("1ab23cd4-e567-8901-2345-{number:012x}")
 }
@@ -54,25 +54,25 @@ pub fn guid(number: u64) -> String {
 pub struct Rig {
     pub site: Site,
     pub smtp: Smtp,
-    /// Where events are brought.
+    /// The address of the endpoint for events.
     pub endpoint: SocketAddr,
 }
 
 impl Rig {
-    /// With further lines in `[returns.mailjet]`, in the tier, and at the end of the customer's file.
+    /// Starts it with further lines in `[returns.mailjet]`, in the tier, and at the end of the customer's file.
     pub fn new(returns: &str, tier: &str, customer: &str) -> Rig {
         let (smtp, endpoint) = (Smtp::start(), free_port());
         let site = Site::with(&[], &format!("{}{}", smtp.tier(tier), section(endpoint, returns)));
         std::fs::write(site.path("config/mailjet.secret"), "secret").unwrap();
         std::fs::write(site.path("config/events.secret"), SECRET).unwrap();
         std::fs::write(site.path("config/events.password"), LOGIN.split_once(':').unwrap().1).unwrap();
-        // The domain is registered by hand: every tier takes its mail.
+        // The domain is registered by hand, so every tier accepts its mail.
         let route = format!("via = \"mailjet\"\n{customer}\n[mailjet.\"news.example\"]\n");
         site.add(&Customer { id: "news", domain: "news.example", route });
         Rig { site, smtp, endpoint }
     }
 
-    /// Submits a mail with further header lines to one recipient, and waits until Mailjet took it. Gives its queue id.
+    /// Submits a mail with further header lines to one recipient, and waits until Mailjet has accepted it. Returns its queue id.
     pub fn send(&self, to: &str, fields: &str) -> String {
         let mut client = Client::login(self.site.smtp, USERNAME, PASSWORD).unwrap();
         let mail = format!("From: <nyt@news.example>\r\nTo: <{to}>\r\nSubject: x\r\n{fields}\r\nhello\r\n");
@@ -86,7 +86,7 @@ impl Rig {
         self.site.wait_for_event(kind, |event| event["event"] == kind && event["queue_id"] == id)
     }
 
-    /// What was told of a mail, in the order of the log.
+    /// Returns the events of a mail, in the order of the log.
     pub fn told(&self, id: &str) -> Vec<String> {
         let of = |event: &Value| event["queue_id"] == id;
         self.site
@@ -97,24 +97,24 @@ impl Rig {
             .collect()
     }
 
-    /// The message that arrived with this queue id in its payload.
+    /// Returns the received message with this queue id in its payload.
     pub fn received(&self, id: &str) -> Received {
         let is_it =
             |mail: &Received| String::from_utf8_lossy(mail.header()).contains(&format!("X-MJ-EventPayload: {id}"));
         self.smtp.capture.received().into_iter().find(is_it).expect("Mailjet has the mail")
     }
 
-    /// Brings a body. Gives the status.
+    /// Sends a body of events. Returns the status.
     pub fn post(&self, body: &Value) -> u16 {
         self.try_post(body.to_string().as_bytes()).expect("the endpoint answers")
     }
 
-    /// The same with octets; `None` if the connection broke before the answer.
+    /// Does the same with octets. Returns `None` if the connection broke before the answer.
     pub fn try_post(&self, body: &[u8]) -> Option<u16> {
         post(self.endpoint, "POST", &format!("/mailjet/{SECRET}"), Some(LOGIN), body).map(|(status, _)| status)
     }
 
-    /// Waits until a metric has a value that fits.
+    /// Waits until the value of a metric fits.
     pub fn wait_for_metric(&self, line: &str, fits: impl Fn(f64) -> bool) {
         let patience = std::time::Instant::now() + Duration::from_secs(20);
         loop {
@@ -129,7 +129,7 @@ impl Rig {
     }
 }
 
-/// `[returns.mailjet]` at this address, with further lines.
+/// Returns `[returns.mailjet]` with this address and further lines.
 pub fn section(endpoint: SocketAddr, more: &str) -> String {
     format!(
         "[returns.mailjet]\naddress = \"{endpoint}\"\nurl = \"http://localhost:{}\"\ntls = \"off\"\nsecret_file = \"events.secret\"\n\
@@ -138,7 +138,7 @@ pub fn section(endpoint: SocketAddr, more: &str) -> String {
     )
 }
 
-/// An event as Mailjet writes it, about a mail with this payload.
+/// Makes an event as Mailjet writes it, about a mail with this payload.
 pub fn event(kind: &str, to: &str, payload: &str, more: &Value) -> Value {
     let now = postbud::time::Timestamp::now().as_secs();
     let mut event = json!({
@@ -149,7 +149,7 @@ pub fn event(kind: &str, to: &str, payload: &str, more: &Value) -> Value {
     event
 }
 
-/// One request: status and head of the answer. `None` if the connection broke before.
+/// Sends one request. Returns the status and the head of the answer, or `None` if the connection broke before.
 pub fn post(to: SocketAddr, method: &str, path: &str, login: Option<&str>, body: &[u8]) -> Option<(u16, String)> {
     let login = login.map(|login| format!("Authorization: Basic {}\r\n", STANDARD.encode(login))).unwrap_or_default();
     let head = format!(

@@ -31,12 +31,12 @@ impl ReadChunk for Chunks {
     }
 }
 
-/// `Subject: test` with a short body, from a@test.dk.
+/// Makes a message with `Subject: test` and a short body, from a@test.dk.
 pub fn message(to: &[&str]) -> Message {
     message_of(to, &["Subject: test\r\nFrom: a@test.dk\r\n\r\nbody\r\n.dot\r\n"])
 }
 
-/// A message whose content comes in these chunks.
+/// Makes a message with content in these chunks.
 pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
     let prefix = b"DKIM-Signature: v=1\r\n".to_vec();
     let content_len: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
@@ -75,7 +75,7 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
     Message { record, bytes: Bytes::new(prefix, header_len, content_len, source) }
 }
 
-/// A plaintext route without login.
+/// Makes a plaintext route without login.
 pub fn route(server: SocketAddr) -> Route {
     Route {
         id: RouteId::new("own-server.test-as"),
@@ -90,13 +90,13 @@ pub fn route(server: SocketAddr) -> Route {
     }
 }
 
-/// A login by password.
+/// Makes a login by password.
 pub fn login(username: &str, password: &str) -> Option<Login> {
     let secret = LoginSecret::Password(password.to_owned());
     Some(Login::new(username, secret))
 }
 
-/// Settings with short patience, bound to `local`.
+/// Makes settings with short time limits, bound to `local`.
 pub fn settings_from(local: IpAddr) -> Settings {
     let second = Duration::from_secs(1);
     let timeouts = Timeouts {
@@ -113,18 +113,18 @@ pub fn settings_from(local: IpAddr) -> Settings {
     Settings { timeouts, ..Settings::new("out.webcrm.test", Egress::bound([40, 74, 40, 57].into(), local)) }
 }
 
-/// A delivery with short patience over loopback.
+/// Makes a delivery with short time limits over loopback.
 pub fn delivery() -> Delivery {
     Delivery::new(settings_from([127, 0, 0, 1].into())).unwrap()
 }
 
-/// A delivery with ordinary patience, for real servers.
+/// Makes a delivery with normal time limits, for real servers.
 pub fn patient_delivery() -> Delivery {
     Delivery::new(Settings::new("out.webcrm.test", Egress::bound([40, 74, 40, 57].into(), [127, 0, 0, 1].into())))
         .unwrap()
 }
 
-/// One attempt for all recipients.
+/// Makes one attempt for all recipients.
 pub async fn attempt(delivery: &Delivery, route: &Arc<Route>, message: &Message) -> Outcome {
     let all: Vec<usize> = (0..message.record.envelope.recipients.len()).collect();
     delivery.attempt(route, &message.record, &message.bytes, &all, b"").await

@@ -1,5 +1,5 @@
-//! Real servers that tests deliver to, each started in a scratch folder on a free port of loopback with a login, a
-//! certificate and a mailbox that can be read. Needs `certs.rs` and `skip.rs` as siblings:
+//! Real servers that tests deliver to. Each is started in a scratch folder on a free port of loopback, with a login, a certificate and a
+//! readable mailbox. Needs `certs.rs` and `skip.rs` as siblings:
 //!
 //! ```ignore
 //! #[path = "support/certs.rs"] mod certs;
@@ -28,22 +28,22 @@ pub const PASSWORD: &str = "hemmelig-nok-123";
 /// The realm of that login where the server has realms.
 pub const REALM: &str = "egenserver.test";
 
-/// How a peer is set up.
+/// The settings of a peer.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// STARTTLS is offered (with a certificate for `localhost` and 127.0.0.1, issued by [`Peer::ca`]).
     pub starttls: bool,
-    /// A login is offered, and wanted.
+    /// A login is offered and required.
     pub login: bool,
-    /// Login without TLS is taken.
+    /// A login without TLS is accepted.
     pub login_in_clear: bool,
     /// The mechanisms offered.
     pub mechanisms: &'static str,
-    /// Where it listens; loopback unless a test has a network of its own.
+    /// The address to listen at; loopback unless a test has its own network.
     pub address: &'static str,
     /// Further lines of its configuration (Postfix: main.cf).
     pub more: Vec<String>,
-    /// Domains whose mail it sends on to a server on this machine.
+    /// Domains whose mail it forwards to a server on this machine.
     pub routes: Vec<(&'static str, SocketAddr)>,
 }
 
@@ -63,7 +63,7 @@ impl Default for Options {
 
 /// A running server.
 pub struct Peer {
-    /// Where it takes mail (STARTTLS where set up so).
+    /// The address at which it accepts mail, with STARTTLS if configured.
     pub smtp: SocketAddr,
     /// The certificate authority of its certificate.
     pub ca: PathBuf,
@@ -75,14 +75,14 @@ pub struct Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // `timeout` hands SIGTERM on to the server it watches.
+        // `timeout` passes SIGTERM on to the server it watches.
         let _ = Command::new("kill").arg(self.server.id().to_string()).status();
         let _ = self.server.wait();
     }
 }
 
 impl Peer {
-    /// Every message delivered so far, as it lies in the mailbox, in no order.
+    /// Returns every message delivered so far, as in the mailbox, in no order.
     pub fn mails(&self) -> Vec<String> {
         let folders = self.mailboxes.iter().filter_map(|folder| fs::read_dir(folder).ok());
         folders
@@ -111,18 +111,18 @@ impl Peer {
         }
     }
 
-    /// What the server logged.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Its scratch folder.
+    /// Returns its scratch folder.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 }
 
-/// Returns true if `test` can start servers that need root and `program`; says so where it cannot.
+/// Returns true if `test` can start servers that need root and `program`. Reports a skip if not.
 pub fn can_run(test: &str, program: &str) -> bool {
     if !rustix::process::geteuid().is_root() {
         skip(test, &format!("{program} needs root"));
@@ -135,7 +135,7 @@ pub fn can_run(test: &str, program: &str) -> bool {
     true
 }
 
-/// Starts Postfix: takes mail for anybody (after the login, where one is set up) into one mailbox.
+/// Starts Postfix, which accepts mail for anybody (after the login, if one is configured) into one mailbox.
 pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
     if !can_run(test, "/usr/sbin/postfix") || (options.login && !can_run(test, "/usr/sbin/saslpasswd2")) {
         return None;
@@ -191,7 +191,7 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "saslpasswd2");
         chown(path("sasldb2"), Some(postfix_user), None).unwrap();
     } else {
-        // A bare "permit" is refused by Postfix as an open relay, which is what is wanted here.
+        // Postfix refuses a bare "permit" as an open relay, which is intended here.
         main.push_str("smtpd_relay_restrictions = check_recipient_access static:OK, reject\n");
     }
     if !options.routes.is_empty() {
@@ -218,12 +218,12 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
 }
 
-/// A program that `tests/install-peers` has unpacked.
+/// Returns a program that `tests/install-peers` has unpacked.
 pub fn unpacked(package: &str, program: &str) -> String {
     format!("{}/target/peers/{package}/{program}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Starts Exim: takes mail for anybody after the login into one mailbox.
+/// Starts Exim, which accepts mail for anybody after the login into one mailbox.
 pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
     let program = unpacked("exim4-daemon-light", "usr/sbin/exim4");
     if !can_run(test, &program) {
@@ -291,9 +291,9 @@ fn exim_route((domain, server): &(&str, SocketAddr)) -> String {
     )
 }
 
-/// Starts Dovecot's submission server: takes mail for anybody after the login and hands it on to the server at `behind`.
+/// Starts Dovecot's submission server, which accepts mail for anybody after the login and passes it on to the server at `behind`.
 ///
-/// Dovecot looks for its parts under /usr/lib; the unpacked package lies over /usr in a mount namespace of the server's own.
+/// Dovecot looks for its parts under /usr/lib. Therefore the unpacked package is mounted over /usr in the server's own mount namespace.
 pub fn start_dovecot(test: &str, options: &Options, behind: SocketAddr) -> Option<Peer> {
     if !can_run(test, &unpacked("dovecot-submissiond", "usr/sbin/dovecot")) || !can_overlay(test) {
         return None;
@@ -339,7 +339,7 @@ pub fn start_dovecot(test: &str, options: &Options, behind: SocketAddr) -> Optio
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
 }
 
-/// Starts aiosmtpd: takes mail for anybody after STARTTLS and AUTH LOGIN, which is all it offers, into one mailbox.
+/// Starts aiosmtpd, which accepts mail for anybody after STARTTLS and AUTH LOGIN (it offers nothing else) into one mailbox.
 pub fn start_aiosmtpd(test: &str) -> Option<Peer> {
     let modules = unpacked("python3-aiosmtpd", "usr/lib/python3/dist-packages");
     if !Path::new(&modules).exists() {
@@ -365,7 +365,7 @@ pub fn start_aiosmtpd(test: &str) -> Option<Peer> {
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
 }
 
-/// Returns true if this machine lets `test` lay a folder over another in a mount namespace; says so where it does not.
+/// Returns true if this machine lets `test` mount a folder over another in a mount namespace. Reports a skip if not.
 fn can_overlay(test: &str) -> bool {
     let script = "mount -t overlay overlay -o lowerdir=\"$1\":/usr /usr";
     let tried = Command::new("unshare")
@@ -379,7 +379,7 @@ fn can_overlay(test: &str) -> bool {
     able
 }
 
-/// Starts a SOCKS5 proxy; with a login where one is given.
+/// Starts a SOCKS5 proxy, with a login if one is given.
 pub fn start_microsocks(test: &str, login: Option<(&str, &str)>) -> Option<(SocketAddr, Stopped)> {
     let program = unpacked("microsocks", "usr/bin/microsocks");
     if !Path::new(&program).exists() {
@@ -401,7 +401,7 @@ pub fn start_microsocks(test: &str, login: Option<(&str, &str)>) -> Option<(Sock
     Some((address, proxy))
 }
 
-/// A process that ends with this.
+/// A process that ends when this is dropped.
 pub struct Stopped(Child);
 
 impl Drop for Stopped {
@@ -411,7 +411,7 @@ impl Drop for Stopped {
     }
 }
 
-/// A scratch folder that servers under other users can look into.
+/// Makes a scratch folder that servers of other users can read.
 fn scratch() -> tempfile::TempDir {
     let dir = tempfile::Builder::new().prefix("postbud-peer-").tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -424,14 +424,14 @@ fn write_certificate(dir: &Path) {
     authority.issue(&["localhost", "127.0.0.1"]).write(dir);
 }
 
-/// A command that ends after three minutes, whatever happens to the test.
+/// Makes a command that ends after three minutes, whatever happens to the test.
 fn watched(program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["-k", "5", "180", program]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
-/// Waits until the server takes connections.
+/// Waits until the server accepts connections.
 fn ready(mut peer: Peer) -> Peer {
     let begun = Instant::now();
     while TcpStream::connect(peer.smtp).is_err() {
@@ -444,7 +444,7 @@ fn ready(mut peer: Peer) -> Peer {
     peer
 }
 
-/// A user's number, from /etc/passwd.
+/// Returns a user's number from /etc/passwd.
 fn id_of(user: &str) -> u32 {
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
     let line = passwd.lines().find(|line| line.starts_with(&format!("{user}:"))).expect("the user exists");

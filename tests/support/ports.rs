@@ -1,14 +1,14 @@
-//! Ports for servers that start later: no other test has the same, and no outgoing connection takes it meanwhile.
+//! Ports for servers that start later. No other test gets the same port, and no outgoing connection uses it meanwhile.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as Name, UnixListener};
 
-/// Below the range that the system takes outgoing connections' ports from.
+/// Ports below the range that the system uses for outgoing connections.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// A port of `address` that is free over TCP and UDP. It stays this process's own: a claim on it, which every process that tests
-/// can see, ends with the process.
+/// Returns a port of `address` that is free over TCP and UDP. It is reserved for this process until its end by a mark that all tests'
+/// processes see.
 pub fn free_port(address: &str) -> SocketAddr {
     let first = std::process::id().wrapping_mul(37) % u32::from(PORTS.end - PORTS.start);
     let ports = (PORTS.start..PORTS.end).cycle().skip(first as usize).take(PORTS.len());

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of a test's own, from the system's package: in a scratch folder, reached over a unix socket there. It ends, and
-//! its folder goes, with the test's process.
+//! A PostgreSQL server for tests, from the system's package, in a scratch folder with a Unix socket. The server and the folder end with the
+//! test's process.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use postbud::spool::postgres::Settings;
 
-/// The socket's name ends with this, unless a test asks for a port. Nothing listens on it.
+/// The end of the socket's name, unless a test asks for a port. Nothing listens at the port.
 const PORT: u16 = 5432;
 /// How long the server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The user that the server runs as if the tests run as root, whom it refuses.
+/// The user that runs the server if the tests run as root, because PostgreSQL refuses root.
 const USER: &str = "nobody";
 
 /// A server.
@@ -25,7 +25,7 @@ pub struct Server {
     port: u16,
     /// The process in whose network namespace it runs, if not in the test's.
     namespace: Option<u32>,
-    /// It stops the server and removes the folder once its standard input is closed, which the end of this process does as well.
+    /// Stops the server and removes the folder after its standard input is closed, which also happens when this process ends.
     watcher: Child,
 }
 
@@ -37,14 +37,14 @@ impl Drop for Server {
     }
 }
 
-/// The server that all tests of this process share, or why there is none.
+/// Returns the server that all tests of this process share, or why there is none.
 pub fn shared() -> Result<&'static Server, &'static str> {
     static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
     SHARED.get_or_init(|| Server::start(&[])).as_ref().map_err(String::as_str)
 }
 
 impl Server {
-    /// Starts a server with these settings beside the usual ones. An error says what is missing here.
+    /// Starts a server with these settings in addition to the usual ones. An error says what is missing here.
     pub fn start(settings: &[(&str, &str)]) -> Result<Server, String> {
         Server::start_in(None, settings)
     }
@@ -152,29 +152,29 @@ impl Server {
                 .arg(&log));
             match started {
                 Ok(_) => return Ok(()),
-                // What served the killed one takes a moment to end.
+                // Processes of the killed server take a moment to end.
                 Err(_) if began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(100)),
                 Err(why) => return Err(format!("{why}\n{}", fs::read_to_string(log).unwrap_or_default())),
             }
         }
     }
 
-    /// Stops it as an operator would who is in a hurry.
+    /// Stops it as an operator in a hurry would.
     pub fn stop(&self) {
         run(self.as_user("pg_ctl").args(["-w", "-m", "fast", "stop", "-D"]).arg(self.data())).unwrap();
     }
 
-    /// Kills it and everything that serves it.
+    /// Kills all of its processes.
     pub fn kill(&self) {
         self.signal("KILL");
     }
 
-    /// Stops every process of it for a while: it keeps its connections and answers nothing.
+    /// Stops all of its processes for a while: it keeps its connections and answers nothing.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Continues its processes.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
@@ -188,17 +188,17 @@ impl Server {
         let _ = Command::new("kill").arg(format!("-{signal}")).args(all).stderr(Stdio::null()).status();
     }
 
-    /// Where its socket is.
+    /// Returns the folder of its socket.
     pub fn host(&self) -> String {
         self.dir.display().to_string()
     }
 
-    /// A folder inside of the server's own.
+    /// Returns a folder inside the server's own.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Settings of a spool in this schema.
+    /// Returns the settings of a spool in this schema.
     pub fn settings(&self, schema: &str) -> Settings {
         Settings {
             hosts: vec![self.host()],
@@ -212,12 +212,12 @@ impl Server {
         }
     }
 
-    /// Runs SQL and returns what it prints: values between `|`, a row a line.
+    /// Runs SQL and returns its output: values between `|`, one row per line.
     pub fn sql(&self, sql: &str) -> String {
         self.try_sql(sql).unwrap()
     }
 
-    /// Runs SQL. An error says what the server said.
+    /// Runs SQL. An error has the server's message.
     pub fn try_sql(&self, sql: &str) -> Result<String, String> {
         let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h"]);
@@ -231,7 +231,7 @@ impl Server {
         self.sql("SELECT pg_reload_conf()");
     }
 
-    /// Puts a file among its data that only the server may read.
+    /// Adds a file to its data that only the server can read.
     pub fn put(&self, name: &str, text: &str) {
         let path = self.data().join(name);
         fs::write(&path, text).unwrap();
@@ -241,12 +241,12 @@ impl Server {
         }
     }
 
-    /// A program of PostgreSQL's, as the user that the server runs as.
+    /// Runs a program of PostgreSQL as the user of the server.
     pub fn as_user(&self, program: &str) -> Command {
         as_user(&self.bin.join(program), &self.dir, self.namespace)
     }
 
-    /// Its data.
+    /// Returns the folder of its data.
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
@@ -270,9 +270,9 @@ fn is_root() -> bool {
     rustix::process::getuid().is_root()
 }
 
-/// Runs a program to its end. An error has what it printed.
+/// Runs a program to its end. An error has its output.
 fn run(command: &mut Command) -> Result<Output, String> {
-    // Files, since a server that stays would keep a pipe open.
+    // Uses files, because a server that continues to run would keep a pipe open.
     let printed = tempfile::tempfile().map_err(|error| error.to_string())?;
     let stdout = tempfile::tempfile().map_err(|error| error.to_string())?;
     let clone = |file: &fs::File| file.try_clone().map_err(|error| error.to_string());
@@ -296,7 +296,7 @@ fn read_back(mut file: fs::File) -> Vec<u8> {
     octets
 }
 
-/// The folder of the newest PostgreSQL that is installed.
+/// Returns the folder of the newest installed PostgreSQL.
 fn binaries() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let number = |path: &Path| path.parent()?.file_name()?.to_str()?.parse::<u32>().ok();

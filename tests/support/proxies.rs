@@ -1,13 +1,13 @@
-//! Runs a test again with proxies in its environment, and looks whether anybody comes to them.
+//! Runs a test again with proxies in its environment, and checks that nothing connects to them.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::process::Command;
 
-/// Every name that programs read a proxy from.
+/// All names of variables from which programs read a proxy.
 const NAMES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// Runs the test `name` of this test program with a proxy in every variable. It has to pass, and nobody may connect to the proxy.
+/// Runs the test `name` of this test program with a proxy in every variable. It must pass, and nothing may connect to the proxy.
 pub fn passes_without_the_environments_proxies(name: &str) {
     let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
     proxy.set_nonblocking(true).expect("a socket can be asked without waiting");

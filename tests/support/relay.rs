@@ -1,4 +1,4 @@
-//! The real binary as a process of its own, with a scratch configuration.
+//! The real binary as a separate process, with a scratch configuration.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fmt::Write as _;
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use super::client::{self, Client};
 use super::{contract, http, ports};
 
-/// The name submitters log in with.
+/// The name with which submitters log in.
 pub const USERNAME: &str = "webcrm";
-/// The password that submitters log in with.
+/// The password with which submitters log in.
 pub const PASSWORD: &str = "hemmeligt-kodeord-42";
 
 /// A scratch folder with configuration, keys and state of one relay.
 pub struct Site {
     dir: tempfile::TempDir,
-    /// Where it takes mail: `127.0.0.1`, plaintext login allowed.
+    /// The address at which it accepts mail: `127.0.0.1`, with plaintext login.
     pub smtp: SocketAddr,
     /// The address of its pages.
     pub web: SocketAddr,
@@ -28,27 +28,27 @@ pub struct Site {
     namespace: Option<u32>,
 }
 
-/// A customer's file to be written.
+/// A customer's file to write.
 pub struct Customer<'a> {
     /// The id of the customer.
     pub id: &'a str,
     /// Its From domain.
     pub domain: &'a str,
-    /// The `[route]` section's lines and what follows it.
+    /// The lines of `[route]` and the following lines.
     pub route: String,
 }
 
-/// A plaintext own-server route to `server`.
+/// Returns a plaintext route to the customer's own server `server`.
 pub fn plain_route(server: SocketAddr) -> String {
     format!("via = \"own-server\"\nhost = \"{}\"\nport = {}\ntls = \"off\"\n", server.ip(), server.port())
 }
 
-/// A port of the loopback address that no other test takes.
+/// Returns a port of the loopback address that no other test uses.
 pub fn free_port() -> SocketAddr {
     ports::free_port("127.0.0.1")
 }
 
-/// The program under test: `POSTBUD_BINARY`, for example one that was built for release, else the one that was built with the tests.
+/// Returns the program under test: `POSTBUD_BINARY`, for example a release build, or the one that was built with the tests.
 pub fn binary() -> String {
     std::env::var("POSTBUD_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_postbud").to_owned())
 }
@@ -59,7 +59,7 @@ impl Site {
         Site::with(customers, "")
     }
 
-    /// The same with further lines at the end of the server file.
+    /// Does the same with further lines at the end of the server file.
     pub fn with(customers: &[Customer<'_>], more: &str) -> Site {
         Site::at(free_port(), free_port(), None, customers, more)
     }
@@ -118,7 +118,7 @@ impl Site {
         client::queue_id(&reply).to_owned()
     }
 
-    /// Writes a customer's file, and its key where there is none.
+    /// Writes a customer's file, and its key if there is none.
     pub fn add(&self, customer: &Customer<'_>) {
         let Customer { id, domain, route } = customer;
         let key = self.key(domain);
@@ -132,27 +132,27 @@ impl Site {
         fs::write(self.customer_file(id), file).unwrap();
     }
 
-    /// A path below the site.
+    /// Returns a path below the site.
     pub fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(below)
     }
 
-    /// A customer's file.
+    /// Returns the path of a customer's file.
     pub fn customer_file(&self, id: &str) -> PathBuf {
         self.path(&format!("config/customers/{id}.toml"))
     }
 
-    /// A domain's private key.
+    /// Returns the path of a domain's private key.
     pub fn key(&self, domain: &str) -> PathBuf {
         self.path(&format!("keys/{domain}.pem"))
     }
 
-    /// The server file.
+    /// Returns the path of the server file.
     pub fn config(&self) -> PathBuf {
         self.path("config/postbud.toml")
     }
 
-    /// Everything that the event log holds, a line each.
+    /// Returns all events in the event log, one per line.
     pub fn events(&self) -> Vec<serde_json::Value> {
         let log = fs::read_to_string(self.path("state/events.jsonl")).unwrap_or_default();
         log.lines().map(|line| serde_json::from_str(line).expect("an event is JSON")).collect()
@@ -175,7 +175,7 @@ impl Site {
         Command::new(binary()).args(arguments).output().expect("the binary starts")
     }
 
-    /// Runs a command that takes `--config`.
+    /// Runs a command that accepts `--config`.
     pub fn operate(&self, arguments: &[&str]) -> Output {
         let config = self.config();
         let mut all = arguments.to_vec();
@@ -183,7 +183,7 @@ impl Site {
         self.run(&all)
     }
 
-    /// Runs a command that takes `--config`, from a shell, with the shell's redirection at its end.
+    /// Runs a command that accepts `--config` in a shell, with this redirection at its end.
     pub fn run_in_shell(&self, command: &str, redirection: &str) -> Output {
         let script = format!("exec \"$0\" {command} --config \"$1\" {redirection}");
         let (binary, config) = (binary(), self.config());
@@ -221,12 +221,12 @@ impl Site {
         self.start_from_shell(&format!("ulimit -Sn {soft} && exec \"$0\" \"$@\""))
     }
 
-    /// The same with a limit that it cannot raise.
+    /// Does the same with a limit that it cannot raise.
     pub fn start_with_hard_limit_of_open_files(&self, hard: u32) -> Running {
         self.start_from_shell(&format!("ulimit -n {hard} && exec \"$0\" \"$@\""))
     }
 
-    /// Starts the relay with a standard error that takes nothing, and waits until it greets.
+    /// Starts the relay with a standard error that accepts no output, and waits until it greets.
     pub fn start_with_full_log(&self) -> Running {
         self.start_from_shell("exec \"$0\" \"$@\" 2>/dev/full")
     }
@@ -256,7 +256,7 @@ impl Site {
     }
 }
 
-/// What `postbud hash-password` makes of it.
+/// Returns the output of `postbud hash-password`.
 pub fn hash(password: &str) -> String {
     let mut child = Command::new(binary())
         .arg("hash-password")
@@ -270,7 +270,7 @@ pub fn hash(password: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A relay at work; killed when dropped.
+/// A running relay. It is killed when dropped.
 pub struct Running {
     child: Child,
     log: PathBuf,
@@ -286,7 +286,7 @@ impl Running {
         }
     }
 
-    /// What it wrote.
+    /// Returns its output.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -307,7 +307,7 @@ impl Running {
         assert!(sent.success());
     }
 
-    /// SIGTERM, and waits for a clean end.
+    /// Sends SIGTERM, and waits for a clean end.
     pub fn stop(mut self) {
         self.signal("TERM");
         let patience = Instant::now() + Duration::from_secs(60);
@@ -327,7 +327,7 @@ impl Running {
         self.child.wait().unwrap();
     }
 
-    /// Waits for it to end by itself; gives its exit code.
+    /// Waits until it ends by itself. Returns its exit code.
     pub fn wait(mut self) -> Option<i32> {
         let patience = Instant::now() + Duration::from_secs(30);
         loop {
@@ -340,7 +340,7 @@ impl Running {
     }
 }
 
-/// Every event of the whole life of a site keeps the contract.
+/// All events of a site are checked against the contract.
 impl Drop for Site {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -370,7 +370,7 @@ pub fn get(address: SocketAddr, path: &str) -> String {
     http::text(address, request.as_bytes()).expect("the pages answer")
 }
 
-/// The files of a folder with an ending, sorted.
+/// Returns the files of a folder with an extension, sorted.
 pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))

@@ -1,4 +1,4 @@
-//! A server that says what a test tells it to, one script a connection, and writes down what it heard.
+//! A server that follows a test's scripts, one for each connection, and records what it receives.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::SocketAddr;
@@ -18,39 +18,39 @@ use super::certs::{Authority, Issued};
 /// One step of a script.
 #[derive(Clone)]
 pub enum Step {
-    /// Says this, as it is.
+    /// Sends these octets unchanged.
     Say(Vec<u8>),
     /// Waits for a line that begins with this.
     Hear(&'static str),
     /// Reads content up to the final dot.
     HearContent,
-    /// Reads this many octets at least, and no more than there are.
+    /// Reads at least this many octets, and no more than are available.
     HearSome(usize),
     /// Waits for this long.
     Pause(Duration),
-    /// Says this again and again until the client is gone.
+    /// Sends this repeatedly until the client is gone.
     SayForEver(Vec<u8>),
-    /// Goes on over TLS with this certificate.
+    /// Continues over TLS with this certificate.
     Tls(Box<Issued>),
-    /// Goes on over TLS, set up like this.
+    /// Continues over TLS with this configuration.
     TlsAs(Arc<ServerConfig>),
     /// Resets the connection.
     Reset,
-    /// Says nothing more, but stays.
+    /// Sends nothing more, but keeps the connection.
     Hang,
 }
 
-/// `Say` with CRLF.
+/// A step that sends a line with CRLF.
 pub fn say(line: &str) -> Step {
     Step::Say(format!("{line}\r\n").into_bytes())
 }
 
-/// A step that hears a line with this beginning.
+/// A step that waits for a line with this beginning.
 pub fn hear(start: &'static str) -> Step {
     Step::Hear(start)
 }
 
-/// Greeting and EHLO with these extensions.
+/// The steps of the greeting and EHLO, with these extensions.
 pub fn hello(extensions: &[&str]) -> Vec<Step> {
     let mut lines = vec!["mail.test.dk"];
     lines.extend(extensions);
@@ -60,7 +60,7 @@ pub fn hello(extensions: &[&str]) -> Vec<Step> {
     vec![say("220 mail.test.dk ESMTP"), hear("EHLO out.webcrm.test"), say(&answer.join("\r\n"))]
 }
 
-/// One whole delivery without PIPELINING, to one recipient.
+/// The steps of one whole delivery without PIPELINING, to one recipient.
 pub fn takes_one() -> Vec<Step> {
     vec![
         hear("MAIL"),
@@ -74,7 +74,8 @@ pub fn takes_one() -> Vec<Step> {
     ]
 }
 
-/// TLS with this certificate and these versions; with `clients`, only for clients whose certificate that authority issued.
+/// Makes TLS settings with this certificate and these versions. With `clients`, only clients with a certificate of that authority are
+/// accepted.
 pub fn tls_as(
     issued: &Issued,
     versions: &[&'static SupportedProtocolVersion],
@@ -98,7 +99,7 @@ pub fn tls_as(
 
 /// A scripted server.
 pub struct Server {
-    /// Where it listens.
+    /// The address of the server.
     pub address: SocketAddr,
     heard: Arc<Mutex<Vec<Vec<String>>>>,
     failures: Arc<Mutex<Vec<String>>>,
@@ -110,7 +111,7 @@ impl Server {
         Server::start_at("127.0.0.1:0".parse().unwrap(), scripts).await
     }
 
-    /// The same at this address.
+    /// Does the same at this address.
     pub async fn start_at(address: SocketAddr, scripts: Vec<Vec<Step>>) -> Server {
         let listener = TcpListener::bind(address).await.unwrap();
         let server =
@@ -140,14 +141,14 @@ impl Server {
         server
     }
 
-    /// What each connection heard, line by line; content as one entry. Fails where a script did not go as written.
+    /// Returns what each connection received, line by line, with content as one entry. Fails if a script did not run as written.
     pub fn heard(&self) -> Vec<Vec<String>> {
         let failures = self.failures.lock().unwrap();
         assert!(failures.is_empty(), "{failures:?}");
         self.heard.lock().unwrap().clone()
     }
 
-    /// How many connections came.
+    /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.heard.lock().unwrap().len()
     }
@@ -166,8 +167,8 @@ async fn play(stream: TcpStream, script: Vec<Step>, note: impl Fn(String)) -> Re
         Over::Tls(config) => {
             let mut encrypted = match TlsAcceptor::from(config).accept(plain.into_inner()).into_fallible().await {
                 Ok(encrypted) => BufReader::new(encrypted),
-                // A client that refuses the certificate, or is refused, ends here, as the test wants it. What it still
-                // sends is read, so that no reset overtakes the alert.
+                // A client that refuses the certificate, or is refused, ends here, as the test intends. Read its remaining data, so that no
+                // reset overtakes the alert.
                 Err((_, mut stream)) => {
                     let mut nowhere = tokio::io::sink();
                     let rest = tokio::io::copy(&mut stream, &mut nowhere);

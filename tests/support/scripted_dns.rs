@@ -1,5 +1,5 @@
-//! A DNS server on loopback, over UDP, that answers what a test tells it to, right or wrong, at once or late. Knot serves zones;
-//! this one shows what broken and slow servers do.
+//! A DNS server on loopback, over UDP, that gives a test's answers, right or wrong, at once or late. Knot serves zones; this one behaves
+//! like broken and slow servers.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::{SocketAddr, UdpSocket};
@@ -12,16 +12,16 @@ use hickory_resolver::proto::rr::rdata::{A, CNAME, MX, NS, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use postbud::resolver::{self, Dns, FixedZone, RecordType};
 
-/// The server; stops when dropped.
+/// The server. It stops when dropped.
 pub struct ScriptedDns {
-    /// Where it answers.
+    /// The address of the server.
     pub address: SocketAddr,
     stopped: Arc<AtomicBool>,
 }
 
 impl ScriptedDns {
-    /// Answers each question as `script` fills the answer in, which is NOERROR and empty before. The script is given the name
-    /// without its trailing dot and the kind of record, and gives how long to wait with the answer.
+    /// Answers each question with the answer that `script` fills in, which is NOERROR and empty before. The script gets the name without
+    /// its trailing dot and the record type, and returns how long to delay the answer.
     pub fn start(script: impl Fn(&str, RecordType, &mut Message) -> Duration + Send + Sync + 'static) -> ScriptedDns {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
         let address = socket.local_addr().expect("a bound socket has an address");
@@ -43,7 +43,7 @@ impl ScriptedDns {
         ScriptedDns { address, stopped }
     }
 
-    /// A resolver that asks this server once.
+    /// Returns a resolver that asks this server once.
     pub fn resolver(&self) -> Dns {
         let settings = resolver::Settings {
             servers: vec![self.address],
@@ -81,28 +81,28 @@ fn answered(
     Some((answer.to_vec().ok()?, wait))
 }
 
-/// A name, absolute.
+/// Makes an absolute name.
 pub fn name(text: &str) -> Name {
     Name::from_ascii(format!("{}.", text.trim_end_matches('.'))).expect("a test's name is one")
 }
 
-/// The SOA of a zone, as an answer about something that is not there has it.
+/// Makes the SOA of a zone, as in a negative answer.
 pub fn soa(zone: &str) -> Record {
     let data = SOA::new(name("ns.test"), name("hostmaster.test"), 1, 60, 60, 60, 1);
     Record::from_rdata(name(zone), 60, RData::SOA(data))
 }
 
-/// A name server of a zone, as a referral has it.
+/// Makes a name server of a zone, as in a referral.
 pub fn ns(zone: &str) -> Record {
     Record::from_rdata(name(zone), 60, RData::NS(NS(name("ns.elsewhere.test"))))
 }
 
-/// A record that makes `from` an alias of `to`.
+/// Makes a record that makes `from` an alias of `to`.
 pub fn cname(from: &str, to: &str) -> Record {
     Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))))
 }
 
-/// Fills in what a zone says, as a resolver would. Nothing is kept in a cache: the TTL is 0.
+/// Fills in the answer of a zone, as a resolver would. The TTL is 0, so nothing is cached.
 pub fn from_zone(zone: &FixedZone, asked: &str, record_type: RecordType, answer: &mut Message) {
     let Ok(found) = zone.answer(asked, record_type) else {
         answer.metadata.response_code = ResponseCode::ServFail;

@@ -34,11 +34,11 @@ use super::intake_spool::{Handle, IntakeSpool};
 
 pub const USERNAME: &str = "webcrm";
 pub const PASSWORD: &str = "kanariefugl-7391";
-/// May send for `own` only, bulk unless the mail says otherwise.
+/// A login that may only send for `own`, with bulk mail as the default.
 pub const OTHER_USERNAME: &str = "own-only";
 pub const OTHER_PASSWORD: &str = "undulat-2468";
 
-/// What a test may change before the server starts.
+/// The settings that a test may change before the server starts.
 pub struct Setup {
     pub limits: Limits,
     pub auth: ListenerAuth,
@@ -49,7 +49,7 @@ pub struct Setup {
     pub tier_size: u64,
     pub threads: usize,
     pub suppression: Suppression,
-    /// Kept from an earlier server; else a file of its own.
+    /// The file of an earlier server, or a new one.
     pub known_clients: Option<PathBuf>,
 }
 
@@ -71,7 +71,7 @@ impl Default for Setup {
     }
 }
 
-/// A submission server and what it works with.
+/// A submission server and its parts.
 pub struct Server {
     pub address: SocketAddr,
     pub implicit: SocketAddr,
@@ -88,13 +88,13 @@ pub struct Server {
     submission: Submission,
 }
 
-/// One key for all tests of a binary: making RSA keys is slow.
+/// Returns one key for all tests of a binary, because making RSA keys is slow.
 pub fn rsa_key() -> &'static SigningKey {
     static KEY: OnceLock<SigningKey> = OnceLock::new();
     KEY.get_or_init(|| SigningKey::generate_rsa(2048).unwrap())
 }
 
-/// The domain test.dk with an RSA key.
+/// Makes the domain test.dk with an RSA key.
 pub fn test_dk() -> SigningDomain {
     signed("test.dk", SigningKey::from_pem(rsa_key().to_pem().unwrap().as_bytes()).unwrap()).1
 }
@@ -113,7 +113,7 @@ fn customers() -> Vec<Customer> {
     ]
 }
 
-/// A cheap Argon2id hash: the tests are about who may log in, not about the cost.
+/// Makes a cheap Argon2id hash, because the tests are about logins, not about the cost.
 pub fn hash(password: &str) -> String {
     let params = argon2::Params::new(64, 1, 1, None).unwrap();
     let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
@@ -218,14 +218,14 @@ fn write_certificate(authority: &Authority, certificate: &PathBuf, private_key: 
 }
 
 impl Server {
-    /// A client that has heard the greeting.
+    /// Connects, and reads the greeting.
     pub fn connect(&self) -> Client<TcpStream> {
         let mut client = Client::over(self.dial());
         client.hear("220 out.webcrm.test ESMTP");
         client
     }
 
-    /// A client that is logged in.
+    /// Connects and logs in.
     pub fn logged_in(&self) -> Client<TcpStream> {
         let mut client = self.connect();
         client.log_in();
@@ -239,7 +239,7 @@ impl Server {
         stream
     }
 
-    /// What a TLS client trusts.
+    /// Returns the TLS settings of a client that trusts the server.
     pub fn client_tls(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone()).unwrap();
@@ -248,7 +248,7 @@ impl Server {
         Arc::new(config.with_root_certificates(roots).with_no_client_auth())
     }
 
-    /// Where the certificate is, for real clients.
+    /// Returns the path of the certificate, for real clients.
     pub fn ca_file(&self) -> PathBuf {
         let path = self.files.path().join("cert.pem");
         assert!(path.exists());
@@ -263,7 +263,7 @@ impl Server {
         });
     }
 
-    /// The metrics' value with this reason among refused messages.
+    /// Returns the metric of messages refused for this reason.
     pub fn refused(&self, reason: &'static str) -> u64 {
         self.counters.refused.get_or_create(&postbud::submission::ReasonLabels { reason }).get()
     }
@@ -295,13 +295,13 @@ impl<S: Read + Write> Client<S> {
         self.stream.get_mut()
     }
 
-    /// Sends octets as they are.
+    /// Sends octets unchanged.
     pub fn send(&mut self, octets: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(octets.as_ref()).unwrap();
         self.stream.get_mut().flush().unwrap();
     }
 
-    /// Reads one whole reply: its lines joined by LF.
+    /// Reads one whole reply, with its lines joined by LF.
     pub fn reply(&mut self) -> String {
         let mut lines = Vec::new();
         loop {
@@ -324,7 +324,7 @@ impl<S: Read + Write> Client<S> {
         reply
     }
 
-    /// Sends a line and hears a reply that begins with `start`.
+    /// Sends a line and reads a reply that begins with `start`.
     pub fn say(&mut self, line: &str, start: &str) -> String {
         self.send(format!("{line}\r\n"));
         let reply = self.reply();
@@ -332,7 +332,7 @@ impl<S: Read + Write> Client<S> {
         reply
     }
 
-    /// A conversation: `C: line` and `S: start of reply`, one a line.
+    /// Runs a conversation: `C: line` and `S: start of reply`, one per line.
     pub fn script(&mut self, script: &str) {
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
             match line.split_at(3) {
@@ -345,20 +345,20 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// EHLO and AUTH.
+    /// Sends EHLO and AUTH.
     pub fn log_in(&mut self) {
         self.say("EHLO client.test", "250");
         self.say(&format!("AUTH PLAIN {}", plain(USERNAME, PASSWORD)), "235 2.7.0");
     }
 
-    /// MAIL, RCPT, DATA up to the 354.
+    /// Sends MAIL, RCPT and DATA, up to the 354.
     pub fn begin(&mut self, mail_from: &str) {
         self.say(&format!("MAIL FROM:<{mail_from}>"), "250 2.1.0");
         self.say("RCPT TO:<kunde@example.com>", "250 2.1.5");
         self.say("DATA", "354");
     }
 
-    /// Sends a message whole and returns the answer.
+    /// Sends a whole message and returns the answer.
     pub fn mail(&mut self, mail_from: &str, message: &str) -> String {
         self.begin(mail_from);
         self.send(message.replace('\n', "\r\n"));
@@ -366,16 +366,16 @@ impl<S: Read + Write> Client<S> {
         self.reply()
     }
 
-    /// Asserts that the server has closed, without another word.
+    /// Asserts that the server has closed the connection without a further reply.
     pub fn closed(&mut self) {
         let mut rest = Vec::new();
-        // A reset is a close too.
+        // A reset also closes the connection.
         let _ = self.stream.read_to_end(&mut rest);
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 }
 
-/// The initial response of AUTH PLAIN.
+/// Returns the initial response of AUTH PLAIN.
 pub fn plain(username: &str, password: &str) -> String {
     base64(&format!("\0{username}\0{password}"))
 }

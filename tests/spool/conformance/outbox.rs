@@ -1,4 +1,4 @@
-//! What the port promises of its outbox.
+//! The port's promises about its outbox.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What damage and crashes leave, and what a start makes of it. Crashes are played by copying the segments while the spool is open:
+//! The remains of damage and crashes, and their treatment at a start. Crashes are played by copying the segments while the spool is open:
 //! that is what a killed process leaves.
 
 use std::fs;
