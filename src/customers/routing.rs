@@ -30,7 +30,7 @@ static TEST_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
     })
 });
 
-/// What each From domain has verified. A domain that is not in the map has verified nothing.
+/// The verified requirements of each From domain. A domain that is not in the map has verified nothing.
 type Statuses = HashMap<Domain, VerificationStatus>;
 
 /// Returns the name of a customer's own Mailjet account in lists of tiers. The name has a dot, which no tier's name has.
@@ -59,7 +59,7 @@ impl Acceptance {
     }
 }
 
-/// What is known about From domains.
+/// The known state of From domains.
 #[derive(Clone, Default)]
 struct Known {
     statuses: Arc<Statuses>,

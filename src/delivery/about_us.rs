@@ -154,7 +154,7 @@ pub fn recipient_is_unknown(words: &Words) -> bool {
     words.any(UNKNOWN_RECIPIENT_WORDS)
 }
 
-/// Returns true if the server says that a client like us may not connect, or takes no mail from it.
+/// Returns true if the server says that a client like us may not connect, or accepts no mail from it.
 pub fn may_not_connect(words: &Words) -> bool {
     // The server asked the sender's or the recipient's server, and repeats that one's reply.
     let of_others = [

@@ -1,4 +1,4 @@
-//! What a person can do about a smarthost's negative reply, in plain words.
+//! Advice for a person about a smarthost's negative reply.
 
 use super::login::{Blame, wants_password_of_application};
 use super::signal::{Context, Phase, Signal};

@@ -1,4 +1,4 @@
-//! What a smarthost's reply means: how far it reaches, whether waiting helps, what it says about the route, and what a
+//! Classifies a smarthost's reply: its scope, whether waiting helps, what it says about the route, and what a
 //! person can do. The one function is [`classify`]. The tests below hold a table of examples.
 
 use std::net::IpAddr;

@@ -96,7 +96,7 @@ pub struct Connection {
     pub extensions: Extensions,
     /// The server's address, as text for people.
     pub peer: String,
-    /// What the TLS handshake agreed on; `None` without TLS.
+    /// The result of the TLS handshake; `None` without TLS.
     pub tls: Option<TlsInfo>,
     /// Why the connection has no TLS although the route asks for it.
     pub fallback: Option<Fallback>,

@@ -35,7 +35,7 @@ pub struct Failure {
     pub step: Step,
     /// The server's reply, or what broke.
     pub reason: String,
-    /// What it means for the route.
+    /// The result for the route.
     pub trouble: Trouble,
     /// The reason in one word.
     pub class: FailureClass,
@@ -89,7 +89,7 @@ pub trait TokenSource: Sync {
     fn token(&self, refused: bool) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
-/// What to do about a failed step after which the connection was made in another way.
+/// Advice about a failed step after which the connection was made in another way.
 const PASSED_OVER: &str =
     "the host's next address was tried: have this one repaired, or removed from the host's DNS name";
 const IN_CLEAR: &str = "mail goes in clear meanwhile: find out what keeps TLS from working at the server";

@@ -1,4 +1,4 @@
-//! What a person can do about an error of Microsoft's token endpoint (Entra ID): its texts begin with a number, AADSTS.
+//! Advice for a person about an error of Microsoft's token endpoint (Entra ID). The error texts begin with a number, AADSTS.
 
 /// Numbers with the remedy. Microsoft documents several hundred; these are the ones that a wrong setup meets.
 const REMEDIES: [(&str, &str); 12] = [

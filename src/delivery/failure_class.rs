@@ -216,7 +216,7 @@ const CONTENT: &[&str] = &[
     "unwanted",
 ];
 
-/// Words about an address that takes no mail.
+/// Words about an address that accepts no mail.
 const HARD: &[&str] = &[
     "user unknown",
     "unknown user",

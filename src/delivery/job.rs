@@ -1,4 +1,4 @@
-//! What one transaction sends, to whom, and how.
+//! The input of one transaction: the content, the recipients, and the options.
 
 use std::net::IpAddr;
 

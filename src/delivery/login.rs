@@ -36,7 +36,7 @@ pub enum NoLogin {
     Broken(Broken),
 }
 
-/// What a refused login is blamed on. It decides whether another mechanism is worth a try.
+/// The cause of a refused login. It decides whether another mechanism is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The server did not understand the command or a line of the exchange. Nobody checked the password.

@@ -90,7 +90,7 @@ pub enum EgressError {
     Bind {
         /// The address in `egress.bind`.
         address: std::net::IpAddr,
-        /// What the system said.
+        /// The error text of the system.
         #[source]
         source: std::io::Error,
     },

@@ -54,7 +54,7 @@ impl Scope {
     }
 }
 
-/// What to do with a recipient after an attempt.
+/// The action for a recipient after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The smarthost took the message.
@@ -65,10 +65,10 @@ pub enum Verdict {
     Failed,
 }
 
-/// What a reply, or a missing reply, means for the recipients it concerns.
+/// The meaning of a reply, or of a missing reply, for its recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// What to do with the recipients.
+    /// The action for the recipients.
     pub verdict: Verdict,
     /// How far the failure reaches.
     pub scope: Scope,
@@ -101,7 +101,7 @@ pub struct RecipientOutcome {
     pub class: Class,
 }
 
-/// What an attempt says about the route itself.
+/// The result of an attempt for the route itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The route carries no mail now, and may carry it later. The queue backs off, at least for the pause that the
@@ -129,7 +129,7 @@ pub enum Trouble {
     /// Trying again would do harm, or a person must act first: the login was refused or is missing, or mail leaves from
     /// an address that customers have not allowed.
     Suspend {
-        /// What is wrong, the login or the address.
+        /// The cause: the login or the address.
         cause: Cause,
         /// The server's reply, or what was found.
         reason: String,
@@ -155,7 +155,7 @@ impl Trouble {
         }
     }
 
-    /// What the server said, or what broke.
+    /// The server's reply, or the failure.
     pub fn reason(&self) -> &str {
         match self {
             Trouble::BackOff { reason, .. } | Trouble::Doubt { reason, .. } | Trouble::Suspend { reason, .. } => reason,
@@ -186,7 +186,7 @@ impl Trouble {
 pub struct Outcome {
     /// The outcome of each recipient that was reached.
     pub recipients: Vec<RecipientOutcome>,
-    /// What the attempt says about the route.
+    /// The result for the route.
     pub trouble: Option<Trouble>,
     /// Recipients that the server took before it closed the connection at another recipient, or before it refused the
     /// whole message for their number. They were not reached. Without the others they may be, so they are tried at once

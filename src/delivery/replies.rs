@@ -1,4 +1,4 @@
-//! What real servers say, and the class of each reply: a table to be made longer.
+//! Replies of real servers, with the class of each. Add new ones here.
 
 use super::classify::classify;
 use super::classify::tests::{context, reply};

@@ -158,7 +158,7 @@ pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcom
 }
 
 /// The outcome if the final dot was sent and no valid reply came. Each further attempt may be a duplicate. If a server
-/// does this to several messages, the route backs off and a person is told.
+/// does this to several messages, the route backs off and an alert is raised.
 pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
     let advice = Some(
         "it may have taken the message all the same, and every further attempt may be a duplicate: see what the server, or what \

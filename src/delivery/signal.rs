@@ -1,4 +1,4 @@
-//! What a smarthost's negative reply is about, by its codes and, where servers have no code for it, by its words.
+//! Finds the subject of a smarthost's negative reply, by its codes and, where servers have no code for it, by its words.
 
 use std::net::IpAddr;
 
@@ -64,7 +64,7 @@ impl Phase {
     }
 }
 
-/// What the classification needs besides the reply.
+/// The data that the classification needs in addition to the reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The kind of server that replied.
@@ -105,7 +105,7 @@ pub enum TakenRecipients {
     Others,
 }
 
-/// What a negative reply is about.
+/// The subject of a negative reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// The server closes the connection (421).
@@ -125,7 +125,7 @@ pub enum Signal {
     MayWantLogin,
     /// The server does not relay for us.
     NoRelay,
-    /// The server takes no mail from our address for any recipient. Servers that say so at RCPT repeat it for every
+    /// The server accepts no mail from our address for any recipient. Servers that say so at RCPT repeat it for every
     /// recipient.
     Barred,
     /// The server protects its own domain against forged senders from outside, and takes us for one.

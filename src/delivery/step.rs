@@ -85,9 +85,9 @@ pub struct TakenStep {
     pub step: Step,
     /// How long the step took.
     pub took: Duration,
-    /// What the step found.
+    /// The result of the step.
     pub found: String,
-    /// What to do about a failed step after which the connection was made in another way.
+    /// Advice about a failed step after which the connection was made in another way.
     pub advice: Option<String>,
 }
 

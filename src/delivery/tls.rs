@@ -35,7 +35,7 @@ pub enum TlsError {
     Handshake(String),
 }
 
-/// What the handshake agreed on, for logs and the probe.
+/// The result of the handshake, for logs and the probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInfo {
     pub version: &'static str,

@@ -12,7 +12,7 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const ED448: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.113");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
-/// What a PKCS#8 file holds.
+/// The content of a PKCS#8 file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pkcs8 {
     Rsa { bits: usize },

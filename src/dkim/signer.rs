@@ -22,7 +22,7 @@ use crate::message::Field;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// What one signature needs: the signing domain, the key, and the parts of the message that it covers.
+/// The input of one signature: the signing domain, the key, and the parts of the message that it covers.
 #[derive(Debug)]
 pub struct Profile {
     /// The signing domain, `d=`.

@@ -85,7 +85,7 @@ pub struct Configured {
     pub hostname: Domain,
     /// The relay's state folder.
     pub state_dir: PathBuf,
-    /// Where small relational state is kept.
+    /// The place of small relational state.
     pub state_home: Home,
     /// The customers and tiers.
     pub directory: Arc<Directory>,

@@ -66,7 +66,7 @@ impl Outcomes {
         &self.volumes
     }
 
-    /// Applies a decision about a leased record. After an error nothing is recorded and no event is told, although the notification may
+    /// Applies a decision about a leased record. After an error nothing is recorded and no event is emitted, although the notification may
     /// have been sent. The lease is given back.
     pub(crate) async fn apply(&self, lease: Lease, decision: Decision) -> Result<Settled, spool::Error> {
         if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed.is_some() {

@@ -51,7 +51,7 @@ fn is_calm(inner: &Inner, customer: &str) -> bool {
     !is_paused && inner.parts.outcomes.volumes().is_calm(&id, &customer.limits, Timestamp::now())
 }
 
-/// What a customer's waiting mail waits for.
+/// The reason why a customer's mail waits.
 #[derive(Default)]
 struct Waiting {
     /// True if some mail has no route.

@@ -145,7 +145,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         None => send(inner, route, &lease).await,
         Some(why) => {
             let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock() };
-            // A message that is also too old is given up instead, so that its sender hears of it. On hold nobody would.
+            // A message that is also too old is given up instead, so that its sender is informed. On hold nobody would be.
             let hold = (!decide::is_given_up(&lease.record, patience, moment)).then_some(why);
             Some(Outcome { hold, ..Outcome::default() })
         }

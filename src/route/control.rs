@@ -1,4 +1,4 @@
-//! What operators can see of routes, and how they control them. The queue implements it; the control socket and the web pages use it.
+//! The states of routes for operators, and the control of routes. The queue implements it; the control socket and the web pages use it.
 
 use std::future::Future;
 use std::io;
@@ -23,7 +23,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What lifts the suspension, in plain words.
+    /// What ends the suspension, for people.
     pub fn lifted_by(self) -> &'static str {
         match self {
             Cause::Operator => "`postbud route resume`",
@@ -99,7 +99,7 @@ pub struct RouteStatus {
     pub sent_today: u32,
     /// The most recipients a day, if there is a cap.
     pub per_day: Option<u32>,
-    /// What the server said, if its last refusal says that it takes no passwords.
+    /// The server's reply, if its last refusal says that it accepts no passwords.
     pub password_hint: Option<String>,
 }
 

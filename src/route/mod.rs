@@ -170,7 +170,7 @@ pub struct Login {
     pub allow_plaintext: bool,
     /// The only mechanism that may be used (`auth`). `None` leaves the choice to the server's offer and the connection.
     pub mechanism: Option<Mechanism>,
-    /// Where name and secret are written, for the advice to correct them: `username and password_file
+    /// The keys of name and secret in the configuration, for the advice to correct them: `username and password_file
     /// (secrets/acme.password) in [route] of customers/acme.toml`.
     pub stands_in: String,
 }

@@ -25,7 +25,7 @@ pub(super) struct Live {
     pub hostname: Domain,
     /// The state directory.
     pub state_dir: PathBuf,
-    /// Where small relational state is kept.
+    /// The place of small relational state.
     pub state_home: Home,
     /// The address that mail leaves from.
     pub egress: Egress,

@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    /// A server's answer of so many lines.
+    /// Makes a server's answer with this number of lines.
     fn offering(lines: usize, line: impl Fn(usize) -> String) -> Reply {
         answer(&((0..lines).map(|at| format!("250-{}\n", line(at))).collect::<String>() + "250 end\n"))
     }

@@ -30,7 +30,7 @@ pub enum Error {
     Corrupt {
         /// The id of the record.
         id: QueueId,
-        /// What does not match.
+        /// The part that does not match.
         why: String,
     },
     /// The spool holds no such record; it may have been settled already.

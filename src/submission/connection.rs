@@ -104,7 +104,7 @@ pub(crate) enum Broken {
     Gone,
     /// The client does not read our replies.
     Deaf,
-    /// The server stops. The client hears 421.
+    /// The server stops. The client gets 421.
     Stopping,
     /// The relay sends this reply and closes. The word is the counted reason.
     Farewell(&'static str, Reply),

@@ -59,7 +59,7 @@ pub struct Endpoint {
     pub hosts: Hosts,
     /// The certificate; `None` for plaintext.
     pub tls: Option<ServerTls>,
-    /// Who may connect, and which proxies may name a client.
+    /// The permitted clients, and the proxies that may name a client.
     pub clients: peer::Rules,
 }
 

@@ -70,7 +70,7 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// Who may be a client of an endpoint.
+/// The permitted clients of an endpoint.
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub proxies: Proxies,

@@ -1,4 +1,4 @@
-//! What a check of domains answers, with its texts in one language.
+//! The result of a check of domains in the API, with texts in one language.
 
 use schemars::JsonSchema;
 use serde::Serialize;

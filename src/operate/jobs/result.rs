@@ -1,4 +1,4 @@
-//! What comes of jobs.
+//! The results of jobs.
 
 use std::sync::Arc;
 

@@ -38,7 +38,7 @@ pub(crate) struct FromOutbox {
     pub synced: oneshot::Sender<()>,
 }
 
-/// What the writer takes at once.
+/// The lines that the writer takes at once.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub lines: Vec<u8>,

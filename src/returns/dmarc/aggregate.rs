@@ -23,7 +23,7 @@ pub struct Row {
     pub dkim: bool,
     /// True if SPF passed in alignment.
     pub spf: bool,
-    /// What the receiver did with them.
+    /// The receiver's action.
     pub disposition: Disposition,
     /// True if the reporter recognised them as forwarded.
     pub forwarded: bool,

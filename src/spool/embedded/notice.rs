@@ -14,14 +14,14 @@ pub enum Notice {
         id: Option<QueueId>,
         /// The path of the copy.
         file: PathBuf,
-        /// What does not match its checksum.
+        /// The part that does not match its checksum.
         why: String,
     },
     /// The last write before a crash is incomplete. Nobody was told that it was accepted. `file` has the remains.
     Torn {
         /// The path of the copy.
         file: PathBuf,
-        /// What is missing from the write.
+        /// The part that is missing from the write.
         why: String,
     },
     /// A result of this message is damaged, so some recipients may already have the message. It is held.
@@ -43,7 +43,7 @@ pub enum Notice {
     Roomy,
     /// A write or a sync failed. Its messages were refused, and its segment is not written again.
     Failed {
-        /// What failed, where, and the error of the system.
+        /// The failed operation, its place, and the error of the system.
         why: String,
     },
     /// The spool can be written again.

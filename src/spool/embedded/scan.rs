@@ -132,7 +132,7 @@ struct Partial {
     next: usize,
 }
 
-/// What comes next in a scan.
+/// The next part of a scan.
 enum Next {
     /// A frame at this offset.
     Frame(u64, Head),

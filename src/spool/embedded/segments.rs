@@ -29,7 +29,7 @@ pub(super) enum Stage {
     Closed,
 }
 
-/// What can be done with the file of a deleted segment.
+/// The possible treatments of the file of a deleted segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reclaim {
     /// The file can become another segment.

@@ -11,7 +11,7 @@ pub enum Notice {
     Damaged {
         /// The id of the message.
         id: QueueId,
-        /// What does not match.
+        /// The part that does not match.
         why: String,
     },
     /// New mail is refused, because the database has no room for it.
@@ -23,14 +23,14 @@ pub enum Notice {
     Roomy,
     /// The database cannot be written, or would not keep what is written.
     Failed {
-        /// What the database said.
+        /// The error text of the database.
         why: String,
     },
     /// The database can be written again.
     Recovered,
     /// This node does no more work until it is started again.
     Stopped {
-        /// What the database said.
+        /// The error text of the database.
         why: String,
     },
 }

@@ -92,7 +92,7 @@ impl fmt::Display for Settings {
 }
 
 impl Settings {
-    /// What a connection needs of these settings.
+    /// Returns the part of these settings that a connection needs.
     pub fn server(&self) -> Server {
         Server {
             hosts: self.hosts.clone(),

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 pub(super) const MINUTE: Duration = Duration::from_secs(62);
 pub(super) const DAY_MILLIS: u64 = 86_400_000;
 
-/// What was sent in the last minute and today.
+/// The mail sent in the last minute and today.
 #[derive(Debug)]
 pub(super) struct Allowance {
     sent_last_minute: VecDeque<Timestamp>,

@@ -64,7 +64,7 @@ pub enum Unopened {
     Parts(usize),
 }
 
-/// What had to be corrected to open a container.
+/// The corrections that were necessary to open a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
     /// An archive was inside another one.

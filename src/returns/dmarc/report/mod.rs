@@ -56,7 +56,7 @@ pub struct Record {
     /// The address that they came from.
     pub source: Option<IpAddr>,
     pub messages: u64,
-    /// What the receiver did with them.
+    /// The receiver's action.
     pub disposition: Disposition,
     /// True if DKIM passed for an aligned domain. `None` if the report does not say.
     pub dkim: Option<bool>,
@@ -91,7 +91,7 @@ pub struct Envelope {
     pub passes: bool,
 }
 
-/// What a receiver did with messages.
+/// A receiver's action with messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disposition {
     #[default]

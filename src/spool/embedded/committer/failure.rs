@@ -1,4 +1,4 @@
-//! What the committer does after a failed write or sync, or when there is no room.
+//! The committer's actions after a failed write or sync, and when there is no room.
 
 use std::collections::VecDeque;
 use std::io;
