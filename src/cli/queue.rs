@@ -395,6 +395,7 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
         show!("{} stopped until a person acts: {see}", stats.stopped);
     }
     show!("{} of mail, {} on disk", octets(stats.bytes), octets(stats.disk_bytes));
+    super::relay::warn_of_missing(&stats.missing);
     if stats.quarantined > 0 {
         show!("{} records set aside as unreadable: see the spool's quarantine folder", stats.quarantined);
     }
@@ -463,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_confirmation_says_what_was_done_to_how_many() {
-        let said = |count, busy| confirmation(&Done { count, busy, more: false }, "held");
+        let said = |count, busy| confirmation(&Done { count, busy, ..Done::default() }, "held");
         assert_eq!(said(1, 0), "1 message held");
         assert_eq!(said(20, 0), "20 messages held");
         assert_eq!(said(0, 0), "No message fits; nothing was held");

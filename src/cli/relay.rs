@@ -25,10 +25,19 @@ pub(super) struct Running {
     state_dir: Option<PathBuf>,
 }
 
+/// Names the nodes whose part an answer lacks.
+pub(super) fn warn_of_missing(missing: &[String]) {
+    if !missing.is_empty() {
+        say!("The part of other nodes is missing: {}", missing.join("; "));
+    }
+}
+
 impl Running {
     /// Sends a command and passes each item of the answer on.
     pub(super) fn call(&self, command: Command, item: impl FnMut(Value)) -> anyhow::Result<Done> {
-        socket::call(&self.state_dir()?, command, item, |_| {}).map_err(|error| self.error(&error))
+        let done = socket::call(&self.state_dir()?, command, item, |_| {}).map_err(|error| self.error(&error))?;
+        warn_of_missing(&done.missing);
+        Ok(done)
     }
 
     /// Completes the commands in a text so that they reach the same relay.

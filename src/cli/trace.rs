@@ -7,16 +7,19 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::output;
-use super::{ConfigFile, time};
+use super::relay::{Running, warn_of_missing};
+use super::time;
 use crate::files;
+use crate::operate::socket::protocol::Command;
 use crate::record::trace::{Found, Query, Trace, find};
 use crate::visible::visible;
 
 /// Show every event of each matching mail, newest mails first.
 ///
 /// All given filters must match. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] keep and
-/// keep_size), whether the relay is running or not. A search for a recipient, a sender, a Message-ID, a queue id, a reference or a campaign
-/// uses the archives' indexes. One for only a customer, a tag or a time reads everything.
+/// keep_size), whether the relay is running or not. With several nodes, each has a record of its own: --all-nodes asks them all. A search for
+/// a recipient, a sender, a Message-ID, a queue id, a reference or a campaign uses the archives' indexes. One for only a customer, a tag or a
+/// time reads everything.
 ///
 /// Exits with 1 if nothing is found.
 #[derive(Debug, clap::Args)]
@@ -25,10 +28,11 @@ Examples:
   postbud trace --recipient ole@example.com
   postbud trace --message-id '<1234@test.dk>' --json
   postbud trace --customer test-as --since 2h --limit 20
-  postbud trace 6H2D4SPC00VHA")]
+  postbud trace 6H2D4SPC00VHA
+  postbud trace --all-nodes --recipient ole@example.com        Where several nodes share the spool")]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigFile,
+    running: Running,
     /// A queue id, as in \"250 … queued as 6H2D4SPC00VHA\".
     #[arg(value_name = "QUEUE-ID")]
     id: Option<String>,
@@ -65,11 +69,13 @@ pub(super) struct Args {
     /// Print one JSON object per mail, with its events.
     #[arg(long)]
     json: bool,
+    /// Ask the running relay, which asks the other nodes that share its spool.
+    #[arg(long)]
+    all_nodes: bool,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let log = log(&self.config.path)?;
         let query = Query {
             queue_id: self.id.as_deref().map(str::parse).transpose()?,
             recipient: self.recipient,
@@ -88,8 +94,18 @@ impl Args {
                  --since or --until"
             );
         }
-        let Found { traces, more } = find(&log, &query, self.limit as usize)
-            .with_context(|| format!("cannot read the event log {}", log.display()))?;
+        let (Found { traces, more, missing }, place) = match self.all_nodes {
+            true => {
+                (of_all_nodes(&self.running, query, self.limit)?, "the records of the nodes that answer".to_owned())
+            }
+            false => {
+                let log = log(self.running.config())?;
+                let found = find(&log, &query, self.limit as usize)
+                    .with_context(|| format!("cannot read the event log {}", log.display()))?;
+                (found, format!("{} and its archives", log.display()))
+            }
+        };
+        warn_of_missing(&missing);
         for trace in &traces {
             if self.json {
                 output::json_line(&serde_json::json!({ "queue_id": trace.queue_id, "events": trace.events }))?;
@@ -98,7 +114,7 @@ impl Args {
             }
         }
         if traces.is_empty() {
-            say!("no mail fits in {} and its archives", log.display());
+            say!("no mail fits in {place}");
             return Ok(ExitCode::FAILURE);
         }
         if more {
@@ -106,6 +122,19 @@ impl Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What the running relay and the other nodes have.
+fn of_all_nodes(running: &Running, query: Query, limit: u32) -> anyhow::Result<Found> {
+    let (mut traces, mut unreadable) = (Vec::new(), 0);
+    let done =
+        running.call(Command::Trace { query, limit: limit.into() }, |item| match serde_json::from_value(item) {
+            Ok(trace) => traces.push(trace),
+            Err(_) => unreadable += 1,
+        })?;
+    anyhow::ensure!(unreadable == 0, "{unreadable} mails of the answer were not understood");
+    // The call has named the nodes that did not answer.
+    Ok(Found { traces, more: done.more, missing: Vec::new() })
 }
 
 /// Reads only `[events] log`, because a mistake elsewhere in the configuration must not keep an operator from the record.

@@ -388,6 +388,7 @@ pub(super) fn onboarding(
     let jitter = table.number("jitter", 0.0..=1.0, usual.jitter);
     onboarding::Settings {
         state_dir: state_dir.join("onboarding"),
+        shared: None,
         egress: egress.unwrap_or(usual.egress),
         spf_include: table.or("spf_include", usual.spf_include),
         ownership_label: label(table, "ownership_label", usual.ownership_label),

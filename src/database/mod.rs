@@ -105,6 +105,15 @@ impl Database {
         Database { backend: self.backend.clone(), owner: schema.owner }
     }
 
+    /// Returns true if both are the same open database.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.backend, &other.backend) {
+            (Backend::File(one), Backend::File(two)) => Arc::ptr_eq(one, two),
+            (Backend::Shared(one), Backend::Shared(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        }
+    }
+
     /// Returns the name of this node among those that share the database. Empty if no other node shares it.
     pub fn node(&self) -> &str {
         match &self.backend {

@@ -25,6 +25,7 @@ pub mod fetch;
 pub mod finding;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+pub mod kept;
 pub(crate) mod lang;
 pub mod mailjet;
 mod misplaced;

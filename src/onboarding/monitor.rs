@@ -28,11 +28,13 @@ use self::agenda::{Agenda, Due};
 use super::checker::{Checker, Report};
 use super::counters::Counters;
 use super::finding::Item;
+use super::kept::Shared;
 use super::mailjet::{Alerts, Pace, Registrar};
 use super::settings::Settings;
 use super::state::{Change, ChangeKind, DomainState, StateError, Store, jittered};
 use super::text::{self, Lang};
 use crate::customers::{Customer, Directory, Requirement, Routing, VerificationStatus};
+use crate::database;
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::{CustomerId, Lane, MailKind, Urgency};
 use crate::route::RouteId;
@@ -41,6 +43,11 @@ use crate::time::Timestamp;
 
 /// The longest sleep of the monitor. After it the monitor reads what `postbud domain check` has written.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// The longest sleep where one node of several checks.
+const LOOK_FOR_LEAD: Duration = Duration::from_secs(5);
+/// After another node has kept something, how long more of it is waited for.
+const SEVERAL_CHANGES: Duration = Duration::from_millis(300);
 
 /// The maximum number of changes that wait to be received.
 const CHANGES_AT_ONCE: usize = 1024;
@@ -68,6 +75,12 @@ pub struct Monitor {
     looks: mpsc::Sender<Looked>,
     /// Receives each change, if there is a receiver.
     changes: Option<mpsc::Sender<Changed>>,
+    /// Returns true if this node is the one that checks.
+    leads: Box<dyn Fn() -> bool + Send>,
+    /// True if it was the one at the last look.
+    led: bool,
+    /// Hears of what other nodes have kept, where they share it.
+    kept: Option<database::Changes>,
 }
 
 /// The changes of a domain.
@@ -123,10 +136,22 @@ impl Monitor {
             looked,
             looks,
             changes: None,
+            leads: Box::new(|| true),
+            led: true,
+            kept: None,
         };
-        let read = monitor.store.load_all(&monitor.domains());
-        monitor.absorb(read);
+        monitor.kept = monitor.checker.settings.shared.as_ref().map(Shared::changes);
+        match monitor.store.load_all(&monitor.domains()) {
+            Ok(read) => monitor.absorb(read),
+            Err(error) => tracing::error!("the domains' verification status cannot be read: {error}"),
+        }
         monitor
+    }
+
+    /// Checks only while `leads` says so: of several nodes one checks, and the others use what it found.
+    #[must_use]
+    pub fn only_while(self, leads: impl Fn() -> bool + Send + 'static) -> Self {
+        Monitor { leads: Box::new(leads), led: false, ..self }
     }
 
     pub fn counters(&self) -> &Counters {
@@ -170,7 +195,7 @@ impl Monitor {
             let looked_at = Timestamp::now();
             let look_again = tokio::select! {
                 () = stop.cancelled() => return,
-                next = self.look_around(looked_at) => tokio::time::sleep(next.since(looked_at).min(LONGEST_SLEEP)),
+                next = self.look_around(looked_at) => tokio::time::sleep(next.since(looked_at).min(self.longest_sleep())),
             };
             tokio::pin!(look_again);
             loop {
@@ -183,6 +208,11 @@ impl Monitor {
                         let _ = kept.send(self.take(&customer, &report).await);
                     }
                     () = &mut look_again => break,
+                    () = changed(&mut self.kept) => {
+                        // One look for several changes.
+                        tokio::time::sleep(SEVERAL_CHANGES).await;
+                        break;
+                    }
                     _ = self.reloaded.changed() => {
                         self.take_settings();
                         self.publish();
@@ -191,6 +221,11 @@ impl Monitor {
                 }
             }
         }
+    }
+
+    /// A node that does not check looks more often whether it is to.
+    fn longest_sleep(&self) -> Duration {
+        if self.checker.settings.shared.is_some() { LOOK_FOR_LEAD } else { LONGEST_SLEEP }
     }
 
     /// Checks every domain that is due at `now` and returns their number.
@@ -212,8 +247,18 @@ impl Monitor {
         self.take_settings();
         let (store, domains) = (self.store.clone(), self.domains());
         match tokio::task::spawn_blocking(move || store.load_all(&domains)).await {
-            Ok(read) => self.absorb(read),
+            Ok(Ok(read)) => self.absorb(read),
+            // What is known goes on until the database answers.
+            Ok(Err(error)) => tracing::warn!("the domains' verification status cannot be read anew: {error}"),
             Err(error) => tracing::error!("reading the domains' verification status failed: {error}"),
+        }
+        let leads = (self.leads)();
+        if !leads || !self.led {
+            self.put_off();
+        }
+        self.led = leads;
+        if !leads {
+            return Timestamp::NEVER;
         }
         // Jitter at most doubles an interval.
         let settings = &self.checker.settings;
@@ -225,6 +270,16 @@ impl Monitor {
             .flat_map(|customer| customer.domains.keys().map(move |domain| (Arc::clone(customer), domain.clone())));
         self.agenda.put(all.filter(|(_, domain)| is_due(domain)).map(|(customer, domain)| Due { customer, domain }));
         self.watched.values().map(|watched| watched.due).filter(|due| *due > now).min().unwrap_or(Timestamp::NEVER)
+    }
+
+    /// Takes over from what the node that leads has kept when each domain is due, should this node be the next.
+    fn put_off(&mut self) {
+        let settings = &self.checker.settings;
+        for (domain, state) in &self.states {
+            if let Some(watched) = self.watched.get_mut(domain) {
+                watched.due = state.next_check(settings, at_random());
+            }
+        }
     }
 
     /// Uses the newest settings. A registrar is made anew only if the accounts have changed.
@@ -239,6 +294,9 @@ impl Monitor {
 
     /// Begins checks until as many run as may run at the same time.
     fn begin(&mut self, now: Timestamp) {
+        if !(self.leads)() {
+            return;
+        }
         let (checker, directory, registrar, routing) =
             (&self.checker, self.routing.directory(), &self.registrar, &self.routing);
         self.agenda.begin(|Due { customer, domain }| {
@@ -301,6 +359,9 @@ impl Monitor {
             Subject::VerdictFile(_) if !unreadable.contains(subject) => Some("it is read again, or gone".into()),
             Subject::Verification(step) if !is_configured(&directory, step) => {
                 Some("the domain is no longer configured".into())
+            }
+            Subject::Verification(step) if is_in_order(&states, step) => {
+                Some("it is in order again, as another node found".into())
             }
             _ => None,
         });
@@ -437,8 +498,12 @@ impl Monitor {
         self.routing.set_statuses(watched.map(|(domain, it)| (domain.clone(), it.status)).collect());
         let Some(registrar) = &self.registrar else { return };
         let (acceptance, errors) = registrar.acceptance(&directory);
-        for error in errors {
+        for error in &errors {
             tracing::error!("what Mailjet's accounts have accepted cannot be read: {error}");
+        }
+        // A database that is away takes no domain its tier.
+        if !errors.is_empty() && self.checker.settings.shared.is_some() {
+            return;
         }
         self.routing.set_acceptance(acceptance);
     }
@@ -483,6 +548,22 @@ impl Monitor {
 fn is_configured(directory: &Directory, step: &str) -> bool {
     let domain = step.split('/').next().unwrap_or_default();
     Domain::parse(domain).is_ok_and(|domain| directory.by_domain(&domain).is_some())
+}
+
+/// Returns true if the requirement of a step such as `test.dk/spf` is verified, and its record is there.
+fn is_in_order(states: &HashMap<Domain, DomainState>, step: &str) -> bool {
+    let Some((domain, requirement)) = step.split_once('/') else { return false };
+    let state = Domain::parse(domain).ok().and_then(|domain| states.get(&domain));
+    let known = state.and_then(|state| state.requirements.get(requirement));
+    known.is_some_and(|known| known.verified && known.vanished.is_none())
+}
+
+/// Waits for the next change of what nodes share. Never ends where they share nothing.
+async fn changed(kept: &mut Option<database::Changes>) {
+    match kept {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn is_owner(directory: &Directory, customer: &CustomerId, domain: &Domain) -> bool {

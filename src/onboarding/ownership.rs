@@ -13,6 +13,7 @@ use aws_lc_rs::hmac;
 use super::Settings;
 use super::fetch::{FetchError, Fetched, Fetcher};
 use super::finding::{Check, Finding, Item, Need};
+use super::kept::Shared;
 use super::misplaced::{doubled, label, wrong_host, zone};
 use crate::files::{self, Whole};
 use crate::hex::hex;
@@ -37,6 +38,17 @@ impl Secret {
     /// use the same secret, because an existing file is never replaced.
     pub fn load(dir: &Path) -> io::Result<Self> {
         files::in_state(&[dir], || Secret::load_or_make(dir))
+    }
+
+    /// Makes the secret that all nodes share this node's own too. The first node's counts. Blocks.
+    pub fn share(dir: &Path, shared: &Shared) -> io::Result<()> {
+        Secret::load(dir)?;
+        files::in_state(&[dir], || {
+            let path = dir.join("secret");
+            let own = files::read_state_octets(&path)?;
+            let counts = shared.secret(&own)?;
+            if counts == own { Ok(()) } else { files::replace(&path, &counts) }
+        })
     }
 
     fn load_or_make(dir: &Path) -> io::Result<Self> {

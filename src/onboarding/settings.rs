@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::kept::Shared;
 use super::lang::Lang;
 use super::mailjet::Account;
 use crate::customers::Requirement;
@@ -21,6 +22,8 @@ use crate::smtp::{Domain, Mailbox};
 pub struct Settings {
     /// The onboarding directory (`<state_dir>/onboarding`), which has the domains' states, the rotations and the ownership secret.
     pub state_dir: PathBuf,
+    /// The tables that have the domains' states and Mailjet's registrations instead, where nodes share them.
+    pub shared: Option<Shared>,
     /// The public address that mail is sent from. Customers must allow it.
     pub egress: IpAddr,
     /// The domain that a customer's SPF record must include.
@@ -192,6 +195,7 @@ impl Default for Settings {
         let domain = |name| Domain::parse(name).expect("a constant that is a domain name");
         Settings {
             state_dir: PathBuf::from("state/onboarding"),
+            shared: None,
             egress: IpAddr::from([40, 74, 40, 57]),
             spf_include: domain("spf.webcrm.com"),
             ownership_label: "_postbud-challenge".to_owned(),

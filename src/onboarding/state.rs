@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checker::{Report, Seen};
 use super::finding::Severity;
+use super::kept::Texts;
 use super::{Item, Settings};
 use crate::customers::{Requirement, VerificationStatus};
 use crate::files;
@@ -260,68 +261,57 @@ fn codes(report: &Report, requirement: Requirement) -> Vec<String> {
         .collect()
 }
 
-/// The directory with the state files of all domains.
+/// The states of all domains: a file each, or a row each where nodes share them.
 #[derive(Clone, Debug)]
-pub struct Store {
-    /// The onboarding directory, which contains `dir`.
-    parent: PathBuf,
-    dir: PathBuf,
-}
+pub struct Store(Texts);
 
 impl Store {
-    /// Uses the directory below the onboarding directory. The directory is made at the first write.
+    /// Uses the directory below the onboarding directory, or the shared tables.
     pub fn new(settings: &Settings) -> Self {
-        Store { parent: settings.state_dir.clone(), dir: settings.state_dir.join("domains") }
-    }
-
-    fn path(&self, domain: &Domain) -> PathBuf {
-        self.dir.join(format!("{domain}.json"))
+        Store(Texts::new("domains", settings.state_dir.clone(), settings.shared.clone()))
     }
 
     /// Loads the state of a domain. Returns `None` if the domain was never checked.
     pub fn load(&self, domain: &Domain) -> Result<Option<DomainState>, StateError> {
-        self.in_dir(|| read(&self.path(domain)))
+        let path = self.0.place(domain);
+        match self.0.read(domain) {
+            Ok(text) => text.map(|text| read(&path, &text)).transpose(),
+            Err(source) => Err(StateError::Io { path, source }),
+        }
     }
 
-    fn in_dir<T: Send>(&self, work: impl FnOnce() -> Result<T, StateError> + Send) -> Result<T, StateError> {
-        let placed = files::in_state(&[&self.parent, &self.dir], || Ok::<_, io::Error>(work()));
-        placed.map_err(|source| StateError::Io { path: self.dir.clone(), source })?
-    }
-
-    /// Reads, changes and writes one state. A file lock protects it, because a command and the running relay may both do so.
+    /// Reads, changes and writes one state, under a lock, because a command and the running relays may all do so.
     pub fn update<T: Send>(
         &self,
         domain: &Domain,
         change: impl FnOnce(Option<DomainState>) -> (DomainState, T) + Send,
     ) -> Result<T, StateError> {
-        self.in_dir(|| self.update_here(domain, change))
-    }
-
-    fn update_here<T>(
-        &self,
-        domain: &Domain,
-        change: impl FnOnce(Option<DomainState>) -> (DomainState, T),
-    ) -> Result<T, StateError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| StateError::Io { path, source }
-        };
-        files::make_private_dir(&self.dir).map_err(io(&self.dir))?;
-        let lock_path = self.dir.join(".lock");
-        let lock = files::lock_file(&lock_path).map_err(io(&lock_path))?;
-        lock.lock().map_err(io(&lock_path))?;
-        let path = self.path(domain);
-        let (state, result) = change(read(&path)?);
-        write(&path, &state).map_err(io(&path))?;
-        Ok(result)
+        let path = self.0.place(domain);
+        let changed = self.0.change(domain, |text| {
+            let (state, result) = change(text.map(|text| read(&path, &text)).transpose().map_err(NotUpdated::State)?);
+            Ok::<_, NotUpdated>((written(&state)?, result))
+        });
+        changed.map_err(|error| match error {
+            NotUpdated::Io(source) => StateError::Io { path: path.clone(), source },
+            NotUpdated::State(error) => error,
+        })
     }
 
     /// Loads the states of those domains that were checked for the same customer. Also returns the errors of files that cannot be read.
-    pub fn load_all(&self, domains: &[(CustomerId, Domain)]) -> (HashMap<Domain, DomainState>, Vec<StateError>) {
+    pub fn load_all(
+        &self,
+        domains: &[(CustomerId, Domain)],
+    ) -> io::Result<(HashMap<Domain, DomainState>, Vec<StateError>)> {
         let mut states = HashMap::new();
         let mut errors = Vec::new();
+        // One question for all rows, where nodes share them.
+        let rows = self.0.read_rows()?;
         for (customer, domain) in domains {
-            match self.load(domain) {
+            let loaded = match rows.get(domain.as_str()) {
+                Some(text) => read(&self.0.place(domain), text).map(Some),
+                None => self.load(domain),
+            };
+            match loaded {
                 // If a domain moves to another customer, its state starts over, because its ownership token differs.
                 Ok(Some(state)) if state.customer == customer.as_str() => {
                     states.insert(domain.clone(), state);
@@ -330,7 +320,7 @@ impl Store {
                 Err(error) => errors.push(error),
             }
         }
-        (states, errors)
+        Ok((states, errors))
     }
 
     /// Updates the state of a domain with a report and writes it to disk.
@@ -350,29 +340,41 @@ impl Store {
     }
 }
 
-fn read(path: &Path) -> Result<Option<DomainState>, StateError> {
+/// Why a state was not updated.
+enum NotUpdated {
+    Io(io::Error),
+    State(StateError),
+}
+
+impl From<io::Error> for NotUpdated {
+    fn from(error: io::Error) -> Self {
+        NotUpdated::Io(error)
+    }
+}
+
+fn read(path: &Path, text: &[u8]) -> Result<DomainState, StateError> {
     let unreadable = |reason: String| StateError::Unreadable { path: path.to_owned(), reason };
-    let text = match files::read_state(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(StateError::Io { path: path.to_owned(), source }),
-    };
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
-    let version = serde_json::from_slice::<Versioned>(&text).map_err(|error| unreadable(error.to_string()))?.version;
+    let version = serde_json::from_slice::<Versioned>(text).map_err(|error| unreadable(error.to_string()))?.version;
     if version != VERSION {
         return Err(unreadable(format!("version {version}, and this postbud knows version {VERSION}")));
     }
-    serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(error.to_string()))
+    serde_json::from_slice(text).map_err(|error| unreadable(error.to_string()))
+}
+
+/// A value as JSON, as a person reads it.
+pub(super) fn written<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// Replaces a JSON file. After a crash the file is either the old one or the new one.
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    files::replace(path, &text)
+    files::replace(path, &written(value)?)
 }
 
 #[cfg(test)]
@@ -475,13 +477,13 @@ mod tests {
         let (state, changes) = store.record(&customer, &report(5, Seen::Verified), &settings).unwrap();
         assert_eq!(changes.len(), 1);
         assert_eq!(store.load(&domain).unwrap(), Some(state));
-        let (states, errors) = store.load_all(&[(customer.clone(), domain.clone())]);
+        let (states, errors) = store.load_all(&[(customer.clone(), domain.clone())]).unwrap();
         assert!(states[&domain].status().has(Requirement::Spf) && errors.is_empty());
         let other = CustomerId::new("other");
-        assert!(store.load_all(&[(other, domain.clone())]).0.is_empty(), "another customer starts over");
+        assert!(store.load_all(&[(other, domain.clone())]).unwrap().0.is_empty(), "another customer starts over");
 
-        std::fs::write(store.path(&domain), "{\"version\": 9}").unwrap();
+        std::fs::write(store.0.place(&domain), "{\"version\": 9}").unwrap();
         assert!(store.record(&customer, &report(6, Seen::Verified), &settings).is_err());
-        assert_eq!(std::fs::read_to_string(store.path(&domain)).unwrap(), "{\"version\": 9}");
+        assert_eq!(std::fs::read_to_string(store.0.place(&domain)).unwrap(), "{\"version\": 9}");
     }
 }

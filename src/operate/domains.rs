@@ -137,7 +137,7 @@ impl Service {
                 verified: verified.map(|it| it.as_str().to_owned()).collect(),
             }
         });
-        Ok(Page { items: items.collect(), next })
+        Ok(Page::new(items.collect(), next))
     }
 
     /// Returns the customer of a domain. An actor that may not see the domain does not learn whether it exists.

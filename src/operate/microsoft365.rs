@@ -61,7 +61,7 @@ const UNKNOWN_ID: &str = "<application (client) id>";
 impl Service {
     /// Lists the routes that log in at Microsoft 365 with a password, with what this relay has heard there.
     pub fn microsoft365(&self, actor: &Actor) -> Result<Vec<PasswordRoute>, Error> {
-        let running = self.routes(actor)?;
+        let running = self.routes_here(actor)?;
         Ok(password_routes(&self.routing.directory(), &running))
     }
 

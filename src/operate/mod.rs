@@ -7,6 +7,9 @@
 //! * [`Site`] works on the configuration's files and asks the network, whether a relay is running or not: records and checks of customers'
 //!   domains, probes of their routes, rotations of their keys. [`customers`] adds, changes and removes customers.
 //!
+//! Where several nodes share the spool, a command about the queue, the routes or the record is carried out by all of them, each on its
+//! part ([`nodes`]).
+//!
 //! The HTTP interface ([`api`]) offers both kinds to programs, which authenticate with [`tokens`]. The [`pages`] offer them to people in a
 //! browser.
 //!
@@ -29,6 +32,7 @@ pub mod keys;
 pub mod letters;
 pub mod links;
 pub mod microsoft365;
+pub mod nodes;
 pub mod operators;
 pub mod own_server;
 pub mod pages;
@@ -58,6 +62,7 @@ pub use error::{Error, ErrorKind};
 pub use history::History;
 pub use jobs::Jobs;
 pub use links::Links;
+pub use nodes::Nodes;
 pub use operators::Operators;
 pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Site};
 pub use tokens::Tokens;
@@ -97,6 +102,8 @@ pub struct Service {
     pub jobs: Jobs,
     /// The links to customers' pages.
     pub links: Links,
+    /// The other nodes that share the spool.
+    pub nodes: Nodes,
     /// The active configuration; `None` if commands about it are not possible.
     pub live: Option<Arc<dyn Live>>,
 }

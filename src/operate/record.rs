@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::actor::Need;
 use super::audit::{Act, Notes};
+use super::nodes::Ask;
+use super::queue::together;
 use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::message::CustomerId;
@@ -13,6 +15,15 @@ use crate::record::trace::{self, Found, Query};
 impl Service {
     /// Returns the events of up to `most` matching mails, the newest first.
     pub async fn trace(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
+        let ask = Ask::Trace { query: query.clone(), most };
+        let (own, heard) =
+            tokio::join!(self.trace_here(actor, query, most), self.ask_others::<Found>(actor, ask, None));
+        let (parts, missing) = together(own, heard)?;
+        Ok(Found::of_nodes(parts, most, missing))
+    }
+
+    /// The same as this node's record has it.
+    pub(super) async fn trace_here(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
         let customer = query.customer.as_deref().map(CustomerId::new);
         actor.may(customer.as_ref().map_or(Need::Read, Need::ReadOf))?;
         if query == Query::default() {

@@ -1,5 +1,6 @@
 //! Commands about routes: show, suspend and resume them.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use schemars::JsonSchema;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
 use super::audit::{self, Act};
-use super::queue::check_reason;
+use super::nodes::Ask;
+use super::queue::{check_reason, together};
 use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::route::{Caps, RouteId, RouteState, RouteStatus};
@@ -45,6 +47,19 @@ pub struct Route {
     pub password_hint: Option<String>,
 }
 
+impl Route {
+    /// What two nodes say of a route, as one. The node for which it does not go on says why.
+    fn and(self, other: Route) -> Route {
+        let rank = |route: &Route| ["ready", "throttled", "suspended"].iter().position(|state| *state == route.state);
+        let (in_flight, sent_today) = (self.in_flight + other.in_flight, self.sent_today + other.sent_today);
+        let per_day = self.per_day.zip(other.per_day).map(|(one, two)| one.saturating_add(two));
+        let hint = self.password_hint.clone().or_else(|| other.password_hint.clone());
+        let troubled = [&self.in_trouble_since, &other.in_trouble_since].into_iter().flatten().min().cloned();
+        let shown = if rank(&other) > rank(&self) { other } else { self };
+        Route { in_flight, sent_today, per_day, password_hint: hint, in_trouble_since: troubled, ..shown }
+    }
+}
+
 impl From<RouteStatus> for Route {
     fn from(status: RouteStatus) -> Self {
         let (until, since, lifted_by) = match &status.state {
@@ -72,8 +87,24 @@ impl From<RouteStatus> for Route {
 }
 
 impl Service {
-    /// Returns every route in the configuration, by name.
-    pub fn routes(&self, actor: &Actor) -> Result<Vec<Route>, Error> {
+    /// Returns every route in the configuration, by name, and the nodes whose part is missing, because they did not answer.
+    pub async fn routes(&self, actor: &Actor) -> Result<(Vec<Route>, Vec<String>), Error> {
+        let own = self.routes_here(actor);
+        let heard = self.ask_others::<Vec<Route>>(actor, Ask::Routes, None).await;
+        let (parts, missing) = together(own, heard)?;
+        let mut all = BTreeMap::<String, Route>::new();
+        for route in parts.into_iter().flatten() {
+            let both = match all.remove(&route.route) {
+                Some(known) => known.and(route),
+                None => route,
+            };
+            all.insert(both.route.clone(), both);
+        }
+        Ok((all.into_values().collect(), missing))
+    }
+
+    /// The same as this node sees them: with the attempts that it makes, and its part of the caps.
+    pub(super) fn routes_here(&self, actor: &Actor) -> Result<Vec<Route>, Error> {
         actor.may(Need::Read)?;
         Ok(self.routes.list().into_iter().map(Route::from).collect())
     }

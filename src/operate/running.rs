@@ -98,7 +98,7 @@ impl Running {
     /// Returns its routes. Returns `None` if no relay is running.
     pub async fn routes(&self, actor: &Actor) -> Result<Option<Vec<Route>>, Error> {
         let state_dir = match self {
-            Running::Here(service) => return service.routes(actor).map(Some),
+            Running::Here(service) => return service.routes(actor).await.map(|(routes, _)| Some(routes)),
             Running::Socket(state_dir) => state_dir.clone(),
         };
         let items = asked(state_dir, Command::Routes, "about its routes").await?;
@@ -121,7 +121,9 @@ impl Running {
         let state_dir = match self {
             Running::Here(service) => {
                 let found = service.list(actor, &which, None, 1).await?;
-                return Ok(Some(!found.items.is_empty() || found.next.is_some()));
+                // What was not looked at, and what a node did not say, may be such mail.
+                let is_known = found.next.is_none() && found.missing.is_empty();
+                return Ok(Some(!found.items.is_empty() || !is_known));
             }
             Running::Socket(state_dir) => state_dir.clone(),
         };

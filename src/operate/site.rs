@@ -12,13 +12,13 @@ use super::audit::Audit;
 use super::running::Running;
 use super::{Actor, Error, Service};
 use crate::customers::{Customer, Directory};
-use crate::database::Home;
+use crate::database::{Database, Home};
 use crate::delivery::{self, Delivery, Egress, Timeouts};
 use crate::dkim::{KeyError, SigningKey};
 use crate::message::{CustomerId, ReturnPaths};
 use crate::onboarding::mailjet::Registrar;
 use crate::onboarding::settings::MailjetRecords;
-use crate::onboarding::{self, Checker};
+use crate::onboarding::{self, Checker, kept};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::returns;
 use crate::sealed::{self, Passphrase, SealError};
@@ -167,7 +167,12 @@ impl Site {
     /// Reads the configuration, for a command outside the relay. A running relay is asked over its socket. Must be called on the runtime,
     /// because the resolver belongs to it.
     pub fn open(files: &dyn Configuration) -> Result<Self, Error> {
-        let configured = files.read()?;
+        let mut configured = files.read()?;
+        if let Home::Server(_) = &configured.state_home {
+            // What the checks find is kept for all nodes.
+            let database = Database::open_at(&configured.state_home, &[kept::SCHEMA])?;
+            configured.onboarding.shared = Some(kept::Shared::new(&database));
+        }
         let running = Running::Socket(configured.state_dir.clone());
         Site::with(configured, running)
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::archive::keys::{Key, Named};
@@ -16,7 +17,7 @@ use crate::message::QueueId;
 use crate::time::Timestamp;
 
 /// A query. All given conditions must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     pub recipient: Option<String>,
     /// The envelope sender's address.
@@ -36,7 +37,7 @@ pub struct Query {
 }
 
 /// The events of one mail, oldest first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// The mail's queue id; absent if submission refused the mail.
     pub queue_id: Option<String>,
@@ -44,12 +45,53 @@ pub struct Trace {
     pub events: Vec<Value>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     /// The newest mails first.
     pub traces: Vec<Trace>,
     /// True if more mails match than were asked for.
     pub more: bool,
+    /// The nodes whose record is missing, because they did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+impl Found {
+    /// What several nodes found, as one. What two nodes tell of one mail goes together, each event once.
+    pub fn of_nodes(mut parts: Vec<Found>, most: usize, missing: Vec<String>) -> Found {
+        if parts.len() == 1 {
+            return Found { missing, ..parts.remove(0) };
+        }
+        let mut more = parts.iter().any(|part| part.more);
+        let mut traces: Vec<Trace> = Vec::new();
+        for trace in parts.into_iter().flat_map(|part| part.traces) {
+            let same = traces.iter_mut().find(|known| known.queue_id.is_some() && known.queue_id == trace.queue_id);
+            match same {
+                Some(known) => known.join(trace),
+                None => traces.push(trace),
+            }
+        }
+        traces.sort_by(|one, two| two.began().cmp(one.began()));
+        more |= traces.len() > most;
+        traces.truncate(most);
+        Found { traces, more, missing }
+    }
+}
+
+impl Trace {
+    /// When it began, as its first event says.
+    fn began(&self) -> &str {
+        self.events.first().and_then(|event| event["at"].as_str()).unwrap_or_default()
+    }
+
+    fn join(&mut self, other: Trace) {
+        for event in other.events {
+            if !self.events.iter().any(|known| known["event_id"] == event["event_id"]) {
+                self.events.push(event);
+            }
+        }
+        self.events.sort_by(|one, two| one["at"].as_str().cmp(&two["at"].as_str()));
+    }
 }
 
 /// Returns the newest `most` events of one message, oldest first. Like [`find`], it must not run on an async worker.
@@ -330,5 +372,27 @@ mod tests {
         let (from, until) = (Some(Timestamp::EPOCH), Some(journal.ids[0].arrived() - Duration::from_millis(1)));
         assert!(journal.find(&Query { from, until, ..Query::default() }, 100).traces.is_empty());
         assert!(journal.find(&Query { campaign: Some("c9".into()), ..Query::default() }, 100).traces.is_empty());
+    }
+
+    #[test]
+    fn what_several_nodes_found_is_one_answer_with_each_event_once() {
+        let event = |id: &str, second: u32| serde_json::json!({"event_id": id, "at": format!("2026-11-29T08:00:{second:02}.000Z")});
+        let mail = |id: &str, events: Vec<Value>| Trace { queue_id: Some(id.into()), events };
+        let part = |traces| Found { traces, ..Found::default() };
+        let parts = || {
+            vec![
+                part(vec![mail("b", vec![event("1", 5), event("3", 9)]), mail("a", vec![event("0", 1)])]),
+                part(vec![mail("c", vec![event("7", 6)]), mail("b", vec![event("1", 5), event("2", 7)])]),
+            ]
+        };
+        let found = Found::of_nodes(parts(), 5, vec!["node2 does not answer".into()]);
+        let expected = [
+            mail("c", vec![event("7", 6)]),
+            mail("b", vec![event("1", 5), event("2", 7), event("3", 9)]),
+            mail("a", vec![event("0", 1)]),
+        ];
+        assert_eq!((&found.traces[..], found.more, found.missing.len()), (&expected[..], false, 1));
+        let cut = Found::of_nodes(parts(), 2, Vec::new());
+        assert_eq!((&cut.traces[..], cut.more), (&expected[..2], true));
     }
 }

@@ -62,6 +62,7 @@ impl Live {
             directory,
             onboarding::Settings {
                 state_dir: old.state_dir.clone(),
+                shared: old.shared.clone(),
                 egress: old.egress,
                 bulk_requires: old.bulk_requires.clone(),
                 ..new

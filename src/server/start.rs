@@ -29,7 +29,7 @@ use crate::operate::letters::Letters;
 use crate::operate::pages;
 use crate::operate::pages::customers::Customers;
 use crate::operate::pages::operators::{Operators, Surroundings};
-use crate::operate::{self, Acknowledgements, History, Jobs, Links, Service, Tokens};
+use crate::operate::{self, Acknowledgements, History, Jobs, Links, Nodes, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
 use crate::returns::dmarc::{self, Reports};
@@ -53,6 +53,8 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     suppression::SCHEMA,
     mailjet::SCHEMA,
     dmarc::SCHEMA,
+    onboarding::kept::SCHEMA,
+    operate::nodes::SCHEMA,
 ];
 
 /// Implements [`Relay::start`].
@@ -97,7 +99,12 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let tasks = Tasks::default();
     // The checks have their own resolver, so that delivery never waits for what strangers' name servers do to it.
     let strangers = Arc::new(Dns::new(&settings.resolver)?);
-    let checks = Checks::start(settings.onboarding, strangers, &routing, events, &tasks)?;
+    let onboarding = share_domains(settings.onboarding, &state_home, &kept.database).await?;
+    let leads = {
+        let spool = Arc::clone(spool);
+        move || spool.leads()
+    };
+    let checks = Checks::start(onboarding, strangers, &routing, events, leads, &tasks)?;
     let dmarc = open_dmarc(kept.database.clone(), settings.dmarc.keep, routing.clone(), &checks.settings).await?;
     let live = Arc::new(Live {
         hostname: settings.hostname.clone(),
@@ -130,6 +137,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         history: History::new(kept.database.clone()),
         jobs: Jobs::default(),
         live: Some(live.clone()),
+        nodes: Nodes::new(&kept.database),
         suppression: suppression.clone(),
         dmarc: Some(dmarc.clone()),
     };
@@ -254,6 +262,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let followers = (service.tokens.clone(), service.operators.clone());
     let history = service.history.clone();
     background.spawn(history.follow(events.clone(), Arc::clone(spool), stopping.clone()));
+    background.spawn(service.clone().answer_others(stopping.clone()));
     background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
     if let Some(returned_mail) = returned_mail {
         background.spawn(returned_mail.run(stopping.clone()));
@@ -356,12 +365,13 @@ impl Checks {
         resolver: SharedResolver,
         routing: &Routing,
         events: &Events,
+        leads: impl Fn() -> bool + Send + 'static,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
         let state_dir = settings.state_dir.clone();
         let checker = Checker::new(settings, resolver)
             .map_err(|source| state("cannot keep the verdicts in", &state_dir, source))?;
-        let mut monitor = Monitor::new(checker, routing.clone(), events.clone());
+        let mut monitor = Monitor::new(checker, routing.clone(), events.clone()).only_while(leads);
         let checks = Checks {
             settings: monitor.settings(),
             counters: monitor.counters().clone(),
@@ -458,6 +468,24 @@ async fn open_database(home: Home) -> Result<Database, StartError> {
     let opened = tokio::task::spawn_blocking(move || Database::open_at(&home, DATABASE_SCHEMAS)).await;
     let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
     Ok(opened.map_err(panicked)??)
+}
+
+/// Lets the nodes share what is known of domains, and the secret of the tokens that customers publish, where they share a database.
+async fn share_domains(
+    settings: onboarding::Settings,
+    home: &Home,
+    database: &Database,
+) -> Result<onboarding::Settings, StartError> {
+    if let Home::Folder(_) = home {
+        return Ok(settings);
+    }
+    let (dir, shared) = (settings.state_dir.clone(), onboarding::kept::Shared::new(database));
+    let kept = shared.clone();
+    let done = tokio::task::spawn_blocking(move || onboarding::Secret::share(&dir, &kept)).await;
+    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
+    let failed = |source| state("cannot share the secret of ownership tokens in", &settings.state_dir, source);
+    done.map_err(panicked)?.map_err(failed)?;
+    Ok(onboarding::Settings { shared: Some(shared), ..settings })
 }
 
 /// Reads all suppression lists into memory.

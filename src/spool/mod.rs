@@ -165,6 +165,16 @@ pub trait Spool: Commit + Work + Inspect + Intervene + Outbox {
     /// Returns a receiver of the spool's health.
     fn health(&self) -> watch::Receiver<Health>;
 
+    /// Returns the names of the other nodes that are alive. Each has a part of what waits.
+    fn others(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns true at one node at a time: at the one that does what a single node does for all.
+    fn leads(&self) -> bool {
+        true
+    }
+
     /// Finishes running work, syncs and closes. Later calls return [`Error::Stopped`], except for those of the [`Outbox`].
     fn stop(&self) -> Pending<()>;
 }

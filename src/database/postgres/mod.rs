@@ -250,4 +250,4 @@ fn failed(place: &str, failure: Failure) -> Error {
 }
 
 /// How often to ask for the owners' changes.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(100);

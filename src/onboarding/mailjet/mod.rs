@@ -175,17 +175,24 @@ impl Registrar {
     pub fn acceptance(&self, directory: &Directory) -> (Acceptance, Vec<io::Error>) {
         let mut errors = Vec::new();
         let mut domains = HashMap::new();
+        // One question for all rows, where nodes share them.
+        let rows = self.store.load_rows().unwrap_or_else(|error| {
+            errors.push(error);
+            BTreeMap::new()
+        });
         for customer in directory.customers() {
             for domain in customer.domains.keys().filter(|_| !self.clients.is_empty()) {
                 let accepted = match self.settings.mailjet.contains_key(domain) {
                     true => self.clients.keys().cloned().collect(),
-                    false => match self.store.load(domain) {
-                        Ok(kept) => self.accepted(&kept),
-                        Err(error) => {
-                            errors.push(error);
-                            BTreeSet::new()
+                    false => {
+                        match rows.get(domain.as_str()).map_or_else(|| self.store.load(domain), |it| Ok(it.clone())) {
+                            Ok(kept) => self.accepted(&kept),
+                            Err(error) => {
+                                errors.push(error);
+                                BTreeSet::new()
+                            }
                         }
-                    },
+                    }
                 };
                 domains.insert(domain.clone(), accepted);
             }

@@ -1,19 +1,19 @@
-//! The state of a domain in Mailjet's accounts, on disk: one JSON file for each domain in `<state_dir>/onboarding/mailjet`.
+//! The state of a domain in Mailjet's accounts: one JSON file for each domain in `<state_dir>/onboarding/mailjet`, or a row that all nodes
+//! share.
 //!
 //! The file is replaced as a whole, under a lock, because the running relay and commands both write it. A file that cannot be read
 //! is an error and is not changed.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::client::{Account, DnsCheck, DnsSettings, Problem, Sender};
 use crate::customers::Requirement;
-use crate::files;
+use crate::onboarding::kept::Texts;
 use crate::onboarding::settings::{Issued, Settings};
-use crate::onboarding::state::write;
+use crate::onboarding::state::written;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -180,56 +180,54 @@ impl Registration {
     }
 }
 
-/// The folder with the registrations.
+/// The registrations of all domains: a file each, or a row each where nodes share them.
 #[derive(Clone, Debug)]
-pub struct Store {
-    parent: PathBuf,
-    dir: PathBuf,
-}
+pub struct Store(Texts);
 
 impl Store {
-    /// Uses the folder below the onboarding directory. It is made at the first write.
+    /// Uses the folder below the onboarding directory, or the shared tables.
     pub fn new(settings: &Settings) -> Self {
-        Store { parent: settings.state_dir.clone(), dir: settings.state_dir.join("mailjet") }
-    }
-
-    fn path(&self, domain: &Domain) -> PathBuf {
-        self.dir.join(format!("{domain}.json"))
+        Store(Texts::new("mailjet", settings.state_dir.clone(), settings.shared.clone()))
     }
 
     /// Loads the registrations of a domain, which are empty if it was never registered.
     pub fn load(&self, domain: &Domain) -> io::Result<Registrations> {
-        files::in_state(&[&self.parent, &self.dir], || read(&self.path(domain)))
+        self.0.read(domain)?.map_or_else(|| Ok(Registrations::new()), |text| self.understood(domain, &text))
+    }
+
+    /// Loads those of all domains that have a row, where rows are shared. What cannot be read is left out here.
+    pub fn load_rows(&self) -> io::Result<BTreeMap<String, Registrations>> {
+        let rows = self.0.read_rows()?;
+        let read = |(domain, text): (String, Vec<u8>)| {
+            let kept = serde_json::from_slice::<Kept>(&text).ok().filter(|kept| kept.version == VERSION)?;
+            Some((domain, kept.tiers))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// Stores the registration of a domain in one tier.
     pub fn keep(&self, domain: &Domain, tier: &str, registration: &Registration) -> io::Result<()> {
-        files::in_state(&[&self.parent, &self.dir], || {
-            files::make_private_dir(&self.dir)?;
-            let lock = files::lock_file(&self.dir.join(".lock"))?;
-            lock.lock()?;
-            let path = self.path(domain);
-            let mut tiers = read(&path)?;
+        self.0.change(domain, |text| {
+            let mut tiers = match text {
+                Some(text) => self.understood(domain, &text)?,
+                None => Registrations::new(),
+            };
             tiers.insert(tier.to_owned(), registration.clone());
-            write(&path, &Kept { version: VERSION, tiers })
+            Ok::<_, io::Error>((written(&Kept { version: VERSION, tiers })?, ()))
         })
     }
-}
 
-fn read(path: &Path) -> io::Result<Registrations> {
-    let text = match files::read_state(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Registrations::new()),
-        Err(error) => return Err(error),
-    };
-    let invalid = |reason: String| {
-        let what = format!("{}: {reason}; move the file away to register the domain anew", path.display());
-        io::Error::new(io::ErrorKind::InvalidData, what)
-    };
-    let kept: Kept = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-    match kept.version {
-        VERSION => Ok(kept.tiers),
-        other => Err(invalid(format!("version {other}, and this postbud knows version {VERSION}"))),
+    fn understood(&self, domain: &Domain, text: &[u8]) -> io::Result<Registrations> {
+        let invalid = |reason: String| {
+            let place = self.0.place(domain);
+            let what = format!("{}: {reason}; move the file away to register the domain anew", place.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        let kept: Kept = serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))?;
+        match kept.version {
+            VERSION => Ok(kept.tiers),
+            other => Err(invalid(format!("version {other}, and this postbud knows version {VERSION}"))),
+        }
     }
 }
 
@@ -305,7 +303,7 @@ mod tests {
         store.keep(&domain, "trusted", &Registration::default()).unwrap();
         let kept = store.load(&domain).unwrap();
         assert_eq!((kept.len(), &kept["starter"]), (2, &one));
-        std::fs::write(store.path(&domain), "{\"version\": 9, \"tiers\": {}}").unwrap();
+        std::fs::write(store.0.place(&domain), "{\"version\": 9, \"tiers\": {}}").unwrap();
         assert!(store.keep(&domain, "starter", &one).unwrap_err().to_string().contains("version 9"));
         assert!(store.load(&domain).is_err());
     }

@@ -395,3 +395,48 @@ async fn slow_domains_of_one_customer_do_not_hold_up_another_one() {
     stop.cancel();
     running.await.unwrap();
 }
+
+#[tokio::test]
+async fn of_several_nodes_one_checks_and_all_know_what_it_found() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let database = crate::database::Database::open(dir.path(), &[crate::onboarding::kept::SCHEMA]).unwrap();
+    let leader = Arc::new(AtomicUsize::new(0));
+    let mut nodes: Vec<Rig> = (0..2)
+        .map(|number| {
+            let Rig { zone, monitor, routing, events, _dir } = rig();
+            let settings = Settings {
+                shared: Some(crate::onboarding::kept::Shared::new(&database)),
+                ..Settings::clone(&monitor.checker.settings)
+            };
+            let checker = Checker { settings: Arc::new(settings), ..monitor.checker.clone() };
+            let leads = {
+                let leader = Arc::clone(&leader);
+                move || leader.load(Ordering::Relaxed) == number
+            };
+            let monitor = Monitor::new(checker, routing.clone(), events.clone()).only_while(leads);
+            Rig { zone, monitor, routing, events, _dir }
+        })
+        .collect();
+    let spf = |rig: &Rig| rig.routing.status(&domain()).has(Requirement::Spf);
+    let minute = Duration::from_secs(60);
+    assert_eq!(nodes[1].monitor.round(at(0)).await, 0, "it does not lead");
+    assert!(!spf(&nodes[1]));
+    assert_eq!(nodes[0].monitor.round(at(0)).await, 1);
+    assert_eq!(nodes[1].monitor.round(at(0) + minute).await, 0);
+    assert!(spf(&nodes[0]) && spf(&nodes[1]), "both know what one has seen");
+    // The leader dies, after it found that the record is gone. The other goes on with its grace time, and does not begin anew.
+    nodes.iter().for_each(|node| node.zone.remove("test.dk", RecordType::Txt));
+    assert_eq!(nodes[0].monitor.round(at(7)).await, 1);
+    assert_eq!(nodes[0].events.alerts().open.len(), 1);
+    leader.store(1, Ordering::Relaxed);
+    assert_eq!(nodes[1].monitor.round(at(7) + minute / 2).await, 0, "not due: the other has just looked");
+    assert_eq!(nodes[1].monitor.round(at(56)).await, 1);
+    assert!(!spf(&nodes[1]), "lost, as long after it vanished as if nobody had died");
+    nodes[0].monitor.round(at(56) + minute).await;
+    assert!(!spf(&nodes[0]), "the other hears it");
+    nodes[1].zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+    assert_eq!(nodes[1].monitor.round(at(57)).await, 1);
+    nodes[0].monitor.round(at(57) + minute).await;
+    assert!(spf(&nodes[0]) && nodes[0].events.alerts().open.is_empty(), "its own alert is over too");
+}

@@ -62,7 +62,7 @@ async fn list(
     caller: Caller,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Json<Page<AlertLine>>, Problem> {
-    Ok(Json(Page { items: api.0.service.alerts(&caller.0).await?.lines(), next: None }))
+    Ok(Json(Page::new(api.0.service.alerts(&caller.0).await?.lines(), None)))
 }
 
 async fn acknowledge(

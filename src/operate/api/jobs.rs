@@ -230,7 +230,7 @@ async fn list(
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Json<Page<Job>>, Problem> {
     let items = api.0.service.jobs.list(&caller.0, 100).iter().map(Job::from).collect();
-    Ok(Json(Page { items, next: None }))
+    Ok(Json(Page::new(items, None)))
 }
 
 async fn show(

@@ -80,7 +80,7 @@ async fn list(
     At(Id { customer }): At<Id>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Json<Page<Link>>, Problem> {
-    Ok(Json(Page { items: api.0.service.links(&caller.0, Some(&customer)).await?, next: None }))
+    Ok(Json(Page::new(api.0.service.links(&caller.0, Some(&customer)).await?, None)))
 }
 
 async fn add(

@@ -45,6 +45,9 @@ struct Traces {
     items: Vec<OneTrace>,
     /// True if more mails match: add filters, or raise the limit.
     more: bool,
+    /// The nodes whose record is missing, because they did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
 }
 
 /// The history of one mail.
@@ -129,5 +132,5 @@ async fn trace(
     };
     let found = api.0.service.trace(&caller.0, query, limit).await?;
     let items = found.traces.into_iter().map(|it| OneTrace { queue_id: it.queue_id, events: it.events }).collect();
-    Ok(Json(Traces { items, more: found.more }))
+    Ok(Json(Traces { items, more: found.more, missing: found.missing }))
 }

@@ -74,7 +74,7 @@ async fn list(
         let detail = format!("state: \"{state}\" is none of \"ready\", \"throttled\", \"suspended\"");
         return Err(Problem::invalid(detail, "correct it"));
     }
-    let mut all = api.0.service.routes(&caller.0)?;
+    let (mut all, missing) = api.0.service.routes(&caller.0).await?;
     all.sort_by(|a, b| a.route.cmp(&b.route));
     all.retain(|route| {
         filters.state.as_ref().is_none_or(|state| route.state == *state)
@@ -83,7 +83,7 @@ async fn list(
     let more = all.len() > limit;
     all.truncate(limit);
     let next = all.last().filter(|_| more).map(|last| last.route.clone());
-    Ok(Json(Page { items: all, next }))
+    Ok(Json(Page { items: all, next, missing }))
 }
 
 async fn suspend(

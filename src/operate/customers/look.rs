@@ -258,7 +258,7 @@ impl Customers<'_> {
         let mut found = all.filter(|it| after.is_none_or(|after| it.id.as_str() > after)).filter(|it| fits(it));
         let items: Vec<CustomerSummary> = found.by_ref().take(limit).map(CustomerSummary::from).collect();
         let next = found.next().and(items.last().map(|last| last.id.clone()));
-        Ok(Page { items, next })
+        Ok(Page::new(items, next))
     }
 
     /// Returns a customer as its file describes it now, and the version of that file.
@@ -289,7 +289,7 @@ impl Service {
         let mut found = all.filter(|it| after.is_none_or(|after| it.id.as_str() > after)).filter(|it| fits(it));
         let items: Vec<CustomerSummary> = found.by_ref().take(limit).map(CustomerSummary::from).collect();
         let next = found.next().and(items.last().map(|last| last.id.clone()));
-        Ok(Page { items, next })
+        Ok(Page::new(items, next))
     }
 }
 

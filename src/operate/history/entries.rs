@@ -218,11 +218,11 @@ fn page<T>(
             Ok(())
         })?;
         if has_more {
-            return Ok(Page { items, next: last });
+            return Ok(Page::new(items, last));
         }
         match read_to {
             Some(id) if rows == 500 => behind = id,
-            _ => return Ok(Page { items, next: None }),
+            _ => return Ok(Page::new(items, None)),
         }
     }
 }

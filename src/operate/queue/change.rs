@@ -31,6 +31,14 @@ pub struct Changed {
     pub busy: u64,
 }
 
+impl Changed {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Changed) -> Changed {
+        Changed { count: self.count + other.count, busy: self.busy + other.busy }
+    }
+}
+
 /// Reports the progress of a long command.
 pub type Progress = watch::Sender<Changed>;
 
@@ -55,7 +63,7 @@ fn named(actor: &Actor) -> Arc<str> {
 
 impl Service {
     /// Holds messages until they are released.
-    pub async fn hold(
+    pub(super) async fn hold(
         &self,
         actor: &Actor,
         which: &Selection,
@@ -67,19 +75,24 @@ impl Service {
     }
 
     /// Releases held messages. They are due at once.
-    pub async fn release(&self, actor: &Actor, which: &Selection, progress: &Progress) -> Result<Changed, Error> {
+    pub(super) async fn release(
+        &self,
+        actor: &Actor,
+        which: &Selection,
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
         let detail = format!("released by an operator ({actor})");
         self.change(actor, which, Change::Release, Act::new(Action::QueueRelease, detail), progress).await
     }
 
     /// Makes messages due at once.
-    pub async fn retry(&self, actor: &Actor, which: &Selection, progress: &Progress) -> Result<Changed, Error> {
+    pub(super) async fn retry(&self, actor: &Actor, which: &Selection, progress: &Progress) -> Result<Changed, Error> {
         let detail = format!("made due at once by an operator ({actor})");
         self.change(actor, which, Change::Retry, Act::new(Action::QueueRetry, detail), progress).await
     }
 
     /// Gives messages up and informs their senders, as if the receiving server had refused them.
-    pub async fn bounce(
+    pub(super) async fn bounce(
         &self,
         actor: &Actor,
         which: &Selection,
@@ -94,7 +107,7 @@ impl Service {
     }
 
     /// Gives messages up without informing their senders.
-    pub async fn remove(
+    pub(super) async fn remove(
         &self,
         actor: &Actor,
         which: &Selection,

@@ -1,16 +1,19 @@
 //! A command about messages as a whole: counted first, refused if more messages match than expected, and carried out as a job.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{Changed, Progress, Selection};
 use crate::operate::jobs::{Job, JobKind, JobResult};
-use crate::operate::{Actor, Error, Service};
+use crate::operate::nodes::Ask;
+use crate::operate::{Actor, Error, ErrorKind, Service};
 
 /// The maximum length of a reason, in characters.
 const LONGEST_REASON: usize = 500;
 
 /// A command about messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Command {
     /// Holds them until they are released, with a reason.
     Hold(String),
@@ -41,22 +44,6 @@ impl Command {
             Command::Release | Command::Retry => None,
         }
     }
-
-    async fn apply(
-        self,
-        service: &Service,
-        actor: &Actor,
-        which: &Selection,
-        progress: &Progress,
-    ) -> Result<Changed, Error> {
-        match self {
-            Command::Hold(reason) => service.hold(actor, which, &reason, progress).await,
-            Command::Release => service.release(actor, which, progress).await,
-            Command::Retry => service.retry(actor, which, progress).await,
-            Command::Bounce(reason) => service.bounce(actor, which, &reason, progress).await,
-            Command::Remove(reason) => service.remove(actor, which, &reason, progress).await,
-        }
-    }
 }
 
 /// Checks a reason. It becomes a part of replies, events and pages, so it must be one line and not too long.
@@ -70,6 +57,66 @@ pub(in crate::operate) fn check_reason(reason: &str) -> Result<(), Error> {
 }
 
 impl Service {
+    /// Carries a command out at every node, each on the messages that it owns.
+    pub async fn command(
+        &self,
+        actor: &Actor,
+        which: &Selection,
+        command: Command,
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
+        let (own, mut own_told) = watch::channel(Changed::default());
+        let (others, mut others_told) = watch::channel(Changed::default());
+        let ask = Ask::Change { which: which.clone(), command: command.clone() };
+        let work = async {
+            tokio::join!(
+                self.command_here(actor, which, command, &own),
+                self.ask_others::<Changed>(actor, ask, Some(&others))
+            )
+        };
+        let mut work = std::pin::pin!(work);
+        let (done, heard) = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                Ok(()) = own_told.changed() => {}
+                Ok(()) = others_told.changed() => {}
+            }
+            progress.send_replace(own_told.borrow_and_update().and(*others_told.borrow_and_update()));
+        };
+        let changed = heard.parts.iter().copied().fold(*done.as_ref().unwrap_or(&Changed::default()), Changed::and);
+        progress.send_replace(changed);
+        // What one node does not find another may have.
+        let is_done = done.is_ok() || !heard.parts.is_empty();
+        let is_absent = |error: &Error| is_done && error.kind == ErrorKind::NotFound;
+        let missing = heard.all().err();
+        let mut refused = done.err().into_iter().chain(heard.refused).filter(|error| !is_absent(error));
+        let Some(mut error) = refused.next().or(missing) else { return Ok(changed) };
+        if changed.count > 0 {
+            error.message = format!(
+                "{} ({} messages were changed at other nodes or here, and stay so)",
+                error.message, changed.count
+            );
+        }
+        Err(error)
+    }
+
+    /// Carries a command out on the messages that this node owns.
+    pub(in crate::operate) async fn command_here(
+        &self,
+        actor: &Actor,
+        which: &Selection,
+        command: Command,
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
+        match command {
+            Command::Hold(reason) => self.hold(actor, which, &reason, progress).await,
+            Command::Release => self.release(actor, which, progress).await,
+            Command::Retry => self.retry(actor, which, progress).await,
+            Command::Bounce(reason) => self.bounce(actor, which, &reason, progress).await,
+            Command::Remove(reason) => self.remove(actor, which, &reason, progress).await,
+        }
+    }
+
     /// Begins a command as a job. Messages that are not selected by their ids are counted first: if more than `at_most` match, nothing is
     /// done.
     pub async fn begin_command(
@@ -97,7 +144,7 @@ impl Service {
         let (service, actor) = (self.clone(), actor.clone());
         Ok(task.spawn(|task| async move {
             let (progress, mut told) = watch::channel(Changed::default());
-            let work = command.apply(&service, &actor, &which, &progress);
+            let work = service.command(&actor, &which, command, &progress);
             tokio::pin!(work);
             loop {
                 tokio::select! {

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::selection::{PAGE, Plan, Walk, queue_id};
+use super::selection::{Plan, Walk, queue_id};
 use super::stopped::Suspended;
 use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
 use crate::message::{QueueId, Urgency};
 use crate::operate::actor::Need;
-use crate::operate::{Actor, Error, Service};
+use crate::operate::nodes::{Ask, Heard};
+use crate::operate::{Actor, Error, ErrorKind, Service};
 use crate::record::trace;
 use crate::spool::{self, RecipientState, Record};
 use crate::time::Timestamp;
@@ -31,10 +32,20 @@ pub struct Page<T> {
     /// page, because each page ends after some seconds of searching.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The nodes whose part is missing, because they did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
-/// Reads a list a part at a time, so that a million messages are never in memory.
-pub struct Pages<'a> {
+impl<T> Page<T> {
+    /// A page from behind whose last item the next one goes on, if there is one.
+    pub fn new(items: Vec<T>, next: Option<String>) -> Self {
+        Page { items, next, missing: Vec::new() }
+    }
+}
+
+/// What this node owns of a list, a part at a time.
+struct Pages<'a> {
     service: &'a Service,
     walk: Walk,
     now: Timestamp,
@@ -42,7 +53,7 @@ pub struct Pages<'a> {
 
 impl Pages<'_> {
     /// Returns the next messages, possibly none, or `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<Message>>, Error> {
+    async fn next(&mut self) -> Result<Option<Vec<Message>>, Error> {
         let Some(records) = self.walk.next(self.service).await? else { return Ok(None) };
         let suspended = self.service.suspended();
         let message = |record: &Record| {
@@ -54,25 +65,6 @@ impl Pages<'_> {
 }
 
 impl Service {
-    /// Returns all matching messages, oldest first.
-    pub async fn pages(&self, actor: &Actor, which: &Selection) -> Result<Pages<'_>, Error> {
-        self.first_pages(actor, which, None, PAGE).await
-    }
-
-    /// Returns the same from behind the message `after`, for a caller that wants `wanted` of them.
-    async fn first_pages(
-        &self,
-        actor: &Actor,
-        which: &Selection,
-        after: Option<&str>,
-        wanted: usize,
-    ) -> Result<Pages<'_>, Error> {
-        let now = Timestamp::now();
-        let plan = Plan::to_look(self, actor, which, now).await?;
-        let after = after.map(queue_id).transpose()?;
-        Ok(Pages { service: self, walk: Walk::of_first(plan, after, wanted), now })
-    }
-
     /// Returns at most `limit` matching messages, oldest first, after the message `after` if it is given. The search ends after some seconds,
     /// and the page says where to continue.
     pub async fn list(
@@ -82,9 +74,27 @@ impl Service {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Message>, Error> {
-        let limit = limit.max(1);
-        let began = Instant::now();
-        let mut pages = self.first_pages(actor, which, after, limit + 1).await?;
+        let ask = Ask::List { which: which.clone(), after: after.map(str::to_owned), limit };
+        let (own, heard) = tokio::join!(
+            self.list_here(actor, which, after, limit),
+            self.ask_others::<Page<Message>>(actor, ask, None)
+        );
+        let (parts, missing) = together(own, heard)?;
+        Ok(merged(parts, limit.max(1), missing))
+    }
+
+    /// The same of what this node owns.
+    pub(in crate::operate) async fn list_here(
+        &self,
+        actor: &Actor,
+        which: &Selection,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Message>, Error> {
+        let (limit, began) = (limit.max(1), Instant::now());
+        let plan = Plan::to_look(self, actor, which, Timestamp::now()).await?;
+        let walk = Walk::of_first(plan, after.map(queue_id).transpose()?, limit + 1);
+        let mut pages = Pages { service: self, walk, now: Timestamp::now() };
         let mut items: Vec<Message> = Vec::new();
         while let Some(page) = pages.next().await? {
             let room = limit - items.len();
@@ -92,17 +102,31 @@ impl Service {
             items.extend(page.into_iter().take(room));
             if over {
                 let next = items.last().map(|message| message.id.clone());
-                return Ok(Page { items, next });
+                return Ok(Page::new(items, next));
             }
             if began.elapsed() > SEARCH && !pages.walk.has_ended() {
-                return Ok(Page { items, next: pages.walk.position().map(|id| id.to_string()) });
+                return Ok(Page::new(items, pages.walk.position().map(|id| id.to_string())));
             }
         }
-        Ok(Page { items, next: None })
+        Ok(Page::new(items, None))
     }
 
     /// Returns one message with all its recipients, its header, and its events in the event log.
     pub async fn show(&self, actor: &Actor, id: &str) -> Result<Message, Error> {
+        let own = self.show_here(actor, id).await;
+        if own.as_ref().map_or_else(|error| error.kind != ErrorKind::NotFound, |_| true) {
+            return own;
+        }
+        let heard = self.ask_others::<Message>(actor, Ask::Show { id: id.to_owned() }, None).await;
+        let missing = heard.all();
+        match heard.parts.into_iter().next() {
+            Some(message) => Ok(message),
+            None => missing.and(own),
+        }
+    }
+
+    /// The same, if this node owns it.
+    pub(in crate::operate) async fn show_here(&self, actor: &Actor, id: &str) -> Result<Message, Error> {
         let id = queue_id(id)?;
         let (record, header) = self.spool.show(id).await?;
         if !actor.may_see(&record.lane.customer) {
@@ -116,8 +140,16 @@ impl Service {
         Ok(message)
     }
 
-    /// Returns the number of messages that a command would change.
+    /// Returns the number of messages that a command would change. Fails if not every node answers: whoever counts wants to know all.
     pub async fn count(&self, actor: &Actor, which: &Selection) -> Result<u64, Error> {
+        let ask = Ask::Count { which: which.clone() };
+        let (own, heard) = tokio::join!(self.count_here(actor, which), self.ask_others::<u64>(actor, ask, None));
+        heard.all()?;
+        Ok(together(own, heard)?.0.into_iter().sum())
+    }
+
+    /// The same of what this node owns.
+    pub(in crate::operate) async fn count_here(&self, actor: &Actor, which: &Selection) -> Result<u64, Error> {
         let plan = Plan::to_change(self, actor, which, Timestamp::now()).await?;
         let mut walk = Walk::new(plan, None);
         let mut count = 0;
@@ -129,6 +161,13 @@ impl Service {
 
     /// Returns the numbers of the queue, and why mail is stopped.
     pub async fn stats(&self, actor: &Actor) -> Result<Stats, Error> {
+        let (own, heard) = tokio::join!(self.stats_here(actor), self.ask_others::<Stats>(actor, Ask::Stats, None));
+        let (parts, missing) = together(own, heard)?;
+        Ok(parts.into_iter().fold(Stats { missing, ..Stats::default() }, Stats::and))
+    }
+
+    /// The same of what this node owns.
+    pub(in crate::operate) async fn stats_here(&self, actor: &Actor) -> Result<Stats, Error> {
         actor.may(Need::Read)?;
         let now = Timestamp::now();
         let totals = self.spool.totals().await?;
@@ -211,6 +250,50 @@ impl Service {
             }
             Err(_) => Vec::new(),
         }
+    }
+}
+
+/// This node's part and the others', and the nodes that did not answer. What one node does not find another may have.
+pub(in crate::operate) fn together<T>(own: Result<T, Error>, heard: Heard<T>) -> Result<(Vec<T>, Vec<String>), Error> {
+    let Heard { mut parts, refused, mut missing } = heard;
+    let is_absent = |error: &Error| error.kind == ErrorKind::NotFound;
+    missing.extend(refused.iter().filter(|error| !is_absent(error)).map(ToString::to_string));
+    match own {
+        Ok(own) => parts.insert(0, own),
+        Err(error) if !is_absent(&error) || parts.is_empty() => return Err(error),
+        Err(_) => {}
+    }
+    Ok((parts, missing))
+}
+
+/// One page of several nodes' pages. A node that has looked only up to some message has said nothing of what is behind it.
+fn merged(parts: Vec<Page<Message>>, limit: usize, missing: Vec<String>) -> Page<Message> {
+    let seen_to = parts.iter().filter_map(|part| part.next.clone()).min();
+    let mut items: Vec<Message> = parts.into_iter().flat_map(|part| part.items).collect();
+    // The text of an id sorts as the id does. A message that changes its owner meanwhile may be in two parts.
+    items.sort_by(|one, two| one.id.cmp(&two.id));
+    items.dedup_by(|one, two| one.id == two.id);
+    items.retain(|message| seen_to.as_ref().is_none_or(|end| message.id <= *end));
+    let is_cut = items.len() > limit;
+    items.truncate(limit);
+    let next = if is_cut { items.last().map(|message| message.id.clone()) } else { seen_to };
+    Page { items, next, missing }
+}
+
+impl Stats {
+    /// Both together. All nodes share one database, so its size counts once.
+    fn and(mut self, other: Stats) -> Stats {
+        self.messages += other.messages;
+        self.held += other.held;
+        self.deferred += other.deferred;
+        self.stopped += other.stopped;
+        self.delivering += other.delivering;
+        self.bytes += other.bytes;
+        self.disk_bytes = self.disk_bytes.max(other.disk_bytes);
+        self.quarantined += other.quarantined;
+        self.oldest_secs = self.oldest_secs.max(other.oldest_secs);
+        self.lanes.extend(other.lanes);
+        self
     }
 }
 

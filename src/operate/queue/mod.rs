@@ -15,7 +15,8 @@ use serde_json::Value;
 pub use change::{Changed, Progress};
 pub use command::Command;
 pub(super) use command::check_reason;
-pub use look::{Page, Pages};
+pub use look::Page;
+pub(super) use look::together;
 
 /// A selection of messages, which must match every given filter. An unknown filter is refused, because without it the selection would be
 /// larger.
@@ -181,6 +182,9 @@ pub struct Stats {
     pub oldest_secs: Option<u64>,
     /// The counts of each lane.
     pub lanes: Vec<LaneStats>,
+    /// The nodes whose part is missing, because they did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// The numbers of one lane.

@@ -1,5 +1,6 @@
 //! Calls the service's function for each command on the socket, and writes the lines of the answer.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -9,8 +10,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::protocol::{Command, Done};
-use crate::operate::queue::{Changed, Progress, Selection};
+use crate::operate::queue::{Changed, Command as Do, Progress, Selection};
 use crate::operate::{Actor, Error, Service};
+use crate::record::trace::Found;
 
 /// The destination of items and progress. An error means that the client no longer reads.
 pub(super) trait Output: Send {
@@ -21,6 +23,8 @@ pub(super) trait Output: Send {
     fn progress(&mut self, done: &Done) -> impl Future<Output = io::Result<()>> + Send;
 }
 
+/// The number of messages of a list that are read at once.
+const MESSAGES: usize = 500;
 /// The number of entries of a suppression list that are read at once.
 const PAGE: usize = 1000;
 
@@ -38,18 +42,39 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             let (limit, wait) = (usize::try_from(limit).unwrap_or(usize::MAX), Duration::from_secs(wait_secs));
             items(service.events_since(actor, &since, limit, wait).await.map(|page| [page]), out).await
         }
+        Command::Trace { query, limit } => {
+            match service.trace(actor, query, usize::try_from(limit).unwrap_or(usize::MAX)).await {
+                Ok(Found { traces, more, missing }) => {
+                    let answered = items(Ok(traces), out).await?;
+                    Ok(answered.map(|done| Done { more, missing, ..done }))
+                }
+                Err(error) => Ok(Err(error)),
+            }
+        }
         Command::Stats => items(service.stats(actor).await.map(|stats| [stats]), out).await,
         Command::Alerts => items(service.alerts(actor).await.map(|alerts| alerts.lines()), out).await,
         Command::AcknowledgeAlert { key, note } => {
             Ok(service.acknowledge_alert(actor, &key, &note).await.map(|()| Done::of(1)))
         }
-        Command::Routes => items(service.routes(actor), out).await,
+        Command::Routes => match service.routes(actor).await {
+            Ok((routes, missing)) => {
+                let answered = items(Ok(routes), out).await?;
+                Ok(answered.map(|done| Done { missing, ..done }))
+            }
+            Err(error) => Ok(Err(error)),
+        },
         Command::Signers { customer } => items(service.signers(actor, &customer), out).await,
-        Command::Hold { which, reason } => change(service.hold(actor, &which, &reason, progress), told, out).await,
-        Command::Release { which } => change(service.release(actor, &which, progress), told, out).await,
-        Command::Retry { which } => change(service.retry(actor, &which, progress), told, out).await,
-        Command::Bounce { which, reason } => change(service.bounce(actor, &which, &reason, progress), told, out).await,
-        Command::Remove { which, reason } => change(service.remove(actor, &which, &reason, progress), told, out).await,
+        Command::Hold { which, reason } => {
+            change(service.command(actor, &which, Do::Hold(reason), progress), told, out).await
+        }
+        Command::Release { which } => change(service.command(actor, &which, Do::Release, progress), told, out).await,
+        Command::Retry { which } => change(service.command(actor, &which, Do::Retry, progress), told, out).await,
+        Command::Bounce { which, reason } => {
+            change(service.command(actor, &which, Do::Bounce(reason), progress), told, out).await
+        }
+        Command::Remove { which, reason } => {
+            change(service.command(actor, &which, Do::Remove(reason), progress), told, out).await
+        }
         Command::SuppressionList { customer, address: Some(address), .. } => {
             items(service.find_suppressed(actor, &customer, &address).await.map(|entry| [entry]), out).await
         }
@@ -126,23 +151,25 @@ async fn list(
     out: &mut impl Output,
 ) -> Answered {
     let limit = limit.unwrap_or(u64::MAX);
-    let mut pages = match service.pages(actor, which).await {
-        Ok(pages) => pages,
-        Err(error) => return Ok(Err(error)),
-    };
-    let mut count = 0;
+    let (mut count, mut after, mut missing) = (0, None, BTreeSet::new());
     loop {
-        let page = match pages.next().await {
-            Ok(Some(page)) => page,
-            Ok(None) => return Ok(Ok(Done::of(count))),
+        let wanted = usize::try_from(limit - count).unwrap_or(MESSAGES).saturating_add(1).min(MESSAGES);
+        let page = match service.list(actor, which, after.as_deref(), wanted).await {
+            Ok(page) => page,
             Err(error) => return Ok(Err(error)),
         };
-        for message in page {
+        missing.extend(page.missing);
+        for message in page.items {
             if count == limit {
-                return Ok(Ok(Done { more: true, ..Done::of(count) }));
+                let missing = missing.into_iter().collect();
+                return Ok(Ok(Done { more: true, missing, ..Done::of(count) }));
             }
             out.item(&message).await?;
             count += 1;
+        }
+        match page.next {
+            Some(last) => after = Some(last),
+            None => return Ok(Ok(Done { missing: missing.into_iter().collect(), ..Done::of(count) })),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::operate::operators::{NewOperator, OperatorChange};
 use crate::operate::queue::{Changed, Selection};
 use crate::operate::suppression::Suppressed;
 use crate::operate::tokens::NewToken;
+use crate::record::trace::Query;
 
 /// The protocol's version. A relay refuses another version, which means that the program on disk is not the running one.
 pub const VERSION: u32 = 1;
@@ -91,6 +92,12 @@ pub enum Command {
         wait_secs: u64,
     },
     Stats,
+    /// One item for each mail, with its events, of all nodes.
+    Trace {
+        query: Query,
+        /// At most so many.
+        limit: u64,
+    },
     /// One item for each From domain of a customer: the selectors with which its mail is signed now.
     Signers {
         /// The id of the customer.
@@ -219,6 +226,7 @@ impl Command {
             | Command::Show { .. }
             | Command::Events { .. }
             | Command::Stats
+            | Command::Trace { .. }
             | Command::Signers { .. }
             | Command::SuppressionList { .. }
             | Command::PausedCustomers
@@ -278,6 +286,9 @@ pub struct Done {
     /// True if more than `limit` items match.
     #[serde(default)]
     pub more: bool,
+    /// The nodes whose part is missing, because they did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 impl Done {
@@ -289,7 +300,7 @@ impl Done {
 
 impl From<Changed> for Done {
     fn from(Changed { count, busy }: Changed) -> Self {
-        Done { count, busy, more: false }
+        Done { count, busy, ..Done::default() }
     }
 }
 

@@ -96,6 +96,8 @@ impl Membership {
                     }
                     self.node.set_lease(lease_end(asked, settings.lease));
                     self.node.set_trouble(Trouble::Lease, None);
+                    let names = view.nodes.iter().map(|node| node.name.clone());
+                    self.node.others.store(Arc::new(names.filter(|name| *name != settings.node).collect()));
                     self.act(&view);
                 }
                 Ok(None) => {

@@ -59,6 +59,8 @@ pub(super) struct Node {
     pub disk_bytes: AtomicU64,
     /// Notified when this process is to stop.
     pub stopping: Notify,
+    /// The other nodes that are alive, by name.
+    pub others: ArcSwap<Vec<String>>,
     is_stopping: AtomicBool,
     troubles: Mutex<BTreeMap<Trouble, String>>,
     lacks: Mutex<BTreeMap<Lack, String>>,
@@ -84,6 +86,7 @@ impl Node {
             in_transit: ArcSwap::default(),
             disk_bytes: AtomicU64::new(0),
             stopping: Notify::new(),
+            others: ArcSwap::default(),
             is_stopping: AtomicBool::new(false),
             troubles: Mutex::default(),
             lacks: Mutex::default(),

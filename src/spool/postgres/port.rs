@@ -338,6 +338,15 @@ impl Spool for Postgres {
         self.node.health()
     }
 
+    fn others(&self) -> Vec<String> {
+        self.node.others.load().to_vec()
+    }
+
+    // The first shard has one owner, and another one as soon as that is dead.
+    fn leads(&self) -> bool {
+        self.node.has_lease() && !self.node.is_stopping() && self.node.shard(0).is_some()
+    }
+
     fn stop(&self) -> Pending<()> {
         self.node.stop();
         let thread = self.take_thread();

@@ -138,6 +138,7 @@ pub(super) fn list(
         query("/queue", &all)
     });
     html! {
+        (show::missing(&found.missing))
         @if found.items.is_empty() {
             p { @if given.is_empty() { "Nothing waits." } @else { "Nothing that waits fits." } }
         } @else if visitor.may_operate() {

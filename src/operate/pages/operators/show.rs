@@ -56,6 +56,15 @@ pub(super) fn messages(count: u64) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{} messages", number(count)) }
 }
 
+/// Names the nodes whose part of an answer is missing.
+pub(super) fn missing(nodes: &[String]) -> Markup {
+    html! {
+        @if !nodes.is_empty() {
+            p role="status" { strong { "The part of other nodes is missing: " } (strange(&nodes.join("; "))) }
+        }
+    }
+}
+
 /// Links to a customer.
 pub(super) fn customer(id: &str) -> Markup {
     html! { a href={ "/customers/" (segment(id)) } { (strange(id)) } }

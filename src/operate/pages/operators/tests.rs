@@ -75,7 +75,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     let all_alerts = Alerts { open: vec![alert.clone(), known], ended: Vec::new(), notices: vec![alert] };
     let past = PastAlert { id: owned(), since: AT, ended: Some(AT), ended_detail: Some(owned()), event: event.clone() };
     let message = message_of(text, &event);
-    let list = Page { items: vec![message.clone()], next: Some(owned()) };
+    let list = Page::new(vec![message.clone()], Some(owned()));
     let route = RouteStatus {
         id: RouteId::new(text),
         server: owned(),
@@ -126,13 +126,17 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         "expected": [text], "findings": [{ "text": text, "next": text }] }] });
     let suppressed =
         Suppressed { address: owned(), reason: owned(), since: owned(), expires: Some(owned()), note: owned() };
-    let found = Found { traces: vec![Trace { queue_id: Some(owned()), events: vec![event.clone()] }], more: true };
+    let found = Found {
+        traces: vec![Trace { queue_id: Some(owned()), events: vec![event.clone()] }],
+        more: true,
+        missing: vec![text.into()],
+    };
     let entry = Entry { id: owned(), event: event.clone() };
     let shown = customer_of(text);
     vec![
         ("alerts", alerts::current(&all_alerts, &visitor, &forms).into_string()),
-        ("past alerts", alerts::history(&Page { items: vec![past], next: Some(owned()) }, text).into_string()),
-        ("audit", audit::list(&Page { items: vec![entry], next: Some(owned()) }, &asked).into_string()),
+        ("past alerts", alerts::history(&Page::new(vec![past], Some(owned())), text).into_string()),
+        ("audit", audit::list(&Page::new(vec![entry], Some(owned())), &asked).into_string()),
         ("queue", queue::list(&list, &|_: &str| owned(), true, &visitor, &forms).into_string()),
         ("asking", queue::asking(&selection, queue::ACTIONS[3], 9, &list, &visitor, &forms).into_string()),
         ("message", message::details(&message, &visitor, &forms).into_string()),
@@ -140,10 +144,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("passwords", routes::passwords(&[password]).into_string()),
         ("routes", routes::table_of([&route].into_iter()).into_string()),
         ("route", routes::details(&route, None, Some(text)).into_string()),
-        (
-            "customers",
-            customers::rows(&Page { items: vec![summary(text)], next: Some(owned()) }, text, true).into_string(),
-        ),
+        ("customers", customers::rows(&Page::new(vec![summary(text)], Some(owned())), text, true).into_string()),
         ("customer", customer::details(&shown).into_string()),
         ("commands", customer::commands(&shown, &visitor, &forms).into_string()),
         ("suppression", suppression::list(&[suppressed], text, text, true, &visitor, &forms).into_string()),
@@ -311,13 +312,7 @@ fn a_page_shows_no_form_to_a_role_that_may_not_send_it() {
     let event = json!({});
     let shown = customer::Shown { links: None, ..customer_of("x") };
     for html in [
-        queue::list(
-            &Page { items: vec![message_of("x", &event)], next: None },
-            &|_: &str| String::new(),
-            false,
-            &reader,
-            &forms,
-        ),
+        queue::list(&Page::new(vec![message_of("x", &event)], None), &|_: &str| String::new(), false, &reader, &forms),
         message::details(&message_of("x", &event), &reader, &forms),
         customer::commands(&shown, &reader, &forms),
     ] {

@@ -93,6 +93,7 @@ fn form(asked: &Asked) -> Markup {
 
 pub(super) fn answer(found: &Found) -> Markup {
     html! {
+        (show::missing(&found.missing))
         @if found.traces.is_empty() {
             p { "No mail fits, as far back as the record is kept." }
         }
