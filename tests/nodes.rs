@@ -18,6 +18,8 @@ mod support {
 mod cluster;
 #[path = "nodes/faults.rs"]
 mod faults;
+#[path = "nodes/known.rs"]
+mod known;
 #[path = "nodes/load.rs"]
 mod load;
 #[path = "nodes/moves.rs"]
@@ -28,5 +30,7 @@ mod network;
 mod spool_move;
 #[path = "nodes/standby_machine.rs"]
 mod standby_machine;
+#[path = "nodes/whole.rs"]
+mod whole;
 #[path = "nodes/wire.rs"]
 mod wire;

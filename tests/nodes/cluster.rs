@@ -25,6 +25,7 @@ const SHARDS: u32 = 12;
 /// Of the nodes that have a namespace of their own.
 const SMTP: u16 = 2525;
 const WEB: u16 = 8080;
+const API: u16 = 8081;
 
 /// The nodes and all that they work with.
 pub struct Cluster {
@@ -33,6 +34,8 @@ pub struct Cluster {
     /// The place of the primary.
     primary: usize,
     sites: Vec<Site>,
+    /// Where each node's API is.
+    pub apis: Vec<SocketAddr>,
     nodes: Vec<Option<Running>>,
     own: Vec<Capture>,
     tier: Capture,
@@ -65,8 +68,9 @@ impl Cluster {
         let tier = Capture::at(network.own());
         own.iter().chain([&tier]).for_each(|server| server.answer_after(Duration::from_millis(20)));
         let mut sites: Vec<Site> = Vec::new();
+        let apis: Vec<SocketAddr> = (0..NODES).map(|number| api(number, &network)).collect();
         for number in 0..NODES {
-            let site = site(number, &network, tier.address);
+            let site = site(number, &network, tier.address, apis[number]);
             for (customer, server) in customers().zip(own.iter().map(Some).chain(std::iter::repeat(None))) {
                 let domain = format!("{customer}.example");
                 if let Some(first) = sites.first() {
@@ -87,7 +91,7 @@ impl Cluster {
         let behind = wire::front(network.own(), vec![sites[0].smtp, sites[1].smtp]);
         let front = vec![behind, behind, sites[2].smtp];
         let servers = [Some(primary), None];
-        let mut cluster = Cluster { servers, primary: 0, sites, nodes, own, tier, front, network };
+        let mut cluster = Cluster { servers, primary: 0, sites, apis, nodes, own, tier, front, network };
         cluster.add_standby()?;
         Ok(cluster)
     }
@@ -125,6 +129,11 @@ impl Cluster {
     /// Where clients submit: an address of two nodes, twice as often as that of the third one.
     pub fn front(&self) -> &[SocketAddr] {
         &self.front
+    }
+
+    /// The folder of a node.
+    pub fn site(&self, number: usize) -> &Site {
+        &self.sites[number]
     }
 
     /// Runs a command at a node.
@@ -235,11 +244,20 @@ impl Cluster {
     }
 }
 
-fn site(number: usize, network: &Network, tier: SocketAddr) -> Site {
+/// Where a node's API is.
+fn api(number: usize, network: &Network) -> SocketAddr {
+    match network.node(number) {
+        (address, Some(_)) => SocketAddr::new(address, API),
+        (address, None) => free_port(&address.to_string()),
+    }
+}
+
+fn site(number: usize, network: &Network, tier: SocketAddr, api: SocketAddr) -> Site {
     let more = format!(
         "[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n\
          [mailjet.starter]\nhost = \"{}\"\nport = {}\ntls = \"off\"\nallow_plaintext_auth = true\nusername = \"key\"\n\
-         password_file = \"webcrm.hash\"\n[mailjet.starter.limits]\nconcurrency = {TIER_CAP}\n",
+         password_file = \"webcrm.hash\"\n[mailjet.starter.limits]\nconcurrency = {TIER_CAP}\n\
+         [suppression]\nmode = \"refuse\"\n[api]\naddress = \"{api}\"\ntls = \"off\"\nallow_plaintext = true\n",
         tier.ip(),
         tier.port(),
     );
