@@ -14,8 +14,8 @@ use postbud::events::{self, Event, Events};
 use postbud::message::{CustomerId, QueueId};
 use postbud::operate::operators::SessionTimes;
 use postbud::operate::{
-    Acknowledgements, History, Jobs, Links, Operators, Service, Tokens, alerts, history, links, operators, socket,
-    tokens,
+    Acknowledgements, History, Jobs, Links, Nodes, Operators, Service, Tokens, alerts, history, links, operators,
+    socket, tokens,
 };
 use postbud::queue::Outcomes;
 use postbud::route::{
@@ -176,6 +176,7 @@ impl Fixture {
             tokens: Tokens::open(database.clone()).unwrap(),
             operators: Operators::open(database.clone(), &Limits::default(), SessionTimes::default()).unwrap(),
             acknowledgements: Acknowledgements::new(database.clone()),
+            nodes: Nodes::new(&database),
             history: History::new(database),
             jobs: Jobs::default(),
             live: None,

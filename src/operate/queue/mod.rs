@@ -2,6 +2,7 @@
 //!
 //! A message that is being delivered is not changed, only counted and reported, because the result of its attempt decides.
 
+mod carry_out;
 mod change;
 mod command;
 mod look;
