@@ -69,6 +69,7 @@ pub(super) enum Ask {
     Stats,
     Change { which: Selection, command: Command },
     Routes,
+    Resume { route: String },
     Trace { query: Query, most: usize },
 }
 
@@ -318,6 +319,7 @@ impl Service {
             Ask::Stats => value(self.stats_here(actor).await?),
             Ask::Change { which, command } => value(self.command_here(actor, &which, command, progress).await?),
             Ask::Routes => value(self.routes_here(actor)?),
+            Ask::Resume { route } => value(self.resume_route_here(actor, &route).await?),
             Ask::Trace { query, most } => value(self.trace_here(actor, query, most).await?),
         }
     }

@@ -133,12 +133,25 @@ impl Service {
         self.switched(actor, switched, route, Act::new(Action::RouteSuspend, detail))
     }
 
-    /// Resumes a suspended or throttled route at once.
+    /// Resumes a suspended or throttled route at once, at every node: the one that suspended it may not have told the others yet.
     pub async fn resume_route(&self, actor: &Actor, route: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let switched = self.routes.resume(&RouteId::new(route)).await;
         let detail = format!("resumed by an operator ({actor})");
-        self.switched(actor, switched, route, Act::new(Action::RouteResume, detail))
+        self.switched(actor, switched, route, Act::new(Action::RouteResume, detail))?;
+        let heard = self.ask_others::<()>(actor, Ask::Resume { route: route.to_owned() }, None).await;
+        heard.all()?;
+        heard.refused.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Resumes a route at this node, for the node that was asked. That one made the audit event.
+    pub(super) async fn resume_route_here(&self, actor: &Actor, route: &str) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        match self.routes.resume(&RouteId::new(route)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.no_such_route(route)),
+            Err(error) => Err(not_saved(route, &error)),
+        }
     }
 
     fn switched(&self, actor: &Actor, switched: io::Result<bool>, route: &str, act: Act) -> Result<(), Error> {
@@ -146,12 +159,7 @@ impl Service {
             return Err(self.no_such_route(route));
         }
         audit::tell(&self.events, actor, Act { route: Some(route.to_owned()), ..act });
-        switched.map(|_| ()).map_err(|error| {
-            Error::failed(
-                format!("route {route} was switched, but that cannot be saved: {error}"),
-                "a restart of the relay would forget it: make room in its state folder, then say it again",
-            )
-        })
+        switched.map(drop).map_err(|error| not_saved(route, &error))
     }
 
     /// Makes the error of a command that names an unknown route.
@@ -159,4 +167,11 @@ impl Service {
         let routes: Vec<String> = self.routes.list().into_iter().map(|route| route.id.to_string()).collect();
         Error::not_found(format!("there is no route \"{route}\""), format!("the routes are: {}", routes.join(", ")))
     }
+}
+
+fn not_saved(route: &str, error: &io::Error) -> Error {
+    Error::failed(
+        format!("route {route} was switched, but that cannot be saved: {error}"),
+        "a restart of the relay would forget it: make room in its state folder, then say it again",
+    )
 }

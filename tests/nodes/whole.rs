@@ -35,6 +35,8 @@ fn one_node_is_asked_for_all(cluster: Cluster) {
         let id = format!("own{customer}");
         cluster.operate(customer % NODES, &["customer", "pause", &id, "--reason", "a test looks at the queue"]);
     }
+    let paused = |node| cluster.operate(node, &["customer", "paused"]).matches("a test looks at the queue").count();
+    soon("every node has every pause", SOON, [OWN; NODES], || [0, 1, 2].map(paused));
     let mut client = Client::connect(cluster.addresses()[0]).unwrap();
     for n in 0..EACH {
         for customer in 0..OWN {
