@@ -69,8 +69,8 @@ impl Cluster {
         own.iter().chain([&tier]).for_each(|server| server.answer_after(Duration::from_millis(20)));
         let mut sites: Vec<Site> = Vec::new();
         let apis: Vec<SocketAddr> = (0..NODES).map(|number| api(number, &network)).collect();
-        for number in 0..NODES {
-            let site = site(number, &network, tier.address, apis[number]);
+        for (number, api) in apis.iter().enumerate() {
+            let site = site(number, &network, tier.address, *api);
             for (customer, server) in customers().zip(own.iter().map(Some).chain(std::iter::repeat(None))) {
                 let domain = format!("{customer}.example");
                 if let Some(first) = sites.first() {
