@@ -44,6 +44,9 @@
 #[cfg(test)]
 extern crate self as postbud;
 #[cfg(test)]
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;
+#[cfg(test)]
 mod test_cost;
 #[cfg(test)]
 #[path = "../tests/support/customers.rs"]
@@ -65,6 +68,7 @@ pub mod customers;
 pub mod database;
 mod files;
 mod hex;
+mod machine;
 pub mod message;
 mod plain;
 #[doc(hidden)]

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long an address that failed goes behind the others. Otherwise, an address that accepts connections and says
 /// nothing would cost every new connection minutes.

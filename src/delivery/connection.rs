@@ -9,12 +9,12 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::tls::{Fallback, TlsInfo, about_our_certificate};
+use crate::machine::net::TcpStream;
 use crate::smtp::response::{MAX_BLANK, ReplyReader, ResponseError, blank_lines, is_blank, quoted};
 use crate::smtp::{Extensions, Mechanism, Reply};
 

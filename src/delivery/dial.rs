@@ -4,10 +4,9 @@
 //! of the host's addresses fails, the next one is tried (RFC 5321 §5.1). A refused login is not tried at another
 //! address, because it concerns the account.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::addresses::Failed;
 use super::classify::{Context, Phase, classify};
@@ -20,6 +19,7 @@ use super::settings::Settings;
 use super::step::{Step, StepLog};
 use super::tls::{Fallback, TlsClient, TlsError};
 use super::words::Words;
+use crate::machine::net::TcpStream;
 use crate::message::FailureClass;
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;

@@ -14,11 +14,12 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_socks::tcp::Socks5Stream;
 
 use super::{EgressError, EgressPath, Settings};
+use crate::machine::net::{self, TcpStream};
 use crate::resolver::{self, Resolver};
 
 /// Azure drops an idle flow after 4 minutes and tells nobody.
@@ -147,7 +148,7 @@ pub async fn connect(
 
 async fn connect_bound(local: IpAddr, peer: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
     let socket = bound_socket(local).map_err(|source| ConnectError::EgressLost { local, source })?;
-    let reason = match timeout(limit, socket.connect(peer)).await {
+    let reason = match timeout(limit, net::connect(socket, peer)).await {
         Ok(Ok(stream)) => return Ok(stream),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", limit.as_secs_f32()),
@@ -229,7 +230,7 @@ async fn connect_through(
 ) -> Result<(TcpStream, String), ConnectError> {
     let failed = |reason: String, own_fault| ConnectError::Proxy { proxy, reason, own_fault };
     let dialled = async {
-        let stream = TcpStream::connect(proxy).await.map_err(|error| failed(error.to_string(), true))?;
+        let stream = tokio::net::TcpStream::connect(proxy).await.map_err(|error| failed(error.to_string(), true))?;
         let _ = keep_alive(&SockRef::from(&stream));
         let through = match login {
             Some((user, password)) => {
@@ -245,7 +246,7 @@ async fn connect_through(
             );
             failed(error.to_string(), !behind)
         })?;
-        Ok((through.into_inner(), format!("{}:{} through {proxy}", target.0, target.1)))
+        Ok((net::of_system(through.into_inner()), format!("{}:{} through {proxy}", target.0, target.1)))
     };
     timeout(limit, dialled).await.unwrap_or_else(|_| Err(failed("no answer in time".to_owned(), true)))
 }

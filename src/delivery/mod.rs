@@ -54,7 +54,7 @@ mod wordings_collected;
 mod wordings_of_one;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ pub struct Delivery {
 struct Shared {
     settings: Settings,
     counters: Counters,
-    pools: Mutex<HashMap<RouteId, Arc<Pool>>>,
+    pools: Mutex<BTreeMap<RouteId, Arc<Pool>>>,
 }
 
 impl Delivery {
@@ -197,7 +197,7 @@ impl Delivery {
         let gone: Vec<_> = self
             .shared
             .pools()
-            .extract_if(|_, pool| !same(pool) || names_files(&pool.route))
+            .extract_if(.., |_, pool| !same(pool) || names_files(&pool.route))
             .map(|(_, pool)| pool)
             .collect();
         for connection in gone.iter().flat_map(|pool| pool.close()) {
@@ -208,7 +208,7 @@ impl Delivery {
     /// Sends QUIT on all idle connections and closes them without waiting for the replies. Attempts in progress
     /// continue, and their connections are closed when they end.
     pub async fn shutdown(&self) {
-        let pools: Vec<_> = self.shared.pools().drain().map(|(_, pool)| pool).collect();
+        let pools: Vec<_> = std::mem::take(&mut *self.shared.pools()).into_values().collect();
         let mut goodbyes: JoinSet<()> =
             pools.iter().flat_map(|pool| pool.close()).map(|connection| connection.quit_without_waiting()).collect();
         while goodbyes.join_next().await.is_some() {}
@@ -221,7 +221,7 @@ impl Delivery {
 }
 
 impl Shared {
-    fn pools(&self) -> MutexGuard<'_, HashMap<RouteId, Arc<Pool>>> {
+    fn pools(&self) -> MutexGuard<'_, BTreeMap<RouteId, Arc<Pool>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -5,7 +5,9 @@
 //! suspended, as for a refused password. If the endpoint cannot be reached, or something else answers in its place,
 //! mail waits.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use reqwest::StatusCode;
 use serde::Deserialize;

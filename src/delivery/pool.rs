@@ -3,7 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
@@ -16,6 +18,7 @@ use super::outcome::Trouble;
 use super::settings::Settings;
 use super::step::{Step, StepLog};
 use super::tls::{PolicyError, TlsClient};
+use crate::machine::threads;
 use crate::message::FailureClass;
 use crate::route::Route;
 use crate::smtp::Mechanism;
@@ -162,7 +165,7 @@ impl Pool {
         self.tls
             .get_or_init(|| async {
                 let route = Arc::clone(&self.route);
-                let read = tokio::task::spawn_blocking(move || TlsClient::of(&route)).await;
+                let read = threads::blocking(move || TlsClient::of(&route)).await;
                 read.unwrap_or_else(|_| TlsClient::of(&self.route))
             })
             .await

@@ -1,7 +1,9 @@
 //! The steps of a conversation with a smarthost, as the probe shows them and the metrics label them.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use serde::{Serialize, Serializer};
 

@@ -10,13 +10,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::refusal::CertificateRefusal;
 use super::verifier::{Trust, Verifier};
 use crate::files;
+use crate::machine::net::TcpStream;
 use crate::route::{Route, TlsMode, TlsVersion};
 
 /// Why a route's TLS policy cannot be used: a file is missing or holds no certificate. The operator must act.

@@ -5,7 +5,7 @@
 //! lines, then counters and subscribers learn of it. After a crash in between, a notification may be sent twice, but is never lost.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::bounce::{Action, Content, Postmaster};
 use crate::customers::suppression::Suppression;

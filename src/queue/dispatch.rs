@@ -2,7 +2,9 @@
 //! that have room.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::customers::NoRoute;
 use crate::events::Subject;
@@ -37,6 +39,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             tokio::time::sleep(rest.min(LONGEST_REST)).await;
         }
         tokio::select! {
+            biased;
             () = inner.stop.cancelled() => return,
             () = changed.notified() => {}
             () = inner.wake.notified() => {}

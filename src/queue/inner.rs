@@ -2,13 +2,16 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::events::{Event, Subject};
+use crate::machine::threads;
 use crate::message::{CustomerId, Lane, MailKind};
 use crate::queue::decide::Decision;
 use crate::queue::halt::{self, Halt};
@@ -165,6 +168,6 @@ impl Inner {
                 (inner.with_routes(|routes, _| routes.suspended()), pauses.as_ref().clone())
             })
         };
-        tokio::task::spawn_blocking(save).await.map_err(std::io::Error::other)?
+        threads::blocking(save).await.map_err(std::io::Error::other)?
     }
 }

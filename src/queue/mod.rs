@@ -43,6 +43,7 @@ pub use volume::{Results, Volumes};
 use crate::customers::{Pause, PauseCause, Routing};
 use crate::delivery::Delivery;
 use crate::events::{Action, Event, Events, Subject};
+use crate::machine::threads;
 use crate::message::CustomerId;
 use crate::queue::inner::Inner;
 use crate::queue::schedule::routes::Routes;
@@ -248,7 +249,7 @@ async fn keep_volumes(inner: Arc<Inner>, mut file: VolumeFile) {
     loop {
         let stopping = tokio::time::timeout(volume::SAVE_EVERY, inner.stop.cancelled()).await.is_ok();
         let volumes = inner.parts.outcomes.volumes().clone();
-        let saved = tokio::task::spawn_blocking(move || {
+        let saved = threads::blocking(move || {
             let result = file.save(&volumes);
             (file, result)
         });
@@ -273,7 +274,7 @@ async fn keep_throttle_states(inner: Arc<Inner>, mut file: ThrottleStateFile) {
             tracing::warn!("what another node suspended cannot be saved: {why}");
         }
         let states = inner.with_routes(|routes, _| routes.throttle_states());
-        let saved = tokio::task::spawn_blocking(move || {
+        let saved = threads::blocking(move || {
             let result = file.save(states);
             (file, result)
         });

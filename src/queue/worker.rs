@@ -9,6 +9,7 @@ use crate::bounce::header_text;
 use crate::customers::Customer;
 use crate::delivery::{Outcome, Trouble, Verdict};
 use crate::dkim;
+use crate::machine;
 use crate::message::{Lane, MailKind, QueueId, References};
 use crate::queue::decide::{self, Moment};
 use crate::queue::inner::Inner;
@@ -157,7 +158,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     // Nothing was tried, so the lease is given back unchanged.
     let Some(outcome) = outcome else { return };
     let moment = Moment { now: Timestamp::now(), own_waiting, clock_trusted: inner.trusts_clock() };
-    let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, rand::random());
+    let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, machine::random());
     if lease.record.lane.kind == MailKind::Test {
         decision.make_up_reports(&lease.record, moment.now);
     }
@@ -239,7 +240,7 @@ fn in_turn(record: &Record) -> Vec<usize> {
 
 /// Tells the route about the outcome. New trouble that a person must correct raises an alert.
 async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &Outcome, taken: usize) {
-    let jitter = rand::random();
+    let jitter = machine::random();
     if !inner.with_routes(|routes, now| routes.report(route, message, outcome, taken, now, jitter)) {
         return;
     }

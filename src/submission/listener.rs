@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
 use socket2::{Domain as Family, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +23,7 @@ use super::login::Logins;
 use super::refusals::Refusals;
 use super::session::{Rules, Session};
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
+use crate::machine::net::{self, TcpListener, TcpStream};
 use crate::smtp::{EnhancedCode, Reply};
 
 /// The number of connections that the kernel queues until they are accepted. With a short queue, a burst of clients waits for seconds.
@@ -97,12 +97,14 @@ impl Submission {
 
 /// Binds an address to listen on.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Family::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    net::listen(address, |address| {
+        let socket = Socket::new(Family::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket)
+    })
 }
 
 impl Rules {

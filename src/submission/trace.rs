@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::machine;
 use crate::message::QueueId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -63,7 +64,7 @@ pub(super) fn date(now: Timestamp, out: &mut Vec<u8>) {
 
 /// Makes a Message-ID without brackets. The queue id makes it unique, and its domain is the sender's.
 pub(super) fn message_id(id: QueueId, from_domain: &Domain) -> String {
-    format!("{id}.{:08x}@{from_domain}", rand::random::<u32>())
+    format!("{id}.{:08x}@{from_domain}", machine::random::<u32>())
 }
 
 fn is_shown(c: char) -> bool {

@@ -23,6 +23,10 @@ impl Timestamp {
 
     /// Reads the system clock.
     pub fn now() -> Self {
+        #[cfg(test)]
+        if let Some(machine) = crate::simulation::here() {
+            return machine.clock_says();
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(since.as_millis() as u64)
     }

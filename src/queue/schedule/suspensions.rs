@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::customers::{Pause, Pauses};
 use crate::files;
+use crate::machine;
 use crate::message::CustomerId;
 use crate::route::{Cause, LoginSecret, Route, RouteId};
 use crate::time::Timestamp;
@@ -66,7 +67,7 @@ impl fmt::Debug for Fingerprints {
 /// Makes a random key, so that no fingerprint equals one of another process.
 impl Default for Fingerprints {
     fn default() -> Self {
-        Fingerprints::with(&rand::random())
+        Fingerprints::with(&machine::random())
     }
 }
 
@@ -135,7 +136,7 @@ impl SuspensionFile {
     pub fn open(path: PathBuf) -> io::Result<(Self, Stopped, Fingerprints)> {
         let content = match files::read_state(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Content {
-                key: STANDARD.encode(rand::random::<[u8; LEN]>()),
+                key: STANDARD.encode(machine::random::<[u8; LEN]>()),
                 routes: BTreeMap::new(),
                 customers: BTreeMap::new(),
             },

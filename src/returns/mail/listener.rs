@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Returning, Shared};
+use crate::machine::net::{TcpListener, TcpStream};
 use crate::smtp::{Domain, EnhancedCode, Reply};
 use crate::submission::connection::{Connection, End, Stream};
 use crate::submission::limits::counted_as;

@@ -12,6 +12,7 @@ use super::read::{self, Message, Unread};
 use super::segments::Stage;
 use super::shared::Shared;
 use super::unreadable;
+use crate::machine::threads;
 use crate::message::QueueId;
 use crate::spool::index::{Entry, LOOK};
 
@@ -71,7 +72,7 @@ impl Compaction {
                     }
                 }
                 for answer in answers {
-                    if !answer.blocking_recv().unwrap_or(false) {
+                    if !threads::answer(answer).unwrap_or(false) {
                         return Err(io::Error::other("the copy could not be written"));
                     }
                     self.shared.settings.counters.copied.inc();

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::machine::disk;
+
 /// The open folder of the spool, needed to make names in it durable.
 pub(super) struct Dir {
     pub path: PathBuf,
@@ -17,7 +19,7 @@ impl Dir {
 
     /// Makes added and removed names durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.handle.sync_all()
+        disk::sync_all(&self.handle)
     }
 
     /// Makes the names of the folder and its parent durable, because both may be new. If a parent may not be read, or its file system is

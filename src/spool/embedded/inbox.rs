@@ -4,13 +4,16 @@
 //! inbox if they can be written at once ([`Active`](super::active::Active)).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::encoded::Encoded;
 use super::note::Change;
+use crate::machine::threads::Bell;
 use crate::spool::{Durable, Error};
 
 /// The channel to the caller that waits for an answer.
@@ -73,7 +76,7 @@ struct Queue {
 #[derive(Default)]
 pub(super) struct Inbox {
     queue: Mutex<Queue>,
-    ready: Condvar,
+    ready: Bell,
     /// True while ordered items wait or are being written by the committer.
     ordered: AtomicBool,
 }
@@ -136,12 +139,7 @@ impl Inbox {
                 return Taken { items: std::mem::take(&mut queue.items), sync_due, stopping: queue.stopping };
             }
             queue.committer_waits = true;
-            queue = match wake_at {
-                Some(at) => {
-                    self.ready.wait_timeout(queue, at - now).expect("nothing panics while it holds the inbox").0
-                }
-                None => self.ready.wait(queue).expect("nothing panics while it holds the inbox"),
-            };
+            queue = self.ready.wait(&self.queue, queue, wake_at.map(|at| at - now));
             queue.committer_waits = false;
         }
     }
@@ -156,7 +154,7 @@ impl Inbox {
     /// Accepts no more items. Those inside are still written.
     pub fn stop(&self) {
         self.queue().stopping = true;
-        self.ready.notify_one();
+        self.ready.ring();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -166,7 +164,7 @@ impl Inbox {
     /// Waking costs a system call, so it is skipped unless the committer waits.
     fn wake(&self, queue: &Queue) {
         if queue.committer_waits {
-            self.ready.notify_one();
+            self.ready.ring();
         }
     }
 }

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::compaction::Compaction;
 use super::pool::{PIECE_PAUSE, Pool, PoolFile};
@@ -19,6 +21,7 @@ use super::segments::{Reclaim, Stage};
 use super::shared::Shared;
 use super::writing::Writing;
 use super::{Notice, quarantine};
+use crate::machine::threads;
 
 /// How often settled segments are deleted.
 const TICK: Duration = Duration::from_millis(250);
@@ -53,7 +56,7 @@ impl Keeper {
         self.order_spare();
         loop {
             let pause = if self.pool.is_busy() { PIECE_PAUSE.min(tick) } else { tick };
-            match self.chores.recv_timeout(pause) {
+            match threads::receive(&self.chores, pause) {
                 Ok(Chore::Seal(segment)) => self.seal(&segment),
                 Ok(Chore::MakeSpare) => self.order_spare(),
                 Err(RecvTimeoutError::Timeout) => {

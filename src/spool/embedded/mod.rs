@@ -68,7 +68,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
 
 use thiserror::Error;
 use tokio::sync::watch;
@@ -81,6 +80,7 @@ use self::note::DOUBTFUL;
 use self::shared::Shared;
 use super::moving::Mark;
 use super::{Health, Pending, Spool};
+use crate::machine::threads::{self, Thread};
 use crate::message::QueueId;
 
 pub use self::lost::{Lost, set_told, untold};
@@ -95,7 +95,7 @@ const MAX_SEGMENT: u64 = 1 << 30;
 /// The spool of one process in a folder of its own. Dropping it stops it as [`Spool::stop`] does.
 pub struct Embedded {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<Thread>>,
 }
 
 /// Why a spool cannot be opened. The operator must act.
@@ -178,14 +178,14 @@ impl Embedded {
         Ok(Arc::new(Embedded { shared, threads: Mutex::new(threads) }))
     }
 
-    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+    fn take_threads(&self) -> Vec<Thread> {
         std::mem::take(&mut *self.threads.lock().expect("nothing panics while it holds the threads"))
     }
 }
 
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Thread, OpenError> {
     let failed = |source| OpenError::Io { what: format!("starting thread {name}"), source };
-    std::thread::Builder::new().name(name.into()).spawn(work).map_err(failed)
+    Thread::start(name, work).map_err(failed)
 }
 
 fn hold_doubtful(shared: &Shared, id: QueueId) {
@@ -203,7 +203,7 @@ fn is_bad_block(error: &io::Error) -> bool {
 
 /// Runs `work` on a thread that may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, super::Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| super::Error::Stopped("the program is stopping".into()))
+    threads::blocking(work).await.map_err(|_| super::Error::Stopped("the program is stopping".into()))
 }
 
 impl Spool for Embedded {
@@ -216,7 +216,9 @@ impl Spool for Embedded {
         let threads = self.take_threads();
         Box::pin(async move {
             // A panicked thread has reported that on stderr. The files are in the state that a crash leaves.
-            let _ = blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await;
+            for thread in threads {
+                thread.ended().await;
+            }
         })
     }
 }
@@ -224,6 +226,6 @@ impl Spool for Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.shared.inbox.stop();
-        self.take_threads().into_iter().for_each(|thread| drop(thread.join()));
+        self.take_threads().into_iter().for_each(Thread::join);
     }
 }

@@ -10,6 +10,7 @@ use super::frame::{HEAD, Head, Kind};
 use super::segments::Source;
 use super::shared::Shared;
 use super::{is_bad_block, unreadable};
+use crate::machine::threads;
 use crate::message::{Piece, QueueId};
 use crate::spool::codec::{self, CHUNK, Meta, State};
 use crate::spool::index::{Place, Wanted};
@@ -275,7 +276,7 @@ impl ReadChunk for OnDisk {
     fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>> {
         Box::pin(async move {
             let id = self.id;
-            let read = tokio::task::spawn_blocking(move || {
+            let read = threads::blocking(move || {
                 let (start, len) = *self.chunks.get(index).ok_or_else(|| Unread::Damaged("no such part".into()))?;
                 let read = chunk(&self.source, id, index, chunk_at(self.chunks_at, index, start), len);
                 if let Err(Unread::Damaged(why)) = &read {

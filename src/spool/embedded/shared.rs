@@ -18,6 +18,7 @@ use super::space::Space;
 use super::spare::Spare;
 use super::writing::Writing;
 use super::{Notice, Settings};
+use crate::machine;
 use crate::message::{QueueId, QueueIds};
 use crate::spool::index::{Index, Place};
 use crate::spool::recent::Recent;
@@ -53,7 +54,7 @@ impl Shared {
     pub fn new(settings: Settings, dir: Dir, recovered: Recovered, lock: Lock) -> Self {
         let Recovered { index, segments, next_segment, end, greatest, .. } = recovered;
         // Another process has another spool. A random number keeps their ids apart where logs are joined.
-        let ids = QueueIds::new(rand::random());
+        let ids = QueueIds::new(machine::random());
         ids.observe(greatest);
         let outbox = Recent::new(settings.has_journal, end);
         Shared {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::footer::Footer;
@@ -10,6 +9,7 @@ use super::frame::{self, Batch, HEAD, Head, Kind, SEGMENT_HEAD};
 use super::inbox::Item;
 use super::note::{Change, Note};
 use super::zeros;
+use crate::machine::disk;
 use crate::spool::codec::Writer;
 use crate::spool::index::Place;
 
@@ -52,7 +52,7 @@ impl Writing {
         match grown {
             Ok(()) => self.limit = self.limit.max(limit),
             // Free the space that a full disk has already given.
-            Err(_) => drop(self.file.set_len(self.limit)),
+            Err(_) => drop(disk::set_len(&self.file, self.limit)),
         }
         grown
     }
@@ -174,10 +174,10 @@ pub(super) fn seal(file: &File, mark: u64, end: u64, footer: &Footer) -> io::Res
     tail.extend_from_slice(&Head::of_segment(Kind::Footer, &payload).encode(mark));
     tail.extend_from_slice(&payload);
     tail.extend_from_slice(&frame::trailer(end, mark));
-    file.write_all_at(&tail, end)?;
+    disk::write_all_at(file, &tail, end)?;
     let len = end + tail.len() as u64;
-    file.set_len(len)?;
-    file.sync_all()?;
+    disk::set_len(file, len)?;
+    disk::sync_all(file)?;
     Ok(len)
 }
 
@@ -187,14 +187,14 @@ fn write_all_at(file: &File, mut slices: &mut [IoSlice<'_>], mut at: u64) -> io:
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         let some = &slices[..slices.len().min(MOST)];
-        match rustix::io::pwritev(file, some, at) {
+        match disk::write_at(file, some, at) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 at += written as u64;
                 IoSlice::advance_slices(&mut slices, written);
             }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
+
+use crate::machine::disk;
 
 const ZEROS: &[u8] = &[0; 64 << 10];
 
 /// Reserves room for the octets from `from` to `to`.
 pub(super) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
     let len = to.saturating_sub(from);
-    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, len)) {
+    match disk::reserve(file, from, len) {
         // There is nothing to reserve, or the file system cannot reserve. Then writing the zeros shows whether there is room.
         Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         other => other.map_err(io::Error::from),
@@ -23,8 +23,8 @@ pub(super) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
 pub(super) fn fill(file: &File, mut from: u64, to: u64) -> io::Result<()> {
     while from < to {
         let some = (to - from).min(ZEROS.len() as u64);
-        file.write_all_at(&ZEROS[..some as usize], from)?;
+        disk::write_all_at(file, &ZEROS[..some as usize], from)?;
         from += some;
     }
-    file.sync_data()
+    disk::sync_empty(file)
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Entry, Index, Wanted};
+use crate::machine;
 use crate::message::{Lane, QueueId};
 use crate::spool::codec::{State, Status};
 use crate::spool::next_try::NextTry;
@@ -62,7 +63,7 @@ pub(in crate::spool) fn claim(
     for entry in index.claimable(lane, now, limit) {
         // The first attempt after a commit needs no write, because the commit recorded when the second is due.
         if !(entry.fresh && entry.untried) {
-            let due = backoff.next_attempt(u32::from(entry.attempts) + 1, now, rand::random());
+            let due = backoff.next_attempt(u32::from(entry.attempts) + 1, now, machine::random());
             let next = NextTry::at(due);
             claim.facts.push(LogEntry::silent(entry.id, Fact::Due(next)));
             index.set_next_try(entry.id, next);

@@ -66,7 +66,7 @@ mod transit;
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use thiserror::Error;
 
@@ -78,6 +78,7 @@ use self::node::Node;
 use self::outgoing::{Departure, Outgoing};
 use self::shards::Shards;
 use super::moving::Mark;
+use crate::machine;
 
 pub use self::notice::Notice;
 pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
@@ -245,7 +246,7 @@ async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
         return Err(OpenError::Unfit { place, wrong });
     }
     schema::migrate(&link, &settings).await?;
-    let instance: i64 = rand::random();
+    let instance: i64 = machine::random();
     let asked = Instant::now();
     let joined = ownership::join(&link, &settings, instance).await?;
     let (way, outgoing) = Outgoing::new();

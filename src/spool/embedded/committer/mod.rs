@@ -14,7 +14,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use self::failure::refuse;
 use super::active::{Filling, Unsynced};
@@ -25,6 +27,7 @@ use super::keeper::Chore;
 use super::segments::Stage;
 use super::shared::Shared;
 use super::writing::Writing;
+use crate::machine::{disk, threads};
 use crate::spool::index::{Place, Put};
 use crate::spool::{Durable, Error};
 use crate::time::Timestamp;
@@ -93,7 +96,7 @@ impl Committer {
             }
             let pause = served.pause(Timestamp::now());
             if !pause.is_zero() {
-                std::thread::sleep(pause);
+                threads::sleep(pause);
             }
         }
     }
@@ -187,7 +190,7 @@ impl Committer {
         if let Some(full) = &filling.segment
             && !filling.unsynced.is_empty()
         {
-            rustix::fs::fdatasync(&full.file).map_err(|errno| NoRoom::NotSynced(errno.into()))?;
+            disk::sync_data(&full.file).map_err(NoRoom::NotSynced)?;
             let (covered, end) = (std::mem::take(&mut filling.unsynced), full.end);
             self.hand_out(&covered, &[], full.number, full.mark, end);
             self.synced(covered);
@@ -285,12 +288,12 @@ impl Committer {
             self.shared.inbox.sync_begins();
             (file, number, mark, end, std::mem::take(&mut filling.unsynced))
         };
-        if let Err(errno) = rustix::fs::fdatasync(&file) {
+        if let Err(error) = disk::sync_data(&file) {
             // These changes are written again, before those that were written meanwhile.
             let mut filling = self.shared.active.lock();
             let later = std::mem::replace(&mut filling.unsynced, covered);
             filling.unsynced.extend(later);
-            return Err(errno.into());
+            return Err(error);
         }
         self.synced = end;
         self.hand_out(&covered, batch, number, mark, end);
@@ -396,7 +399,7 @@ impl Committer {
         let in_order = unwritten == 0 && self.shared.nothing_leased() && self.shared.stopped().is_none();
         let Some(mut segment) = self.shared.active.lock().segment.take() else { return };
         if in_order {
-            let written = segment.write_clean().and_then(|()| Ok(rustix::fs::fdatasync(&segment.file)?));
+            let written = segment.write_clean().and_then(|()| disk::sync_data(&segment.file));
             if let Err(error) = written {
                 tracing::warn!(%error, "the clean stop could not be recorded; the next start reads more");
                 return;

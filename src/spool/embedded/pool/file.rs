@@ -11,7 +11,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use super::super::dir::Dir;
 use super::super::frame::{self, HEAD, SEGMENT_HEAD};
 use super::super::writing::Writing;
 use super::super::zeros;
+use crate::machine::{self, disk};
 
 /// The extension of a pool file's name.
 const EXTENSION: &str = "pool";
@@ -32,8 +32,8 @@ pub(in crate::spool::embedded) struct PoolFile {
 
 impl PoolFile {
     pub fn new(dir: &Dir) -> io::Result<PoolFile> {
-        let path = dir.path.join(format!("{:016x}.{EXTENSION}", rand::random::<u64>()));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let path = dir.path.join(format!("{:016x}.{EXTENSION}", machine::random::<u64>()));
+        let file = disk::create_new(&path)?;
         Ok(PoolFile { path, file: Arc::new(file), len: 0 })
     }
 
@@ -45,11 +45,11 @@ impl PoolFile {
             Err(error) => return Err(error),
             Ok(file) => {
                 let (path, len) = (segment.with_extension(EXTENSION), file.metadata()?.len());
-                if fs::rename(segment, &path).is_ok() {
+                if disk::rename(segment, &path).is_ok() {
                     Some(PoolFile { path, file: Arc::new(file), len })
                 } else {
                     // A full disk may have no room for another name.
-                    fs::remove_file(segment)?;
+                    disk::remove_file(segment)?;
                     None
                 }
             }
@@ -78,17 +78,17 @@ impl PoolFile {
     /// Makes the file a segment of at most `limit` octets. The segment's head is synced before the file's name, and the name before
     /// anything in the segment is acknowledged. The file may be longer than the segment by the footer of an earlier segment.
     pub fn into_segment(self, dir: &Dir, number: u32, limit: u64) -> io::Result<Writing> {
-        let mark: u64 = rand::random();
+        let mark: u64 = machine::random();
         let mut opening = [0; SEGMENT_HEAD + HEAD];
         // Zeros in place of the first frame mark the segment as empty.
         opening[..SEGMENT_HEAD].copy_from_slice(&frame::segment_head(number, mark));
-        self.file.write_all_at(&opening, 0)?;
-        self.file.sync_all()?;
+        disk::write_all_at(&self.file, &opening, 0)?;
+        disk::sync_all(&self.file)?;
         let path = dir.path.join(frame::file_name(number, mark));
-        fs::rename(&self.path, &path)?;
+        disk::rename(&self.path, &path)?;
         if let Err(error) = dir.sync() {
             // Nothing refers to the file. If this fails, too, the next start finds a segment without frames and deletes it.
-            let _ = fs::remove_file(&path);
+            let _ = disk::remove_file(&path);
             return Err(error);
         }
         Ok(Writing::new(number, mark, Arc::clone(&self.file), self.len.min(limit)))
@@ -103,7 +103,7 @@ impl PoolFile {
 /// Deletes the file, unless it has become a segment.
 impl Drop for PoolFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = disk::remove_file(&self.path);
     }
 }
 
@@ -112,7 +112,7 @@ pub(in crate::spool::embedded) fn remove_left(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == EXTENSION)
-            && let Err(error) = fs::remove_file(&path)
+            && let Err(error) = disk::remove_file(&path)
         {
             tracing::warn!(%error, path = %path.display(), "a file that an earlier run left cannot be removed");
         }

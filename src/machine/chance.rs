@@ -1,0 +1,15 @@
+//! Chance.
+
+use rand::distr::{Distribution, StandardUniform};
+
+/// A random value.
+pub(crate) fn random<T>() -> T
+where
+    StandardUniform: Distribution<T>,
+{
+    #[cfg(test)]
+    if let Some(machine) = crate::simulation::here() {
+        return machine.random();
+    }
+    rand::random()
+}

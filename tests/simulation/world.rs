@@ -1,0 +1,521 @@
+//! Runs a plan: the machines, the servers and the clients go forward together, step by step, in one thread.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::Sleep;
+
+use super::book::{Book, Wrong};
+use super::client::Client;
+use super::disk::Disk;
+use super::faults::Fault;
+use super::judge;
+use super::machine::{Clock, Hardware, Machine};
+use super::network::{Kind, Network};
+use super::plan::{Mood, Plan, What};
+use super::relay::Relay;
+use super::server::{Moods, Server};
+use super::{enter, note_panics, set_clock_of, set_world_clock, site};
+use crate::events::EventKind;
+use crate::message::{MailKind, QueueId};
+use crate::spool::{Filter, LinesById, Record};
+
+/// How far the time goes on at once while something is under way between the machines.
+const STEP: Duration = Duration::from_millis(5);
+/// How far it goes on while nothing is.
+const CALM: Duration = Duration::from_millis(100);
+/// The same, once everything that can go wrong has.
+const LATE: Duration = Duration::from_millis(500);
+/// How long the relay has for all its mail after that.
+const AT_LAST: Duration = Duration::from_secs(2 * 1200 + 1000);
+/// How often an end is looked for.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long an operator's command may take: the process is ahead of the world by that.
+const MOMENT: Duration = Duration::from_millis(300);
+/// When a process is started again that stopped by itself.
+const RESTART: Duration = Duration::from_secs(2);
+
+/// What came of a plan.
+pub struct Outcome {
+    pub wrong: Vec<Wrong>,
+    pub history: Vec<String>,
+    /// The simulated time that it took.
+    pub took: Duration,
+    /// How many messages were acknowledged.
+    pub accepted: usize,
+    /// How many recipients the servers took.
+    pub taken: usize,
+}
+
+/// A process, with the runtime that it runs on.
+struct Process {
+    machine: Arc<Machine>,
+    runtime: Runtime,
+    relay: Relay,
+    parked: Arc<Mutex<Option<Waker>>>,
+    /// Being stopped in good order.
+    stopping: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// What ends by itself later.
+enum Later {
+    Start,
+    Reunite(Kind),
+    Mend,
+    Cheer(usize),
+}
+
+struct World<'a> {
+    plan: &'a Plan,
+    book: Arc<Book>,
+    clock: Arc<Clock>,
+    network: Arc<Network>,
+    hardware: Arc<Hardware>,
+    process: Option<Process>,
+    moods: Moods,
+    runtime: Runtime,
+    clients: Vec<tokio::task::JoinHandle<()>>,
+    later: BTreeMap<(Duration, u64), Later>,
+    count: u64,
+    now: Duration,
+    starts: u64,
+    /// What went wrong with the machine, and from when to when.
+    troubles: judge::Troubles,
+}
+
+/// Runs a plan in this thread, with a deliberate fault or without.
+pub fn run(plan: &Plan, fault: Option<Fault>) -> Outcome {
+    note_panics();
+    let scratch = scratch();
+    let network = Network::new(plan.seed ^ 0x6e65_7477);
+    let disk = Disk::new(scratch.path()).expect("a scratch folder takes files");
+    let hardware = Hardware::new(0, disk, Arc::clone(&network), fault);
+    let runtime = runtime(|| {});
+    let clock = Clock::beginning(Duration::ZERO);
+    {
+        let _inside = runtime.enter();
+        clock.set();
+    }
+    set_world_clock(Some(Arc::clone(&clock)));
+    let mut world = World {
+        plan,
+        book: Arc::default(),
+        clock,
+        network,
+        hardware,
+        process: None,
+        moods: Moods::default(),
+        runtime,
+        clients: Vec::new(),
+        later: BTreeMap::new(),
+        count: 0,
+        now: Duration::ZERO,
+        starts: 0,
+        troubles: judge::Troubles::default(),
+    };
+    let outcome = world.run();
+    drop(world);
+    set_world_clock(None);
+    outcome
+}
+
+/// In memory, if the system has such a folder: nothing here is to outlive anything.
+fn scratch() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a scratch folder can be made")
+}
+
+fn runtime(parks: impl Fn() + Send + Sync + 'static) -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).on_thread_park(parks).build().expect("a runtime can be made")
+}
+
+/// However a simulation ends, its process does, too.
+impl Drop for World<'_> {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl World<'_> {
+    fn run(&mut self) -> Outcome {
+        for number in 0..site::SERVERS.len() {
+            let server = Server {
+                number,
+                book: Arc::clone(&self.book),
+                clock: Arc::clone(&self.clock),
+                network: Arc::clone(&self.network),
+                moods: Arc::clone(&self.moods),
+                under_way: Mutex::default(),
+            };
+            self.runtime.spawn(Arc::new(server).run());
+        }
+        self.start();
+        let mut steps = self.plan.steps.iter().peekable();
+        let eventful = self.plan.steps.last().map_or(Duration::ZERO, |step| step.at) + Duration::from_secs(1);
+        let (mut looked, ends) = (Duration::ZERO, eventful + AT_LAST);
+        let left = loop {
+            while let Some(step) = steps.next_if(|step| step.at <= self.now) {
+                self.book.note(self.now, &format!("{:?}", step.what));
+                self.does(&step.what);
+            }
+            while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let later = entry.remove();
+                self.does_later(later);
+            }
+            let most = match (self.network.step(self.now), self.now < eventful) {
+                (true, _) => STEP,
+                (false, true) => CALM,
+                (false, false) => LATE,
+            };
+            let next = steps.peek().map(|step| step.at).into_iter().chain(self.later.keys().next().map(|key| key.0));
+            let until = next.fold(self.now + most, Duration::min).max(self.now + Duration::from_millis(1));
+            self.forward(until);
+            if self.now >= ends {
+                break self.records();
+            }
+            if steps.peek().is_none() && self.later.is_empty() && self.now >= looked + LOOK {
+                looked = self.now;
+                let all_in = self.clients.iter().all(tokio::task::JoinHandle::is_finished);
+                if all_in && self.is_done() {
+                    break self.records();
+                }
+            }
+        };
+        for panic in self.hardware.panics.lock().expect("nothing panics while it holds the panics").drain(..) {
+            self.book.wrong(self.now, "no panic", panic);
+        }
+        judge::judge(&self.book, &self.troubles, &left, self.now);
+        let facts = std::mem::take(&mut *self.book.facts());
+        let is_accepted = |it: &&super::book::Submission| matches!(it.heard, super::book::Heard::Accepted(_));
+        Outcome {
+            wrong: facts.wrong,
+            accepted: facts.submissions.iter().filter(is_accepted).count(),
+            taken: facts.takes.len(),
+            history: facts.history,
+            took: self.now,
+        }
+    }
+
+    /// Lets the time go on.
+    fn forward(&mut self, until: Duration) {
+        if let Some(process) = &self.process {
+            enter(Some(Arc::clone(&process.machine)));
+            process.forward(until);
+            enter(None);
+        }
+        let instant = {
+            let _inside = self.runtime.enter();
+            self.clock.instant(until)
+        };
+        self.runtime.block_on(async { tokio::time::sleep_until(instant).await });
+        self.now = until;
+        self.hears();
+        let stopped =
+            self.process.as_ref().is_some_and(|process| process.relay.spool.health().borrow().stopped.is_some());
+        let is_stopping = self.process.as_ref().is_some_and(|process| process.stopping.is_some());
+        if stopped && !is_stopping {
+            self.book.note(self.now, "the spool stopped by itself");
+            self.troubles.kills.push(self.now);
+            self.kill();
+            self.later(RESTART, Later::Start);
+        }
+        let has_stopped =
+            |process: &Process| process.stopping.as_ref().is_some_and(tokio::task::JoinHandle::is_finished);
+        if self.process.as_ref().is_some_and(has_stopped) {
+            self.book.note(self.now, "the relay has stopped in good order");
+            self.troubles.stops.push(self.now);
+            self.kill();
+            self.later(RESTART, Later::Start);
+        }
+    }
+
+    fn does(&mut self, what: &What) {
+        match what {
+            What::Submit { number, customer, fates, size } => {
+                let client = Client {
+                    book: Arc::clone(&self.book),
+                    clock: Arc::clone(&self.clock),
+                    network: Arc::clone(&self.network),
+                    number: *number,
+                    customer: *customer,
+                    fates: fates.clone(),
+                    size: *size,
+                    nodes: vec![(0, site::listener_of(0))],
+                };
+                self.clients.push(self.runtime.spawn(client.run()));
+            }
+            What::Hold { number } => self.holds(*number),
+            What::Release { number } => self.releases(*number),
+            What::Kill { down } => {
+                self.troubles.kills.push(self.now);
+                self.kill();
+                self.later(*down, Later::Start);
+            }
+            What::Power { down } => {
+                self.troubles.cuts.push(self.now);
+                self.kill();
+                let mut salt = self.plan.seed ^ self.count;
+                let lost = self.hardware.disk.loses_power(|most| {
+                    salt = salt.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                    (salt >> 11) % most
+                });
+                lost.expect("a scratch folder takes changes back");
+                self.later(*down, Later::Start);
+            }
+            What::Stop => {
+                if let Some(process) = self.process.as_mut().filter(|process| process.stopping.is_none()) {
+                    enter(Some(Arc::clone(&process.machine)));
+                    process.stopping = Some(process.stop());
+                    enter(None);
+                }
+            }
+            What::Cut { kind, pick } => {
+                if self.network.cut(*kind, *pick) {
+                    self.troubles.others += 1;
+                    self.book.note(self.now, "a connection is reset");
+                }
+            }
+            What::Apart { kind, lasts } => {
+                self.troubles.others += 1;
+                self.network.set_apart(0, *kind, true);
+                self.later(*lasts, Later::Reunite(*kind));
+            }
+            What::Disk { trouble, lasts } => {
+                self.troubles.disk.push((self.now, self.now + *lasts));
+                self.hardware.disk.set_trouble(Some(*trouble));
+                self.later(*lasts, Later::Mend);
+            }
+            What::Jump { millis } => {
+                self.troubles.jumps.push(self.now);
+                self.hardware.jump(*millis);
+            }
+            What::Server { server, mood, lasts } => {
+                self.troubles.others += 1;
+                self.moods.lock().expect("nothing panics while it holds the moods").insert(*server, *mood);
+                if *mood == Mood::Down {
+                    self.network.unlisten(site::address_of(*server));
+                }
+                self.later(*lasts, Later::Cheer(*server));
+            }
+        }
+    }
+
+    fn later(&mut self, pause: Duration, later: Later) {
+        self.count += 1;
+        self.later.insert((self.now + pause, self.count), later);
+    }
+
+    fn does_later(&mut self, later: Later) {
+        match later {
+            Later::Start => self.start(),
+            Later::Reunite(kind) => self.network.set_apart(0, kind, false),
+            Later::Mend => self.hardware.disk.set_trouble(None),
+            Later::Cheer(server) => {
+                self.moods.lock().expect("nothing panics while it holds the moods").remove(&server);
+                self.network.listen_again(site::address_of(server));
+            }
+        }
+    }
+
+    /// Starts the relay, unless it runs.
+    fn start(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        self.starts += 1;
+        let machine = Machine::new(Arc::clone(&self.hardware), self.now, self.plan.seed ^ (self.starts << 32));
+        let parked: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let (threads, root) = (Arc::downgrade(&machine), Arc::clone(&parked));
+        let runtime = runtime(move || {
+            if threads.upgrade().is_some_and(|machine| machine.threads.are_due())
+                && let Some(root) = root.lock().expect("nothing panics while it holds the waker").take()
+            {
+                root.wake();
+            }
+        });
+        machine.runs_on(runtime.handle().clone());
+        enter(Some(Arc::clone(&machine)));
+        let relay = {
+            let _inside = runtime.enter();
+            Relay::start(&machine, site::listener_of(0))
+        };
+        enter(None);
+        match relay {
+            Ok(relay) => {
+                self.book.note(self.now, "the relay runs");
+                set_clock_of(0, Some(Arc::clone(&machine.clock)));
+                self.process = Some(Process { machine, runtime, relay, parked, stopping: None });
+            }
+            Err(why) => {
+                // The folder has another name each time.
+                let folder = self.hardware.disk.state_dir().display().to_string();
+                let why = why.replace(&folder, "its folder");
+                self.book.note(self.now, &format!("the relay does not start: {why}"));
+                machine.dies();
+                self.network.kill(0);
+                machine.threads.set_free();
+                enter(Some(machine));
+                drop(runtime);
+                enter(None);
+                self.later(RESTART, Later::Start);
+            }
+        }
+    }
+
+    /// The process is gone, from one moment to the next.
+    fn kill(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        process.machine.dies();
+        self.network.kill(0);
+        process.machine.threads.set_free();
+        set_clock_of(0, None);
+        enter(Some(Arc::clone(&process.machine)));
+        let Process { runtime, relay, .. } = process;
+        drop(runtime);
+        drop(relay);
+        enter(None);
+    }
+
+    /// Does something with the spool as an operator would. `None` if the relay does not run.
+    fn in_process<T>(&self, work: impl AsyncFnOnce(&Relay) -> T) -> Option<T> {
+        let process = self.process.as_ref().filter(|process| process.stopping.is_none())?;
+        enter(Some(Arc::clone(&process.machine)));
+        let done = process.during(work(&process.relay));
+        enter(None);
+        done
+    }
+
+    fn accepted(&self, number: u32) -> Option<QueueId> {
+        let facts = self.book.facts();
+        facts.submissions.iter().find_map(|submission| match submission.heard {
+            super::book::Heard::Accepted(id) if submission.number == number => Some(id),
+            _ => None,
+        })
+    }
+
+    fn holds(&self, number: u32) {
+        let Some(id) = self.accepted(number) else { return };
+        let held = self.in_process(async |relay| {
+            relay.spool.hold(Filter::one(id), "an operator holds it".to_owned(), LinesById::new()).await
+        });
+        if let Some(Ok(1)) = held {
+            self.book.note(self.now, &format!("{id} is held"));
+            self.book.facts().held.insert(id, (self.now, Duration::MAX));
+        }
+    }
+
+    fn releases(&self, number: u32) {
+        let Some(id) = self.accepted(number) else { return };
+        // Whatever comes of it, the message may be delivered from now on.
+        if let Some((_, until)) = self.book.facts().held.get_mut(&id) {
+            *until = self.now;
+        }
+        let _ = self.in_process(async |relay| relay.spool.release(Filter::one(id), LinesById::new()).await);
+    }
+
+    /// Writes down what the relay tells of mail that it gave up.
+    fn hears(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        while let Ok(event) = process.relay.events.try_recv() {
+            if let (EventKind::Bounced | EventKind::Expired, Some(id)) = (event.event, event.queue_id) {
+                let recipient = event.recipient.as_deref().unwrap_or_default().to_owned();
+                self.book.note(self.now, &format!("{id} is given up for {recipient}: {:?}", event.event));
+                self.book.facts().given_up.push((id, recipient));
+            }
+        }
+    }
+
+    /// Returns true if nothing is left to deliver.
+    fn is_done(&self) -> bool {
+        let used_up = judge::day_is_used_up(&self.book.facts(), &self.troubles);
+        let is_done = |record: &Record| record.held.is_some() || (used_up && judge::may_wait(record));
+        self.in_process(async |relay| relay.spool.list(Filter::default(), 10_000).await)
+            .is_some_and(|found| found.is_ok_and(|records| records.iter().all(is_done)))
+    }
+
+    fn records(&self) -> Vec<Record> {
+        let found = self.in_process(async |relay| relay.spool.list(Filter::default(), 10_000).await);
+        let found = found.and_then(Result::ok).unwrap_or_default();
+        for record in &found {
+            let waiting: Vec<_> = record.waiting().map(|(_, it)| it.address.to_string()).collect();
+            let held = record.held.as_deref().unwrap_or("no");
+            let of = if record.lane.kind == MailKind::Bounce { "a notification" } else { "mail" };
+            self.book.note(self.now, &format!("left: {} ({of}) for {waiting:?}, held: {held}", record.id));
+        }
+        found
+    }
+}
+
+impl Process {
+    /// Lets the time go on for the process: its threads and its tasks.
+    fn forward(&self, until: Duration) {
+        let mut now = self.now();
+        while now < until || self.machine.threads.are_due() {
+            self.machine.threads.run(now);
+            let next = self.machine.threads.next().map_or(until, |next| next.min(until));
+            self.runtime.block_on(self.rests(next.max(now), std::future::pending::<()>()));
+            now = self.now();
+        }
+    }
+
+    /// Runs what somebody asks for from outside, and the threads that it needs, for a moment. `None` if that is not enough.
+    fn during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let until = self.now() + MOMENT;
+        while self.now() < until {
+            self.machine.threads.run(self.now());
+            let next = self.machine.threads.next().map_or(until, |next| next.min(until));
+            if let Some(done) = self.runtime.block_on(self.rests(next, work.as_mut())) {
+                return Some(done);
+            }
+        }
+        None
+    }
+
+    fn now(&self) -> Duration {
+        let _inside = self.runtime.enter();
+        self.machine.clock.now()
+    }
+
+    /// Ends at that time, or as soon as a thread has something to do, or with what `work` gives.
+    fn rests<F: Future>(&self, until: Duration, work: F) -> Rests<'_, F> {
+        Rests { process: self, until, timer: None, work: Box::pin(work) }
+    }
+
+    /// Begins to stop in good order.
+    fn stop(&self) -> tokio::task::JoinHandle<()> {
+        let stop = self.relay.stopping();
+        let _inside = self.runtime.enter();
+        tokio::spawn(stop)
+    }
+}
+
+struct Rests<'a, F: Future> {
+    process: &'a Process,
+    until: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    work: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Rests<'_, F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(done) = self.work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if self.process.machine.threads.are_due() {
+            return Poll::Ready(None);
+        }
+        *self.process.parked.lock().expect("nothing panics while it holds the waker") = Some(cx.waker().clone());
+        let instant = self.process.machine.clock.instant(self.until);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(instant)));
+        timer.as_mut().poll(cx).map(|()| None)
+    }
+}
