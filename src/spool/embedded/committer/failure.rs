@@ -14,6 +14,9 @@ impl Committer {
     pub(super) fn failed(&mut self, batch: impl IntoIterator<Item = Item>, error: &io::Error) {
         let (segment, unsynced) = {
             let mut filling = self.shared.active.lock();
+            // No written result waits for a sync any more. Otherwise the committer would be due at once, again and again, until there is
+            // another segment.
+            self.shared.inbox.sync_begins();
             (filling.segment.take(), std::mem::take(&mut filling.unsynced))
         };
         let why = match segment {
