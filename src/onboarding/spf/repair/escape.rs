@@ -38,6 +38,11 @@ pub fn undone(word: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns true if a term contains what begins an escape. No name, address or macro does.
+pub fn may_begin_in(term: &str) -> bool {
+    term.contains(['\\', '&', '<'])
+}
+
 /// RFC 1035 §5.1: a backslash and three digits are an octet, and a backslash before another character is that character. Before a
 /// letter or a digit it is not an escape, and stays.
 fn without_backslashes(word: &str) -> String {

@@ -56,6 +56,8 @@ struct Token {
     opens: bool,
     /// True if a quotation mark is after it.
     closes: bool,
+    /// True if a comma, a semicolon or a bar is before it, within the same word.
+    is_listed: bool,
 }
 
 /// The meaning of a token.
@@ -83,10 +85,11 @@ pub fn read(text: &str) -> Reading {
         while let Some(next) = tokens.next_if(|next| next.words.0 <= last) {
             last = last.max(next.words.1);
             let more = glued::terms(&next.text);
-            // A list: `include:a.dk,b.dk`.
+            // A list: `include:a.dk,b.dk`. Behind a space nobody can know what a bare name was meant to be.
             match (meant.last(), &more[..]) {
                 (Some(Meant::Term(before)), [Meant::Unread(piece)])
-                    if let Some(term) = term::continued(before, piece) =>
+                    if next.is_listed
+                        && let Some(term) = term::continued(before, piece) =>
                 {
                     meant.push(Meant::Term(term));
                 }
@@ -122,6 +125,8 @@ impl Reading {
         let unread = self.unread.len();
         for meant in meant {
             match meant {
+                // It would be read as another escape once it is published without its quotation marks.
+                Meant::Term(term) if escape::may_begin_in(&term) => self.unread.push(term),
                 Meant::Term(term) => terms.push(term),
                 Meant::Nothing => {}
                 Meant::Unread(piece) => self.unread.push(piece),
@@ -140,8 +145,11 @@ fn tokens(words: &[&str]) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let plain = separated(&plain::as_meant(&escape::undone(word)));
-        for piece in plain.split(' ').filter(|piece| !piece.is_empty()) {
+        let mut is_listed = false;
+        for piece in plain.split_inclusive([' ', LISTED]) {
             let is_mark = |c: char| matches!(c, '"' | '\'' | '`');
+            let ends_item = piece.ends_with(LISTED);
+            let piece = piece.trim_end_matches([' ', LISTED]);
             let text: String = piece.chars().filter(|c| !is_mark(*c)).collect();
             if !text.is_empty() {
                 tokens.push(Token {
@@ -149,14 +157,20 @@ fn tokens(words: &[&str]) -> Vec<Token> {
                     words: (at, at),
                     opens: piece.starts_with(is_mark),
                     closes: piece.ends_with(is_mark),
+                    is_listed,
                 });
+                is_listed = false;
             }
+            is_listed |= ends_item;
         }
     }
     tokens
 }
 
-/// Replaces commas, semicolons and bars between terms with spaces. Inside a macro (`%{l1r,}`) a comma stays.
+/// Stands for a comma, a semicolon or a bar between terms. No record that can be read contains it.
+const LISTED: char = '\n';
+
+/// Replaces commas, semicolons and bars between terms with [`LISTED`]. Inside a macro (`%{l1r,}`) a comma stays.
 fn separated(word: &str) -> String {
     let mut is_macro = false;
     let mut before = ' ';
@@ -168,7 +182,7 @@ fn separated(word: &str) -> String {
                 _ => {}
             }
             before = c;
-            if matches!(c, ',' | ';' | '|') && !is_macro { ' ' } else { c }
+            if matches!(c, ',' | ';' | '|') && !is_macro { LISTED } else { c }
         })
         .collect()
 }

@@ -210,6 +210,8 @@ fn what_nobody_can_know_is_kept_apart() {
         ("v=spf1 a - mx -all", "a mx -all", vec!["-"]),
         ("v=spf1 exists:%{x}.a.dk -all", "-all", vec!["exists:%{x}.a.dk"]),
         ("v=spf1 søren -all", "-all", vec!["søren"]),
+        ("v=spf1 a:b.dk\u{a0}c.dk -all", "a:b.dk -all", vec!["c.dk"]),
+        ("v=spf1 mx b=<A`> c=&nb'sp; d=\\1`94 -all", "mx -all", vec!["b=<A>", "c=&nbsp", "d=\\194"]),
     ] {
         let unread: Vec<String> = unread.into_iter().map(str::to_owned).collect();
         assert_eq!(reads(text), (meant.to_owned(), unread), "{text}");
