@@ -186,8 +186,13 @@ impl Browser {
 
     /// Replaces the content of a field.
     pub fn fill(&self, selector: &str, value: &str) {
-        let element = self.find(selector);
-        self.command("POST", &format!("/element/{}/clear", element.0), Some(json!({})));
+        let empty = json!({});
+        // A page that is being replaced has the field and does not take anything.
+        let element = self.wait(&format!("{selector}, ready to be filled"), || {
+            let element = self.find(selector);
+            let path = format!("/session/{}/element/{}/clear", self.session, element.0);
+            self.send("POST", &path, Some(&empty)).is_ok().then_some(element)
+        });
         self.command("POST", &format!("/element/{}/value", element.0), Some(json!({ "text": value })));
     }
 
