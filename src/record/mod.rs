@@ -4,7 +4,7 @@
 //! - [`archive`]: closed files of the journal, compressed, each with an index of the keys in its events.
 //! - [`journal`]: the files that events are written to in order, and read from with cursors.
 //! - [`trace`]: finds the events of each mail that matches a query, in archives and open files.
-//! - [`unread`]: the final events of mail that the spool cannot read any more.
+//! - `unread`: the final events of mail that the spool cannot read any more.
 //! - [`files`]: the journal's files by name.
 //! - [`erase`]: erases a recipient from archives and open files, for data protection.
 

@@ -8,7 +8,7 @@
 //!
 //! Lookups are answered from memory in less than a microsecond. A change is written to the database before the table shows it, so a restart
 //! never changes an answer. The table shows a change of another node within a second. While the database does not answer, the table stays
-//! as it is. Reports of other systems ([`Suppression::take`]) survive a crash, because the caller keeps their source until
+//! as it is. Reports of other systems (`Suppression::take`) survive a crash, because the caller keeps their source until
 //! they are written. The feed takes only hard bounces of the relay's own attempts. A crash may lose those of the last second; the next
 //! attempt at the address brings them again.
 //!
