@@ -24,6 +24,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -36,6 +37,9 @@ pub use self::row::Row;
 pub use self::sqlite::{BESIDE, FILE, snapshot};
 pub use self::transaction::Transaction;
 pub use self::value::Value;
+
+/// When a read that failed is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// The tables of one owner. Steps are only ever added at the end: a step that has run anywhere is never changed.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +199,20 @@ impl Database {
 }
 
 impl Changes {
+    /// Has `read_again` read what this process keeps of the tables in memory: at once, and whenever they may have changed. After an error
+    /// it is tried again a second later. `what` names in the log what is not known meanwhile. Never ends.
+    pub async fn follow<F: Future<Output = Result<(), Error>>>(mut self, what: &str, read_again: impl Fn() -> F) {
+        loop {
+            match read_again().await {
+                Ok(()) => self.next().await,
+                Err(error) => {
+                    tracing::warn!("{what} is not known anew: {error}");
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+            }
+        }
+    }
+
     /// Waits for the next change. Cancel safe. Never ends after the database is closed.
     pub async fn next(&mut self) {
         loop {

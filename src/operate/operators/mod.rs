@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -40,8 +39,6 @@ use sessions::{Seen, Session, Sessions};
 /// The maximum number of operators. All are in memory, and a person must be able to read the list.
 const MOST: usize = 1_000;
 const LONGEST_NAME: usize = 64;
-/// The time after which the operators are read again, if they could not be read.
-const READ_AGAIN: Duration = Duration::from_secs(1);
 /// The minimum length of a password, in characters.
 pub const SHORTEST_PASSWORD: usize = 12;
 
@@ -204,16 +201,11 @@ impl Operators {
 
     /// Follows changes that other nodes make.
     pub async fn follow(&self) {
-        let mut changes = self.0.database.changes();
-        loop {
-            match self.read_again().await {
-                Ok(()) => changes.next().await,
-                Err(error) => {
-                    tracing::warn!("which operators there are is not known anew: {error}");
-                    tokio::time::sleep(READ_AGAIN).await;
-                }
-            }
-        }
+        let read_again = || {
+            let operators = self.clone();
+            async move { operators.read_again().await }
+        };
+        self.0.database.changes().follow("which operators there are", read_again).await;
     }
 
     async fn read_again(&self) -> Result<(), database::Error> {

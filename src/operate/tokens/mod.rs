@@ -38,8 +38,6 @@ const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
 /// The maximum number of tokens. All are in memory, and a person must be able to read the list.
 const MOST: usize = 10_000;
 const LONGEST_NAME: usize = 64;
-/// The time after which the tokens are read again, if they could not be read.
-const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A token as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,16 +198,11 @@ impl Tokens {
 
     /// Follows changes that other nodes make.
     pub async fn follow(&self) {
-        let mut changes = self.0.database.changes();
-        loop {
-            match self.read_again().await {
-                Ok(()) => changes.next().await,
-                Err(error) => {
-                    tracing::warn!("which tokens count is not known anew: {error}");
-                    tokio::time::sleep(READ_AGAIN).await;
-                }
-            }
-        }
+        let read_again = || {
+            let tokens = self.clone();
+            async move { tokens.read_again().await }
+        };
+        self.0.database.changes().follow("which tokens count", read_again).await;
     }
 
     async fn read_again(&self) -> Result<(), database::Error> {
