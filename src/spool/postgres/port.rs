@@ -1,6 +1,7 @@
 //! Implements the port with the indexes and logs of the shards that this process owns. Mail for other shards goes into transit.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::io::ErrorKind;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -230,49 +231,47 @@ fn oldest(shards: &[Arc<Shared>], filter: &Filter, limit: usize) -> BTreeSet<Que
     all.into_iter().take(limit).collect()
 }
 
-impl Intervene for Postgres {
-    fn hold(&self, filter: Filter, reason: String, mut lines: LinesById) -> Pending<Result<u64, Error>> {
+impl Postgres {
+    /// Changes the matching messages of one shard after the other. Returns how many were changed.
+    fn change<F>(
+        &self,
+        filter: &Filter,
+        mut one: impl FnMut(Arc<Shared>) -> F + Send + 'static,
+    ) -> Pending<Result<u64, Error>>
+    where
+        F: Future<Output = Result<u64, Error>> + Send + 'static,
+    {
         if let Err(error) = self.node.may_work() {
             return ready(Err(error));
         }
-        let shards = self.matching(&filter);
+        let shards = self.matching(filter);
         Box::pin(async move {
             let mut all = 0;
             for shard in shards {
-                let lines = lines_of(&shard, &mut lines);
-                all += owner::hold(shard, filter.clone(), reason.clone(), lines).await?;
+                all += one(shard).await?;
             }
             Ok(all)
+        })
+    }
+}
+
+impl Intervene for Postgres {
+    fn hold(&self, filter: Filter, reason: String, mut lines: LinesById) -> Pending<Result<u64, Error>> {
+        self.change(&filter.clone(), move |shard| {
+            let lines = lines_of(&shard, &mut lines);
+            owner::hold(shard, filter.clone(), reason.clone(), lines)
         })
     }
 
     fn release(&self, filter: Filter, mut lines: LinesById) -> Pending<Result<u64, Error>> {
-        if let Err(error) = self.node.may_work() {
-            return ready(Err(error));
-        }
-        let shards = self.matching(&filter);
-        Box::pin(async move {
-            let mut all = 0;
-            for shard in shards {
-                let lines = lines_of(&shard, &mut lines);
-                all += owner::release(shard, filter.clone(), lines).await?;
-            }
-            Ok(all)
+        self.change(&filter.clone(), move |shard| {
+            let lines = lines_of(&shard, &mut lines);
+            owner::release(shard, filter.clone(), lines)
         })
     }
 
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>> {
-        if let Err(error) = self.node.may_work() {
-            return ready(Err(error));
-        }
-        let shards = self.matching(&filter);
-        Box::pin(async move {
-            let mut all = 0;
-            for shard in shards {
-                all += owner::expedite(shard, filter.clone()).await?;
-            }
-            Ok(all)
-        })
+        self.change(&filter.clone(), move |shard| owner::expedite(shard, filter.clone()))
     }
 
     fn discard(&self, id: QueueId) -> Pending<Result<bool, Error>> {
