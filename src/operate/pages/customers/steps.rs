@@ -1,19 +1,19 @@
-//! The steps of the guide, and the state of each.
+//! The steps that bring a domain into order, and the state of each.
 
 use super::text::Words;
 use crate::onboarding::{Check, Finding, Item, Need, RecordTable, Report, Severity};
 use crate::operate::pages::elements::Mood;
 
-/// A step, in the guide's order.
+/// A step, in the order in which the page shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The domain name itself. The step is shown only if there is something to say about it.
     Domain,
     Spf,
-    /// Guide 2: ownership and keys.
+    /// Ownership and keys.
     Dkim,
     Dmarc,
-    /// Guide 4. Only for customers with their own server.
+    /// Only for customers with their own server.
     Server,
     Internal,
 }
