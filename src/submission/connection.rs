@@ -14,6 +14,7 @@ pub(crate) mod lines;
 pub(super) mod submitting;
 pub(crate) mod wire;
 
+use std::future::ready;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -36,7 +37,7 @@ const LOGIN_LINE: usize = 12_288;
 
 /// The part of a conversation that differs between listeners. The caller boxes the futures of its methods, so that an idle connection
 /// reserves no memory for them.
-pub(crate) trait Service {
+pub(crate) trait Service: Send {
     /// Returns the source of limits and refusals that apply to an envelope before its content.
     fn customers(&self) -> &impl Customers;
 
@@ -53,26 +54,26 @@ pub(crate) trait Service {
     fn heard(&mut self, _peer: IpAddr, _session: &Session, _line: &[u8], _next: &Next) {}
 
     /// Checks the credentials of a login, and answers. Not called if the session does not offer AUTH.
-    async fn log_in<S: Stream>(&mut self, _: &mut Connection<S>, _: Credentials) -> Result<(), Broken> {
-        Err(Broken::Gone)
+    fn log_in<S: Stream>(&mut self, _: &mut Connection<S>, _: Credentials) -> impl Answered {
+        ready(Err(Broken::Gone))
     }
 
     /// Answers DATA with 354, reads the content up to its dot, and answers that.
-    async fn data<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<(), Broken>;
+    fn data<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> impl Answered;
 
     /// Reads one chunk of a message (RFC 3030 §2), and answers. Not called if the session does not offer CHUNKING.
-    async fn chunk<S: Stream>(
+    fn chunk<S: Stream>(
         &mut self,
         _: &mut Connection<S>,
         _size: u64,
         _last: bool,
         _begin: Option<Transaction>,
-    ) -> Result<(), Broken> {
-        Err(Broken::Gone)
+    ) -> impl Answered {
+        ready(Err(Broken::Gone))
     }
 
     /// Handles a refused chunk. Its octets follow, and must not be obeyed as commands.
-    async fn no_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> Result<(), Broken>;
+    fn no_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> impl Answered;
 
     /// Returns when [`late`](Self::late) must be called, even if the client's own time limit has not passed.
     fn due(&self) -> Option<Instant> {
@@ -85,10 +86,15 @@ pub(crate) trait Service {
     }
 }
 
-/// A stream that a conversation runs over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+/// The work of answering the client.
+pub(crate) trait Answered: Future<Output = Result<(), Broken>> + Send {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+impl<F: Future<Output = Result<(), Broken>> + Send> Answered for F {}
+
+/// A stream that a conversation runs over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for S {}
 
 /// The result of [`Connection::run`].
 pub(crate) enum End<S> {

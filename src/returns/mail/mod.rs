@@ -45,7 +45,7 @@ use addresses::Addresses;
 use connection::Shared;
 use forward::Forwarder;
 use inbox::Inbox;
-use listener::Listener;
+use listener::ReturnsListener;
 use unmatched::Unmatched;
 use work::Desk;
 
@@ -86,10 +86,9 @@ pub struct Parts {
 
 /// The stage before it runs.
 pub struct ReturnedMail {
-    listener: Arc<Listener>,
+    listener: ReturnsListener,
     desk: Desk,
     counters: Counters,
-    address: SocketAddr,
 }
 
 impl ReturnedMail {
@@ -108,7 +107,7 @@ impl ReturnedMail {
             counters: counters.clone(),
             shutdown: accepting,
         };
-        let listener = Arc::new(Listener::bind(parts.hostname.clone(), Arc::new(shared))?);
+        let listener = ReturnsListener::bind(parts.hostname.clone(), Arc::new(shared))?;
         let desk = Desk {
             inbox,
             addresses: Arc::new(addresses()),
@@ -129,8 +128,7 @@ impl ReturnedMail {
             counters: counters.clone(),
             unmatched: Unmatched::default(),
         };
-        let address = listener.address()?;
-        Ok(ReturnedMail { listener, desk, counters, address })
+        Ok(ReturnedMail { listener, desk, counters })
     }
 
     pub fn counters(&self) -> &Counters {
@@ -139,7 +137,7 @@ impl ReturnedMail {
 
     /// Returns the listener's address, with the real port if port 0 was configured.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// Accepts and reads mail until `stopping`.

@@ -14,6 +14,7 @@ use self::content::Chunked;
 use super::{Broken, Connection, Service, Stream};
 use crate::smtp::{Command, EnhancedCode, Mailbox, Reply, ReversePath};
 use crate::submission::admission::Admission;
+use crate::submission::listener::Encryption;
 use crate::submission::login::{Login, Logins};
 use crate::submission::policy::{self, Identity};
 use crate::submission::refusals::{Refusals, Who};
@@ -50,14 +51,13 @@ impl Customers for Context {
 /// The state of one connection.
 pub(in crate::submission) struct Submitting {
     shared: Arc<Shared>,
-    /// The TLS version and cipher suite.
-    tls: Option<(&'static str, &'static str)>,
+    tls: Option<Encryption>,
     /// The message that arrives in chunks, if there is one.
     chunked: Option<Box<Chunked>>,
 }
 
 impl Submitting {
-    pub(in crate::submission) fn new(shared: &Arc<Shared>, tls: Option<(&'static str, &'static str)>) -> Self {
+    pub(in crate::submission) fn new(shared: &Arc<Shared>, tls: Option<Encryption>) -> Self {
         Submitting { shared: Arc::clone(shared), tls, chunked: None }
     }
 }
