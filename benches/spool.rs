@@ -58,11 +58,14 @@ fn main() {
     let place = match host {
         None => Place::Folder(dir),
         Some(host) => Place::Database(Box::new(postgres::Settings {
-            hosts: vec![host],
-            port,
-            database: "postgres".into(),
-            user: "postgres".into(),
-            schema: "bench".into(),
+            server: postbud::postgres::Server {
+                hosts: vec![host],
+                port,
+                database: "postgres".into(),
+                user: "postgres".into(),
+                schema: "bench".into(),
+                ..postbud::postgres::Server::default()
+            },
             ..postgres::Settings::default()
         })),
     };
@@ -97,7 +100,8 @@ impl Place {
 /// Transactions of so many rows, one after the other, with nothing of the spool's.
 async fn copy_loop(settings: &postgres::Settings, batch: usize, size: usize) {
     let mut config = tokio_postgres::Config::new();
-    config.host(&settings.hosts[0]).port(settings.port).user(&settings.user).dbname(&settings.database);
+    let postbud::postgres::Server { hosts, port, user, database, .. } = &settings.server;
+    config.host(&hosts[0]).port(*port).user(user).dbname(database);
     let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("the database answers");
     let driver = tokio::spawn(connection);
     let table = "DROP TABLE IF EXISTS bare; CREATE TABLE bare (id bigint, body bytea); ALTER TABLE bare ALTER body SET STORAGE EXTERNAL";

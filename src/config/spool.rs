@@ -8,7 +8,7 @@ use super::reader::Table;
 use super::secret::{self, Source};
 use super::server::{positive, size};
 use super::value::{ByteSize, Port};
-use crate::postgres::client_config;
+use crate::postgres::{Server, client_config};
 use crate::server::SpoolSettings;
 use crate::spool::{embedded, postgres};
 
@@ -67,15 +67,16 @@ fn segment_size(table: &Table<'_>, usual: u64) -> u64 {
 
 fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
     let usual = postgres::Settings::default();
+    let server = Server::default();
     let hosts = match table.is_text("host") {
         true => table.get("host").into_iter().collect(),
-        false => table.or("host", usual.hosts.clone()),
+        false => table.or("host", server.hosts),
     };
     if hosts.is_empty() || hosts.iter().any(String::is_empty) {
         table.mistake("host", "names no server; write a name, an address, or the folder of a unix socket");
     }
     let tls = tls(table, hosts.iter().all(|host| is_local(host)));
-    let lease = table.or("lease", usual.lease);
+    let lease = table.or("lease", server.lease);
     if !(Duration::from_secs(3)..=Duration::from_secs(300)).contains(&lease) {
         table.mistake("lease", "is outside of 3s to 5m");
     }
@@ -85,18 +86,20 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
         table.mistake("shards", format!("is less than nodes ({nodes}): some nodes would have none"));
     }
     postgres::Settings {
-        hosts,
-        port: table.or("port", Port(usual.port)).0,
-        database: name(table, "database", usual.database.clone()),
-        user: name(table, "user", usual.user.clone()),
-        password: secret::value(table, PASSWORD),
-        schema: schema(table, usual.schema.clone()),
-        tls,
-        node: node(table, hostname),
+        server: Server {
+            hosts,
+            port: table.or("port", Port(server.port)).0,
+            database: name(table, "database", server.database),
+            user: name(table, "user", server.user),
+            password: secret::value(table, PASSWORD),
+            schema: schema(table, server.schema),
+            tls,
+            node: node(table, hostname),
+            timeout: positive(table, "timeout", server.timeout),
+            lease,
+        },
         nodes,
         shards,
-        lease,
-        timeout: positive(table, "timeout", usual.timeout),
         segment_size: segment_size(table, usual.segment_size),
         max_size: if table.has("max_size") { size(table, "max_size", usual.max_size) } else { usual.max_size },
         standbys: table.number("standbys", 0..=10, usual.standbys),

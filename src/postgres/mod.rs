@@ -39,16 +39,34 @@ pub struct Server {
     pub user: String,
     /// The password of the role. `None` if the server asks for none.
     pub password: Option<Zeroizing<String>>,
-    /// The schema that holds the tables.
+    /// The schema that holds the tables: lower-case letters, digits and underscores.
     pub schema: String,
-    /// How the server's certificate is checked. `None` means no TLS.
+    /// How the server's certificate is checked; `None` for no TLS.
     pub tls: Option<Arc<ClientConfig>>,
     /// The name of this node, which the server's list of processes shows.
     pub node: String,
-    /// How long the server may take for an answer.
+    /// How long the server may take for an answer, of a batch or a read. After that the connection is dropped.
     pub timeout: Duration,
-    /// The time after which the server ends a silent client's session, so that its locks are freed.
+    /// How long a silent node keeps its shards. After this time the server also ends a silent client's session, so that its locks are
+    /// freed.
     pub lease: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            hosts: vec!["/var/run/postgresql".into()],
+            port: 5432,
+            database: "postbud".into(),
+            user: "postbud".into(),
+            password: None,
+            schema: "postbud".into(),
+            tls: None,
+            node: "postbud".into(),
+            timeout: Duration::from_secs(10),
+            lease: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Describes the address of the database for people, without the password.
@@ -106,7 +124,7 @@ impl From<tokio_postgres::Error> for Failure {
 
 /// A connection. It ends when this is dropped.
 pub struct Connection {
-    /// Sends statements.
+    /// The library's client, which sends the statements.
     pub client: Client,
     /// The server process of this connection.
     pub process: i32,

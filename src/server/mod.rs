@@ -75,7 +75,7 @@ pub enum StartError {
     /// The address of an HTTP endpoint cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// The address.
+        /// The configured address.
         address: SocketAddr,
         /// The system's error.
         #[source]

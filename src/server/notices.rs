@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,15 +10,49 @@ use tokio::sync::mpsc;
 use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
 use crate::message::QueueId;
 use crate::record::unread::{self, End};
-use crate::spool::{Filter, Record, Spool, embedded, postgres};
+use crate::spool::{Filter, Notice, Notices, Record, Spool, embedded};
 use crate::time::Timestamp;
 
 /// When the end of lost mail is told again after the log did not take it.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
-/// Raises or ends an alert, or writes to the log, for a notice of the embedded spool.
-pub(super) fn tell_of_disk(events: &Events, notice: embedded::Notice) {
-    use embedded::Notice;
+/// What the spool's notices leave to do once the spool is open.
+pub(super) struct FollowUp {
+    events: Events,
+    held: mpsc::UnboundedReceiver<(QueueId, String)>,
+    lost: mpsc::UnboundedReceiver<()>,
+}
+
+/// Returns a listener for the spool's notices that raises and ends alerts, and what it leaves to do.
+pub(super) fn listen(events: Events) -> (Notices, FollowUp) {
+    let (hold, held) = mpsc::unbounded_channel();
+    let (lose, lost) = mpsc::unbounded_channel();
+    let follow_up = FollowUp { events: events.clone(), held, lost };
+    let notices = Notices::to(move |notice| {
+        // An error of the channels means that the relay stops.
+        match &notice {
+            Notice::Held { id, .. } => drop(hold.send((*id, notice.to_string()))),
+            Notice::Quarantined { id: Some(_), .. } => drop(lose.send(())),
+            _ => {}
+        }
+        tell(&events, notice);
+    });
+    (notices, follow_up)
+}
+
+impl FollowUp {
+    /// Emits events for mail that the spool holds, and for mail that it has set aside in `folder`, if it is in a folder. Ends with the
+    /// spool.
+    pub(super) fn begin(self, spool: &Arc<dyn Spool>, folder: Option<PathBuf>) {
+        if let Some(folder) = folder {
+            tokio::spawn(tell_of_lost(Arc::downgrade(spool), folder, self.events.clone(), self.lost));
+        }
+        tokio::spawn(tell_of_held(Arc::downgrade(spool), self.events, self.held));
+    }
+}
+
+/// Raises or ends an alert, or writes to the log.
+fn tell(events: &Events, notice: Notice) {
     let detail = notice.to_string();
     match notice {
         Notice::Full { .. } => events.raise(Subject::SpoolRoom, detail),
@@ -27,35 +61,17 @@ pub(super) fn tell_of_disk(events: &Events, notice: embedded::Notice) {
         Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
         // Every crash may leave one, and the operator can do nothing about it.
         Notice::Torn { .. } => tracing::warn!("{detail}"),
-        Notice::Quarantined { id: Some(id), .. } | Notice::Doubtful { id } => {
+        Notice::Quarantined { id: Some(id), .. } | Notice::Held { id, .. } => {
             events.emit(Event::alert(detail).about_message(id));
         }
         Notice::Quarantined { id: None, .. } | Notice::Unreadable { .. } => events.alert(detail),
     }
 }
 
-/// Raises or ends an alert for a notice of the shared spool.
-pub(super) fn tell_of_database(events: &Events, notice: postgres::Notice) {
-    use postgres::Notice;
-    let detail = notice.to_string();
-    match notice {
-        Notice::Full { .. } => events.raise(Subject::SpoolRoom, detail),
-        Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
-        Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
-        Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
-        Notice::Damaged { id, .. } => events.emit(Event::alert(detail).about_message(id)),
-    }
-}
-
 /// Tells the end of mail that the spool set aside because the disk no longer returns it as it was written: one event for each recipient
 /// that was accepted. Begins with what an earlier process set aside and did not tell, and goes on at each message of `found`. Ends with the
 /// spool.
-pub(super) async fn tell_of_lost(
-    spool: Weak<dyn Spool>,
-    folder: PathBuf,
-    events: Events,
-    mut found: mpsc::UnboundedReceiver<()>,
-) {
+async fn tell_of_lost(spool: Weak<dyn Spool>, folder: PathBuf, events: Events, mut found: mpsc::UnboundedReceiver<()>) {
     let Some(log) = events.log().map(ToOwned::to_owned) else { return };
     loop {
         let Some(spool_now) = spool.upgrade() else { return };
@@ -116,11 +132,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 }
 
 /// Emits events for mail that the spool itself holds: one for each waiting recipient. Ends with the spool.
-pub(super) async fn tell_of_held(
-    spool: Weak<dyn Spool>,
-    events: Events,
-    mut held: mpsc::UnboundedReceiver<(QueueId, String)>,
-) {
+async fn tell_of_held(spool: Weak<dyn Spool>, events: Events, mut held: mpsc::UnboundedReceiver<(QueueId, String)>) {
     while let Some((id, why)) = held.recv().await {
         let Some(spool) = spool.upgrade() else { return };
         match spool.list(Filter::one(id), 1).await {

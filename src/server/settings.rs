@@ -25,7 +25,7 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// The limits of clients.
     pub limits: Limits,
-    /// The logins.
+    /// The submitters who may log in, with their password hashes.
     pub submitters: Submitters,
     /// Customers, keys and routes.
     pub directory: Directory,
@@ -95,7 +95,7 @@ impl SpoolSettings {
     pub fn state_home(&self, state_dir: &Path) -> Home {
         match self {
             SpoolSettings::Embedded(_) => Home::Folder(state_dir.to_owned()),
-            SpoolSettings::Postgres(settings) => Home::Server(Box::new(settings.server())),
+            SpoolSettings::Postgres(settings) => Home::Server(Box::new(settings.server.clone())),
         }
     }
 
@@ -141,7 +141,7 @@ pub struct Reload {
     pub directory: Directory,
     /// Reads a single customer's file in the same way as the whole configuration was read.
     pub customer_files: Arc<dyn CustomerReader>,
-    /// The logins.
+    /// The submitters who may log in, with their password hashes.
     pub submitters: Submitters,
     /// The settings of domain checks, and Mailjet's records. Folder, address and `bulk_requires` stay unchanged.
     pub onboarding: onboarding::Settings,

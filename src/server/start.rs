@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::live::Live;
-use super::notices::{tell_of_database, tell_of_disk, tell_of_held, tell_of_lost};
-use super::{HttpAddresses, Relay, Settings, SpoolSettings, StartError, ready};
+use super::{HttpAddresses, Relay, Settings, SpoolSettings, StartError, notices, ready};
 use crate::bounce::Postmaster;
 use crate::customers::Routing;
 use crate::customers::suppression::{self, Suppression};
@@ -57,7 +56,7 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     operate::nodes::SCHEMA,
 ];
 
-/// Implements [`Relay::start`].
+/// Starts all stages in the order that [`Relay::start`] promises.
 pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     prepare(&settings)?;
     let webhooks = settings.events.webhooks.iter();
@@ -511,23 +510,11 @@ async fn open_dmarc(
 
 /// Opens the spool on a blocking thread, because recovery may take seconds.
 async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
-    let (held, to_be_told) = mpsc::unbounded_channel();
-    let told = events.clone();
-    let mut losses = None;
+    let (notices, follow_up) = notices::listen(events);
+    let folder = settings.dir().map(Path::to_owned);
     let spool: Arc<dyn Spool> = match settings {
-        SpoolSettings::Embedded(mut settings) => {
-            let (lost, found) = mpsc::unbounded_channel();
-            losses = Some((settings.dir.clone(), found));
-            settings.notices = Some(Arc::new(move |notice| {
-                if let embedded::Notice::Doubtful { id } = notice {
-                    // An error means that the relay stops.
-                    let _ = held.send((id, notice.to_string()));
-                }
-                if let embedded::Notice::Quarantined { id: Some(_), .. } = notice {
-                    let _ = lost.send(());
-                }
-                tell_of_disk(&events, notice);
-            }));
+        SpoolSettings::Embedded(settings) => {
+            let settings = embedded::Settings { notices, ..settings };
             let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
             let panicked = |panic: JoinError| embedded::OpenError::Io {
                 what: "reading the spool".into(),
@@ -535,21 +522,13 @@ async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn S
             };
             opened.map_err(panicked)??
         }
-        SpoolSettings::Postgres(mut settings) => {
-            settings.notices = Some(Arc::new(move |notice| {
-                if let postgres::Notice::Damaged { id, .. } = notice {
-                    let _ = held.send((id, notice.to_string()));
-                }
-                tell_of_database(&events, notice);
-            }));
-            let opened = tokio::task::spawn_blocking(move || Postgres::open(*settings)).await;
+        SpoolSettings::Postgres(settings) => {
+            let settings = postgres::Settings { notices, ..*settings };
+            let opened = tokio::task::spawn_blocking(move || Postgres::open(settings)).await;
             let panicked = |panic: JoinError| postgres::OpenError::Thread(io::Error::other(panic));
             opened.map_err(panicked)??
         }
     };
-    if let Some((dir, found)) = losses {
-        tokio::spawn(tell_of_lost(Arc::downgrade(&spool), dir, told.clone(), found));
-    }
-    tokio::spawn(tell_of_held(Arc::downgrade(&spool), told, to_be_told));
+    follow_up.begin(&spool, folder);
     Ok(spool)
 }

@@ -75,7 +75,7 @@ pub struct Mark {
     /// Tells one move from another. Both spools say the same.
     pub id: String,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: MoveStage,
     /// Where the other spool is.
     pub other: String,
     /// When it began.
@@ -85,7 +85,7 @@ pub struct Mark {
 /// How far a move is, as the spool sees it that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum MoveStage {
     /// Its mail is being copied to the other spool.
     Leaving,
     /// Its mail is in the other spool. What it still holds are copies.
@@ -99,15 +99,15 @@ impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mark { stage, other, since, .. } = self;
         match stage {
-            Stage::Leaving => write!(
+            MoveStage::Leaving => write!(
                 f,
                 "its mail is being moved to {other} since {since}. Run `postbud spool move` again, which goes on, or with --cancel"
             ),
-            Stage::Left => write!(
+            MoveStage::Left => write!(
                 f,
                 "its mail was moved to {other} (begun {since}), and what it holds are copies. Use that spool, and delete this one"
             ),
-            Stage::Arriving => write!(
+            MoveStage::Arriving => write!(
                 f,
                 "it is being filled from {other} since {since}. Run `postbud spool move` again, which goes on, or with --cancel"
             ),
@@ -133,7 +133,7 @@ pub enum MoveError {
          schema or folder"
     )]
     NotEmpty {
-        /// The target.
+        /// The target of the move.
         place: String,
         /// How many messages it holds.
         messages: usize,
@@ -151,7 +151,7 @@ pub enum MoveError {
     NoMove {
         /// The spool that the mail would have come from.
         source_place: String,
-        /// The target.
+        /// The target of the move.
         place: String,
     },
     /// All mail is in the target already.
@@ -159,9 +159,9 @@ pub enum MoveError {
         "the mail of {place} is in {other} already, so there is nothing to take back. To move it back, swap the two"
     )]
     Done {
-        /// The source.
+        /// The source of the move.
         place: String,
-        /// The target.
+        /// The target of the move.
         other: String,
     },
     /// Some messages could not be read. All others are copied.
@@ -170,7 +170,7 @@ pub enum MoveError {
          same command again, or leave them behind with --leave-unreadable"
     )]
     Unreadable {
-        /// The source.
+        /// The source of the move.
         place: String,
         /// How many they are.
         count: usize,
@@ -182,7 +182,7 @@ pub enum MoveError {
         "{place} lacks message {id}, which was copied into it. Do not start a relay with it; run the same command again"
     )]
     Lacks {
-        /// The target.
+        /// The target of the move.
         place: String,
         /// What it lacks.
         id: QueueId,
@@ -232,16 +232,16 @@ impl<'a> Move<'a> {
         let held = target.holdings().len();
         let is_source = |mark: &Mark| mark.other == source.place();
         match (from, to) {
-            (Some(from), to) if from.stage == Stage::Left => match to {
+            (Some(from), to) if from.stage == MoveStage::Left => match to {
                 Some(to) if to.id == from.id => Ok(Move { source, target, id: from.id, is_done: false }),
                 None if from.other == target.place() => Ok(Move { source, target, id: from.id, is_done: true }),
                 _ => Err(other(source, from)),
             },
-            (Some(from), Some(to)) if from.id == to.id && from.stage == Stage::Leaving => {
+            (Some(from), Some(to)) if from.id == to.id && from.stage == MoveStage::Leaving => {
                 Ok(Move { source, target, id: from.id, is_done: false })
             }
             (Some(from), _) => Err(other(source, from)),
-            (None, Some(to)) if to.stage != Stage::Arriving || !is_source(&to) => Err(other(target, to)),
+            (None, Some(to)) if to.stage != MoveStage::Arriving || !is_source(&to) => Err(other(target, to)),
             (None, _) if held > 0 => Err(MoveError::NotEmpty { place: target.place(), messages: held }),
             (None, to) => {
                 let id = match to {
@@ -249,8 +249,8 @@ impl<'a> Move<'a> {
                     None => format!("{:016x}", rand::random::<u64>()),
                 };
                 // The target first: as long as only it is marked, the source is still whole, and may be used.
-                set_mark(target, Some(mark(&id, Stage::Arriving, source))).await?;
-                set_mark(source, Some(mark(&id, Stage::Leaving, target))).await?;
+                set_mark(target, Some(mark(&id, MoveStage::Arriving, source))).await?;
+                set_mark(source, Some(mark(&id, MoveStage::Leaving, target))).await?;
                 Ok(Move { source, target, id, is_done: false })
             }
         }
@@ -300,7 +300,7 @@ impl<'a> Move<'a> {
         if let Some((id, _)) = self.source.holdings().into_iter().find(is_missing) {
             return Err(MoveError::Lacks { place: self.target.place(), id });
         }
-        set_mark(self.source, Some(mark(&self.id, Stage::Left, self.target))).await?;
+        set_mark(self.source, Some(mark(&self.id, MoveStage::Left, self.target))).await?;
         set_mark(self.target, None).await?;
         Ok(moved)
     }
@@ -327,11 +327,11 @@ impl<'a> Move<'a> {
 pub async fn cancel(source: &dyn Movable, target: &dyn Movable) -> Result<u64, MoveError> {
     let (from, to) = marks(source, target).await?;
     let no_move = || MoveError::NoMove { source_place: source.place(), place: target.place() };
-    if from.as_ref().is_some_and(|from| from.stage == Stage::Left) {
+    if from.as_ref().is_some_and(|from| from.stage == MoveStage::Left) {
         return Err(MoveError::Done { place: source.place(), other: target.place() });
     }
     let is_its_own = |to: &Mark| {
-        to.stage == Stage::Arriving && from.as_ref().map_or(to.other == source.place(), |from| from.id == to.id)
+        to.stage == MoveStage::Arriving && from.as_ref().map_or(to.other == source.place(), |from| from.id == to.id)
     };
     let mut deleted = 0;
     match &to {
@@ -360,7 +360,7 @@ async fn set_mark(spool: &dyn Movable, mark: Option<Mark>) -> Result<(), MoveErr
     spool.set_mark(mark).await.map_err(|source| MoveError::Spool { place: spool.place(), source })
 }
 
-fn mark(id: &str, stage: Stage, other: &dyn Movable) -> Mark {
+fn mark(id: &str, stage: MoveStage, other: &dyn Movable) -> Mark {
     Mark { id: id.to_owned(), stage, other: other.place(), since: Timestamp::now().to_string() }
 }
 

@@ -16,8 +16,8 @@ use crate::customers::suppression::Suppression;
 use crate::delivery::{self, Delivery, Egress};
 use crate::events::{Event, Events};
 use crate::queue::{self, Outcomes, Queue};
-use crate::spool::Spool;
 use crate::spool::embedded::{self, Embedded};
+use crate::spool::{Notices, Spool};
 use crate::submission::{self, Limits, ListenerAuth, ListenerSettings, ListenerTls, Submission, Submitters};
 
 /// The parts of a running relay.
@@ -40,7 +40,7 @@ impl Relay {
             min_free_inodes: 0,
             segment_size: 96 << 10,
             settle_delay: site::SETTLE_DELAY,
-            notices: Some(Arc::new(|_| {})),
+            notices: Notices::to(|_| {}),
             ..embedded::Settings::default()
         };
         let spool: Arc<dyn Spool> = Embedded::open(settings).map_err(|error| error.to_string())?;

@@ -106,6 +106,17 @@ async fn go(from: &impl Backend, to: &impl Backend, until: u64) -> Option<Result
     moved
 }
 
+/// Makes a spool with much mail, of which it returns all that is known, and an empty one. Neither is open.
+async fn full_and_empty<A: Backend, B: Backend>() -> (A, B, Known) {
+    let (from, to) = (A::new(), B::new());
+    let spool = from.open();
+    fill_much(&*spool).await;
+    spool.stop().await;
+    drop(spool);
+    let before = known_at(&from).await;
+    (from, to, before)
+}
+
 async fn every_state_and_every_octet_arrive<A: Backend, B: Backend>() {
     let (from, to) = (A::new(), B::new());
     let spool = from.open();
@@ -122,12 +133,7 @@ async fn every_state_and_every_octet_arrive<A: Backend, B: Backend>() {
 }
 
 async fn an_interrupted_move_goes_on_and_meanwhile_nobody_starts<A: Backend, B: Backend>() {
-    let (from, to) = (A::new(), B::new());
-    let spool = from.open();
-    fill_much(&*spool).await;
-    spool.stop().await;
-    drop(spool);
-    let before = known_at(&from).await;
+    let (from, to, before) = full_and_empty::<A, B>().await;
     assert!(go(&from, &to, 200).await.is_none());
     for refused in [from.try_open(), to.try_open()] {
         let refused = refused.err().unwrap();
@@ -142,12 +148,7 @@ async fn an_interrupted_move_goes_on_and_meanwhile_nobody_starts<A: Backend, B: 
 }
 
 async fn a_move_that_is_taken_back_leaves_everything_as_it_was<A: Backend, B: Backend>() {
-    let (from, to) = (A::new(), B::new());
-    let spool = from.open();
-    fill_much(&*spool).await;
-    spool.stop().await;
-    drop(spool);
-    let before = known_at(&from).await;
+    let (from, to, before) = full_and_empty::<A, B>().await;
     assert!(go(&from, &to, 200).await.is_none());
     let cancel = async || {
         let (source, target) = (from.open_to_move().unwrap(), to.open_to_move().unwrap());
@@ -248,7 +249,7 @@ async fn mail_in_transit_is_moved_too() {
     spool.stop().await;
     drop(spool);
     // As another node leaves it that took this mail and died before the shard's owner looked.
-    let (schema, shard) = (from.settings().schema, crc32fast::hash(b"x") % 5);
+    let (schema, shard) = (from.settings().server.schema, crc32fast::hash(b"x") % 5);
     postgres::shared().unwrap().sql(&format!(
         "INSERT INTO {schema}.transit VALUES (1, 0);
          CREATE TABLE {schema}.transit_1 AS SELECT {shard} AS shard, * FROM {schema}.segment_{shard}_1;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The user that runs the server if the tests run as root, because PostgreSQL refuses root.
 const USER: &str = "nobody";
 
-/// A server.
+/// A PostgreSQL server of the test's own.
 pub struct Server {
     dir: PathBuf,
     bin: PathBuf,
@@ -200,7 +200,7 @@ impl Server {
 
     /// Returns the settings of a spool in this schema.
     pub fn settings(&self, schema: &str) -> Settings {
-        Settings {
+        let server = postbud::postgres::Server {
             hosts: vec![self.host()],
             port: self.port,
             database: "postgres".into(),
@@ -208,8 +208,9 @@ impl Server {
             schema: schema.into(),
             node: "a".into(),
             timeout: Duration::from_secs(10),
-            ..Settings::default()
-        }
+            ..postbud::postgres::Server::default()
+        };
+        Settings { server, ..Settings::default() }
     }
 
     /// Runs SQL and returns its output: values between `|`, one row per line.

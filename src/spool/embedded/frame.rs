@@ -51,7 +51,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
+    /// Lists every kind of frame.
     pub const ALL: [Kind; 11] = {
         use Kind::{Batch, Chunk, Clean, Done, Due, Footer, Hold, Message, Release, State, Void};
         [Message, Chunk, State, Due, Hold, Release, Done, Void, Footer, Clean, Batch]

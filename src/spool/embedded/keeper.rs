@@ -17,11 +17,12 @@ use tokio::time::Instant;
 
 use super::compaction::Compaction;
 use super::pool::{PIECE_PAUSE, Pool, PoolFile};
-use super::segments::{Reclaim, Stage};
+use super::quarantine;
+use super::segments::{Reclaim, SegmentStage};
 use super::shared::Shared;
 use super::writing::Writing;
-use super::{Notice, quarantine};
 use crate::machine::threads;
+use crate::spool::Notice;
 
 /// How often settled segments are deleted.
 const TICK: Duration = Duration::from_millis(250);
@@ -146,7 +147,7 @@ impl Keeper {
 
     /// Deletes segments without waiting mail, starting with the oldest.
     fn delete_settled(&mut self) {
-        while let Some((oldest, Stage::Closed, _)) = self.shared.segments.oldest() {
+        while let Some((oldest, SegmentStage::Closed, _)) = self.shared.segments.oldest() {
             let is_needed = self.shared.index().segment_use(oldest).live > 0
                 || self.shared.is_kept(oldest)
                 || self.shared.awaits_journal(oldest);

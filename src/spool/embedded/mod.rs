@@ -46,7 +46,6 @@ mod lock;
 mod lost;
 mod moving;
 mod note;
-mod notice;
 mod outbox;
 mod owner;
 mod pool;
@@ -79,12 +78,11 @@ use self::lock::Lock;
 use self::note::DOUBTFUL;
 use self::shared::Shared;
 use super::moving::Mark;
-use super::{Health, Pending, Spool};
+use super::{Health, Notice, Pending, Spool};
 use crate::machine::threads::{self, Thread};
 use crate::message::QueueId;
 
 pub use self::lost::{Lost, set_told, untold};
-pub use self::notice::Notice;
 pub use self::settings::Settings;
 
 /// In smaller segments, the frames of the segment itself would take most of the space.
@@ -191,7 +189,8 @@ fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Thread, Ope
 fn hold_doubtful(shared: &Shared, id: QueueId) {
     if shared.index().get(id).is_some() {
         unreadable::hold(shared, id, DOUBTFUL.into());
-        shared.tell(Notice::Doubtful { id });
+        let why = "a result cannot be read, and some recipients may have the message already".to_owned();
+        shared.tell(Notice::Held { id, why });
     }
 }
 

@@ -18,8 +18,9 @@ use super::quarantine::{self, Stretch};
 use super::scan::{self, Reach, Scan};
 use super::segments::{FoundSegment, Segments};
 use super::settings::Settings;
-use super::{Notice, OpenError, is_bad_block, pool, writing};
+use super::{OpenError, is_bad_block, pool, writing};
 use crate::message::QueueId;
+use crate::spool::Notice;
 use crate::spool::index::{Index, Place, Put};
 use crate::time::Timestamp;
 
@@ -334,13 +335,13 @@ impl Start {
         let copied = quarantine::set_aside(dir, &segment.file, &stretch, &lost, torn)?;
         let (Some(file), why) = (copied, stretch.why) else { return Ok(false) };
         if torn {
-            settings.tell(Notice::Torn { file, why });
+            settings.notices.tell(Notice::Torn { file, why });
             return Ok(true);
         }
         let lost = if lost.is_empty() { vec![None] } else { lost.into_iter().map(Some).collect() };
         for id in lost {
             settings.counters.quarantined.inc();
-            settings.tell(Notice::Quarantined { id, file: file.clone(), why: why.clone() });
+            settings.notices.tell(Notice::Quarantined { id, file: file.clone(), why: why.clone() });
         }
         Ok(true)
     }
@@ -359,7 +360,7 @@ fn tell_of_read_error(settings: &Settings, segment: &Found) {
         "the disk did not return all of {name}. The next start reads it again: restart once the disk is sound, and the mail that it \
          returns then is delivered. Until then no space is given back from that file on, unless the disk runs full"
     );
-    settings.tell(Notice::Unreadable { why });
+    settings.notices.tell(Notice::Unreadable { why });
 }
 
 /// Writes a footer behind the scanned data, including the doubtful results. Returns the length if the segment is sealed now. It is not

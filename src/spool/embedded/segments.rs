@@ -20,7 +20,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The stage of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum SegmentStage {
     /// Made in advance and not used yet.
     Spare,
     /// The committer writes to it.
@@ -46,7 +46,7 @@ pub(super) enum Reclaim {
 
 struct Known {
     mark: u64,
-    stage: Stage,
+    stage: SegmentStage,
     disk_len: u64,
     /// The end of its frames, without the footer. `None` while it is written.
     data_end: Option<u32>,
@@ -132,7 +132,7 @@ impl Segments {
     }
 
     /// Adds a segment that this process writes.
-    pub fn add(&self, writing: &Writing, stage: Stage) {
+    pub fn add(&self, writing: &Writing, stage: SegmentStage) {
         let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::default());
         let known = Known {
             mark: writing.mark,
@@ -151,7 +151,7 @@ impl Segments {
     /// Adds a segment that recovery found.
     pub fn found(&self, number: u32, found: FoundSegment) {
         let FoundSegment { mark, disk_len, data_end, sound, damaged, awaits_start } = found;
-        let (stage, reading) = (Stage::Closed, Arc::new(Reading { damaged: Mutex::new(damaged) }));
+        let (stage, reading) = (SegmentStage::Closed, Arc::new(Reading { damaged: Mutex::new(damaged) }));
         let data_end = Some(data_end);
         let known = Known { mark, stage, disk_len, data_end, sound, awaits_start, told: None, file: None, reading };
         self.table().known.insert(number, known);
@@ -165,7 +165,7 @@ impl Segments {
     /// Records that a segment is full, and the end of its frames.
     pub fn filled(&self, number: u32, data_end: u64) {
         if let Some(known) = self.table().known.get_mut(&number) {
-            (known.stage, known.data_end) = (Stage::Sealing, Some(data_end as u32));
+            (known.stage, known.data_end) = (SegmentStage::Sealing, Some(data_end as u32));
         }
     }
 
@@ -217,7 +217,7 @@ impl Segments {
     pub fn close(&self, number: u32, disk_len: Option<u64>) {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return };
-        known.stage = Stage::Closed;
+        known.stage = SegmentStage::Closed;
         match disk_len {
             Some(len) => known.disk_len = len,
             None => known.sound = false,
@@ -242,7 +242,7 @@ impl Segments {
     }
 
     /// Returns the oldest segment, its stage and its length.
-    pub fn oldest(&self) -> Option<(u32, Stage, u64)> {
+    pub fn oldest(&self) -> Option<(u32, SegmentStage, u64)> {
         self.table().known.first_key_value().map(|(number, known)| (*number, known.stage, known.disk_len))
     }
 
@@ -269,7 +269,7 @@ impl Segments {
     pub fn disk_bytes(&self) -> (u64, u64) {
         let table = self.table();
         let sum = |closed_only: bool| {
-            let counted = table.known.values().filter(|known| !closed_only || known.stage == Stage::Closed);
+            let counted = table.known.values().filter(|known| !closed_only || known.stage == SegmentStage::Closed);
             counted.map(|known| known.disk_len).sum()
         };
         (sum(true), sum(false))

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Notice;
-use crate::spool::Counters;
+use crate::spool::{Counters, Notices};
 
 /// Settings of the embedded spool.
 #[derive(Clone)]
@@ -27,8 +26,8 @@ pub struct Settings {
     pub has_journal: bool,
     /// True for whoever moves the mail to another spool or here. A relay does not start with a spool that takes part in a move.
     pub for_move: bool,
-    /// Called with messages to the operator; `None` writes them to the log. It is called from the spool's threads, so it must not block.
-    pub notices: Option<Arc<dyn Fn(Notice) + Send + Sync>>,
+    /// Who hears the messages to the operator.
+    pub notices: Notices,
     /// Shared with the metrics registry.
     pub counters: Arc<Counters>,
 }
@@ -44,18 +43,8 @@ impl Default for Settings {
             guard_interval: Duration::from_secs(2),
             has_journal: false,
             for_move: false,
-            notices: None,
+            notices: Notices::default(),
             counters: Arc::default(),
-        }
-    }
-}
-
-impl Settings {
-    /// Passes a notice to the listener, or to the log if there is none, so that it appears once.
-    pub(super) fn tell(&self, notice: Notice) {
-        match &self.notices {
-            Some(hear) => hear(notice),
-            None => tracing::warn!("{notice}"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::Settings;
 use super::active::Active;
 use super::dir::Dir;
 use super::inbox::{Inbox, Item};
@@ -13,16 +14,15 @@ use super::lock::Lock;
 use super::note::Change;
 use super::pool::PoolFile;
 use super::recovery::Recovered;
-use super::segments::{Segments, Stage};
+use super::segments::{SegmentStage, Segments};
 use super::space::Space;
 use super::spare::Spare;
 use super::writing::Writing;
-use super::{Notice, Settings};
 use crate::machine;
 use crate::message::{QueueId, QueueIds};
 use crate::spool::index::{Index, Place};
 use crate::spool::recent::Recent;
-use crate::spool::{Error, Health};
+use crate::spool::{Error, Health, Notice};
 
 /// The smallest segment, unless the settings ask for smaller ones.
 const SMALLEST: u64 = 1 << 20;
@@ -99,7 +99,7 @@ impl Shared {
 
     /// Makes the spare segment from a file.
     pub fn make_spare(&self, file: PoolFile) -> io::Result<()> {
-        let known = |segment: &Writing| self.segments.add(segment, Stage::Spare);
+        let known = |segment: &Writing| self.segments.add(segment, SegmentStage::Spare);
         self.spare.make(&self.dir, file, self.settings.segment_size, known)
     }
 
@@ -191,7 +191,7 @@ impl Shared {
 
     /// Passes a notice to the operator.
     pub fn tell(&self, notice: Notice) {
-        self.settings.tell(notice);
+        self.settings.notices.tell(notice);
     }
 
     /// Checks the free space now.

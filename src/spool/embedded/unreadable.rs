@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Notice;
 use super::note::Change;
 use super::quarantine::{self, Stretch};
 use super::segments::Source;
 use super::shared::Shared;
 use crate::message::QueueId;
+use crate::spool::Notice;
 use crate::spool::index::Entry;
 
 /// Sets a damaged message aside. If that fails (on a full disk), the message is held instead.

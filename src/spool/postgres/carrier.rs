@@ -36,7 +36,7 @@ type Written = BTreeMap<(CustomerId, String), String>;
 pub(super) async fn take_over(shard: &Shared, link: &Link) -> Result<(), Failure> {
     let Some(carried) = &shard.settings.carried else { return Ok(()) };
     let mut customers: BTreeMap<CustomerId, Texts> = BTreeMap::new();
-    for ((customer, name), text) in read(&shard.settings.schema, link, shard.number.cast_signed()).await? {
+    for ((customer, name), text) in read(&shard.settings.server.schema, link, shard.number.cast_signed()).await? {
         customers.entry(customer).or_default().insert(name, text);
     }
     customers.into_iter().for_each(|(customer, texts)| carried.take_over(customer, texts));
@@ -76,7 +76,7 @@ async fn write(shard: &Shared, link: &Link, now: Written, written: &mut Written)
             names.push(name.as_str());
             texts.push(text.as_str());
         }
-        let schema = &shard.settings.schema;
+        let schema = &shard.settings.server.schema;
         let begin = ownership::begin(schema, shard.number, shard.epoch.load(Ordering::Relaxed));
         let put = format!(
             "INSERT INTO {schema}.carried SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) \
@@ -144,7 +144,7 @@ async fn tend(
 async fn agree(node: &Node, link: &Link, same: &mut Option<Texts>) -> Result<(), Failure> {
     let Some(carried) = &node.settings.carried else { return Ok(()) };
     let Some(ours) = carried.common() else { return Ok(()) };
-    let schema = &node.settings.schema;
+    let schema = &node.settings.server.schema;
     let mut theirs: Texts =
         read(schema, link, COMMON).await?.into_iter().map(|((_, name), text)| (name, text)).collect();
     let has_begun = theirs.remove(BEGUN).is_some();

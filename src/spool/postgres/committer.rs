@@ -31,7 +31,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::inbox::{Adoption, Item};
 use super::link::{Action, Failure, Link};
-use super::node::{Lack, Trouble};
+use super::node::{Lack, WritingTrouble};
 use super::ownership::Resumed;
 use super::position::Position;
 use super::rows::Rows;
@@ -134,10 +134,10 @@ impl Committer {
         let (shard, epoch) = (self.shared.number, self.epoch());
         let released = async {
             carrier::hand_over(&self.shared, link).await?;
-            ownership::tell(link, &settings.schema, shard, epoch, self.shared.outbox().confirmed()).await?;
-            ownership::release(link, &settings.schema, shard, epoch, is_clean).await
+            ownership::tell(link, &settings.server.schema, shard, epoch, self.shared.outbox().confirmed()).await?;
+            ownership::release(link, &settings.server.schema, shard, epoch, is_clean).await
         };
-        match tokio::time::timeout(settings.timeout, released).await {
+        match tokio::time::timeout(settings.server.timeout, released).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
                 tracing::warn!(shard, error = failure.why, "the shard could not be given up in good order");
@@ -179,7 +179,7 @@ impl Committer {
         while !self.line.is_empty() || self.troubled {
             let batch = self.next_batch();
             let began = Instant::now();
-            let timeout = self.shared.settings.timeout;
+            let timeout = self.shared.settings.server.timeout;
             if let [Item::Adoption(adoption, _)] = &*batch {
                 let adopted = match tokio::time::timeout(timeout, self.adopt(adoption)).await {
                     Ok(adopted) => adopted,
@@ -287,7 +287,7 @@ impl Committer {
         }
         let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
         let refused = |error: tokio_postgres::Error| Unconfirmed::Refused(error.into());
-        let from = schema::transit(&self.shared.settings.schema, adoption.table);
+        let from = schema::transit(&self.shared.settings.server.schema, adoption.table);
         let to = self.shared.table(self.position.segment);
         let (shard, columns) = (self.shared.number, schema::COLUMNS);
         let sql = || {
@@ -315,13 +315,13 @@ impl Committer {
 
     /// Returns the statements that begin a transaction of this owner.
     fn begin(&self) -> String {
-        ownership::begin(&self.shared.settings.schema, self.shared.number, self.epoch())
+        ownership::begin(&self.shared.settings.server.schema, self.shared.number, self.epoch())
     }
 
     /// Creates the segment in which the log continues.
     async fn make_segment(&mut self) -> Result<(), Unconfirmed> {
         let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
-        let schema = &self.shared.settings.schema;
+        let schema = &self.shared.settings.server.schema;
         let refused = |error: tokio_postgres::Error| Unconfirmed::Refused(error.into());
         let begun = link.client.simple_query(&self.begin()).await.map_err(refused)?;
         if !begun.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
@@ -436,7 +436,7 @@ impl Committer {
             self.turn_over();
         }
         if std::mem::take(&mut self.troubled) {
-            self.shared.set_trouble(Trouble::Writing(self.shared.number), None);
+            self.shared.set_trouble(WritingTrouble::Writing(self.shared.number), None);
         }
     }
 
@@ -489,7 +489,7 @@ impl Committer {
         }
         if !is_full || !self.line.is_empty() {
             self.troubled = true;
-            self.shared.set_trouble(Trouble::Writing(self.shared.number), Some(failure.why.clone()));
+            self.shared.set_trouble(WritingTrouble::Writing(self.shared.number), Some(failure.why.clone()));
         }
         let source = || std::io::Error::other(failure.why.clone());
         refused.into_iter().for_each(|item| {
@@ -519,7 +519,7 @@ impl Committer {
             let resumed = ownership::resume(&link, settings, shard, epoch, before, &self.position, keeps).await?;
             Ok((link, resumed))
         };
-        let timeout = settings.timeout;
+        let timeout = settings.server.timeout;
         let (link, resumed) = tokio::time::timeout(timeout, connected).await.map_err(|_| Failure::late(timeout))??;
         let Some(Resumed { epoch, last, kept }) = resumed else {
             self.failed(Vec::new(), Unconfirmed::NotOwner);
@@ -553,7 +553,7 @@ impl Committer {
         self.look_again = Instant::now() + LOOK;
         let mut rows = Rows::new();
         rows.filler(self.next, USUAL);
-        let timeout = self.shared.settings.timeout;
+        let timeout = self.shared.settings.server.timeout;
         let found = match self.position.exists {
             true => tokio::time::timeout(timeout, self.transact(rows, "ROLLBACK")).await,
             false => tokio::time::timeout(timeout, self.make_segment()).await,

@@ -88,14 +88,14 @@ async fn tell(shard: &Shared, link: &Link, told: &mut BTreeMap<u32, Place>) -> R
     let place = shard.outbox().confirmed();
     if told.get(&shard.number) != Some(&place) {
         let epoch = shard.epoch.load(Ordering::Relaxed);
-        ownership::tell(link, &shard.settings.schema, shard.number, epoch, place).await?;
+        ownership::tell(link, &shard.settings.server.schema, shard.number, epoch, place).await?;
         told.insert(shard.number, place);
     }
     Ok(())
 }
 
 async fn look_at_size(node: &Node, link: &Link) -> Result<(), Failure> {
-    let schema = &node.settings.schema;
+    let schema = &node.settings.server.schema;
     let query = format!(
         "SELECT COALESCE(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM \
          (SELECT '{schema}.segment_' || shard || '_' || number FROM {schema}.segment \
@@ -137,7 +137,7 @@ async fn drop_settled(shared: &Shared, link: &Link) -> Result<(), Failure> {
 }
 
 async fn drop_segment(shared: &Shared, link: &Link, segment: u32) -> Result<(), Failure> {
-    let schema = &shared.settings.schema;
+    let schema = &shared.settings.server.schema;
     let epoch = shared.epoch.load(Ordering::Relaxed);
     // A backup may have locked the table. The timeout keeps readers of the table from waiting behind this statement.
     let begin = format!("{}; SET LOCAL lock_timeout = '1s'", ownership::begin(schema, shared.number, epoch));

@@ -35,7 +35,7 @@ impl Deref for Link {
 impl Link {
     /// Connects to the first server that accepts writes. `purpose` appears in the server's list of processes.
     pub async fn open(settings: &Settings, purpose: &str) -> Result<Link, Failure> {
-        let connection = Connection::open(&settings.server(), purpose).await?;
+        let connection = Connection::open(&settings.server, purpose).await?;
         Ok(Link { connection, statements: Mutex::default() })
     }
 

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::committer::Committer;
 use super::inbox::Inbox;
 use super::link::{Failure, Link};
-use super::node::Trouble;
+use super::node::WritingTrouble;
 use super::placement::{self, View};
 use super::shards::Shards;
 use super::shared::Shared;
@@ -85,7 +85,7 @@ impl Membership {
     /// Renews the lease as long as the process has one, and reacts to changes among the nodes.
     pub async fn keep(self: Arc<Self>) {
         let settings = &self.node.settings;
-        let pause = renewal_of(settings.lease);
+        let pause = renewal_of(settings.server.lease);
         let mut link = None;
         let mut asked_last = Instant::now();
         loop {
@@ -96,10 +96,10 @@ impl Membership {
                     if !self.node.has_lease() {
                         *self.returned.lock().expect("nothing panics while it holds the time") = Some(Instant::now());
                     }
-                    self.node.set_lease(lease_end(asked, settings.lease));
-                    self.node.set_trouble(Trouble::Lease, None);
+                    self.node.set_lease(lease_end(asked, settings.server.lease));
+                    self.node.set_trouble(WritingTrouble::Lease, None);
                     let names = view.nodes.iter().map(|node| node.name.clone());
-                    self.node.others.store(Arc::new(names.filter(|name| *name != settings.node).collect()));
+                    self.node.others.store(Arc::new(names.filter(|name| *name != settings.server.node).collect()));
                     self.act(&view);
                 }
                 Ok(None) => {
@@ -109,16 +109,18 @@ impl Membership {
                     link = None;
                     if !self.node.has_lease() {
                         let why = format!("the lease could not be renewed in time: {}", failure.why);
-                        self.node.set_trouble(Trouble::Lease, Some(why));
+                        self.node.set_trouble(WritingTrouble::Lease, Some(why));
                     }
                 }
             }
-            if asked_last.elapsed() >= settings.lease
+            if asked_last.elapsed() >= settings.server.lease
                 && let Some(open) = &link
             {
                 asked_last = Instant::now();
-                if let Ok(Ok(wrong)) = tokio::time::timeout(settings.timeout, preflight::check(open, settings)).await {
-                    self.node.set_trouble(Trouble::Preflight, (!wrong.is_empty()).then(|| wrong.join("; ")));
+                if let Ok(Ok(wrong)) =
+                    tokio::time::timeout(settings.server.timeout, preflight::check(open, settings)).await
+                {
+                    self.node.set_trouble(WritingTrouble::Preflight, (!wrong.is_empty()).then(|| wrong.join("; ")));
                 }
             }
             tokio::time::sleep(pause).await;
@@ -148,8 +150,8 @@ impl Membership {
             orphans.entry(shard).or_insert(now);
         }
         let at_work = self.at_work();
-        let is_left = |shard| orphans.get(&shard).is_some_and(|since| *since + settings.lease * 2 < now);
-        placement::plan(view, &settings.node, |shard| at_work.contains(&shard), is_left)
+        let is_left = |shard| orphans.get(&shard).is_some_and(|since| *since + settings.server.lease * 2 < now);
+        placement::plan(view, &settings.server.node, |shard| at_work.contains(&shard), is_left)
     }
 
     fn act(self: &Arc<Self>, view: &View) {
@@ -159,10 +161,11 @@ impl Membership {
         let plan = self.plan(view);
         // After a failover of the database no node has a lease. Whoever is back first must not take the others for dead.
         let returned = *self.returned.lock().expect("nothing panics while it holds the time");
-        let has_just_returned = returned.is_some_and(|returned| returned.elapsed() < self.node.settings.lease);
+        let has_just_returned = returned.is_some_and(|returned| returned.elapsed() < self.node.settings.server.lease);
         let may_be_back = |shard: u32| {
             let owner = view.owners.get(shard as usize);
-            has_just_returned && owner.is_some_and(|owner| !owner.is_empty() && *owner != self.node.settings.node)
+            has_just_returned
+                && owner.is_some_and(|owner| !owner.is_empty() && *owner != self.node.settings.server.node)
         };
         for shard in plan.take.into_iter().filter(|shard| !may_be_back(*shard)) {
             if let Some(at_work) = self.set_at_work(shard) {
@@ -213,18 +216,18 @@ impl Membership {
         let link = Link::open(settings, "lease").await;
         let instance = self.node.instance;
         if let Ok(link) = &link {
-            let leaving = ownership::begin_to_leave(link, &settings.schema, instance);
-            let _ = tokio::time::timeout(settings.timeout, leaving).await;
+            let leaving = ownership::begin_to_leave(link, &settings.server.schema, instance);
+            let _ = tokio::time::timeout(settings.server.timeout, leaving).await;
         }
         self.tasks.close();
         self.tasks.wait().await;
         let left = async {
             match &link {
-                Ok(link) => ownership::leave(link, &settings.schema, instance).await,
+                Ok(link) => ownership::leave(link, &settings.server.schema, instance).await,
                 Err(failure) => Err(failure.clone()),
             }
         };
-        match tokio::time::timeout(settings.timeout, left).await {
+        match tokio::time::timeout(settings.server.timeout, left).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => tracing::warn!(error = failure.why, "the node could not leave in good order"),
             Err(_) => tracing::warn!("the node could not leave in good order: the database does not answer"),

@@ -44,7 +44,6 @@ mod membership;
 mod moving;
 mod node;
 mod note;
-mod notice;
 mod outbox;
 mod outgoing;
 mod overview;
@@ -80,7 +79,6 @@ use self::shards::Shards;
 use super::moving::Mark;
 use crate::machine;
 
-pub use self::notice::Notice;
 pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
 pub use self::settings::Settings;
 
@@ -232,12 +230,12 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 /// Connects, checks the database, joins the nodes, and takes this node's shards.
 async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
     if settings.for_move {
-        settings.node = mark::NODE.into();
+        settings.server.node = mark::NODE.into();
     }
-    let place = settings.to_string();
+    let place = settings.server.to_string();
     let failed =
         |what: &str, failure: Failure| OpenError::Database { what: format!("{what} {place}"), why: failure.why };
-    if !is_schema_name(&settings.schema) {
+    if !is_schema_name(&settings.server.schema) {
         return Err(failed("using", Failure::new("the schema's name is not one")));
     }
     let link = Link::open(&settings, "start").await.map_err(|failure| failed("connecting to", failure))?;
@@ -250,7 +248,7 @@ async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
     let asked = Instant::now();
     let joined = ownership::join(&link, &settings, instance).await?;
     let (way, outgoing) = Outgoing::new();
-    let lease_end = membership::lease_end(asked, settings.lease);
+    let lease_end = membership::lease_end(asked, settings.server.lease);
     let node = Arc::new(Shards::new(Node::new(settings, instance, joined, way, lease_end)));
     let reader = Link::open(&node.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
     node.reader.store(Some(Arc::new(reader)));
@@ -314,7 +312,7 @@ pub fn check(settings: &Settings) -> Vec<String> {
         let link = Link::open(settings, "check").await?;
         preflight::check(&link, settings).await
     });
-    asked.unwrap_or_else(|failure| vec![format!("{settings} cannot be used: {}", failure.why)])
+    asked.unwrap_or_else(|failure| vec![format!("{} cannot be used: {}", settings.server, failure.why)])
 }
 
 /// Runs a future on a thread of its own, because the caller may be inside a runtime.

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 10_000;
 
 async fn read_mark(node: &Node) -> Result<Option<Mark>, Failure> {
     let link = read::reader(node)?;
-    let query = format!("SELECT move FROM {}.spool", node.settings.schema);
+    let query = format!("SELECT move FROM {}.spool", node.settings.server.schema);
     mark::decode(link.client.query_one(&query, &[]).await?.get(0))
 }
 
@@ -32,7 +32,7 @@ async fn set_mark(node: &Node, mark: Option<Mark>) -> Result<(), Failure> {
     let text = mark.map(|mark| serde_json::to_string(&mark)).transpose();
     let text = text.map_err(|error| Failure::new(error.to_string()))?;
     link.take_warning();
-    let update = format!("UPDATE {}.spool SET move = $1", node.settings.schema);
+    let update = format!("UPDATE {}.spool SET move = $1", node.settings.server.schema);
     link.client.execute(&update, &[&text]).await?;
     match link.take_warning() {
         Some(warning) => Err(Failure::new(format!("the server warned: {warning}"))),
@@ -43,7 +43,7 @@ async fn set_mark(node: &Node, mark: Option<Mark>) -> Result<(), Failure> {
 /// How many messages are in transit.
 async fn in_transit(node: &Node) -> Result<i64, Failure> {
     let link = read::reader(node)?;
-    let schema = &node.settings.schema;
+    let schema = &node.settings.server.schema;
     let tables = link.client.query(&format!("SELECT number FROM {schema}.transit"), &[]).await?;
     let mut count = 0;
     for number in tables.iter().map(|row| row.get(0)) {
@@ -85,7 +85,7 @@ impl Postgres {
 
 impl Movable for Postgres {
     fn place(&self) -> String {
-        self.node.settings.to_string()
+        self.node.settings.server.to_string()
     }
 
     fn mark(&self) -> Pending<Result<Option<Mark>, Error>> {

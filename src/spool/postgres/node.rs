@@ -8,16 +8,16 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::Settings;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::ownership::Joined;
-use super::{Notice, Settings};
 use crate::message::{CustomerId, Lane, QueueIds};
-use crate::spool::{Error, Health};
+use crate::spool::{Error, Health, Notice};
 
 /// A trouble that keeps the spool from recording results. Each kind ends in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trouble {
+pub(super) enum WritingTrouble {
     /// The last batch of a shard was not confirmed.
     Writing(u32),
     /// The lease could not be renewed.
@@ -62,7 +62,7 @@ pub(super) struct Node {
     /// The other nodes that are alive, by name.
     pub others: ArcSwap<Vec<String>>,
     is_stopping: AtomicBool,
-    troubles: Mutex<BTreeMap<Trouble, String>>,
+    troubles: Mutex<BTreeMap<WritingTrouble, String>>,
     lacks: Mutex<BTreeMap<Lack, String>>,
     /// Until when this process may deliver, by its own clock.
     lease_ends: Mutex<Instant>,
@@ -112,7 +112,7 @@ impl Node {
     }
 
     /// Begins or ends one kind of trouble. Reports the first trouble that begins and the last that ends.
-    pub fn set_trouble(&self, kind: Trouble, why: Option<String>) {
+    pub fn set_trouble(&self, kind: WritingTrouble, why: Option<String>) {
         let mut troubles = self.troubles.lock().expect("nothing panics while it holds the troubles");
         let had_some = !troubles.is_empty();
         match why {
@@ -126,9 +126,9 @@ impl Node {
             is_news
         });
         match now {
-            Some(why) if !had_some => self.settings.tell(Notice::Failed { why }),
+            Some(why) if !had_some => self.settings.notices.tell(Notice::Failed { why }),
             None if had_some => {
-                self.settings.tell(Notice::Recovered);
+                self.settings.notices.tell(Notice::Recovered);
                 self.changed.notify_one();
             }
             _ => {}
@@ -150,8 +150,8 @@ impl Node {
             is_news
         });
         match now {
-            Some(lack) if !had_some => self.settings.tell(Notice::Full { lack }),
-            None if had_some => self.settings.tell(Notice::Roomy),
+            Some(lack) if !had_some => self.settings.notices.tell(Notice::Full { lack }),
+            None if had_some => self.settings.notices.tell(Notice::Roomy),
             _ => {}
         }
     }
@@ -205,7 +205,7 @@ impl Node {
     pub fn stop_with(&self, why: String) {
         if self.stopped.set(why.clone()).is_ok() {
             self.health.send_modify(|health| health.stopped = Some(why.clone()));
-            self.settings.tell(Notice::Stopped { why });
+            self.settings.notices.tell(Notice::Stopped { why });
         }
     }
 

@@ -58,11 +58,11 @@ impl Overview {
 
 /// Reads the nodes and shards from the database. Blocks. The error says what is wrong.
 pub fn overview(settings: &Settings) -> Result<Overview, String> {
-    block_on(ask(settings)).map_err(|failure| format!("{settings} cannot be asked: {}", failure.why))
+    block_on(ask(settings)).map_err(|failure| format!("{} cannot be asked: {}", settings.server, failure.why))
 }
 
 async fn ask(settings: &Settings) -> Result<Overview, Failure> {
-    let schema = &settings.schema;
+    let schema = &settings.server.schema;
     let link = Link::open(settings, "overview").await?;
     let query = format!("SELECT shard, node, epoch FROM {schema}.owner ORDER BY shard");
     let shards: Vec<ShardStatus> = link

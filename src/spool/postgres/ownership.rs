@@ -18,6 +18,7 @@ use super::link::{Failure, Link, application_name};
 use super::placement::{Member, View};
 use super::position::{Position, last_row};
 use super::{OpenError, Settings, mark, schema};
+use crate::postgres::Server;
 use crate::spool::index::Place;
 use crate::spool::moving::Mark;
 
@@ -88,7 +89,7 @@ pub(super) async fn join(link: &Link, settings: &Settings, instance: i64) -> Res
         Err(refused) => {
             // End the transaction to release its locks.
             let _ = link.client.batch_execute("ROLLBACK").await;
-            let place = settings.to_string();
+            let place = settings.server.to_string();
             Err(match refused {
                 Refused::Crowded { nodes, left } => OpenError::InUse { place, nodes, left, most: settings.nodes },
                 Refused::OtherCount { node, nodes } => {
@@ -104,7 +105,7 @@ pub(super) async fn join(link: &Link, settings: &Settings, instance: i64) -> Res
 }
 
 async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joined, Refused> {
-    let Settings { schema, node, nodes, lease, .. } = settings;
+    let Settings { server: Server { schema, node, lease, .. }, nodes, .. } = settings;
     link.client.batch_execute("BEGIN").await?;
     // The lock makes nodes join one after the other.
     let query = format!("SELECT name, shards, nextval('{schema}.node_number'), move FROM {schema}.spool FOR UPDATE");
@@ -161,7 +162,7 @@ pub(super) async fn take(
 /// Ends the server processes of a shard's dead owner. If the owner was frozen in the middle of a transaction, its connections are still
 /// open, and the server would keep the owner's row locked while it waits for the next statement.
 async fn end_dead_owner(link: &Link, settings: &Settings, shard: u32) -> Result<(), Failure> {
-    let Settings { schema, node, .. } = settings;
+    let Server { schema, node, .. } = &settings.server;
     let query = format!(
         "SELECT node FROM {schema}.owner o WHERE shard = $1 AND node <> $2 AND node <> '' AND NOT EXISTS \
          (SELECT FROM {schema}.node n WHERE n.name = o.node AND n.alive_until > clock_timestamp())"
@@ -176,7 +177,7 @@ async fn end_dead_owner(link: &Link, settings: &Settings, shard: u32) -> Result<
 }
 
 async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -> Result<Option<Taken>, Failure> {
-    let Settings { schema, node, .. } = settings;
+    let Server { schema, node, .. } = &settings.server;
     let shard = shard.cast_signed();
     link.client.batch_execute("BEGIN").await?;
     let query =
@@ -219,7 +220,7 @@ pub(super) async fn resume(
     position: &Position,
     keeps: bool,
 ) -> Result<Option<Resumed>, Failure> {
-    let Settings { schema, .. } = settings;
+    let schema = &settings.server.schema;
     end_process(link, settings, "writer", before).await?;
     link.client.batch_execute("BEGIN").await?;
     let row = shard.cast_signed();
@@ -253,7 +254,7 @@ pub(super) async fn resume(
 pub(super) async fn end_process(link: &Link, settings: &Settings, purpose: &str, process: i32) -> Result<(), Failure> {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE pid = $1 AND pid <> pg_backend_pid() AND usename = current_user AND application_name = $2";
-    link.client.query(end, &[&process, &application_name(&settings.node, purpose)]).await?;
+    link.client.query(end, &[&process, &application_name(&settings.server.node, purpose)]).await?;
     Ok(())
 }
 
@@ -261,15 +262,15 @@ pub(super) async fn end_process(link: &Link, settings: &Settings, purpose: &str,
 pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Result<bool, Failure> {
     let update = format!(
         "UPDATE {}.node SET alive_until = clock_timestamp() + make_interval(secs => $2), configuration = $3 WHERE instance = $1",
-        settings.schema
+        settings.server.schema
     );
     let configuration = settings.carried.as_ref().and_then(|carried| carried.configuration()).unwrap_or_default();
-    Ok(link.client.execute(&update, &[&instance, &settings.lease.as_secs_f64(), &configuration]).await? == 1)
+    Ok(link.client.execute(&update, &[&instance, &settings.server.lease.as_secs_f64(), &configuration]).await? == 1)
 }
 
 /// Reads the living nodes and the owner of each shard.
 pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failure> {
-    let Settings { schema, lease, .. } = settings;
+    let Server { schema, lease, .. } = &settings.server;
     let query = format!(
         "SELECT name, leaving, since + make_interval(secs => $1) < clock_timestamp() FROM {schema}.node \
          WHERE alive_until > clock_timestamp() ORDER BY name"

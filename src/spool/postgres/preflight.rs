@@ -3,6 +3,7 @@
 
 use super::Settings;
 use super::link::{Failure, Link};
+use crate::postgres::Server;
 
 /// The oldest version that is supported.
 const OLDEST: i32 = 150_000;
@@ -52,7 +53,7 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String
             _ => found.is_read_only = value == "on",
         }
     }
-    let row = link.client.query_one(RIGHTS, &[&settings.schema]).await?;
+    let row = link.client.query_one(RIGHTS, &[&settings.server.schema]).await?;
     found.is_read_only |= row.get::<_, bool>(0);
     (found.has_schema, found.may_create) = (row.get(1), row.get(2));
     (found.sees_standbys, found.standbys) = (row.get(3), row.get(4));
@@ -78,7 +79,7 @@ fn judge(found: &Found, settings: &Settings) -> Vec<String> {
         wrong.push(format!("synchronous_commit is off, so a power cut loses mail that was acknowledged; {remedy}"));
     }
     if !found.may_create {
-        let Settings { schema, user, database, .. } = settings;
+        let Server { schema, user, database, .. } = &settings.server;
         wrong.push(match found.has_schema {
             true => format!("role {user} may not use schema {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"),
             false => format!(
@@ -104,7 +105,7 @@ fn judge_standbys(found: &Found, settings: &Settings) -> Option<String> {
         ));
     }
     if !found.sees_standbys {
-        let user = &settings.user;
+        let user = &settings.server.user;
         return Some(format!("role {user} cannot see the standbys; GRANT pg_read_all_stats TO {user}"));
     }
     let there = found.standbys;

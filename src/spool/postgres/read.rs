@@ -239,7 +239,7 @@ async fn fronts(shared: &Shared, wanted: &[&Wanted], content: Content) -> Result
         let states = wanted.iter().filter(|wanted| wanted.unwritten.is_none()).filter_map(|wanted| wanted.entry.state);
         rows(shared, places.chain(states).collect(), bodies.collect()).await
     };
-    let timeout = shared.settings.timeout;
+    let timeout = shared.settings.server.timeout;
     let mut rows = tokio::time::timeout(timeout, read).await.map_err(|_| Failure::late(timeout))??;
     Ok(wanted.iter().map(|wanted| front(wanted, &mut rows)).collect())
 }
@@ -309,7 +309,7 @@ async fn rows(shared: &Shared, places: Vec<Place>, bodies: Vec<Place>) -> Result
 async fn chunk(shared: &Arc<Shared>, id: QueueId, place: Place, part: usize) -> Result<Vec<u8>, Error> {
     let mut place = place;
     for _ in 0..TRIES {
-        let timeout = shared.settings.timeout;
+        let timeout = shared.settings.server.timeout;
         let read = tokio::time::timeout(timeout, chunk_at(shared, place, part)).await;
         match read.unwrap_or_else(|_| Err(Failure::late(timeout))) {
             Ok(Some((body, crc))) if is_sound(&body, crc) => return Ok(body),

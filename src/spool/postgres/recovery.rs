@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 
 /// Reads the log into the index, and returns where the log continues. `was_clean` means that no attempt was in progress at the last stop.
 pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Result<Position, Failure> {
-    let schema = &shared.settings.schema;
+    let schema = &shared.settings.server.schema;
     let numbers = format!("SELECT number FROM {schema}.segment WHERE shard = $1 ORDER BY number");
     let numbers = link.client.query(&numbers, &[&shared.number.cast_signed()]).await?;
     let numbers: Vec<u32> = numbers.iter().map(|row| row.get::<_, i32>(0).cast_unsigned()).collect();

@@ -51,8 +51,9 @@ pub(super) const COLUMNS: &str = "seq, part, id, note, head, body, crc, lines";
 
 /// Creates the schema and its tables, or brings them to this program's version. If several programs try, one does it.
 pub(super) async fn migrate(link: &Link, settings: &Settings) -> Result<(), OpenError> {
-    let schema = &settings.schema;
-    let failed = |failure: Failure| OpenError::Database { what: format!("preparing {settings}"), why: failure.why };
+    let schema = &settings.server.schema;
+    let failed =
+        |failure: Failure| OpenError::Database { what: format!("preparing {}", settings.server), why: failure.why };
     let known = link.client.query("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[schema]).await;
     if known.map_err(|error| failed(error.into()))?.is_empty() {
         // Another program may create it at this moment. If this really fails, the next statement fails, too.
@@ -82,7 +83,9 @@ pub(super) async fn migrate(link: &Link, settings: &Settings) -> Result<(), Open
         Ok::<_, tokio_postgres::Error>(found)
     };
     match in_lock.await.map_err(|error| failed(error.into()))? {
-        found if found > VERSION => Err(OpenError::OtherFormat { place: settings.to_string(), found, known: VERSION }),
+        found if found > VERSION => {
+            Err(OpenError::OtherFormat { place: settings.server.to_string(), found, known: VERSION })
+        }
         _ => Ok(()),
     }
 }

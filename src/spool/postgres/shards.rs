@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, RwLock};
 
-use super::node::{Lack, Node, Trouble};
+use super::node::{Lack, Node, WritingTrouble};
 use super::shared::Shared;
 
 /// The node's common state, and its shards.
@@ -46,7 +46,7 @@ impl Shards {
     /// Removes a shard that was given up. After a stop, its state in memory can still be read.
     pub fn gave_up(&self, shard: &Shared) {
         shard.closed();
-        self.set_trouble(Trouble::Writing(shard.number), None);
+        self.set_trouble(WritingTrouble::Writing(shard.number), None);
         self.set_lack(Lack::Disk(shard.number), None);
         if !self.is_stopping() {
             self.open.write().expect("nothing panics while it holds the shards").remove(&shard.number);

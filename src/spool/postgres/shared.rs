@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use super::inbox::{Inbox, Item};
 use super::node::Node;
 use super::ownership::Taken;
-use super::{Notice, schema};
+use super::schema;
 use crate::message::QueueId;
-use crate::spool::Error;
 use crate::spool::index::{Fact, Index, LogEntry, Place};
 use crate::spool::owner::Owner;
 use crate::spool::recent::Recent;
+use crate::spool::{Error, Notice};
 
 /// A shard that this process owns. Locks are taken in the order index, inbox, and never the other way round.
 pub(super) struct Shared {
@@ -75,7 +75,7 @@ impl Shared {
 
     /// Returns the name of a segment's table.
     pub fn table(&self, segment: u32) -> String {
-        schema::segment(&self.settings.schema, self.number, segment)
+        schema::segment(&self.settings.server.schema, self.number, segment)
     }
 
     /// Updates the gauge of records.
@@ -130,7 +130,8 @@ impl Shared {
             self.record(&mut index, vec![LogEntry::silent(id, Fact::Hold(reason))]);
             drop(index);
             self.settings.counters.quarantined.inc();
-            self.settings.tell(Notice::Damaged { id, why: why.to_owned() });
+            let why = format!("its content does not match what was written ({why})");
+            self.settings.notices.tell(Notice::Held { id, why });
         }
     }
 

@@ -101,7 +101,7 @@ pub(super) async fn write(node: Arc<Node>, mut incoming: UnboundedReceiver<Depar
 impl Writer {
     /// Copies a batch in one transaction, and answers all callers.
     async fn commit(&mut self, batch: Vec<Departure>) {
-        let timeout = self.node.settings.timeout;
+        let timeout = self.node.settings.server.timeout;
         let written = match tokio::time::timeout(timeout, self.write(&batch)).await {
             Ok(written) => written,
             Err(_) => Err(Failure::late(timeout)),
@@ -151,7 +151,7 @@ impl Writer {
             self.table = Some(self.begin(link).await?);
         }
         let Some(table) = &mut self.table else { return Err(Failure::new("there is no table")) };
-        let name = schema::transit(&self.node.settings.schema, table.number);
+        let name = schema::transit(&self.node.settings.server.schema, table.number);
         let mut rows = Rows::new();
         for (seq, Departure { shard, message, .. }) in (table.next..).zip(batch) {
             rows.in_transit(*shard, seq, message);
@@ -185,7 +185,7 @@ impl Writer {
     async fn take_back(&mut self, link: &Link) -> Result<(), Failure> {
         let Some(Unknown { process, table, from }) = &self.unknown else { return Ok(()) };
         ownership::end_process(link, &self.node.settings, "transit", *process).await?;
-        let name = schema::transit(&self.node.settings.schema, *table);
+        let name = schema::transit(&self.node.settings.server.schema, *table);
         match link.client.execute(&format!("DELETE FROM {name} WHERE seq >= $1"), &[from]).await.map_err(Failure::from)
         {
             Err(failure) if !failure.is_gone() => return Err(failure),
@@ -195,7 +195,7 @@ impl Writer {
     }
 
     async fn begin(&self, link: Link) -> Result<Table, Failure> {
-        let schema = &self.node.settings.schema;
+        let schema = &self.node.settings.server.schema;
         let insert = format!("INSERT INTO {schema}.transit (instance) VALUES ($1) RETURNING number");
         link.client.batch_execute("BEGIN").await?;
         let number: i32 = link.client.query_one(&insert, &[&self.node.instance]).await?.get(0);
@@ -223,7 +223,7 @@ pub(super) async fn adopt(shared: Arc<Shared>) {
 
 /// Keeps the list of tables of mail in transit up to date.
 pub(super) async fn watch(node: Arc<Node>) {
-    let query = format!("SELECT number FROM {}.transit ORDER BY number", node.settings.schema);
+    let query = format!("SELECT number FROM {}.transit ORDER BY number", node.settings.server.schema);
     loop {
         if let Some(link) = node.reader.load_full()
             && let Ok(tables) = link.client.query(&query, &[]).await
@@ -242,7 +242,7 @@ async fn look(shared: &Arc<Shared>, seen: &mut HashMap<i32, i32>) -> Result<bool
         return Ok(false);
     }
     let Some(link) = shared.reader.load_full() else { return Ok(false) };
-    let schema = &shared.settings.schema;
+    let schema = &shared.settings.server.schema;
     let mut has_more = false;
     for &table in &*tables {
         let after = seen.get(&table).copied().unwrap_or_default();
@@ -288,7 +288,7 @@ async fn look(shared: &Arc<Shared>, seen: &mut HashMap<i32, i32>) -> Result<bool
 
 /// Deletes empty tables that nobody writes to any more: earlier ones of this process, and those of processes that are gone.
 pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> {
-    let schema = &node.settings.schema;
+    let schema = &node.settings.server.schema;
     let query = format!(
         "SELECT number FROM {schema}.transit t WHERE NOT EXISTS (SELECT FROM {schema}.node n WHERE n.instance = t.instance) \
          OR (instance = $1 AND number < (SELECT max(number) FROM {schema}.transit WHERE instance = $1))"

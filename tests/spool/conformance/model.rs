@@ -61,7 +61,7 @@ struct Run {
 /// What the outbox was given.
 #[derive(Default)]
 struct Told {
-    /// Behind `read`.
+    /// The lines of the outbox that are not read yet.
     lines: String,
     /// How far the journal has read.
     read: Option<OutboxPosition>,
@@ -81,7 +81,7 @@ impl Told {
         }
     }
 
-    /// Another line.
+    /// Adds a line to those that the outbox was given, and returns it.
     fn tell(&mut self, what: &str) -> Vec<u8> {
         self.count += 1;
         let line = format!("{} {what}\n", self.count);

@@ -5,12 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use postbud::spool::postgres::{Notice, Postgres, Settings};
-use postbud::spool::{Commit, Error, Inspect, Intervene, Settled, Spool, Work};
+use postbud::spool::postgres::{Postgres, Settings};
+use postbud::spool::{Commit, Error, Inspect, Intervene, Notice, Settled, Spool, Work};
 
 use super::rig::{Heard, Senders, quick, recovered, server, until, waiting};
 use crate::drafts::{backoff, draft, lane, soon};
 use crate::port::{claim_all, delivered};
+use crate::postgres::Server;
+
+/// Settings with which a server may take longer than it is frozen.
+fn patient(server: &Server) -> Settings {
+    let mut settings = quick(server);
+    settings.server.timeout = Duration::from_secs(30);
+    settings
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_takes_nothing_along_and_is_used_again_once_it_is_back() {
@@ -101,7 +109,7 @@ async fn a_frozen_server_is_given_up_after_the_timeout_and_an_old_commit_cannot_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_server_is_waited_for() {
     let Some(server) = server("a_slow_server_is_waited_for", &[]) else { return };
-    let spool = Postgres::open(Settings { timeout: Duration::from_secs(30), ..quick(&server) }).unwrap();
+    let spool = Postgres::open(patient(&server)).unwrap();
     server.freeze();
     let committing = tokio::spawn(spool.commit(draft("x", &["a@b.dk"], 1, 100)));
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -113,7 +121,7 @@ async fn a_slow_server_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_no_standby_confirmed_is_refused_and_taken_back() {
     let Some(server) = server("a_commit_that_no_standby_confirmed_is_refused_and_taken_back", &[]) else { return };
-    let settings = Settings { timeout: Duration::from_secs(30), ..quick(&server) };
+    let settings = patient(&server);
     let spool = Postgres::open(settings.clone()).unwrap();
     let kept = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
     server.set("synchronous_standby_names", "'nobody'");

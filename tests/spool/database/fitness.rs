@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::postgres::client_config;
-use postbud::spool::postgres::{self, Notice, OpenError, Postgres, Settings};
-use postbud::spool::{Commit, Error, Filter, Inspect, Intervene, Spool};
+use postbud::spool::postgres::{self, OpenError, Postgres, Settings};
+use postbud::spool::{Commit, Error, Filter, Inspect, Intervene, Notice, Spool};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -42,7 +42,9 @@ async fn a_role_with_the_rights_of_the_documentation_is_enough_and_one_with_less
     let name = "a_role_with_the_rights_of_the_documentation_is_enough_and_one_with_less_is_told_what_it_lacks";
     let Some(server) = server(name, &[]) else { return };
     server.sql("CREATE ROLE postbud LOGIN");
-    let settings = Settings { user: "postbud".into(), schema: "postbud".into(), ..quick(&server) };
+    let mut settings = quick(&server);
+    settings.server.user = "postbud".into();
+    settings.server.schema = "postbud".into();
     let Err(OpenError::Unfit { wrong, .. }) = Postgres::open(settings.clone()) else { panic!("it is used") };
     assert!(wrong[0].contains("CREATE SCHEMA postbud AUTHORIZATION postbud"), "{wrong:?}");
     server.sql("CREATE SCHEMA postbud AUTHORIZATION postbud");
@@ -67,7 +69,8 @@ async fn tables_of_a_newer_program_are_left_alone() {
 async fn programs_that_start_at_once_make_the_tables_once() {
     let Some(server) = server("programs_that_start_at_once_make_the_tables_once", &[]) else { return };
     let open = |node: &str| {
-        let settings = Settings { node: node.into(), ..quick(&server) };
+        let mut settings = quick(&server);
+        settings.server.node = node.into();
         std::thread::spawn(move || Postgres::open(settings))
     };
     let all: Vec<_> = ["a", "b", "c", "d"].map(open).into_iter().map(|opening| opening.join().unwrap()).collect();
@@ -93,7 +96,7 @@ async fn a_message_that_was_altered_in_the_database_is_held_and_told_of() {
     let leases = claim_all(&*spool, "x").await;
     assert_eq!(leases.iter().map(|lease| lease.record.id).collect::<Vec<_>>(), ids[2..]);
     for id in &ids[..2] {
-        assert!(heard.has(|notice| matches!(notice, Notice::Damaged { id: found, .. } if found == id)));
+        assert!(heard.has(|notice| matches!(notice, Notice::Held { id: found, .. } if found == id)));
     }
     spool.sync().await.unwrap();
     let held = Filter { held: Some(true), ..Filter::default() };
@@ -123,14 +126,14 @@ async fn a_server_is_known_by_its_certificate() {
     server.put("server.crt", &issued.chain);
     server.put("server.key", &issued.key);
     server.set("ssl", "on");
-    let settings = |authority: &Authority| Settings {
-        hosts: vec!["127.0.0.1".into()],
-        port: address.port(),
-        tls: Some(
-            client_config(Some(vec![CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()])).unwrap(),
-        ),
-        timeout: Duration::from_secs(5),
-        ..quick(&server)
+    let settings = |authority: &Authority| {
+        let authority = CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap();
+        let mut settings = quick(&server);
+        settings.server.hosts = vec!["127.0.0.1".into()];
+        settings.server.port = address.port();
+        settings.server.tls = Some(client_config(Some(vec![authority])).unwrap());
+        settings.server.timeout = Duration::from_secs(5);
+        settings
     };
     let wrong = postgres::check(&settings(&other));
     assert!(wrong.len() == 1 && wrong[0].contains("certificate"), "{wrong:?}");

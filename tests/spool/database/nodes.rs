@@ -17,7 +17,9 @@ use crate::port::{claim_all, delivered};
 use crate::postgres::Server;
 
 fn node(settings: &Settings, name: &str) -> Settings {
-    Settings { node: name.into(), ..settings.clone() }
+    let mut settings = settings.clone();
+    settings.server.node = name.into();
+    settings
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +31,7 @@ async fn a_second_node_is_refused_while_the_first_lives_and_has_everything_once_
     let id = a.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
     // Longer than a lease, so that only its renewal keeps the other out.
     let began = std::time::Instant::now();
-    while began.elapsed() < settings.lease + Duration::from_secs(1) {
+    while began.elapsed() < settings.server.lease + Duration::from_secs(1) {
         match Postgres::open(node(&settings, "b")) {
             Err(OpenError::InUse { nodes, left, .. }) => assert!(nodes == "a" && left > 0.0, "{nodes} {left}"),
             Err(other) => panic!("{other}"),
@@ -110,7 +112,7 @@ async fn a_node_that_cannot_renew_its_lease_stops_delivering_before_the_lease_en
     let is_refused = || matches!(spool.claim(&lane("x"), soon(), 1, &backoff()).now_or_never(), Some(Err(_)));
     assert!(!is_refused());
     until("it may not deliver", is_refused).await;
-    assert!(began.elapsed() < settings.lease, "another node may have the spool by now");
+    assert!(began.elapsed() < settings.server.lease, "another node may have the spool by now");
     server.thaw();
     recovered(&spool).await;
     assert_eq!(spool.totals().await.unwrap().records, 50);
@@ -118,7 +120,7 @@ async fn a_node_that_cannot_renew_its_lease_stops_delivering_before_the_lease_en
 
 /// Settings of one of several nodes that share twelve shards.
 fn sharing(server: &Server, name: &str) -> Settings {
-    Settings { node: name.into(), nodes: 3, shards: 12, ..quick(server) }
+    Settings { nodes: 3, shards: 12, ..node(&quick(server), name) }
 }
 
 /// The customers whose mail a test sends: enough for every shard.
@@ -210,7 +212,7 @@ async fn a_shard_with_an_attempt_under_way_stays_and_its_result_is_recorded() {
     let b = Postgres::open(sharing(&server, "b")).unwrap();
     // Each renewal plans anew. After those of two leases shards would have moved, were there no attempts.
     let begun = server.sql("SELECT alive_until FROM s.node WHERE name = 'b'");
-    let two_leases = quick(&server).lease.as_secs_f64() * 2.0 + 3.0;
+    let two_leases = quick(&server).server.lease.as_secs_f64() * 2.0 + 3.0;
     let renewed = format!(
         "SELECT alive_until > timestamptz '{begun}' + make_interval(secs => {two_leases}) FROM s.node WHERE name = 'b'"
     );

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use postbud::message::QueueId;
-use postbud::spool::postgres::{Notice, Postgres, Settings};
-use postbud::spool::{Commit, Error, Filter, Inspect, Spool};
+use postbud::spool::postgres::{Postgres, Settings};
+use postbud::spool::{Commit, Error, Filter, Inspect, Notice, Notices, Spool};
 
 use crate::drafts::draft;
 use crate::postgres::Server;
@@ -28,7 +28,9 @@ pub fn server(test: &str, settings: &[(&str, &str)]) -> Option<Server> {
 
 /// Settings with which trouble shows and ends soon.
 pub fn quick(server: &Server) -> Settings {
-    Settings { timeout: Duration::from_secs(2), lease: Duration::from_secs(4), ..server.settings("s") }
+    let mut settings = server.settings("s");
+    (settings.server.timeout, settings.server.lease) = (Duration::from_secs(2), Duration::from_secs(4));
+    settings
 }
 
 /// What an operator heard of a spool.
@@ -39,7 +41,7 @@ impl Heard {
     /// Settings whose notices come here.
     pub fn with(&self, settings: Settings) -> Settings {
         let heard = Arc::clone(&self.0);
-        Settings { notices: Some(Arc::new(move |notice| heard.lock().unwrap().push(notice))), ..settings }
+        Settings { notices: Notices::to(move |notice| heard.lock().unwrap().push(notice)), ..settings }
     }
 
     /// Whether there was such a notice.

@@ -100,7 +100,7 @@ async fn fill(spool: &Postgres) -> Error {
     panic!("it never gets full");
 }
 
-/// Delivers everything.
+/// Settles all mail that waits as delivered.
 async fn drain(spool: &Postgres) {
     loop {
         let leases = spool.claim(&lane("x"), soon(), 50, &crate::drafts::backoff()).await.unwrap();

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use postbud::spool::embedded::{Embedded, Notice, Settings};
-use postbud::spool::{Commit, Error, Filter, Inspect, Spool, Work};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Commit, Error, Filter, Inspect, Notice, Spool, Work};
 
 use super::rig::{filled, flip, make_used, open, reopen, written};
 use crate::backend::{copy_segments, settings};

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use postbud::message::QueueId;
-use postbud::spool::embedded::Notice;
-use postbud::spool::{Commit, Filter, Inspect, Intervene, LinesById, RecipientState, Settlement, Spool, Work};
+use postbud::spool::{Commit, Filter, Inspect, Intervene, LinesById, Notice, RecipientState, Settlement, Spool, Work};
 use postbud::time::Timestamp;
 
 use super::rig::{DUE, Reopened, STATE, flip, frames_of, open, reopen, written};
@@ -47,7 +46,7 @@ async fn a_message_with_an_unreadable_result_is_held_once_and_goes_out_once_rele
     let id = unreadable_state(dir.path(), false).await;
     let doubtful = |again: &Reopened| {
         let notices = again.notices.lock().unwrap();
-        notices.iter().filter(|notice| **notice == Notice::Doubtful { id }).count()
+        notices.iter().filter(|notice| matches!(notice, Notice::Held { id: held, .. } if *held == id)).count()
     };
     let again = reopen(dir.path());
     assert_eq!(doubtful(&again), 1);
@@ -76,7 +75,7 @@ async fn an_unreadable_result_with_a_later_one_behind_it_leaves_no_doubt() {
     assert_eq!((record.held, record.attempts), (None, 2));
     assert_eq!(record.recipients[0], RecipientState::Relayed { reply: "250 first".into() });
     let notices = again.notices.lock().unwrap().clone();
-    assert!(!notices.iter().any(|notice| matches!(notice, Notice::Doubtful { .. })), "{notices:?}");
+    assert!(!notices.iter().any(|notice| matches!(notice, Notice::Held { .. })), "{notices:?}");
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postbud::message::QueueId;
-use postbud::spool::embedded::{Embedded, Notice, Settings};
-use postbud::spool::{Backoff, Commit, Intervene, Work};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Backoff, Commit, Intervene, Notice, Notices, Work};
 
 use crate::backend::settings;
 use crate::drafts::{backoff, draft, lane, soon};
@@ -67,7 +67,7 @@ pub fn reopen(dir: &Path) -> Reopened {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&notices);
     let hear = move |notice| heard.lock().unwrap().push(notice);
-    let spool = Embedded::open(Settings { notices: Some(Arc::new(hear)), ..settings(dir) }).unwrap();
+    let spool = Embedded::open(Settings { notices: Notices::to(hear), ..settings(dir) }).unwrap();
     Reopened { spool, notices }
 }
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use postbud::message::QueueId;
-use postbud::spool::embedded::{Embedded, Notice, Settings};
-use postbud::spool::{self, Commit, Filter, Inspect, Intervene, LinesById, Spool, Work};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{self, Commit, Filter, Inspect, Intervene, LinesById, Notice, Spool, Work};
 
 use super::rig::{open, reopen, written};
 use crate::backend::settings;

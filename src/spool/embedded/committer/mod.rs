@@ -24,7 +24,7 @@ use super::frame::SEGMENT_HEAD;
 use super::gather::Served;
 use super::inbox::{Item, Taken};
 use super::keeper::Chore;
-use super::segments::Stage;
+use super::segments::SegmentStage;
 use super::shared::Shared;
 use super::writing::Writing;
 use crate::machine::{disk, threads};
@@ -61,11 +61,11 @@ pub(super) struct Committer {
 type Placed = (Item, u32);
 
 /// Why the active segment has no room.
-enum NoRoom {
+enum NoSegment {
     /// The segment is full, and cannot be synced.
     NotSynced(io::Error),
     /// There is no other segment, or it cannot be made long enough.
-    NoSegment(io::Error),
+    NoOther(io::Error),
 }
 
 impl Committer {
@@ -110,7 +110,7 @@ impl Committer {
         let room = USUAL.min(self.shared.smallest() / 4);
         let made = self.make_room(&mut Arc::clone(&self.shared.active).lock(), room, true);
         match made {
-            Err(NoRoom::NotSynced(error) | NoRoom::NoSegment(error)) => self.no_segment(&error),
+            Err(NoSegment::NotSynced(error) | NoSegment::NoOther(error)) => self.no_segment(&error),
             Ok(()) => drop(self.commit(Vec::new(), &mut Served::default())),
         }
     }
@@ -129,11 +129,11 @@ impl Committer {
                         break;
                     }
                 }
-                Err(NoRoom::NotSynced(error)) => {
+                Err(NoSegment::NotSynced(error)) => {
                     self.failed([], &error);
                     break;
                 }
-                Err(NoRoom::NoSegment(error)) => {
+                Err(NoSegment::NoOther(error)) => {
                     if !self.no_segment_for_line(&error) {
                         break;
                     }
@@ -144,7 +144,7 @@ impl Committer {
     }
 
     /// Takes as many items as fit into the segment.
-    fn next_batch(&mut self) -> Result<Vec<Item>, NoRoom> {
+    fn next_batch(&mut self) -> Result<Vec<Item>, NoSegment> {
         let active = Arc::clone(&self.shared.active);
         let mut filling = active.lock();
         let (first_len, is_draft) = match self.line.front() {
@@ -171,7 +171,7 @@ impl Committer {
 
     /// Ensures that the active segment has room for `len` octets. If necessary, takes the next segment, and makes it longer for an item
     /// that is longer than a segment.
-    fn make_room(&mut self, filling: &mut Filling, len: u64, is_draft: bool) -> Result<(), NoRoom> {
+    fn make_room(&mut self, filling: &mut Filling, len: u64, is_draft: bool) -> Result<(), NoSegment> {
         let end = |this: &Self, segment: &Writing| {
             let reserve = if is_draft { this.reserve(segment) } else { 0 };
             segment.end + segment.opening_len(&this.voids) + len + reserve
@@ -182,21 +182,21 @@ impl Committer {
         }
         let segment = filling.segment.as_mut().expect("there was one, or it was just taken");
         let limit = end(self, segment);
-        if limit > segment.limit { segment.grow(limit).map_err(NoRoom::NoSegment) } else { Ok(()) }
+        if limit > segment.limit { segment.grow(limit).map_err(NoSegment::NoOther) } else { Ok(()) }
     }
 
     /// Takes the next segment. If results wait for a sync of the full one, syncs that first.
-    fn turn_over(&mut self, filling: &mut Filling) -> Result<(), NoRoom> {
+    fn turn_over(&mut self, filling: &mut Filling) -> Result<(), NoSegment> {
         if let Some(full) = &filling.segment
             && !filling.unsynced.is_empty()
         {
-            disk::sync_data(&full.file).map_err(NoRoom::NotSynced)?;
+            disk::sync_data(&full.file).map_err(NoSegment::NotSynced)?;
             let (covered, end) = (std::mem::take(&mut filling.unsynced), full.end);
             self.hand_out(&covered, &[], full.number, full.mark, end);
             self.synced(covered);
         }
-        let next = self.shared.next_segment().map_err(NoRoom::NoSegment)?;
-        self.shared.segments.add(&next, Stage::Active);
+        let next = self.shared.next_segment().map_err(NoSegment::NoOther)?;
+        self.shared.segments.add(&next, SegmentStage::Active);
         self.synced = next.end;
         if let Some(full) = filling.segment.replace(next) {
             self.shared.segments.filled(full.number, full.end);
