@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::watch;
 
 pub use result::{Checked, JobResult, TestSent, Unkept};
@@ -46,8 +48,10 @@ impl Job {
 }
 
 /// The kind of work of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum JobKind {
+    /// Holds the selected messages of the queue.
     QueueHold,
     /// Releases held messages.
     QueueRelease,
@@ -57,6 +61,7 @@ pub enum JobKind {
     QueueBounce,
     /// Gives messages up without informing their senders.
     QueueRemove,
+    /// Checks the DNS of the customers' domains.
     DomainCheck,
     /// Probes a customer's routes.
     Probe,

@@ -49,7 +49,7 @@ pub fn files(log: &Path) -> io::Result<Vec<JournalFile>> {
 /// An open file of the journal.
 #[derive(Debug)]
 pub enum Opened {
-    /// Not compressed.
+    /// A file that is not compressed.
     Plain(File),
     Archive(Archive),
 }

@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-/// See [`Suppression::run`].
+/// Adds what is waiting to the lists until `stopping`, as [`Suppression::run`] promises.
 pub(super) async fn run(lists: &Suppression, waiting: &mut mpsc::Receiver<Report>, stopping: CancellationToken) {
     let mut batch = Vec::new();
     let mut next_tidy = Instant::now();

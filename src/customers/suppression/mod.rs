@@ -25,7 +25,6 @@ mod store;
 mod table;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -52,8 +51,6 @@ use table::Table;
 
 /// The most reports that wait to be written. More are dropped and counted.
 const FEED: usize = 10_000;
-/// After changes of other nodes could not be read, when that is tried again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// All suppression lists. Cheap to clone.
 #[derive(Clone)]
@@ -150,19 +147,17 @@ impl Suppression {
     /// Shows what other nodes have changed, as they change it.
     async fn follow(&self) {
         let Some(database) = &self.0.database else { return };
-        let mut changes = database.changes();
-        loop {
+        let show = || {
             let lists = self.clone();
-            let shown = tokio::task::spawn_blocking(move || lists.show_changes()).await;
-            match shown {
-                Ok(Ok(())) => changes.next().await,
-                Ok(Err(error)) => {
-                    tracing::warn!("the suppression lists are as they were: {error}");
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                Err(error) => return tracing::error!("the suppression lists are not followed any more: {error}"),
+            let shown = tokio::task::spawn_blocking(move || lists.show_changes());
+            async {
+                shown.await.unwrap_or_else(|error| {
+                    tracing::error!("a change of the suppression lists is not shown: {error}");
+                    Ok(())
+                })
             }
-        }
+        };
+        database.changes().follow("which addresses are suppressed", show).await;
     }
 
     /// Shows what was changed since the table last did.

@@ -26,7 +26,7 @@ use super::document::{JOBS, said};
 use super::input::{At, Nothing, Params, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
-use crate::operate::jobs::{self, TestSent};
+use crate::operate::jobs::{self, JobKind, TestSent};
 use crate::operate::queue::{Changed, Page};
 
 /// How often a stream of events sends a comment, because proxies close silent connections.
@@ -58,28 +58,6 @@ pub(super) struct Job {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
-}
-
-/// The kind of work of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum JobKind {
-    /// Holds messages.
-    QueueHold,
-    /// Releases held messages.
-    QueueRelease,
-    /// Makes messages due.
-    QueueRetry,
-    /// Gives messages up and informs their senders.
-    QueueBounce,
-    /// Gives messages up without informing their senders.
-    QueueRemove,
-    /// Checks domains.
-    DomainCheck,
-    /// Probes a customer's routes.
-    Probe,
-    /// Sends a test mail.
-    TestSend,
 }
 
 /// The state of a job.
@@ -121,7 +99,7 @@ impl From<&jobs::Job> for Job {
         };
         Job {
             id: job.id.clone(),
-            kind: job.kind.into(),
+            kind: job.kind,
             customer: job.customer.clone(),
             state,
             started: job.started.to_string(),
@@ -129,21 +107,6 @@ impl From<&jobs::Job> for Job {
             progress: job.progress,
             result,
             problem,
-        }
-    }
-}
-
-impl From<jobs::JobKind> for JobKind {
-    fn from(kind: jobs::JobKind) -> Self {
-        match kind {
-            jobs::JobKind::QueueHold => JobKind::QueueHold,
-            jobs::JobKind::QueueRelease => JobKind::QueueRelease,
-            jobs::JobKind::QueueRetry => JobKind::QueueRetry,
-            jobs::JobKind::QueueBounce => JobKind::QueueBounce,
-            jobs::JobKind::QueueRemove => JobKind::QueueRemove,
-            jobs::JobKind::DomainCheck => JobKind::DomainCheck,
-            jobs::JobKind::Probe => JobKind::Probe,
-            jobs::JobKind::TestSend => JobKind::TestSend,
         }
     }
 }

@@ -55,7 +55,7 @@ impl Key<'_> {
 /// The fields of an event's line under which it can be found. All other fields are skipped.
 #[derive(Debug, Default, Deserialize)]
 pub struct Named<'a> {
-    /// RFC 3339.
+    /// The time of the event, as RFC 3339 writes it.
     #[serde(borrow, default)]
     pub at: Cow<'a, str>,
     #[serde(borrow, default)]

@@ -67,7 +67,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// All kinds.
+    /// Lists every kind of event.
     pub const ALL: [EventKind; 26] = [
         EventKind::Accepted,
         EventKind::Relayed,

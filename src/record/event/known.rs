@@ -159,29 +159,14 @@ mod tests {
 
     use super::*;
     use crate::events::Told;
-    use crate::message::{BodyKind, Envelope, Lane, MailKind, Recipient, References, Urgency};
+    use crate::message::{Envelope, MailKind, Recipient};
     use crate::record::event::Mail;
-    use crate::smtp::ReversePath;
-
-    const AT: Timestamp = Timestamp::from_millis(1_795_458_240_123);
+    use crate::record::event::fixtures::{AT, envelope, lane};
 
     #[test]
     fn what_is_reported_later_names_the_mail_as_its_own_events_do() {
-        let domain = Domain::parse("test.dk").unwrap();
-        let lane = Lane { customer: CustomerId::new("test-as"), domain, urgency: Urgency::Bulk, kind: MailKind::Mail };
-        let envelope = Envelope {
-            reverse_path: ReversePath::Mailbox(Mailbox::parse("news@test.dk").unwrap()),
-            recipients: ["a@x.dk", "B@x.dk"].map(|to| Recipient::new(Mailbox::parse(to).unwrap())).into(),
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: Some("a+2Db".into()),
-            references: References {
-                reference: Some("order 7".into()),
-                tags: ["x".into()].into(),
-                ..References::default()
-            },
-        };
+        let recipients = ["a@x.dk", "B@x.dk"].map(|to| Recipient::new(Mailbox::parse(to).unwrap()));
+        let (lane, envelope) = (lane(MailKind::Mail), Envelope { recipients: recipients.into(), ..envelope() });
         let mail = Mail::new(QueueId::from_u64(7), &lane, &envelope, "1@test.dk");
         let told = |kind, index| serde_json::to_value(mail.event(&Told::new(kind, index, AT))).unwrap();
         let life = [

@@ -197,32 +197,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::message::{BodyKind, CustomerId, Recipient, References, Urgency};
-    use crate::smtp::{Domain, Mailbox, ReversePath};
-
-    const AT: Timestamp = Timestamp::from_millis(1_795_458_240_123);
-
-    fn lane(kind: MailKind) -> Lane {
-        let domain = Domain::parse("test.dk").unwrap();
-        Lane { customer: CustomerId::new("test-as"), domain, urgency: Urgency::Bulk, kind }
-    }
-
-    fn envelope() -> Envelope {
-        Envelope {
-            reverse_path: ReversePath::Mailbox(Mailbox::parse("news@test.dk").unwrap()),
-            recipients: ["a@x.dk", "b@x.dk"].map(|to| Recipient::new(Mailbox::parse(to).unwrap())).into(),
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: Some("a+2Db".into()),
-            references: References {
-                reference: Some("order 7".into()),
-                campaign: Some("spring".into()),
-                tags: ["x".into(), "y".into()].into(),
-                ..References::default()
-            },
-        }
-    }
+    use crate::record::event::fixtures::{AT, envelope, lane};
 
     fn json_of(kind: MailKind, told: &Told) -> Value {
         let (lane, envelope) = (lane(kind), envelope());

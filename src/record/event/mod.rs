@@ -5,6 +5,8 @@
 //! readers.
 
 mod action;
+#[cfg(test)]
+mod fixtures;
 mod id;
 mod kind;
 mod known;

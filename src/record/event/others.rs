@@ -141,7 +141,7 @@ impl<'a> Event<'a> {
 /// The client that submitted mail, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Submission<'a> {
-    /// The login.
+    /// The name that the client logged in with.
     pub submitter: Text<'a>,
     pub peer: Option<IpAddr>,
     /// True if the login is in test mode.

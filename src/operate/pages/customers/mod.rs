@@ -32,7 +32,8 @@ use std::time::{Duration, Instant};
 use axum::Extension;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -147,6 +148,28 @@ impl At {
     }
 }
 
+/// A customer who has opened the page of one of its domains by its link.
+struct Visit {
+    guest: Guest,
+    domain: Domain,
+    at: At,
+}
+
+impl FromRequestParts<Customers> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Customers) -> Result<Self, Problem> {
+        let client = Extension::from_request_parts(parts, pages).await;
+        let Extension(client) = client.map_err(|_| Problem::Failed)?;
+        let Ok(chosen) = Chosen::from_request_parts(parts, pages).await;
+        let at = Path::<At>::from_request_parts(parts, pages).await;
+        let Path(at) = at.map_err(|_| Problem::NotFound)?;
+        let guest = pages.open(&at.secret, client, chosen).await?;
+        let domain = at.domain(&guest)?;
+        Ok(Visit { guest, domain, at })
+    }
+}
+
 async fn first(
     State(pages): State<Customers>,
     Extension(client): Extension<Client>,
@@ -158,14 +181,7 @@ async fn first(
     Ok(see(&format!("{PATH}/{secret}/{domain}")))
 }
 
-async fn show(
-    State(pages): State<Customers>,
-    Extension(client): Extension<Client>,
-    chosen: Chosen,
-    Path(at): Path<At>,
-) -> Result<Response, Problem> {
-    let guest = pages.open(&at.secret, client, chosen).await?;
-    let domain = at.domain(&guest)?;
+async fn show(State(pages): State<Customers>, Visit { guest, domain, at }: Visit) -> Result<Response, Problem> {
     let Inner { service, forms, looks, .. } = &*pages.0;
     if looks.known(&guest.customer.id, &domain).is_stale(Timestamp::now()) {
         looks.begin(&guest.actor, &guest.customer.id, &domain);
@@ -218,13 +234,9 @@ async fn show(
 
 async fn check(
     State(pages): State<Customers>,
-    Extension(client): Extension<Client>,
-    chosen: Chosen,
-    Path(at): Path<At>,
+    Visit { guest, domain, at }: Visit,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let guest = pages.open(&at.secret, client, chosen).await?;
-    let domain = at.domain(&guest)?;
     pages.0.forms.read(&at.secret, "check", &body)?;
     pages.0.looks.begin(&guest.actor, &guest.customer.id, &domain);
     Ok(see(&at.path()))
@@ -233,13 +245,9 @@ async fn check(
 /// Tries the server that was entered. If mail could be delivered there, the customer's mail is sent there from now on.
 async fn try_server(
     State(pages): State<Customers>,
-    Extension(client): Extension<Client>,
-    chosen: Chosen,
-    Path(at): Path<At>,
+    Visit { guest, at, .. }: Visit,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let guest = pages.open(&at.secret, client, chosen).await?;
-    at.domain(&guest)?;
     let Inner { service, forms, looks, trials, .. } = &*pages.0;
     let filled = Filled::of(&forms.read(&at.secret, "server", &body)?);
     let id = &guest.customer.id;
@@ -280,13 +288,9 @@ async fn try_server(
 /// Tries the application at Microsoft 365 that was entered. If its login works, it replaces the password.
 async fn try_oauth(
     State(pages): State<Customers>,
-    Extension(client): Extension<Client>,
-    chosen: Chosen,
-    Path(at): Path<At>,
+    Visit { guest, at, .. }: Visit,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let guest = pages.open(&at.secret, client, chosen).await?;
-    at.domain(&guest)?;
     let Inner { service, forms, looks, trials, .. } = &*pages.0;
     let fields = forms.read(&at.secret, "server", &body)?;
     let Via::OwnServer(route) = &guest.customer.via else { return Err(Problem::NotFound) };
@@ -333,14 +337,7 @@ async fn try_oauth(
 }
 
 /// Sends the results of the running check as they come, and then the address to continue at.
-async fn events(
-    State(pages): State<Customers>,
-    Extension(client): Extension<Client>,
-    chosen: Chosen,
-    Path(at): Path<At>,
-) -> Result<Response, Problem> {
-    let guest = pages.open(&at.secret, client, chosen).await?;
-    let domain = at.domain(&guest)?;
+async fn events(State(pages): State<Customers>, Visit { guest, domain, at }: Visit) -> Result<Response, Problem> {
     let running = pages.0.looks.known(&guest.customer.id, &domain).running;
     let (lang, path) = (guest.lang, at.path());
     let state = Following { running, is_first: true, is_over: false };
