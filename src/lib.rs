@@ -58,6 +58,9 @@ mod test_lookalikes;
 #[path = "../tests/support/postgres.rs"]
 mod test_postgres;
 #[cfg(test)]
+#[path = "../tests/support/records.rs"]
+mod test_records;
+#[cfg(test)]
 #[path = "../tests/support/skip.rs"]
 mod test_skip;
 

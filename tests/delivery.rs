@@ -4,12 +4,16 @@
 mod certs;
 #[path = "support/messages.rs"]
 mod messages;
+#[path = "support/own_network.rs"]
+mod own_network;
 #[path = "support/peers.rs"]
 mod peers;
 #[path = "support/ports.rs"]
 mod ports;
 #[path = "support/proxies.rs"]
 mod proxies;
+#[path = "support/records.rs"]
+mod records;
 #[path = "support/script.rs"]
 mod script;
 #[path = "support/skip.rs"]

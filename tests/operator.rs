@@ -10,6 +10,8 @@ mod drafts;
 mod http;
 #[path = "support/proxies.rs"]
 mod proxies;
+#[path = "support/records.rs"]
+mod records;
 #[path = "support/skip.rs"]
 mod skip;
 

@@ -245,7 +245,7 @@ fn safe_message_id(id: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::bounce::Attempt;
-    use crate::spool::RecipientState;
+    use crate::test_records::record_to;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
 
@@ -254,34 +254,8 @@ mod tests {
             .iter()
             .map(|(to, notify)| Recipient { notify: *notify, ..Recipient::new(Mailbox::parse(to).unwrap()) })
             .collect();
-        Record {
-            id: QueueId::first_at(NOW - std::time::Duration::from_secs(3600)),
-            lane: Lane {
-                customer: CustomerId::new("test-as"),
-                domain: Domain::parse("test.dk").unwrap(),
-                urgency: Urgency::Single,
-                kind: MailKind::Mail,
-            },
-            recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
-            envelope: Envelope {
-                reverse_path: ReversePath::Mailbox(Mailbox::parse("nyhedsbrev@test.dk").unwrap()),
-                recipients,
-                body: BodyKind::SevenBit,
-                smtputf8: false,
-                ret: None,
-                envid: None,
-                references: Default::default(),
-            },
-            message_id: "1@test.dk".into(),
-            size: 100,
-            attempts: 1,
-            due: NOW,
-            expedited: None,
-            waited_for_caps: std::time::Duration::ZERO,
-            delay_notified: false,
-            held: None,
-            leased: true,
-        }
+        let id = QueueId::first_at(NOW - std::time::Duration::from_secs(3600));
+        Record { id, size: 100, attempts: 1, due: NOW, ..record_to("nyhedsbrev@test.dk", recipients) }
     }
 
     fn report(index: usize, reply: &str) -> Report {

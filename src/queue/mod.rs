@@ -89,7 +89,7 @@ pub struct Parts {
     pub routing: Routing,
     /// Raises alerts about routes.
     pub events: Events,
-    /// Applies decisions.
+    /// Applies the results of attempts and operators' decisions to the spool.
     pub outcomes: Outcomes,
 }
 

@@ -22,6 +22,7 @@ mod support {
     pub mod http;
     pub mod knot;
     pub mod lookalikes;
+    pub mod own_network;
     pub mod ports;
     pub mod relay;
     pub mod scripted_dns;

@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,9 +12,9 @@ use hickory_resolver::proto::rr::{RData, Record};
 use postbud::resolver::RecordType;
 
 use crate::rounds;
+use crate::support::own_network::in_own_network;
 use crate::support::relay::{Customer, Site, free_port, plain_route};
 use crate::support::scripted_dns::{ScriptedDns, name, soa};
-use crate::support::skip::skip;
 
 /// Stands for the customer's web server.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
@@ -42,28 +41,13 @@ const LOCATIONS: [&str; 16] = [
     "https://a.example/x.txt",
 ];
 
-/// Does `work` where it is alone with its network, or skips.
-fn in_a_network_of_its_own(test: &str, work: impl FnOnce() + Send) {
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
-                return skip(test, &format!("no network namespace: {error}"));
-            }
-            for command in [
-                "link set lo up",
-                "addr add 9.9.9.9/32 dev lo",
-                "addr add 169.254.169.254/32 dev lo",
-                "addr add 10.0.0.5/32 dev lo",
-            ] {
-                let done = Command::new("ip").args(command.split(' ')).status();
-                if !done.is_ok_and(|status| status.success()) {
-                    return skip(test, &format!("ip {command} does not work here"));
-                }
-            }
-            work();
-        });
-    });
-}
+/// The commands of `ip` that make these addresses ours.
+const ADDRESSES: [&str; 4] = [
+    "link set lo up",
+    "addr add 9.9.9.9/32 dev lo",
+    "addr add 169.254.169.254/32 dev lo",
+    "addr add 10.0.0.5/32 dev lo",
+];
 
 /// Serves redirects at the public address; counts who asks.
 fn serve(location: Arc<Mutex<String>>) -> Arc<AtomicUsize> {
@@ -85,7 +69,7 @@ fn serve(location: Arc<Mutex<String>>) -> Arc<AtomicUsize> {
 
 #[test]
 fn no_redirect_and_no_second_answer_leads_inside() {
-    in_a_network_of_its_own("no_redirect_and_no_second_answer_leads_inside", || {
+    in_own_network("no_redirect_and_no_second_answer_leads_inside", &ADDRESSES, || {
         let location = Arc::new(Mutex::new(String::new()));
         let web = serve(Arc::clone(&location));
         let both = |ip: &Ipv4Addr| [80, 443].map(|port| TcpListener::bind((*ip, port)).unwrap());

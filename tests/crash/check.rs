@@ -92,7 +92,7 @@ fn lines(output: &str) -> impl Iterator<Item = (&str, u64)> {
 
 /// What a check found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Judgement {
     pub acknowledged: usize,
     pub queued: usize,
     pub lost: usize,
@@ -106,9 +106,9 @@ pub struct Verdict {
 }
 
 /// Opens what the crash left, reads everything in it, and compares it with the log.
-pub async fn check(dir: &Path, log: &Log) -> Verdict {
+pub async fn check(dir: &Path, log: &Log) -> Judgement {
     let mut verdict =
-        Verdict { acknowledged: log.acknowledged.len(), corrupted: log.corrupted as usize, ..Verdict::default() };
+        Judgement { acknowledged: log.acknowledged.len(), corrupted: log.corrupted as usize, ..Judgement::default() };
     let spool = Embedded::open(settings(dir)).expect("the spool opens after every crash");
     let mut queued = BTreeSet::new();
     for lease in spool.seize(Filter::default(), usize::MAX).await.unwrap() {
@@ -134,8 +134,8 @@ pub async fn check(dir: &Path, log: &Log) -> Verdict {
 }
 
 /// Refuses whatever a crash may not do.
-pub fn assert_legal(verdict: &Verdict, what: &str) {
+pub fn assert_legal(verdict: &Judgement, what: &str) {
     eprintln!("{what}: {verdict:?}");
-    let Verdict { lost, corrupted, unexpected, repeated_in_vain, .. } = verdict;
+    let Judgement { lost, corrupted, unexpected, repeated_in_vain, .. } = verdict;
     assert_eq!((*lost, *corrupted, *unexpected, *repeated_in_vain), (0, 0, 0, 0), "{what}: {verdict:?}");
 }

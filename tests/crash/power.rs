@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::check::{End, Log, Verdict, assert_legal, check};
+use crate::check::{End, Judgement, Log, assert_legal, check};
 use crate::disks::Mounted;
 use crate::driver::{kill, start};
 use crate::kills::has_strace;
@@ -43,7 +43,7 @@ pub fn read_until_cut(disk: &Mounted, mut driver: Child, after: Duration) -> (St
 }
 
 /// One file system for all rounds, each round cut; what earlier rounds acknowledged must survive the later ones too.
-async fn cut_rounds(kind: &str, rounds: u32, wrapper: &[String]) -> Result<Verdict, String> {
+async fn cut_rounds(kind: &str, rounds: u32, wrapper: &[String]) -> Result<Judgement, String> {
     let disk = Mounted::make(kind)?;
     let spool = disk.path().join("spool");
     let mut log = Log::default();

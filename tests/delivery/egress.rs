@@ -1,7 +1,6 @@
 //! Where connections come from: the configured address, or nowhere.
 
 use std::net::IpAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,46 +9,25 @@ use postbud::resolver::{Answer, FixedZone, HostsFile, Lookup, Record, RecordType
 use postbud::route::{Caps, Cause, Route};
 
 use super::messages::{attempt, delivery, message, patient_delivery, route, settings_from};
+use super::own_network::{in_own_network, ip};
 use super::peers::{Options, start_microsocks, start_postfix};
 use super::script::{Server, hear, hello, say, takes_one};
-use super::skip::skip;
 
 /// The address that customers allow-list.
 const EGRESS: &str = "40.74.40.57";
 
-/// Runs `work` on a thread with a network of its own: two interfaces that are each other's ends, one with the egress address
-/// (among others), one with the customer's server's. It goes when the thread ends.
-fn in_own_network(test: &str, work: impl FnOnce() + Send) {
-    if !rustix::process::geteuid().is_root() {
-        return skip(test, "a network namespace needs root");
-    }
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
-                return skip(test, &format!("no network namespace: {error}"));
-            }
-            for command in [
-                "link set lo up",
-                "link add out0 type veth peer name server0",
-                "addr add 198.51.100.9/24 dev out0",
-                "addr add 40.74.40.57/24 dev out0",
-                "addr add 192.0.2.10/24 dev server0",
-                "-6 addr add 2001:db8::57/64 dev out0 nodad",
-                "link set out0 up",
-                "link set server0 up",
-            ] {
-                if !ip(command) {
-                    return skip(test, &format!("ip {command} does not work here"));
-                }
-            }
-            work();
-        });
-    });
-}
-
-fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split(' ')).status().is_ok_and(|status| status.success())
-}
+/// The commands of `ip` that make two interfaces that are each other's ends, one with the egress address (among others), one with the
+/// customer's server's.
+const INTERFACES: [&str; 8] = [
+    "link set lo up",
+    "link add out0 type veth peer name server0",
+    "addr add 198.51.100.9/24 dev out0",
+    "addr add 40.74.40.57/24 dev out0",
+    "addr add 192.0.2.10/24 dev server0",
+    "-6 addr add 2001:db8::57/64 dev out0 nodad",
+    "link set out0 up",
+    "link set server0 up",
+];
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
@@ -58,7 +36,7 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 #[test]
 fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
     const TEST: &str = "mail_leaves_from_the_egress_address_and_stops_when_it_is_lost";
-    in_own_network(TEST, || {
+    in_own_network(TEST, &INTERFACES, || {
         let options = Options { address: "192.0.2.10", starttls: false, login: false, ..Options::default() };
         let Some(postfix) = start_postfix(TEST, &options) else { return };
         run(async {
@@ -99,7 +77,7 @@ fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
 #[test]
 fn ipv6_leaves_from_its_own_address_too() {
     const TEST: &str = "ipv6_leaves_from_its_own_address_too";
-    in_own_network(TEST, || {
+    in_own_network(TEST, &INTERFACES, || {
         run(async {
             let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
             let to = listener.local_addr().unwrap();

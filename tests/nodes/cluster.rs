@@ -121,7 +121,7 @@ impl Cluster {
         self.database().promote();
     }
 
-    /// The primary.
+    /// Returns the server that is the primary now.
     fn database(&self) -> &Server {
         self.servers[self.primary].as_ref().expect("there is a primary")
     }

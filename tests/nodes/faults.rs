@@ -21,7 +21,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// What happens to a node, or to all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// kill -9.
+    /// The node is killed with kill -9.
     Dies,
     /// It does not run for longer than its lease, and goes on.
     Freezes,

@@ -56,7 +56,7 @@ impl Load {
         self.sent.lock().unwrap().values().filter(|outcome| **outcome == Outcome::Acknowledged).count()
     }
 
-    /// Ends it.
+    /// Stops sending, and returns what was sent.
     pub fn stop(self) -> Sent {
         self.stop.store(true, Ordering::Relaxed);
         self.senders.into_iter().for_each(|sender| sender.join().unwrap());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mail_auth::hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{MessageAuthenticator, SpfResult};
-use postbud::onboarding::spf::{Limits, Query, Verdict, walk};
+use postbud::onboarding::spf::{Limits, Query, SpfResult, walk};
 use postbud::resolver::{self, Dns};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -38,15 +38,15 @@ fn mail_auth_asking(server: SocketAddr) -> MessageAuthenticator {
     MessageAuthenticator::new(ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default()).unwrap()
 }
 
-fn verdict(result: SpfResult) -> Verdict {
+fn verdict(result: SpfResult) -> SpfResult {
     match result {
-        SpfResult::Pass => Verdict::Pass,
-        SpfResult::Fail => Verdict::Fail,
-        SpfResult::SoftFail => Verdict::SoftFail,
-        SpfResult::Neutral => Verdict::Neutral,
-        SpfResult::TempError => Verdict::TempError,
-        SpfResult::PermError => Verdict::PermError,
-        SpfResult::None => Verdict::None,
+        SpfResult::Pass => SpfResult::Pass,
+        SpfResult::Fail => SpfResult::Fail,
+        SpfResult::SoftFail => SpfResult::SoftFail,
+        SpfResult::Neutral => SpfResult::Neutral,
+        SpfResult::TempError => SpfResult::TempError,
+        SpfResult::PermError => SpfResult::PermError,
+        SpfResult::None => SpfResult::None,
     }
 }
 
@@ -145,7 +145,7 @@ fn our_walk_and_mail_auth_agree() {
         }
     });
     assert!(wrong.is_empty(), "{} disagreements: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]);
-    for verdict in [Verdict::Pass, Verdict::Fail, Verdict::SoftFail, Verdict::Neutral, Verdict::PermError] {
+    for verdict in [SpfResult::Pass, SpfResult::Fail, SpfResult::SoftFail, SpfResult::Neutral, SpfResult::PermError] {
         assert!(seen.contains(&verdict), "{verdict:?} never came up");
     }
 }

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 use postbud::bounce::{Action, Attempt, Language, Notification, Original, Report, Settings, notification};
-use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Recipient, Ret, Urgency};
-use postbud::smtp::{Domain, Mailbox, ReversePath};
+use postbud::message::{Notify, QueueId, Ret, Urgency};
+use postbud::smtp::{Mailbox, ReversePath};
 use postbud::spool::{RecipientState, Record};
 use postbud::time::Timestamp;
 use serde_json::Value;
+
+use crate::records;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
 
@@ -21,36 +23,11 @@ const HEADER: &[u8] = b"DKIM-Signature: v=1; a=rsa-sha256; d=test.dk; b=x\r\nFro
     To: kunde@example.com\r\nSubject: =?utf-8?q?Sommerens_bl=C3=A5b=C3=A6r?=\r\nMessage-ID: <1@test.dk>\r\n";
 
 fn record(to: &[&str]) -> Record {
-    let mut recipients: Vec<Recipient> = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap())).collect();
-    recipients[0].orcpt = Some("rfc822;kunde+2Bnyt@example.com".into());
-    Record {
-        id: QueueId::first_at(NOW - Duration::from_secs(3600)),
-        lane: Lane {
-            customer: CustomerId::new("test-as"),
-            domain: Domain::parse("test.dk").unwrap(),
-            urgency: Urgency::Bulk,
-            kind: MailKind::Mail,
-        },
-        recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
-        envelope: Envelope {
-            reverse_path: ReversePath::Mailbox(Mailbox::parse("bounce+1@bounce.webcrm.com").unwrap()),
-            recipients,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: Some("webcrm+2D4711".into()),
-            references: Default::default(),
-        },
-        message_id: "1@test.dk".into(),
-        size: 4_000,
-        attempts: 3,
-        due: NOW,
-        expedited: None,
-        waited_for_caps: Duration::ZERO,
-        delay_notified: false,
-        held: None,
-        leased: true,
-    }
+    let mut record = records::record("bounce+1@bounce.webcrm.com", to);
+    record.lane.urgency = Urgency::Bulk;
+    record.envelope.recipients[0].orcpt = Some("rfc822;kunde+2Bnyt@example.com".into());
+    record.envelope.envid = Some("webcrm+2D4711".into());
+    Record { id: QueueId::first_at(NOW - Duration::from_secs(3600)), size: 4_000, attempts: 3, due: NOW, ..record }
 }
 
 fn report(index: usize, reply: &str) -> Report {

@@ -1,5 +1,6 @@
 //! A real Exim as the customer's own server that takes three recipients a message and refuses all of one that names more.
 
+use crate::own_server;
 use crate::support::client::{Client, message, queue_id};
 use crate::support::peers::{self, Options, start_exim};
 use crate::support::relay::{Customer, PASSWORD, Site, USERNAME};
@@ -10,14 +11,7 @@ fn exim_with_a_limit_of_recipients_gets_the_mail_to_all_of_them_once() {
     let more = vec!["recipients_max = 3".to_owned(), "recipients_max_reject = true".to_owned()];
     let Some(exim) = start_exim(NAME, &Options { more, ..Options::default() }) else { return };
     let site = Site::new(&[]);
-    std::fs::write(site.path("config/secret"), peers::PASSWORD).unwrap();
-    let route = format!(
-        "via = \"own-server\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"required\"\nca_file = \"{}\"\n\
-         username = \"{}\"\npassword_file = \"../secret\"\n",
-        exim.smtp.port(),
-        exim.ca.display(),
-        peers::USERNAME
-    );
+    let route = own_server(&site, &exim, peers::USERNAME);
     site.add(&Customer { id: "good", domain: "good.example", route });
     let relay = site.start();
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();

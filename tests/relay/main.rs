@@ -55,3 +55,14 @@ mod support {
     pub mod relay;
     pub mod skip;
 }
+
+/// Returns the `[route]` of a customer whose own server is a real one, which the relay logs in to over verified TLS. Writes its password.
+fn own_server(site: &support::relay::Site, peer: &support::peers::Peer, username: &str) -> String {
+    std::fs::write(site.path("config/secret"), support::peers::PASSWORD).unwrap();
+    format!(
+        "via = \"own-server\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"required\"\nca_file = \"{}\"\n\
+         username = \"{username}\"\npassword_file = \"../secret\"\n",
+        peer.smtp.port(),
+        peer.ca.display()
+    )
+}

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::own_server;
 use crate::support::client::{Client, message, queue_id};
 use crate::support::peers::{self, Options, REALM, start_postfix};
 use crate::support::relay::{Customer, PASSWORD, Site, USERNAME};
@@ -35,14 +36,7 @@ fn postfix_receives_over_starttls_with_login_and_dkimpy_verifies() {
     }
     let Some(postfix) = start_postfix(NAME, &Options::default()) else { return };
     let site = Site::new(&[]);
-    std::fs::write(site.path("config/secret"), peers::PASSWORD).unwrap();
-    let route = format!(
-        "via = \"own-server\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"required\"\nca_file = \"{}\"\n\
-         username = \"{}@{REALM}\"\npassword_file = \"../secret\"\n",
-        postfix.smtp.port(),
-        postfix.ca.display(),
-        peers::USERNAME
-    );
+    let route = own_server(&site, &postfix, &format!("{}@{REALM}", peers::USERNAME));
     site.add(&Customer { id: "good", domain: "good.example", route });
     let relay = site.start();
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();

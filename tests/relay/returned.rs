@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::own_server;
 use crate::support::capture::Capture;
 use crate::support::certs::Authority;
 use crate::support::client::{Client, message, queue_id};
@@ -509,15 +510,9 @@ fn bounced_by(name: &str, start: fn(&str, &Options) -> Option<Peer>) -> Option<V
     let peer = start(name, &Options { routes, more, ..Options::default() })?;
     let site = Site::with(&[], &format!("[returns]\ndomain = \"{DOMAIN}\"\nlisten = \"{listen}\"\ntls = \"off\"\n"));
     with_certificate(&site);
-    std::fs::write(site.path("config/secret"), peers::PASSWORD).unwrap();
     let username =
         if name.contains("postfix") { format!("{}@{REALM}", peers::USERNAME) } else { peers::USERNAME.to_owned() };
-    let route = format!(
-        "via = \"own-server\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"required\"\nca_file = \"{}\"\n\
-         username = \"{username}\"\npassword_file = \"../secret\"\nreturn_path = \"verp\"\n",
-        peer.smtp.port(),
-        peer.ca.display(),
-    );
+    let route = format!("{}return_path = \"verp\"\n", own_server(&site, &peer, &username));
     site.add(&Customer { id: "good", domain: "good.example", route });
     let probed = site.operate(&["probe", "good"]);
     let said = String::from_utf8_lossy(&probed.stdout).into_owned();

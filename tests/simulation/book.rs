@@ -13,7 +13,7 @@ use crate::message::QueueId;
 pub enum Heard {
     /// 250, with the queue id.
     Accepted(QueueId),
-    /// Another reply.
+    /// The relay gave a reply other than 250.
     Refused(String),
     /// None: nobody knows.
     Nothing,

@@ -30,10 +30,10 @@ pub enum Change<'a> {
 
 /// What goes wrong with a disk for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// Syncs fail.
+pub enum DiskFault {
+    /// Every sync fails.
     Syncs,
-    /// Writes fail.
+    /// Every write fails.
     Writes,
     /// There is no room for more files and longer ones.
     Full,
@@ -51,7 +51,7 @@ struct State {
     /// By file, what its octets were before changes that are not durable.
     files: Vec<Unsynced>,
     names: Vec<Named>,
-    trouble: Option<Trouble>,
+    trouble: Option<DiskFault>,
     removed: u64,
 }
 
@@ -95,7 +95,7 @@ impl Disk {
         self.root.join("state")
     }
 
-    pub fn set_trouble(&self, trouble: Option<Trouble>) {
+    pub fn set_trouble(&self, trouble: Option<DiskFault>) {
         self.state().trouble = trouble;
     }
 
@@ -138,8 +138,8 @@ impl Disk {
     fn before(&self, change: &Change<'_>) -> io::Result<()> {
         let mut state = self.state();
         match (state.trouble, change) {
-            (Some(Trouble::Writes), Change::Write { .. } | Change::Length { .. }) => return Err(Errno::IO.into()),
-            (Some(Trouble::Full), Change::Create { .. } | Change::Reserve) => return Err(Errno::NOSPC.into()),
+            (Some(DiskFault::Writes), Change::Write { .. } | Change::Length { .. }) => return Err(Errno::IO.into()),
+            (Some(DiskFault::Full), Change::Create { .. } | Change::Reserve) => return Err(Errno::NOSPC.into()),
             _ => {}
         }
         match *change {
@@ -171,7 +171,7 @@ impl Disk {
     /// What stands in a file becomes durable, or what names a folder has.
     fn synced(&self, file: &File, until: &Mark) -> io::Result<()> {
         let mut state = self.state();
-        let failed = state.trouble == Some(Trouble::Syncs);
+        let failed = state.trouble == Some(DiskFault::Syncs);
         if file.metadata()?.is_dir() {
             if failed {
                 return Err(Errno::IO.into());
@@ -239,7 +239,7 @@ pub fn sync(file: &File, takes_time: bool) -> Option<io::Result<()>> {
     let disk = &machine.hardware.disk;
     let synced = disk.mark(file).and_then(|mark| {
         if takes_time && let Some(thread) = threads::this() {
-            let most = if disk.state().trouble == Some(Trouble::Slow) { 1000 } else { 4 };
+            let most = if disk.state().trouble == Some(DiskFault::Slow) { 1000 } else { 4 };
             thread.rest(Duration::from_millis(1 + machine.below(most)));
         }
         if machine.is_dead() {

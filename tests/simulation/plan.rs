@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::disk::Trouble;
+use super::disk::DiskFault;
 use super::network::Kind;
 
 /// What a recipient's server does with a message for the recipient.
@@ -60,7 +60,7 @@ impl Fate {
 /// What a server does with everybody for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
-    /// Nobody listens.
+    /// Nobody listens at the server's address.
     Down,
     /// It greets with 421.
     Busy,
@@ -107,7 +107,7 @@ pub enum What {
         lasts: Duration,
     },
     Disk {
-        trouble: Trouble,
+        trouble: DiskFault,
         lasts: Duration,
     },
     /// Somebody sets the clock.
@@ -229,7 +229,7 @@ fn trouble(chance: &mut SmallRng) -> What {
         11 => What::Apart { kind: Kind::Delivery, lasts: lasts * 2 },
         12 => What::Apart { kind: Kind::Submission, lasts },
         13 => What::Disk {
-            trouble: *[Trouble::Syncs, Trouble::Writes, Trouble::Full, Trouble::Slow]
+            trouble: *[DiskFault::Syncs, DiskFault::Writes, DiskFault::Full, DiskFault::Slow]
                 .choose(chance)
                 .expect("there are four"),
             lasts: lasts / 4,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer.
+/// The response of an HTTP server.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

@@ -62,7 +62,7 @@ pub struct Message {
     pub id: u64,
     /// The other id, which the reply to the final dot names.
     pub uuid: String,
-    /// The recipient.
+    /// The recipient of the mail.
     pub to: String,
     /// When it came, in seconds since 1970.
     pub arrived: u64,
@@ -106,7 +106,7 @@ pub fn token(key: &str, domain: &str) -> String {
     digest.as_ref()[..16].iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// The server.
+/// Plays Mailjet's API on an address of its own.
 pub struct MailjetApi {
     /// The base address, as in `api` of a tier.
     pub url: String,

@@ -26,7 +26,7 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// Starts it.
+    /// Starts the server.
     pub fn start() -> Smtp {
         let number = AtomicU64::new(1);
         let script = move |line: &str| {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::delivery::{Delivery, Egress, Outcome, Settings, Timeouts};
-use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueIds, Recipient, Urgency};
+use postbud::message::QueueIds;
 use postbud::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
-use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::{Bytes, Error, Pending, ReadChunk, RecipientState, Record};
-use postbud::time::Timestamp;
+use postbud::spool::{Bytes, Error, Pending, ReadChunk, Record};
+
+use crate::records::record;
 
 static IDS: QueueIds = QueueIds::new(1);
 
@@ -43,35 +43,7 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
     let header_len = chunks[0].find("\r\n\r\n").map_or(chunks[0].len(), |at| at + 2) as u32;
     let size = prefix.len() as u64 + content_len;
     let source = Arc::new(Chunks(chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect()));
-    let recipients: Vec<_> = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap())).collect();
-    let record = Record {
-        id: IDS.next(),
-        lane: Lane {
-            customer: CustomerId::new("test-as"),
-            domain: Domain::parse("test.dk").unwrap(),
-            urgency: Urgency::Single,
-            kind: MailKind::Mail,
-        },
-        recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
-        envelope: Envelope {
-            reverse_path: ReversePath::Mailbox(Mailbox::parse("bounce@test.dk").unwrap()),
-            recipients,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-            references: Default::default(),
-        },
-        message_id: "1@test.dk".to_owned(),
-        size,
-        attempts: 0,
-        due: Timestamp::EPOCH,
-        expedited: None,
-        waited_for_caps: Duration::ZERO,
-        delay_notified: false,
-        held: None,
-        leased: true,
-    };
+    let record = Record { id: IDS.next(), size, ..record("bounce@test.dk", to) };
     Message { record, bytes: Bytes::new(prefix, header_len, content_len, source) }
 }
 

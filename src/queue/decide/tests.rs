@@ -1,10 +1,9 @@
 //! The decisions about one record, one after the other.
 
 use super::*;
-use crate::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Urgency};
-use crate::smtp::{Domain, Mailbox, ReversePath};
+use crate::message::{Notify, QueueId};
 use crate::spool::Expedited;
-use crate::test_customers;
+use crate::{test_customers, test_records};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -13,35 +12,8 @@ pub(super) fn arrived() -> Timestamp {
 }
 
 pub(super) fn record() -> Record {
-    let to = |name| Recipient::new(Mailbox::parse(name).unwrap());
-    Record {
-        id: QueueId::first_at(arrived()),
-        lane: Lane {
-            customer: CustomerId::new("test-as"),
-            domain: Domain::parse("test.dk").unwrap(),
-            urgency: Urgency::Single,
-            kind: MailKind::Mail,
-        },
-        envelope: Envelope {
-            reverse_path: ReversePath::Mailbox(Mailbox::parse("a@test.dk").unwrap()),
-            recipients: vec![to("x@example.com"), to("y@example.com"), to("z@example.com")],
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-            references: Default::default(),
-        },
-        recipients: vec![RecipientState::Waiting { last_reply: None }; 3],
-        message_id: "1@test.dk".into(),
-        size: 1000,
-        attempts: 0,
-        due: arrived(),
-        expedited: None,
-        waited_for_caps: Duration::ZERO,
-        delay_notified: false,
-        held: None,
-        leased: true,
-    }
+    let record = test_records::record("a@test.dk", &["x@example.com", "y@example.com", "z@example.com"]);
+    Record { id: QueueId::first_at(arrived()), due: arrived(), ..record }
 }
 
 pub(super) fn route(id: &str) -> Route {
