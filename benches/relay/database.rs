@@ -20,7 +20,7 @@ const BATCHES: usize = 1_000;
 /// The server may use this much memory and log; everything else is as PostgreSQL comes.
 const SETTINGS: [(&str, &str); 3] = [("shared_buffers", "256MB"), ("max_wal_size", "2GB"), ("max_connections", "50")];
 
-/// A server.
+/// A PostgreSQL server that ends with the benchmark.
 pub struct Database(Server);
 
 /// A transaction that holds a snapshot, so that no vacuum removes what is deleted after it began.

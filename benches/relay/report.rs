@@ -88,7 +88,7 @@ pub struct Around {
     pub what: String,
     /// Recipients of each message.
     pub recipients: usize,
-    /// Signature check.
+    /// What checking the signatures of the delivered mail showed, if it was asked for.
     pub signatures: Option<Signatures>,
     /// The relay's consumption during the run.
     pub relay: Option<Usage>,

@@ -64,7 +64,7 @@ pub struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    /// None yet.
+    /// Starts a suite without results.
     pub fn new(bench: &'a Bench) -> Self {
         Runs { bench, outcomes: Vec::new() }
     }

@@ -14,7 +14,7 @@ Examples:
   postbud completions zsh > ~/.zfunc/_postbud
   postbud completions fish > ~/.config/fish/completions/postbud.fish")]
 pub(super) struct Args {
-    /// The shell.
+    /// The shell that will read the script.
     shell: clap_complete::Shell,
 }
 

@@ -22,7 +22,7 @@ Examples:
 
 Exit codes: 0 restored, or it could be; 1 something speaks against it, or the configuration has mistakes.")]
 pub(super) struct Args {
-    /// The archive.
+    /// The archive that `postbud backup` wrote.
     archive: PathBuf,
     /// Only print what would be done.
     #[arg(long)]

@@ -17,12 +17,12 @@ Examples:
   postbud seal keys/*.pem config/secrets/*.password
   postbud seal --open keys/test.dk.pem")]
 pub(super) struct Args {
-    /// The files.
+    /// The files with keys or passwords.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
-    /// Decrypt them.
+    /// Decrypt the files instead.
     #[arg(long)]
     open: bool,
 }

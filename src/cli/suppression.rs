@@ -66,7 +66,7 @@ Examples:
     Add {
         /// The customer's id.
         customer: String,
-        /// The address.
+        /// The recipient's address.
         address: String,
         /// The reason, shown in the list.
         #[arg(long, default_value = "")]
@@ -82,7 +82,7 @@ Examples:
     Remove {
         /// The customer's id.
         customer: String,
-        /// The address.
+        /// The recipient's address.
         address: String,
     },
     /// Add the addresses of a CSV file to a customer's list.

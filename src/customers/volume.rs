@@ -12,18 +12,18 @@ pub struct VolumeLimits {
     /// What happens if more messages leave in an hour than [`leap_factor`](Self::leap_factor) times the busiest hour of the last seven
     /// days, and at least [`leap_volume`](Self::leap_volume). The reason may be a stolen password.
     pub on_leap: Reaction,
-    /// See [`on_leap`](Self::on_leap).
+    /// A leap is a volume of at least this many times the usual one (see [`on_leap`](Self::on_leap)).
     pub leap_factor: u32,
-    /// See [`on_leap`](Self::on_leap).
+    /// A smaller volume is never a leap (see [`on_leap`](Self::on_leap)).
     pub leap_volume: u32,
     /// What happens if the last 24 hours had at least [`rate_volume`](Self::rate_volume) recipients, and more than
     /// [`bounce_percent`](Self::bounce_percent) of them bounced for good.
     pub on_bounces: Reaction,
-    /// See [`on_bounces`](Self::on_bounces).
+    /// The percentage of bounces above which [`on_bounces`](Self::on_bounces) applies.
     pub bounce_percent: f64,
     /// What happens if more than [`complaint_percent`](Self::complaint_percent) of the recipients complained.
     pub on_complaints: Reaction,
-    /// See [`on_complaints`](Self::on_complaints).
+    /// The percentage of complaints above which [`on_complaints`](Self::on_complaints) applies.
     pub complaint_percent: f64,
     /// Rates are computed only for at least this many recipients, because fewer say nothing.
     pub rate_volume: u32,
@@ -32,7 +32,7 @@ pub struct VolumeLimits {
 /// What happens if a customer's mail is unusual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// Nothing happens.
+    /// The rule is not applied.
     Off,
     /// An alert is raised.
     Alert,

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 /// How a connection is secured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Tls {
-    /// No TLS.
+    /// The connection stays without TLS.
     #[default]
     Off,
     /// TLS after STARTTLS.
@@ -28,7 +28,7 @@ pub enum Tls {
 /// How a client logs in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Auth {
-    /// No login.
+    /// The client sends without a login.
     #[default]
     Off,
     /// `AUTH PLAIN` with initial response.

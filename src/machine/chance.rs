@@ -1,4 +1,4 @@
-//! Chance.
+//! Random numbers, which a simulated machine draws from its seed.
 
 use rand::distr::{Distribution, StandardUniform};
 

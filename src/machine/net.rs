@@ -1,4 +1,4 @@
-//! Connections.
+//! Listening and connecting, over the system's sockets or over a simulated network.
 
 use std::io;
 use std::net::SocketAddr;

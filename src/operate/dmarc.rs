@@ -12,7 +12,7 @@ use super::site::Site;
 use super::{Actor, Error, ErrorKind};
 use crate::database::{self, Database, Home};
 use crate::events::Action;
-use crate::onboarding::dmarc::step::{Step, Verdict, step};
+use crate::onboarding::dmarc::step::{Safety, Step, step};
 use crate::onboarding::dmarc::{is_dmarc, published};
 use crate::onboarding::{Finding, Item, Lang, Report};
 use crate::plain;
@@ -30,7 +30,7 @@ pub const MOST_DAYS: u32 = 400;
 /// The reports on a domain, and the next policy.
 #[derive(Clone, Debug)]
 pub struct DmarcReport {
-    /// The numbers.
+    /// What the reports of the period add up to.
     pub summary: Summary,
     /// The next policy, or why DNS does not answer which policy applies.
     pub step: Result<Step, resolver::Error>,
@@ -154,9 +154,9 @@ fn policy_view(step: &Step, lang: Lang) -> PolicyView {
     let verdict = serde_json::json!(step.verdict);
     let (mut reasons, mut senders) = (Vec::new(), Vec::new());
     match &step.verdict {
-        Verdict::NotYet { reasons: why } => reasons.extend(why.iter().map(|it| code(&serde_json::json!(it)))),
-        Verdict::SafeUnless { senders: who } => senders.extend(who.iter().map(|it| it.name.clone())),
-        Verdict::Reached | Verdict::Safe => {}
+        Safety::NotYet { reasons: why } => reasons.extend(why.iter().map(|it| code(&serde_json::json!(it)))),
+        Safety::SafeUnless { senders: who } => senders.extend(who.iter().map(|it| it.name.clone())),
+        Safety::Reached | Safety::Safe => {}
     }
     let text = lang.dmarc_step(step);
     PolicyView {

@@ -49,7 +49,7 @@ pub struct DomainLook {
 /// A From domain in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DomainSummary {
-    /// The domain.
+    /// The domain of the customer's addresses.
     pub domain: String,
     /// The domain's customer.
     pub customer: String,
@@ -60,7 +60,7 @@ pub struct DomainSummary {
 /// The state of a From domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DomainView {
-    /// The domain.
+    /// The domain of the customer's addresses.
     pub domain: String,
     /// The domain's customer.
     pub customer: String,
@@ -71,14 +71,15 @@ pub struct DomainView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_check: Option<String>,
     /// The verdict on each requirement.
-    pub requirements: Vec<Verdict>,
+    pub requirements: Vec<RequirementStatus>,
     /// The changes of verdicts, oldest first.
     pub history: Vec<VerdictChange>,
 }
 
 /// The verdict on one requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Verdict {
+#[schemars(rename = "Verdict")]
+pub struct RequirementStatus {
     /// `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: String,
     /// True if it counts as verified. It does so until its grace period ends.
@@ -175,7 +176,7 @@ impl Service {
         view.requirements = state
             .requirements
             .into_iter()
-            .map(|(requirement, known)| Verdict {
+            .map(|(requirement, known)| RequirementStatus {
                 requirement,
                 verified: known.verified,
                 since: time(known.since),

@@ -73,7 +73,7 @@ impl Service {
 
 /// The events that a client may see.
 enum Audience<'a> {
-    /// All events.
+    /// The reader sees the events of all customers.
     Everybody,
     /// The events about these customers' mail.
     Customers(&'a BTreeSet<CustomerId>),

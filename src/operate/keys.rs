@@ -23,7 +23,7 @@ use crate::events::Action;
 use crate::files::{self, folder, read_text};
 use crate::message::CustomerId;
 use crate::onboarding::Delegation;
-use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
+use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, RotationStage, Step};
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -238,15 +238,15 @@ impl Run<'_> {
             Next::See => Rotated::waits([Step::NotSeen { selector: rotation.new.selector }]),
             Next::Keep(until) => Rotated::done(Step::Overlap { until: until.to_string() }),
             Next::Revoke => {
-                if let Stage::Overlap { since, .. } = rotation.stage
+                if let RotationStage::Overlap { since, .. } = rotation.stage
                     && !rotation.leaked
                     && let Some(step) = self.queued(Timestamp::from_millis(since), now).await?
                 {
                     return Ok(Rotated::waits([step]));
                 }
                 // The table of records changes only now.
-                let news = rotation.stage != Stage::Revoking;
-                rotation.stage = Stage::Revoking;
+                let news = rotation.stage != RotationStage::Revoking;
+                rotation.stage = RotationStage::Revoking;
                 self.save(&rotation)?;
                 if news {
                     self.tell(format!("the {} key {} has to be revoked", self.place, rotation.old.selector))?;
@@ -283,7 +283,7 @@ impl Run<'_> {
             ));
         }
         let switched = current == new.selector;
-        if *stage != Stage::Publishing && !switched {
+        if *stage != RotationStage::Publishing && !switched {
             return Err(Error::conflict(
                 format!(
                     "{file} signs with {current} again, although the rotation had changed over to {}",

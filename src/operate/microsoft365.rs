@@ -65,7 +65,7 @@ impl Service {
         Ok(password_routes(&self.routing.directory(), &running))
     }
 
-    /// Counts them.
+    /// Returns how many routes log in to Microsoft 365 with a password.
     pub fn count_microsoft365(&self, actor: &Actor) -> Result<usize, Error> {
         actor.may(Need::Read)?;
         let directory = self.routing.directory();

@@ -79,7 +79,7 @@ pub struct Context {
     pub spool: Arc<dyn spool::Commit>,
     /// The threads that sign messages.
     pub workers: dkim::Workers,
-    /// The events.
+    /// Takes the events of accepted and refused mail.
     pub events: Events,
     /// The counters of submission.
     pub counters: Counters,

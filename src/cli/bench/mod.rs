@@ -48,7 +48,7 @@ Examples:
 
 Exit codes: 0 every message was accepted; 1 some were not, or nothing could be sent.")]
 pub(super) struct Args {
-    /// The relay.
+    /// The address of the relay that gets the mail.
     #[arg(value_name = "HOST:PORT")]
     relay: String,
     /// The sender, in MAIL FROM and in the From field of generated messages. It must be in a domain of a customer of the relay.

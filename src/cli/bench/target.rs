@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 /// The relay under load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Its address.
+    /// The address that the relay accepts mail on.
     pub address: SocketAddr,
     /// The name that its certificate must have.
     pub host: String,

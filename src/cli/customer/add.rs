@@ -76,7 +76,7 @@ enum Via {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Tls {
-    /// No TLS.
+    /// Without TLS: mail and password cross the network in clear.
     Off,
     /// STARTTLS if the server offers it; certificates are not checked.
     Opportunistic,

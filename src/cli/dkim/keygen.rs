@@ -30,7 +30,7 @@ pub(super) struct Args {
     out: PathBuf,
     /// The kind of key.
     #[arg(long = "type", value_name = "TYPE", default_value = "rsa")]
-    kind: Kind,
+    kind: KeyKind,
     /// The size of an RSA key: 2048, 3072 or 4096. Larger keys sign more slowly, and many DNS panels do not accept their records.
     #[arg(long, value_name = "BITS", default_value_t = 2048)]
     bits: usize,
@@ -43,7 +43,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
+enum KeyKind {
     /// RSA, verified by everyone.
     Rsa,
     /// Ed25519 (RFC 8463), for a second signature.
@@ -58,8 +58,8 @@ impl Args {
             _ => None,
         };
         let key = match self.kind {
-            Kind::Rsa => SigningKey::generate_rsa(self.bits)?,
-            Kind::Ed25519 => SigningKey::generate_ed25519()?,
+            KeyKind::Rsa => SigningKey::generate_rsa(self.bits)?,
+            KeyKind::Ed25519 => SigningKey::generate_ed25519()?,
         };
         files::write_secret(&self.out, key.to_pem()?.as_bytes())?;
         say!("{}: a new {} key with {} bits", self.out.display(), key.key_type(), key.bits());

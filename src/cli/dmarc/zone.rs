@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Print a line for each domain.
     #[arg(long, conflicts_with = "json")]
     each: bool,
-    /// Print JSON.
+    /// Print the records as JSON.
     #[arg(long)]
     json: bool,
 }

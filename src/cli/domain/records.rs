@@ -36,7 +36,7 @@ pub(super) struct Args {
     customer: String,
     #[command(flatten)]
     config: ConfigFile,
-    /// Print JSON.
+    /// Print the records as JSON.
     #[arg(long, conflicts_with_all = ["zone", "mail"])]
     json: bool,
     /// Print lines for a BIND zone file.

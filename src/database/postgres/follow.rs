@@ -44,7 +44,7 @@ impl Followed {
         Err(heard.trouble.clone().unwrap_or_else(|| "it has not answered for some seconds".into()))
     }
 
-    /// Asks once.
+    /// Asks the server once which tables have changed, and tells those who follow them.
     pub async fn look(&self, connection: &Connection) -> Result<(), Failure> {
         let asked = Instant::now();
         let rows = connection.client.query("SELECT owner, version FROM changed", &[]).await?;

@@ -36,12 +36,12 @@ pub(in crate::events) struct Caller {
     position: Position,
     saved: Option<Instant>,
     batch_events: usize,
-    trouble: Option<Trouble>,
+    trouble: Option<Outage>,
     gap_alerted: Option<Instant>,
 }
 
 /// Since when calls have failed, and when an alert was last raised.
-struct Trouble {
+struct Outage {
     since: Instant,
     since_time: Timestamp,
     failures: u32,
@@ -210,7 +210,7 @@ impl Caller {
     fn failed(&mut self, refused: Refused) -> Duration {
         self.counters.failures.inc();
         let (shown, subject) = (self.shown(), self.subject());
-        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+        let trouble = self.trouble.get_or_insert_with(|| Outage {
             since: Instant::now(),
             since_time: Timestamp::now(),
             failures: 0,

@@ -15,7 +15,7 @@ use crate::smtp::Mailbox;
 /// The stage of a domain on its way to `reject`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Stage {
+pub enum PolicyStage {
     Missing,
     None,
     QuarantineTesting,
@@ -43,60 +43,60 @@ const NEWEST_DAYS: u32 = 4;
 const STEADY_DAYS: u32 = 3;
 const STEADY_PER_MILLE: u64 = 10;
 
-impl Stage {
+impl PolicyStage {
     /// Returns the stage of the policy that applies: of the record `policy` of the domain itself, or of one that it inherits.
-    pub fn of(policy: Option<Policy>, is_testing: bool) -> Stage {
+    pub fn of(policy: Option<Policy>, is_testing: bool) -> PolicyStage {
         match (policy, is_testing) {
-            (None, _) => Stage::Missing,
-            (Some(Policy::None), _) => Stage::None,
-            (Some(Policy::Quarantine), true) => Stage::QuarantineTesting,
-            (Some(Policy::Quarantine), false) => Stage::Quarantine,
-            (Some(Policy::Reject), true) => Stage::RejectTesting,
-            (Some(Policy::Reject), false) => Stage::Reject,
+            (None, _) => PolicyStage::Missing,
+            (Some(Policy::None), _) => PolicyStage::None,
+            (Some(Policy::Quarantine), true) => PolicyStage::QuarantineTesting,
+            (Some(Policy::Quarantine), false) => PolicyStage::Quarantine,
+            (Some(Policy::Reject), true) => PolicyStage::RejectTesting,
+            (Some(Policy::Reject), false) => PolicyStage::Reject,
         }
     }
 
     /// Returns the next stage.
-    pub fn next(self) -> Option<Stage> {
+    pub fn next(self) -> Option<PolicyStage> {
         match self {
-            Stage::Missing => Some(Stage::None),
-            Stage::None => Some(Stage::QuarantineTesting),
-            Stage::QuarantineTesting => Some(Stage::Quarantine),
-            Stage::Quarantine => Some(Stage::RejectTesting),
-            Stage::RejectTesting => Some(Stage::Reject),
-            Stage::Reject => None,
+            PolicyStage::Missing => Some(PolicyStage::None),
+            PolicyStage::None => Some(PolicyStage::QuarantineTesting),
+            PolicyStage::QuarantineTesting => Some(PolicyStage::Quarantine),
+            PolicyStage::Quarantine => Some(PolicyStage::RejectTesting),
+            PolicyStage::RejectTesting => Some(PolicyStage::Reject),
+            PolicyStage::Reject => None,
         }
     }
 
     /// Returns the policy, and whether it is in test mode.
     fn tags(self) -> (Policy, bool) {
         match self {
-            Stage::Missing | Stage::None => (Policy::None, false),
-            Stage::QuarantineTesting => (Policy::Quarantine, true),
-            Stage::Quarantine => (Policy::Quarantine, false),
-            Stage::RejectTesting => (Policy::Reject, true),
-            Stage::Reject => (Policy::Reject, false),
+            PolicyStage::Missing | PolicyStage::None => (Policy::None, false),
+            PolicyStage::QuarantineTesting => (Policy::Quarantine, true),
+            PolicyStage::Quarantine => (Policy::Quarantine, false),
+            PolicyStage::RejectTesting => (Policy::Reject, true),
+            PolicyStage::Reject => (Policy::Reject, false),
         }
     }
 
     /// Returns the tags as in a record: `p=quarantine; t=y`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Stage::Missing => "",
-            Stage::None => "p=none",
-            Stage::QuarantineTesting => "p=quarantine; t=y",
-            Stage::Quarantine => "p=quarantine",
-            Stage::RejectTesting => "p=reject; t=y",
-            Stage::Reject => "p=reject",
+            PolicyStage::Missing => "",
+            PolicyStage::None => "p=none",
+            PolicyStage::QuarantineTesting => "p=quarantine; t=y",
+            PolicyStage::Quarantine => "p=quarantine",
+            PolicyStage::RejectTesting => "p=reject; t=y",
+            PolicyStage::Reject => "p=reject",
         }
     }
 
     fn threshold(self) -> Option<Threshold> {
         let (days, messages, failing_per_mille) = match self {
-            Stage::Missing | Stage::None => return None,
-            Stage::QuarantineTesting => (14, 100, 10),
-            Stage::Quarantine => (21, 100, 10),
-            Stage::RejectTesting | Stage::Reject => (28, 200, 2),
+            PolicyStage::Missing | PolicyStage::None => return None,
+            PolicyStage::QuarantineTesting => (14, 100, 10),
+            PolicyStage::Quarantine => (21, 100, 10),
+            PolicyStage::RejectTesting | PolicyStage::Reject => (28, 200, 2),
         };
         Some(Threshold { days, messages, reporters: 2, failing_per_mille })
     }
@@ -136,21 +136,21 @@ pub struct Stranger {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// The current stage.
-    pub stage: Stage,
+    pub stage: PolicyStage,
     /// The next stage; `None` at the end.
-    pub next: Option<Stage>,
+    pub next: Option<PolicyStage>,
     /// The host of the record.
     pub host: String,
     /// The record to publish for the next stage, whether it is already safe or not.
     pub record: Option<String>,
     /// Whether the next stage is safe.
-    pub verdict: Verdict,
+    pub verdict: Safety,
 }
 
 /// Whether the next stage is safe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum Safety {
     /// The domain has reached the last stage.
     Reached,
     /// It is safe now.
@@ -203,12 +203,12 @@ pub enum Reason {
 }
 
 /// Judges the next stage.
-pub fn judge(stage: Stage, facts: &Facts) -> Verdict {
-    let Some(next) = stage.next() else { return Verdict::Reached };
-    let Some(threshold) = next.threshold() else { return Verdict::Safe };
+pub fn judge(stage: PolicyStage, facts: &Facts) -> Safety {
+    let Some(next) = stage.next() else { return Safety::Reached };
+    let Some(threshold) = next.threshold() else { return Safety::Safe };
     let mut reasons = Vec::new();
     match facts.newest {
-        None => return Verdict::NotYet { reasons: vec![Reason::NoReports] },
+        None => return Safety::NotYet { reasons: vec![Reason::NoReports] },
         Some(days) if days > NEWEST_DAYS => reasons.push(Reason::OldReports { days }),
         Some(_) => {}
     }
@@ -234,7 +234,7 @@ pub fn judge(stage: Stage, facts: &Facts) -> Verdict {
         reasons.push(Reason::OthersFail { failing: others_failing, messages: others, per_mille });
     }
     if !reasons.is_empty() {
-        return Verdict::NotYet { reasons };
+        return Safety::NotYet { reasons };
     }
     let is_steady = |stranger: &&Stranger| {
         let part = u128::from(stranger.messages) * 1000 >= u128::from(facts.all) * u128::from(STEADY_PER_MILLE);
@@ -242,7 +242,7 @@ pub fn judge(stage: Stage, facts: &Facts) -> Verdict {
     };
     let mut senders: Vec<Stranger> = facts.strangers.iter().filter(is_steady).cloned().collect();
     senders.sort_by_key(|stranger| std::cmp::Reverse(stranger.messages));
-    if senders.is_empty() { Verdict::Safe } else { Verdict::SafeUnless { senders } }
+    if senders.is_empty() { Safety::Safe } else { Safety::SafeUnless { senders } }
 }
 
 /// Makes the step from the policy that applies. `published` is the domain's own record, and `inherited` the policy of a parent domain if it
@@ -256,8 +256,8 @@ pub fn step(
 ) -> Step {
     let own = published.and_then(|text| Record::parse(text).ok());
     let stage = match &own {
-        Some(record) => Stage::of(Some(record.policy), record.testing || record.percent == Some(0)),
-        None => Stage::of(inherited, false),
+        Some(record) => PolicyStage::of(Some(record.policy), record.testing || record.percent == Some(0)),
+        None => PolicyStage::of(inherited, false),
     };
     let next = stage.next();
     let record = next.map(|next| record_at(next, published, reports));
@@ -265,7 +265,7 @@ pub fn step(
 }
 
 /// Returns the record of a stage: the published record with another policy.
-fn record_at(stage: Stage, published: Option<&str>, reports: Option<&Mailbox>) -> String {
+fn record_at(stage: PolicyStage, published: Option<&str>, reports: Option<&Mailbox>) -> String {
     let (policy, is_testing) = stage.tags();
     let kept = published.and_then(amended).unwrap_or_default();
     let mut record = format!("v=DMARC1; p={}", policy.as_str());
@@ -309,12 +309,12 @@ mod tests {
 
     #[test]
     fn every_threshold_has_two_sides() {
-        let not_yet = |reason| Verdict::NotYet { reasons: vec![reason] };
-        let safe = Verdict::Safe;
-        let (quarantine, reject) = (Stage::None, Stage::Quarantine);
+        let not_yet = |reason| Safety::NotYet { reasons: vec![reason] };
+        let safe = Safety::Safe;
+        let (quarantine, reject) = (PolicyStage::None, PolicyStage::Quarantine);
         for (stage, facts, verdict) in [
-            (Stage::Missing, Facts::default(), safe.clone()),
-            (Stage::Reject, Facts::default(), Verdict::Reached),
+            (PolicyStage::Missing, Facts::default(), safe.clone()),
+            (PolicyStage::Reject, Facts::default(), Safety::Reached),
             (quarantine, Facts::default(), not_yet(Reason::NoReports)),
             (quarantine, good(), safe.clone()),
             (reject, good(), safe.clone()),
@@ -322,9 +322,13 @@ mod tests {
             (quarantine, Facts { newest: Some(5), ..good() }, not_yet(Reason::OldReports { days: 5 })),
             (quarantine, Facts { days: 14, ..good() }, safe.clone()),
             (quarantine, Facts { days: 13, ..good() }, not_yet(Reason::FewDays { days: 13, needed: 14 })),
-            (Stage::QuarantineTesting, Facts { days: 20, ..good() }, not_yet(Reason::FewDays { days: 20, needed: 21 })),
+            (
+                PolicyStage::QuarantineTesting,
+                Facts { days: 20, ..good() },
+                not_yet(Reason::FewDays { days: 20, needed: 21 }),
+            ),
             (reject, Facts { days: 27, ..good() }, not_yet(Reason::FewDays { days: 27, needed: 28 })),
-            (Stage::RejectTesting, Facts { days: 28, ..good() }, safe.clone()),
+            (PolicyStage::RejectTesting, Facts { days: 28, ..good() }, safe.clone()),
             (quarantine, Facts { reporters: 1, ..good() }, not_yet(Reason::FewReporters { reporters: 1, needed: 2 })),
             (
                 quarantine,
@@ -355,7 +359,7 @@ mod tests {
             (
                 quarantine,
                 Facts { strangers: vec![stranger(100, 3), stranger(2_000, 9)], ..good() },
-                Verdict::SafeUnless { senders: vec![stranger(2_000, 9), stranger(100, 3)] },
+                Safety::SafeUnless { senders: vec![stranger(2_000, 9), stranger(100, 3)] },
             ),
         ] {
             assert_eq!(judge(stage, &facts), verdict, "{stage:?} {facts:?}");
@@ -364,7 +368,8 @@ mod tests {
 
     #[test]
     fn several_reasons_are_all_named() {
-        let Verdict::NotYet { reasons } = judge(Stage::None, &Facts { newest: Some(9), ..Facts::default() }) else {
+        let Safety::NotYet { reasons } = judge(PolicyStage::None, &Facts { newest: Some(9), ..Facts::default() })
+        else {
             panic!()
         };
         assert_eq!(reasons.len(), 4, "{reasons:?}");

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use client::{Account, Client, Problem};
-pub use registration::{Registration, Registrations, Store, Trouble, Verdict};
+pub use registration::{LastingProblem, MailjetCheck, Registration, Registrations, Store};
 
 use super::finding::{Check, Finding, Item, Need};
 use super::{Checker, Issued, Report, Seen, Settings};
@@ -338,7 +338,7 @@ impl Run<'_> {
             self.client.validate(sender).await?;
             it.has_sender(&self.sender().await?);
         }
-        let is_open = |verdict: &Verdict, seen: bool| seen && *verdict != Verdict::Ok;
+        let is_open = |verdict: &MailjetCheck, seen: bool| seen && *verdict != MailjetCheck::Ok;
         if is_open(&it.dkim, self.seen.dkim) || is_open(&it.spf, self.seen.spf) {
             it.asked = Some(self.now.as_millis());
             it.was_checked(&self.client.check(settings.id).await?);
@@ -371,7 +371,7 @@ fn findings(
         Ok(it) => it,
         Err(error) => return check.say(Finding::MailjetUnkept { tier, reason: error.to_string() }),
     };
-    if let Some(Trouble { problem, since, last }) = &it.trouble {
+    if let Some(LastingProblem { problem, since, last }) = &it.trouble {
         let reason = problem.detail().to_owned();
         let was_accepted = it.accepted.is_some();
         check.say(match problem {
@@ -396,10 +396,10 @@ fn findings(
         return check.say(Finding::MailjetUnproven { tier, domain });
     }
     for (verdict, requirement) in [(&it.dkim, Requirement::Dkim), (&it.spf, Requirement::Spf)] {
-        if *verdict != Verdict::Ok && requires.contains(&requirement) {
+        if *verdict != MailjetCheck::Ok && requires.contains(&requirement) {
             let reason = match verdict {
-                Verdict::Error(reason) => reason.clone(),
-                Verdict::Ok | Verdict::Unchecked => String::new(),
+                MailjetCheck::Error(reason) => reason.clone(),
+                MailjetCheck::Ok | MailjetCheck::Unchecked => String::new(),
             };
             check.say(Finding::MailjetObjects { tier: tier.clone(), requirement: requirement.as_str(), reason });
         }

@@ -49,10 +49,10 @@ pub struct Registration {
     pub active: bool,
     /// Mailjet's verdict on the record of its key.
     #[serde(default)]
-    pub dkim: Verdict,
+    pub dkim: MailjetCheck,
     /// Mailjet's verdict on the SPF record.
     #[serde(default)]
-    pub spf: Verdict,
+    pub spf: MailjetCheck,
     /// Since when the tier accepts the domain's mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<u64>,
@@ -64,13 +64,13 @@ pub struct Registration {
     pub read: Option<u64>,
     /// The problem that stops the registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<LastingProblem>,
 }
 
 /// Mailjet's verdict on a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", content = "why", rename_all = "lowercase")]
-pub enum Verdict {
+pub enum MailjetCheck {
     /// Mailjet has not checked it yet.
     #[default]
     Unchecked,
@@ -83,7 +83,7 @@ pub enum Verdict {
 /// A problem that lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Trouble {
+pub struct LastingProblem {
     /// The latest problem.
     pub problem: Problem,
     /// When it first occurred.
@@ -92,26 +92,25 @@ pub struct Trouble {
     pub last: u64,
 }
 
-impl Verdict {
+impl MailjetCheck {
     /// Reads a status with the errors that came with it.
     fn of(status: &str, errors: &serde_json::Value) -> Self {
         match status.to_ascii_lowercase().as_str() {
-            "ok" => Verdict::Ok,
-            "error" | "not found" => Verdict::Error(match errors {
+            "ok" => MailjetCheck::Ok,
+            "error" | "not found" => MailjetCheck::Error(match errors {
                 serde_json::Value::String(text) => text.clone(),
                 serde_json::Value::Array(list) => {
                     list.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("; ")
                 }
                 _ => String::new(),
             }),
-            _ => Verdict::Unchecked,
+            _ => MailjetCheck::Unchecked,
         }
     }
 
     /// Replaces the verdict with a newer one. The reasons stay if the newer one has none.
-    fn follow(&mut self, newer: Verdict) {
-        let keeps =
-            matches!((&*self, &newer), (Verdict::Error(why), Verdict::Error(new)) if new.is_empty() && !why.is_empty());
+    fn follow(&mut self, newer: MailjetCheck) {
+        let keeps = matches!((&*self, &newer), (MailjetCheck::Error(why), MailjetCheck::Error(new)) if new.is_empty() && !why.is_empty());
         if !keeps {
             *self = newer;
         }
@@ -143,23 +142,23 @@ impl Registration {
         }
         self.dns = Some(found.id);
         self.issued = Some(Issued { token: found.token.clone(), token_host: host, dkim: found.dkim.trim().to_owned() });
-        self.dkim.follow(Verdict::of(&found.dkim_status, &serde_json::Value::Null));
-        self.spf.follow(Verdict::of(&found.spf_status, &serde_json::Value::Null));
+        self.dkim.follow(MailjetCheck::of(&found.dkim_status, &serde_json::Value::Null));
+        self.spf.follow(MailjetCheck::of(&found.spf_status, &serde_json::Value::Null));
         Ok(())
     }
 
     /// Stores the result of a check.
     pub fn was_checked(&mut self, found: &DnsCheck) {
-        self.dkim.follow(Verdict::of(&found.dkim_status, &found.dkim_errors));
-        self.spf.follow(Verdict::of(&found.spf_status, &found.spf_errors));
+        self.dkim.follow(MailjetCheck::of(&found.dkim_status, &found.dkim_errors));
+        self.spf.follow(MailjetCheck::of(&found.spf_status, &found.spf_errors));
     }
 
     /// Accepts the domain after Mailjet regards it as the account's and has verified everything that the tier requires. It then stays
     /// accepted while it belongs to the account, because the relay's own checks notice records that vanish, with a grace period.
     pub fn judge(&mut self, requires: &[Requirement], now: Timestamp) {
         let is_met = |requirement: &Requirement| match requirement {
-            Requirement::Dkim => self.dkim == Verdict::Ok,
-            Requirement::Spf => self.spf == Verdict::Ok,
+            Requirement::Dkim => self.dkim == MailjetCheck::Ok,
+            Requirement::Spf => self.spf == MailjetCheck::Ok,
             Requirement::Ownership | Requirement::Dmarc => true,
         };
         match self.active {
@@ -176,7 +175,7 @@ impl Registration {
             .as_ref()
             .filter(|before| std::mem::discriminant(&before.problem) == std::mem::discriminant(&problem));
         let since = same.map_or(now.as_millis(), |before| before.since);
-        self.trouble = Some(Trouble { problem, since, last: now.as_millis() });
+        self.trouble = Some(LastingProblem { problem, since, last: now.as_millis() });
     }
 }
 
@@ -238,12 +237,12 @@ mod tests {
     #[test]
     fn a_domain_is_accepted_once_it_is_active_and_what_the_tier_requires_is_in_order() {
         let now = Timestamp::from_millis(7);
-        let judged = |active, dkim: &Verdict, spf: &Verdict, requires: &[Requirement]| {
+        let judged = |active, dkim: &MailjetCheck, spf: &MailjetCheck, requires: &[Requirement]| {
             let mut it = Registration { active, dkim: dkim.clone(), spf: spf.clone(), ..Registration::default() };
             it.judge(requires, now);
             it.accepted.is_some()
         };
-        let (ok, bad, unknown) = (Verdict::Ok, Verdict::Error("x".into()), Verdict::Unchecked);
+        let (ok, bad, unknown) = (MailjetCheck::Ok, MailjetCheck::Error("x".into()), MailjetCheck::Unchecked);
         use Requirement::{Dkim, Dmarc, Ownership, Spf};
         assert!(judged(true, &bad, &unknown, &[Ownership, Dmarc]));
         assert!(!judged(false, &ok, &ok, &[]));
@@ -273,7 +272,7 @@ mod tests {
         let mut it = Registration::default();
         it.has_settings(&good, &domain).unwrap();
         assert_eq!(it.issued.as_ref().unwrap().token_host, "mailjet._b68ecbf0.test.dk");
-        assert_eq!((&it.dkim, &it.spf), (&Verdict::Ok, &Verdict::Error(String::new())));
+        assert_eq!((&it.dkim, &it.spf), (&MailjetCheck::Ok, &MailjetCheck::Error(String::new())));
         let without_host = DnsSettings { token_host: String::new(), ..good.clone() };
         it.has_settings(&without_host, &domain).unwrap();
         assert_eq!(it.issued.as_ref().unwrap().token_host, "mailjet._b68ecbf0.test.dk");

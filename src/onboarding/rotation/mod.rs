@@ -52,7 +52,7 @@ pub struct Rotation {
     pub old: Key,
     /// The key that signs after the rotation.
     pub new: Key,
-    pub stage: Stage,
+    pub stage: RotationStage,
     /// When DNS began to show the new key everywhere, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible: Option<u64>,
@@ -83,7 +83,7 @@ impl Key {
 /// The stage of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum RotationStage {
     /// The customer publishes the new key. The old key signs.
     Publishing,
     /// The customer's file names the new key. Both keys are published.
@@ -215,8 +215,8 @@ pub fn advance(
 ) -> Next {
     let overlap = if rotation.leaked { Duration::ZERO } else { overlap };
     let until = match rotation.stage {
-        Stage::Publishing if signs_already => return Next::Switch,
-        Stage::Publishing => {
+        RotationStage::Publishing if signs_already => return Next::Switch,
+        RotationStage::Publishing => {
             return match (&view.unanswered, view.new_missing.is_empty()) {
                 (Some(reason), _) => Next::AskAgain(reason.clone()),
                 (None, false) => Next::Wait,
@@ -226,9 +226,9 @@ pub fn advance(
                 }
             };
         }
-        Stage::Overlap { seen_new: false, .. } => return Next::See,
-        Stage::Overlap { since, seen_new: true } => Timestamp::from_millis(since) + overlap,
-        Stage::Revoking => now,
+        RotationStage::Overlap { seen_new: false, .. } => return Next::See,
+        RotationStage::Overlap { since, seen_new: true } => Timestamp::from_millis(since) + overlap,
+        RotationStage::Revoking => now,
     };
     match &view.unanswered {
         // The key that signs now must be published all the time.
@@ -269,7 +269,7 @@ impl InUse {
 
 impl Rotation {
     pub fn new(place: KeyPlace, old: Key, new: Key) -> Self {
-        Rotation { version: VERSION, place, old, new, stage: Stage::Publishing, visible: None, leaked: false }
+        Rotation { version: VERSION, place, old, new, stage: RotationStage::Publishing, visible: None, leaked: false }
     }
 
     /// Records whether DNS shows the new key everywhere. Returns true if that changes the rotation.
@@ -285,7 +285,7 @@ impl Rotation {
 
     /// Records that the customer's file names the new key.
     pub fn switched(&mut self, now: Timestamp) {
-        self.stage = Stage::Overlap { since: now.as_millis(), seen_new: false };
+        self.stage = RotationStage::Overlap { since: now.as_millis(), seen_new: false };
     }
 
     /// Records the key with which the running relay was seen to sign, after the customer's file names the new key. Returns true if that
@@ -295,14 +295,14 @@ impl Rotation {
         match (in_use, self.stage) {
             // The old key still signs, so the overlap has not begun, or must begin again.
             (InUse::Old, _) => self.switched(now),
-            (InUse::New, Stage::Overlap { seen_new: false, .. }) => {
-                self.stage = Stage::Overlap { since, seen_new: true }
+            (InUse::New, RotationStage::Overlap { seen_new: false, .. }) => {
+                self.stage = RotationStage::Overlap { since, seen_new: true }
             }
             // If the clock was ahead then, the overlap begins now.
-            (InUse::New, Stage::Overlap { since: before, seen_new: true }) => {
+            (InUse::New, RotationStage::Overlap { since: before, seen_new: true }) => {
                 let before = Timestamp::from_millis(before);
                 let since = before.believed(now, now);
-                self.stage = Stage::Overlap { since: since.as_millis(), seen_new: true };
+                self.stage = RotationStage::Overlap { since: since.as_millis(), seen_new: true };
                 return since != before;
             }
             _ => return false,
@@ -334,7 +334,7 @@ mod tests {
         Key { selector: selector.to_owned(), record, file: format!("../../keys/{selector}.pem") }
     }
 
-    pub(super) fn rotation(stage: Stage) -> Rotation {
+    pub(super) fn rotation(stage: RotationStage) -> Rotation {
         let [old, new] = [1, 2].map(|seed| SigningKey::from_ed25519_seed(&[seed; 32]).unwrap());
         Rotation { stage, ..Rotation::new(KeyPlace::Main, key("postbud1", &old), key("postbud2", &new)) }
     }
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn the_new_key_signs_only_when_dns_shows_it_everywhere() {
         let now = Timestamp::from_millis(5000);
-        let publishing = rotation(Stage::Publishing);
+        let publishing = rotation(RotationStage::Publishing);
         let next = |view: &View, already| advance(&publishing, view, already, now, OVERLAP, Duration::ZERO);
         let missing = View { new_missing: vec!["x".into()], ..View::default() };
         assert_eq!(next(&missing, false), Next::Wait);
@@ -364,7 +364,7 @@ mod tests {
         let at = Timestamp::from_millis;
         let settle = Duration::from_secs(300);
         let next = |it: &Rotation, now| advance(it, &View::default(), false, at(now), OVERLAP, settle);
-        let mut it = rotation(Stage::Publishing);
+        let mut it = rotation(RotationStage::Publishing);
         assert_eq!(next(&it, 1000), Next::Settle(at(301_000)));
         assert!(it.looked(&View::default(), at(1000)) && !it.looked(&View::default(), at(2000)));
         assert_eq!(next(&it, 300_999), Next::Settle(at(301_000)));
@@ -379,18 +379,18 @@ mod tests {
 
     #[test]
     fn a_leaked_key_is_revoked_as_soon_as_the_new_one_signs() {
-        let mut it = rotation(Stage::Overlap { since: 1000, seen_new: true });
+        let mut it = rotation(RotationStage::Overlap { since: 1000, seen_new: true });
         it.leaked = true;
         let view = View { old_present: vec!["x".into()], ..View::default() };
         let next = |it: &Rotation| advance(it, &view, true, Timestamp::from_millis(1000), OVERLAP, Duration::ZERO);
         assert_eq!(next(&it), Next::Revoke);
-        it.stage = Stage::Overlap { since: 1000, seen_new: false };
+        it.stage = RotationStage::Overlap { since: 1000, seen_new: false };
         assert_eq!(next(&it), Next::See, "not before");
     }
 
     #[test]
     fn the_old_key_stays_for_the_overlap_and_is_revoked_then() {
-        let overlap = rotation(Stage::Overlap { since: 1000, seen_new: true });
+        let overlap = rotation(RotationStage::Overlap { since: 1000, seen_new: true });
         let next = |view: &View, secs: u64| {
             advance(&overlap, view, true, Timestamp::from_millis(secs * 1000), OVERLAP, Duration::ZERO)
         };
@@ -406,7 +406,7 @@ mod tests {
     fn the_overlap_begins_when_the_relay_is_seen_to_sign_with_the_new_key() {
         let at = |secs: u64| Timestamp::from_millis(secs * 1000);
         let present = View { old_present: vec!["x".into()], ..View::default() };
-        let mut rotation = rotation(Stage::Publishing);
+        let mut rotation = rotation(RotationStage::Publishing);
         let next = |rotation: &Rotation, secs| advance(rotation, &present, true, at(secs), OVERLAP, Duration::ZERO);
         rotation.switched(at(1));
         assert!(!rotation.seen(InUse::Unseen, at(1000)));
@@ -417,7 +417,7 @@ mod tests {
         assert!(!rotation.seen(InUse::New, at(6050)) && !rotation.seen(InUse::Unseen, at(6060)), "seen once is seen");
         assert_eq!(next(&rotation, 6099), Next::Keep(at(6100)));
         assert_eq!(next(&rotation, 6100), Next::Revoke);
-        rotation.stage = Stage::Revoking;
+        rotation.stage = RotationStage::Revoking;
         assert!(!rotation.seen(InUse::New, at(6101)));
         assert_eq!(next(&rotation, 6101), Next::Revoke);
         assert_eq!(advance(&rotation, &View::default(), true, at(6101), OVERLAP, Duration::ZERO), Next::Finish);
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn the_new_key_is_in_use_when_every_domain_has_it() {
-        let Rotation { old, new, .. } = rotation(Stage::Publishing);
+        let Rotation { old, new, .. } = rotation(RotationStage::Publishing);
         let of = |domains: &[&[&str]]| {
             let domains: Vec<Vec<String>> =
                 domains.iter().map(|selectors| selectors.iter().map(|s| (*s).to_owned()).collect()).collect();
@@ -444,7 +444,7 @@ mod tests {
 
     #[test]
     fn the_old_key_is_not_revoked_where_the_new_one_has_gone() {
-        let overlap = rotation(Stage::Overlap { since: 1000, seen_new: true });
+        let overlap = rotation(RotationStage::Overlap { since: 1000, seen_new: true });
         let view = View { new_missing: vec!["x".into()], old_present: vec!["y".into()], unanswered: None };
         for now in [2000, 101_000] {
             assert_eq!(
@@ -457,10 +457,10 @@ mod tests {
 
     #[test]
     fn an_overlap_that_begins_in_the_future_begins_anew() {
-        let mut rotation = rotation(Stage::Overlap { since: 1_000_000_000, seen_new: true });
+        let mut rotation = rotation(RotationStage::Overlap { since: 1_000_000_000, seen_new: true });
         assert!(!rotation.seen(InUse::Unseen, Timestamp::from_millis(1000)));
         assert!(rotation.seen(InUse::New, Timestamp::from_millis(1000)));
-        assert_eq!(rotation.stage, Stage::Overlap { since: 1000, seen_new: true });
+        assert_eq!(rotation.stage, RotationStage::Overlap { since: 1000, seen_new: true });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Rotation, Stage};
+use super::{Rotation, RotationStage};
 use crate::dkim::record::Flaw;
 use crate::dkim::{KeyRecord, Selector, key_host};
 use crate::plain;
@@ -40,8 +40,8 @@ pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
     let mut all = Vec::new();
     for Rotation { old, new, stage, .. } in rotations {
         let outgoing = match stage {
-            Stage::Revoking => (Role::Revoked, REVOKED),
-            Stage::Publishing | Stage::Overlap { .. } => (Role::Outgoing, old.record.as_str()),
+            RotationStage::Revoking => (Role::Revoked, REVOKED),
+            RotationStage::Publishing | RotationStage::Overlap { .. } => (Role::Outgoing, old.record.as_str()),
         };
         for (key, (role, value)) in [(new, (Role::Incoming, new.record.as_str())), (old, outgoing)] {
             // A key that signs must be published anyway, even if somebody has changed the customer's file by hand.
@@ -135,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_view_tells_right_keys_from_wrong_and_revoked_from_present() {
-        let rotation = rotation(Stage::Publishing);
+        let rotation = rotation(RotationStage::Publishing);
         let domains = [Domain::parse("a.dk").unwrap(), Domain::parse("b.dk").unwrap()];
         let zone = FixedZone::new();
         zone.add_txt("postbud2._domainkey.a.dk", &rotation.new.record);
@@ -159,7 +159,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_damaged_record_does_not_count_as_revoked() {
-        let (rotation, zone, domain) = (rotation(Stage::Publishing), FixedZone::new(), Domain::parse("a.dk").unwrap());
+        let (rotation, zone, domain) =
+            (rotation(RotationStage::Publishing), FixedZone::new(), Domain::parse("a.dk").unwrap());
         zone.add_txt("postbud1._domainkey.a.dk", "v=DKIM1; k=ed25519; p=AAAA");
         let view = look(&zone, std::iter::once(&domain), &rotation).await;
         assert_eq!(view.old_present, ["postbud1._domainkey.a.dk"]);
@@ -167,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_not_all_receivers_can_read_does_not_sign_next() {
-        let (rotation, domain) = (rotation(Stage::Publishing), Domain::parse("a.dk").unwrap());
+        let (rotation, domain) = (rotation(RotationStage::Publishing), Domain::parse("a.dk").unwrap());
         let good = &rotation.new.record;
         for (record, shown) in [
             (good.clone(), true),
@@ -187,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_some_receivers_still_read_is_not_revoked() {
-        let (rotation, domain) = (rotation(Stage::Publishing), Domain::parse("a.dk").unwrap());
+        let (rotation, domain) = (rotation(RotationStage::Publishing), Domain::parse("a.dk").unwrap());
         for (record, revoked) in [
             ("v=DKIM1; p=".to_owned(), true),
             ("p=".to_owned(), true),
@@ -209,18 +210,18 @@ mod tests {
             let all = wanted(&[rotation(stage)], signing);
             all.into_iter().map(|wanted| (wanted.role, wanted.selector)).collect()
         };
-        assert_eq!(roles(Stage::Publishing, &[&old]), [(Role::Incoming, "postbud2".to_owned())]);
+        assert_eq!(roles(RotationStage::Publishing, &[&old]), [(Role::Incoming, "postbud2".to_owned())]);
         // A crash came between the changes of the customer's file and of the rotation's file.
-        assert_eq!(roles(Stage::Publishing, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
+        assert_eq!(roles(RotationStage::Publishing, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
         for seen_new in [false, true] {
             // The result does not depend on the time: the running relay may sign with the old key again.
-            let overlap = Stage::Overlap { since: 0, seen_new };
+            let overlap = RotationStage::Overlap { since: 0, seen_new };
             assert_eq!(roles(overlap, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
         }
-        assert_eq!(roles(Stage::Revoking, &[&new]), [(Role::Revoked, "postbud1".to_owned())]);
-        assert_eq!(wanted(&[rotation(Stage::Revoking)], &[&new])[0].value, "v=DKIM1; p=");
+        assert_eq!(roles(RotationStage::Revoking, &[&new]), [(Role::Revoked, "postbud1".to_owned())]);
+        assert_eq!(wanted(&[rotation(RotationStage::Revoking)], &[&new])[0].value, "v=DKIM1; p=");
         assert_eq!(
-            roles(Stage::Revoking, &[&old]),
+            roles(RotationStage::Revoking, &[&old]),
             [(Role::Incoming, "postbud2".to_owned())],
             "what signs is not revoked"
         );

@@ -93,7 +93,7 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onboarding::rotation::{Key, Stage};
+    use crate::onboarding::rotation::{Key, RotationStage};
 
     #[test]
     fn each_key_has_a_rotation_of_its_own_on_disk() {
@@ -107,7 +107,7 @@ mod tests {
             file: format!("../../keys/{selector}.pem"),
         };
         let main = Rotation {
-            stage: Stage::Overlap { since: 7, seen_new: true },
+            stage: RotationStage::Overlap { since: 7, seen_new: true },
             ..Rotation::new(KeyPlace::Main, key("postbud1"), key("postbud2"))
         };
         let second = Rotation::new(KeyPlace::Ed25519, key("postbud1e"), key("postbud1e2"));
@@ -137,7 +137,7 @@ mod tests {
         fs::create_dir(dir.path().join("rotations")).unwrap();
         fs::write(dir.path().join("rotations/test-as.main.json"), text).unwrap();
         let [found] = &under_way(&settings, &CustomerId::new("test-as")).unwrap()[..] else { panic!("none") };
-        assert_eq!(found.stage, Stage::Overlap { since: 7, seen_new: false });
+        assert_eq!(found.stage, RotationStage::Overlap { since: 7, seen_new: false });
         assert_eq!(found.version, VERSION);
     }
 

@@ -5,7 +5,7 @@ use super::obstacle::Obstacle;
 use super::proposal::{Proposal, our_own, proposal};
 use super::record::{MOST_OCTETS, Record};
 use super::repair::{self, Repair};
-use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Verdict, Walk, walk};
+use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, SpfResult, Walk, walk};
 use super::{is_spf, looks_like_spf};
 use crate::customers::Via;
 use crate::onboarding::Settings;
@@ -100,17 +100,17 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     let ip = settings.egress.to_string();
     let include = settings.spf_include.to_string();
     // Terms after our include only matter to other senders. A customer's own server is one of them.
-    let passes_before = received.verdict == Verdict::Pass && !own_server;
+    let passes_before = received.verdict == SpfResult::Pass && !own_server;
     let included = survey.visited.contains(&include);
     let ours = match received.verdict {
-        Verdict::None => None,
+        SpfResult::None => None,
         _ if own_server => None,
-        Verdict::Pass if included => None,
+        SpfResult::Pass if included => None,
         _ => Some(our_own(resolver, settings).await),
     };
     let (broken, to_come) = match &ours {
         Some((walk, verdict)) if included => {
-            (Some(walk).filter(|_| !matches!(verdict, Verdict::Pass | Verdict::TempError)), 0)
+            (Some(walk).filter(|_| !matches!(verdict, SpfResult::Pass | SpfResult::TempError)), 0)
         }
         // The include itself costs a lookup, too.
         Some((walk, _)) => (None, walk.lookups + 1),
@@ -121,8 +121,8 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
 
     if own_server {
         match received.verdict {
-            Verdict::Pass => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
-            Verdict::None | Verdict::PermError | Verdict::TempError => {}
+            SpfResult::Pass => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
+            SpfResult::None | SpfResult::PermError | SpfResult::TempError => {}
             _ => {
                 check.say(Finding::SpfUsable { lookups: survey.lookups });
                 check.say(Finding::SpfWithoutUs { ip });
@@ -132,15 +132,15 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     }
     let shadow = shadow(&received, &survey, &include);
     match (received.verdict, included) {
-        (Verdict::Pass, true) => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
+        (SpfResult::Pass, true) => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
         // If a part of the record is not answered, nobody knows what it includes.
-        (Verdict::Pass, false) if unanswered(&survey).is_some() => {
+        (SpfResult::Pass, false) if unanswered(&survey).is_some() => {
             if let Some(Problem::Unanswered(reason)) = unanswered(&survey) {
                 check.say(Finding::Unanswered { reason: reason.clone() });
             }
         }
-        (Verdict::Pass, false) => check.say(Finding::SpfAddressOnly { ip, include }),
-        (Verdict::None, _) => {}
+        (SpfResult::Pass, false) => check.say(Finding::SpfAddressOnly { ip, include }),
+        (SpfResult::None, _) => {}
         // This is not the customer's mistake, and the customer cannot correct it.
         _ if broken.is_some() => check.say(Finding::SpfOursBroken { include, ip }),
         (verdict, _) => {

@@ -293,7 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::onboarding::spf::walk::{Limits, Query, Verdict, walk};
+    use crate::onboarding::spf::walk::{Limits, Query, SpfResult, walk};
     use crate::resolver::FixedZone;
 
     fn merged(published: &[&str]) -> Merged {
@@ -528,9 +528,9 @@ mod tests {
                 let query = Query { ip: ip.parse().unwrap(), domain: "test.dk", local: "x", helo: "x.dk", instead: Some(record) };
                 runtime.block_on(walk(&zone, &query, Limits::receiver())).verdict
             };
-            prop_assert_eq!(verdict(&after, "40.74.40.57"), Verdict::Pass, "{}", after);
-            if verdict(&before, ip) == Verdict::Pass {
-                prop_assert_eq!(verdict(&after, ip), Verdict::Pass, "{} became {}", before, after);
+            prop_assert_eq!(verdict(&after, "40.74.40.57"), SpfResult::Pass, "{}", after);
+            if verdict(&before, ip) == SpfResult::Pass {
+                prop_assert_eq!(verdict(&after, ip), SpfResult::Pass, "{} became {}", before, after);
             }
             let again = merged(&[&after]);
             prop_assert!(!again.changed, "{} became {}", after, again.record);

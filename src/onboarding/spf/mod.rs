@@ -16,7 +16,7 @@ use crate::plain;
 
 pub use merge::{Merged, merge};
 pub use record::{Directive, Mechanism, Qualifier, Record, SyntaxError};
-pub use walk::{Limits, Problem, Query, Step, Verdict, Walk, walk};
+pub use walk::{Limits, Problem, Query, SpfResult, Step, Walk, walk};
 
 /// Returns true if a TXT value claims to be an SPF record: exactly `v=spf1`, then a space or the end (RFC 7208 §4.5).
 pub fn is_spf(text: &[u8]) -> bool {

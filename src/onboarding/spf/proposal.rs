@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::merge::{Merged, merge};
 use super::obstacle::Obstacle;
-use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
+use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, SpfResult, Walk, walk};
 use crate::customers::Via;
 use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Provider, Severity};
@@ -81,7 +81,7 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
     if survey.visited.contains(&include) {
         let (ours, verdict) = our_own(resolver, settings).await;
         others = ours.problems;
-        if !matches!(verdict, Verdict::Pass | Verdict::TempError) {
+        if !matches!(verdict, SpfResult::Pass | SpfResult::TempError) {
             found.push(Obstacle::Ours { include });
         }
     }
@@ -106,7 +106,7 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
 }
 
 /// Walks the record that customers include, separately and to its end. Also returns the verdict on our address.
-pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, Verdict) {
+pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, SpfResult) {
     let query = Query::of_domain(settings.egress, settings.spf_include.as_str());
     let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
     (walk(resolver, &query, Limits::survey()).await, verdict)

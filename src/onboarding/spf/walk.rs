@@ -18,7 +18,7 @@ use super::{is_spf, looks_like_spf, repair};
 use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 
-pub use found::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Step, Verdict, Walk};
+pub use found::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, SpfResult, Step, Walk};
 
 /// The most exchanges of an `mx`, and names of a `ptr` (RFC 7208 §4.6.4).
 const MOST_NAMES: usize = 10;
@@ -32,7 +32,7 @@ const MOST_STEPS: usize = 2000;
 /// Evaluates the record as a receiver does, and records its findings.
 pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) -> Walk {
     let found = Walk {
-        verdict: Verdict::None,
+        verdict: SpfResult::None,
         record: None,
         lookups: 0,
         void_lookups: 0,
@@ -45,7 +45,7 @@ pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) ->
     let domain = query.domain.trim_end_matches('.').to_ascii_lowercase();
     let verdict = match domain.contains('.') {
         true => walker.check_host(domain, Vec::new(), query.instead).await,
-        false => Ok(Verdict::None),
+        false => Ok(SpfResult::None),
     };
     walker.found.verdict = verdict.unwrap_or_else(|stop| stop);
     walker.found
@@ -61,8 +61,8 @@ struct Walker<'a> {
 }
 
 /// An error ends the whole evaluation with this verdict: temperror or permerror.
-type Outcome<T> = Result<T, Verdict>;
-type Pending<'f> = Pin<Box<dyn Future<Output = Outcome<Verdict>> + Send + 'f>>;
+type Outcome<T> = Result<T, SpfResult>;
+type Pending<'f> = Pin<Box<dyn Future<Output = Outcome<SpfResult>> + Send + 'f>>;
 
 impl<'a> Walker<'a> {
     /// `path` holds the domains whose records are being evaluated above this one.
@@ -72,7 +72,7 @@ impl<'a> Walker<'a> {
                 Some(text) => text.to_owned(),
                 None => match self.record_of(&domain).await? {
                     Some(text) => text,
-                    None => return Ok(Verdict::None),
+                    None => return Ok(SpfResult::None),
                 },
             };
             if path.is_empty() {
@@ -103,15 +103,15 @@ impl<'a> Walker<'a> {
                 // The order of an answer is random, and people compare what they read.
                 records.sort();
                 self.problem(Problem::Several { domain: domain.to_owned(), records });
-                Err(Verdict::PermError)
+                Err(SpfResult::PermError)
             }
         }
     }
 
-    async fn evaluate(&mut self, domain: String, mut path: Vec<String>, text: &str) -> Outcome<Verdict> {
+    async fn evaluate(&mut self, domain: String, mut path: Vec<String>, text: &str) -> Outcome<SpfResult> {
         if text.len() > MOST_OCTETS {
             self.problem(Problem::TooLong { domain, octets: text.len() });
-            return Err(Verdict::PermError);
+            return Err(SpfResult::PermError);
         }
         let (record, mut faults) = Record::parse_leniently(text);
         self.remark(&domain, &record);
@@ -120,7 +120,7 @@ impl<'a> Walker<'a> {
             self.problem(Problem::Syntax { domain: domain.clone(), faults });
             // §4.6: a faulty term anywhere ends the evaluation before it begins.
             if self.limits.stop_at_match {
-                return Err(Verdict::PermError);
+                return Err(SpfResult::PermError);
             }
         }
         path.push(domain.clone());
@@ -140,14 +140,14 @@ impl<'a> Walker<'a> {
             }
             if directive.mechanism == Mechanism::All {
                 // §6.1: with `all`, redirect is ignored.
-                return Ok(Verdict::Neutral);
+                return Ok(SpfResult::Neutral);
             }
         }
-        let Some(target) = &record.redirect else { return Ok(Verdict::Neutral) };
+        let Some(target) = &record.redirect else { return Ok(SpfResult::Neutral) };
         self.count_lookup()?;
         let target = self.expand(target, &domain).await?;
         match self.enter(target, &path).await? {
-            Verdict::None => Err(Verdict::PermError),
+            SpfResult::None => Err(SpfResult::PermError),
             verdict => Ok(verdict),
         }
     }
@@ -201,7 +201,7 @@ impl<'a> Walker<'a> {
                 if exchanges.len() > MOST_NAMES {
                     self.problem(Problem::TooManyExchanges { domain: name });
                     if self.limits.stop_at_match {
-                        return Err(Verdict::PermError);
+                        return Err(SpfResult::PermError);
                     }
                 }
                 let mut matched = false;
@@ -234,8 +234,8 @@ impl<'a> Walker<'a> {
             Mechanism::Include(name) => {
                 let name = self.expand(name, domain).await?;
                 match self.enter(name, path).await? {
-                    Verdict::Pass => true,
-                    Verdict::None => return Err(Verdict::PermError),
+                    SpfResult::Pass => true,
+                    SpfResult::None => return Err(SpfResult::PermError),
                     _ => false,
                 }
             }
@@ -243,16 +243,16 @@ impl<'a> Walker<'a> {
     }
 
     /// Evaluates an included or redirected record.
-    async fn enter(&mut self, name: String, path: &[String]) -> Outcome<Verdict> {
+    async fn enter(&mut self, name: String, path: &[String]) -> Outcome<SpfResult> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         if path.contains(&name) {
             self.problem(Problem::Loop { domain: name.clone() });
             if !self.limits.stop_at_match {
-                return Ok(Verdict::Neutral);
+                return Ok(SpfResult::Neutral);
             }
         }
         if path.len() >= DEEPEST {
-            return Err(Verdict::PermError);
+            return Err(SpfResult::PermError);
         }
         if !self.found.visited.contains(&name) {
             self.found.visited.push(name.clone());
@@ -260,10 +260,10 @@ impl<'a> Walker<'a> {
         let verdict = self.check_host(name, path.to_vec(), None).await;
         match verdict {
             // A survey continues with the other terms.
-            Err(Verdict::PermError) | Ok(Verdict::None)
+            Err(SpfResult::PermError) | Ok(SpfResult::None)
                 if !self.limits.stop_at_match && self.found.lookups < self.limits.lookups =>
             {
-                Ok(Verdict::Neutral)
+                Ok(SpfResult::Neutral)
             }
             verdict => verdict,
         }
@@ -339,7 +339,7 @@ impl<'a> Walker<'a> {
         self.found.lookups += 1;
         if self.found.lookups > self.limits.lookups {
             self.problem(Problem::TooManyLookups);
-            return Err(Verdict::PermError);
+            return Err(SpfResult::PermError);
         }
         Ok(())
     }
@@ -348,14 +348,14 @@ impl<'a> Walker<'a> {
         self.found.void_lookups += u32::from(void);
         if self.found.void_lookups > self.limits.voids {
             self.problem(Problem::TooManyVoidLookups);
-            return Err(Verdict::PermError);
+            return Err(SpfResult::PermError);
         }
         Ok(())
     }
 
     fn unanswered<T>(&mut self, error: &resolver::Error) -> Outcome<T> {
         self.problem(Problem::Unanswered(error.clone()));
-        Err(Verdict::TempError)
+        Err(SpfResult::TempError)
     }
 
     fn problem(&mut self, problem: Problem) {

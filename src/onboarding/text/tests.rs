@@ -2,7 +2,7 @@ use super::*;
 use crate::delivery::Step as ProbeStep;
 use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
-use crate::onboarding::dmarc::step::{Reason, Stage, Step as DmarcStep, Stranger, Verdict};
+use crate::onboarding::dmarc::step::{PolicyStage, Reason, Safety, Step as DmarcStep, Stranger};
 use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{DkimFlaw, NoKey, Provider, TagMistake};
 use crate::onboarding::rotation::Shown;
@@ -217,7 +217,7 @@ fn samples() -> Vec<Finding> {
 
 /// A step of every verdict.
 fn dmarc_steps() -> Vec<DmarcStep> {
-    let step = |stage: Stage, verdict| DmarcStep {
+    let step = |stage: PolicyStage, verdict| DmarcStep {
         stage,
         next: stage.next(),
         host: "host.example".to_owned(),
@@ -226,11 +226,11 @@ fn dmarc_steps() -> Vec<DmarcStep> {
     };
     let sender = |messages| Stranger { name: format!("SENDER-{messages}"), messages, days: 9 };
     let mut all = vec![
-        step(Stage::Reject, Verdict::Reached),
-        step(Stage::Missing, Verdict::Safe),
-        step(Stage::None, Verdict::Safe),
-        step(Stage::Quarantine, Verdict::SafeUnless { senders: vec![sender(300)] }),
-        step(Stage::Quarantine, Verdict::SafeUnless { senders: (200..207).map(sender).collect() }),
+        step(PolicyStage::Reject, Safety::Reached),
+        step(PolicyStage::Missing, Safety::Safe),
+        step(PolicyStage::None, Safety::Safe),
+        step(PolicyStage::Quarantine, Safety::SafeUnless { senders: vec![sender(300)] }),
+        step(PolicyStage::Quarantine, Safety::SafeUnless { senders: (200..207).map(sender).collect() }),
     ];
     all.extend(
         [
@@ -242,7 +242,7 @@ fn dmarc_steps() -> Vec<DmarcStep> {
             Reason::OursFail { failing: 17, messages: 300 },
             Reason::OthersFail { failing: 17, messages: 300, per_mille: 10 },
         ]
-        .map(|reason| step(Stage::None, Verdict::NotYet { reasons: vec![reason] })),
+        .map(|reason| step(PolicyStage::None, Safety::NotYet { reasons: vec![reason] })),
     );
     all
 }

@@ -19,9 +19,9 @@ pub(super) struct CheckResult {
 /// The result of a check of one domain.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 struct DomainReport {
-    /// The customer.
+    /// The id of the customer whose domain it is.
     customer: String,
-    /// The domain.
+    /// The domain that was checked.
     domain: String,
     /// When it was checked, RFC 3339.
     checked_at: String,

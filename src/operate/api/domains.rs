@@ -42,14 +42,14 @@ struct Language {
     lang: Option<LangName>,
 }
 
-/// A language.
+/// The language of texts for the customer.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LangName {
-    /// English.
+    /// Texts are in English.
     #[default]
     En,
-    /// Danish.
+    /// Texts are in Danish.
     Da,
 }
 
@@ -65,7 +65,7 @@ impl From<LangName> for Lang {
 /// The records that a customer must publish for a domain.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Records {
-    /// The domain.
+    /// The domain of the customer's addresses.
     domain: String,
     /// The domain's zone, if DNS names it.
     zone: Option<String>,
@@ -77,7 +77,7 @@ struct Records {
     whole: bool,
 }
 
-/// A record.
+/// A DNS record that the customer publishes.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Record {
     /// The purpose of the record, such as `spf` or `dkim`.

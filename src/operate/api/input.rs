@@ -72,7 +72,7 @@ impl<T: JsonSchema> OperationInput for Params<T> {
     }
 }
 
-/// No parameters.
+/// The request takes no parameters.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}

@@ -53,7 +53,7 @@ struct Id {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Command {
-    /// The messages.
+    /// The messages that the command is about.
     which: Selection,
     /// The maximum number of messages, as counted by `POST /queue/count`. If more match now, nothing is done. Required unless `which` has
     /// ids.
@@ -64,7 +64,7 @@ struct Command {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CommandWithReason {
-    /// The messages.
+    /// The messages that the command is about.
     which: Selection,
     /// The maximum number of messages, as counted by `POST /queue/count`. If more match now, nothing is done. Required unless `which` has
     /// ids.

@@ -41,7 +41,7 @@ struct Question {
 /// The history of mails, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Traces {
-    /// The mails.
+    /// The mails that were found, newest first.
     items: Vec<OneTrace>,
     /// True if more mails match: add filters, or raise the limit.
     more: bool,

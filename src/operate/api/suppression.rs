@@ -41,7 +41,7 @@ struct Id {
 struct OneOf {
     /// The customer's id.
     customer: String,
-    /// The address.
+    /// The recipient's address.
     address: String,
 }
 
@@ -58,7 +58,7 @@ struct Filters {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct New {
-    /// The address.
+    /// The recipient's address.
     address: String,
     /// The reason, for people.
     #[serde(default)]

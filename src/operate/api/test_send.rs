@@ -23,7 +23,7 @@ struct Id {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Test {
-    /// The recipient.
+    /// The address that gets the test mail.
     to: String,
     /// The sender, in a From domain of the customer; the default is postmaster@ its first domain.
     from: Option<String>,

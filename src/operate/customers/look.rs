@@ -72,7 +72,7 @@ pub struct CustomerView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContactEntry {
-    /// The address.
+    /// The contact's mail address.
     pub address: String,
     /// The name, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,7 +85,7 @@ pub struct ContactEntry {
 /// A From domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerDomain {
-    /// The domain.
+    /// The domain of the customer's addresses.
     pub domain: String,
     /// The selectors of the keys that sign for it.
     pub selectors: Vec<String>,
@@ -134,7 +134,7 @@ pub struct MailjetView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ViaName {
-    /// Through Mailjet.
+    /// The customer's mail leaves through Mailjet.
     Mailjet,
     /// Through the customer's own server.
     OwnServer,

@@ -34,7 +34,7 @@ const CHUNKS: usize = 16;
 
 /// Why the history cannot continue for now.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum Interruption {
     #[error(transparent)]
     Database(#[from] database::Error),
     #[error(transparent)]
@@ -156,7 +156,7 @@ impl History {
 }
 
 /// Reads the journal from the stored position on. Counts, entries and the new position are written in one transaction. Blocks.
-fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Trouble> {
+fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Interruption> {
     let kept = database.read_blocking(|tables| {
         let sql = "SELECT place FROM history_place WHERE reader = $1";
         tables.first(sql, &[reader(tables).as_str().into()], |row| Ok(row.text(0)?.to_owned()))

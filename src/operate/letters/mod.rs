@@ -36,7 +36,7 @@ const COUNTED: usize = 20_000;
 
 /// The subject of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum LetterKind {
     /// The domain is complete.
     Complete,
     /// These requirements have vanished, by the names that customers know.
@@ -72,7 +72,13 @@ impl Letters {
         }
     }
 
-    async fn write(&self, from: &Mailbox, contact: &Contact, changed: &Changed, kind: &Kind) -> Result<(), String> {
+    async fn write(
+        &self,
+        from: &Mailbox,
+        contact: &Contact,
+        changed: &Changed,
+        kind: &LetterKind,
+    ) -> Result<(), String> {
         let sender = from.domain().ok_or("the address of letters has no domain")?;
         let directory = self.service.routing.directory();
         let owner = directory.by_domain(sender).ok_or_else(|| format!("no customer has the domain {sender}"))?;
@@ -163,7 +169,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// Returns the kind of the letter about this change, or `None` if there is none.
-fn kind(changed: &Changed) -> Option<Kind> {
+fn kind(changed: &Changed) -> Option<LetterKind> {
     let vanished: Vec<String> = changed
         .changes
         .iter()
@@ -171,8 +177,8 @@ fn kind(changed: &Changed) -> Option<Kind> {
         .map(|change| change.requirement.clone())
         .collect();
     match (vanished.is_empty(), changed.is_complete_now) {
-        (false, _) => Some(Kind::Vanished(vanished)),
-        (true, true) => Some(Kind::Complete),
+        (false, _) => Some(LetterKind::Vanished(vanished)),
+        (true, true) => Some(LetterKind::Complete),
         (true, false) => None,
     }
 }
@@ -183,13 +189,13 @@ struct Sent(HashMap<Domain, Vec<(bool, Timestamp)>>);
 
 impl Sent {
     /// Returns true if a letter may be written now, and records it.
-    fn may(&mut self, domain: &Domain, kind: &Kind, now: Timestamp) -> bool {
+    fn may(&mut self, domain: &Domain, kind: &LetterKind, now: Timestamp) -> bool {
         // A time in the future comes from a clock that was wrong.
         let recent = |at: Timestamp| at <= now && now.since(at) < DAY;
         if self.0.len() >= COUNTED {
             self.0.retain(|_, sent| sent.iter().any(|(_, at)| recent(*at)));
         }
-        let is_complete = *kind == Kind::Complete;
+        let is_complete = *kind == LetterKind::Complete;
         let sent = self.0.entry(domain.clone()).or_default();
         sent.retain(|(_, at)| recent(*at));
         let too_soon = sent.iter().any(|(of, at)| *of == is_complete && now.since(*at) < PAUSE);
@@ -208,7 +214,7 @@ mod tests {
     #[test]
     fn a_domain_that_comes_and_goes_makes_few_letters() {
         let (mut sent, domain) = (Sent::default(), Domain::parse("test.dk").unwrap());
-        let (gone, there) = (Kind::Vanished(vec!["spf".into()]), Kind::Complete);
+        let (gone, there) = (LetterKind::Vanished(vec!["spf".into()]), LetterKind::Complete);
         let start = Timestamp::from_millis(1_000_000_000_000);
         assert!(sent.may(&domain, &gone, start) && sent.may(&domain, &there, start));
         assert!(!sent.may(&domain, &gone, start + PAUSE / 2) && !sent.may(&domain, &there, start + PAUSE / 2));

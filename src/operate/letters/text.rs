@@ -1,12 +1,18 @@
 //! The texts of letters.
 
-use super::Kind;
+use super::LetterKind;
 use crate::onboarding::Lang;
 use crate::smtp::Domain;
 use crate::visible::visible;
 
 /// Returns the subject and the text of a letter.
-pub(super) fn letter(lang: Lang, customer: &str, domain: &Domain, kind: &Kind, link: Option<&str>) -> (String, String) {
+pub(super) fn letter(
+    lang: Lang,
+    customer: &str,
+    domain: &Domain,
+    kind: &LetterKind,
+    link: Option<&str>,
+) -> (String, String) {
     let (customer, domain) = (visible(customer), lang.name(domain.as_str()));
     match lang {
         Lang::Da => danish(&customer, &domain, kind, link),
@@ -14,16 +20,16 @@ pub(super) fn letter(lang: Lang, customer: &str, domain: &Domain, kind: &Kind, l
     }
 }
 
-fn danish(customer: &str, domain: &str, kind: &Kind, link: Option<&str>) -> (String, String) {
+fn danish(customer: &str, domain: &str, kind: &LetterKind, link: Option<&str>) -> (String, String) {
     let (subject, text) = match kind {
-        Kind::Complete => (
+        LetterKind::Complete => (
             format!("{domain}: alt er i orden til mail fra webCRM"),
             format!(
                 "Alle records for {domain} er på plads, og mail fra webCRM er nu godkendt til at blive sendt i jeres navn. I skal ikke gøre mere.\n\n\
                  Lad recordene blive stående. Vi holder øje med dem og skriver, hvis en af dem forsvinder."
             ),
         ),
-        Kind::Vanished(which) => (
+        LetterKind::Vanished(which) => (
             format!("{domain}: en DNS-record til mail fra webCRM er forsvundet"),
             format!(
                 "For {domain} er dette ikke længere i orden: {}.\n\n\
@@ -35,24 +41,24 @@ fn danish(customer: &str, domain: &str, kind: &Kind, link: Option<&str>) -> (Str
     };
     let link = match (link, kind) {
         (None, _) => String::new(),
-        (Some(link), Kind::Vanished(_)) => {
+        (Some(link), LetterKind::Vanished(_)) => {
             format!("\n\nHer står, hvad der skal rettes, og her kan I tjekke det bagefter:\n{link}")
         }
-        (Some(link), Kind::Complete) => format!("\n\nHer kan I altid se, hvordan det står til:\n{link}"),
+        (Some(link), LetterKind::Complete) => format!("\n\nHer kan I altid se, hvordan det står til:\n{link}"),
     };
     (subject, format!("Kære {customer}\n\n{text}{link}\n\nVenlig hilsen\nwebCRM\n"))
 }
 
-fn english(customer: &str, domain: &str, kind: &Kind, link: Option<&str>) -> (String, String) {
+fn english(customer: &str, domain: &str, kind: &LetterKind, link: Option<&str>) -> (String, String) {
     let (subject, text) = match kind {
-        Kind::Complete => (
+        LetterKind::Complete => (
             format!("{domain}: everything is in order for mail from webCRM"),
             format!(
                 "All records of {domain} are in place, and mail from webCRM is now approved to be sent in your name. There is nothing more to do.\n\n\
                  Leave the records in place. We watch them, and write if one of them disappears."
             ),
         ),
-        Kind::Vanished(which) => (
+        LetterKind::Vanished(which) => (
             format!("{domain}: a DNS record for mail from webCRM has disappeared"),
             format!(
                 "Of {domain}, this is no longer in order: {}.\n\n\
@@ -64,10 +70,10 @@ fn english(customer: &str, domain: &str, kind: &Kind, link: Option<&str>) -> (St
     };
     let link = match (link, kind) {
         (None, _) => String::new(),
-        (Some(link), Kind::Vanished(_)) => {
+        (Some(link), LetterKind::Vanished(_)) => {
             format!("\n\nThis page says what to mend, and checks it afterwards:\n{link}")
         }
-        (Some(link), Kind::Complete) => format!("\n\nThis page always shows how things stand:\n{link}"),
+        (Some(link), LetterKind::Complete) => format!("\n\nThis page always shows how things stand:\n{link}"),
     };
     (subject, format!("Dear {customer}\n\n{text}{link}\n\nKind regards\nwebCRM\n"))
 }

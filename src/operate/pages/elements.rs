@@ -104,7 +104,7 @@ pub(crate) fn drawing(svg: &str, said: &str) -> Markup {
 pub(crate) struct Field<'a> {
     /// Its name in the form, and its id on the page.
     pub name: &'a str,
-    /// The label.
+    /// The text beside the input field.
     pub label: &'a str,
     /// The hint below the label; empty for none.
     pub hint: &'a str,

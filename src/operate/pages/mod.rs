@@ -56,7 +56,7 @@ use crate::web;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The listener.
+    /// The address to listen on, and who may connect.
     pub endpoint: web::Settings,
     /// The base address of links to the pages, as browsers reach them.
     pub url: Url,

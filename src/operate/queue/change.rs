@@ -32,7 +32,7 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// Both together.
+    /// Returns the sum of both counts.
     #[must_use]
     pub fn and(self, other: Changed) -> Changed {
         Changed { count: self.count + other.count, busy: self.busy + other.busy }

@@ -19,7 +19,7 @@ const MOST_LISTED: usize = 50;
 /// A summary of the reports on a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Summary {
-    /// The domain.
+    /// The domain that the reports are about.
     pub domain: String,
     /// The number of days up to now that it covers.
     pub days: u32,
@@ -116,7 +116,7 @@ pub struct Hit {
     pub rejected: u64,
 }
 
-/// A sender.
+/// Everything that the reports say about one sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcSender")]
 pub struct Sender {

@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 /// The spool takes content in pieces of at most this many octets.
 const PIECE: usize = 256 << 10;
 
-/// Forwards mail.
+/// Sends returned mail on to the original envelope sender.
 pub(super) struct Forwarder {
     pub hostname: Domain,
     pub settings: Arc<Settings>,

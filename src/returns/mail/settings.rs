@@ -13,7 +13,7 @@ use crate::submission::{Limits, ListenerSettings};
 pub struct Settings {
     /// The domain of all return paths. Its MX record names this machine.
     pub domain: Domain,
-    /// The listener.
+    /// The address to listen on, TLS, and who may connect.
     pub listener: ListenerSettings,
     /// The addresses for complaints.
     pub complaints: Vec<Mailbox>,

@@ -21,7 +21,7 @@ const FEEDBACK: &str = "feedback_report";
 
 /// The result of a message for one recipient of a mail.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Verdict<'k> {
+pub(super) enum Consequence<'k> {
     Tell(Box<Tell<'k>>),
     /// No event, for this counted reason.
     Nothing(&'static str),
@@ -64,32 +64,32 @@ pub(super) fn of_returned<'k>(
     to: &'k KnownRecipient,
     reading: &'k Reading,
     moment: Moment,
-) -> Verdict<'k> {
+) -> Consequence<'k> {
     let fates = match reading {
         Reading::Fates(fates) => fates,
         Reading::Complaint(complaint) => return of_complaint(known, to, complaint, moment),
-        Reading::AutoReply => return Verdict::Nothing("auto_reply"),
-        Reading::Other => return Verdict::Nothing("other"),
+        Reading::AutoReply => return Consequence::Nothing("auto_reply"),
+        Reading::Other => return Consequence::Nothing("other"),
     };
-    let Some(fate) = fate_of(fates, &to.address.to_string()) else { return Verdict::Nothing("other") };
+    let Some(fate) = fate_of(fates, &to.address.to_string()) else { return Consequence::Nothing("other") };
     let is_over =
         [EventKind::Bounced, EventKind::Expired, EventKind::Removed, EventKind::Lost].iter().any(|kind| to.was(*kind));
     let kind = match fate.action {
-        Action::Failed if is_over => return Verdict::Nothing("duplicate"),
+        Action::Failed if is_over => return Consequence::Nothing("duplicate"),
         Action::Failed => EventKind::Bounced,
         Action::Delayed if is_over || to.was(EventKind::Delivered) || to.reported.contains(&EventKind::Delayed) => {
-            return Verdict::Nothing("duplicate");
+            return Consequence::Nothing("duplicate");
         }
         Action::Delayed => EventKind::Delayed,
         // A late report never turns a bounce into a delivery.
-        Action::Delivered if is_over || to.was(EventKind::Delivered) => return Verdict::Nothing("duplicate"),
+        Action::Delivered if is_over || to.was(EventKind::Delivered) => return Consequence::Nothing("duplicate"),
         Action::Delivered => EventKind::Delivered,
         // The fate behind that server is unknown.
-        Action::Relayed => return Verdict::Nothing("relayed"),
-        Action::Expanded => return Verdict::Nothing("expanded"),
+        Action::Relayed => return Consequence::Nothing("relayed"),
+        Action::Expanded => return Consequence::Nothing("expanded"),
     };
     if !to.was(EventKind::Relayed) && moment.now < moment.at + PATIENCE {
-        return Verdict::Wait;
+        return Consequence::Wait;
     }
     let class = (kind != EventKind::Delivered).then(|| class_of(fate, moment.egress));
     let event = Event {
@@ -106,7 +106,7 @@ pub(super) fn of_returned<'k>(
         (EventKind::Bounced, Some(FailureClass::Hard)) => Effect::HardBounce(fate.said.line()),
         _ => Effect::None,
     };
-    Verdict::Tell(Box::new(Tell { event, to, effect }))
+    Consequence::Tell(Box::new(Tell { event, to, effect }))
 }
 
 /// Decides about a complaint about mail to this recipient.
@@ -115,21 +115,21 @@ pub(super) fn of_complaint<'k>(
     to: &'k KnownRecipient,
     complaint: &'k Complaint,
     moment: Moment,
-) -> Verdict<'k> {
+) -> Consequence<'k> {
     let by = complaint.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
     let said = format!("feedback report of type {}{by}", complaint.kind);
     let (kind, effect) = match complaint.kind.as_str() {
-        "not-spam" => return Verdict::Nothing("not_spam"),
+        "not-spam" => return Consequence::Nothing("not_spam"),
         // RFC 6591: it is about authentication, and not from the recipient.
-        "auth-failure" => return Verdict::Nothing("auth_failure"),
+        "auth-failure" => return Consequence::Nothing("auth_failure"),
         "opt-out" | "opt-out-list" => (EventKind::Unsubscribed, Effect::Unsubscription(said.clone())),
         _ => (EventKind::Complained, Effect::Complaint(said.clone())),
     };
     if to.was(kind) {
-        return Verdict::Nothing("duplicate");
+        return Consequence::Nothing("duplicate");
     }
     let event = Event { reason: Some(FEEDBACK), detail: Some(Cow::Owned(said)), ..known.event(kind, to, moment.at) };
-    Verdict::Tell(Box::new(Tell { event, to, effect }))
+    Consequence::Tell(Box::new(Tell { event, to, effect }))
 }
 
 /// Returns the recipient that a complaint is about: the one that it names, or the only one.
@@ -201,9 +201,9 @@ mod tests {
     fn told(kinds: &[(&str, Option<&str>)], reading: &Reading) -> Result<serde_json::Value, &'static str> {
         let known = known(kinds);
         match of_returned(&known, known.only_recipient().unwrap(), reading, moment(0)) {
-            Verdict::Tell(tell) => Ok(serde_json::to_value(&tell.event).unwrap()),
-            Verdict::Nothing(what) => Err(what),
-            Verdict::Wait => Err("wait"),
+            Consequence::Tell(tell) => Ok(serde_json::to_value(&tell.event).unwrap()),
+            Consequence::Nothing(what) => Err(what),
+            Consequence::Wait => Err("wait"),
         }
     }
 
@@ -275,8 +275,8 @@ mod tests {
     fn a_report_that_is_faster_than_the_record_waits_for_it() {
         let (known, reading) = (known(&RELAYED[..1]), fate(Action::Failed, "", None));
         let to = known.only_recipient().unwrap();
-        assert_eq!(of_returned(&known, to, &reading, moment(0)), Verdict::Wait);
-        assert!(matches!(of_returned(&known, to, &reading, moment(120)), Verdict::Tell(_)));
+        assert_eq!(of_returned(&known, to, &reading, moment(0)), Consequence::Wait);
+        assert!(matches!(of_returned(&known, to, &reading, moment(120)), Consequence::Tell(_)));
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
             let complaint = Complaint { kind: kind.into(), recipients: vec![], about: Default::default(), by: None };
             assert_eq!(complained_of(&known, &complaint), Some(to));
             let found = match of_complaint(&known, to, &complaint, moment(0)) {
-                Verdict::Tell(tell) => Some(tell.event.event),
+                Consequence::Tell(tell) => Some(tell.event.event),
                 _ => None,
             };
             assert_eq!(found, expected, "{kind}");

@@ -18,7 +18,7 @@ use super::forward::{Forwarder, NotForwarded};
 use super::inbox::{Arrival, Inbox, Name};
 use super::read::{Action, Complaint, Reading};
 use super::settings::Forward;
-use super::told::{Effect, Moment, PATIENCE, Tell, Verdict, complained_of, of_complaint, of_returned};
+use super::told::{Consequence, Effect, Moment, PATIENCE, Tell, complained_of, of_complaint, of_returned};
 use super::unmatched::Unmatched;
 use crate::customers::suppression::{self, Reason, Suppression};
 use crate::customers::{Customer, Routing};
@@ -341,9 +341,9 @@ impl Desk {
                 }
             };
             match verdict {
-                Verdict::Wait => return Plan::again(now, age),
-                Verdict::Nothing(what) => plan.counted.push(what),
-                Verdict::Tell(tell) if told.insert((known.queue_id, tell.to.index, tell.event.event)) => {
+                Consequence::Wait => return Plan::again(now, age),
+                Consequence::Nothing(what) => plan.counted.push(what),
+                Consequence::Tell(tell) if told.insert((known.queue_id, tell.to.index, tell.event.event)) => {
                     let Tell { event, to, effect } = *tell;
                     plan.counted.push(event.event.as_str());
                     plan.events.push(event);
@@ -351,7 +351,7 @@ impl Desk {
                     let customer = self.routing.customer(&known.customer).filter(|_| !known.is_notification);
                     plan.effects.extend(customer.map(|customer| (customer, &to.address, effect)));
                 }
-                Verdict::Tell(_) => plan.counted.push("duplicate"),
+                Consequence::Tell(_) => plan.counted.push("duplicate"),
             }
         }
         plan

@@ -27,7 +27,7 @@ impl<'a> Query<'a> {
 
 /// The result of an evaluation (RFC 7208 §2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum SpfResult {
     /// There is no record (`none`).
     None,
     /// The record says nothing about the address (`neutral`).
@@ -44,28 +44,28 @@ pub enum Verdict {
     PermError,
 }
 
-impl Verdict {
+impl SpfResult {
     /// Returns the word that Received-SPF has for it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Verdict::None => "none",
-            Verdict::Neutral => "neutral",
-            Verdict::Pass => "pass",
-            Verdict::Fail => "fail",
-            Verdict::SoftFail => "softfail",
-            Verdict::TempError => "temperror",
-            Verdict::PermError => "permerror",
+            SpfResult::None => "none",
+            SpfResult::Neutral => "neutral",
+            SpfResult::Pass => "pass",
+            SpfResult::Fail => "fail",
+            SpfResult::SoftFail => "softfail",
+            SpfResult::TempError => "temperror",
+            SpfResult::PermError => "permerror",
         }
     }
 }
 
-impl From<Qualifier> for Verdict {
+impl From<Qualifier> for SpfResult {
     fn from(qualifier: Qualifier) -> Self {
         match qualifier {
-            Qualifier::Pass => Verdict::Pass,
-            Qualifier::Fail => Verdict::Fail,
-            Qualifier::SoftFail => Verdict::SoftFail,
-            Qualifier::Neutral => Verdict::Neutral,
+            Qualifier::Pass => SpfResult::Pass,
+            Qualifier::Fail => SpfResult::Fail,
+            Qualifier::SoftFail => SpfResult::SoftFail,
+            Qualifier::Neutral => SpfResult::Neutral,
         }
     }
 }
@@ -203,7 +203,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
     /// The verdict on the sender.
-    pub verdict: Verdict,
+    pub verdict: SpfResult,
     /// The domain's own record, if there is exactly one.
     pub record: Option<String>,
     /// The number of lookups.

@@ -1,17 +1,17 @@
 //! The next DMARC policy, in Danish.
 
-use crate::onboarding::dmarc::step::{Reason, Stage, Step, Verdict};
+use crate::onboarding::dmarc::step::{PolicyStage, Reason, Safety, Step};
 
 pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
-    let next = step.next.map_or("", Stage::as_str);
+    let next = step.next.map_or("", PolicyStage::as_str);
     let publish = || format!("Opret recorden på {}: {}", step.host, step.record.as_deref().unwrap_or_default());
     match &step.verdict {
-        Verdict::Reached => ("DMARC har den strengeste politik (p=reject).".into(), String::new()),
-        Verdict::Safe if step.stage == Stage::Missing => {
+        Safety::Reached => ("DMARC har den strengeste politik (p=reject).".into(), String::new()),
+        Safety::Safe if step.stage == PolicyStage::Missing => {
             ("Det første skridt er en DMARC-record, der intet ændrer og giver rapporter.".into(), publish())
         }
-        Verdict::Safe => (format!("Efter rapporterne er den næste DMARC-politik sikker nu: {next}."), publish()),
-        Verdict::SafeUnless { senders } => {
+        Safety::Safe => (format!("Efter rapporterne er den næste DMARC-politik sikker nu: {next}."), publish()),
+        Safety::SafeUnless { senders } => {
             let named: Vec<String> = senders
                 .iter()
                 .take(5)
@@ -26,7 +26,7 @@ pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
                 format!("Sæt dem op, der er jeres (DKIM, eller deres servere i SPF). {}", publish()),
             )
         }
-        Verdict::NotYet { reasons } => {
+        Safety::NotYet { reasons } => {
             let why: Vec<String> = reasons.iter().map(reason).collect();
             (format!("Den næste DMARC-politik ({next}) er ikke sikker endnu: {}.", why.join("; ")), remedy(reasons))
         }

@@ -1,17 +1,17 @@
 //! The next DMARC policy, in English.
 
-use crate::onboarding::dmarc::step::{Reason, Stage, Step, Verdict};
+use crate::onboarding::dmarc::step::{PolicyStage, Reason, Safety, Step};
 
 pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
-    let next = step.next.map_or("", Stage::as_str);
+    let next = step.next.map_or("", PolicyStage::as_str);
     let publish = || format!("Publish the record at {}: {}", step.host, step.record.as_deref().unwrap_or_default());
     match &step.verdict {
-        Verdict::Reached => ("DMARC is at its strictest policy (p=reject).".into(), String::new()),
-        Verdict::Safe if step.stage == Stage::Missing => {
+        Safety::Reached => ("DMARC is at its strictest policy (p=reject).".into(), String::new()),
+        Safety::Safe if step.stage == PolicyStage::Missing => {
             ("A DMARC record that changes nothing and brings reports is the first step.".into(), publish())
         }
-        Verdict::Safe => (format!("By the reports, the next DMARC policy is safe now: {next}."), publish()),
-        Verdict::SafeUnless { senders } => {
+        Safety::Safe => (format!("By the reports, the next DMARC policy is safe now: {next}."), publish()),
+        Safety::SafeUnless { senders } => {
             let named: Vec<String> = senders
                 .iter()
                 .take(5)
@@ -26,7 +26,7 @@ pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
                 format!("Set up those that are yours (DKIM, or their servers in SPF). {}", publish()),
             )
         }
-        Verdict::NotYet { reasons } => {
+        Safety::NotYet { reasons } => {
             let why: Vec<String> = reasons.iter().map(reason).collect();
             (format!("The next DMARC policy ({next}) is not safe yet: {}.", why.join("; ")), remedy(reasons))
         }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::text::words;
-use crate::onboarding::dmarc::step::{Stage, Step, Verdict};
+use crate::onboarding::dmarc::step::{PolicyStage, Safety, Step};
 use crate::onboarding::{Item, Lang, RecordTable};
 use crate::operate::dmarc::DmarcReport;
 use crate::operate::pages::elements::{Mood, badge, copyable, drawing, strange, table};
@@ -80,14 +80,14 @@ fn next(lang: Lang, step: &Step, records: &RecordTable) -> Markup {
     let words = words(lang);
     let said = lang.dmarc_step(step);
     let (mood, is_safe) = match step.verdict {
-        Verdict::Reached => (Mood::Good, false),
-        Verdict::Safe => (Mood::Good, true),
-        Verdict::SafeUnless { .. } => (Mood::Wait, true),
-        Verdict::NotYet { .. } => (Mood::Calm, false),
+        Safety::Reached => (Mood::Good, false),
+        Safety::Safe => (Mood::Good, true),
+        Safety::SafeUnless { .. } => (Mood::Wait, true),
+        Safety::NotYet { .. } => (Mood::Calm, false),
     };
     let effect = match step.next {
-        Some(Stage::QuarantineTesting | Stage::Quarantine) => Some(words.dmarc_quarantine),
-        Some(Stage::RejectTesting | Stage::Reject) => Some(words.dmarc_reject),
+        Some(PolicyStage::QuarantineTesting | PolicyStage::Quarantine) => Some(words.dmarc_quarantine),
+        Some(PolicyStage::RejectTesting | PolicyStage::Reject) => Some(words.dmarc_reject),
         _ => None,
     };
     let row = records.rows.iter().find(|row| row.item == Item::Dmarc && row.host == step.host);

@@ -20,7 +20,7 @@ pub(super) enum Step {
 
 /// The state of a step, in ascending order of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum StepState {
     /// Nothing must be done.
     Done,
     /// There is something to know.
@@ -35,25 +35,25 @@ pub(super) enum Standing {
     Required,
 }
 
-impl Standing {
+impl StepState {
     /// Returns its colour and sign.
     pub fn mood(self) -> Mood {
         match self {
-            Standing::Done => Mood::Good,
-            Standing::Information | Standing::Ours | Standing::Unknown => Mood::Calm,
-            Standing::Recommended => Mood::Wait,
-            Standing::Required => Mood::Bad,
+            StepState::Done => Mood::Good,
+            StepState::Information | StepState::Ours | StepState::Unknown => Mood::Calm,
+            StepState::Recommended => Mood::Wait,
+            StepState::Required => Mood::Bad,
         }
     }
 
     pub fn word(self, words: &Words) -> &'static str {
         match self {
-            Standing::Done => words.done,
-            Standing::Information => words.for_information,
-            Standing::Ours => words.waits_for_us,
-            Standing::Unknown => words.not_known,
-            Standing::Recommended => words.recommended,
-            Standing::Required => words.required,
+            StepState::Done => words.done,
+            StepState::Information => words.for_information,
+            StepState::Ours => words.waits_for_us,
+            StepState::Unknown => words.not_known,
+            StepState::Recommended => words.recommended,
+            StepState::Required => words.required,
         }
     }
 }
@@ -104,36 +104,36 @@ impl Step {
     }
 
     /// Returns its state, or `None` if the page does not show it.
-    pub fn standing(self, report: &Report, table: &RecordTable) -> Option<Standing> {
+    pub fn standing(self, report: &Report, table: &RecordTable) -> Option<StepState> {
         let worst = self.checks(report).map(standing).max()?;
         let worst = match self {
             // The probe, which is shown beside it, reports what a person must look at.
-            Step::Internal => Standing::Information,
-            Step::Domain if worst == Standing::Done => return None,
+            Step::Internal => StepState::Information,
+            Step::Domain if worst == StepState::Done => return None,
             _ => worst,
         };
         let rows = table.rows.iter().filter(|row| Step::of(row.item) == self && !row.present);
         let wanted = rows.map(|row| match row.need {
-            Need::Required => Standing::Required,
-            Need::Recommended => Standing::Recommended,
-            Need::Optional => Standing::Done,
+            Need::Required => StepState::Required,
+            Need::Recommended => StepState::Recommended,
+            Need::Optional => StepState::Done,
         });
-        Some(wanted.max().unwrap_or(Standing::Done).max(worst))
+        Some(wanted.max().unwrap_or(StepState::Done).max(worst))
     }
 }
 
 /// Returns the state of one check, as its customer sees it.
-pub(super) fn standing(check: &Check) -> Standing {
-    let mut standing = Standing::Done;
+pub(super) fn standing(check: &Check) -> StepState {
+    let mut standing = StepState::Done;
     for finding in &check.findings {
         standing = standing.max(match finding.severity() {
-            Severity::Good | Severity::Hint => Standing::Done,
-            _ if is_ours(finding) => Standing::Ours,
-            Severity::Unknown => Standing::Unknown,
-            _ if check.need == Need::Optional => Standing::Done,
-            Severity::Warning => Standing::Recommended,
-            Severity::Fault if check.need == Need::Required => Standing::Required,
-            Severity::Fault => Standing::Recommended,
+            Severity::Good | Severity::Hint => StepState::Done,
+            _ if is_ours(finding) => StepState::Ours,
+            Severity::Unknown => StepState::Unknown,
+            _ if check.need == Need::Optional => StepState::Done,
+            Severity::Warning => StepState::Recommended,
+            Severity::Fault if check.need == Need::Required => StepState::Required,
+            Severity::Fault => StepState::Recommended,
         });
     }
     standing

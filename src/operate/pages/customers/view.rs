@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::clock::moment;
 use super::looks::{Known, Progress, Snapshot};
-use super::steps::{Standing, Step, is_ours};
+use super::steps::{Step, StepState, is_ours};
 use super::text::{Words, words};
 use super::{dmarc, forward, record};
 use crate::onboarding::{DnsProvider, Finding, Lang, Severity};
@@ -103,21 +103,21 @@ impl View<'_> {
     /// Shows the overall state and what is next.
     fn whole(&self, words: &Words, snapshot: Option<&Snapshot>, progress: Option<&Progress>) -> Markup {
         let all = snapshot.map(standings).unwrap_or_default();
-        let count = |wanted: Standing| all.iter().filter(|(_, standing)| *standing == wanted).count();
-        let (required, recommended) = (count(Standing::Required), count(Standing::Recommended));
+        let count = |wanted: StepState| all.iter().filter(|(_, standing)| *standing == wanted).count();
+        let (required, recommended) = (count(StepState::Required), count(StepState::Recommended));
         let own = |[title, text]: [&str; 2]| [title.to_owned(), text.to_owned()];
         let (mood, [title, text]) = match snapshot {
             None if self.known.failed && progress.is_none() => (Mood::Wait, own(words.failed_look)),
             None => (Mood::Calm, own(words.first_look)),
             Some(_) if required > 0 => (Mood::Bad, (words.missing)(required, recommended)),
             Some(_) if recommended > 0 => (Mood::Wait, (words.missing)(0, recommended)),
-            Some(_) if count(Standing::Unknown) > 0 => (Mood::Calm, own(words.unknown)),
-            Some(_) if count(Standing::Ours) > 0 => {
+            Some(_) if count(StepState::Unknown) > 0 => (Mood::Calm, own(words.unknown)),
+            Some(_) if count(StepState::Ours) > 0 => {
                 (Mood::Calm, [words.waits_for_us.to_owned(), words.ours.to_owned()])
             }
             Some(_) => (Mood::Good, own(words.all_good)),
         };
-        let to_do = |standing: Standing| matches!(standing, Standing::Required | Standing::Recommended);
+        let to_do = |standing: StepState| matches!(standing, StepState::Required | StepState::Recommended);
         let first = all.iter().filter(|(_, standing)| to_do(*standing)).max_by_key(|(_, standing)| *standing);
         // The first of the worst, in the guide's order.
         let first = first.and_then(|(_, worst)| all.iter().find(|(_, standing)| standing == worst));
@@ -291,7 +291,7 @@ fn is_said_by_card(finding: &Finding) -> bool {
 }
 
 /// Returns the steps that the page shows, with their states.
-fn standings(snapshot: &Snapshot) -> Vec<(Step, Standing)> {
+fn standings(snapshot: &Snapshot) -> Vec<(Step, StepState)> {
     let look = &snapshot.look;
     Step::ALL.into_iter().filter_map(|step| Some((step, step.standing(&look.report, &look.table)?))).collect()
 }
@@ -358,7 +358,7 @@ pub(in crate::operate::pages) mod tests {
     use crate::onboarding::records::{InTheWay, Row, Way};
     use crate::onboarding::{Check, Item, Need, RecordTable, Report};
     use crate::operate::dmarc::DmarcReport;
-    use crate::operate::domains::{DomainLook, Verdict, VerdictChange};
+    use crate::operate::domains::{DomainLook, RequirementStatus, VerdictChange};
     use crate::operate::pages::customers::server;
 
     fn tab(domain: &str, is_in_order: Option<bool>) -> Tab {
@@ -438,8 +438,13 @@ pub(in crate::operate::pages) mod tests {
         let look = DomainLook { table, report, provider: DnsProvider::Other, apply, dmarc, unkept: Some(owned()) };
         let snapshot = Snapshot { customer: CustomerId::new("x"), look };
         let known = Known { snapshot: Some(Arc::new(snapshot)), ..Known::default() };
-        let verdict =
-            Verdict { requirement: owned(), verified: true, since: owned(), vanished: None, faults: vec![owned()] };
+        let verdict = RequirementStatus {
+            requirement: owned(),
+            verified: true,
+            since: owned(),
+            vanished: None,
+            faults: vec![owned()],
+        };
         let change = VerdictChange { at: owned(), requirement: owned(), change: owned(), faults: vec![owned()] };
         let verdicts = DomainView {
             domain: owned(),

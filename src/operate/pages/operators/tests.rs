@@ -13,7 +13,7 @@ use crate::operate::alerts::{Acknowledged, AlertView, Alerts};
 use crate::operate::customers::{
     BulkName, CustomerDomain, CustomerSummary, CustomerView, FailureName, RouteView, TlsName, ViaName,
 };
-use crate::operate::domains::{DomainView, Verdict, VerdictChange};
+use crate::operate::domains::{DomainView, RequirementStatus, VerdictChange};
 use crate::operate::history::{Entry, PastAlert};
 use crate::operate::jobs::{Job, JobKind, JobResult, TestSent};
 use crate::operate::links::Link;
@@ -217,7 +217,7 @@ fn summary(text: &str) -> CustomerSummary {
 fn customer_of(text: &str) -> customer::Shown {
     let owned = || text.to_owned();
     let domain = CustomerDomain { domain: owned(), selectors: vec![owned()], broken: Some(owned()) };
-    let verdict = Verdict {
+    let verdict = RequirementStatus {
         requirement: "spf".into(),
         verified: false,
         since: owned(),

@@ -1,4 +1,4 @@
-//! Dansk.
+//! The texts that all pages share, in Danish.
 
 use super::Words;
 

@@ -1,4 +1,4 @@
-//! English.
+//! The texts that all pages share, in English.
 
 use super::Words;
 

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use memchr::memmem;
 
 use super::encoded::{Base64, quoted_printable};
-use super::{Kind, Unopened, kind};
+use super::{ContainerKind, Unopened, kind};
 
 /// The most parts that are examined. A report's mail has three.
 const MOST_PARTS: usize = 64;
@@ -56,7 +56,7 @@ impl Walk<'_> {
                 self.entity(&message, depth + 1)?;
             }
             // The body already looks like a report, so it was not encoded, whatever the header says.
-            encoding if encoding != Encoding::None && kind(body) != Kind::Unknown => {
+            encoding if encoding != Encoding::None && kind(body) != ContainerKind::Unknown => {
                 self.undeclared = true;
                 (self.open)(&mut &*body);
             }

@@ -85,7 +85,7 @@ pub fn open(octets: &[u8], each: &mut dyn FnMut(&mut dyn BufRead)) -> Result<Ope
     let opener = Opener { left: Cell::new(most), is_bomb: Cell::new(false), opening: Cell::default() };
     let mut each = |xml: &mut dyn BufRead| each(xml);
     let found = match kind(octets) {
-        Kind::Unknown if mime::is_mail(octets) => opener.mail(octets, &mut each),
+        ContainerKind::Unknown if mime::is_mail(octets) => opener.mail(octets, &mut each),
         _ => opener.stream(&mut &*octets, 0, &mut each),
     };
     match found {
@@ -127,13 +127,13 @@ impl Opener {
     fn stream(&self, input: &mut dyn BufRead, depth: u32, each: &mut Each<'_>) -> Result<(), Unopened> {
         let mut input = Peeked::new(input);
         match kind(input.beginning()) {
-            Kind::Zip | Kind::Gzip if depth >= DEEPEST => Err(Unopened::Nested),
-            Kind::Gzip => {
+            ContainerKind::Zip | ContainerKind::Gzip if depth >= DEEPEST => Err(Unopened::Nested),
+            ContainerKind::Gzip => {
                 self.note_depth(depth);
                 let mut unpacked = BufReader::new(Bounded { input: MultiGzDecoder::new(input), opener: self });
                 self.stream(&mut unpacked, depth + 1, each)
             }
-            Kind::Zip => {
+            ContainerKind::Zip => {
                 self.note_depth(depth);
                 let mut open = |entry: &mut dyn Read| {
                     let mut unpacked = BufReader::new(Bounded { input: entry, opener: self });
@@ -143,13 +143,13 @@ impl Opener {
                 };
                 zip::each_entry(&mut input, &mut open)
             }
-            Kind::Xml => {
+            ContainerKind::Xml => {
                 each(&mut input);
                 Ok(())
             }
-            Kind::Archive(name) => Err(Unopened::Archive(name)),
-            Kind::EmptyZip => Err(Unopened::Empty),
-            Kind::Unknown => Err(Unopened::Unknown),
+            ContainerKind::Archive(name) => Err(Unopened::Archive(name)),
+            ContainerKind::EmptyZip => Err(Unopened::Empty),
+            ContainerKind::Unknown => Err(Unopened::Unknown),
         }
     }
 
@@ -234,7 +234,7 @@ impl BufRead for Peeked<'_> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ContainerKind {
     Xml,
     Gzip,
     Zip,
@@ -244,19 +244,19 @@ enum Kind {
 }
 
 /// Recognises the kind by the first octets.
-fn kind(beginning: &[u8]) -> Kind {
-    let magics: [(&[u8], Kind); 10] = [
-        (b"PK\x03\x04", Kind::Zip),
+fn kind(beginning: &[u8]) -> ContainerKind {
+    let magics: [(&[u8], ContainerKind); 10] = [
+        (b"PK\x03\x04", ContainerKind::Zip),
         // Split archives have this before the first entry.
-        (b"PK\x07\x08PK\x03\x04", Kind::Zip),
-        (b"PK\x05\x06", Kind::EmptyZip),
-        (b"\x1f\x8b", Kind::Gzip),
-        (b"BZh", Kind::Archive("bzip2")),
-        (b"\xfd7zXZ\0", Kind::Archive("xz")),
-        (b"7z\xbc\xaf\x27\x1c", Kind::Archive("7z")),
-        (b"Rar!\x1a\x07", Kind::Archive("RAR")),
-        (b"\x28\xb5\x2f\xfd", Kind::Archive("zstd")),
-        (b"\x1f\x9d", Kind::Archive("compress")),
+        (b"PK\x07\x08PK\x03\x04", ContainerKind::Zip),
+        (b"PK\x05\x06", ContainerKind::EmptyZip),
+        (b"\x1f\x8b", ContainerKind::Gzip),
+        (b"BZh", ContainerKind::Archive("bzip2")),
+        (b"\xfd7zXZ\0", ContainerKind::Archive("xz")),
+        (b"7z\xbc\xaf\x27\x1c", ContainerKind::Archive("7z")),
+        (b"Rar!\x1a\x07", ContainerKind::Archive("RAR")),
+        (b"\x28\xb5\x2f\xfd", ContainerKind::Archive("zstd")),
+        (b"\x1f\x9d", ContainerKind::Archive("compress")),
     ];
     if let Some((_, kind)) = magics.into_iter().find(|(magic, _)| beginning.starts_with(magic)) {
         return kind;
@@ -265,7 +265,7 @@ fn kind(beginning: &[u8]) -> Kind {
     let first = beginning
         .iter()
         .find(|octet| !matches!(octet, 0 | 0xef | 0xbb | 0xbf | 0xfe | 0xff | b' ' | b'\t' | b'\r' | b'\n'));
-    if first == Some(&b'<') { Kind::Xml } else { Kind::Unknown }
+    if first == Some(&b'<') { ContainerKind::Xml } else { ContainerKind::Unknown }
 }
 
 #[cfg(test)]

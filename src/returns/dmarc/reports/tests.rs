@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::*;
-use crate::onboarding::dmarc::step::{Reason, Stage, Verdict, judge};
+use crate::onboarding::dmarc::step::{PolicyStage, Reason, Safety, judge};
 use crate::returns::dmarc::samples::{self, BEGINS, Sizes, gzip, mail, zip};
 use crate::returns::dmarc::store::SCHEMA;
 use crate::test_customers::{customer, ed25519, mailjet};
@@ -60,7 +60,7 @@ fn reports_of_every_reporter_add_up() {
     let keys: Vec<_> = summary.senders.iter().map(|sender| (sender.key.as_str(), sender.ours)).collect();
     assert_eq!(keys, [("relay", true), ("mailjet", true), ("network:192.0.2.0/24", false)]);
     assert_eq!(summary.by_day.iter().map(|day| day.ours_passing).sum::<u64>(), 14 * count);
-    let Verdict::NotYet { reasons } = judge(Stage::None, &summary.facts()) else { panic!() };
+    let Safety::NotYet { reasons } = judge(PolicyStage::None, &summary.facts()) else { panic!() };
     assert_eq!(reasons[0], Reason::FewDays { days: 1, needed: 14 });
 }
 

@@ -1,4 +1,4 @@
-//! In Danish.
+//! Findings of DMARC reports in Danish.
 
 use super::{number, share};
 use crate::onboarding::Lang;

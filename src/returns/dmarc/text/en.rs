@@ -1,4 +1,4 @@
-//! In English.
+//! Findings of DMARC reports in English.
 
 use super::{number, share};
 use crate::onboarding::Lang;

@@ -1,4 +1,4 @@
-//! Dansk.
+//! The customers' pages in Danish.
 
 use super::Words;
 use crate::delivery::Step as ProbeStep;

@@ -1,4 +1,4 @@
-//! English.
+//! The customers' pages in English.
 
 use super::Words;
 use crate::delivery::Step as ProbeStep;
