@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mail_auth::MessageAuthenticator;
 use mail_auth::hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{MessageAuthenticator, SpfResult};
 use postbud::onboarding::spf::{Limits, Query, SpfResult, walk};
 use postbud::resolver::{self, Dns};
 use rand::rngs::StdRng;
@@ -38,15 +38,15 @@ fn mail_auth_asking(server: SocketAddr) -> MessageAuthenticator {
     MessageAuthenticator::new(ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default()).unwrap()
 }
 
-fn verdict(result: SpfResult) -> SpfResult {
+fn verdict(result: mail_auth::SpfResult) -> SpfResult {
     match result {
-        SpfResult::Pass => SpfResult::Pass,
-        SpfResult::Fail => SpfResult::Fail,
-        SpfResult::SoftFail => SpfResult::SoftFail,
-        SpfResult::Neutral => SpfResult::Neutral,
-        SpfResult::TempError => SpfResult::TempError,
-        SpfResult::PermError => SpfResult::PermError,
-        SpfResult::None => SpfResult::None,
+        mail_auth::SpfResult::Pass => SpfResult::Pass,
+        mail_auth::SpfResult::Fail => SpfResult::Fail,
+        mail_auth::SpfResult::SoftFail => SpfResult::SoftFail,
+        mail_auth::SpfResult::Neutral => SpfResult::Neutral,
+        mail_auth::SpfResult::TempError => SpfResult::TempError,
+        mail_auth::SpfResult::PermError => SpfResult::PermError,
+        mail_auth::SpfResult::None => SpfResult::None,
     }
 }
 
