@@ -11,7 +11,7 @@ use mail_parser::{MessageParser, MimeHeaders, PartType};
 use postbud::bounce::{Action, Attempt, Language, Notification, Original, Report, Settings, notification};
 use postbud::message::{Notify, QueueId, Ret, Urgency};
 use postbud::smtp::{Mailbox, ReversePath};
-use postbud::spool::{RecipientState, Record};
+use postbud::spool::Record;
 use postbud::time::Timestamp;
 use serde_json::Value;
 
