@@ -102,6 +102,10 @@ impl Dns {
                 (ResponseCode::NoError, Absence::Referral) => {
                     Err(Error::Referral { name: name.to_owned(), record_type })
                 }
+                (ResponseCode::NoError, Absence::OfAnotherZone(zone)) => {
+                    let reason = format!("the answer is about another zone, {zone}");
+                    Err(Error::Failed { name: name.to_owned(), record_type, reason })
+                }
                 (ResponseCode::NoError, Absence::Unproven) if self.gave_up(&none.query, &absolute).await => {
                     Err(Error::Aliases { name: name.to_owned(), record_type })
                 }
@@ -133,16 +137,20 @@ impl Dns {
 enum Absence {
     /// The zone does not have the record: the answer contains the zone's SOA.
     Known,
+    /// The answer contains the SOA of this zone, which the name does not belong to. It says nothing about the name.
+    OfAnotherZone(String),
     /// The server only names the servers of a zone. It does not know the record and did not query them.
     Referral,
     /// The answer is empty. Resolvers that leave the SOA out answer like this.
     Unproven,
 }
 
-/// Tells an absence from a referral: an absence has a SOA in the authority section, or no name server there (RFC 2308 §2.2).
+/// Tells an absence from a referral: an absence has the SOA of the name's own zone in the authority section, or no name server there
+/// (RFC 2308 §2.2). After aliases, the question is about the last name.
 fn absence(none: &NoRecords) -> Absence {
     match (&none.soa, &none.ns) {
-        (Some(_), _) => Absence::Known,
+        (Some(soa), _) if soa.name.zone_of(none.query.name()) => Absence::Known,
+        (Some(soa), _) => Absence::OfAnotherZone(soa.name.to_ascii()),
         (None, Some(_)) => Absence::Referral,
         (None, None) => Absence::Unproven,
     }

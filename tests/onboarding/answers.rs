@@ -55,6 +55,20 @@ fn answer(name: &str, record_type: RecordType, answer: &mut Message) {
             answer.add_answer(cname(name, "nx.test"));
         }
 
+        "soa-of-another" => drop(answer.add_authority(soa("elsewhere.example"))),
+        "soa-of-a-neighbour" => drop(answer.add_authority(soa("of-a-neighbour.test"))),
+        "soa-from-below" => drop(answer.add_authority(soa("zone.soa-from-below.test"))),
+        "soa-of-another-with-servers" => {
+            answer.add_authority(ns("test")).add_authority(soa("elsewhere.example"));
+        }
+        "alias-to-another" if record_type != RecordType::Cname => {
+            answer.add_answer(cname(name, "soa-of-another.test")).add_authority(soa("elsewhere.example"));
+        }
+        "alias-abroad" if record_type != RecordType::Cname => {
+            answer.add_answer(cname(name, "no-data.example")).add_authority(soa("example"));
+        }
+        "no-data.example" => drop(answer.add_authority(soa("example"))),
+
         "referral" => drop(answer.add_authority(ns("test"))),
         "referral-upward" => drop(answer.add_authority(ns("."))),
         "referral-lame" => {
@@ -97,6 +111,7 @@ async fn only_an_answer_that_says_so_is_an_absence() {
                 "no-data-bare",
                 "alias-to-nothing",
                 "alias-to-bare-nothing",
+                "alias-abroad",
             ][..],
         ),
         (Said::NoSuchName, &["nx", "nx-bare", "nx-with-servers", "alias-to-no-name"]),
@@ -107,6 +122,11 @@ async fn only_an_answer_that_says_so_is_an_absence() {
                 "referral-upward",
                 "referral-lame",
                 "alias-to-referral",
+                "soa-of-another",
+                "soa-of-a-neighbour",
+                "soa-from-below",
+                "soa-of-another-with-servers",
+                "alias-to-another",
                 "loop",
                 "servfail",
                 "refused",
