@@ -1,70 +1,7 @@
 //! Finds refusals that are about us: the address we connect from, our right to connect, or mail that we only relay.
 //! Servers say so when they hear the sender or the first recipient, and mean every recipient.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::words::Words;
-
-/// Returns true if `text`, in lower case, names the address `ours` in one of its forms: `40.74.40.57`, `::ffff:284a:2839`,
-/// `40-74-40-57.isp.net`, `57.40.74.40.bl.test`, a network that holds it.
-pub fn names(text: &str, ours: IpAddr) -> bool {
-    let ours = ours.to_canonical();
-    let text = text.replace("ipv6:", " ");
-    let of_address = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '/');
-    let punctuation = ['.', ':', '/'];
-    // A colon may belong to the address: `::1`.
-    let stripped =
-        |token: &'_ str| [token.trim_end_matches(punctuation).to_owned(), token.trim_matches(punctuation).to_owned()];
-    text.split(|c| !of_address(c)).any(|token| stripped(token).iter().any(|token| is_address(token, ours)))
-        || of_ipv4(ours).is_some_and(|forms| forms.iter().any(|form| stands_alone(&text, form)))
-}
-
-/// Returns true if `token` is the address, with or without a port, or a network that holds it.
-fn is_address(token: &str, ours: IpAddr) -> bool {
-    let (address, length) =
-        token.split_once('/').map_or((token, None), |(address, length)| (address, length.parse().ok()));
-    let Ok(address) = address.parse::<IpAddr>() else {
-        return token.parse::<SocketAddr>().is_ok_and(|socket| socket.ip().to_canonical() == ours);
-    };
-    let length: u32 = length.unwrap_or(128) + if address.is_ipv4() && length.is_some() { 96 } else { 0 };
-    // A network as wide as the Internet does not name us.
-    let narrowest = if ours.is_ipv4() { 96 + 8 } else { 16 };
-    let same = (bits(address) ^ bits(ours)).leading_zeros();
-    length >= narrowest && same >= length.min(128)
-}
-
-/// The address as IPv6, where IPv4 addresses are mapped.
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-/// The forms of an IPv4 address in names: with dots, with hyphens, and reversed, as block lists are queried.
-fn of_ipv4(ours: IpAddr) -> Option<[String; 4]> {
-    let IpAddr::V4(ip) = ours else { return None };
-    let [a, b, c, d] = ip.octets();
-    let reversed = format!("{d}.{c}.{b}.{a}.");
-    Some([format!("{a}.{b}.{c}.{d}"), format!("{a}-{b}-{c}-{d}"), format!("{d}-{c}-{b}-{a}"), reversed])
-}
-
-/// Returns true if `form` occurs in `text` and is not part of a longer number.
-fn stands_alone(text: &str, form: &str) -> bool {
-    text.match_indices(form).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let mut behind = text[at + form.len()..].chars();
-        let next = behind.next();
-        let goes_on = match next {
-            Some('.') => behind.next().is_some_and(|c| c.is_ascii_digit()),
-            next => next.is_some_and(|c| c.is_ascii_digit()) && !form.ends_with('.'),
-        };
-        let begins_before = before.is_some_and(|c| c.is_ascii_digit() || c == '.');
-        // The reversed form is followed by the list's name.
-        let of_list = !form.ends_with('.') || next.is_some_and(|c| c.is_ascii_alphabetic());
-        !goes_on && !begins_before && of_list
-    })
-}
 
 const NEGATIVE_WORDS: &[&str] = &[
     " not ",
@@ -93,6 +30,30 @@ const NEGATIVE_WORDS: &[&str] = &[
     " never ",
     " disabled ",
     " restricted ",
+    // German, Danish, Swedish, French, Spanish.
+    " nicht ",
+    " kein",
+    " verweiger",
+    " gesperrt ",
+    " verboten ",
+    " ikke ",
+    " spærret ",
+    " afvist ",
+    " afvises ",
+    " blokeret ",
+    " abgelehnt ",
+    " sperrliste ",
+    " inte ",
+    " blockerad ",
+    " niet ",
+    " geblokkeerd ",
+    " spärra",
+    " interdit",
+    " bloqué",
+    " denegad",
+    " bloquead",
+    " non consentit",
+    " bloccat",
 ];
 /// Words for a recipient that the server does not know, whatever else the text says.
 const UNKNOWN_RECIPIENT_WORDS: &[&str] = &[
@@ -166,7 +127,8 @@ pub fn may_not_connect(words: &Words) -> bool {
         " callback ",
         " remote server said ",
     ];
-    if words.any(&of_others) || recipient_is_unknown(words) || words.any(&[" mailbox "]) {
+    let of_our_name = words.any(&[" your hostname ", " your host name ", " your reverse "]);
+    if (words.any(&of_others) && !of_our_name) || recipient_is_unknown(words) || words.any(&[" mailbox "]) {
         return false;
     }
     if is_on_block_list(words) {
@@ -211,6 +173,17 @@ pub fn may_not_connect(words: &Words) -> bool {
         " connections not ",
         " mail from your ",
         " mail from this ip ",
+        " no mail from you ",
+        " may connect ",
+        " use this server ",
+        " use our server ",
+        " must be whitelisted ",
+        " must be on the whitelist ",
+        " must be on our ",
+        " by firewall ",
+        " by the firewall ",
+        " by our firewall ",
+        " access list ",
     ];
     let machine = [
         " your ip",
@@ -256,10 +229,72 @@ pub fn may_not_connect(words: &Words) -> bool {
         " ip is ",
         " spam ips ",
         " relay host name ",
+        " rdns ",
+        " fcrdns ",
+        " confirmed reverse dns ",
+        " ptr ",
+        " your provider ",
+        " your isp ",
+        // German, Danish, French.
+        " ihr server ",
+        " ihr mailserver ",
+        " ihre ip ",
+        " ip adresse ",
+        " ip adressen ",
+        " din server ",
+        " jeres server ",
+        " din mailserver ",
+        " jeres mailserver ",
+        " ip adress ",
+        " ip adres ",
+        " su ip ",
+        " indirizzo ip ",
+        " hostname lookup ",
+        " votre ip ",
+        " votre serveur ",
+        " adresse ip ",
     ];
-    let bad = [" listed ", " missing ", " bad ", " must ", " in the ", " unresolvable ", " suspicious", " unknown "];
+    let bad = [
+        " listed ",
+        " missing ",
+        " bad ",
+        " must ",
+        " in the ",
+        " unresolvable ",
+        " suspicious",
+        " unknown ",
+        " only ",
+        " too low ",
+        " failed ",
+        " mismatch",
+        " not match ",
+        " doesnt match ",
+    ];
     if (words.any(&connect) || words.any(&machine)) && (words.any(NEGATIVE_WORDS) || words.any(&bad)) {
-        return !words.any(&[" user does not ", " user is not "]);
+        let of_recipient =
+            [" user does not ", " user is not ", " recipient does not ", " recipient only ", " group does not "];
+        let must = words.any(&[" must be whitelisted "]) && words.any(&[" user", " recipient", " sender", " address"]);
+        return !words.any(&of_recipient) && !must;
+    }
+    // The server speaks of a machine that it does not know. Without these words, an unknown host is the recipient's.
+    let machines_seen = [" host ", " hostname ", " ip ", " client ", " server "];
+    let unknown = [" unknown to us ", " unknown here ", " not known to us ", " not known here "];
+    if machines_seen.iter().any(|machine| words.near(machine, &unknown, 1)) {
+        return true;
+    }
+    // The server takes mail only from another one that stands in front of it.
+    let of_server = [" this server ", " this host ", " this mx ", " this system ", " this gateway ", " we "];
+    let takes_from =
+        [" accepts mail only from ", " accept mail only from ", " only accepts mail from ", " only accept mail from "];
+    let through = [
+        " connections only from ",
+        " mail must come through ",
+        " mail must be sent through ",
+        " mail must be delivered through ",
+    ];
+    let of_another = words.any(&through) || (words.any(&takes_from) && words.any(&of_server));
+    if of_another && !words.any(&[" user", " recipient", " sender", " address", " group ", " domain "]) {
+        return true;
     }
     // Any other word for a machine close to a word of refusal, where nothing in the text is about a person.
     let machines = [
@@ -295,6 +330,7 @@ fn is_on_block_list(words: &Words) -> bool {
         " blacklist ",
         " blocklist ",
         " poor reputation ",
+        " poor ip reputation ",
         " ip domain reputation ",
         " open proxy ",
         " dynamic ip",
@@ -331,7 +367,15 @@ pub fn does_not_relay(words: &Words) -> bool {
     if words.any(&of_others) || recipient_is_unknown(words) {
         return false;
     }
-    let relays = words.any(&[" relay", " rcpthosts "]);
+    let relays = words.any(&[
+        " relay",
+        " rcpthosts ",
+        " relais ",
+        " weiterleitung ",
+        " videresend",
+        " vidarebefordr",
+        " retransmisi",
+    ]);
     let local = [
         " not a local domain ",
         " domain not local ",
@@ -359,6 +403,11 @@ pub fn does_not_relay(words: &Words) -> bool {
         " do not accept mail for that domain ",
         " user not local ",
         " delivery is not allowed to this address ",
+        " outbound mail not ",
+        " we do not forward ",
+        " we dont forward ",
+        " does not forward mail ",
+        " do not forward mail ",
     ];
     let elsewhere = [
         " not served ",
@@ -372,8 +421,29 @@ pub fn does_not_relay(words: &Words) -> bool {
     let of_domain = !words.any(&[" sender ", " from domain ", " your domain "])
         && words.close(&[" domain ", " domains "], &elsewhere, 2);
     let only = [" only send to local ", " only accepts mail for ", " accepts mail only for ", " accept mail only for "];
-    let forwards = [" forwarding denied ", " forwarding not ", " forwarding is not ", " handle mail for "];
-    if of_domain || words.any(&only) || (words.any(&forwards) && words.any(NEGATIVE_WORDS)) {
+    let forwards = [
+        " forwarding denied ",
+        " forwarding not ",
+        " forwarding is not ",
+        " handle mail for ",
+        " smarthost ",
+        " route mail to ",
+        " mail routing ",
+        " mail for other domains ",
+        " mail for foreign domains ",
+        " mail for external domains ",
+        " remote delivery ",
+        " to remote address",
+        " to remote recipient",
+        " to remote domain",
+        " to external address",
+        " to external recipient",
+        " to external domain",
+    ];
+    // Said of the server's own domain. A person who takes no mail is another matter.
+    let not_for = words.any(&[" not accept mail for "])
+        && !words.any(&[" user", " recipient", " address", " mailbox", " person", " account"]);
+    if of_domain || not_for || words.any(&only) || (words.any(&forwards) && words.any(NEGATIVE_WORDS)) {
         return true;
     }
     (relays && (words.any(NEGATIVE_WORDS) || words.any(&[" require", " only ", " must ", " insecure "])))

@@ -1,5 +1,5 @@
-//! Limits that servers name: how many recipients one transaction may have, and how much mail an account may send in a
-//! period. Servers agree on a code for neither, so the words decide, and these differ with every product.
+//! Limits that servers name on how much mail an account may send in a period. Servers agree on no code for them, so the words
+//! decide, and these differ with every product.
 
 use super::about_us::recipient_is_unknown;
 use super::words::Words;
@@ -14,7 +14,7 @@ pub enum Allowance {
     TooFast,
 }
 
-const PERIOD_WORDS: &[&str] = &[
+pub(super) const PERIOD_WORDS: &[&str] = &[
     " hour",
     " hr ",
     " hrs ",
@@ -51,9 +51,17 @@ const PERIOD_WORDS: &[&str] = &[
     " journali",
     " uur ",
     " dagelijkse ",
+    // Spanish, Portuguese, Italian.
+    " por hora ",
+    " por día ",
+    " por dia ",
+    " diari",
+    " diári",
+    " all ora ",
+    " orario ",
 ];
 /// Words for periods shorter than an hour.
-const SHORT_PERIOD_WORDS: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];
+pub(super) const SHORT_PERIOD_WORDS: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];
 const SPEED_WORDS: &[&str] = &[
     " rate ",
     " rates ",
@@ -117,7 +125,7 @@ const CONTENT_WORDS: &[&str] = &[
     " characters ",
 ];
 /// Words for a limit on what a recipient receives.
-const RECEIVING_WORDS: &[&str] = &[
+pub(super) const RECEIVING_WORDS: &[&str] = &[
     " receive ",
     " receives ",
     " receiving ",
@@ -136,6 +144,8 @@ const RECEIVING_WORDS: &[&str] = &[
     " the recipient ",
     " to this recipient ",
     " for this recipient ",
+    " mail for this user ",
+    " messages for this user ",
     " trying to contact ",
     " trying to reach ",
     " tried to reach ",
@@ -143,87 +153,6 @@ const RECEIVING_WORDS: &[&str] = &[
 
 /// Words for what an allowance counts.
 const MAIL_WORDS: &[&str] = &[" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
-
-/// Returns true if the server refuses because there are too many recipients (RFC 5321 §4.5.3.1.10), and not because of
-/// who they are.
-pub fn is_about_number_of_recipients(reply: &Reply) -> bool {
-    if reply.is_positive() || reply.code == 421 || is_about_recipient(reply) {
-        return false;
-    }
-    matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3)))
-        || says_too_many_recipients(&Words::of(&reply.lines.join(" ")))
-}
-
-fn says_too_many_recipients(words: &Words) -> bool {
-    let weighed =
-        [" size ", " space ", " storage ", " disk ", " inbox ", " octet", " byte", " kb ", " mb ", " gb ", " large "];
-    let of_others = [" rate ", " rates ", " recipients from ", " mailbox", " quota ", " to field ", " header"];
-    let elsewhere = [PERIOD_WORDS, SHORT_PERIOD_WORDS, RECEIVING_WORDS, &weighed, &of_others];
-    if elsewhere.iter().any(|phrases| words.any(phrases)) {
-        return false;
-    }
-    // The bound must stand near the noun, on either side. A text may name a recipient and give the number of a ticket.
-    let nouns = [
-        " recipient",
-        " rcpt",
-        " recepient",
-        " addressee",
-        " destinations ",
-        " destination domains ",
-        " to addresses ",
-        " modtager",
-        " mottagare",
-        " mottaker",
-        " empfänger",
-        " destinataire",
-        " ontvanger",
-    ];
-    let before = [
-        " too many ",
-        " too much ",
-        " number of ",
-        " limit",
-        " maximum ",
-        " max ",
-        " exceed",
-        " more than ",
-        " at most ",
-        " no more ",
-        " up to ",
-        " only ",
-        " fewer ",
-        " multiple ",
-        " for mange ",
-        " för många ",
-        " zu viele ",
-        " trop de ",
-        " te veel ",
-    ];
-    let behind = [
-        " limit",
-        " count ",
-        " exceed",
-        " maximum ",
-        " max ",
-        " reached ",
-        " per message ",
-        " per mail ",
-        " per email ",
-        " per transaction ",
-        " per session ",
-        " list too long ",
-        " list is too long ",
-        " list is full ",
-        " table full ",
-        " table is full ",
-        " too many ",
-        " quantity ",
-        " overflow ",
-        " at a time ",
-        " only ",
-    ];
-    before.iter().any(|bound| words.near(bound, &nouns, 3)) || nouns.iter().any(|noun| words.near(noun, &behind, 3))
-}
 
 /// Returns true if the code clearly concerns this recipient: an address that is wrong or unknown, or a mailbox that is
 /// full, closed or takes no message of this size (RFC 3463 §3.2–3.3).
@@ -269,16 +198,51 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " too many invalid recipients ",
         " too many unknown recipients ",
         " too many bad recipients ",
+        " too many requests ",
+        " slow down ",
+        " antiflood ",
+        " anti flood ",
+        " flood protection ",
+        " reconnect to send ",
+        " open a new connection ",
+        " use a new connection ",
     ];
-    if words.any(&hurried) || words.near(" wait ", &[" sending", " send "], 2) {
+    let waits =
+        words.near(" wait ", &[" sending", " send "], 2) || words.near(" wait ", &[" next message", " next mail"], 5);
+    if words.any(&hurried) || waits {
         return true;
     }
     if words.any(CONTENT_WORDS) || recipient_is_unknown(words) {
         return false;
     }
     let of_period = words.any(PERIOD_WORDS) || words.any(SHORT_PERIOD_WORDS);
-    let few = [" only ", " allowed ", " allows ", " may send ", " have sent ", " has sent ", " already sent "];
-    if of_period && words.any(MAIL_WORDS) && words.any(&few) && !words.any(&[" mailbox"]) {
+    // Too much of what is spam is no allowance, unless the text counts mail.
+    let counted =
+        of_period || words.any(MAIL_WORDS) || words.any(&[" limit", " quota", " rate ", " outgoing ", " outbound "]);
+    if words.any(&[" spam ", " junk ", " unsolicited "]) && !counted {
+        return false;
+    }
+    let few = [
+        " only ",
+        " allowed ",
+        " allows ",
+        " may send ",
+        " have sent ",
+        " has sent ",
+        " youve sent ",
+        " already sent ",
+        " send more ",
+        " used all ",
+        " user sent ",
+        " sent message count ",
+        " more mail from this sender ",
+        " more messages from this sender ",
+        " sende flere ",
+        " skicka fler ",
+        " keine weiteren ",
+    ];
+    let of_connection = words.any(&[" per connection ", " per session "]);
+    if (of_period || of_connection) && words.any(MAIL_WORDS) && words.any(&few) && !words.any(&[" mailbox"]) {
         return true;
     }
     let limited = [
@@ -309,17 +273,28 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " run out ",
         " over the permitted ",
         " over the allowed ",
+        " finished ",
+        " unusually high ",
+        " unusually large ",
+        " unusual number ",
+        " unusual volume ",
+        " unusual amount ",
+        " high volume ",
+        " one message per ",
         // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
-        " grænse",
+        "grænse",
+        " opbrugt ",
+        " daglige loft ",
         " maksimal",
         " overskred",
         " for mange ",
-        " gräns",
+        "gräns",
         " överskrid",
         " för många ",
         " grense",
         " überschritten ",
         " erreicht ",
+        " erschöpft ",
         " zu viele ",
         " zu schnell ",
         " dépassé",
@@ -328,13 +303,18 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " trop de ",
         " overschreden ",
         " te veel ",
+        " excedid",
+        " límite",
+        " alcanzad",
         " superad",
         " superat",
         " demasiados ",
         " troppi ",
         " troppe ",
+        " przekroczon",
     ];
-    if !words.any(&limited) && !words.near(" more than ", MAIL_WORDS, 2) {
+    let used = words.near(" volume ", &[" reached ", " used ", " exceeded ", " exhausted "], 3);
+    if !words.any(&limited) && !used && !words.near(" more than ", MAIL_WORDS, 2) {
         return false;
     }
     let outward = [
@@ -347,10 +327,14 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " sendt ",
         " utgående ",
         " skickade ",
+        " skickat ",
         " ausgehende",
         " versand",
         " versendet ",
         " gesendet ",
+        " mailversand ",
+        " sendelimit",
+        " sendekontingent",
         " sortant",
         " envoi ",
         " denvoi ",
@@ -364,6 +348,8 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " envio",
         " invio ",
         " inviati ",
+        " wysłan",
+        " wysyłan",
         " send limit",
         " send quota",
         " mail send ",
@@ -390,6 +376,10 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " burst ",
         " per session ",
         " per connection ",
+        " session limit ",
+        " connection limit ",
+        " transaction limit ",
+        " too many transactions ",
     ];
     let ours = [
         " sender ",
@@ -429,6 +419,11 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " mailing limit",
         " mail count ",
         " mail volume ",
+        " email volume ",
+        " plan volume ",
+        " traffic limit ",
+        " bulk limit ",
+        " bandwidth limit ",
         " email limit",
         " emails limit",
         " quota of mail",
@@ -447,6 +442,7 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " subscription ",
         " plan ",
         " package ",
+        " trial ",
     ];
     of_period
         || words.any(&speed)
@@ -463,42 +459,4 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
 pub fn refuses_login_for_allowance(words: &Words) -> bool {
     let of_logins = [" attempt", " login", " logon", " log in", " sign in", " password", " credential", " tries "];
     !words.any(&of_logins) && allowance(words, false) == Some(Allowance::UsedUp)
-}
-
-/// Returns true if the sender's account is blocked as a whole: it may send nothing until a person lifts the block.
-pub fn account_is_blocked(words: &Words, at_mail: bool) -> bool {
-    let stopped = [
-        " blocked ",
-        " suspended ",
-        " suspension ",
-        " disabled ",
-        " locked ",
-        " stopped ",
-        " paused ",
-        " restricted ",
-        " on hold ",
-    ];
-    let outward = [
-        " outgoing mail ",
-        " outgoing mails ",
-        " outgoing email",
-        " outgoing message",
-        " outgoing smtp ",
-        " outbound mail ",
-        " outbound email",
-        " outbound message",
-        " email outgoing ",
-        " from sending ",
-        " sending mail from ",
-        " mail sending ",
-        " email sending ",
-        " sending has been ",
-        " sending is ",
-        " sending paused ",
-    ];
-    let may_not = [" not allowed to send ", " not permitted to send ", " may not send ", " cannot send "];
-    if may_not.iter().any(|refusal| words.near(" account ", &[refusal], 1)) {
-        return true;
-    }
-    words.any(&stopped) && (words.any(&outward) || (at_mail && words.any(&[" account "])))
 }

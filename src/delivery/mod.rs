@@ -15,6 +15,7 @@ mod about_us;
 mod addresses;
 mod advice;
 mod attempt;
+mod blocked_account;
 mod body;
 mod certificate;
 mod classify;
@@ -30,7 +31,9 @@ pub mod fuzz;
 mod job;
 mod limits;
 mod login;
+mod number_of_recipients;
 mod oauth;
+mod our_address;
 pub(crate) mod outcome;
 mod pool;
 pub(crate) mod probe;
@@ -50,6 +53,8 @@ mod verifier;
 mod wordings;
 #[cfg(test)]
 mod wordings_collected;
+#[cfg(test)]
+mod wordings_invented;
 #[cfg(test)]
 mod wordings_of_one;
 mod words;

@@ -8,7 +8,8 @@
 use super::classify::{Context, Phase, TakenRecipients, classify, is_internal};
 use super::connection::Broken;
 use super::job::Job;
-use super::limits::{is_about_number_of_recipients, is_about_recipient};
+use super::limits::is_about_recipient;
+use super::number_of_recipients::is_about_number_of_recipients;
 use super::outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::message::FailureClass;
 use crate::smtp::Reply;

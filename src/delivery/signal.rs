@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::about_us::{does_not_relay, may_not_connect, names, wants_login};
-use super::limits::{
-    Allowance, account_is_blocked, allowance, is_about_number_of_recipients, is_about_receiving, is_about_recipient,
-    refuses_login_for_allowance,
-};
+use super::about_us::{does_not_relay, may_not_connect, wants_login};
+use super::blocked_account::account_is_blocked;
+use super::limits::{Allowance, allowance, is_about_receiving, is_about_recipient, refuses_login_for_allowance};
+use super::number_of_recipients::is_about_number_of_recipients;
+use super::our_address::names;
 use super::step::Step;
 use super::tls::Fallback;
 use super::words::Words;

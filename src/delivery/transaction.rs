@@ -13,7 +13,7 @@ use super::classify::Phase;
 use super::commands::{Command, may_refuse_parameters};
 use super::connection::{Broken, Connection};
 use super::job::Job;
-use super::limits::is_about_number_of_recipients;
+use super::number_of_recipients::is_about_number_of_recipients;
 use super::outcome::{Outcome, Scope, clip};
 use super::settings::Timeouts;
 use super::settle::{self, Flight};

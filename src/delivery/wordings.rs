@@ -3,7 +3,7 @@
 
 use super::classify::tests::{context, reply, short};
 use super::classify::{Context, Phase, Phase::*, TakenRecipients, classify};
-use super::limits::is_about_number_of_recipients;
+use super::number_of_recipients::is_about_number_of_recipients;
 
 /// Returns the texts that are classified wrongly, with the class found.
 pub(super) fn wrong<'a>(

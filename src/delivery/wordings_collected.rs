@@ -4,7 +4,7 @@
 
 use super::classify::Phase::*;
 use super::classify::tests::{context, reply};
-use super::limits::is_about_number_of_recipients;
+use super::number_of_recipients::is_about_number_of_recipients;
 use super::wordings::wrong;
 use super::wordings_of_one::{OF_MESSAGE, OF_RECIPIENT, OF_SENDER};
 

@@ -31,7 +31,8 @@ impl Words {
     /// Returns true if one of `seconds` begins within `most` words after `first`.
     pub fn near(&self, first: &str, seconds: &[&str], most: usize) -> bool {
         self.0.match_indices(first).any(|(at, _)| {
-            let behind = &self.0[at + first.len() - 1..];
+            // From the space at the end of `first`, if it has one.
+            let behind = &self.0[self.0.floor_char_boundary(at + first.len() - 1)..];
             let words = behind.match_indices(' ').take(most + 1).map(|(space, _)| &behind[space..]);
             words.into_iter().any(|rest| seconds.iter().any(|second| rest.starts_with(second)))
         })
@@ -39,6 +40,17 @@ impl Words {
 }
 
 impl Words {
+    /// Returns true if a number stands right before `noun` and one of `bounds` is in the text: `only 10 recipients`, `10
+    /// recipients only`.
+    pub fn has_number_before(&self, noun: &str, bounds: &[&str]) -> bool {
+        let is_number = |word: &str| {
+            let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+            digits || matches!(word, "one" | "two" | "three" | "five" | "ten")
+        };
+        self.any(bounds)
+            && self.0.match_indices(noun).any(|(at, _)| self.0[..at].rsplit(' ').next().is_some_and(is_number))
+    }
+
     /// Returns true if one of `firsts` and one of `seconds` stand within `most` words of each other, in either order.
     pub fn close(&self, firsts: &[&str], seconds: &[&str], most: usize) -> bool {
         firsts.iter().any(|first| self.near(first, seconds, most))
@@ -61,12 +73,28 @@ mod tests {
     }
 
     #[test]
+    fn a_number_stands_right_before_its_noun() {
+        for (text, right) in [
+            ("only 10 recipients", true),
+            ("10 recipients only", true),
+            ("only one recipient", true),
+            ("10 recipients", false),
+            ("only recipients", false),
+            ("only 3 known recipients", false),
+        ] {
+            assert_eq!(Words::of(text).has_number_before(" recipient", &[" only "]), right, "{text}");
+        }
+    }
+
+    #[test]
     fn words_are_near_within_a_bound() {
         let words = Words::of("too many of the outgoing messages");
         assert!(words.near(" too many ", &[" message"], 4));
         assert!(!words.near(" too many ", &[" message"], 2));
         assert!(words.near(" too many ", &[" of "], 0));
         assert!(!words.near(" too few ", &[" of "], 9));
+        let french = Words::of("compte bloqué définitivement");
+        assert!(french.near(" bloqué", &[" définitivement "], 1) && french.close(&[" compte "], &[" bloqué"], 1));
         assert!(words.close(&[" outgoing "], &[" too many "], 3) && !words.close(&[" message"], &[" too many "], 2));
     }
 }
