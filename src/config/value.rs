@@ -13,6 +13,7 @@ use toml::de::DeValue;
 use url::Url;
 
 use crate::smtp::{Domain, Mailbox};
+use crate::visible::is_unseen;
 
 /// Why a value cannot be used, and where it stands in its file.
 #[derive(Debug)]
@@ -75,8 +76,8 @@ impl FromText for String {
         if text.trim().is_empty() {
             return Err("is empty; leave the key out where nothing is meant".to_owned());
         }
-        if text.chars().any(char::is_control) {
-            return Err("holds a control character".to_owned());
+        if let Some(unseen) = text.chars().find(|&c| is_unseen(c)) {
+            return Err(format!("holds {}, a character that is not seen; take it out", unseen.escape_unicode()));
         }
         Ok(text.to_owned())
     }

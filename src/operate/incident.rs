@@ -79,7 +79,7 @@ impl Incident {
     pub fn begin(actor: &Actor, state_dir: &Path, question: Question) -> Result<Self, Error> {
         actor.may(Need::ReadOf(&CustomerId::new(&question.customer)))?;
         if question.from >= question.until {
-            return Err(Error::invalid("the time ends before it begins", "give a later --until or an earlier --since"));
+            return Err(Error::invalid("the time ends before it begins", "give a later end or an earlier beginning"));
         }
         let about = About {
             question,

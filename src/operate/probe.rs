@@ -51,7 +51,7 @@ impl Site {
 fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
     let first = customer.domains.keys().next();
     let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
-    address.ok_or_else(|| Error::invalid("the customer has no domain to send from", "name an address: say --from"))
+    address.ok_or_else(|| Error::invalid("the customer has no domain to send from", "name an address to send from"))
 }
 
 impl Probe {

@@ -61,7 +61,7 @@ fn requests_that_are_none_are_refused_and_nothing_breaks() {
         ("POST", "/queue/count?nonsense=1", Some("{\"all\":true}"), 400, "invalid", "nonsense"),
         ("GET", "/queue?limit=0", None, 400, "invalid", "limit"),
         ("GET", "/queue?limit=501", None, 400, "invalid", "limit"),
-        ("GET", "/queue?limit=-1", None, 400, "invalid", "limit"),
+        ("GET", "/queue?limit=-1", None, 400, "invalid", "\"detail\":\"limit: invalid digit"),
         ("GET", "/queue?limit=1&limit=2", None, 400, "invalid", "limit"),
         ("GET", "/queue?state=lost", None, 400, "invalid", "lost"),
         ("GET", "/queue?cursor=..%2F..", None, 400, "invalid", "../.."),

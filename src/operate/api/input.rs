@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, WITH_BODY, documented};
+use crate::causes::causes;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -60,7 +61,9 @@ where
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(params)) => Ok(Params(params)),
             Err(error) => {
-                Err(Problem::invalid(error.body_text(), "correct the parameter; the OpenAPI document lists them"))
+                // The rejection's own words are about the deserializer; its cause names the parameter.
+                let what = causes(&error).next().map_or_else(|| error.body_text(), ToString::to_string);
+                Err(Problem::invalid(what, "correct the parameter; the OpenAPI document lists them"))
             }
         }
     }

@@ -91,11 +91,11 @@ impl Site {
             (None, _) => {
                 let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
                 let what = "several tiers have an account that could make the key";
-                return Err(Error::invalid(what, format!("name one with --tier: {}", names.join(", "))));
+                return Err(Error::invalid(what, format!("name one of these tiers: {}", names.join(", "))));
             }
         };
         accounts.get(chosen).filter(|_| tiers.contains_key(chosen)).ok_or_else(|| {
-            Error::invalid(format!("the tier \"{chosen}\" has no account at Mailjet's API"), "name another with --tier")
+            Error::invalid(format!("the tier \"{chosen}\" has no account at Mailjet's API"), "name another tier")
         })
     }
 }
@@ -103,7 +103,7 @@ impl Site {
 fn not_made(problem: Problem) -> Error {
     let remedy = match &problem {
         Problem::Credentials(_) => {
-            "only a main account makes keys: name its tier with --tier, or correct its key and secret"
+            "only a main account makes keys: name its tier, or correct its key and secret"
         }
         Problem::Busy(_) | Problem::NoAnswer(_) => "nothing was changed; run the command again later",
         _ => "nothing was changed; look at the account in Mailjet's console",

@@ -360,7 +360,7 @@ impl Service {
         }
         if new.role == RoleName::Customer && new.customers.is_empty() {
             let message = "a token with the role \"customer\" sees the customers that it names, and none is named";
-            return Err(Error::invalid(message, "name the customer: --customer ID"));
+            return Err(Error::invalid(message, "name the customer that it may see"));
         }
         let unknown = |id: &String| self.routing.customer(&CustomerId::new(id)).is_none();
         if let Some(id) = new.customers.iter().find(|id| unknown(id)) {
