@@ -1,4 +1,4 @@
-//! The ends of mail that the spool cannot read any more: a damaged message no longer says who its recipients are, but the record does.
+//! What is told of mail that the spool cannot read: a damaged message no longer says who its recipients are, but the record does.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,9 +9,9 @@ use super::trace;
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// What ends mail that cannot be read.
+/// What happens to mail that cannot be read.
 pub(crate) struct End<'a> {
-    /// [`EventKind::Lost`], or [`EventKind::Removed`] by an operator.
+    /// [`EventKind::Lost`], [`EventKind::Removed`] by an operator, or [`EventKind::Held`], which is no end yet.
     pub event: EventKind,
     pub at: Timestamp,
     /// What the relay says of it, for people.
@@ -31,13 +31,16 @@ pub(crate) struct Life {
 /// Reads what the record knows of these messages. The journal must have all that the spool told before. Blocks.
 pub(crate) fn lives(log: &Path, ids: impl IntoIterator<Item = QueueId>) -> io::Result<BTreeMap<QueueId, Life>> {
     let lives = trace::lives(log, ids)?;
-    let is_lost = |event: &serde_json::Value| event["event"] == EventKind::Lost.as_str();
-    let life =
-        |(id, events): (QueueId, Vec<_>)| (id, Life { known: Known::of(&events), is_lost: events.iter().any(is_lost) });
-    Ok(lives.into_iter().map(life).collect())
+    Ok(lives.into_iter().map(|(id, events)| (id, Life::of(&events))).collect())
 }
 
 impl Life {
+    /// Reads the events of one message, oldest first.
+    pub(crate) fn of(events: &[serde_json::Value]) -> Life {
+        let is_lost = |event: &serde_json::Value| event["event"] == EventKind::Lost.as_str();
+        Life { known: Known::of(events), is_lost: events.iter().any(is_lost) }
+    }
+
     /// One event for each recipient that was accepted and has no end yet. Of a message that the record does not know, one event that
     /// names only its queue id, because somebody may know it by its 250.
     pub(crate) fn ends<'a>(&'a self, id: QueueId, end: &'a End<'a>) -> Vec<Event<'a>> {

@@ -15,11 +15,13 @@ use crate::time::Timestamp;
 
 /// When the end of lost mail is told again after the log did not take it.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
+/// How many held messages are looked up in the record at once: a file that is missing may have held thousands.
+const MOST_HELD: usize = 1000;
 
 /// What the spool's notices leave to do once the spool is open.
 pub(super) struct FollowUp {
     events: Events,
-    held: mpsc::UnboundedReceiver<(QueueId, String)>,
+    held: mpsc::UnboundedReceiver<HeldBySpool>,
     lost: mpsc::UnboundedReceiver<()>,
 }
 
@@ -31,7 +33,12 @@ pub(super) fn listen(events: Events) -> (Notices, FollowUp) {
     let notices = Notices::to(move |notice| {
         // An error of the channels means that the relay stops.
         match &notice {
-            Notice::Held { id, .. } => drop(hold.send((*id, notice.to_string()))),
+            Notice::Held { id, .. } => {
+                drop(hold.send(HeldBySpool { id: *id, why: notice.to_string(), is_readable: true }));
+            }
+            Notice::Unread { id, why } => {
+                drop(hold.send(HeldBySpool { id: *id, why: why.clone(), is_readable: false }));
+            }
             Notice::Quarantined { id: Some(_), .. } => drop(lose.send(())),
             _ => {}
         }
@@ -61,6 +68,7 @@ fn tell(events: &Events, notice: Notice) {
         Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
         // Every crash may leave one, and the operator can do nothing about it.
         Notice::Torn { .. } => tracing::warn!("{detail}"),
+        Notice::Unread { id, .. } => tracing::debug!(%id, "{detail}"),
         Notice::Quarantined { id: Some(id), .. } | Notice::Held { id, .. } => {
             events.emit(Event::alert(detail).about_message(id));
         }
@@ -131,14 +139,29 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     done.map_err(|error| error.to_string())
 }
 
+/// A message that the spool itself holds.
+struct HeldBySpool {
+    id: QueueId,
+    why: String,
+    /// False if the spool cannot read it: then the record says who its recipients are.
+    is_readable: bool,
+}
+
 /// Emits events for mail that the spool itself holds: one for each waiting recipient. Ends with the spool.
-async fn tell_of_held(spool: Weak<dyn Spool>, events: Events, mut held: mpsc::UnboundedReceiver<(QueueId, String)>) {
-    while let Some((id, why)) = held.recv().await {
+async fn tell_of_held(spool: Weak<dyn Spool>, events: Events, mut held: mpsc::UnboundedReceiver<HeldBySpool>) {
+    let mut batch = Vec::new();
+    while held.recv_many(&mut batch, MOST_HELD).await > 0 {
         let Some(spool) = spool.upgrade() else { return };
-        match spool.list(Filter::one(id), 1).await {
-            Ok(found) => found.iter().for_each(|record| tell_of_hold(&events, record, &why)),
-            // The alert has already reported it.
-            Err(error) => tracing::warn!(%id, %error, "a message that the spool holds cannot be read"),
+        let (readable, unread): (Vec<_>, Vec<_>) = batch.drain(..).partition(|held| held.is_readable);
+        for HeldBySpool { id, why, .. } in readable {
+            match spool.list(Filter::one(id), 1).await {
+                Ok(found) => found.iter().for_each(|record| tell_of_hold(&events, record, &why)),
+                // The alert has already reported it.
+                Err(error) => tracing::warn!(%id, %error, "a message that the spool holds cannot be read"),
+            }
+        }
+        if let Err(why) = tell_of_unread(&*spool, &events, &unread).await {
+            tracing::warn!("{} held messages that cannot be read have no event `held`: {why}", unread.len());
         }
     }
 }
@@ -149,4 +172,19 @@ fn tell_of_hold(events: &Events, record: &Record, why: &str) {
         let told = Told::new(EventKind::Held, index, now).because(why);
         events.emit(mail.event(&told));
     }
+}
+
+async fn tell_of_unread(spool: &dyn Spool, events: &Events, held: &[HeldBySpool]) -> Result<(), String> {
+    let Some(log) = events.log().filter(|_| !held.is_empty()).map(ToOwned::to_owned) else { return Ok(()) };
+    // A recipient may have had the mail meanwhile.
+    if !events.catch_up(spool).await {
+        return Err("the event log is behind".to_owned());
+    }
+    let ids: Vec<QueueId> = held.iter().map(|held| held.id).collect();
+    let lives = blocking(move || unread::lives(&log, ids)).await?;
+    for HeldBySpool { id, why, .. } in held {
+        let told = End { event: EventKind::Held, at: Timestamp::now(), detail: why, actor: None };
+        lives.get(id).into_iter().flat_map(|life| life.ends(*id, &told)).for_each(|event| events.emit(event));
+    }
+    Ok(())
 }

@@ -25,6 +25,13 @@ pub enum Notice {
         /// The part that is missing from the write.
         why: String,
     },
+    /// This message cannot be read now, so it is held. An alert tells of it by itself, once for each segment.
+    Unread {
+        /// The id of the message.
+        id: QueueId,
+        /// The system's error.
+        why: String,
+    },
     /// A part of a segment's file cannot be read, set aside or closed. It may not be lost.
     Unreadable {
         /// The part and its place, the system's error, and what happens next.
@@ -72,7 +79,7 @@ impl fmt::Display for Notice {
                 "the last write before the crash is incomplete ({why}) and was never acknowledged; what there is of it is in {}",
                 file.display()
             ),
-            Notice::Unreadable { why } => write!(f, "{why}"),
+            Notice::Unread { why, .. } | Notice::Unreadable { why } => write!(f, "{why}"),
             Notice::Held { id, why } => write!(f, "{why}, so message {id} is held: release or remove it"),
             Notice::Full { lack } => write!(f, "new mail is refused, because the spool has no room for it: {lack}"),
             Notice::Roomy => write!(f, "the spool has room again: new mail is taken"),

@@ -166,6 +166,12 @@ fn an_operator_ends_mail_that_the_disk_does_not_return() {
     site.wait_for_event("alert", |event| {
         event["event"] == "alert" && event["detail"].as_str().unwrap().contains("cannot be read")
     });
+    site.wait_for_event("held", |event| {
+        event["event"] == "held" && event["queue_id"] == *id && event["recipient"] == "b@test.net"
+    });
+    let held = of(&site, &id, "held");
+    assert_eq!(held.len(), 2, "one for each recipient: {held:#?}");
+    assert!(held.iter().all(|event| event["detail"].as_str().unwrap().contains("cannot be read")), "{held:#?}");
     let bounced = site.operate(&["queue", "bounce", &id, "--reason", "gone"]);
     let said = String::from_utf8_lossy(&bounced.stderr).into_owned();
     assert!(!bounced.status.success() && said.contains("queue remove"), "{said}");

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::tests::{arrived, heard, record, route};
 use super::*;
 use crate::events::Mail;
+use crate::record::unread::{End, Life};
 
 /// Something that happens to a message.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ enum Step {
     GiveUp { tells_sender: bool, only_one_domain: bool },
     /// An operator releases the message.
     Release,
+    /// The disk damages the message, and the spool sets it aside.
+    Damage,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<(bool, bool)>()
             .prop_map(|(tells_sender, only_one_domain)| Step::GiveUp { tells_sender, only_one_domain }),
         1 => Just(Step::Release),
+        1 => Just(Step::Damage),
     ]
 }
 
@@ -73,8 +77,16 @@ fn decided(record: &Record, step: &Step, now: Timestamp) -> Option<Decision> {
             let how = GiveUp { tells_sender: *tells_sender, reason: "enough".into(), actor: "anna".into(), only_in };
             given_up(record, Some(&route.id), &how, now)
         }
-        Step::Release => None,
+        Step::Release | Step::Damage => None,
     }
+}
+
+/// The events of a damaged message, as the record gives them from those before: it was accepted for each recipient, and the spool no longer
+/// says for whom.
+fn lost(record: &Record, told: &[serde_json::Value], now: Timestamp) -> Vec<serde_json::Value> {
+    let life = Life::of(told);
+    let end = End { event: EventKind::Lost, at: now, detail: "the disk damaged the mail", actor: None };
+    life.ends(record.id, &end).into_iter().map(|event| serde_json::to_value(event).unwrap()).collect()
 }
 
 proptest! {
@@ -82,8 +94,12 @@ proptest! {
     fn every_recipient_has_one_final_event_and_it_is_the_last(steps in proptest::collection::vec((step(), 0u64..40), 0..30)) {
         let mut record = record();
         let mut now = arrived();
-        let mut events: Vec<(EventKind, usize)> = Vec::new();
         let mut ids = HashSet::new();
+        let mut is_lost = false;
+        let accepted = |index| Told::new(EventKind::Accepted, index, arrived());
+        let as_json = |record: &Record, told: &Told| serde_json::to_value(Mail::of(record).event(told)).unwrap();
+        let mut events: Vec<serde_json::Value> =
+            (0..record.recipients.len()).map(|index| as_json(&record, &accepted(index))).collect();
         let give_up = Step::GiveUp { tells_sender: false, only_one_domain: false };
         // At the end an operator gives up held messages, and the others grow too old.
         let end = [(Step::Wait, 24 * 30), (give_up, 1)];
@@ -92,29 +108,41 @@ proptest! {
             if matches!(step, Step::Release) {
                 record.held = None;
             }
-            if !record.recipients.iter().any(RecipientState::is_waiting) {
+            if is_lost || !record.recipients.iter().any(RecipientState::is_waiting) {
                 break;
             }
-            let Some(decision) = decided(&record, &step, now) else { continue };
-            for told in &decision.events {
-                let event = Mail::of(&record).event(told).event_id.to_string();
-                prop_assert!(ids.insert(event), "{told:?} is told twice");
-                let ended = events.iter().any(|(kind, index)| *index == told.index && kind.is_final());
-                prop_assert!(!ended, "{told:?} comes after the end");
-                events.push((told.event, told.index));
-            }
-            apply(&mut record, &decision.settlement);
-        }
-        for index in 0..record.recipients.len() {
-            let ends = events.iter().filter(|(kind, of)| *of == index && kind.is_final()).count();
-            prop_assert_eq!(ends, 1, "recipient {}: {:?}", index, &events);
-            let last = events.iter().rfind(|(_, of)| *of == index).map(|(kind, _)| *kind);
-            let right = match &record.recipients[index] {
-                RecipientState::Relayed { .. } => last == Some(EventKind::Relayed),
-                RecipientState::Failed { .. } => last.is_some_and(EventKind::is_final) && last != Some(EventKind::Relayed),
-                RecipientState::Waiting { .. } => false,
+            let new: Vec<serde_json::Value> = if matches!(step, Step::Damage) {
+                is_lost = true;
+                lost(&record, &events, now)
+            } else {
+                let Some(decision) = decided(&record, &step, now) else { continue };
+                let new = decision.events.iter().map(|told| as_json(&record, told)).collect();
+                apply(&mut record, &decision.settlement);
+                new
             };
-            prop_assert!(right, "recipient {index} ends as {:?}: {last:?}", record.recipients[index]);
+            for event in new {
+                prop_assert!(ids.insert(event["event_id"].to_string()), "{event} is told twice");
+                let ended = events.iter().any(|told| told["recipient"] == event["recipient"] && is_final(told));
+                prop_assert!(!ended, "{event} comes after the end");
+                events.push(event);
+            }
+        }
+        for (index, to) in record.envelope.recipients.iter().enumerate() {
+            let address = to.address.to_string();
+            let of_it: Vec<&serde_json::Value> = events.iter().filter(|told| told["recipient"] == address).collect();
+            let ends = of_it.iter().filter(|told| is_final(told)).count();
+            prop_assert_eq!(ends, 1, "{}: {:?}", address, &of_it);
+            let last = of_it.last().expect("it was accepted")["event"].clone();
+            let right = match &record.recipients[index] {
+                RecipientState::Relayed { .. } => last == "relayed",
+                RecipientState::Failed { .. } => last != "relayed",
+                RecipientState::Waiting { .. } => is_lost && last == "lost",
+            };
+            prop_assert!(right, "{address} ends as {:?}: {last}", record.recipients[index]);
         }
     }
+}
+
+fn is_final(event: &serde_json::Value) -> bool {
+    EventKind::ALL.iter().any(|kind| event["event"] == kind.as_str() && kind.is_final())
 }

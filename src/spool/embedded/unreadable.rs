@@ -39,7 +39,7 @@ pub(super) fn set_aside(shared: &Shared, id: QueueId, why: &str) {
         Err(error) => {
             let reason = format!("it cannot be read ({why}) and could not be set aside ({error})");
             shared.tell(Notice::Unreadable { why: format!("message {id} is held: {reason}") });
-            hold(shared, id, reason);
+            hold_and_tell(shared, id, reason);
         }
     }
 }
@@ -60,8 +60,13 @@ pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
         tracing::debug!(%id, segment, %error, "a message cannot be read and is held");
     }
     if !shared.index().get(id).is_some_and(Entry::held) {
-        hold(shared, id, format!("it cannot be read from the spool: {error}"));
+        hold_and_tell(shared, id, format!("it cannot be read from the spool: {error}"));
     }
+}
+
+fn hold_and_tell(shared: &Shared, id: QueueId, reason: String) {
+    hold(shared, id, reason.clone());
+    shared.tell(Notice::Unread { id, why: reason });
 }
 
 /// Holds a message that cannot be delivered for now.

@@ -78,6 +78,14 @@ async fn a_segment_that_cannot_be_opened_holds_its_own_mail_and_no_other() {
     let notices = reopened.notices.lock().unwrap().clone();
     let told = |notice: &Notice| matches!(notice, Notice::Unreadable { why } if why.contains("No such file"));
     assert_eq!(notices.iter().filter(|notice| told(notice)).count(), 1, "once for them all: {notices:?}");
+    let held: BTreeSet<QueueId> = notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Unread { id, why } if why.contains("No such file") => Some(*id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(held, lost.iter().copied().collect(), "each is told as held");
     // An operator's command on all of it takes what there is.
     let seized = reopened.spool.seize(Filter::default(), 100).await.unwrap();
     assert_eq!(seized.len(), expected.len());
