@@ -25,6 +25,8 @@ pub struct Known {
     pub message_id: String,
     /// True if the mail is one of the relay's own notifications.
     pub is_notification: bool,
+    /// True if the mail was sent in test mode.
+    pub is_test: bool,
     reference: Option<String>,
     campaign: Option<String>,
     tags: Vec<Box<str>>,
@@ -66,6 +68,7 @@ impl Known {
             sender: text("sender")?,
             message_id: text("message_id")?,
             is_notification: first["about"].is_string(),
+            is_test: first["test"] == true,
             reference: text("reference"),
             campaign: text("campaign"),
             tags: tags.filter_map(Value::as_str).map(Into::into).collect(),
@@ -133,6 +136,7 @@ impl Known {
         let id = EventId::Mail { queue_id: self.queue_id, at, index: to.index, event: kind };
         Event {
             about: self.is_notification.then_some(About::Notification),
+            test: self.is_test,
             queue_id: Some(self.queue_id),
             message_id: Some(Cow::Borrowed(&self.message_id)),
             reference: self.reference.as_deref().map(Cow::Borrowed),
