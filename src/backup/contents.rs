@@ -26,7 +26,8 @@ const NAMING_KEYS: [&str; 6] =
 /// The key that names the file of the passphrase.
 const PASSPHRASE: &str = "passphrase_file";
 /// Files of the state directory that are about the past, or about the running process only.
-const PASSING: [&str; 6] = [
+const PASSING: [&str; 7] = [
+    "suppression-fed",
     "daily-counters.json",
     "known-clients.json",
     "audit",

@@ -34,6 +34,14 @@ pub struct Outcomes {
     started: Instant,
 }
 
+/// A recipient that a server refused for good.
+struct Gone {
+    customer: Arc<Customer>,
+    address: Mailbox,
+    said: String,
+    at: Timestamp,
+}
+
 impl Outcomes {
     /// `postmaster` writes the notifications to senders, `events` tells programs, and `suppression` learns of recipients that are gone for
     /// good.
@@ -86,8 +94,8 @@ impl Outcomes {
         let relayed = telling.kinds().filter(|kind| *kind == EventKind::Relayed).count();
         self.events.tell(telling);
         self.count_results(&lane, relayed, gone.len());
-        for (customer, address, said) in gone {
-            self.suppression.hard_bounce(&customer, &address, &said);
+        for Gone { customer, address, said, at } in gone {
+            self.suppression.hard_bounce(&customer, &address, &said, at);
         }
         if let Some((id, told)) = held {
             self.tell_of_hold(&customer, id, &told);
@@ -200,7 +208,7 @@ impl Outcomes {
 
     /// Returns the recipients whose server refused them as unknown or closed for good, each with the reply. Leaves out the relay's own
     /// notifications and test mail.
-    fn gone_for_good(&self, record: &Record, told: &[Told]) -> Vec<(Arc<Customer>, Mailbox, String)> {
+    fn gone_for_good(&self, record: &Record, told: &[Told]) -> Vec<Gone> {
         let is_gone = |told: &&Told| {
             told.event == EventKind::Bounced
                 && told.heard.as_ref().is_some_and(|heard| heard.class == Some(FailureClass::Hard))
@@ -213,7 +221,7 @@ impl Outcomes {
         let of = |told: &Told| {
             let address = record.envelope.recipients.get(told.index)?.address.clone();
             let said = told.heard.as_ref().map(ToString::to_string).unwrap_or_default();
-            Some((Arc::clone(&customer), address, said))
+            Some(Gone { customer: Arc::clone(&customer), address, said, at: told.at })
         };
         gone.filter_map(of).collect()
     }

@@ -6,6 +6,7 @@
 mod live;
 mod notices;
 mod ready;
+mod refeed;
 mod settings;
 mod start;
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::live::Live;
+use super::refeed::{self, Refeed};
 use super::{HttpAddresses, Relay, Settings, SpoolSettings, StartError, notices, ready};
 use crate::bounce::Postmaster;
 use crate::customers::Routing;
@@ -81,6 +82,14 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         routing: routing.clone(),
         workers: workers.clone(),
         spool: spool.clone(),
+    };
+    let fed = settings.state_dir.join(refeed::FILE);
+    let refeed = Refeed {
+        lists: suppression.clone(),
+        events: events.clone(),
+        routing: routing.clone(),
+        spool: Arc::downgrade(spool),
+        file: fed.clone(),
     };
     let outcomes = Outcomes::new(Arc::clone(spool), postmaster, events.clone(), suppression.clone());
     let parts = queue::Parts {
@@ -292,7 +301,11 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         until.run_until_cancelled(async { tokio::join!(tokens.follow(), operators.follow()) }).await;
     });
     let (lists, reports, until) = (kept.suppression, kept.reports, stopping.clone());
-    background.spawn(async move { lists.run(reports, until).await });
+    background.spawn(refeed.run(stopping.clone()));
+    background.spawn(async move {
+        lists.run(reports, until).await;
+        refeed::note_end(&lists, &fed);
+    });
     background.spawn(letters.run(checks.changes, stopping.clone()));
     let relay = Relay {
         live,

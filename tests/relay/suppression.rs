@@ -199,3 +199,47 @@ fn mistakes_in_the_configuration_are_named() {
         assert!(!checked.status.success() && said.contains(expected), "{lines}: {said}");
     }
 }
+
+#[test]
+fn a_bounce_that_a_crash_kept_from_the_list_comes_onto_it_at_the_next_start_and_counts_once() {
+    let (_server, site) = site("mode = \"refuse\"\nhard_bounces = 2\n");
+    let relay = site.start();
+    let bounce = |address: &str, subject: &str| {
+        let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+        let heard = send(&mut client, FROM, &[address], subject);
+        let id = queue_id(&heard).to_owned();
+        site.wait_for_event("bounced", |it| it["event"] == "bounced" && it["queue_id"] == id.as_str());
+    };
+    // The relay has noted once that its lists have everything.
+    let noted = site.path("state/suppression-fed");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !noted.exists() {
+        assert!(Instant::now() < patience, "nothing is noted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Nothing can be written to the lists meanwhile.
+    let other = rusqlite::Connection::open(site.path("state/postbud.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    bounce("gone-twice@example.net", "one");
+    bounce("gone-twice@example.net", "two");
+    bounce("gone-once@example.net", "three");
+    relay.kill();
+    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
+
+    for _ in 0..2 {
+        let relay = site.start();
+        wait_until_listed(&site, "gone-twice@example.net");
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !relay.log().contains("3 hard bounces since") {
+            assert!(Instant::now() < patience, "{}", relay.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // What the start before had brought already comes again, and counts once.
+        let listed = site.operate(&["suppression", "list", "acme", "--address", "gone-once@example.net"]);
+        assert!(!listed.status.success(), "one bounce is one, however often it is told: {}", text(&listed));
+        let entry = operate(&site, &["list", "acme", "--address", "gone-twice@example.net", "--json"]);
+        assert!(entry.contains("550 5.1.1 no such user here"), "{entry}");
+        relay.kill();
+    }
+}

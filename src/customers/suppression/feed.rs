@@ -1,5 +1,6 @@
 //! Writes reports about recipients to the lists. Many reports share one transaction, so that a wave of bounces costs few syncs.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -66,7 +67,10 @@ pub(super) async fn run(lists: &Suppression, waiting: &mut mpsc::Receiver<Report
                 true
             }
         };
-        write(lists, std::mem::take(&mut batch), &stopping).await;
+        let count = batch.len() as u64;
+        if write(lists, std::mem::take(&mut batch), &stopping).await {
+            lists.0.done.fetch_add(count, Ordering::Release);
+        }
         if ended {
             return;
         }
@@ -74,7 +78,8 @@ pub(super) async fn run(lists: &Suppression, waiting: &mut mpsc::Receiver<Report
 }
 
 /// Writes a batch, and retries until the database accepts it. Meanwhile the feed fills. After `stopping`, tries only once more.
-async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationToken) {
+/// Returns false if the batch is lost.
+async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationToken) -> bool {
     let mut told = false;
     while !batch.is_empty() {
         let reports = batch.clone();
@@ -83,12 +88,12 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
                 for reason in reasons {
                     lists.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
                 }
-                return;
+                return true;
             }
             Err(error) if stopping.is_cancelled() => {
                 lists.0.counters.lost.inc_by(batch.len() as u64);
-                tracing::error!("{} reports for suppression lists are lost: {error}", batch.len());
-                return;
+                tracing::error!("{} reports for suppression lists come at the next start: {error}", batch.len());
+                return false;
             }
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -98,6 +103,7 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
             }
         }
     }
+    true
 }
 
 /// Says whether a report may come a second time with the same timestamp.

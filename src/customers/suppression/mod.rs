@@ -9,8 +9,8 @@
 //! Lookups are answered from memory in less than a microsecond. A change is written to the database before the table shows it, so a restart
 //! never changes an answer. The table shows a change of another node within a second. While the database does not answer, the table stays
 //! as it is. Reports of other systems (`Suppression::take`) survive a crash, because the caller keeps their source until
-//! they are written. The feed takes only hard bounces of the relay's own attempts. A crash may lose those of the last second; the next
-//! attempt at the address brings them again.
+//! they are written. The feed takes only hard bounces of the relay's own attempts. Those that a crash loses are in the event log, from which
+//! the next start brings them again ([`Suppression::take`], with the same timestamps).
 //!
 //! Addresses are compared without case, also in the local part: RFC 5321 §2.4 lets the final host distinguish `Anna` from `anna`, but no
 //! known host does. Domains are compared as in DNS (IDNA). Needless quotes in the local part are ignored. Tags (`anna+news@`) are not: some
@@ -24,6 +24,7 @@ mod policy;
 mod store;
 mod table;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -63,6 +64,9 @@ struct Inner {
     /// the last write that the table shows.
     changing: Mutex<i64>,
     feed: mpsc::Sender<Report>,
+    /// The number of reports of the feed, and of those that are written.
+    taken: AtomicU64,
+    done: AtomicU64,
     counters: Counters,
 }
 
@@ -101,7 +105,9 @@ impl Suppression {
 
     fn new(database: Option<Database>, table: Table, seen: i64) -> (Self, Feed) {
         let (feed, waiting) = mpsc::channel(FEED);
-        let inner = Inner { database, table, changing: Mutex::new(seen), feed, counters: Counters::default() };
+        let (taken, done) = Default::default();
+        let counters = Counters::default();
+        let inner = Inner { database, table, changing: Mutex::new(seen), feed, taken, done, counters };
         (Suppression(Arc::new(inner)), Feed(waiting))
     }
 
@@ -115,14 +121,22 @@ impl Suppression {
         (customer.suppression.mode == Mode::Refuse).then(|| self.reason(&customer.id, address)).flatten()
     }
 
-    /// Reports that a server refused a recipient for good. After as many reports as the customer's [`Policy`] says, the address is
+    /// Reports that a server refused a recipient for good, at the time that the event has too. After as many reports as the customer's [`Policy`] says, the address is
     /// suppressed. Never waits.
-    pub fn hard_bounce(&self, customer: &Customer, address: &Mailbox, detail: &str) {
-        let report = Report::new(customer, address, Reason::HardBounce, detail, Timestamp::now());
+    pub fn hard_bounce(&self, customer: &Customer, address: &Mailbox, detail: &str, at: Timestamp) {
+        let report = Report::new(customer, address, Reason::HardBounce, detail, at);
         let Some(report) = report else { return };
+        self.0.taken.fetch_add(1, Ordering::Relaxed);
         if self.0.feed.try_send(report).is_err() {
             self.0.counters.lost.inc();
         }
+    }
+
+    /// Returns true if every report of the feed so far is written. After one that was lost, never again.
+    pub(crate) fn is_written(&self) -> bool {
+        // In this order: a report that comes in between counts as not written.
+        let done = self.0.done.load(Ordering::Acquire);
+        done >= self.0.taken.load(Ordering::Acquire)
     }
 
     /// Writes reports, and returns after they are on disk, for callers that keep their source until then. A report that a caller brings

@@ -55,7 +55,7 @@ async fn what_was_reported_is_refused_for_that_customer_and_after_a_restart() {
     let world = World::new();
     let (acme, other) = (customer("acme", refusing()), customer("other", refusing()));
     let (lists, feed) = world.open();
-    lists.hard_bounce(&acme, &address("a@test.dk"), "550 5.1.1 no such user");
+    lists.hard_bounce(&acme, &address("a@test.dk"), "550 5.1.1 no such user", Timestamp::now());
     written(&lists, feed).await;
     let reports = [("b@test.dk", Reason::Complaint), ("c@test.dk", Reason::Unsubscribe)];
     lists.take(reports.into_iter().filter_map(|(text, reason)| report(&acme, text, reason)).collect()).await.unwrap();
@@ -141,7 +141,7 @@ async fn a_bounce_does_not_weaken_what_the_recipient_or_a_person_said() {
     for reason in [Reason::Complaint, Reason::Unsubscribe, Reason::Operator] {
         let (lists, feed) = world.open();
         lists.add(&acme.id, vec![entry("a@test.dk", reason)]).await.unwrap();
-        lists.hard_bounce(&acme, &address("a@test.dk"), "550");
+        lists.hard_bounce(&acme, &address("a@test.dk"), "550", Timestamp::now());
         written(&lists, feed).await;
         let found = lists.find(&acme.id, &address("a@test.dk")).await.unwrap().unwrap();
         assert_eq!((found.reason, found.expires), (reason, None));
@@ -149,7 +149,7 @@ async fn a_bounce_does_not_weaken_what_the_recipient_or_a_person_said() {
         assert_eq!(lists.reason(&acme.id, &address("a@test.dk")), None);
     }
     let (lists, feed) = world.open();
-    lists.hard_bounce(&acme, &address("a@test.dk"), "550");
+    lists.hard_bounce(&acme, &address("a@test.dk"), "550", Timestamp::now());
     written(&lists, feed).await;
     lists.take(report(&acme, "a@test.dk", Reason::Unsubscribe).into_iter().collect()).await.unwrap();
     assert_eq!(lists.reason(&acme.id, &address("a@test.dk")), Some(Reason::Unsubscribe));
@@ -196,7 +196,7 @@ fn a_full_feed_waits_for_nobody_and_counts_what_it_loses() {
     let acme = customer("acme", refusing());
     let (lists, _feed) = world.open();
     for n in 0..FEED + 7 {
-        lists.hard_bounce(&acme, &address(&format!("a{n}@test.dk")), "550");
+        lists.hard_bounce(&acme, &address(&format!("a{n}@test.dk")), "550", Timestamp::now());
     }
     assert_eq!(lists.0.counters.lost.get(), 7);
 }
