@@ -72,5 +72,5 @@ fn standing_still(stats: &Stats, routes: &[RouteStatus]) -> Vec<StandingStill> {
 fn trouble(route: &RouteStatus) -> Option<String> {
     let since = route.in_trouble_since?;
     let reason = route.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-    Some(format!("route {} has carried no mail since {since}{reason}", route.id))
+    Some(format!("route {} has carried no mail since {}{reason}", route.id, since.in_words()))
 }

@@ -96,7 +96,7 @@ impl Volume {
                     let until = Timestamp::from_millis(next * HOUR);
                     return Err(Capped {
                         until,
-                        detail: format!("its {cap} messages {unit} are used up until {until}"),
+                        detail: format!("its {cap} messages {unit} are used up until {}", until.in_words()),
                     });
                 }
             }

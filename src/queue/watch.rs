@@ -28,7 +28,7 @@ fn tell_of_dead_routes(inner: &Inner) {
     let after = inner.settings.route_alert_after;
     let overdue = inner.with_routes(|routes, now| routes.overdue_troubles(after, now));
     for (route, trouble) in overdue {
-        let (since, reason) = (trouble.since, trouble.reason);
+        let (since, reason) = (trouble.since.in_words(), trouble.reason);
         inner.alert_route(&route, format!("the route has carried no mail since {since}: {reason}"));
     }
 }

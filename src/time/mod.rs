@@ -56,6 +56,12 @@ impl Timestamp {
         self.instant().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
     }
 
+    /// The instant in a sentence for people, to the second: `2026-11-23 18:24:00 UTC`.
+    pub fn in_words(self) -> String {
+        let text = self.to_string();
+        format!("{} {} UTC", &text[..10], &text[11..19])
+    }
+
     fn instant(self) -> jiff::Timestamp {
         let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
         jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX)

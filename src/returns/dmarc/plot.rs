@@ -79,7 +79,7 @@ pub fn svg(summary: &Summary, lang: Lang) -> String {
     let highest = summary.by_day.iter().map(total).max().unwrap_or_default();
     let top = round_up(highest);
     axis(&mut out, top, lang);
-    bars(&mut out, &id, summary, top);
+    bars(&mut out, &id, summary, top, lang);
     out.push_str("</svg>\n");
     out
 }
@@ -128,7 +128,7 @@ fn axis(out: &mut String, top: u64, lang: Lang) {
     }
 }
 
-fn bars(out: &mut String, id: &str, summary: &Summary, top: u64) {
+fn bars(out: &mut String, id: &str, summary: &Summary, top: u64, lang: Lang) {
     let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let count = summary.by_day.len().max(1);
     let step = width / count as f64;
@@ -158,7 +158,7 @@ fn bars(out: &mut String, id: &str, summary: &Summary, top: u64) {
                 "<text class=\"dmarc-ink\" fill=\"#757575\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 x + bar / 2.0,
                 HEIGHT - BOTTOM + 18.0,
-                escaped(day.day.get(5..).unwrap_or_default())
+                escaped(&lang.short_day(&day.day))
             );
         }
     }

@@ -1,6 +1,11 @@
 //! The next DMARC policy, in Danish.
 
+use crate::onboarding::Lang;
 use crate::onboarding::dmarc::step::{PolicyStage, Reason, Safety, Step};
+
+fn n(value: u64) -> String {
+    Lang::Da.number(value)
+}
 
 pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
     let next = step.next.map_or("", PolicyStage::as_str);
@@ -15,7 +20,7 @@ pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
             let named: Vec<String> = senders
                 .iter()
                 .take(5)
-                .map(|it| format!("{} ({} mails på {} dage)", it.name, it.messages, it.days))
+                .map(|it| format!("{} ({} mails på {} dage)", it.name, n(it.messages), it.days))
                 .collect();
             let more = if senders.len() > 5 { format!(" og {} mere", senders.len() - 5) } else { String::new() };
             (
@@ -39,14 +44,22 @@ fn reason(reason: &Reason) -> String {
         Reason::OldReports { days } => format!("den nyeste rapport er {days} dage gammel"),
         Reason::FewDays { days, needed } => format!("der er rapporter fra {days} dage, og der skal være {needed}"),
         Reason::FewMessages { messages, needed } => {
-            format!("der er rapporter om {messages} mails fra jeres egne afsendere, og der skal være {needed}")
+            format!(
+                "der er rapporter om {} mails fra jeres egne afsendere, og der skal være {}",
+                n(*messages),
+                n(*needed)
+            )
         }
         Reason::FewReporters { reporters, needed } => {
             format!("rapporterne kommer fra {reporters} modtagere, og der skal være {needed}")
         }
-        Reason::OursFail { failing, messages } => format!("{failing} af vores {messages} mails dumper"),
+        Reason::OursFail { failing, messages } => {
+            format!("{} af vores {} mails dumper", n(*failing), n(*messages))
+        }
         Reason::OthersFail { failing, messages, per_mille } => format!(
-            "{failing} af {messages} mails fra jeres andre afsendere dumper, og det bør højst være {per_mille} af 1000"
+            "{} af {} mails fra jeres andre afsendere dumper, og det bør højst være {per_mille} af 1000",
+            n(*failing),
+            n(*messages)
         ),
     }
 }

@@ -1,6 +1,11 @@
 //! The next DMARC policy, in English.
 
+use crate::onboarding::Lang;
 use crate::onboarding::dmarc::step::{PolicyStage, Reason, Safety, Step};
+
+fn n(value: u64) -> String {
+    Lang::En.number(value)
+}
 
 pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
     let next = step.next.map_or("", PolicyStage::as_str);
@@ -15,7 +20,7 @@ pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
             let named: Vec<String> = senders
                 .iter()
                 .take(5)
-                .map(|it| format!("{} ({} messages on {} days)", it.name, it.messages, it.days))
+                .map(|it| format!("{} ({} messages on {} days)", it.name, n(it.messages), it.days))
                 .collect();
             let more = if senders.len() > 5 { format!(" and {} more", senders.len() - 5) } else { String::new() };
             (
@@ -39,14 +44,18 @@ fn reason(reason: &Reason) -> String {
         Reason::OldReports { days } => format!("the newest report is {days} days old"),
         Reason::FewDays { days, needed } => format!("there are reports of {days} days, and {needed} are needed"),
         Reason::FewMessages { messages, needed } => {
-            format!("there are reports on {messages} messages of your own senders, and {needed} are needed")
+            format!("there are reports on {} messages of your own senders, and {} are needed", n(*messages), n(*needed))
         }
         Reason::FewReporters { reporters, needed } => {
             format!("reports come from {reporters} receivers, and {needed} are needed")
         }
-        Reason::OursFail { failing, messages } => format!("{failing} of our {messages} messages fail"),
+        Reason::OursFail { failing, messages } => {
+            format!("{} of our {} messages fail", n(*failing), n(*messages))
+        }
         Reason::OthersFail { failing, messages, per_mille } => format!(
-            "{failing} of {messages} messages of your other senders fail, and at most {per_mille} of 1000 should"
+            "{} of {} messages of your other senders fail, and at most {per_mille} of 1000 should",
+            n(*failing),
+            n(*messages)
         ),
     }
 }

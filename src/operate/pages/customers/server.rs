@@ -8,7 +8,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::clock::moment;
-use super::text::{Words, words};
+use super::text::{NoConnection, Words, words};
 use super::wrong::Wrong;
 use crate::customers::{Customer, Via};
 use crate::delivery::{ProbeReport, Step, StepResult};
@@ -326,7 +326,11 @@ fn result(lang: Lang, words: &Words, tried: &Tried) -> Markup {
                         li {
                             (badge(mood, word))
                             span { ((words.probe_step)(step.step)) }
-                            span.quiet.small { (words.server_said) " " code { (strange(&step.found)) } }
+                            @let found = match NoConnection::read(&step.found) {
+                                Some((peer, why)) => (words.no_connection)(peer, why),
+                                None => step.found.clone(),
+                            };
+                            span.quiet.small { (words.server_said) " " code { (strange(&found)) } }
                         }
                     }
                 }

@@ -1,6 +1,6 @@
 //! The customers' pages in Danish.
 
-use super::Words;
+use super::{NoConnection, Words};
 use crate::delivery::Step as ProbeStep;
 use crate::onboarding::{DnsProvider, Lang};
 use crate::operate::own_server::NotTried;
@@ -222,6 +222,11 @@ pub(super) const WORDS: Words = Words {
     server_works: |server| format!("{server} virker og bliver brugt fra nu af"),
     server_fails: |server| format!("{server} kan ikke bruges endnu. Intet er ændret"),
     server_said: "Fundet:",
+    no_connection: |peer, why| match why {
+        NoConnection::Refused => format!("{peer} afviser forbindelsen"),
+        NoConnection::Silent => format!("{peer} svarer ikke"),
+        NoConnection::NoWay => format!("der er ingen vej til {peer}"),
+    },
     microsoft_login: "Microsoft 365 tager som udgangspunkt ikke længere imod adgangskoder til SMTP. En administrator kan slå \"Authenticated SMTP\" til for \
                       postkassen i Microsoft 365 administration (Brugere, Aktive brugere, Mail, Administrer mailapps); ellers skal webCRM logge ind med OAuth.",
     oauth_title: "Microsoft 365 uden adgangskode (OAuth)",

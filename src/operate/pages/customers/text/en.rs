@@ -1,6 +1,6 @@
 //! The customers' pages in English.
 
-use super::Words;
+use super::{NoConnection, Words};
 use crate::delivery::Step as ProbeStep;
 use crate::onboarding::{DnsProvider, Lang};
 use crate::operate::own_server::NotTried;
@@ -223,6 +223,11 @@ pub(super) const WORDS: Words = Words {
     server_works: |server| format!("{server} works and is used from now on"),
     server_fails: |server| format!("{server} cannot be used yet. Nothing was changed"),
     server_said: "Found:",
+    no_connection: |peer, why| match why {
+        NoConnection::Refused => format!("{peer} refuses the connection"),
+        NoConnection::Silent => format!("{peer} does not answer"),
+        NoConnection::NoWay => format!("there is no way to {peer}"),
+    },
     microsoft_login: "Microsoft 365 usually takes no passwords for SMTP any more. An administrator can switch \"Authenticated SMTP\" on for the mailbox in \
                       the Microsoft 365 admin center (Users, Active users, Mail, Manage email apps); otherwise webCRM has to log in with OAuth.",
     oauth_title: "Microsoft 365 without a password (OAuth)",

@@ -11,6 +11,29 @@ use crate::returns::dmarc::summary::Summary;
 /// A kind of server, and the steps to configure it, in order.
 pub(super) type Instructions = (&'static str, Vec<String>);
 
+/// A usual reason why a server cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoConnection {
+    Refused,
+    Silent,
+    NoWay,
+}
+
+impl NoConnection {
+    /// Reads the address and the reason from what the relay says of a failed connection. Returns `None` for everything else: what a
+    /// server says stays as it said it.
+    pub fn read(found: &str) -> Option<(&str, Self)> {
+        let (peer, reason) = found.strip_prefix("cannot connect to ")?.split_once(": ")?;
+        let is = |words: &str| reason.contains(words);
+        match () {
+            () if is("Connection refused") => Some((peer, NoConnection::Refused)),
+            () if is("no answer within") || is("timed out") => Some((peer, NoConnection::Silent)),
+            () if is("unreachable") || is("No route to host") => Some((peer, NoConnection::NoWay)),
+            () => None,
+        }
+    }
+}
+
 /// The texts. A step has a title and a purpose.
 pub(super) struct Words {
     /// The title of the tab, with the domain.
@@ -134,6 +157,8 @@ pub(super) struct Words {
     pub server_works: fn(&str) -> String,
     pub server_fails: fn(&str) -> String,
     pub server_said: &'static str,
+    /// Why there is no connection, with the address that was tried, where that is a usual reason.
+    pub no_connection: fn(&str, NoConnection) -> String,
     pub microsoft_login: &'static str,
     pub oauth_title: &'static str,
     pub oauth_why: &'static str,
