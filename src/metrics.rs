@@ -218,7 +218,9 @@ impl Queue {
         let state = Family::<RouteLabels, Gauge>::default();
         let in_flight = Family::<RouteLabels, Gauge>::default();
         let sent_today = Family::<RouteLabels, Gauge>::default();
+        let mut refused = 0;
         for route in self.routes.list() {
+            refused += i64::from(route.password_hint.is_some());
             let labels = RouteLabels { route: route.id.to_string() };
             let number = match route.state {
                 RouteState::Ready => 0,
@@ -229,6 +231,8 @@ impl Queue {
             in_flight.get_or_create(&labels).set(i64::from(route.in_flight));
             sent_today.get_or_create(&labels).set(i64::from(route.sent_today));
         }
+        let help = "Routes whose server said at the last login that it takes no passwords";
+        gauge(out, "routes_passwords_refused", help, &ConstGauge::new(refused))?;
         gauge(out, "route_state", "0 ready, 1 throttled, 2 suspended", &state)?;
         gauge(out, "route_in_flight", "Attempts being made", &in_flight)?;
         gauge(out, "route_sent_today", "Recipients sent to since midnight UTC", &sent_today)

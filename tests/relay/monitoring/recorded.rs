@@ -43,9 +43,9 @@ pub fn record() -> Recorded {
             Customer { id: "kept", domain: "kept.example", route: plain_route(server.address) },
             Customer { id: "dead", domain: "dead.example", route: plain_route(free_port()) },
         ],
-        // Its checks cost the tests' machine nothing, and their metrics are there.
+        // Its checks cost the tests' machine nothing, and their metrics are there. So is the lifetime of signatures.
         &format!(
-            "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n[[listener]]\naddress = \"{}\"\n\
+            "[dkim]\nexpires = \"14d\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n[[listener]]\naddress = \"{}\"\n\
              tls = \"starttls\"\ncertificate = \"{2}/cert.pem\"\nprivate_key = \"{2}/cert.key\"\nallow_from = [\"{1}\"]\n\
              [returns]\ndomain = \"returns.test\"\nlisten = \"{returns}\"\ntls = \"off\"\n\
              [returns.dmarc]\naddress = \"dmarc@returns.test\"\n\

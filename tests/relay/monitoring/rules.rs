@@ -59,6 +59,8 @@ const TROUBLES: &[(&str, Trouble, usize)] = &[
     ("PostbudVerificationUnkept", Trouble::Is(&[("postbud_onboarding_unreadable", 1.0)]), 2),
     ("PostbudDmarcReportsStopped", Trouble::Is(&[("postbud_dmarc_newest_report_seconds", 700_000.0)]), 61),
     ("PostbudMicrosoft365Passwords", Trouble::Is(&[("postbud_routes_microsoft365_passwords", 1.0)]), 61),
+    ("PostbudPasswordsRefused", Trouble::Is(&[("postbud_routes_passwords_refused", 1.0)]), 6),
+    ("PostbudSignaturesExpire", Trouble::Is(&[("postbud_queue_oldest_seconds", 1_000_000.0)]), 6),
     ("PostbudMailOld", Trouble::Is(&[("postbud_queue_oldest_seconds", 7200.0)]), 6),
     ("PostbudAlertOpen", Trouble::Recorded, 6),
     ("PostbudAlertRaised", Trouble::Recorded, 3),
