@@ -9,21 +9,24 @@ var seen = new HashSet<string>(); // in earnest: a table with event_id as its ke
 var app = WebApplication.CreateBuilder(args).Build();
 app.MapPost("/hooks/mail", async (HttpRequest request) =>
 {
-    using var memory = new MemoryStream();
+    var memory = new MemoryStream();
     await request.Body.CopyToAsync(memory);
     var body = memory.ToArray();
     if (!WebhookSignature.IsGenuine(secret, request.Headers["Postbud-Timestamp"].ToString(), body,
             request.Headers["Postbud-Signature"].ToString(), DateTimeOffset.UtcNow))
         return Results.Unauthorized();
-    using var call = JsonDocument.Parse(body);
-    foreach (var mail in call.RootElement.GetProperty("events").EnumerateArray())
+    using (var call = JsonDocument.Parse(body))
     {
-        lock (seen)
+        foreach (var mail in call.RootElement.GetProperty("events").EnumerateArray())
         {
-            if (!seen.Add(mail.GetProperty("event_id").GetString()!)) continue;
+            lock (seen)
+            {
+                if (!seen.Add(mail.GetProperty("event_id").ToString())) continue;
+            }
+            // A field that does not apply is absent.
+            var reference = mail.TryGetProperty("reference", out var value) ? value.GetString() : null;
+            Console.WriteLine($"{mail.GetProperty("event").GetString()} {reference}");
         }
-        var reference = mail.TryGetProperty("reference", out var value) ? value.GetString() : null;
-        Console.WriteLine($"{mail.GetProperty("event").GetString()} {reference}");
     }
     return Results.NoContent();
 });

@@ -190,6 +190,42 @@ fn is_genuine(program: &std::path::Path, secret: &str, timestamp: u64, body: &[u
     }
 }
 
+/// The sample for ASP.NET Core is a program of statements alone, which mono's compiler knows only within a method, and relies on the
+/// namespaces that such a project has anyway.
+#[test]
+fn the_sample_for_aspnet_core_compiles_against_the_types_that_it_uses() {
+    let this = "the_sample_for_aspnet_core_compiles_against_the_types_that_it_uses";
+    let text = std::fs::read_to_string(format!("{DOCS}/samples/EventsWebhook.cs")).unwrap();
+    let (usings, statements): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("using System"));
+    let implicit = [
+        "System",
+        "System.Collections.Generic",
+        "System.IO",
+        "Microsoft.AspNetCore.Builder",
+        "Microsoft.AspNetCore.Http",
+    ];
+    let implicit: String = implicit.iter().map(|name| format!("using {name};\n")).collect();
+    let program = format!(
+        "{implicit}{}\nstatic class Program {{ static void Main(string[] args) {{\n{}\n}} }}\n",
+        usings.join("\n"),
+        statements.join("\n")
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let compile = |program: &str| {
+        let main = dir.path().join("EventsWebhook.cs");
+        std::fs::write(&main, program).unwrap();
+        let stubs = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/consumer/aspnet.cs");
+        let out = format!("-out:{}", dir.path().join("sample.exe").display());
+        let signature = format!("{DOCS}/samples/WebhookSignature.cs");
+        Command::new("mcs").arg("-warnaserror").arg(out).arg(&main).args([stubs, &signature]).output()
+    };
+    let Ok(compiled) = compile(&program) else { return skip(this, "no mcs here (mono-mcs)") };
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    // A field of another name or type would be found.
+    let wrong = compile(&program.replace("EnumerateArray", "EnumerateList")).unwrap();
+    assert!(!wrong.status.success());
+}
+
 #[test]
 fn the_sample_of_the_signature_in_c_sharp_compiles_and_knows_a_genuine_call() {
     const MAIN: &str = "using System; using System.IO; using System.Text;\n\
