@@ -20,6 +20,8 @@ mod rig;
 mod server;
 #[path = "pages/states.rs"]
 mod states;
+#[path = "pages/switch.rs"]
+mod switch;
 
 #[path = "support"]
 mod support {

@@ -245,3 +245,30 @@ fn the_running_relay_changes_a_key_that_is_old_enough_and_puts_back_what_the_zon
     let check = site.run(&["domain", "check", "test-as", "--json"], "");
     assert!(out(&check).contains("\"dkim-good\""), "{}", out(&check));
 }
+
+#[test]
+fn the_aliases_come_before_every_other_key_on_the_page_and_in_the_list() {
+    let name = "the_aliases_come_before_every_other_key_on_the_page_and_in_the_list";
+    let Some(mut site) = site(name, "365d") else { return };
+    site.knot.publish(WORLD);
+    site.enter_mailjets_keys("test-as", &["test.dk"]);
+    let pages = crate::ports::free_port("127.0.0.1");
+    let path = site.file("config/postbud.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let more = format!("\n[pages.customers]\naddress = \"{pages}\"\ntls = \"off\"\nurl = \"http://{pages}\"\n");
+    fs::write(&path, config + &more).unwrap();
+    let is_first = |text: &str| {
+        let at = |name: &str| text.find(&format!("{name}._domainkey"));
+        assert!(at("postbud-a").unwrap() < at("postbud-b").unwrap(), "{text}");
+        assert!(at("postbud-b").unwrap() < at("mailjet").expect("Mailjet's key is asked for too"), "{text}");
+        assert!(text.contains("CNAME") && text.contains("postbud-a.test.dk.keys.example"), "{text}");
+    };
+    is_first(&out(&site.run(&["domain", "records", "test-as"], "")));
+    let _relay = Relay::start(&site);
+    let made = site.run(&["customer", "link", "test-as", "--json"], "");
+    let link: serde_json::Value = serde_json::from_str(&out(&made)).unwrap_or_else(|_| panic!("{}", err(&made)));
+    let link = link["url"].as_str().unwrap();
+    let page = || out(&Command::new("curl").args(["-sL", link]).output().expect("curl is installed"));
+    wait(&site, "the page has the records", || page().contains("_domainkey"));
+    is_first(&page());
+}

@@ -57,7 +57,13 @@ impl Site {
     }
 
     pub fn run(&self, arguments: &[&str], input: &str) -> Output {
+        self.run_in(&[], arguments, input)
+    }
+
+    /// The same with these variables in its environment.
+    pub fn run_in(&self, environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_postbud"))
+            .envs(environment.iter().copied())
             .args(arguments)
             .args(["--config", "config/postbud.toml"])
             .current_dir(self.dir.path())
@@ -77,7 +83,7 @@ impl Site {
     }
 
     /// Enters Mailjet's key for each domain in a customer's file, as its console shows it.
-    fn enter_mailjets_keys(&self, customer: &str, domains: &[&str]) {
+    pub fn enter_mailjets_keys(&self, customer: &str, domains: &[&str]) {
         let value = crate::rig::key_record(domains[0]).replace("v=DKIM1; ", "");
         let path = self.file(&format!("config/customers/{customer}.toml"));
         let tables = domains.iter().map(|domain| format!("\n[mailjet.\"{domain}\"]\ndkim = \"{value}\"\n"));
@@ -315,17 +321,23 @@ pub struct Relay(pub std::process::Child);
 impl Relay {
     /// Starts it and waits until it answers.
     pub fn start(site: &Site) -> Relay {
+        Relay::start_in(site, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_in(site: &Site, environment: &[(&str, &str)]) -> Relay {
         let log = fs::File::create(site.file("relay.log")).unwrap();
         let relay = Relay(
             Command::new(env!("CARGO_BIN_EXE_postbud"))
                 .args(["run", "--config", "config/postbud.toml"])
+                .envs(environment.iter().copied())
                 .current_dir(site.dir.path())
                 .stderr(log)
                 .spawn()
                 .unwrap(),
         );
         let patience = std::time::Instant::now() + Duration::from_secs(30);
-        while !site.run(&["route", "list"], "").status.success() {
+        while !site.run_in(environment, &["route", "list"], "").status.success() {
             let log = || fs::read_to_string(site.file("relay.log")).unwrap();
             assert!(std::time::Instant::now() < patience, "the relay does not start: {}", log());
             std::thread::sleep(Duration::from_millis(50));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::newcomer::{Site, WORLD, err, out};
+use crate::newcomer::{Relay, Site, WORLD, err, out};
 use crate::skip::skip;
 
 const PASSPHRASE: &str = "a passphrase of many characters";
@@ -145,5 +145,40 @@ fn a_vault_holds_keys_and_passwords_behind_a_command() {
         let (code, said) = check(&site);
         assert_eq!(code, Some(1), "{command}: {said}");
         assert!(said.contains(says), "{command}: {said}");
+    }
+}
+
+#[test]
+fn a_relay_starts_with_the_passphrase_from_its_environment_or_from_a_command_and_not_without() {
+    let Some(site) = site("a_relay_starts_with_the_passphrase_from_its_environment_or_from_a_command") else { return };
+    let path = site.file("config/postbud.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let vault = site.file("vault");
+    fs::rename(site.file("config/secrets/passphrase"), &vault).unwrap();
+    let by =
+        |source: &str| fs::write(&path, config.replace("passphrase_file = \"secrets/passphrase\"", source)).unwrap();
+    let right: &[(&str, &str)] = &[("POSTBUD_TEST_PASSPHRASE", PASSPHRASE)];
+    let wrong: &[(&str, &str)] = &[("POSTBUD_TEST_PASSPHRASE", "another passphrase of many characters")];
+    let environment = "passphrase_env = \"POSTBUD_TEST_PASSPHRASE\"";
+    let command = format!("passphrase_command = [\"cat\", \"{}\"]", vault.display());
+    for (source, given) in [(environment, right), (command.as_str(), &[])] {
+        by(source);
+        let relay = Relay::start_in(&site, given);
+        let log = fs::read_to_string(site.file("relay.log")).unwrap();
+        assert!(!log.contains("ERROR") && !log.contains("cannot be used"), "{source}: {log}");
+        // The key signs: its record is that of the key, which only the passphrase opens.
+        let record = site.run_in(given, &["dkim", "record", "test-as"], "");
+        assert!(out(&record).starts_with("postbud1._domainkey.test.dk"), "{source}: {}", err(&record));
+        drop(relay);
+    }
+    let refused = "passphrase_command = [\"sh\", \"-c\", \"echo the vault is locked >&2; exit 3\"]";
+    for (source, given, says) in [
+        (environment, wrong, "does not open it"),
+        (environment, &[][..], "no environment variable"),
+        (refused, &[], "the vault is locked"),
+    ] {
+        by(source);
+        let started = site.run_in(given, &["run"], "");
+        assert!(!started.status.success() && err(&started).contains(says), "{source}: {}", err(&started));
     }
 }

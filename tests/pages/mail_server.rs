@@ -45,9 +45,18 @@ fn secured(stream: TcpStream, tls: &Arc<ServerConfig>) -> io::Result<StreamOwned
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// A mail server that takes mail over STARTTLS from whoever logs in with what is `accepted`: a password, or a token.
+/// The content of each mail that a server took.
+pub type Taken = Arc<Mutex<Vec<String>>>;
+
+/// A mail server that takes mail over STARTTLS from whoever logs in with what is `accepted`: a password or a token, or one of several, a
+/// line each.
 pub fn mail_server(issued: &Issued, accepted: &Accepted) -> SocketAddr {
-    let (tls, accepted) = (tls_as(issued, ALL_VERSIONS, None), Arc::clone(accepted));
+    mail_server_that_keeps(issued, accepted, &Taken::default())
+}
+
+/// The same, which keeps what it takes.
+pub fn mail_server_that_keeps(issued: &Issued, accepted: &Accepted, taken: &Taken) -> SocketAddr {
+    let (tls, accepted, taken) = (tls_as(issued, ALL_VERSIONS, None), Arc::clone(accepted), Arc::clone(taken));
     listen(move |mut stream| {
         stream.write_all(b"220 mail.test.dk <script>alert(1)</script>\r\n")?;
         loop {
@@ -75,6 +84,12 @@ pub fn mail_server(issued: &Issued, accepted: &Accepted) -> SocketAddr {
                 }
                 "QUIT" => b"221 bye\r\n",
                 "RSET" | "NOOP" => b"250 ok\r\n",
+                "DATA" if is_known => {
+                    stream.write_all(b"354 go\r\n")?;
+                    let content = content(&mut stream)?;
+                    taken.lock().unwrap().push(content);
+                    b"250 2.0.0 taken\r\n"
+                }
                 _ if is_known => b"250 ok\r\n",
                 _ => b"530 5.7.57 Client not authenticated to send mail\r\n",
             };
@@ -84,6 +99,16 @@ pub fn mail_server(issued: &Issued, accepted: &Accepted) -> SocketAddr {
             }
         }
     })
+}
+
+fn content(stream: &mut dyn Read) -> io::Result<String> {
+    let mut lines = Vec::new();
+    loop {
+        match line(stream)? {
+            end if end == "." => return Ok(lines.join("\n")),
+            line => lines.push(line),
+        }
+    }
 }
 
 /// Reads the rest of a login, and says whether it holds what is accepted.
@@ -98,7 +123,8 @@ fn logs_in(stream: &mut (impl Read + Write), said: &str, accepted: &str) -> io::
         }
     };
     let response = STANDARD.decode(response).unwrap_or_default();
-    let is_known = response.windows(accepted.len()).any(|part| part == accepted.as_bytes());
+    let holds = |one: &str| response.windows(one.len()).any(|part| part == one.as_bytes());
+    let is_known = accepted.lines().any(holds);
     if !is_known && mechanism == "XOAUTH2" {
         // The reason comes as a challenge, and the client answers with an empty line.
         stream.write_all(format!("334 {}\r\n", STANDARD.encode("{\"status\":\"400\"}")).as_bytes())?;

@@ -1,0 +1,105 @@
+//! The change from a password to OAuth at Microsoft 365 while mail flows.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::mail_server::{Accepted, Taken, mail_server_that_keeps, proxy, token_endpoint};
+use crate::rig::{Rig, Setup};
+use crate::support::certs::Authority;
+use crate::support::relay::binary;
+use crate::support::skip::skip;
+
+const APPLICATION: &str = "01234567-89ab-cdef-0123-456789abcdef";
+const PASSWORD: &str = "\0crm@test.dk\0the old password";
+const TOKEN: &str = "auth=Bearer a.good.token\u{1}";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn wait(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_route_changes_to_oauth_while_mail_flows_and_each_mail_arrives_once() {
+    let this = "a_route_changes_to_oauth_while_mail_flows_and_each_mail_arrives_once";
+    let authority = Authority::new();
+    let accepted: Accepted = Arc::new(Mutex::new(format!("{PASSWORD}\n{TOKEN}")));
+    let taken = Taken::default();
+    let server = mail_server_that_keeps(&authority.issue(&["smtp.office365.com"]), &accepted, &taken);
+    let tokens = token_endpoint(&authority.issue(&["login.microsoftonline.com"]), "the~Value.of-it", "a.good.token");
+    let setup = Setup {
+        others: "smtp.office365.com. 60 IN A 192.0.2.25\n",
+        authority: Some(&authority.pem),
+        proxy: Some(proxy(vec![("login.microsoftonline.com", tokens), ("smtp.office365.com", server)])),
+        more: "[retry]\nfirst = \"1s\"\nlongest = \"1s\"\n",
+        // So few messages over a connection that the old login is soon asked for again.
+        route: Some(
+            "via = \"own-server\"\nhost = \"smtp.office365.com\"\nport = 587\ntls = \"required\"\nusername = \"crm@test.dk\"\n\
+             password_file = \"../customer.secret\"\n[route.limits]\nmessages_per_connection = 3\n",
+        ),
+        ..Setup::default()
+    };
+    let rig = Rig::with(&setup);
+    if rig.knot.is_none() {
+        return skip(this, "no knot: install the package");
+    }
+    let count = || taken.lock().unwrap().len();
+    let site = &rig.site;
+    let is_over = AtomicBool::new(false);
+    let mails = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut mails = BTreeMap::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let subject = format!("mail {} of them", mails.len());
+                mails.insert(site.submit("news@test.dk", "ole@x.example", &subject), subject);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            mails
+        });
+        wait("mail flows with the password", || count() >= 10);
+
+        std::fs::write(site.path("secret"), "the~Value.of-it\n").unwrap();
+        let switched = Command::new(binary())
+            .args(["route", "oauth", "test-as", "--tenant", "test.dk", "--client-id", APPLICATION, "--switch"])
+            .args(["--secret-from".into(), site.path("secret"), "--config".into(), site.config()])
+            .env("SSL_CERT_FILE", site.path("authority.pem"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[switched.stdout, switched.stderr].concat()).into_owned();
+        assert!(switched.status.success(), "{said}");
+        let at_the_switch = count();
+        wait("mail goes on with the password until the reload", || count() >= at_the_switch + 5);
+
+        // The administrator is quicker than the reload: the old login is refused, and mail waits.
+        TOKEN.clone_into(&mut accepted.lock().unwrap());
+        site.wait_for_event("the old login is refused", |event| {
+            event["event"] == "alert" && event["route"] == "own-server.test-as" && event["cured"] != true
+        });
+        let listed = site.operate(&["route", "list", "--microsoft365", "--json"]);
+        assert!(listed.stdout.is_empty(), "the file says OAuth: {}", String::from_utf8_lossy(&listed.stdout));
+        rig.relay.signal("HUP");
+        let at_the_reload = count();
+        wait("mail flows with the token", || count() >= at_the_reload + 20);
+        is_over.store(true, Ordering::Relaxed);
+        sender.join().unwrap()
+    });
+    wait("all mail has left", || count() >= mails.len());
+    for (id, _) in mails.iter() {
+        site.wait_for_event("relayed", |event| event["event"] == "relayed" && event["queue_id"] == id.as_str());
+    }
+    let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
+    for content in taken.lock().unwrap().iter() {
+        let subject = content.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or_default();
+        *arrived.entry(subject.to_owned()).or_default() += 1;
+    }
+    let wanted: BTreeMap<String, usize> = mails.into_values().map(|subject| (subject, 1)).collect();
+    assert_eq!(arrived, wanted, "each arrived, and none twice");
+    assert!(!site.events().iter().any(|event| event["event"] == "bounced" || event["event"] == "lost"));
+    rig.relay.stop();
+}
