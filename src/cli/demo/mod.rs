@@ -89,7 +89,9 @@ impl Args {
             if !self.once {
                 show!("\nThe relay stays up. Send it mail yourself, or look around; Ctrl-C ends it.");
                 show!("  login {} / {}, From …@{}", workshop::USERNAME, workshop.password(), workshop::DOMAIN);
-                show!("  postbud queue list --config {}", workshop.configuration().display());
+                // As it was called, so that the line can be pasted: `cargo run` puts nothing on the path.
+                let program = std::env::args().next().unwrap_or_else(|| "postbud".to_owned());
+                show!("  {program} queue list --config {}", workshop.configuration().display());
                 stay(&mut arrivals, &workshop, &mut events).await?;
             }
             relay.stop().await;
