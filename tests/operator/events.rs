@@ -8,7 +8,6 @@ use postbud::record::journal::Retention;
 use postbud::spool::embedded::{self, Embedded};
 use postbud::spool::{Commit, Draft, Spool};
 
-use crate::contract;
 use crate::drafts::draft;
 use crate::relay::{event, logged, numbers};
 
@@ -141,8 +140,6 @@ async fn a_customers_flood_pushes_out_nobody_elses_events_and_what_is_left_out_i
     let told: u64 = all.iter().filter_map(|event| event["left_out"].as_u64()).sum();
     assert_eq!((count("flood", "omitted"), told), (1, FLOOD - written));
     assert_eq!(count("flood", "alert"), 1);
-    let omitted = all.iter().find(|event| event["event"] == "omitted").unwrap();
-    contract::keep_samples(omitted.to_string().as_bytes());
     let alerts = events.alerts();
     assert_eq!(alerts.open[0].alert.subject, Some(Subject::EventShare("flood".into())));
 }

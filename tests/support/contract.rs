@@ -51,26 +51,7 @@ pub fn check(log: &Path) {
         lines.extend(text);
         lines.push(b'\n');
     }
-    keep_samples(&lines);
     validate("events", &lines);
-}
-
-/// Panics if a line does not match the schema.
-pub fn check_lines(lines: &[u8]) {
-    validate("events", lines);
-}
-
-/// Keeps the first event of each kind in a file of its own, for `docs/samples/make`.
-pub fn keep_samples(lines: &[u8]) {
-    let Some(folder) = std::env::var_os("POSTBUD_SAMPLES_TO").map(PathBuf::from) else { return };
-    for line in lines.split(|octet| *octet == b'\n') {
-        let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
-        let kind = event["event"].as_str().unwrap_or_default();
-        let path = folder.join(format!("{kind}.json"));
-        if !path.exists() {
-            std::fs::write(path, format!("{event}\n")).expect("a folder for samples");
-        }
-    }
 }
 
 /// Panics if the body of a webhook's call does not match the schema.
