@@ -16,8 +16,16 @@ mod support {
 
 #[path = "nodes/cluster.rs"]
 mod cluster;
+#[path = "nodes/commands.rs"]
+mod commands;
+#[path = "nodes/configuration.rs"]
+mod configuration;
+#[path = "nodes/day.rs"]
+mod day;
 #[path = "nodes/faults.rs"]
 mod faults;
+#[path = "nodes/forwarded.rs"]
+mod forwarded;
 #[path = "nodes/known.rs"]
 mod known;
 #[path = "nodes/load.rs"]
@@ -30,6 +38,8 @@ mod network;
 mod spool_move;
 #[path = "nodes/standby_machine.rs"]
 mod standby_machine;
+#[path = "nodes/webhooks.rs"]
+mod webhooks;
 #[path = "nodes/whole.rs"]
 mod whole;
 #[path = "nodes/wire.rs"]

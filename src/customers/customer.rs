@@ -164,3 +164,13 @@ pub enum BulkPolicy {
     /// The mail is accepted, and its event `accepted` names what is missing.
     Warn,
 }
+impl Customer {
+    /// Returns the routes that this customer alone has: to its own server, or to Mailjet with an account of its own.
+    pub fn own_routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let server = match &self.via {
+            Via::OwnServer(route) => Some(route),
+            Via::Mailjet { .. } => None,
+        };
+        server.into_iter().chain(&self.own_mailjet)
+    }
+}

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
 use super::audit::{self, Act};
+use super::nodes::Ask;
+use super::queue::together;
 use super::{Actor, Error, ErrorKind, Service};
 use crate::database::{self, Database, Schema, Transaction};
 use crate::events::{Action, AlertLists, EndedAlert, Event, OpenAlert};
@@ -48,12 +50,14 @@ pub struct Acknowledged {
 pub struct AlertView {
     /// The key that commands use.
     pub key: String,
-    /// When this process first raised it.
+    /// When it was first raised by a process that still runs.
     pub since: Timestamp,
     /// Its latest event.
     pub alert: Event<'static>,
     /// Its acknowledgement, if there is one.
     pub acknowledged: Option<Acknowledged>,
+    /// The nodes that raised it, where several share the spool.
+    pub nodes: Vec<String>,
 }
 
 /// Everything that needs attention.
@@ -61,10 +65,78 @@ pub struct AlertView {
 pub struct Alerts {
     /// Open alerts: first those without an acknowledgement, then the newest.
     pub open: Vec<AlertView>,
-    /// Alerts that ended recently.
+    /// Alerts of this node that ended recently.
     pub ended: Vec<EndedAlert>,
     /// Notices of the last week.
     pub notices: Vec<AlertView>,
+    /// The nodes whose part is missing, because they did not answer.
+    pub missing: Vec<String>,
+}
+
+/// The alerts of one node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AlertsHere {
+    node: String,
+    open: Vec<Raised>,
+    notices: Vec<Raised>,
+}
+
+/// An alert as one node raised it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Raised {
+    key: String,
+    since: Timestamp,
+    at: Timestamp,
+    detail: String,
+    customer: Option<String>,
+    route: Option<String>,
+    queue_id: Option<String>,
+}
+
+impl Raised {
+    fn of(since: Timestamp, alert: &Event<'_>) -> Self {
+        Raised {
+            key: key(alert),
+            since,
+            at: alert.at,
+            detail: alert.detail.as_deref().unwrap_or_default().to_owned(),
+            customer: alert.customer.as_deref().map(str::to_owned),
+            route: alert.route.as_deref().map(str::to_owned),
+            queue_id: alert.queue_id.map(|id| id.to_string()),
+        }
+    }
+
+    fn view(self, node: &str) -> AlertView {
+        let alert = Event {
+            at: self.at,
+            customer: self.customer.map(Cow::Owned),
+            route: self.route.map(Cow::Owned),
+            queue_id: self.queue_id.and_then(|id| id.parse().ok()),
+            ..Event::alert(self.detail)
+        };
+        let nodes = Some(node.to_owned()).filter(|node| !node.is_empty()).into_iter().collect();
+        AlertView { key: self.key, since: self.since, alert, acknowledged: None, nodes }
+    }
+}
+
+/// The alerts of several nodes. One that several nodes raised is one alert: with the first beginning, the latest words, and all their names.
+fn merged(mut alerts: Vec<AlertView>) -> Vec<AlertView> {
+    let mut all: Vec<AlertView> = Vec::new();
+    let mut places = HashMap::new();
+    alerts.sort_by_key(|alert| std::cmp::Reverse(alert.alert.at));
+    for alert in alerts {
+        let place = *places.entry(alert.key.clone()).or_insert(all.len());
+        match all.get_mut(place) {
+            Some(known) => {
+                known.since = known.since.min(alert.since);
+                known.nodes.extend(alert.nodes);
+            }
+            None => all.push(alert),
+        }
+    }
+    all.sort_by_key(|alert| std::cmp::Reverse(alert.since));
+    all.iter_mut().for_each(|alert| alert.nodes.sort());
+    all
 }
 
 /// An alert, for programs and for the command line. Times are RFC 3339.
@@ -93,6 +165,9 @@ pub struct AlertLine {
     /// The note of the acknowledgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The nodes that raised it, where several share the spool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
 }
 
 impl AlertView {
@@ -109,6 +184,7 @@ impl AlertView {
             acknowledged_by: noted.map(|noted| noted.actor.clone()),
             acknowledged_at: noted.map(|noted| noted.at.to_string()),
             note: noted.map(|noted| noted.note.clone()).filter(|note| !note.is_empty()),
+            nodes: self.nodes.clone(),
         }
     }
 }
@@ -144,13 +220,35 @@ impl Service {
         let mut notes = self.acknowledgements.0.read(read).await.map_err(|error| {
             Error::failed(format!("it is not known who took note of alerts: {error}"), "see the relay's log")
         })?;
-        let AlertLists { open, ended, notices } = self.events.alerts();
-        let mut view = |key: String, since, alert| AlertView { acknowledged: notes.remove(&key), key, since, alert };
-        let mut open: Vec<AlertView> =
-            open.into_iter().map(|OpenAlert { since, alert }| view(key(&alert), since, alert)).collect();
-        let notices = notices.into_iter().map(|alert| view(key(&alert), alert.at, alert)).collect();
-        open.sort_by_key(|alert| alert.acknowledged.is_some());
-        Ok(Alerts { open, ended, notices })
+        let mut alerts = self.alerts_of_all(actor).await?;
+        for alert in alerts.open.iter_mut().chain(&mut alerts.notices) {
+            alert.acknowledged = notes.remove(&alert.key);
+        }
+        alerts.open.sort_by_key(|alert| alert.acknowledged.is_some());
+        Ok(alerts)
+    }
+
+    /// The same without acknowledgements, which needs no database.
+    pub async fn alerts_of_all(&self, actor: &Actor) -> Result<Alerts, Error> {
+        let own = self.alerts_here(actor);
+        let heard = self.ask_others::<AlertsHere>(actor, Ask::Alerts, None).await;
+        let (parts, missing) = together(own, heard)?;
+        let (mut open, mut notices) = (Vec::new(), Vec::new());
+        for AlertsHere { node, open: its_open, notices: its_notices } in parts {
+            open.extend(its_open.into_iter().map(|raised| raised.view(&node)));
+            notices.extend(its_notices.into_iter().map(|raised| raised.view(&node)));
+        }
+        let ended = self.events.alerts().ended;
+        Ok(Alerts { open: merged(open), ended, notices: merged(notices), missing })
+    }
+
+    /// Returns the alerts that this node raised.
+    pub(super) fn alerts_here(&self, actor: &Actor) -> Result<AlertsHere, Error> {
+        actor.may(Need::Read)?;
+        let AlertLists { open, notices, .. } = self.events.alerts();
+        let open = open.iter().map(|OpenAlert { since, alert }| Raised::of(*since, alert)).collect();
+        let notices = notices.iter().map(|alert| Raised::of(alert.at, alert)).collect();
+        Ok(AlertsHere { node: self.nodes.name(), open, notices })
     }
 
     /// Acknowledges an alert.
@@ -160,10 +258,14 @@ impl Service {
             let message = format!("the note is longer than {LONGEST_NOTE} characters, or no single line");
             return Err(Error::invalid(message, "write one short sentence"));
         }
-        let lists = self.events.alerts();
-        let known =
-            lists.open.iter().map(|open| &open.alert).chain(&lists.notices).find(|alert| self::key(alert) == key);
-        let Some(alert) = known else {
+        let lists = self.alerts_of_all(actor).await?;
+        let known = lists.open.iter().chain(&lists.notices).find(|alert| alert.key == key);
+        let Some(AlertView { alert, .. }) = known else {
+            if !lists.missing.is_empty() {
+                let message =
+                    format!("no alert is called \"{key}\", but not every node answered: {}", lists.missing.join("; "));
+                return Err(Error::new(ErrorKind::Unavailable, message, "give the command again"));
+            }
             return Err(Error::not_found(format!("no alert is called \"{key}\""), "it may be over: look at the list"));
         };
         let told = alert.detail.as_deref().unwrap_or_default().to_owned();

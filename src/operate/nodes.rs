@@ -36,7 +36,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Nodes of another version are not asked: they might understand something else.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// A node that gives no sign for so long does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a node that is at work says so.
@@ -57,6 +57,11 @@ impl Nodes {
     pub fn new(database: &Database) -> Self {
         Nodes(database.of(&SCHEMA))
     }
+
+    /// The name of this node; empty where no other shares the spool.
+    pub(super) fn name(&self) -> String {
+        self.0.node().to_owned()
+    }
 }
 
 /// What a node is asked to do with its part.
@@ -70,6 +75,8 @@ pub(super) enum Ask {
     Change { which: Selection, command: Command },
     Routes,
     Resume { route: String },
+    Unpause { customer: String },
+    Alerts,
     Trace { query: Query, most: usize },
 }
 
@@ -320,6 +327,8 @@ impl Service {
             Ask::Change { which, command } => value(self.command_here(actor, &which, command, progress).await?),
             Ask::Routes => value(self.routes_here(actor)?),
             Ask::Resume { route } => value(self.resume_route_here(actor, &route).await?),
+            Ask::Unpause { customer } => value(self.unpause_here(actor, &customer).await?),
+            Ask::Alerts => value(self.alerts_here(actor)?),
             Ask::Trace { query, most } => value(self.trace_here(actor, query, most).await?),
         }
     }

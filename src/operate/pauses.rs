@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
 use super::audit::{self, Act};
+use super::nodes::Ask;
 use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::message::CustomerId;
@@ -58,19 +59,32 @@ impl Service {
         saved.map_err(|error| not_saved(&id, &error)).map(drop)
     }
 
-    /// Resumes a paused customer's mail.
+    /// Resumes a paused customer's mail, at every node: the one that paused it may not have told the others yet.
     pub async fn unpause(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);
-        let resumed = self.routes.resume_customer(&id).await;
-        if resumed.as_ref().is_ok_and(|was_paused| !was_paused) {
+        let own = self.routes.resume_customer(&id).await;
+        let heard = self.ask_others::<bool>(actor, Ask::Unpause { customer: customer.to_owned() }, None).await;
+        let is_resumed_elsewhere = heard.parts.contains(&true);
+        let is_resumed_here = !own.as_ref().is_ok_and(|was_paused| !was_paused);
+        if !is_resumed_here && !is_resumed_elsewhere {
+            heard.all()?;
             return Err(Error::not_found(
                 format!("the mail of \"{id}\" is not paused"),
                 "`postbud customer paused` lists who is; `postbud customer resume` is for one that is suspended",
             ));
         }
         self.tell_of_pause(actor, Action::CustomerUnpause, &id, format!("resumed by an operator ({actor})"));
-        resumed.map_err(|error| not_saved(&id, &error)).map(drop)
+        own.map_err(|error| not_saved(&id, &error))?;
+        heard.all()?;
+        heard.refused.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Resumes a customer's mail at this node, for the node that was asked. That one made the audit event. Returns true if it was paused.
+    pub(super) async fn unpause_here(&self, actor: &Actor, customer: &str) -> Result<bool, Error> {
+        actor.may(Need::Operate)?;
+        let id = CustomerId::new(customer);
+        self.routes.resume_customer(&id).await.map_err(|error| not_saved(&id, &error))
     }
 
     fn tell_of_pause(&self, actor: &Actor, action: Action, customer: &CustomerId, detail: String) {

@@ -14,6 +14,28 @@ use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::route::{Caps, RouteId, RouteState, RouteStatus};
 
+/// What one node says of a route.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RoutePart {
+    pub status: RouteStatus,
+    /// For a route that one customer alone has: true if the node delivers that customer's mail. Absent for routes that all nodes use.
+    owns: Option<bool>,
+}
+
+impl RoutePart {
+    /// What two nodes say of a route, as one. Of a customer's own route the owner alone knows how it stands; a former owner may still have
+    /// attempts under way, and knows what was sent before.
+    fn and(self, other: RoutePart) -> RoutePart {
+        let (owner, former) = match (self.owns, other.owns) {
+            (None, None) => return RoutePart { status: self.status.and(other.status), owns: None },
+            (_, Some(true)) => (other, self),
+            _ => (self, other),
+        };
+        let in_flight = owner.status.in_flight + former.status.in_flight;
+        RoutePart { status: RouteStatus { in_flight, ..owner.status }, ..owner }
+    }
+}
+
 /// A route and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
@@ -47,19 +69,6 @@ pub struct Route {
     pub password_hint: Option<String>,
 }
 
-impl Route {
-    /// What two nodes say of a route, as one. The node for which it does not go on says why.
-    fn and(self, other: Route) -> Route {
-        let rank = |route: &Route| ["ready", "throttled", "suspended"].iter().position(|state| *state == route.state);
-        let (in_flight, sent_today) = (self.in_flight + other.in_flight, self.sent_today + other.sent_today);
-        let per_day = self.per_day.zip(other.per_day).map(|(one, two)| one.saturating_add(two));
-        let hint = self.password_hint.clone().or_else(|| other.password_hint.clone());
-        let troubled = [&self.in_trouble_since, &other.in_trouble_since].into_iter().flatten().min().cloned();
-        let shown = if rank(&other) > rank(&self) { other } else { self };
-        Route { in_flight, sent_today, per_day, password_hint: hint, in_trouble_since: troubled, ..shown }
-    }
-}
-
 impl From<RouteStatus> for Route {
     fn from(status: RouteStatus) -> Self {
         let (until, since, lifted_by) = match &status.state {
@@ -89,39 +98,48 @@ impl From<RouteStatus> for Route {
 impl Service {
     /// Returns every route in the configuration, by name, and the nodes whose part is missing, because they did not answer.
     pub async fn routes(&self, actor: &Actor) -> Result<(Vec<Route>, Vec<String>), Error> {
+        let (statuses, missing) = self.route_statuses(actor).await?;
+        Ok((statuses.into_iter().map(Route::from).collect(), missing))
+    }
+
+    /// The same with their complete states.
+    pub async fn route_statuses(&self, actor: &Actor) -> Result<(Vec<RouteStatus>, Vec<String>), Error> {
         let own = self.routes_here(actor);
-        let heard = self.ask_others::<Vec<Route>>(actor, Ask::Routes, None).await;
+        let heard = self.ask_others::<Vec<RoutePart>>(actor, Ask::Routes, None).await;
         let (parts, missing) = together(own, heard)?;
-        let mut all = BTreeMap::<String, Route>::new();
-        for route in parts.into_iter().flatten() {
-            let both = match all.remove(&route.route) {
-                Some(known) => known.and(route),
-                None => route,
+        let mut all = BTreeMap::<RouteId, RoutePart>::new();
+        for part in parts.into_iter().flatten() {
+            let both = match all.remove(&part.status.id) {
+                Some(known) => known.and(part),
+                None => part,
             };
-            all.insert(both.route.clone(), both);
+            all.insert(both.status.id.clone(), both);
         }
-        Ok((all.into_values().collect(), missing))
+        Ok((all.into_values().map(|part| part.status).collect(), missing))
     }
 
     /// The same as this node sees them: with the attempts that it makes, and its part of the caps.
-    pub(super) fn routes_here(&self, actor: &Actor) -> Result<Vec<Route>, Error> {
+    pub(super) fn routes_here(&self, actor: &Actor) -> Result<Vec<RoutePart>, Error> {
         actor.may(Need::Read)?;
-        Ok(self.routes.list().into_iter().map(Route::from).collect())
+        let directory = self.routing.directory();
+        let owners: BTreeMap<&RouteId, bool> = directory
+            .customers()
+            .flat_map(|customer| {
+                let owns = self.spool.owns(&customer.id);
+                customer.own_routes().map(move |route| (&route.id, owns))
+            })
+            .collect();
+        let part = |status: RouteStatus| RoutePart { owns: owners.get(&status.id).copied(), status };
+        Ok(self.routes.list().into_iter().map(part).collect())
     }
 
-    /// Returns every route with its complete state, by name.
-    pub fn route_statuses(&self, actor: &Actor) -> Result<Vec<RouteStatus>, Error> {
-        actor.may(Need::Read)?;
-        Ok(self.routes.list())
-    }
-
-    /// Returns one route's state and its configured caps.
-    pub fn route(&self, actor: &Actor, route: &str) -> Result<(RouteStatus, Option<Caps>), Error> {
-        actor.may(Need::Read)?;
-        let status = self.routes.list().into_iter().find(|status| status.id.as_str() == route);
+    /// Returns one route's state, its configured caps, and the nodes whose part is missing.
+    pub async fn route(&self, actor: &Actor, route: &str) -> Result<(RouteStatus, Option<Caps>, Vec<String>), Error> {
+        let (statuses, missing) = self.route_statuses(actor).await?;
+        let status = statuses.into_iter().find(|status| status.id.as_str() == route);
         let status = status.ok_or_else(|| self.no_such_route(route))?;
         let configured = self.routing.routes().into_iter().find(|configured| configured.id == status.id);
-        Ok((status, configured.map(|configured| configured.caps)))
+        Ok((status, configured.map(|configured| configured.caps), missing))
     }
 
     /// Suspends a route until it is resumed. Running attempts are finished.

@@ -25,7 +25,7 @@ pub struct StandingStill {
 /// The state of the queue and the routes.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    /// The numbers of the queue.
+    /// The numbers of the queue, with the nodes whose part is missing.
     pub stats: Stats,
     pub routes: Vec<RouteStatus>,
     /// Stuck mail, the largest number first.
@@ -35,7 +35,11 @@ pub struct Standing {
 impl Service {
     /// Returns the state of the queue and the routes now.
     pub async fn standing(&self, actor: &Actor) -> Result<Standing, Error> {
-        let (stats, routes) = (self.stats(actor).await?, self.routes.list());
+        let (stats, routes) = tokio::join!(self.stats(actor), self.route_statuses(actor));
+        let (mut stats, (routes, missing)) = (stats?, routes?);
+        stats.missing.extend(missing);
+        stats.missing.sort();
+        stats.missing.dedup();
         let still = standing_still(&stats, &routes);
         Ok(Standing { stats, routes, still })
     }

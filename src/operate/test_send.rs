@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::actor::Need;
 use super::audit::{self, Act};
 use super::jobs::{Job, JobKind, JobResult, TestSent};
+use super::nodes::Ask;
 use super::{Actor, Error, Service};
 use crate::customers::test_mode::{self, TestWay};
 use crate::customers::{Customer, SigningDomain};
@@ -19,12 +20,15 @@ use crate::events::{Action, Event, EventKind, Mail, Submission, Told};
 use crate::message::{
     BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, References, Urgency, is_test_address,
 };
+use crate::record::trace::{Found, Query};
 use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::spool::Draft;
 use crate::time::Timestamp;
 
 /// How long to wait for the result of a test mail: less than the command line waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(100);
+/// How often the other nodes are asked for the result.
+const LOOK_ELSEWHERE: Duration = Duration::from_secs(1);
 
 impl Service {
     /// Makes a test mail to `to`, and sends it as a job. `from` must be in a domain of the customer; the default is postmaster@ its first
@@ -69,8 +73,31 @@ impl Service {
             ..Act::new(Action::CustomerTest, detail)
         };
         audit::tell(&self.events, actor, act);
-        let event = tokio::time::timeout(PATIENCE, told_of(id, heard)).await.ok().flatten();
+        let told = async {
+            tokio::select! {
+                Some(told) = told_of(id, heard) => Some(told),
+                told = self.told_elsewhere(actor, id) => told,
+            }
+        };
+        let event = tokio::time::timeout(PATIENCE, told).await.ok().flatten();
         Ok(event.map_or_else(|| nothing_yet(id), |event| sent(id, &event)))
+    }
+
+    /// Returns the same event from the record of the node that delivers the customer's mail, if that is another one.
+    async fn told_elsewhere(&self, actor: &Actor, id: QueueId) -> Option<Value> {
+        let query = Query { queue_id: Some(id), ..Query::default() };
+        loop {
+            tokio::time::sleep(LOOK_ELSEWHERE).await;
+            let ask = Ask::Trace { query: query.clone(), most: 1 };
+            let heard = self.ask_others::<Found>(actor, ask, None).await;
+            let events = heard.parts.into_iter().flat_map(|found| found.traces).flat_map(|trace| trace.events);
+            let is_result = |event: &Value| {
+                EventKind::ALL.iter().any(|kind| says_something(*kind) && event["event"] == kind.as_str())
+            };
+            if let Some(event) = events.into_iter().find(is_result) {
+                return Some(event);
+            }
+        }
     }
 
     /// Returns the kind of the mail and its recipient. Test mode and the suppression list apply to it too.

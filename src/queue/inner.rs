@@ -34,6 +34,8 @@ pub(super) struct Inner {
     /// True if another node changed a suspension or a pause that this node's file does not have yet.
     pub unsaved: AtomicBool,
     pub halt: Halt,
+    /// Notified when a chunk of a day's allowance is needed that nodes share.
+    pub is_low: Notify,
     started: Instant,
     /// Cancelled when no more attempts may start.
     pub stop: CancellationToken,
@@ -60,6 +62,7 @@ impl Inner {
             suspensions,
             unsaved: AtomicBool::new(false),
             halt: Halt::default(),
+            is_low: Notify::new(),
             started: Instant::now(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -71,7 +74,11 @@ impl Inner {
     pub fn with_routes<T>(&self, work: impl FnOnce(&mut Routes, Timestamp) -> T) -> T {
         let (mut clocked, now, jump) = self.clocked();
         let done = work(&mut clocked.routes, now);
+        let is_low = clocked.routes.is_low();
         drop(clocked);
+        if is_low {
+            self.is_low.notify_one();
+        }
         self.tell_of_jump(jump);
         done
     }

@@ -23,6 +23,7 @@ mod holds;
 mod inner;
 mod retry;
 mod schedule;
+pub mod shared_day;
 mod volume;
 mod watch;
 mod worker;
@@ -41,6 +42,7 @@ pub use retry::Schedule;
 pub use volume::{Results, Volumes};
 
 use crate::customers::{Pause, PauseCause, Routing};
+use crate::database::Database;
 use crate::delivery::Delivery;
 use crate::events::{Action, Event, Events, Subject};
 use crate::machine::threads;
@@ -189,6 +191,11 @@ impl Queue {
             });
         }
         inner.wake.notify_one();
+    }
+
+    /// Shares the allowance of a day with the other nodes that use the same routes, in this database. Called once, if there are any.
+    pub fn share_days(&self, database: &Database) {
+        self.0.tasks.spawn(shared_day::run(Arc::clone(&self.0), database.of(&shared_day::SCHEMA)));
     }
 
     /// Wakes the dispatcher and waits until it has looked at the spool and the routes. Waits forever once the queue has stopped.

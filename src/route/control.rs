@@ -40,7 +40,8 @@ impl Cause {
 }
 
 /// The state of a route at this moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RouteState {
     /// The route carries mail.
     Ready,
@@ -82,7 +83,7 @@ impl RouteState {
 }
 
 /// One route as operators see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteStatus {
     /// The name that commands and events use.
     pub id: RouteId,
@@ -101,6 +102,25 @@ pub struct RouteStatus {
     pub per_day: Option<u32>,
     /// The server's reply, if its last refusal says that it accepts no passwords.
     pub password_hint: Option<String>,
+}
+
+impl RouteStatus {
+    /// What two nodes say of a route that both use, as one. The node for which the route is in the worse state says why.
+    #[must_use]
+    pub fn and(self, other: RouteStatus) -> RouteStatus {
+        let rank = |status: &RouteStatus| match status.state {
+            RouteState::Ready => 0,
+            RouteState::Throttled { .. } => 1,
+            RouteState::Suspended { .. } => 2,
+        };
+        let (in_flight, sent_today) =
+            (self.in_flight + other.in_flight, self.sent_today.saturating_add(other.sent_today));
+        let per_day = self.per_day.max(other.per_day);
+        let password_hint = self.password_hint.clone().or_else(|| other.password_hint.clone());
+        let in_trouble_since = [self.in_trouble_since, other.in_trouble_since].into_iter().flatten().min();
+        let shown = if rank(&other) > rank(&self) { other } else { self };
+        RouteStatus { in_flight, sent_today, per_day, password_hint, in_trouble_since, ..shown }
+    }
 }
 
 /// The result of suspending or resuming a route; true if the route exists. It is ready once the change would survive a restart. An error

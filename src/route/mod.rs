@@ -12,14 +12,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::smtp::Mechanism;
 
 pub use control::{Cause, RouteControl, RouteState, RouteStatus, Switched};
 pub use presets::{CapsOverride, Preset};
 
 /// Names a route for operators, metrics and events: `mailjet.trusted`, `own-server.egen-server`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct RouteId(Arc<str>);
+
+impl From<String> for RouteId {
+    fn from(text: String) -> Self {
+        RouteId(text.into())
+    }
+}
+
+impl From<RouteId> for String {
+    fn from(id: RouteId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
 
 impl RouteId {
     /// An id with this text.
@@ -221,6 +236,8 @@ pub struct Caps {
     pub per_minute: Option<u32>,
     /// The most recipients a day (UTC).
     pub per_day: Option<u32>,
+    /// How many nodes share `per_day`. If there are several, each takes chunks of the day's allowance before it spends them.
+    pub day_shared_by: u32,
     /// The most recipients in one transaction. The rest of a message goes in further transactions.
     pub recipients_per_transaction: u32,
     /// The most messages over one connection, which is then closed.
@@ -230,14 +247,15 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// Divides the caps among this many nodes that use the server independently. The error names the cap that is too small to be divided.
+    /// Divides the caps among this many nodes that use the server at once. The cap of the day stays whole, because the nodes share it. The
+    /// error names the cap that is too small to be divided.
     pub fn part(self, nodes: u32) -> Result<Caps, &'static str> {
         let divided = |key, cap: u32| Some(cap / nodes).filter(|part| *part > 0).ok_or(key);
         let divided_if_any = |key, cap: Option<u32>| cap.map(|cap| divided(key, cap)).transpose();
         Ok(Caps {
             concurrency: divided("concurrency", self.concurrency)?,
             per_minute: divided_if_any("per_minute", self.per_minute)?,
-            per_day: divided_if_any("per_day", self.per_day)?,
+            day_shared_by: nodes,
             ..self
         })
     }
@@ -248,9 +266,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_caps_add_up_to_no_more_than_the_whole_and_none_is_nothing() {
-        let whole = Caps { concurrency: 10, per_minute: Some(7), per_day: None, ..Caps::default() };
-        let part = Caps { concurrency: 3, per_minute: Some(2), ..whole };
+    fn parts_of_caps_add_up_to_no_more_than_the_whole_none_is_nothing_and_the_day_is_shared() {
+        let whole = Caps { concurrency: 10, per_minute: Some(7), per_day: Some(2), ..Caps::default() };
+        let part = Caps { concurrency: 3, per_minute: Some(2), day_shared_by: 3, ..whole };
         assert_eq!(whole.part(3), Ok(part));
         assert_eq!(whole.part(1), Ok(whole));
         assert_eq!(whole.part(8), Err("per_minute"));

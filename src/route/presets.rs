@@ -76,6 +76,7 @@ impl Default for Caps {
             concurrency: 5,
             per_minute: None,
             per_day: None,
+            day_shared_by: 1,
             recipients_per_transaction: 100,
             messages_per_connection: 100,
             // This is below Azure's 4 minutes, Postfix's `smtpd_timeout` under stress, and Exchange's 5 minutes.
@@ -108,6 +109,7 @@ impl CapsOverride {
             concurrency: self.concurrency.unwrap_or(base.concurrency),
             per_minute: self.per_minute.or(base.per_minute),
             per_day: self.per_day.or(base.per_day),
+            day_shared_by: base.day_shared_by,
             recipients_per_transaction: self.recipients_per_transaction.unwrap_or(base.recipients_per_transaction),
             messages_per_connection: self.messages_per_connection.unwrap_or(base.messages_per_connection),
             idle: self.idle.unwrap_or(base.idle),

@@ -55,6 +55,7 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     dmarc::SCHEMA,
     onboarding::kept::SCHEMA,
     operate::nodes::SCHEMA,
+    queue::shared_day::SCHEMA,
 ];
 
 /// Starts all stages in the order that [`Relay::start`] promises.
@@ -63,6 +64,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let webhooks = settings.events.webhooks.iter();
     let webhook_secrets = webhooks.map(|webhook| (webhook.name.clone(), webhook.secret.clone())).collect();
     let carrier = Arc::new(queue::Carrier::default());
+    let nodes = settings.spool.nodes();
     let state_home = settings.spool.state_home(&settings.state_dir);
     let spool = settings.spool.with_carried(carrier.clone());
     let kept = Kept::open(&settings.state_dir, settings.events, spool).await?;
@@ -307,6 +309,10 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         refeed::note_end(&lists, &fed);
     });
     background.spawn(letters.run(checks.changes, stopping.clone()));
+    let queue = waiting.deliver();
+    if nodes > 1 {
+        queue.share_days(&kept.database);
+    }
     let relay = Relay {
         live,
         reloads,
@@ -316,7 +322,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         events: kept.events,
         accepting,
         submission,
-        queue: waiting.deliver(),
+        queue,
         delivery,
         spool: kept.spool,
         workers,

@@ -67,9 +67,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use crate::message::{Lane, QueueId};
+use crate::message::{CustomerId, Lane, QueueId};
 use crate::time::Timestamp;
 
 pub use backoff::Backoff;
@@ -162,6 +163,15 @@ pub trait Intervene: Send + Sync + 'static {
     fn sync(&self) -> Pending<Result<(), Error>>;
 }
 
+/// A node's configuration of customers, beside that of the other nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Configuration {
+    /// The hash of its customers, domains, keys, routes and tiers.
+    pub digest: String,
+    /// True if most nodes have another one.
+    pub differs: bool,
+}
+
 /// The whole port. Its methods may be called from any thread, and none blocks an async worker for long.
 pub trait Spool: Commit + Work + Inspect + Intervene + Outbox {
     /// Returns a receiver of the spool's health.
@@ -170,6 +180,17 @@ pub trait Spool: Commit + Work + Inspect + Intervene + Outbox {
     /// Returns the names of the other nodes that are alive. Each has a part of what waits.
     fn others(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Returns true if this node delivers the customer's mail.
+    fn owns(&self, _customer: &CustomerId) -> bool {
+        true
+    }
+
+    /// Returns how this node's configuration of customers compares with that of the others. `None` if there can be no others, or it is not
+    /// known yet.
+    fn configuration(&self) -> Option<Configuration> {
+        None
     }
 
     /// Returns true at one node at a time: at the one that does what a single node does for all.

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::metrics;
 use crate::operate;
+use crate::spool::Configuration;
 use crate::time::Timestamp;
 use crate::web::Readiness;
 
@@ -64,12 +65,16 @@ async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
     struct Answer {
         ready: bool,
         reasons: Vec<Reason>,
+        /// Only where several nodes share the spool.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        configuration: Option<Configuration>,
     }
     let reasons: Vec<Reason> =
         sources.readiness.reasons().into_iter().map(|(check, reason)| Reason { check, reason }).collect();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Answer { ready, reasons }))
+    let configuration = sources.service.spool.configuration();
+    (status, Json(Answer { ready, reasons, configuration }))
 }
 
 async fn scrape(State(sources): State<Sources>, headers: HeaderMap) -> impl IntoResponse {

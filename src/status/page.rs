@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Sources;
-use crate::events::{AlertLists, EndedAlert, Event, OpenAlert};
+use crate::events::{EndedAlert, Event};
+use crate::operate::alerts::{AlertView, Alerts};
 use crate::operate::queue::{LaneStats, Stats};
 use crate::operate::standing::{Standing, StandingStill};
 use crate::operate::{self, Actor, Role};
@@ -35,8 +36,14 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     );
     let service = &sources.service;
     let reader = Actor::new("the status page", Role::Read);
-    let standing = service.standing(&reader).await;
+    let (standing, told) = tokio::join!(service.standing(&reader), service.alerts_of_all(&reader));
     readiness(&mut html, &sources.readiness.reasons(), &standing);
+    if let Some(missing) =
+        standing.as_ref().ok().map(|standing| &standing.stats.missing).filter(|missing| !missing.is_empty())
+    {
+        let missing = escaped(&missing.join("; "));
+        put(&mut html, format_args!("<p class=\"no\">The part of other nodes is missing: {missing}</p>"));
+    }
     match &standing {
         Ok(standing) => {
             queue(&mut html, &standing.stats);
@@ -47,7 +54,12 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
             routes(&mut html, &service.routes.list());
         }
     }
-    alerts(&mut html, service.events.alerts());
+    match &told {
+        Ok(told) => alerts(&mut html, told),
+        Err(why) => {
+            put(&mut html, format_args!("<h2>Open alerts</h2><p class=\"no\">{}</p>", escaped(&why.to_string())))
+        }
+    }
     html.push_str(
         "<p>Details: <code>postbud queue list</code>, <code>postbud route list</code>, <a href=\"/metrics\">/metrics</a>, \
          <a href=\"/readyz\">/readyz</a></p></html>\n",
@@ -189,38 +201,38 @@ fn routes(html: &mut String, routes: &[RouteStatus]) {
     html.push_str("</table>");
 }
 
-fn alerts(html: &mut String, AlertLists { open, ended, notices }: AlertLists) {
+fn alerts(html: &mut String, Alerts { open, ended, notices, .. }: &Alerts) {
     html.push_str("<h2>Open alerts</h2>");
     if open.is_empty() {
         html.push_str("<p>None.</p>");
     } else {
         html.push_str("<table><tr><th>Since<th>What<th>Where</tr>");
-        for OpenAlert { since, alert } in &open {
-            row(html, &since.to_string(), "no", alert);
+        for AlertView { since, alert, nodes, .. } in open {
+            row(html, &since.to_string(), "no", alert, nodes);
         }
         html.push_str("</table>");
     }
     if !ended.is_empty() {
         html.push_str("<h2>Alerts that are over</h2><table><tr><th>From, to<th>What<th>Where</tr>");
-        for EndedAlert { since, end, alert } in &ended {
-            row(html, &format!("{since}<br>{}", end.at), "", alert);
+        for EndedAlert { since, end, alert } in ended {
+            row(html, &format!("{since}<br>{}", end.at), "", alert, &[]);
         }
         html.push_str("</table>");
     }
     if !notices.is_empty() {
         html.push_str("<h2>What happened in the last week</h2><table><tr><th>When<th>What<th>Where</tr>");
-        for alert in &notices {
-            row(html, &alert.at.to_string(), "", alert);
+        for AlertView { alert, nodes, .. } in notices {
+            row(html, &alert.at.to_string(), "", alert, nodes);
         }
         html.push_str("</table>");
     }
 }
 
-/// One row of the table of alerts. `when` is HTML.
-fn row(html: &mut String, when: &str, class: &str, alert: &Event<'_>) {
+/// One row of the table of alerts. `when` is HTML. `nodes` raised it, where there are several.
+fn row(html: &mut String, when: &str, class: &str, alert: &Event<'_>, nodes: &[String]) {
     let id = alert.queue_id.map(|id| id.to_string());
     let place = [alert.customer.as_deref(), alert.route.as_deref(), id.as_deref()];
-    let place = place.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let place = place.into_iter().flatten().chain(nodes.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let detail = escaped(alert.detail.as_deref().unwrap_or_default());
     put(html, format_args!("<tr><td>{when}<td class=\"{class}\">{detail}<td>{}</tr>", escaped(&place)));
 }

@@ -51,15 +51,33 @@ pub fn customers() -> impl Iterator<Item = String> {
 
 /// Runs a test with a cluster, whose customers' own servers have further limits. Says that it is skipped where something is missing.
 pub fn with_cluster(test: &str, limits: &str, work: impl FnOnce(Cluster) + Send) {
-    with_network(test, |network| match Cluster::start(network, limits) {
+    with_network(test, |network| run(test, Cluster::start(network, limits, "", ""), work));
+}
+
+/// The same with a cap on the tier's recipients of a day.
+pub fn with_tier_day(test: &str, per_day: usize, work: impl FnOnce(Cluster) + Send) {
+    let limit = format!("per_day = {per_day}\n");
+    with_network(test, |network| run(test, Cluster::start(network, "", &limit, ""), work));
+}
+
+/// The same with a webhook at every node, on the loopback device: calls in clear go nowhere else.
+pub fn with_webhook(test: &str, hook: SocketAddr, work: impl FnOnce(Cluster)) {
+    let more = format!(
+        "[[events.webhook]]\nname = \"hook\"\nurl = \"http://{hook}/\"\nsecret_file = \"webcrm.hash\"\nlinger = \"50ms\"\n"
+    );
+    run(test, Cluster::start(Network::of_loopback(), "", "", &more), work);
+}
+
+fn run(test: &str, cluster: Result<Cluster, String>, work: impl FnOnce(Cluster)) {
+    match cluster {
         Ok(cluster) => work(cluster),
         Err(why) => skip(test, &why),
-    });
+    }
 }
 
 impl Cluster {
     /// Starts everything. An error says what is missing here.
-    fn start(network: Network, limits: &str) -> Result<Cluster, String> {
+    fn start(network: Network, limits: &str, tier_limits: &str, more: &str) -> Result<Cluster, String> {
         let (address, namespace) = network.place(0);
         let (address, port) = (address.to_string(), network.port().to_string());
         let settings = [("port", &*port), ("listen_addresses", &*address), ("max_connections", "100")];
@@ -70,7 +88,7 @@ impl Cluster {
         let mut sites: Vec<Site> = Vec::new();
         let apis: Vec<SocketAddr> = (0..NODES).map(|number| api(number, &network)).collect();
         for (number, api) in apis.iter().enumerate() {
-            let site = site(number, &network, tier.address, *api);
+            let site = site(number, &network, tier.address, *api, tier_limits, more);
             for (customer, server) in customers().zip(own.iter().map(Some).chain(std::iter::repeat(None))) {
                 let domain = format!("{customer}.example");
                 if let Some(first) = sites.first() {
@@ -141,6 +159,44 @@ impl Cluster {
         let done = self.sites[number].operate(arguments);
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// Runs a command at a node, whatever its exit code is.
+    pub fn operate_any(&self, number: usize, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&self.sites[number].operate(arguments).stdout).into_owned()
+    }
+
+    /// The nodes that run.
+    pub fn alive(&self) -> Vec<usize> {
+        (0..NODES).filter(|number| self.nodes[*number].is_some()).collect()
+    }
+
+    /// How many messages came over the tier.
+    pub fn taken_of_tier(&self) -> usize {
+        self.tier.received().len()
+    }
+
+    /// From now on a customer's own server is at an address where nobody listens.
+    pub fn close_server(&self, customer: &str) {
+        let closed = free_port("127.0.0.1").port();
+        for (site, node) in self.sites.iter().zip(&self.nodes) {
+            let file = site.customer_file(customer);
+            let lines: Vec<String> = std::fs::read_to_string(&file)
+                .unwrap()
+                .lines()
+                .map(|line| if line.starts_with("port = ") { format!("port = {closed}") } else { line.to_owned() })
+                .collect();
+            std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+            node.iter().for_each(|node| node.signal("HUP"));
+        }
+    }
+
+    /// How many customers' own routes are known in the database with so many recipients of today.
+    pub fn carried(&self, recipients: usize) -> usize {
+        let query = format!(
+            "SELECT count(*) FROM postbud.carried WHERE name LIKE 'throttle own-server.%' AND text LIKE '%\"recipients\":{recipients},%'"
+        );
+        self.database().sql(&query).parse().unwrap()
     }
 
     /// How many messages each customer's own server took.
@@ -252,12 +308,12 @@ fn api(number: usize, network: &Network) -> SocketAddr {
     }
 }
 
-fn site(number: usize, network: &Network, tier: SocketAddr, api: SocketAddr) -> Site {
+fn site(number: usize, network: &Network, tier: SocketAddr, api: SocketAddr, tier_limits: &str, last: &str) -> Site {
     let more = format!(
-        "[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n\
+        "[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n[delivery]\nroute_alert_after = \"1s\"\n\
          [mailjet.starter]\nhost = \"{}\"\nport = {}\ntls = \"off\"\nallow_plaintext_auth = true\nusername = \"key\"\n\
-         password_file = \"webcrm.hash\"\n[mailjet.starter.limits]\nconcurrency = {TIER_CAP}\n\
-         [suppression]\nmode = \"refuse\"\n[api]\naddress = \"{api}\"\ntls = \"off\"\nallow_plaintext = true\n",
+         password_file = \"webcrm.hash\"\n[mailjet.starter.limits]\nconcurrency = {TIER_CAP}\n{tier_limits}\
+         [suppression]\nmode = \"refuse\"\n[api]\naddress = \"{api}\"\ntls = \"off\"\nallow_plaintext = true\n{last}",
         tier.ip(),
         tier.port(),
     );

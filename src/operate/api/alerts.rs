@@ -62,7 +62,8 @@ async fn list(
     caller: Caller,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Json<Page<AlertLine>>, Problem> {
-    Ok(Json(Page::new(api.0.service.alerts(&caller.0).await?.lines(), None)))
+    let alerts = api.0.service.alerts(&caller.0).await?;
+    Ok(Json(Page { items: alerts.lines(), next: None, missing: alerts.missing }))
 }
 
 async fn acknowledge(

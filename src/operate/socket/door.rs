@@ -52,7 +52,13 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             }
         }
         Command::Stats => items(service.stats(actor).await.map(|stats| [stats]), out).await,
-        Command::Alerts => items(service.alerts(actor).await.map(|alerts| alerts.lines()), out).await,
+        Command::Alerts => match service.alerts(actor).await {
+            Ok(alerts) => {
+                let answered = items(Ok(alerts.lines()), out).await?;
+                Ok(answered.map(|done| Done { missing: alerts.missing, ..done }))
+            }
+            Err(error) => Ok(Err(error)),
+        },
         Command::AcknowledgeAlert { key, note } => {
             Ok(service.acknowledge_alert(actor, &key, &note).await.map(|()| Done::of(1)))
         }

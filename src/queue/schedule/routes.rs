@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::forecast::last_leaves;
 use super::lanes::Lanes;
 use super::suspensions::{Fingerprints, Suspended, Suspension};
-use super::throttle::Throttle;
+use super::throttle::{Throttle, Wanted};
 use super::throttle_state::{ThrottleState, ThrottleStates};
 use crate::message::{CustomerId, Lane};
-use crate::route::{Route, RouteId, RouteStatus};
+use crate::route::{Caps, Route, RouteId, RouteStatus};
 use crate::spool::Expedited;
 use crate::time::Timestamp;
 
@@ -37,6 +37,8 @@ pub struct Routes {
     last_started: Option<RouteId>,
     /// True if a route has mail and room under its own caps, but no slot was free.
     crowded: bool,
+    /// True if a route has little left of the chunk of the day's allowance that this node took.
+    is_low: bool,
 }
 
 #[derive(Debug)]
@@ -142,7 +144,44 @@ impl Routes {
     /// Takes one transaction with up to `wanted` recipients from a route's caps. Returns how many recipients it may have.
     pub fn take(&mut self, id: &RouteId, wanted: usize, now: Timestamp) -> usize {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        self.routes.get_mut(id).map_or(0, |entry| entry.throttle.take(wanted, now)) as usize
+        let Some(entry) = self.routes.get_mut(id) else { return 0 };
+        let taken = entry.throttle.take(wanted, now);
+        self.is_low |= entry.throttle.wanted(now).is_some();
+        taken as usize
+    }
+
+    /// Returns true if a route that nodes share needs a chunk of the day's allowance.
+    pub fn is_low(&self) -> bool {
+        self.is_low
+    }
+
+    /// Returns the chunks of the day's allowance that this node needs for mail in line, by route.
+    pub fn wanted(&mut self, now: Timestamp) -> Vec<(RouteId, Wanted)> {
+        self.is_low = false;
+        let waiting = self.routes.iter_mut().filter(|(_, entry)| !entry.lanes.is_empty() || entry.running > 0);
+        waiting.filter_map(|(id, entry)| Some((id.clone(), entry.throttle.wanted(now)?))).collect()
+    }
+
+    /// Adds what this node has taken of a route's allowance for a day.
+    pub fn reserve(&mut self, id: &RouteId, day: u64, recipients: u32, now: Timestamp) {
+        if let Some(entry) = self.routes.get_mut(id) {
+            entry.throttle.reserve(day, recipients, now);
+        }
+    }
+
+    /// Returns the routes that have no mail in line and no attempt under way.
+    pub fn idle(&self) -> Vec<RouteId> {
+        let idle = self.routes.iter().filter(|(_, entry)| entry.lanes.is_empty() && entry.running == 0);
+        idle.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Gives up what these routes have taken of a day's allowance and not spent. Returns the route, the day and the recipients of each.
+    pub fn give_up_reserved(&mut self, ids: &[RouteId]) -> Vec<(RouteId, u64, u32)> {
+        let given = ids.iter().filter_map(|id| {
+            let (day, recipients) = self.routes.get_mut(id)?.throttle.give_up_reserved();
+            (recipients > 0).then(|| (id.clone(), day, recipients))
+        });
+        given.collect()
     }
 
     /// Returns how long a record that was due at `due` waited for our own caps, and not for a server in trouble. For an expedited record
@@ -163,6 +202,8 @@ impl Routes {
         let all = waiting.len();
         waiting.retain(|route| self.enter(route, now));
         self.crowded = waiting.len() < all;
+        let lacks = |entry: &mut Entry| !entry.lanes.is_empty() && entry.throttle.wanted(now).is_some();
+        self.is_low |= self.routes.values_mut().any(lacks);
         self.last_started = waiting.last().map(|route| route.id.clone()).or(self.last_started.take());
         waiting
     }
@@ -225,7 +266,10 @@ impl Routes {
         let late = |(id, (route, waiting)): (&RouteId, &(Arc<Route>, u64))| {
             let throttle = &mut self.entry(route, now).throttle;
             throttle.allowance(now);
-            Some((id.clone(), last_leaves(*waiting, &route.caps, throttle.sent_today().1, now)?))
+            // Of a day that nodes share, each counts on its part.
+            let per_day = route.caps.per_day.map(|cap| (cap / route.caps.day_shared_by.max(1)).max(1));
+            let caps = Caps { per_day, ..route.caps };
+            Some((id.clone(), last_leaves(*waiting, &caps, throttle.sent_today().1, now)?))
         };
         backlogs.iter().filter_map(late).collect()
     }

@@ -28,6 +28,7 @@ use crate::message::QueueId;
 use crate::route::{Caps, Cause, RouteState};
 use crate::time::Timestamp;
 use allowance::Allowance;
+pub use allowance::Wanted;
 pub use troubles::LastingTrouble;
 use troubles::Troubles;
 
@@ -111,7 +112,22 @@ impl Throttle {
 
     /// Gives back what [`take`](Self::take) took for recipients that never reached the server.
     pub fn give_back(&mut self, recipients: u32) {
-        self.allowance.give_back(recipients);
+        self.allowance.give_back(recipients, self.caps);
+    }
+
+    /// Returns the chunk of the day's allowance that this node is to take next, where several share it.
+    pub fn wanted(&mut self, now: Timestamp) -> Option<Wanted> {
+        self.allowance.wanted(self.caps, now)
+    }
+
+    /// Adds what this node has taken of a day's allowance.
+    pub fn reserve(&mut self, day: u64, recipients: u32, now: Timestamp) {
+        self.allowance.reserve(day, recipients, now);
+    }
+
+    /// Gives up what this node has taken and not spent. Returns the day and the number of recipients.
+    pub fn give_up_reserved(&mut self) -> (u64, u32) {
+        self.allowance.give_up_reserved()
     }
 
     /// Returns how many recipients the caps allow at `now`.

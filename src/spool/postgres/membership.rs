@@ -15,7 +15,8 @@ use super::node::WritingTrouble;
 use super::placement::{self, View};
 use super::shards::Shards;
 use super::shared::Shared;
-use super::{carrier, ownership, preflight, recovery, transit};
+use super::{carrier, overview, ownership, preflight, recovery, transit};
+use crate::spool::Configuration;
 
 /// How long running attempts may continue in a shard that is to be handed over. Its other mail waits meanwhile.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(10);
@@ -100,6 +101,7 @@ impl Membership {
                     self.node.set_trouble(WritingTrouble::Lease, None);
                     let names = view.nodes.iter().map(|node| node.name.clone());
                     self.node.others.store(Arc::new(names.filter(|name| *name != settings.server.node).collect()));
+                    self.compare(&view);
                     self.act(&view);
                 }
                 Ok(None) => {
@@ -137,6 +139,20 @@ impl Membership {
         match ownership::renew(link, settings, self.node.instance).await? {
             true => ownership::look(link, settings).await.map(Some),
             false => Ok(None),
+        }
+    }
+
+    /// Compares this node's configuration of customers with that of the others.
+    fn compare(&self, view: &View) {
+        let known = view.nodes.iter().map(|node| node.configuration.as_str()).filter(|known| !known.is_empty());
+        let own = view.nodes.iter().find(|node| node.name == self.node.settings.node);
+        let Some(digest) = own.map(|own| own.configuration.clone()).filter(|own| !own.is_empty()) else { return };
+        let differs = overview::usual(known).is_some_and(|usual| *usual != digest);
+        let before = self.node.configuration.swap(Some(Arc::new(Configuration { digest, differs })));
+        if differs && !before.is_some_and(|before| before.differs) {
+            tracing::warn!(
+                "this node's customers, keys, routes or tiers are not those of most nodes; `postbud node list` marks the node"
+            );
         }
     }
 

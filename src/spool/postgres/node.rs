@@ -13,7 +13,7 @@ use super::link::Link;
 use super::outgoing::Outgoing;
 use super::ownership::Joined;
 use crate::message::{CustomerId, Lane, QueueIds};
-use crate::spool::{Error, Health, Notice};
+use crate::spool::{Configuration, Error, Health, Notice};
 
 /// A trouble that keeps the spool from recording results. Each kind ends in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +61,8 @@ pub(super) struct Node {
     pub stopping: Notify,
     /// The other nodes that are alive, by name.
     pub others: ArcSwap<Vec<String>>,
+    /// How this node's configuration of customers compares with that of the others.
+    pub configuration: ArcSwapOption<Configuration>,
     is_stopping: AtomicBool,
     troubles: Mutex<BTreeMap<WritingTrouble, String>>,
     lacks: Mutex<BTreeMap<Lack, String>>,
@@ -87,6 +89,7 @@ impl Node {
             disk_bytes: AtomicU64::new(0),
             stopping: Notify::new(),
             others: ArcSwap::default(),
+            configuration: ArcSwapOption::empty(),
             is_stopping: AtomicBool::new(false),
             troubles: Mutex::default(),
             lacks: Mutex::default(),

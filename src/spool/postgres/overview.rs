@@ -113,20 +113,26 @@ async fn ask(settings: &Settings) -> Result<Overview, Failure> {
     Ok(Overview { nodes, shards, in_transit })
 }
 
-/// Marks the nodes whose configuration differs from that of most. If there is no majority, the configuration of the first node counts as
-/// usual.
+/// Marks the nodes whose configuration differs from that of most.
 fn mark(nodes: &mut [NodeStatus]) {
     let known: Vec<String> = nodes
         .iter()
         .filter(|node| node.alive && !node.configuration.is_empty())
         .map(|node| node.configuration.clone())
         .collect();
-    let count = |one: &String| known.iter().filter(|other| *other == one).count();
-    // If several are equally frequent, take the first.
-    let Some(usual) = known.iter().rev().max_by_key(|one| count(one)).cloned() else { return };
+    let Some(usual) = usual(known.iter().map(String::as_str)) else { return };
     for node in nodes.iter_mut().filter(|node| node.alive && !node.configuration.is_empty()) {
         node.differs = node.configuration != usual;
     }
+}
+
+/// Returns the configuration of most nodes, whose configurations are given by the nodes' names. If there is no majority, the configuration of
+/// the first node counts as usual.
+pub(super) fn usual<'a>(known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<&str> = known.collect();
+    let count = |one: &&str| known.iter().filter(|other| *other == one).count();
+    // If several are equally frequent, take the first.
+    known.iter().rev().max_by_key(|one| count(one)).copied()
 }
 
 #[cfg(test)]

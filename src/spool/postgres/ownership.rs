@@ -272,14 +272,19 @@ pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Re
 pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failure> {
     let Server { schema, lease, .. } = &settings.server;
     let query = format!(
-        "SELECT name, leaving, since + make_interval(secs => $1) < clock_timestamp() FROM {schema}.node \
+        "SELECT name, leaving, since + make_interval(secs => $1) < clock_timestamp(), configuration FROM {schema}.node \
          WHERE alive_until > clock_timestamp() ORDER BY name"
     );
     // A node that has just joined may leave again soon.
     let settled = (*lease * 2).as_secs_f64();
     let nodes = link.client.query(&query, &[&settled]).await?;
-    let nodes =
-        nodes.iter().map(|row| Member { name: row.get(0), is_leaving: row.get(1), has_settled: row.get(2) }).collect();
+    let member = |row: &tokio_postgres::Row| Member {
+        name: row.get(0),
+        is_leaving: row.get(1),
+        has_settled: row.get(2),
+        configuration: row.get(3),
+    };
+    let nodes = nodes.iter().map(member).collect();
     let query = format!("SELECT node FROM {schema}.owner ORDER BY shard");
     let owners = link.client.query(&query, &[]).await?.iter().map(|row| row.get(0)).collect();
     Ok(View { nodes, owners })

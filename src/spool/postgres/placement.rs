@@ -15,6 +15,8 @@ pub(super) struct Member {
     pub is_leaving: bool,
     /// True if it joined long enough ago to get shards that have an owner.
     pub has_settled: bool,
+    /// The hash of its configuration of customers. Empty until the node knows it.
+    pub configuration: String,
 }
 
 /// The nodes and owners in the database.
@@ -98,7 +100,12 @@ mod tests {
     fn member(name: &str) -> Member {
         // `x!` is about to leave, and `x?` has just joined.
         let bare = name.trim_end_matches(['!', '?']);
-        Member { name: bare.into(), is_leaving: name.ends_with('!'), has_settled: !name.ends_with('?') }
+        Member {
+            name: bare.into(),
+            is_leaving: name.ends_with('!'),
+            has_settled: !name.ends_with('?'),
+            configuration: String::new(),
+        }
     }
 
     fn view(nodes: &str, owners: &str) -> View {

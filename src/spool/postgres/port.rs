@@ -13,12 +13,12 @@ use super::rows::Encoded;
 use super::shards::Shards;
 use super::shared::Shared;
 use super::{Postgres, read};
-use crate::message::{Lane, QueueId};
+use crate::message::{CustomerId, Lane, QueueId};
 use crate::spool::index::{LOOK, LaneNo, calls};
 use crate::spool::owner::{self, Owner};
 use crate::spool::{
-    Backoff, Commit, Draft, DueLane, DuePage, Durable, Error, Filter, Health, Inspect, Intervene, LaneStats, Lease,
-    LinesById, Pending, Record, Settled, Settlement, Spool, Totals, Work, ready,
+    Backoff, Commit, Configuration, Draft, DueLane, DuePage, Durable, Error, Filter, Health, Inspect, Intervene,
+    LaneStats, Lease, LinesById, Pending, Record, Settled, Settlement, Spool, Totals, Work, ready,
 };
 use crate::time::Timestamp;
 
@@ -339,6 +339,14 @@ impl Spool for Postgres {
 
     fn others(&self) -> Vec<String> {
         self.node.others.load().to_vec()
+    }
+
+    fn owns(&self, customer: &CustomerId) -> bool {
+        self.node.shard(self.node.shard_of_customer(customer)).is_some()
+    }
+
+    fn configuration(&self) -> Option<Configuration> {
+        self.node.configuration.load().as_deref().cloned()
     }
 
     // The first shard has one owner, and another one as soon as that is dead.

@@ -25,6 +25,7 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
     let past = pages.service().past_alerts(&visitor.actor, asked.given("before"), PAST).await?;
     let body = html! {
         h1 { "Alerts" }
+        (show::missing(&alerts.missing))
         @if asked.text("before").is_empty() { (current(&alerts, &visitor, pages.forms())) }
         (history(&past, asked.text("before")))
     };
@@ -55,7 +56,7 @@ pub(super) fn current(alerts: &Alerts, visitor: &Visitor, forms: &Forms) -> Mark
 }
 
 fn card(id: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Markup {
-    let AlertView { key, since, alert, acknowledged } = view;
+    let AlertView { key, since, alert, acknowledged, nodes } = view;
     let mood = if acknowledged.is_some() { Mood::Calm } else { Mood::Bad };
     html! {
         section class={ "card " (mood.class()) } aria-labelledby=(id) {
@@ -69,6 +70,7 @@ fn card(id: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Markup 
             }
             p { (strange(alert.detail.as_deref().unwrap_or_default())) }
             p { (place(alert)) }
+            @if !nodes.is_empty() { p.quiet { "At " (strange(&nodes.join(", "))) } }
             @if let Some(noted) = acknowledged {
                 p {
                     (strange(&noted.actor)) " took note at " (show::moment(noted.at))

@@ -59,8 +59,7 @@ pub(super) async fn live(State(pages): State<Operators>, visitor: Visitor) -> Re
 
 async fn parts(pages: &Operators, visitor: &Visitor) -> Result<Parts, Problem> {
     let service: &Service = pages.service();
-    let told = service.alerts(&visitor.actor).await;
-    let standing = service.standing(&visitor.actor).await;
+    let (told, standing) = tokio::join!(service.alerts(&visitor.actor), service.standing(&visitor.actor));
     let reasons = pages.0.surroundings.readiness.reasons();
     let mut parts = vec![("state", state(&reasons, &told, &standing))];
     if let Ok(standing) = &standing {
@@ -82,7 +81,9 @@ pub(super) fn state(
     let (new, known): (Vec<_>, Vec<_>) =
         of_alerts.open.iter().chain(&of_alerts.notices).partition(|alert| alert.acknowledged.is_none());
     let unknown = [told.as_ref().err(), standing.as_ref().err()];
-    let is_unknown = unknown.iter().any(Option::is_some);
+    let mut missing = standing.as_ref().map(|standing| standing.stats.missing.clone()).unwrap_or_default();
+    missing.extend(of_alerts.missing.iter().filter(|node| !missing.contains(node)).cloned().collect::<Vec<_>>());
+    let is_unknown = unknown.iter().any(Option::is_some) || !missing.is_empty();
     let (mood, word) = if !reasons.is_empty() {
         (Mood::Bad, "Takes no mail")
     } else if !still.is_empty() {
@@ -100,6 +101,7 @@ pub(super) fn state(
         section #state class={ "card " (mood.class()) } aria-labelledby="needs" {
             div.head { h2 #needs { "What needs a person" } (badge(mood, word)) }
             @for error in unknown.into_iter().flatten() { p.note.bad { (error.to_string()) } }
+            (show::missing(&missing))
             @if mood == Mood::Good { p { "Nothing." } }
             @if !reasons.is_empty() {
                 ul { @for (check, reason) in reasons { li { strong { (check) } ": " (strange(reason)) } } }

@@ -24,7 +24,7 @@ const LINES: usize = 100;
 pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
     let (text, state) = (asked.text("q").to_lowercase(), asked.text("state"));
     let after = asked.text("after");
-    let all = pages.service().route_statuses(&visitor.actor)?;
+    let (all, missing) = pages.service().route_statuses(&visitor.actor).await?;
     let total = all.len();
     let fits = |route: &&RouteStatus| {
         let is_meant = match state {
@@ -59,6 +59,7 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
             (select("state", "State", &states, state))
             div.actions { button { "Show" } }
         }
+        (show::missing(&missing))
         p { (show::number(total as u64)) " routes in all." }
         @if passwords > 0 {
             p.note.wait {
@@ -77,7 +78,7 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
 
 /// The routes that log in at Microsoft 365 with a password, and what each needs.
 pub(super) async fn microsoft365(State(pages): State<Operators>, visitor: Visitor) -> Result<Response, Problem> {
-    let found = pages.service().microsoft365(&visitor.actor)?;
+    let found = pages.service().microsoft365(&visitor.actor).await?;
     let body = html! {
         h1 { "Passwords at Microsoft 365" }
         p { (WHEN) ". The login of each of these routes has to be changed to OAuth." }
@@ -158,10 +159,11 @@ pub(super) async fn show(
     asked: Asked,
 ) -> Result<Response, Problem> {
     let span = Span::ALL.into_iter().find(|span| span.as_str() == asked.text("span")).unwrap_or_default();
-    let (route, caps) = pages.service().route(&visitor.actor, &id)?;
+    let (route, caps, missing) = pages.service().route(&visitor.actor, &id).await?;
     let counted = pages.service().counted(&visitor.actor, Some(&id), span).await?;
     let customer = id.strip_prefix("own-server.");
     let body = html! {
+        (show::missing(&missing))
         (details(&route, caps.as_ref(), customer))
         @if visitor.may_operate() { (commands(&route, &visitor, pages.forms())) }
         section.card aria-labelledby="charts" {

@@ -69,10 +69,12 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
             .about_customer(&CustomerId::new(text))
             .into_owned(),
         acknowledged: None,
+        nodes: vec![owned()],
     };
     let noted = Acknowledged { actor: owned(), at: AT, note: owned() };
     let known = AlertView { acknowledged: Some(noted), ..alert.clone() };
-    let all_alerts = Alerts { open: vec![alert.clone(), known], ended: Vec::new(), notices: vec![alert] };
+    let all_alerts =
+        Alerts { open: vec![alert.clone(), known], ended: Vec::new(), notices: vec![alert], missing: vec![owned()] };
     let past = PastAlert { id: owned(), since: AT, ended: Some(AT), ended_detail: Some(owned()), event: event.clone() };
     let message = message_of(text, &event);
     let list = Page::new(vec![message.clone()], Some(owned()));
@@ -343,7 +345,8 @@ fn all_is_well_only_where_no_mail_stands_still_and_everything_is_known() {
     ] {
         assert!(!is_green(&html) && html.contains("badge bad"), "{html}");
     }
-    let alert = AlertView { key: "x".into(), since: AT, alert: Event::alert("look"), acknowledged: None };
+    let alert =
+        AlertView { key: "x".into(), since: AT, alert: Event::alert("look"), acknowledged: None, nodes: Vec::new() };
     let html = state(&[], Ok(Alerts { open: vec![alert], ..Alerts::default() }), quiet());
     assert!(!is_green(&html) && html.contains("look"), "{html}");
 }

@@ -17,6 +17,24 @@ pub(super) struct Allowance {
     sent_last_minute: VecDeque<Timestamp>,
     day: u64,
     sent_today: u32,
+    /// What this process has spent today.
+    spent: u32,
+    /// Where several nodes share the cap of the day: what this node has taken of it and not spent yet. A process begins with nothing, so
+    /// whatever an earlier one knew, no recipient is spent twice.
+    reserved: u32,
+}
+
+/// A chunk of the day's allowance that a node asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The UTC day, counted from 1970.
+    pub day: u64,
+    /// The cap of the day.
+    pub cap: u32,
+    /// The recipients that are asked for.
+    pub chunk: u32,
+    /// What this node has sent on that day. It counts if no node has asked for anything yet.
+    pub sent: u32,
 }
 
 impl Allowance {
@@ -29,6 +47,8 @@ impl Allowance {
             sent_last_minute: (0..last_minute).filter_map(|_| last_sent).collect(),
             day: saved.day,
             sent_today: saved.recipients,
+            spent: 0,
+            reserved: 0,
         };
         // The clock may have been set back since the state was saved.
         allowance.turn_to_day(now);
@@ -54,13 +74,43 @@ impl Allowance {
                 self.sent_last_minute.push_back(now);
             }
             self.sent_today = self.sent_today.saturating_add(allowed);
+            self.spent = self.spent.saturating_add(allowed);
+            self.reserved = self.reserved.saturating_sub(allowed);
         }
         allowed
     }
 
     /// Gives back what was taken for recipients that never reached the server.
-    pub(super) fn give_back(&mut self, recipients: u32) {
+    pub(super) fn give_back(&mut self, recipients: u32, caps: Caps) {
         self.sent_today = self.sent_today.saturating_sub(recipients);
+        // What was taken yesterday is nothing of today's allowance.
+        let of_today = recipients.min(self.spent);
+        self.spent -= of_today;
+        if is_shared(caps) {
+            self.reserved = self.reserved.saturating_add(of_today);
+        }
+    }
+
+    /// Returns the chunk of the day's allowance that is to be taken next. `None` if enough is left, or no other node shares the cap.
+    pub(super) fn wanted(&mut self, caps: Caps, now: Timestamp) -> Option<Wanted> {
+        let cap = caps.per_day.filter(|_| is_shared(caps))?;
+        self.turn_to_day(now);
+        let chunk = chunk(cap, caps.day_shared_by);
+        let (day, sent) = (self.day, self.sent_today);
+        (self.reserved <= chunk / 4).then_some(Wanted { day, cap, chunk, sent })
+    }
+
+    /// Adds what was taken of a day's allowance.
+    pub(super) fn reserve(&mut self, day: u64, recipients: u32, now: Timestamp) {
+        self.turn_to_day(now);
+        if day == self.day {
+            self.reserved = self.reserved.saturating_add(recipients);
+        }
+    }
+
+    /// Gives up what is reserved and not spent. Returns it with its day.
+    pub(super) fn give_up_reserved(&mut self) -> (u64, u32) {
+        (self.day, std::mem::take(&mut self.reserved))
     }
 
     /// Returns how many recipients the caps allow at `now`.
@@ -70,7 +120,7 @@ impl Allowance {
             self.sent_last_minute.pop_front();
         }
         let minute_is_full = caps.per_minute.is_some_and(|cap| self.sent_last_minute.len() >= cap as usize);
-        if minute_is_full { 0 } else { caps.per_day.map_or(u32::MAX, |cap| cap.saturating_sub(self.sent_today)) }
+        if minute_is_full { 0 } else { self.left_today(caps) }
     }
 
     /// Returns when the caps next allow something to be sent.
@@ -78,10 +128,18 @@ impl Allowance {
         if self.recipients(caps, now) > 0 {
             return now;
         }
-        let day_is_full = caps.per_day.is_some_and(|cap| self.sent_today >= cap);
+        let day_is_full = self.left_today(caps) == 0;
         match self.sent_last_minute.front() {
             Some(sent) if !day_is_full => *sent + MINUTE,
             _ => Timestamp::from_millis((self.day + 1) * DAY_MILLIS),
+        }
+    }
+
+    fn left_today(&self, caps: Caps) -> u32 {
+        match caps.per_day {
+            None => u32::MAX,
+            Some(_) if is_shared(caps) => self.reserved,
+            Some(cap) => cap.saturating_sub(self.sent_today),
         }
     }
 
@@ -101,12 +159,24 @@ impl Allowance {
         let today = day_of(now);
         if today > self.day {
             self.sent_today = 0;
+            (self.spent, self.reserved) = (0, 0);
             self.day = today;
         } else if today + 1 < self.day {
             // The clock was set back by days. The count must end with the present day, and not with the wrong one.
+            (self.spent, self.reserved) = (0, 0);
             self.day = today;
         }
     }
+}
+
+fn is_shared(caps: Caps) -> bool {
+    caps.day_shared_by > 1 && caps.per_day.is_some()
+}
+
+/// Returns how much of a day's allowance a node takes at once. Whatever nodes hold unspent at a time is at most a quarter of it, or one
+/// recipient each.
+fn chunk(cap: u32, nodes: u32) -> u32 {
+    (cap / (4 * nodes.max(1))).clamp(1, 1_000)
 }
 
 /// Returns the UTC day, counted from 1970.
