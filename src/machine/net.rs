@@ -20,6 +20,10 @@ pub(crate) async fn connect(socket: TcpSocket, peer: SocketAddr) -> io::Result<T
     socket.connect(peer).await.map(of_system)
 }
 
+/// Connects with the simulated database of this thread's machine, if it has one.
+#[cfg(test)]
+pub(crate) use crate::simulation::nodes::dial as database;
+
 /// A connection of the system's.
 pub(crate) fn of_system(stream: tokio::net::TcpStream) -> TcpStream {
     #[cfg(test)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{Severity, SqlState};
@@ -147,7 +148,26 @@ impl Connection {
     }
 
     async fn connect(server: &Server, purpose: &str) -> Result<Connection, Failure> {
-        let (client, mut connection) = first_that_takes_writes(server, purpose).await?;
+        #[cfg(test)]
+        if let Some(dialled) = crate::machine::net::database() {
+            let stream = dialled.await.map_err(|error| Failure::new(error.to_string()))?;
+            let (client, connection) = config(server, purpose).connect_raw(stream, tokio_postgres::NoTls).await?;
+            return Connection::begin(server, client, connection).await;
+        }
+        let (client, connection) = first_that_takes_writes(server, purpose).await?;
+        Connection::begin(server, client, connection).await
+    }
+
+    /// Listens to a new connection, and sets what the server must know of it.
+    async fn begin<S, T>(
+        server: &Server,
+        client: Client,
+        mut connection: tokio_postgres::Connection<S, T>,
+    ) -> Result<Connection, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let warning = Arc::new(Mutex::new(None));
         let heard = Arc::clone(&warning);
         let driver = tokio::spawn(async move {
@@ -208,10 +228,18 @@ async fn first_that_takes_writes(server: &Server, purpose: &str) -> Result<Conne
 }
 
 async fn connect_to(host: &str, server: &Server, purpose: &str) -> Result<Connected, Failure> {
+    let mut config = config(server, purpose);
+    config.host(host).port(server.port);
+    config.connect(Tls(server.tls.clone())).await.map_err(|error| match server.hosts.len() {
+        1 => error.into(),
+        _ => Failure::new(format!("{host}: {}", Failure::from(error).why)),
+    })
+}
+
+/// What a connection to any of the servers has.
+fn config(server: &Server, purpose: &str) -> Config {
     let mut config = Config::new();
     config
-        .host(host)
-        .port(server.port)
         .dbname(&server.database)
         .user(&server.user)
         .application_name(application_name(&server.node, purpose))
@@ -223,10 +251,7 @@ async fn connect_to(host: &str, server: &Server, purpose: &str) -> Result<Connec
     if let Some(password) = &server.password {
         config.password(password.as_str());
     }
-    config.connect(Tls(server.tls.clone())).await.map_err(|error| match server.hosts.len() {
-        1 => error.into(),
-        _ => Failure::new(format!("{host}: {}", Failure::from(error).why)),
-    })
+    config
 }
 
 /// Returns the name under which the server lists a connection. The server cuts longer names.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::disk::Disk;
 use super::faults::Fault;
 use super::network::Network;
+use super::nodes::Database;
 use super::threads::Threads;
 use crate::time::Timestamp;
 
@@ -54,6 +55,8 @@ pub struct Hardware {
     pub disk: Disk,
     pub network: Arc<Network>,
     pub fault: Option<Fault>,
+    /// The database that its process connects with, if that has one.
+    pub database: OnceLock<Arc<Database>>,
     /// What panicked here.
     pub panics: Mutex<Vec<String>>,
     /// How far the clock of the day is ahead of the time, in milliseconds.
@@ -62,7 +65,16 @@ pub struct Hardware {
 
 impl Hardware {
     pub fn new(number: usize, disk: Disk, network: Arc<Network>, fault: Option<Fault>) -> Arc<Hardware> {
-        Arc::new(Hardware { number, disk, network, fault, panics: Mutex::default(), ahead: AtomicI64::new(0) })
+        let database = OnceLock::new();
+        Arc::new(Hardware {
+            number,
+            disk,
+            network,
+            fault,
+            database,
+            panics: Mutex::default(),
+            ahead: AtomicI64::new(0),
+        })
     }
 
     /// Sets the clock of the day.

@@ -14,6 +14,7 @@ mod faults;
 mod judge;
 mod machine;
 mod network;
+pub mod nodes;
 mod plan;
 mod relay;
 mod server;

@@ -211,6 +211,21 @@ impl Postgres {
         Ok(Arc::new(Postgres { node, thread: Mutex::new(Some(thread)) }))
     }
 
+    /// The same on this thread's runtime, for a simulation of several nodes. Also returns the task that runs until the spool is stopped.
+    #[cfg(test)]
+    pub async fn open_here(settings: Settings) -> Result<(Arc<Postgres>, tokio::task::JoinHandle<()>), OpenError> {
+        let opened = open(settings).await?;
+        let node = Arc::clone(&opened.node);
+        let running = tokio::spawn(run(opened));
+        Ok((Arc::new(Postgres { node, thread: Mutex::default() }), running))
+    }
+
+    /// Stops a spool that was opened like that.
+    #[cfg(test)]
+    pub fn stop_here(&self) {
+        self.node.stop();
+    }
+
     fn take_thread(&self) -> Option<JoinHandle<()>> {
         self.thread.lock().expect("nothing panics while it holds the thread").take()
     }

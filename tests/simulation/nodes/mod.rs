@@ -1,0 +1,38 @@
+//! Several nodes on one database, under one seed (`docs/simulation.md`).
+//!
+//! The spool in PostgreSQL runs as it is, with the client that it has: owners, epochs, leases, committers, mail in transit, recovery, keepers.
+//! In place of the server it has a model of PostgreSQL's transactions, locks and connections (`database`, `statements`, `wire`). In place of
+//! submission and delivery a few lines hand messages in and deliver them (`node`). A `plan` says what happens, the `world` runs it
+//! and judges.
+
+mod book;
+mod database;
+mod faults;
+mod node;
+mod plan;
+mod statements;
+mod tests;
+mod wire;
+mod world;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::database::Database;
+use super::here;
+
+/// How long a silent node keeps its shards.
+pub const LEASE: Duration = Duration::from_secs(4);
+
+/// Connects the process of this thread with its machine's database, if it has a simulated one.
+pub fn dial() -> Option<impl Future<Output = io::Result<database::Stream>>> {
+    let machine = here()?;
+    let database = Arc::clone(machine.hardware.database.get()?);
+    Some(async move {
+        match database.connect(machine.hardware.number) {
+            Some(dialled) => dialled,
+            None => std::future::pending().await,
+        }
+    })
+}
