@@ -57,6 +57,7 @@ impl Preset {
                 per_day: Some(10_000),
                 recipients_per_transaction: 500,
                 messages_per_connection: 100,
+                day_shared_by: 1,
                 // Exchange Online closes idle connections after about two minutes.
                 idle: Duration::from_secs(60),
             },

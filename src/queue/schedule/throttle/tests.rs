@@ -9,6 +9,7 @@ fn caps() -> Caps {
         per_day: Some(10),
         recipients_per_transaction: 4,
         messages_per_connection: 100,
+        day_shared_by: 1,
         idle: Duration::from_secs(60),
     }
 }
@@ -264,4 +265,28 @@ fn an_operators_suspension_takes_the_place_of_a_refused_logins_and_not_the_other
     assert_eq!(cause(&mut throttle), Cause::Operator);
     throttle.suspend(Cause::Login, "535", at(3), at(3));
     assert_eq!(cause(&mut throttle), Cause::Operator);
+}
+
+#[test]
+fn of_a_day_that_nodes_share_only_what_was_reserved_is_spent() {
+    let caps = Caps { per_minute: None, per_day: Some(100), day_shared_by: 5, recipients_per_transaction: 50, ..caps() };
+    let mut throttle = fresh(caps, 0);
+    assert_eq!((throttle.take(1, at(0)), throttle.allowance(at(0))), (0, 0), "nothing is reserved yet");
+    let wanted = throttle.wanted(at(0)).unwrap();
+    assert_eq!((wanted.cap, wanted.chunk, wanted.sent), (100, 5, 0));
+    throttle.reserve(wanted.day, 5, at(0));
+    assert_eq!(throttle.wanted(at(0)), None);
+    assert_eq!(throttle.take(4, at(0)), 4);
+    assert!(throttle.wanted(at(0)).is_some(), "one is left, a quarter of a chunk");
+    assert_eq!(throttle.take(4, at(0)), 1);
+    throttle.give_back(2);
+    assert_eq!((throttle.allowance(at(0)), throttle.sent_today().1), (2, 3));
+    // What was reserved yesterday is nothing of today's, and neither is what comes back of it.
+    let tomorrow = at(0) + Duration::from_secs(86_400);
+    assert_eq!(throttle.allowance(tomorrow), 0);
+    throttle.give_back(3);
+    throttle.reserve(wanted.day, 5, tomorrow);
+    assert_eq!(throttle.allowance(tomorrow), 0);
+    throttle.reserve(wanted.day + 1, 5, tomorrow);
+    assert_eq!(throttle.give_up_reserved(), (wanted.day + 1, 5));
 }
