@@ -269,7 +269,8 @@ fn an_operators_suspension_takes_the_place_of_a_refused_logins_and_not_the_other
 
 #[test]
 fn of_a_day_that_nodes_share_only_what_was_reserved_is_spent() {
-    let caps = Caps { per_minute: None, per_day: Some(100), day_shared_by: 5, recipients_per_transaction: 50, ..caps() };
+    let caps =
+        Caps { per_minute: None, per_day: Some(100), day_shared_by: 5, recipients_per_transaction: 50, ..caps() };
     let mut throttle = fresh(caps, 0);
     assert_eq!((throttle.take(1, at(0)), throttle.allowance(at(0))), (0, 0), "nothing is reserved yet");
     let wanted = throttle.wanted(at(0)).unwrap();
