@@ -143,8 +143,10 @@ impl Connection {
     }
 
     /// Keeps a change for the commit.
-    pub fn does(&mut self, change: impl FnOnce(&mut Data) + Send + 'static) {
-        self.changes.push(Box::new(change));
+    pub fn does<R>(&mut self, change: impl FnOnce(&mut Data) -> R + Send + 'static) {
+        self.changes.push(Box::new(|data| {
+            let _ = change(data);
+        }));
     }
 }
 

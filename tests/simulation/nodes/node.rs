@@ -28,16 +28,8 @@ const PUT_OFF: u32 = 2;
 /// How long attempts may go on at a stop.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// How a process ended.
-#[derive(Debug)]
-pub enum Ended {
-    /// The spool was not opened.
-    Refused(String),
-    /// In good order.
-    Stopped,
-    /// The spool gave up.
-    GaveUp(String),
-}
+/// How a process ended: in good order, or why not.
+pub type Ended = Result<(), String>;
 
 /// What a process works with.
 #[derive(Clone)]
@@ -68,7 +60,7 @@ fn settings(number: usize) -> Settings {
 pub async fn live(all: Surroundings, mut handed_in: UnboundedReceiver<u32>, stop: CancellationToken) -> Ended {
     let (spool, ended) = match Postgres::open_here(settings(all.number)).await {
         Ok(opened) => opened,
-        Err(why) => return Ended::Refused(why.to_string()),
+        Err(why) => return Err(format!("the spool was not opened: {why}")),
     };
     all.book.note(all.clock.now(), &format!("node{} runs", all.number));
     let (attempts, no_more) = (TaskTracker::new(), CancellationToken::new());
@@ -80,7 +72,7 @@ pub async fn live(all: Surroundings, mut handed_in: UnboundedReceiver<u32>, stop
             () = stop.cancelled() => break,
             Ok(()) = health.changed() => {
                 if let Some(why) = health.borrow().stopped.clone() {
-                    return Ended::GaveUp(why);
+                    return Err(format!("the spool gave up: {why}"));
                 }
             }
             Some(customer) = handed_in.recv() => drop(tokio::spawn(hand_in(all.clone(), Arc::clone(&spool), customer))),
@@ -92,7 +84,7 @@ pub async fn live(all: Surroundings, mut handed_in: UnboundedReceiver<u32>, stop
     let _ = tokio::time::timeout(GRACE, attempts.wait()).await;
     spool.stop_here();
     let _ = ended.await;
-    Ended::Stopped
+    Ok(())
 }
 
 /// Hands a message in, as submission does.
@@ -168,7 +160,7 @@ async fn attempt(all: Surroundings, spool: Arc<Postgres>, lease: Lease) {
     let owner = all.database.server().owner(shard).to_owned();
     all.book.begins(begun, id, all.number, &owner);
     tokio::time::sleep(Duration::from_millis(20) + moment(2_000)).await;
-    let is_taken = machine::random::<u64>() % 4 > 0 || all.book.puts_off(id) >= PUT_OFF;
+    let is_taken = !machine::random::<u64>().is_multiple_of(4) || all.book.puts_off(id) >= PUT_OFF;
     let reply = Heard::new(if is_taken { "250 2.0.0 taken" } else { "451 4.2.0 later" }, None);
     let taken = is_taken.then(|| all.book.takes(all.clock.now(), id, all.number, begun));
     let (state, due) = match is_taken {

@@ -173,20 +173,20 @@ impl Server {
             "DELETE FROM postbud.node WHERE name = $1" => {
                 let name = words(&given[0]);
                 self.lock(on, &format!("node {name}"), 0, Mode::Update)?;
-                on.does(move |data| drop(data.nodes.remove(&name)));
+                on.does(move |data| data.nodes.remove(&name));
                 none
             }
             "DELETE FROM postbud.node WHERE instance = $1" => {
                 let Some(name) = self.data.node_of(number(&given[0])) else { return none };
                 self.lock(on, &format!("node {name}"), 0, Mode::Update)?;
-                on.does(move |data| drop(data.nodes.remove(&name)));
+                on.does(move |data| data.nodes.remove(&name));
                 none
             }
             "INSERT INTO postbud.node VALUES" => {
                 let (instance, nodes) = (number(&given[1]), number(&given[3]) as i32);
                 let node = NodeRow { instance, until: now + seconds(&given[2]), since: now, nodes, leaving: false };
                 let name = words(&given[0]);
-                on.does(move |data| drop(data.nodes.insert(name, node)));
+                on.does(move |data| data.nodes.insert(name, node));
                 none
             }
             "SELECT node FROM postbud.owner o WHERE" => {
@@ -324,13 +324,15 @@ impl Server {
             }
             "CREATE TABLE" => {
                 if let Some(table) = statement.tables.first().cloned() {
-                    on.does(move |data| drop(data.tables.entry(table).or_default()));
+                    on.does(move |data| {
+                        data.tables.entry(table).or_default();
+                    });
                 }
                 none
             }
             "INSERT INTO postbud.segment" => {
                 let [shard, number] = statement.numbers()[..] else { panic!("{}", statement.text) };
-                on.does(move |data| drop(data.segments.insert((shard as i32, number as i32))));
+                on.does(move |data| data.segments.insert((shard as i32, number as i32)));
                 none
             }
             "WITH moved AS" => {
@@ -397,7 +399,7 @@ impl Server {
                 let instance = number(&given[0]);
                 self.data.next_transit += 1;
                 let number = self.data.next_transit;
-                on.does(move |data| drop(data.transit.insert(number, instance)));
+                on.does(move |data| data.transit.insert(number, instance));
                 one(vec![int4(number)])
             }
             "SELECT number FROM postbud.transit t WHERE" => {
@@ -412,7 +414,7 @@ impl Server {
             "DELETE FROM postbud.transit WHERE number = " => {
                 let table = statement.numbers()[0];
                 self.lock(on, "transit", table, Mode::Update)?;
-                on.does(move |data| drop(data.transit.remove(&(table as i32))));
+                on.does(move |data| data.transit.remove(&(table as i32)));
                 none
             }
             "LOCK TABLE" => {
@@ -426,12 +428,12 @@ impl Server {
             "DROP TABLE" => {
                 let table = table();
                 self.lock(on, &table, -1, Mode::Update)?;
-                on.does(move |data| drop(data.tables.remove(&table)));
+                on.does(move |data| data.tables.remove(&table));
                 none
             }
             "DELETE FROM postbud.segment WHERE shard = " => {
                 let [shard, number] = statement.numbers()[..] else { panic!("{}", statement.text) };
-                on.does(move |data| drop(data.segments.remove(&(shard as i32, number as i32))));
+                on.does(move |data| data.segments.remove(&(shard as i32, number as i32)));
                 none
             }
             // Settings of the session, and of tables.

@@ -158,11 +158,12 @@ impl World<'_> {
         let Some(process) = &mut self.processes[node] else { return };
         let ended = process.runtime.block_on(&mut process.life);
         self.book.note(self.now, &format!("node{node} ended: {ended:?}"));
-        if !matches!(ended, Ok(Ended::Stopped)) {
+        let is_stopped = matches!(ended, Ok(Ok(())));
+        if !is_stopped {
             self.book.facts().troubles.push((self.now, self.now));
         }
         self.kill(node);
-        if !matches!(ended, Ok(Ended::Stopped)) {
+        if !is_stopped {
             self.later(RESTART, Later::Start(node));
         }
     }
