@@ -145,7 +145,7 @@ impl Membership {
     /// Compares this node's configuration of customers with that of the others.
     fn compare(&self, view: &View) {
         let known = view.nodes.iter().map(|node| node.configuration.as_str()).filter(|known| !known.is_empty());
-        let own = view.nodes.iter().find(|node| node.name == self.node.settings.node);
+        let own = view.nodes.iter().find(|node| node.name == self.node.settings.server.node);
         let Some(digest) = own.map(|own| own.configuration.clone()).filter(|own| !own.is_empty()) else { return };
         let differs = overview::usual(known).is_some_and(|usual| *usual != digest);
         let before = self.node.configuration.swap(Some(Arc::new(Configuration { digest, differs })));
