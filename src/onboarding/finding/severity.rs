@@ -143,7 +143,9 @@ impl Finding {
         match self {
             Finding::Unanswered { reason } | Finding::DkimRotatingUnanswered { reason, .. } => Some(reason.to_string()),
             Finding::FileNotThere { reason, .. } => Some(reason.to_string()),
-            Finding::DkimKeyUnusable { reason } | Finding::DkimRotationUnreadable { reason } => Some(reason.clone()),
+            Finding::DkimKeyUnusable { reason }
+            | Finding::DkimRotationUnreadable { reason }
+            | Finding::MailjetSilent { reason, .. } => Some(reason.clone()),
             Finding::ProbeGood { detail, .. } => Some(detail.clone()),
             Finding::ProbeFailed { reason, remedy, .. } if remedy.is_empty() => Some(reason.clone()),
             Finding::ProbeFailed { reason, remedy, .. } => Some(format!("{reason}. {remedy}")),

@@ -7,6 +7,7 @@ mod records;
 mod rotation;
 
 use super::Word;
+use super::is_bare_address;
 use crate::onboarding::Overall;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
@@ -327,10 +328,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Mailjet godtager ikke API-nøglen for niveauet {tier}. {reason}"),
             format!("webCRM retter nøglen og dens hemmelighed i [mailjet.{tier}] i serverfilen."),
         ),
-        F::MailjetSilent { tier, reason, hours } => (
+        F::MailjetSilent { tier, hours, .. } => (
             match hours {
-                0 => format!("Mailjets API gav intet svar for niveauet {tier}. {reason}"),
-                hours => format!("Mailjets API har ikke svaret for niveauet {tier} i {hours} timer. {reason}"),
+                0 => format!("Mailjets API gav intet svar for niveauet {tier}."),
+                hours => format!("Mailjets API har ikke svaret for niveauet {tier} i {hours} timer."),
             },
             "Der vides ikke at være noget galt med domænet. Det prøves igen af sig selv.".into(),
         ),
@@ -384,6 +385,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 }
                 None => "Den skal begynde med præcis v=DMARC1 og et semikolon. Erstat den.".into(),
             },
+        ),
+        F::DmarcTag { host, tag } if is_bare_address(tag) => (
+            format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\": der mangler mailto: foran adressen."),
+            "Skriv mailto: foran adressen.".into(),
         ),
         F::DmarcTag { host, tag } => {
             (format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\"."), "Ret eller fjern det.".into())

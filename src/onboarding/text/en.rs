@@ -7,6 +7,7 @@ mod records;
 mod rotation;
 
 use super::Word;
+use super::is_bare_address;
 use crate::onboarding::Overall;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
@@ -384,6 +385,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 }
                 None => "It must begin with exactly v=DMARC1 and a semicolon. Replace it.".into(),
             },
+        ),
+        F::DmarcTag { host, tag } if is_bare_address(tag) => (
+            format!("In the DMARC record at {host}, receivers ignore \"{tag}\": mailto: is missing in front of the address."),
+            "Write mailto: in front of the address.".into(),
         ),
         F::DmarcTag { host, tag } => {
             (format!("In the DMARC record at {host}, receivers ignore \"{tag}\"."), "Mend or remove it.".into())

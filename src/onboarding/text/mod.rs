@@ -224,3 +224,9 @@ pub fn change(domain: &Domain, change: &Change, settings: &Settings) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// Returns true if a destination of DMARC reports is an address without its `mailto:`: `rua=a@test.dk`.
+fn is_bare_address(tag: &str) -> bool {
+    let destination = tag.strip_prefix("rua=").or_else(|| tag.strip_prefix("ruf="));
+    destination.is_some_and(|uri| uri.contains('@') && !uri.contains(':'))
+}

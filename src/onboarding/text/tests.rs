@@ -482,3 +482,31 @@ fn no_text_repeats_the_guides_mistakes() {
         }
     }
 }
+
+#[test]
+fn what_the_http_client_says_about_mailjet_is_shown_in_english_only() {
+    for hours in [0, 17] {
+        let silent = Finding::MailjetSilent { tier: "TIER".to_owned(), reason: "REASON".to_owned(), hours };
+        let [da, en] = BOTH.map(|lang| lang.finding(&silent).what);
+        assert!(en.contains("REASON") && !da.contains("REASON") && da.contains("TIER"), "{da} {en}");
+        assert_eq!(silent.detail().as_deref(), Some("REASON"));
+    }
+}
+
+#[test]
+fn an_address_for_reports_without_mailto_is_told_so() {
+    for (tag, right) in [
+        ("rua=a@test.dk", true),
+        ("ruf=b@test.dk", true),
+        ("rua=mailto: a@test.dk", false),
+        ("rua=https://x.dk/a@b", false),
+        ("rua=x", false),
+        ("x=a@test.dk", false),
+    ] {
+        let finding = Finding::DmarcTag { host: "_dmarc.test.dk".to_owned(), tag: tag.to_owned() };
+        for text in BOTH.map(|lang| lang.finding(&finding)) {
+            assert!(text.what.contains(tag), "{}", text.what);
+            assert_eq!(text.next.contains("mailto:"), right, "{tag}: {}", text.next);
+        }
+    }
+}
