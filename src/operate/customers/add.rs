@@ -19,7 +19,10 @@ impl Customers<'_> {
         let (_changes, now) = self.hold()?;
         let id = now.check_new_id(&customer.id)?;
         let [first, ..] = &customer.domains[..] else {
-            return Err(Error::invalid("a customer has at least one From domain", "name the domains that its mail is sent from"));
+            return Err(Error::invalid(
+                "a customer has at least one From domain",
+                "name the domains that its mail is sent from",
+            ));
         };
         for domain in &customer.domains {
             now.check_new_domain(domain.as_str())?;

@@ -102,9 +102,7 @@ impl Site {
 
 fn not_made(problem: Problem) -> Error {
     let remedy = match &problem {
-        Problem::Credentials(_) => {
-            "only a main account makes keys: name its tier, or correct its key and secret"
-        }
+        Problem::Credentials(_) => "only a main account makes keys: name its tier, or correct its key and secret",
         Problem::Busy(_) | Problem::NoAnswer(_) => "nothing was changed; run the command again later",
         _ => "nothing was changed; look at the account in Mailjet's console",
     };

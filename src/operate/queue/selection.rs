@@ -69,7 +69,8 @@ impl Plan {
         actor.may(Need::Operate)?;
         let narrowed = Selection { all: false, ..which.clone() } != Selection::default();
         if !narrowed && !which.all {
-            let remedy = "give queue ids or filters, or say that all messages are meant (--all; in a request \"all\": true)";
+            let remedy =
+                "give queue ids or filters, or say that all messages are meant (--all; in a request \"all\": true)";
             return Err(Error::invalid("no message was named", remedy));
         }
         Plan::new(service, which, now).await

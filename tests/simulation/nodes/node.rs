@@ -15,10 +15,11 @@ use super::faults::Fault;
 use super::world::{NODES, SHARDS};
 use crate::machine;
 use crate::message::{BodyKind, CustomerId, Envelope, Heard, Lane, MailKind, Recipient, References, Urgency};
+use crate::postgres::Server;
 use crate::simulation::machine::Clock;
 use crate::smtp::{Mailbox, ReversePath};
 use crate::spool::postgres::{Postgres, Settings};
-use crate::spool::{Backoff, Commit, Draft, Lease, RecipientState, Settled, Settlement, Spool, Work};
+use crate::spool::{Backoff, Commit, Draft, Lease, Notices, RecipientState, Settled, Settlement, Spool, Work};
 use crate::time::Timestamp;
 
 /// When the second attempt is due.
@@ -44,14 +45,17 @@ pub struct Surroundings {
 /// The settings of a node's spool.
 fn settings(number: usize) -> Settings {
     Settings {
-        hosts: vec!["simulated".into()],
-        node: format!("node{number}"),
+        server: Server {
+            hosts: vec!["simulated".into()],
+            node: format!("node{number}"),
+            lease: LEASE,
+            timeout: Duration::from_secs(2),
+            ..Server::default()
+        },
         nodes: NODES as u32,
         shards: SHARDS,
-        lease: LEASE,
-        timeout: Duration::from_secs(2),
         segment_size: 12 << 10,
-        notices: Some(Arc::new(|_| {})),
+        notices: Notices::to(|_| {}),
         ..Settings::default()
     }
 }
