@@ -497,6 +497,7 @@ pub(in crate::operate::pages) mod tests {
     }
 
     #[test]
+    #[ignore = "measures: run it alone"]
     fn a_page_is_rendered_within_20_milliseconds() {
         page("warm", 60);
         let best = (0..5)
