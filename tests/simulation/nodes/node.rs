@@ -154,8 +154,8 @@ fn moment(most: u64) -> Duration {
 }
 
 async fn attempt(all: Surroundings, spool: Arc<Postgres>, lease: Lease) {
-    // The way to a server takes a while.
-    tokio::time::sleep(moment(300)).await;
+    // The way to a server takes a while, in which a lease may end.
+    tokio::time::sleep(moment(3_000)).await;
     let (id, shard) = (lease.record.id, crc32fast::hash(lease.record.lane.customer.as_str().as_bytes()) % SHARDS);
     if !lease.stands() && all.fault != Some(Fault::IgnoresLease) {
         return;
