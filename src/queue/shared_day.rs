@@ -80,8 +80,8 @@ async fn give_back(inner: &Inner, database: &Database, routes: &[RouteId]) {
     for (route, day, recipients) in inner.with_routes(|all, _| all.give_up_reserved(routes)) {
         let id = route.clone();
         let given = database.write(move |tables| {
-            let sql = "UPDATE day_taken SET taken = taken - $3 WHERE route = $1 AND day = $2";
-            tables.execute(sql, &[id.as_str().into(), number(day).into(), i64::from(recipients).into()]).map(drop)
+            let sql = "UPDATE day_taken SET taken = taken - $1 WHERE route = $2 AND day = $3";
+            tables.execute(sql, &[i64::from(recipients).into(), id.as_str().into(), number(day).into()]).map(drop)
         });
         if let Err(error) = given.await {
             tracing::warn!("{recipients} recipients of the day's allowance of {route} stay unused: {error}");
@@ -98,8 +98,8 @@ fn take(tables: &Transaction<'_>, route: &RouteId, wanted: Wanted) -> Result<u32
     let sql = "SELECT taken FROM day_taken WHERE route = $1 AND day = $2";
     let taken = tables.first(sql, &[route.into(), day.into()], |row| row.integer(0))?.unwrap_or_default();
     let left = (i64::from(wanted.cap) - taken).clamp(0, i64::from(wanted.chunk));
-    let sql = "UPDATE day_taken SET taken = taken + $3 WHERE route = $1 AND day = $2";
-    tables.execute(sql, &[route.into(), day.into(), left.into()])?;
+    let sql = "UPDATE day_taken SET taken = taken + $1 WHERE route = $2 AND day = $3";
+    tables.execute(sql, &[left.into(), route.into(), day.into()])?;
     Ok(u32::try_from(left).unwrap_or_default())
 }
 
