@@ -640,7 +640,8 @@ fn a_message_that_stands_still_keeps_no_memory_that_others_wait_for() {
 fn a_slow_message_goes_on_where_memory_came_free() {
     let server = Setup::with(|l| {
         l.bytes_in_flight = 64 << 10;
-        l.bytes_in_flight_wait = Duration::from_secs(1);
+        // A holder that lets go within the first seconds lets go in time, also on a slow machine.
+        l.bytes_in_flight_wait = Duration::from_secs(3);
     })
     .start();
     let (mut holder, mut slow) = (server.logged_in(), server.logged_in());
@@ -662,7 +663,7 @@ fn a_slow_message_goes_on_where_memory_came_free() {
         // Time for the slow one to have its turn; then nobody needs the memory any more, and the turn's time passes.
         std::thread::sleep(Duration::from_millis(200));
         holder.say("RSET", "250");
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(Duration::from_millis(2500));
         slow.send(end);
         slow.hear("250 2.0.0 queued");
     }
