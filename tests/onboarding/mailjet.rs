@@ -402,7 +402,7 @@ fn customers_move_to_keys_of_their_own_one_by_one_and_a_key_is_made_once() {
     }
     let give = |more: &[&str]| site.run(&[&["customer", "mailjet-key", "test-as"], more].concat(), "");
     let unclear = give(&[]);
-    assert!(err(&unclear).contains("--tier: starter, trusted"), "{}", err(&unclear));
+    assert!(err(&unclear).contains("Name one of these tiers: starter, trusted"), "{}", err(&unclear));
     // The key is made, and the answer is lost.
     api.world().fails = [None, Some(Fail::BrokenAfter)].into();
     let broken = give(&["--tier", "trusted"]);
