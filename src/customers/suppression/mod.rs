@@ -10,7 +10,7 @@
 //! never changes an answer. The table shows a change of another node within a second. While the database does not answer, the table stays
 //! as it is. Reports of other systems (`Suppression::take`) survive a crash, because the caller keeps their source until
 //! they are written. The feed takes only hard bounces of the relay's own attempts. Those that a crash loses are in the event log, from which
-//! the next start brings them again ([`Suppression::take`], with the same timestamps).
+//! the next start brings them again (`Suppression::take`, with the same timestamps).
 //!
 //! Addresses are compared without case, also in the local part: RFC 5321 §2.4 lets the final host distinguish `Anna` from `anna`, but no
 //! known host does. Domains are compared as in DNS (IDNA). Needless quotes in the local part are ignored. Tags (`anna+news@`) are not: some
