@@ -121,8 +121,8 @@ impl Suppression {
         (customer.suppression.mode == Mode::Refuse).then(|| self.reason(&customer.id, address)).flatten()
     }
 
-    /// Reports that a server refused a recipient for good, at the time that the event has too. After as many reports as the customer's [`Policy`] says, the address is
-    /// suppressed. Never waits.
+    /// Reports that a server refused a recipient for good. `at` is the time of its event too. After as many reports as the customer's
+    /// [`Policy`] says, the address is suppressed. Never waits.
     pub fn hard_bounce(&self, customer: &Customer, address: &Mailbox, detail: &str, at: Timestamp) {
         let report = Report::new(customer, address, Reason::HardBounce, detail, at);
         let Some(report) = report else { return };
