@@ -15,6 +15,7 @@
 //! If the database cannot be used, the start fails with an [`Error`] that says what to do. All calls but the `async` ones block.
 
 mod error;
+mod many;
 mod postgres;
 mod row;
 mod sqlite;
@@ -33,6 +34,7 @@ use self::sqlite::File;
 use crate::postgres::Server;
 
 pub use self::error::Error;
+pub use self::many::{list, portions};
 pub use self::row::Row;
 pub use self::sqlite::{BESIDE, FILE, snapshot};
 pub use self::transaction::Transaction;

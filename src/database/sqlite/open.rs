@@ -14,6 +14,8 @@ pub(super) const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 
 const APPLICATION_ID: i64 = 0x7062_7564;
 /// The write-ahead log is cut to this size after its content has been copied to the file.
 const LOG_SIZE: i64 = 16 << 20;
+/// How many prepared statements are kept. More than all owners use again and again, with the sizes of `many`.
+const STATEMENTS: usize = 128;
 
 /// Opens or creates the file, and runs the missing steps of each schema.
 pub(super) fn open(path: &Path, schemas: &[Schema]) -> Result<Connection, Error> {
@@ -51,6 +53,7 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.query_row(&format!("PRAGMA journal_size_limit = {LOG_SIZE}"), [], |_| Ok(()))
 }
 

@@ -30,6 +30,39 @@ async fn what_was_written_is_there_after_the_next_start() {
 }
 
 #[test]
+fn many_rows_are_inserted_once_each_and_in_one_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(dir.path(), &[FIRST]).unwrap();
+    let all: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
+    let insert = |names: &[String]| {
+        database.write_blocking(|tables| {
+            let rows: Vec<[Value<'_>; 2]> = names.iter().map(|name| [name.as_str().into(), Value::Null]).collect();
+            tables.insert("notes (name, times)", &rows, "ON CONFLICT (name) DO NOTHING")
+        })
+    };
+    insert(&[]).unwrap();
+    insert(&all[..90]).unwrap();
+    insert(&[&all[..], &all[..]].concat()).unwrap();
+    assert_eq!(names(&database), all);
+    let failed = database.write_blocking(|tables| {
+        let rows: Vec<[Value<'_>; 1]> = ["a", "b", "000"].into_iter().map(|name| [name.into()]).collect();
+        tables.insert("notes (name)", &rows, "")
+    });
+    assert!(matches!(failed, Err(Error::Statement { .. })), "{failed:?}");
+    assert_eq!(names(&database), all);
+    let some = &all[10..110];
+    let gone = database.write_blocking(|tables| {
+        portions(some).try_fold(0, |gone, names| {
+            let names: Vec<Value<'_>> = names.iter().map(|name| name.as_str().into()).collect();
+            let sql = format!("DELETE FROM notes WHERE name IN {}", list(1, names.len()));
+            Ok::<_, Error>(gone + tables.execute(&sql, &names)?)
+        })
+    });
+    assert_eq!(gone.unwrap(), 100);
+    assert_eq!(names(&database), [&all[..10], &all[110..]].concat());
+}
+
+#[test]
 fn work_that_fails_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let database = Database::open(dir.path(), &[FIRST]).unwrap();

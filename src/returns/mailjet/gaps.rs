@@ -227,11 +227,11 @@ impl Run<'_> {
         }
         let (shared, now) = (self.shared, Timestamp::now());
         let count = reports.len();
-        let row = (count > 0).then(|| Taken { number: shared.next_number(), came: now, reports, handed: false });
+        let row = (count > 0).then(|| (Taken { number: shared.next_number(), came: now, reports, handed: false }, now));
         let (found, ask_after) = (found.to_vec(), self.ask_after);
         let given_up = found.iter().filter(|mail| next_time(mail, ask_after, now).is_none()).count();
         let work = move |tables: &database::Transaction<'_>| {
-            row.iter().try_for_each(|row| store::put(tables, row, now))?;
+            store::put(tables, row.as_slice())?;
             found.iter().try_for_each(|mail| store::ask_at(tables, mail, next_time(mail, ask_after, now)))
         };
         shared.parts.database.write(work).await?;

@@ -89,10 +89,9 @@ async fn write(shared: &Shared, reports: Vec<Report>) -> Result<(), database::Er
     let mut left = reports.into_iter().peekable();
     while left.peek().is_some() {
         let (number, reports) = (shared.next_number(), left.by_ref().take(ROW).collect());
-        rows.push(Taken { number, came, reports, handed: false });
+        rows.push((Taken { number, came, reports, handed: false }, came));
     }
-    let database = &shared.parts.database;
-    database.write(move |tables| rows.iter().try_for_each(|row| store::put(tables, row, came))).await
+    shared.parts.database.write(move |tables| store::put(tables, &rows)).await
 }
 
 fn tell_of_trouble(shared: &Shared, written: &Result<(), database::Error>, is_troubled: &mut bool) {

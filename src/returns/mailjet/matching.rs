@@ -3,15 +3,16 @@
 
 use super::report::{Kind, Report};
 use super::state::State;
-use super::store::{self, Mail, Meant, Taken, name_of, recipient_of};
+use super::store::{self, Bound, Mail, Meant, Which, name_of, recipient_of};
 use crate::database::{self, Transaction};
 use crate::events::EventKind;
 use crate::record::event::Known;
 use crate::record::journal::Position;
 use crate::time::Timestamp;
 
-/// The rows of the inbox in one pass. A row has up to 500 reports.
-const ROWS: i64 = 20;
+/// The most that one pass reads of the inbox. Each pass waits for a sync of the journal, up to 200 ms, so it must be able to take all that
+/// came in meanwhile. The events of a pass must fit into the journal's buffer.
+pub(super) const PASS: Bound = Bound { rows: 2_000, reports: 10_000, octets: 4 << 20 };
 
 /// A report with its mail.
 pub(super) struct Matched {
@@ -22,8 +23,12 @@ pub(super) struct Matched {
 }
 
 /// The due rows, and the mails of their reports.
+#[derive(Default)]
 pub(super) struct Found {
-    pub rows: Vec<Taken>,
+    /// The numbers of the rows.
+    pub rows: Vec<i64>,
+    /// How many of the reports count as waiting at this node. The others are in the count of the node that took them.
+    pub counted: usize,
     pub matched: Vec<Matched>,
     /// Reports without a mail, with the time at which Mailjet sent them.
     pub unmatched: Vec<(Report, Timestamp)>,
@@ -33,39 +38,44 @@ pub(super) struct Found {
     pub oldest: Option<Timestamp>,
 }
 
-/// Reads the due rows, and finds their mails.
-pub(super) fn find(tables: &Transaction<'_>, now: Timestamp) -> Result<Found, database::Error> {
-    let rows = store::due(tables, now, ROWS)?;
-    let (matched, unmatched, foreign) = (Vec::new(), Vec::new(), Vec::new());
-    let mut found = Found { rows: Vec::new(), matched, unmatched, foreign, oldest: store::oldest(tables)? };
-    for row in &rows {
-        for report in &row.reports {
-            match matching(tables, report)? {
-                Some(mail) if mail.node != tables.node() => found.foreign.push((mail.node, report.clone(), row.came)),
-                Some(mail) => found.matched.push(Matched { report: report.clone(), mail, came: row.came }),
-                None => found.unmatched.push((report.clone(), row.came)),
-            }
+/// Reads the due rows, up to `bound`, and finds their mails.
+pub(super) fn find(tables: &Transaction<'_>, now: Timestamp, bound: Bound) -> Result<Found, database::Error> {
+    let mut found = Found { oldest: store::oldest(tables)?, ..Found::default() };
+    let mut reports = Vec::new();
+    for row in store::due(tables, now, bound)? {
+        found.rows.push(row.number);
+        found.counted += if row.handed { 0 } else { row.reports.len() };
+        reports.extend(row.reports.into_iter().map(|report| (report, row.came)));
+    }
+    let mails = mails(tables, &reports)?;
+    for ((report, came), mail) in reports.into_iter().zip(mails) {
+        match mail {
+            Some(mail) if mail.node != tables.node() => found.foreign.push((mail.node, report, came)),
+            Some(mail) => found.matched.push(Matched { report, mail, came }),
+            None => found.unmatched.push((report, came)),
         }
     }
-    found.rows = rows;
     Ok(found)
 }
 
-/// Finds the recipient that a report is about, by the queue id that was sent with the mail, or else by Mailjet's id.
-fn matching(tables: &Transaction<'_>, report: &Report) -> Result<Option<Mail>, database::Error> {
-    let meant = report.place.map_or_else(|| Meant::Named(recipient_of(&report.email)), Meant::At);
-    if let Some(id) = report.mail
-        && let Some(mail) = store::by_id(tables, id, meant)?
-    {
-        return Ok(Some(mail));
+/// Finds the recipient that each report is about: by the queue id that was sent with the mail, else by Mailjet's GUID, and else by its
+/// number.
+fn mails(tables: &Transaction<'_>, reports: &[(Report, Timestamp)]) -> Result<Vec<Option<Mail>>, database::Error> {
+    let by_id = |report: &Report| report.mail.map(Which::Id);
+    let by_guid = |report: &Report| name_of(&report.guid).map(Which::Name);
+    let by_number = |report: &Report| report.number.and_then(|number| i64::try_from(number).ok()).map(Which::Name);
+    let meant = |report: &Report| report.place.map_or_else(|| Meant::Named(recipient_of(&report.email)), Meant::At);
+    let mut mails: Vec<Option<Mail>> = reports.iter().map(|_| None).collect();
+    for which in [&by_id as &dyn Fn(&Report) -> Option<Which>, &by_guid, &by_number] {
+        let key = |(at, (report, _)): (usize, &(Report, Timestamp))| match mails[at] {
+            None => Some((at, (which(report)?, meant(report)))),
+            Some(_) => None,
+        };
+        let wanted: Vec<(usize, (Which, Meant))> = reports.iter().enumerate().filter_map(key).collect();
+        let found = store::find(tables, wanted.iter().map(|(_, key)| *key))?;
+        wanted.into_iter().for_each(|(at, key)| mails[at] = found.get(&key).cloned());
     }
-    let number = report.number.and_then(|number| i64::try_from(number).ok());
-    for name in [name_of(&report.guid), number].into_iter().flatten() {
-        if let Some(mail) = store::by_name(tables, name, meant)? {
-            return Ok(Some(mail));
-        }
-    }
-    Ok(None)
+    Ok(mails)
 }
 
 /// Makes the row of a recipient whose mail only the event log knows.

@@ -96,9 +96,7 @@ async fn read_on(shared: &Arc<Shared>, journal: &Arc<Journal>, from: Position) -
         let mails = mails(&lines, start);
         let place = reader.cursor(next).to_string();
         database.write_blocking(|tables| {
-            for mail in &mails {
-                store::add(tables, mail, ask_after.map(|after| mail.relayed + after))?;
-            }
+            store::add(tables, &mails, |mail| ask_after.map(|after| mail.relayed + after))?;
             store::set_place(tables, &place)
         })?;
         Ok((next, mails.len()))

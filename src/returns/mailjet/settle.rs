@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::counters::Fate;
-use super::matching::{Found, Matched, find, recalled};
+use super::matching::{Found, Matched, PASS, find, recalled};
 use super::reason::{is_for_now, reason};
 use super::report::{Kind, Report};
 use super::state::State;
-use super::store::{self, Mail, Taken, hash};
+use super::store::{self, Bound, Mail, Taken, hash};
 use super::telling::{Reader, Tell, complaint, event, recipient};
 use super::unmatched::Unmatched;
 use crate::customers::suppression::{self, Reason as Suppressed};
@@ -45,7 +45,7 @@ const WAIT: Duration = Duration::from_secs(600);
 
 /// Settles until `stopping`.
 pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
-    let mut settler = Settler { shared, told: HashSet::new(), unmatched: Unmatched::default() };
+    let mut settler = Settler { shared, told: HashSet::new(), unmatched: Unmatched::default(), bound: PASS };
     let mut is_troubled = false;
     while !stopping.is_cancelled() {
         let pause = match settler.pass().await {
@@ -81,6 +81,8 @@ struct Settler {
     /// The ids of events that are in the journal although the transaction behind them failed.
     told: HashSet<String>,
     unmatched: Unmatched,
+    /// The most that the next pass reads.
+    bound: Bound,
 }
 
 /// The result of a pass.
@@ -97,12 +99,13 @@ impl Settler {
     async fn pass(&mut self) -> Result<bool, Failed> {
         let now = Timestamp::now();
         let database = self.shared.parts.database.clone();
-        let found = database.read(move |tables| find(tables, now)).await?;
+        let bound = self.bound;
+        let found = database.read(move |tables| find(tables, now, bound)).await?;
         self.measure(now, found.oldest);
         if found.rows.is_empty() {
             return Ok(false);
         }
-        let Found { rows, matched, unmatched, foreign, .. } = found;
+        let Found { rows, counted: taken, matched, unmatched, foreign, .. } = found;
         let caught_up = self.shared.caught_up();
         // How far other nodes have read their journals is not known here.
         let others = if self.shared.parts.database.node().is_empty() { Duration::ZERO } else { NEWS_OF_OTHERS };
@@ -127,33 +130,32 @@ impl Settler {
         let new: Vec<String> = events.iter().map(|event| event.event_id.to_string()).collect();
         let counted = self.counted(&events, &tell);
         if !self.shared.parts.events.emit_synced(events.into_iter().chain(unmatched)).await {
+            // The log may have room for fewer.
+            self.bound = half(self.bound);
             return Err(Failed::NotWritten);
         }
+        self.bound = PASS;
         self.told.extend(new);
         self.unmatched.told();
         self.shared.parts.suppression.take(self.suppressed(&tell, &known)).await?;
 
-        // What another node took is in that one's count.
-        let own = rows.iter().filter(|row| !row.handed);
-        let done: i64 = own.map(|row| i64::try_from(row.reports.len()).unwrap_or(i64::MAX)).sum();
-        let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
         let later = later_rows(&self.shared, later);
         let foreign = foreign_rows(&self.shared, foreign);
-        let kept: i64 = later.iter().map(|(row, _)| i64::try_from(row.reports.len()).unwrap_or(i64::MAX)).sum();
+        let kept: usize = later.iter().map(|(row, _)| row.reports.len()).sum();
         database
             .write(move |tables| {
-                for ((id, place), state) in &states {
-                    store::heard(tables, *id, *place, *state)?;
-                }
-                seen.iter().try_for_each(|(id, report)| store::see(tables, *id, *report))?;
-                later.iter().try_for_each(|(row, due)| store::put(tables, row, *due))?;
-                foreign.iter().try_for_each(|(node, row)| store::put_at(tables, node, row, now))?;
-                numbers.iter().try_for_each(|number| store::done(tables, *number))
+                store::heard(tables, &states)?;
+                store::see(tables, &seen)?;
+                store::put(tables, &later)?;
+                let foreign: Vec<_> = foreign.iter().map(|(node, row)| (node.as_str(), row, now)).collect();
+                store::put_at(tables, &foreign)?;
+                store::done(tables, &rows)
             })
             .await?;
         self.told.clear();
         let counters = &self.shared.counters;
-        counters.waiting.dec_by(done - kept);
+        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        counters.waiting.dec_by(signed(taken) - signed(kept));
         fates.into_iter().for_each(|fate| counters.became(fate, 1));
         for (customer, (hard, complaints)) in counted {
             if let Some(customer) = self.shared.parts.routing.customer(&customer) {
@@ -187,8 +189,7 @@ impl Settler {
         }
         let new: Vec<Mail> = matched.iter().map(|matched: &Matched| matched.mail.clone()).collect();
         if !new.is_empty() {
-            let add = move |tables: &Transaction<'_>| new.iter().try_for_each(|mail| store::add(tables, mail, None));
-            self.shared.parts.database.write(add).await?;
+            self.shared.parts.database.write(move |tables| store::add(tables, &new, |_| None)).await?;
         }
         Ok((matched, unknown))
     }
@@ -261,24 +262,29 @@ impl Settler {
 /// Decides what each report adds.
 fn judge(tables: &Transaction<'_>, matched: Vec<Matched>) -> Result<Judged, database::Error> {
     let mut judged = Judged::default();
-    for Matched { report, mail, came } in matched {
-        if is_for_now(&report) {
+    let is_action = |matched: &&Matched| matches!(matched.report.kind, Kind::Open | Kind::Click);
+    let actions: Vec<(QueueId, i64)> =
+        matched.iter().filter(is_action).map(|matched| (matched.mail.id, action(matched).1)).collect();
+    let seen = store::seen(tables, &actions)?;
+    for matched in matched {
+        if is_for_now(&matched.report) {
             judged.fates.push(Fate::ForNow);
             continue;
         }
-        let at = happened(&report, &mail, came);
-        let is_failure = matches!(report.kind, Kind::Bounce | Kind::Blocked);
-        let reason = is_failure.then(|| reason(&report));
+        let at = happened(&matched);
+        let is_failure = matches!(matched.report.kind, Kind::Bounce | Kind::Blocked);
+        let reason = is_failure.then(|| reason(&matched.report));
         let mut key = String::new();
-        if matches!(report.kind, Kind::Open | Kind::Click) {
-            key = format!("{} {} {}", mail.place, report.kind.as_str(), report.mark);
-            let number = hash(&[key.as_bytes(), &at.as_millis().to_be_bytes()]);
-            if judged.seen.contains(&(mail.id, number)) || store::is_seen(tables, mail.id, number)? {
+        if matches!(matched.report.kind, Kind::Open | Kind::Click) {
+            let (words, number) = action(&matched);
+            let report = (matched.mail.id, number);
+            if seen.contains(&report) || !judged.seen.insert(report) {
                 judged.fates.push(Fate::Repeated);
                 continue;
             }
-            judged.seen.insert((mail.id, number));
+            key = words;
         } else {
+            let Matched { report, mail, .. } = &matched;
             let for_good = reason.as_ref().is_some_and(|reason| reason.for_good);
             let state = judged.states.entry((mail.id, mail.place)).or_insert(mail.state);
             let has_bounced = state.has_bounced();
@@ -291,16 +297,31 @@ fn judge(tables: &Transaction<'_>, matched: Vec<Matched>) -> Result<Judged, data
                 key.push_str("for good");
             }
         }
+        let Matched { report, mail, .. } = matched;
         judged.tell.push(Tell { report, mail, at, reason, key });
     }
     Ok(judged)
 }
 
+/// Returns what distinguishes an opening or a click from others of its mail, as words and as a number.
+fn action(matched: &Matched) -> (String, i64) {
+    let Matched { report, mail, .. } = matched;
+    let words = format!("{} {} {}", mail.place, report.kind.as_str(), report.mark);
+    let number = hash(&[words.as_bytes(), &happened(matched).as_millis().to_be_bytes()]);
+    (words, number)
+}
+
 /// Returns the time of the event as Mailjet says, if it is plausible.
-fn happened(report: &Report, mail: &Mail, came: Timestamp) -> Timestamp {
+fn happened(Matched { report, mail, came }: &Matched) -> Timestamp {
     const DAY: Duration = Duration::from_secs(86_400);
+    let came = *came;
     let at = Timestamp::from_millis(report.time.saturating_mul(1000));
     if at + DAY >= mail.relayed && at <= came + DAY { at } else { came }
+}
+
+/// Returns half of a bound, and at least one row.
+fn half(bound: Bound) -> Bound {
+    Bound { rows: (bound.rows / 2).max(1), reports: bound.reports / 2, octets: bound.octets / 2 }
 }
 
 /// Returns the rows of reports that wait for the event that their mail was relayed. They are tried again soon, and then at growing
@@ -365,7 +386,7 @@ mod tests {
             (u64::MAX, came),
         ] {
             let report = Report { time, ..Report::new(Kind::Sent) };
-            assert_eq!(happened(&report, &mail, came), expected, "{time}");
+            assert_eq!(happened(&Matched { report, mail: mail.clone(), came }), expected, "{time}");
         }
     }
 }
