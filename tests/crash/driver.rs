@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postbud::spool::embedded::{Embedded, Settings};
-use postbud::spool::{Commit, Intervene, RecipientState, Settled, Settlement, Spool};
+use postbud::spool::{Commit, Draft, Intervene, RecipientState, Settled, Settlement, Spool};
 use postbud::time::Timestamp;
 
 use crate::drafts::{backoff, content, draft, lane, soon};
@@ -92,7 +92,10 @@ async fn drive(dir: &Path, time: Duration) {
             let mut seed = base + sender;
             while Instant::now() < until {
                 say(&format!("B {seed}"));
-                match spool.commit(draft("x", &["a@b.dk"], seed, size(seed))).await {
+                let draft = draft("x", &["a@b.dk"], seed, size(seed));
+                // What this process leaves is due at once for the next.
+                let draft = Draft { retry_at: draft.id.arrived(), ..draft };
+                match spool.commit(draft).await {
                     Ok(durable) => say(&format!("A {seed} {}", durable.id().as_u64())),
                     Err(_) => {
                         say(&format!("R {seed}"));

@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::disks::{Memory, Mounted};
 use crate::drafts::{backoff, draft, lane, soon};
 use crate::driver::{kill, say, start_as};
-use crate::kills::{has_strace, output};
+use crate::kills::{has_strace, output, reads_of};
 use crate::power::read_until_cut;
 use crate::{driver, rounds, skip};
 
@@ -290,6 +290,26 @@ async fn a_fault_at_any_write_or_sync_of_the_journal_loses_no_event() {
             }
         }
     }
+    check(dir.path(), &said, true).await;
+}
+
+#[tokio::test]
+async fn events_that_the_disk_does_not_return_at_first_are_told_once_it_does() {
+    let name = "events_that_the_disk_does_not_return_at_first_are_told_once_it_does";
+    if !has_strace() {
+        return skip::skip(name, "strace does not work here");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (mut said, trace) = (Said::default(), dir.path().join("trace"));
+    let mut driver = start_as(RECORDER, dir.path(), &[], 60.0);
+    std::thread::sleep(Duration::from_millis(400));
+    kill(&driver);
+    said.add(&output(&mut driver), true);
+    // The first read of each thread fails: of the one that starts the spool, and of the one that reads lines for the journal.
+    let wrapper = reads_of(&dir.path().join("spool"), &trace, Some("inject=pread64:error=EIO:when=1"));
+    said.add(&output(&mut start_as(RECORDER, dir.path(), &wrapper, 1.5)), true);
+    let failed = std::fs::read_to_string(&trace).unwrap().matches("(INJECTED)").count();
+    assert!(failed > 1, "the journal read no segment");
     check(dir.path(), &said, true).await;
 }
 

@@ -34,22 +34,22 @@ struct Stored {
 }
 
 impl Kept {
-    /// Reads the file. Without a readable file the journal counts as new: its readers start again, and the spool's whole outbox is copied
-    /// again. Returns `None` in that case.
-    pub fn load(log: &Path) -> Option<Self> {
+    /// Reads the file. Without a file, or with one that makes no sense, the journal counts as new: its readers start again, and the spool's
+    /// whole outbox is copied again. Returns `None` in that case. A file that the disk does not return is an error, because it would be
+    /// overwritten, and all readers' cursors with it.
+    pub fn load(log: &Path) -> io::Result<Option<Self>> {
         let path = path(log);
-        let stored = files::read_state(&path).and_then(|text| {
-            serde_json::from_slice::<Stored>(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        });
-        match stored {
+        let text = match files::read_state(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?,
+        };
+        match serde_json::from_slice(&text) {
             Ok(Stored { journal, outbox, position }) => {
-                Some(Kept { journal, outbox: outbox.map(OutboxPosition::new), position })
+                Ok(Some(Kept { journal, outbox: outbox.map(OutboxPosition::new), position }))
             }
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    tracing::error!("{} cannot be read, so events may be told twice: {error}", path.display());
-                }
-                None
+                tracing::error!("{} makes no sense, so events may be told twice: {error}", path.display());
+                Ok(None)
             }
         }
     }
@@ -103,14 +103,25 @@ mod tests {
     fn it_is_read_as_it_was_saved_and_a_new_journal_is_another() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("e.jsonl");
-        assert_eq!(Kept::load(&log), None);
+        assert_eq!(Kept::load(&log).unwrap(), None);
         let new = Kept::begin(Position::default());
         assert_eq!(new.journal.len(), 8);
         let kept =
             Kept { outbox: Some(OutboxPosition::new("7-9")), position: Position { segment: 41, offset: 7 }, ..new };
         kept.save(&log).unwrap();
-        assert_eq!(Kept::load(&log), Some(kept));
+        assert_eq!(Kept::load(&log).unwrap(), Some(kept));
         std::fs::write(path(&log), "{").unwrap();
-        assert_eq!(Kept::load(&log), None, "damaged");
+        assert_eq!(Kept::load(&log).unwrap(), None, "damaged");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_ends_the_start_and_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("e.jsonl");
+        std::fs::create_dir(path(&log)).unwrap();
+        let refused = Kept::load(&log).unwrap_err().to_string();
+        assert!(refused.contains("e.jsonl.position"), "{refused}");
+        assert!(Journal::open(&log, 0o600, 0).is_err());
+        assert!(path(&log).is_dir());
     }
 }

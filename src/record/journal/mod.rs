@@ -80,7 +80,7 @@ impl Journal {
     /// umask.
     pub(crate) fn open(path: &Path, mode: u32, at_least: u64) -> io::Result<OpenJournal> {
         fs::create_dir_all(folder(path))?;
-        let kept = Kept::load(path);
+        let kept = Kept::load(path)?;
         let rotated = rotated(path)?;
         let newest = rotated.last().and_then(|file| file.number).unwrap_or_default();
         // A crash may have prevented their compression.

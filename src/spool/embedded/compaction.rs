@@ -51,7 +51,7 @@ impl Compaction {
         // On a full disk, only empty a segment that frees much more than it takes, because the rest of the room is reserved for results.
         let pays = !self.shared.space.is_full() || here.live_bytes < len / 8;
         let is_due = stage == SegmentStage::Closed && closed > 2 * live + 2 * len;
-        let is_kept = self.shared.is_kept(oldest) || self.shared.awaits_journal(oldest);
+        let is_kept = self.shared.keeps_all_places() || self.shared.awaits_journal(oldest);
         (is_due && pays && !is_kept).then_some(oldest)
     }
 

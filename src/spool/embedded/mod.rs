@@ -20,7 +20,7 @@
 //! | held, released, expedited | an operator's call, answered after the sync | the frame | applies it |
 //! | copied forward | compaction, when most of the disk space is settled mail | two copies, the later one with the present state | replaces the earlier copy by the later one |
 //! | in a deleted segment | the keeper, oldest segment first, after nobody waits in it | the segment, or a file that is no longer a segment | reads the segment again: every message in it has a later done frame or copy. Or removes the file |
-//! | unreadable | the disk | octets that do not match their checksum, or that the disk does not return | copies them to `quarantine/`, reports them in `quarantine/LIST`, in the log and by a [`Notice`], and continues behind the next mark. After the first read error in a segment, the file is kept until the following start, which scans it again, unless the disk is full |
+//! | unreadable | the disk | octets that do not match their checksum, or that the disk does not return | copies them to `quarantine/`, reports them in `quarantine/LIST`, in the log and by a [`Notice`], and continues behind the next mark. After the first read error in a segment, the file is kept until the following start, which scans it again, unless the disk is full. Until then it holds the messages whose results may be in what the disk did not return |
 //! | in doubt | the disk: a state, done or hold frame of it is unreadable, and is not part of the last write | its id, from the frame's head | holds it for that reason, because some recipients may have it. If even the id is unreadable, treats the message as it was before |
 //!
 //! The footer of a segment repeats the meaning of its frames, so that a start need not read messages. A damaged footer only costs time.
@@ -37,6 +37,7 @@ mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod gather;
+mod hidden;
 mod inbox;
 mod inspect;
 mod intervene;

@@ -1,11 +1,13 @@
 //! The outbox: the lines of commits and changes for the journal, in the order of the log.
 //!
 //! The lines are part of the frames. The most recently synced lines are also in memory, so that a journal that keeps up reads no segment. A
-//! journal that is behind, or starts, reads them from the segments.
+//! journal that is behind, or starts, reads them from the segments. Lines that the disk does not return are asked for again for a while,
+//! because the spool forgets them once the journal has read beyond them.
 
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
@@ -15,10 +17,12 @@ use super::shared::Shared;
 use super::{Embedded, blocking};
 use crate::spool::index::Place;
 use crate::spool::recent::Source;
-use crate::spool::{Error, OutboxPage, OutboxPosition, Pending};
+use crate::spool::{Error, Notice, OutboxPage, OutboxPosition, Pending};
 
 /// The approximate number of octets of lines that are read from segments at once.
 const PAGE: usize = 4 << 20;
+/// How often the journal asks for lines that the disk does not return, before it goes on without them. It asks once a second.
+const TRIES: u32 = 60;
 
 impl crate::spool::Outbox for Embedded {
     fn lines(&self, after: Option<OutboxPosition>) -> Pending<Result<OutboxPage, Error>> {
@@ -45,7 +49,8 @@ impl crate::spool::Outbox for Embedded {
     }
 }
 
-/// Reads about a page of lines from the segments. Unreadable parts are skipped; the start that found them has reported them.
+/// Reads about a page of lines from the segments. Parts that are known to be unreadable are skipped; they were reported when they were
+/// found.
 fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage, Error> {
     let mut page = Vec::new();
     let mut end = (after, 0);
@@ -74,6 +79,10 @@ fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage, Error
             let reach = Reach::Zeros(limit.into());
             let found =
                 scan::scan_from(&source.file, (number, source.mark), from.into(), reach, take).map_err(failed)?;
+            if let Some(end) = found.not_given.filter(|end| !shared.segments.is_known_unreadable(number, end - 1)) {
+                return Err(failed(not_returned(shared, number, from.into()..end)));
+            }
+            shared.failed_outbox_reads.store(0, Ordering::Relaxed);
             if page.len() >= PAGE {
                 end.0.at = limit.min(found.end as u32);
             }
@@ -83,6 +92,21 @@ fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage, Error
     // If there is no segment to read, the journal already had these lines.
     let end = if end.1 == 0 { (until, shared.segments.mark(until.segment).unwrap_or_default()) } else { end };
     Ok(OutboxPage { lines: page, position: position(end.0, end.1), more })
+}
+
+/// Counts a read in which the disk did not return all lines of a segment. After the last try, records the part as unreadable, so that the
+/// next read skips it.
+fn not_returned(shared: &Shared, segment: u32, part: Range<u64>) -> io::Error {
+    if shared.failed_outbox_reads.fetch_add(1, Ordering::Relaxed) + 1 >= TRIES {
+        shared.failed_outbox_reads.store(0, Ordering::Relaxed);
+        shared.segments.note_damage(segment, part.clone());
+        let why = format!(
+            "the disk does not return octets {} to {} of segment {segment:08x}, so events in them are missing from the event log",
+            part.start, part.end
+        );
+        shared.tell(Notice::Unreadable { why });
+    }
+    io::Error::other(format!("the disk did not return octets {} to {}", part.start, part.end))
 }
 
 fn position(place: Place, mark: u64) -> OutboxPosition {

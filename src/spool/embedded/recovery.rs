@@ -2,6 +2,9 @@
 //!
 //! Segments that were not sealed are scanned. Unreadable parts are set aside. Then these segments are sealed, so that the next start is
 //! quick. Existing data is never overwritten; only a footer is written behind the end.
+//!
+//! A part that the disk does not return for the first time counts as unknown, and not as absent: the next start reads it again, and mail
+//! whose result may be in it is held until then ([`hidden`](super::hidden)).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -13,6 +16,7 @@ use std::path::Path;
 use super::dir::Dir;
 use super::footer;
 use super::frame::{self, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
+use super::hidden::Hidden;
 use super::note::{DOUBTFUL, Note};
 use super::quarantine::{self, Stretch};
 use super::scan::{self, Reach, Scan};
@@ -53,9 +57,11 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
     for ((segment, scan), SetAside { mut damaged, is_news }) in found.iter().zip(scans).zip(set_aside) {
         let awaits_start = is_news && scan.as_ref().is_some_and(|scan| scan.not_given.is_some());
         if awaits_start {
-            tell_of_read_error(settings, segment);
+            let held = start.hidden.hold(&mut start.recovered.index, segment.number);
+            tell_of_read_error(settings, segment, held);
         }
-        let is_void = voids.contains_key(&segment.number);
+        // A segment that a hidden frame declares void must not be written either.
+        let is_void = voids.offsets.contains_key(&segment.number) || voids.are_hidden;
         let data_end = scan.as_ref().map(|scan| scan.end).or(segment.sealed_at()).unwrap_or(segment.len) as u32;
         start.recovered.end = (Place { segment: segment.number, at: data_end }, segment.mark);
         let sealed = scan.map_or(Some(segment.len), |scan| seal(segment, scan, is_void));
@@ -102,15 +108,25 @@ fn refuse_other_format(found: &[Found], dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Returns, for each segment that a later one declares partly void, the offset up to which it counts.
-fn find_voids(found: &[Found]) -> io::Result<HashMap<u32, u64>> {
-    let mut voids: HashMap<u32, u64> = HashMap::new();
+/// Which segments are partly void, as later ones declare.
+#[derive(Default)]
+struct Voids {
+    /// For each of these segments, the offset up to which it counts.
+    offsets: HashMap<u32, u64>,
+    /// True if the disk did not return the beginning of a segment, where there may be further declarations.
+    are_hidden: bool,
+}
+
+fn find_voids(found: &[Found]) -> io::Result<Voids> {
+    let mut all = Voids::default();
     for segment in found {
-        for Place { segment, at } in scan::voids(&segment.file, segment.mark)? {
-            voids.entry(segment).and_modify(|least| *least = (*least).min(at.into())).or_insert(at.into());
+        let (voids, are_hidden) = scan::voids(&segment.file, segment.mark)?;
+        all.are_hidden |= are_hidden;
+        for Place { segment, at } in voids {
+            all.offsets.entry(segment).and_modify(|least| *least = (*least).min(at.into())).or_insert(at.into());
         }
     }
-    Ok(voids)
+    Ok(all)
 }
 
 impl Found {
@@ -173,6 +189,8 @@ struct Damage {
     segment: usize,
     /// True if it belongs to a write that was never acknowledged.
     torn: bool,
+    /// True if the disk did not return all of its segment, so that nobody knows what was in it.
+    hidden: bool,
     stretch: Stretch,
 }
 
@@ -195,6 +213,8 @@ struct Start {
     done_after_damage: HashSet<QueueId>,
     /// Messages that occur in notes, but are not in the log.
     missing: BTreeSet<QueueId>,
+    /// Messages whose results may be in what the disk did not return.
+    hidden: Hidden,
 }
 
 impl Start {
@@ -207,14 +227,21 @@ impl Start {
             greatest: QueueId::from_u64(0),
             doubtful: Vec::new(),
         };
-        Start { recovered, clean: false, watch: false, done_after_damage: HashSet::new(), missing: BTreeSet::new() }
+        Start {
+            recovered,
+            clean: false,
+            watch: false,
+            done_after_damage: HashSet::new(),
+            missing: BTreeSet::new(),
+            hidden: Hidden::default(),
+        }
     }
 
     /// Reads all segments in order. Returns the scans of those that were scanned, and all damage.
-    fn read_all(&mut self, found: &[Found], voids: &HashMap<u32, u64>) -> io::Result<(Vec<Option<Scan>>, Vec<Damage>)> {
+    fn read_all(&mut self, found: &[Found], voids: &Voids) -> io::Result<(Vec<Option<Scan>>, Vec<Damage>)> {
         let (mut scans, mut damage) = (Vec::new(), Vec::new());
         for (i, segment) in found.iter().enumerate() {
-            let void = voids.get(&segment.number).copied();
+            let void = voids.offsets.get(&segment.number).copied();
             let is_last = found[i + 1..].iter().all(Found::is_empty);
             let mut scanned = self.read(segment, void)?;
             if let Some(scan) = &mut scanned {
@@ -225,6 +252,7 @@ impl Start {
                 damage.extend(stretches.map(|stretch| Damage {
                     segment: i,
                     torn: stretch.start >= torn_from,
+                    hidden: scan.not_given.is_some(),
                     stretch,
                 }));
                 // A result whose write was interrupted counts as not recorded, so the attempt is made again. Only waiting messages can be
@@ -232,6 +260,10 @@ impl Start {
                 let index = &self.recovered.index;
                 scan.doubtful.retain(|(at, id)| *at < torn_from && index.get(*id).is_some());
                 self.recovered.doubtful.extend(scan.doubtful.iter().map(|(_, id)| id));
+                if let Some(end) = scan.not_given {
+                    let end = Place { segment: segment.number, at: u32::try_from(end).unwrap_or(u32::MAX) };
+                    self.hidden.add(&self.recovered.index, end);
+                }
             }
             scans.push(scanned);
         }
@@ -269,6 +301,7 @@ impl Start {
     fn note(&mut self, segment: u32, note: Note) {
         self.recovered.greatest = self.recovered.greatest.max(note.id().unwrap_or(self.recovered.greatest));
         self.clean = note == Note::Clean;
+        self.hidden.note(&note);
         if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
             self.recovered.doubtful.retain(|doubtful| *doubtful != id);
         }
@@ -308,28 +341,24 @@ impl Start {
         damage: Vec<Damage>,
     ) -> io::Result<Vec<SetAside>> {
         let mut all: Vec<SetAside> = found.iter().map(|_| SetAside::default()).collect();
-        for Damage { segment, torn, stretch } in damage {
-            let torn = quarantine::was_torn(&dir.path, &stretch)?.unwrap_or(torn);
-            if !torn {
-                all[segment].damaged.push(stretch.start..stretch.end);
+        for mut damage in damage {
+            let (at, stretch) = (damage.segment, &damage.stretch);
+            damage.torn = quarantine::was_torn(&dir.path, stretch)?.unwrap_or(damage.torn);
+            if !damage.torn {
+                all[at].damaged.push(stretch.start..stretch.end);
             }
-            all[segment].is_news |= self.set_aside(settings, dir, &found[segment], torn, stretch)?;
+            all[at].is_news |= self.set_aside(settings, dir, &found[at], damage)?;
         }
         Ok(all)
     }
 
-    /// Copies a damaged stretch to the quarantine, unless all its messages were settled later. Returns true if it was not set aside before.
-    fn set_aside(
-        &self,
-        settings: &Settings,
-        dir: &Dir,
-        segment: &Found,
-        torn: bool,
-        stretch: Stretch,
-    ) -> io::Result<bool> {
+    /// Copies a damaged stretch to the quarantine, unless all its messages were settled later. What the disk did not return may have had
+    /// more than the messages that are known. Returns true if the stretch was not set aside before.
+    fn set_aside(&self, settings: &Settings, dir: &Dir, segment: &Found, damage: Damage) -> io::Result<bool> {
+        let Damage { torn, hidden, stretch, .. } = damage;
         let is_lost = |id: &QueueId| !self.done_after_damage.contains(id);
         let lost: Vec<QueueId> = stretch.ids.iter().copied().filter(is_lost).collect();
-        if lost.is_empty() && !stretch.ids.is_empty() {
+        if lost.is_empty() && !stretch.ids.is_empty() && !hidden {
             return Ok(false);
         }
         let copied = quarantine::set_aside(dir, &segment.file, &stretch, &lost, torn)?;
@@ -354,11 +383,17 @@ impl Start {
     }
 }
 
-fn tell_of_read_error(settings: &Settings, segment: &Found) {
+fn tell_of_read_error(settings: &Settings, segment: &Found, held: usize) {
     let name = frame::file_name(segment.number, segment.mark);
+    let held = match held {
+        0 => String::new(),
+        held => {
+            format!(". {held} messages whose results may be in it are held until then, so that nobody gets them twice")
+        }
+    };
     let why = format!(
         "the disk did not return all of {name}. The next start reads it again: restart once the disk is sound, and the mail that it \
-         returns then is delivered. Until then no space is given back from that file on, unless the disk runs full"
+         returns then is delivered{held}. Until then no space is given back from that file on, unless the disk runs full"
     );
     settings.notices.tell(Notice::Unreadable { why });
 }

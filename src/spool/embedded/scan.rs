@@ -99,15 +99,16 @@ pub(super) fn scan_from(
     }
 }
 
-/// Returns the parts of other segments that a segment declares void at its beginning.
-pub(super) fn voids(file: &File, mark: u64) -> io::Result<Vec<Place>> {
+/// Returns the parts of other segments that a segment declares void at its beginning, and true if the disk did not return all that may
+/// declare some.
+pub(super) fn voids(file: &File, mark: u64) -> io::Result<(Vec<Place>, bool)> {
     let mut found = Vec::new();
     let mut at = SEGMENT_HEAD as u64;
     loop {
         let mut bytes = [0; HEAD + 16];
-        let (got, _) = read_at(file, &mut bytes, at)?;
+        let (got, not_given) = read_at(file, &mut bytes, at)?;
         let Some(head) = Head::decode(&bytes[..got], mark).filter(|head| head.kind == Kind::Void) else {
-            return Ok(found);
+            return Ok((found, not_given.is_some()));
         };
         let payload = bytes.get(HEAD..HEAD + head.len as usize).filter(|payload| head.fits(payload));
         found.extend(payload.and_then(decode_void));

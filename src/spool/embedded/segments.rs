@@ -162,6 +162,11 @@ impl Segments {
         self.table().known.get(&number).is_some_and(|known| known.awaits_start)
     }
 
+    /// Returns true if the next start must scan some segment again.
+    pub fn some_awaits_start(&self) -> bool {
+        self.table().known.values().any(|known| known.awaits_start)
+    }
+
     /// Records that a segment is full, and the end of its frames.
     pub fn filled(&self, number: u32, data_end: u64) {
         if let Some(known) = self.table().known.get_mut(&number) {
@@ -195,6 +200,11 @@ impl Segments {
         if let Some(known) = self.table().known.get(&number) {
             known.reading.note_damage(stretch);
         }
+    }
+
+    /// Returns true if it is known that the octet at this offset of a segment cannot be read.
+    pub fn is_known_unreadable(&self, number: u32, at: u64) -> bool {
+        self.table().known.get(&number).is_some_and(|known| known.reading.damaged().iter().any(|it| it.contains(&at)))
     }
 
     /// Returns true if the operator was not told within the last hour about unreadable parts of a segment, and records that it is told now.

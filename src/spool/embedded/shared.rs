@@ -1,7 +1,7 @@
 //! The state that the spool's threads and the port's calls share.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::{Notify, oneshot, watch};
@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub inbox: Inbox,
     pub space: Space,
     pub outbox: Recent,
+    /// The number of reads of the outbox in succession in which the disk did not return all lines.
+    pub failed_outbox_reads: AtomicU32,
     /// Notified when mail may have become due.
     pub changed: Arc<Notify>,
     /// The number of files in the quarantine.
@@ -67,6 +69,7 @@ impl Shared {
             inbox: Inbox::default(),
             space: Space::default(),
             outbox,
+            failed_outbox_reads: AtomicU32::new(0),
             changed: Arc::default(),
             quarantined: AtomicU64::new(0),
             pool_bytes: AtomicU64::new(0),
@@ -172,6 +175,12 @@ impl Shared {
     /// full disk it is not kept: a start is long overdue by then, and without room no new mail is accepted.
     pub fn is_kept(&self, segment: u32) -> bool {
         self.segments.awaits_start(segment) && !self.space.is_full()
+    }
+
+    /// Returns true if messages must stay where they are until the next start, because one of their results may be in a segment that is
+    /// kept for it. A copy behind that segment would bring a settled message back.
+    pub fn keeps_all_places(&self) -> bool {
+        self.segments.some_awaits_start() && !self.space.is_full()
     }
 
     /// Returns true if a closed segment has lines that the journal may not have yet.

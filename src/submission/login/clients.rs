@@ -2,7 +2,8 @@
 //! of others must not lock them out.
 //!
 //! The file holds no password and nothing from which one could be guessed: a digest of the Argon2id hash, which has its own salt. If the
-//! file cannot be read or written, all clients count as unknown after the next start.
+//! file cannot be read, all clients count as unknown until the next start, which reads it again; one that cannot be understood is begun
+//! anew.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -25,6 +26,7 @@ type Known = HashMap<Fingerprint, VecDeque<IpAddr>>;
 
 /// The known clients of all submitters.
 pub(super) struct Clients {
+    /// `None` if nothing is written.
     path: Option<PathBuf>,
     known: Mutex<Known>,
     /// Locked while the file is written, so that the later call writes the later state.
@@ -34,11 +36,16 @@ pub(super) struct Clients {
 impl Clients {
     /// Reads the file. Without a path, known clients are forgotten when the process ends.
     pub(super) fn open(path: Option<PathBuf>) -> Self {
-        let read = path.as_deref().map_or(Ok(Known::new()), read);
-        let known = read.unwrap_or_else(|error| {
-            tracing::warn!("{error}; clients that have logged in before count as new ones");
-            Known::new()
-        });
+        let (mut path, mut known) = (path, Known::new());
+        match path.as_deref().map_or(Ok(Known::new()), read) {
+            Ok(read) => known = read,
+            Err(error) => {
+                tracing::warn!("{error}; clients that have logged in before count as new ones");
+                if error.kind() != io::ErrorKind::InvalidData {
+                    path = None;
+                }
+            }
+        }
         Clients { path, known: Mutex::new(known), file: Mutex::default() }
     }
 
@@ -87,7 +94,7 @@ impl Clients {
 fn read(path: &Path) -> io::Result<Known> {
     let text = match files::read_state(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::new()),
-        read => read?,
+        read => read.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?,
     };
     let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
     let content: BTreeMap<String, VecDeque<IpAddr>> =
@@ -173,5 +180,18 @@ mod tests {
             fs::write(&path, text).unwrap();
             assert!(Clients::open(Some(path.clone())).known.lock().unwrap().is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_left_for_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("known-clients.json");
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        let submitters = submitters(&[ONE]);
+        let login = submitters.fingerprint("submitter 0").unwrap();
+        let clients = Clients::open(Some(path.clone()));
+        assert!(clients.add(login, address(1), &submitters));
+        clients.save();
+        assert!(path.is_symlink(), "it was written over");
     }
 }
