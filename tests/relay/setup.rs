@@ -155,6 +155,39 @@ fn answers_come_from_a_pipe_one_a_line() {
 }
 
 #[test]
+fn an_empty_flag_for_mailjet_means_without_mailjet_and_contradicts_the_other_one() {
+    let file = |place: &Place, name: &str| place.dir.path().join(name).display().to_string();
+    for (key, secret, expected) in [
+        (Some(""), Some(""), Ok(())),
+        (Some(""), None, Ok(())),
+        (None, Some(""), Ok(())),
+        (Some("key"), Some(""), Err("is empty and the other is not")),
+        (Some(""), Some("secret"), Err("is empty and the other is not")),
+        (Some("key"), Some("empty"), Err("the secret of Mailjet's API key is empty")),
+    ] {
+        let (place, nobody) = (Place::new(), free_port());
+        let mut flags = place.flags(nobody);
+        flags.retain(|(flag, _)| !flag.starts_with("--mailjet-key") && !flag.starts_with("--mailjet-secret"));
+        for (flag, value) in [("--mailjet-key-from", key), ("--mailjet-secret-from", secret)] {
+            let value = value.map(|name| if name.is_empty() { String::new() } else { file(&place, name) });
+            flags.extend(value.map(|value| (flag, value)));
+        }
+        let (done, said) = setup(&flags, "");
+        assert_eq!(done, expected.is_ok(), "{key:?} {secret:?}: {said}");
+        match expected {
+            Ok(()) => {
+                let text = fs::read_to_string(place.config().join("postbud.toml")).unwrap();
+                assert!(!text.contains("[mailjet"), "{key:?} {secret:?}: {text}");
+            }
+            Err(why) => {
+                assert!(said.contains(why), "{key:?} {secret:?}: {said}");
+                assert_eq!(place.files(), [""; 0], "{key:?} {secret:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_person_at_a_terminal_is_asked_again_after_a_slip_and_shows_no_secret() {
     let this = "a_person_at_a_terminal_is_asked_again_after_a_slip_and_shows_no_secret";
     if Command::new("python3").arg("--version").output().is_err() {

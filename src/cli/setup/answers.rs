@@ -48,9 +48,9 @@ pub(super) struct Given {
     /// A file with Mailjet's API key; empty: no mail goes through Mailjet.
     #[arg(long, value_name = "FILE")]
     mailjet_key_from: Option<String>,
-    /// A file with the secret of the API key.
+    /// A file with the secret of the API key; empty: no mail goes through Mailjet.
     #[arg(long, value_name = "FILE")]
-    mailjet_secret_from: Option<PathBuf>,
+    mailjet_secret_from: Option<String>,
     /// Mailjet's server. Connections to a loopback address are not encrypted.
     #[arg(long, value_name = "HOST:PORT", default_value = MAILJET)]
     mailjet_server: String,
@@ -145,8 +145,15 @@ impl Given {
     }
 
     fn mailjet(&self) -> anyhow::Result<Option<Mailjet>> {
+        match (self.mailjet_key_from.as_deref(), self.mailjet_secret_from.as_deref()) {
+            (Some(""), None | Some("")) | (None, Some("")) => return Ok(None),
+            (Some(""), Some(_)) | (Some(_), Some("")) => bail!(
+                "one of --mailjet-key-from and --mailjet-secret-from is empty and the other is not; empty means that no mail goes through \
+                 Mailjet"
+            ),
+            _ => {}
+        }
         let key = match &self.mailjet_key_from {
-            Some(path) if path.is_empty() => return Ok(None),
             Some(path) => secret_of(Path::new(path))?,
             None => {
                 Zeroizing::new(ask("Mailjet's API key (empty: not through Mailjet)", "--mailjet-key-from", Some(""))?)
@@ -156,9 +163,12 @@ impl Given {
             return Ok(None);
         }
         let secret = match &self.mailjet_secret_from {
-            Some(path) => secret_of(path)?,
+            Some(path) => secret_of(Path::new(path))?,
             None => hash_password::secret("Its secret: ").context("no secret; give --mailjet-secret-from")?,
         };
+        if secret.is_empty() {
+            bail!("the secret of Mailjet's API key is empty");
+        }
         let server = &self.mailjet_server;
         let parts = server.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
         let (host, port) = parts.with_context(|| format!("--mailjet-server {server} is not HOST:PORT"))?;
