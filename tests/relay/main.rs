@@ -28,6 +28,7 @@ mod refusals;
 mod reload;
 mod restart;
 mod returned;
+mod samples;
 mod scale;
 mod service_manager;
 mod setup;

@@ -71,7 +71,8 @@ fn files(log: &Path) -> Vec<PathBuf> {
     files.filter(is_of).collect()
 }
 
-fn validate(what: &str, lines: &[u8]) {
+/// Panics if a line does not match the schema of events or of a webhook's calls.
+pub fn validate(what: &str, lines: &[u8]) {
     if lines.iter().all(u8::is_ascii_whitespace) {
         return;
     }
