@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::inbox::Item;
@@ -29,18 +30,31 @@ const TICK: Duration = Duration::from_millis(500);
 /// The number of messages that are copied before their commit is awaited.
 const COPY_MESSAGES: usize = 64;
 
-/// Keeps a connection for reading.
+/// Keeps a connection for reading. One over which the server does not answer in time is ended, so that nobody waits for its answers.
 pub(super) async fn keep_reader(node: Arc<Node>) {
+    let timeout = node.settings.server.timeout;
+    let mut asked = Instant::now();
     loop {
-        if node.reader.load().as_ref().is_none_or(|link| link.client.is_closed()) {
-            match Link::open(&node.settings, "reader").await {
+        let open = node.reader.load_full().filter(|link| !link.client.is_closed());
+        match open {
+            Some(link) if asked.elapsed() >= timeout / 2 => {
+                asked = Instant::now();
+                // Answers come in order, so this one waits for all before it.
+                if !matches!(tokio::time::timeout(timeout, link.client.check_connection()).await, Ok(Ok(()))) {
+                    tracing::warn!("the spool's database does not answer what is read from it; connecting again");
+                    link.end().abort();
+                    node.reader.store(None);
+                }
+            }
+            Some(_) => {}
+            None => match Link::open(&node.settings, "reader").await {
                 Ok(link) => node.reader.store(Some(Arc::new(link))),
                 Err(failure) => {
                     node.reader.store(None);
                     tracing::warn!(error = failure.why, "the spool's database cannot be reached for reading");
                     tokio::time::sleep(CONNECTION_TICK * 5).await;
                 }
-            }
+            },
         }
         tokio::time::sleep(CONNECTION_TICK).await;
     }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -180,6 +180,8 @@ pub struct Server {
     pub data: Data,
     pub fault: Option<Fault>,
     connections: BTreeMap<i32, Connection>,
+    /// Every connection that a client still has, also those that the server has ended, with their nodes.
+    pipes: Vec<(usize, Weak<Mutex<Pipe>>)>,
     locks: BTreeMap<(String, i64), Vec<(i32, Mode)>>,
     next_process: i32,
     chance: SmallRng,
@@ -204,6 +206,7 @@ impl Database {
             data,
             fault,
             connections: BTreeMap::new(),
+            pipes: Vec::new(),
             locks: BTreeMap::new(),
             next_process: 100,
             chance: SmallRng::seed_from_u64(seed),
@@ -251,6 +254,8 @@ impl Database {
             pipe: Arc::clone(&pipe),
         };
         server.connections.insert(process, connection);
+        server.pipes.retain(|(_, pipe)| pipe.strong_count() > 0);
+        server.pipes.push((node, Arc::downgrade(&pipe)));
         Some(Ok(Stream(pipe)))
     }
 }
@@ -273,8 +278,9 @@ impl Server {
             true => self.apart.insert(node),
             false => self.apart.remove(&node),
         };
-        for connection in self.connections.values().filter(|connection| connection.node == node) {
-            let mut pipe = lock(&connection.pipe);
+        // A client learns only then that the server ended a connection meanwhile.
+        for pipe in self.pipes.iter().filter(|(of, _)| *of == node).filter_map(|(_, pipe)| pipe.upgrade()) {
+            let mut pipe = lock(&pipe);
             pipe.is_apart = is_apart;
             pipe.reader.take().into_iter().for_each(Waker::wake);
         }

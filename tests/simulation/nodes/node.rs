@@ -24,6 +24,8 @@ use crate::time::Timestamp;
 
 /// When the second attempt is due.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long delivery halts after mail could not be read.
+const HALT: Duration = Duration::from_secs(1);
 /// How often a message is put off at most.
 const PUT_OFF: u32 = 2;
 /// How long attempts may go on at a stop.
@@ -141,8 +143,11 @@ async fn deliver(all: Surroundings, spool: Arc<Postgres>, attempts: TaskTracker,
         let now = Timestamp::now();
         let due = spool.due(now, None, 100).await.unwrap_or_default();
         for lane in due.lanes {
-            for lease in spool.claim(&lane.lane, now, 3, &backoff).await.unwrap_or_default() {
-                attempts.spawn(attempt(all.clone(), Arc::clone(&spool), lease));
+            match spool.claim(&lane.lane, now, 3, &backoff).await {
+                Ok(leases) => leases.into_iter().for_each(|lease| {
+                    drop(attempts.spawn(attempt(all.clone(), Arc::clone(&spool), lease)));
+                }),
+                Err(_) => tokio::time::sleep(HALT).await,
             }
         }
         let _ = tokio::time::timeout(Duration::from_millis(200), changed.notified()).await;

@@ -52,14 +52,12 @@ fn hold(first: u64, seeds: u64) {
 
 /// In two halves, so that two cores share them.
 #[test]
-#[ignore = "seed 16 breaks a promise: mail in transit that nobody takes after a cut and a failover; docs/simulation.md"]
 fn nodes_hold_first_half() {
     let seeds = number("POSTBUD_SIMULATION_SEEDS", 200);
     hold(number("POSTBUD_SIMULATION_FIRST", 0), seeds.div_ceil(2));
 }
 
 #[test]
-#[ignore = "seed 16 breaks a promise: mail in transit that nobody takes after a cut and a failover; docs/simulation.md"]
 fn nodes_hold_second_half() {
     let seeds = number("POSTBUD_SIMULATION_SEEDS", 200);
     hold(number("POSTBUD_SIMULATION_FIRST", 0) + seeds.div_ceil(2), seeds / 2);
@@ -77,7 +75,6 @@ fn a_seed_of_nodes_replays_exactly() {
 }
 
 #[test]
-#[ignore = "seed 16 breaks a promise: mail in transit that nobody takes after a cut and a failover; docs/simulation.md"]
 fn every_deliberate_fault_of_nodes_is_found() {
     let wanted = env::var("POSTBUD_SIMULATION_FAULT").ok();
     let is_wanted = |fault: &Fault| wanted.as_ref().is_none_or(|wanted| *wanted == format!("{fault:?}"));
