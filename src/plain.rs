@@ -1,5 +1,11 @@
 //! Characters that word processors, web pages and phones put in place of plain ones, with the plain ones: a no-break space for a space, an
 //! en dash for a hyphen, a byte order mark for nothing. DNS records are plain ASCII, so nobody has typed such a character on purpose.
+//! Letters of other alphabets that look like Latin ones ([`look_alike`]) count as these only within a word of Latin letters.
+
+pub mod escaped;
+mod look_alike;
+
+pub use look_alike::look_alike;
 
 /// The intended character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +58,7 @@ pub fn as_meant(text: &str) -> String {
         Meant::Nothing => None,
         Meant::Plain(plain) => Some(plain),
     };
-    text.chars().filter_map(meant).collect()
+    look_alike::in_latin_words(&text.chars().filter_map(meant).collect::<String>())
 }
 
 /// Converts octets of a TXT record to text. If they are not UTF-8, they are read as Windows-1252, in which some panels store pasted text.

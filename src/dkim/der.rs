@@ -47,6 +47,37 @@ pub(super) fn rsa_public_key(der: &[u8]) -> Option<&[u8]> {
     rsa_public_bits(key).map(|_| key)
 }
 
+/// What the `p=` of a key record contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InRecord {
+    Rsa {
+        bits: usize,
+    },
+    /// The 32 octets of an Ed25519 key.
+    Ed25519,
+    /// A SubjectPublicKeyInfo with an Ed25519 key.
+    WrappedEd25519,
+    /// A private key, of any type.
+    Private,
+}
+
+/// Recognizes what a record publishes, and returns the octets of the public key. `None` if it is no whole key.
+pub(super) fn in_record(der: &[u8]) -> Option<(InRecord, &[u8])> {
+    // An RSA key that is cut off after 32 octets is not an Ed25519 key: it says how long it should be.
+    if der.len() == 32 && !der.starts_with(&[0x30, 0x81]) && !der.starts_with(&[0x30, 0x82]) {
+        return Some((InRecord::Ed25519, der));
+    }
+    if pkcs8(der).is_some() || rsa_private_bits(der).is_some() {
+        return Some((InRecord::Private, &[]));
+    }
+    if let Ok(info) = SubjectPublicKeyInfoRef::from_der(der)
+        && info.algorithm.oid == ED25519
+    {
+        return Some((InRecord::WrappedEd25519, info.subject_public_key.as_bytes()?));
+    }
+    rsa_public_key(der).and_then(rsa_public_bits).map(|bits| (InRecord::Rsa { bits }, der))
+}
+
 /// Returns the bits of the modulus of an RSAPublicKey (RFC 8017 A.1.1).
 pub(crate) fn rsa_public_bits(der: &[u8]) -> Option<usize> {
     bits(RsaPublicKey::from_der(der).ok()?.modulus)

@@ -6,12 +6,16 @@
 
 use std::collections::HashSet;
 
-use crate::plain::{self, Meant};
+use crate::plain::{self, Meant, escaped};
 
 /// The most mistakes that are reported. After the customer corrects these, the next check reports the others.
 const MOST_MISTAKES: usize = 20;
 /// The most characters of a part that a message quotes.
 const LONGEST_QUOTE: usize = 40;
+/// The versions of the records that are tag lists, in lower case and without their number.
+const VERSIONS: [&str; 2] = ["dkim", "dmarc"];
+/// Values that end where the next tag begins, even without a separator: `p=rejectrua=mailto:x@y.dk`.
+const WORDS: [&str; 7] = ["dkim1", "dmarc1", "rsa", "ed25519", "none", "quarantine", "reject"];
 
 /// A tag list, as far as it could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,12 +43,18 @@ pub enum Mistake {
     /// A character that is neither printable ASCII nor a space, a tab or a line end.
     #[error("{0:?} (U+{code:04X}) is not a plain character: delete it, or type it again", code = u32::from(*.0))]
     Character(char),
-    /// Quotation marks or backslashes that belong to the syntax of zone files, not to the value.
-    #[error("{0:?} became part of the value: enter the record without quotation marks and backslashes")]
+    /// Quotation marks, brackets or backslashes that belong to the syntax of zone files, not to the value.
+    #[error("{0:?} became part of the value: enter the record without quotation marks, brackets and backslashes")]
     Quoting(char),
+    /// The name or number of a character, as web pages and web addresses write it, or a tag of a web page.
+    #[error("{0:?} comes from a web page or a web address: type the character that it stands for")]
+    Markup(String),
     /// The name, class and type of a line in a zone file come before the first tag.
     #[error("the value is a whole line of a zone file: enter only the part that begins with v=")]
     ZoneLine,
+    /// Another sign or a space is in place of the equals sign after this name.
+    #[error("{0} must have exactly one equals sign after it")]
+    NoSign(String),
     /// There is no semicolon before this tag.
     #[error("there is no semicolon before {0}=")]
     NoSemicolon(String),
@@ -63,8 +73,10 @@ impl TagList {
     /// Reads a list. `known` names the tags that such a list may have; they help to find tags where a separator is missing.
     pub fn read(text: &str, known: &[&str]) -> Self {
         let mut list = TagList::default();
-        let text = list.without_strange_characters(text);
+        let text = list.without_escapes(text);
+        let text = list.without_strange_characters(&text);
         let text = list.without_zone_line(&text, known);
+        let text = list.without_brackets(text);
         let mut names = HashSet::new();
         let mut parts: Vec<&str> = text.split(';').map(trimmed).collect();
         // RFC 6376 §3.2 allows one semicolon at the end.
@@ -95,12 +107,47 @@ impl TagList {
     }
 
     fn mistake(&mut self, mistake: Mistake) {
-        let is_quoting = |mistake: &Mistake| matches!(mistake, Mistake::Quoting(_));
-        // Report a pair of quotation marks once, even if the two marks differ.
-        let is_known =
-            self.mistakes.iter().any(|known| *known == mistake || (is_quoting(known) && is_quoting(&mistake)));
+        // Report a pair of quotation marks once, even if the two marks differ. The line of a zone file has them in any case.
+        let is_known = self.mistakes.iter().any(|known| match (known, &mistake) {
+            (Mistake::Quoting(_) | Mistake::ZoneLine, Mistake::Quoting(_)) => true,
+            (Mistake::Markup(_), Mistake::Markup(_)) => true,
+            (known, mistake) => known == mistake,
+        });
         if self.mistakes.len() < MOST_MISTAKES && !is_known {
             self.mistakes.push(mistake);
+        }
+    }
+
+    /// Undoes what web pages, web addresses and zone files make of a character. An address may have a percent sign of its own.
+    fn without_escapes(&mut self, text: &str) -> String {
+        if !text.contains(['&', '<', '%', '\\']) && !text.contains("=3D") {
+            return text.to_owned();
+        }
+        let mut plain = String::with_capacity(text.len());
+        let (mut rest, mut is_address) = (text, false);
+        while let Some(c) = rest.chars().next() {
+            is_address = match c {
+                ';' | ' ' => false,
+                'm' | 'M' => is_address || rest.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("mailto:")),
+                _ => is_address,
+            };
+            let found = escaped::markup(rest).or_else(|| escaped::percent(rest).filter(|_| !is_address));
+            let (octets, meant) = match found {
+                Some((octets, meant)) => {
+                    self.mistake(Mistake::Markup(rest[..octets].to_owned()));
+                    (octets, meant)
+                }
+                None => (c.len_utf8(), c),
+            };
+            plain.push(meant);
+            rest = &rest[octets..];
+        }
+        match octet_or_line_end(&plain) {
+            false => plain,
+            true => {
+                self.mistake(Mistake::Quoting('\\'));
+                escaped::without_backslashes(&plain.replace("\\r", " ").replace("\\n", " ").replace("\\t", " "))
+            }
         }
     }
 
@@ -123,30 +170,50 @@ impl TagList {
                 Meant::Same => plain.push(c),
             }
         }
-        plain
+        plain::as_meant(&plain)
     }
 
-    /// Removes the words before the first tag: `sel._domainkey IN TXT v=DKIM1` becomes ` v=DKIM1`.
+    /// Removes brackets around the whole list: `(v=DKIM1; p=AB)`.
+    fn without_brackets<'t>(&mut self, text: &'t str) -> &'t str {
+        let inner = text.trim_matches(|c| is_bracket(c) || is_blank(c) || is_quoting(c));
+        let inner =
+            if text.trim_start_matches(is_blank).starts_with('<') { inner.trim_end_matches('>') } else { inner };
+        match text.chars().find(|c| is_bracket(*c)).filter(|_| inner.len() < trimmed(text).len()) {
+            Some(bracket) if !inner.contains(bracket) => {
+                self.mistake(Mistake::Quoting(bracket));
+                inner
+            }
+            _ => text,
+        }
+    }
+
+    /// Removes what comes before the first tag: `sel._domainkey IN TXT v=DKIM1` becomes `v=DKIM1`, and so does `TXT=v=DKIM1`.
     fn without_zone_line<'t>(&mut self, text: &'t str, known: &[&str]) -> &'t str {
-        let Some(sign) = text.find('=') else { return text };
-        let before = text[..sign].trim_end_matches(is_blank);
-        let Some(gap) = before.rfind(is_blank) else { return text };
-        let name = before[gap..].trim_matches(|c| is_blank(c) || is_quoting(c));
-        let is_first = before[..gap].trim_matches(|c| is_blank(c) || is_quoting(c)).is_empty();
-        if is_first || before.contains(';') || !is_known(name, known) {
+        let begins = version(text).or_else(|| tag_after_words(text, known));
+        let Some((before, list)) = begins.map(|at| text.split_at(at)) else { return text };
+        let is_empty = before.trim_matches(|c| is_blank(c) || is_mark(c) || is_bracket(c)).is_empty();
+        let has_tag = || before.split_once('=').is_some_and(|(name, _)| is_known(last_word(name), known));
+        if is_empty || before.contains(';') || has_tag() {
             return text;
         }
         self.mistake(Mistake::ZoneLine);
-        &text[gap..]
+        list
     }
 
     /// The tags of what stands between two semicolons: one, or several where semicolons were left out.
     fn split(&mut self, part: &str, known: &[&str]) -> Vec<(String, String)> {
-        let Some((name, value)) = part.split_once('=') else {
-            self.mistake(Mistake::NoTag(quote(part)));
-            return Vec::new();
+        let (name, value) = match (other_sign(part, known), part.split_once('=')) {
+            (Some((name, value)), _) => {
+                self.mistake(Mistake::NoSign(name.to_owned()));
+                (name, value)
+            }
+            (None, Some(tag)) => tag,
+            (None, None) => {
+                self.mistake(Mistake::NoTag(quote(part)));
+                return Vec::new();
+            }
         };
-        let name = self.unquoted(name);
+        let name = latin(self.unquoted(name), known);
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name {
@@ -173,10 +240,11 @@ impl TagList {
     /// Removes white space, quotation marks and backslashes around the text. Quotation marks and backslashes inside it stay.
     /// In both places they are a mistake.
     fn unquoted(&mut self, text: &str) -> String {
-        if let Some(mark) = text.chars().find(|c| is_quoting(*c)) {
+        let ends = || [text.chars().next(), text.chars().last()].into_iter().flatten().find(|c| is_mark(*c));
+        if let Some(mark) = text.chars().find(|c| is_quoting(*c)).or_else(ends) {
             self.mistake(Mistake::Quoting(mark));
         }
-        text.trim_matches(|c| is_blank(c) || is_quoting(c)).to_owned()
+        text.trim_matches(|c| is_blank(c) || is_mark(c)).to_owned()
     }
 }
 
@@ -186,7 +254,7 @@ fn next_tag<'t>(text: &'t str, known: &[&str]) -> Option<(&'t str, &'t str, &'t 
     let mut from = 0;
     while let Some(sign) = text[from..].find('=').map(|at| from + at) {
         let before = text[from..sign].trim_end_matches(is_blank);
-        let name = before.rsplit(is_separator).next().unwrap_or_default();
+        let name = glued(before, known).unwrap_or_else(|| before.rsplit(is_separator).next().unwrap_or_default());
         let after = text[sign + 1..].trim_start_matches(is_blank);
         // Base64 may end in `=` after a space, but no value begins with `=`.
         let has_value = !after.is_empty() && !after.starts_with('=');
@@ -199,16 +267,92 @@ fn next_tag<'t>(text: &'t str, known: &[&str]) -> Option<(&'t str, &'t str, &'t 
     None
 }
 
+/// Returns the name of the tag that begins right after a complete value: the `rua` of `rejectrua`.
+fn glued<'t>(text: &'t str, known: &[&str]) -> Option<&'t str> {
+    let value = trimmed(text);
+    let name = WORDS.iter().find_map(|word| value.get(word.len()..).filter(|_| has_prefix(value, word)))?;
+    Some(name).filter(|name| is_known(name, known))
+}
+
+fn begins_with_word(value: &str) -> bool {
+    WORDS.iter().any(|word| has_prefix(value, word))
+}
+
+fn has_prefix(text: &str, word: &str) -> bool {
+    text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
+}
+
+/// Splits `v:DMARC1`, `p reject` and `p==AB`, where another sign than one equals sign is between name and value. A mail address has signs of
+/// its own.
+fn other_sign<'t>(part: &'t str, known: &[&str]) -> Option<(&'t str, &'t str)> {
+    let part = part.trim_start_matches(|c| is_blank(c) || is_mark(c));
+    let (name, rest) = part.split_at(part.find(|c: char| !c.is_ascii_alphanumeric())?);
+    let value = rest.trim_start_matches(|c| is_blank(c) || matches!(c, ':' | '-' | '>' | '='));
+    let sign = rest[..rest.len() - value.len()].trim_matches(is_blank);
+    let is_wrong = match sign {
+        "=" => false,
+        sign if sign.contains(['-', '>']) => begins_with_word(value),
+        _ => value.starts_with(|c: char| c.is_ascii_alphanumeric()),
+    };
+    (is_known(name, known) && is_wrong).then_some((name, value))
+}
+
+/// Returns the place where the version begins: `v`, an equals sign, and the name of a kind of record.
+fn version(text: &str) -> Option<usize> {
+    text.match_indices('=').find_map(|(sign, _)| {
+        let name = text[..sign].trim_end_matches(is_blank);
+        let value = text[sign + 1..].trim_start_matches(|c| is_blank(c) || is_mark(c));
+        let is_name = last_word(name).eq_ignore_ascii_case("v") && name.ends_with(['v', 'V']);
+        (is_name && VERSIONS.iter().any(|kind| has_prefix(value, kind))).then(|| name.len() - 1)
+    })
+}
+
+/// Returns the place of the first tag where words come before it.
+fn tag_after_words(text: &str, known: &[&str]) -> Option<usize> {
+    let before = text[..text.find('=')?].trim_end_matches(is_blank);
+    let gap = before.rfind(is_blank)?;
+    is_known(before[gap..].trim_matches(|c| is_blank(c) || is_mark(c)), known).then_some(gap)
+}
+
+/// Returns the letters and digits at the end of a text.
+fn last_word(text: &str) -> &str {
+    let text = text.trim_end_matches(|c| is_blank(c) || is_mark(c));
+    text.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default()
+}
+
+/// Returns true if a text has an octet as zone files write it (`\\059`), or a line end or a tab as programs write them.
+fn octet_or_line_end(text: &str) -> bool {
+    text.split('\\').skip(1).any(|rest| {
+        let digits = rest.bytes().take(3).filter(u8::is_ascii_digit).count();
+        digits == 3 || (rest.starts_with(['n', 'r', 't']) && !rest.starts_with("rua") && !rest.starts_with("np"))
+    })
+}
+
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
 fn is_separator(c: char) -> bool {
-    is_blank(c) || matches!(c, ',' | '|' | '\\')
+    is_blank(c) || matches!(c, ',' | '|' | '\\' | ':' | '&' | '.')
 }
 
 fn is_quoting(c: char) -> bool {
     matches!(c, '"' | '\\')
+}
+
+fn is_bracket(c: char) -> bool {
+    matches!(c, '(' | ')' | '[' | ']' | '{' | '}' | '<')
+}
+
+/// Returns true for quotation marks of every kind. A single one within a value may be part of a mail address.
+fn is_mark(c: char) -> bool {
+    is_quoting(c) || matches!(c, '\'' | '`')
+}
+
+/// Returns the known name that a name in letters of another alphabet looks like.
+fn latin(name: String, known: &[&str]) -> String {
+    let latin: String = name.chars().map(|c| plain::look_alike(c).unwrap_or(c)).collect();
+    if is_known(&latin, known) { latin } else { name }
 }
 
 fn is_known(name: &str, known: &[&str]) -> bool {

@@ -261,6 +261,8 @@ pub enum Finding {
     DmarcInvalid { host: String, tag: String },
     /// The record has no `p=`. Policies for other names (`sp=`, `np=`) do not replace it.
     DmarcNoPolicy { host: String, tags: Vec<String> },
+    /// A tag has a name that no receiver knows, in place of `p`.
+    DmarcPolicyName { host: String, name: String },
     /// The value of a tag makes many receivers ignore the whole record.
     DmarcValue { host: String, tag: String },
     /// The record breaks the grammar of tag lists.
@@ -414,6 +416,7 @@ impl Finding {
         match unusable {
             Unusable::Policy(tag) => Finding::DmarcInvalid { host, tag },
             Unusable::NoPolicy(tags) => Finding::DmarcNoPolicy { host, tags },
+            Unusable::PolicyName(name) => Finding::DmarcPolicyName { host, name },
             Unusable::Value(tag) => Finding::DmarcValue { host, tag },
             Unusable::Tags(mistake) => Finding::DmarcMistake { host, mistake: TagMistake(mistake) },
         }

@@ -1,5 +1,7 @@
 //! Checks that the published keys are the keys that sign.
 
+#[cfg(test)]
+mod broken;
 mod mailjet;
 pub(super) mod published;
 

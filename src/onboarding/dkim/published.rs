@@ -1,7 +1,6 @@
 //! Looks up one key's record in DNS, and finds out what is wrong with it.
 
 use crate::dkim::record::Flaw;
-use crate::dkim::tags::TagList;
 use crate::dkim::{KeyRecord, Selector, SigningKey};
 use crate::onboarding::finding::{Check, DkimFlaw, Finding};
 use crate::onboarding::misplaced::{doubled, wrong_host};
@@ -76,7 +75,7 @@ pub(super) async fn published(check: &mut Check, resolver: &dyn Resolver, domain
     let mut texts: Vec<String> = texts.iter().map(|strings| plain::text(&joined(strings))).collect();
     texts.sort();
     check.found.extend(texts.iter().cloned());
-    if !texts.iter().any(|text| is_meant_as_key(text)) {
+    if !texts.iter().any(|text| KeyRecord::is_meant(text)) {
         // The answer comes from a wildcard, which answers for every name that does not exist. Its record must not be replaced; the key must
         // be added.
         texts.clear();
@@ -99,15 +98,6 @@ pub(super) async fn published(check: &mut Check, resolver: &dyn Resolver, domain
         // RFC 6376 §3.6.2.2: the result is undefined, and receivers use any of them.
         several => Published::Several(several.len()),
     }
-}
-
-/// Returns true if a TXT value is a key record, good or bad.
-fn is_meant_as_key(text: &str) -> bool {
-    let list = TagList::read(text, &["v", "k", "p"]);
-    list.tags.iter().any(|tag| match tag.name.as_str() {
-        "v" | "V" => tag.value.to_ascii_lowercase().starts_with("dkim"),
-        name => matches!(name, "p" | "P" | "k" | "K"),
-    })
 }
 
 fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
@@ -138,7 +128,7 @@ mod tests {
         one(&mut check, &zone, &domain, &selector, &key).await;
         assert_eq!(check.findings, [Finding::DkimMissing { host: host.clone() }]);
         for text in ["v=DKIM1", "\"v=DKIM1; p=AA\"", "k=rsa", " p = AAAA", "V=DKIM1\\; p=x", "v=dkim2;p="] {
-            assert!(is_meant_as_key(text), "{text}");
+            assert!(KeyRecord::is_meant(text), "{text}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Reads DMARC records (RFC 9989 §4.7, §4.8) as receivers do, and as they were meant.
 
+mod meant;
+
 use crate::dkim::tags::{Mistake, Tag, TagList};
 use crate::plain;
 use crate::smtp::Mailbox;
@@ -44,6 +46,8 @@ pub enum Unusable {
     Policy(String),
     /// There is no `p=`. Holds the other tags that name a policy: `sp`, `np`.
     NoPolicy(Vec<String>),
+    /// A tag has a name that no receiver knows, in place of `p`. Holds the name as written.
+    PolicyName(String),
     /// A value makes many receivers ignore the whole record. Holds the tag as written.
     Value(String),
     /// The record breaks the grammar of tag lists.
@@ -100,7 +104,18 @@ pub(super) fn looks_like_dmarc(text: &str) -> bool {
     }
     let meant = plain::as_meant(text);
     let list = TagList::read(&meant, &TAGS);
-    begins(&meant) || list.tags.first().is_some_and(|tag| tag.name.eq_ignore_ascii_case("v") && begins(&tag.value))
+    let is_version = |tag: &Tag| tag.name.eq_ignore_ascii_case("v") && begins(&tag.value);
+    // A record of known tags that names a policy lacks only its version.
+    let is_known = |tag: &Tag| TAGS.iter().any(|known| tag.name.eq_ignore_ascii_case(known));
+    begins(&meant)
+        || list.tags.iter().any(is_version)
+        || list.tags.iter().all(is_known) && policy_tag(&list).is_some_and(|tag| meant::policy(&tag.value).is_some())
+}
+
+/// Returns the tag that was meant to be `p=`.
+fn policy_tag(list: &TagList) -> Option<&Tag> {
+    let is = |tag: &&Tag| tag.name.eq_ignore_ascii_case("p");
+    list.tags.iter().find(is).or_else(|| list.tags.iter().find(|tag| meant::is_policy_name(&tag.name)))
 }
 
 impl Record {
@@ -148,7 +163,11 @@ impl Record {
                 _ => {}
             }
         }
-        if !has_policy {
+        if let Some(tag) = policy_tag(&list).filter(|_| !has_policy) {
+            let written = format!("{}={}", tag.name, tag.value);
+            record.unread.retain(|unread| *unread != written);
+            unusable.push(Unusable::PolicyName(tag.name.clone()));
+        } else if !has_policy {
             let has = |name: &&str| list.tags.iter().any(|tag| tag.name.eq_ignore_ascii_case(name));
             unusable.push(Unusable::NoPolicy(
                 ["sp", "np"].iter().filter(|name| has(name)).map(|name| (*name).to_owned()).collect(),
@@ -159,7 +178,7 @@ impl Record {
 }
 
 /// Returns the record that `text` was meant to be, in a form that every receiver can use. Returns `None` if it names no policy. Breaks of
-/// the grammar are corrected. If a tag is there twice, the milder policy stays, or all addresses for reports. `pct=0`, which many receivers
+/// the grammar are corrected, and so is a policy that is misspelt. If a tag is there twice, the milder policy stays, or all addresses for reports. `pct=0`, which many receivers
 /// read as "act on nothing", becomes `t=y`.
 pub fn amended(text: &str) -> Option<String> {
     let list = TagList::read(text, &TAGS);
@@ -168,8 +187,8 @@ pub fn amended(text: &str) -> Option<String> {
         all.filter(|tag| tag.name.eq_ignore_ascii_case(name)).map(|tag| tag.value.as_str()).collect()
     };
     let policy =
-        |name: &str| values(name).into_iter().map(Policy::parse).collect::<Option<Vec<_>>>()?.into_iter().min();
-    let first = policy("p")?;
+        |name: &str| values(name).into_iter().map(meant::policy).collect::<Option<Vec<_>>>()?.into_iter().min();
+    let first = policy("p").or_else(|| values("p").is_empty().then(|| meant::policy(&policy_tag(&list)?.value))?)?;
     let mut record = format!("v=DMARC1; p={}", first.as_str());
     let mut add = |name: &str, value: &str| record.push_str(&format!("; {name}={value}"));
     for name in ["sp", "np"] {
@@ -214,6 +233,11 @@ pub fn amended(text: &str) -> Option<String> {
         }
     }
     Some(record)
+}
+
+/// Returns the policy that a tag was meant to name, if it is plain: `p=reject.` means reject.
+pub fn policy_meant(tag: &str) -> Option<Policy> {
+    meant::policy(tag.split_once('=')?.1)
 }
 
 /// Returns the URI that a word in a list of addresses was meant to be: `a@b.dk`, `<mailto:a@b.dk>` and `mail:a@b.dk` are all
@@ -274,237 +298,4 @@ pub(super) fn destination(uri: &str) -> Option<Mailbox> {
 }
 
 #[cfg(test)]
-mod tests {
-    use mail_auth::common::parse::TxtRecordParser;
-    use mail_auth::dmarc::{Dmarc, Policy as Theirs};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_guides_own_record_is_read_and_its_obsolete_tag_named() {
-        let text = "v=DMARC1; p=none; pct=100; rua=mailto:yourmail@yourdomain.com; sp=none; aspf=r;";
-        let record = Record::parse(text).unwrap();
-        assert_eq!(
-            (record.policy, &record.obsolete[..], record.percent, record.unread.len()),
-            (Policy::None, &["pct".to_owned()][..], None, 0)
-        );
-    }
-
-    #[test]
-    fn what_keeps_receivers_from_using_a_record_is_named_for_what_it_is() {
-        let policy = |tag: &str| vec![Unusable::Policy(tag.to_owned())];
-        let value = |tag: &str| vec![Unusable::Value(tag.to_owned())];
-        let tags = |mistake: Mistake| vec![Unusable::Tags(mistake)];
-        for (text, refused) in [
-            ("v=DMARC1; p=maybe", policy("p=maybe")),
-            ("v=DMARC1; p=maybe; rua=mailto:a@b.dk", policy("p=maybe")),
-            ("v=DMARC1; p=reject; sp=maybe", policy("sp=maybe")),
-            ("v=DMARC1; p=reject; np=maybe; rua=mailto:d@test.dk", policy("np=maybe")),
-            ("v=DMARC1", vec![Unusable::NoPolicy(vec![])]),
-            ("v=DMARC1; rua=mailto:a@b.dk", vec![Unusable::NoPolicy(vec![])]),
-            ("v=DMARC1; sp=reject; rua=mailto:a@b.dk", vec![Unusable::NoPolicy(vec!["sp".to_owned()])]),
-            ("v=DMARC1; p=none; P=reject; rua=mailto:d@test.dk", tags(Mistake::Twice("P".to_owned()))),
-            ("v=DMARC1; v=DMARC1; p=none", tags(Mistake::Twice("v".to_owned()))),
-            ("v=DMARC1; p=none, rua=mailto:d@test.dk", tags(Mistake::NoSemicolon("rua".to_owned()))),
-            ("v=DMARC1; p=none rua=mailto:d@test.dk", tags(Mistake::NoSemicolon("rua".to_owned()))),
-            ("v=DMARC1;\u{a0}p=reject", tags(Mistake::Character('\u{a0}'))),
-            ("v=DMARC1; p=reject\u{200b}", tags(Mistake::Character('\u{200b}'))),
-            ("v=DMARC1; p=reject;; rua=mailto:d@test.dk", tags(Mistake::EmptyTag)),
-            ("v=DMARC1; p=reject\\; rua=mailto:d@test.dk", tags(Mistake::Quoting('\\'))),
-            ("v=DMARC1; p=reject; my rua=mailto:d@test.dk", tags(Mistake::NoTag("my rua=mailto:d@test.dk".to_owned()))),
-            ("v=DMARC1; p=reject; aspf=strict", value("aspf=strict")),
-            ("v=DMARC1; p=reject; fo=1:2", value("fo=1:2")),
-            ("v=DMARC1; p=reject; rua=mailto:d@test.dk!10mb", value("rua=mailto:d@test.dk!10mb")),
-            ("v=DMARC1; p=reject; rua=mailto:d%4@test.dk", value("rua=mailto:d%4@test.dk")),
-        ] {
-            assert_eq!(Record::parse(text), Err(refused), "{text}");
-        }
-    }
-
-    #[test]
-    fn names_and_policies_may_be_in_any_case() {
-        let record =
-            Record::parse("V=DMARC1; P=Reject; SP=none; t=Y; PCT=20; RUA=mailto:a@b.dk!10m , mailto:c@d.dk;").unwrap();
-        assert_eq!((record.policy, record.subdomain_policy), (Policy::Reject, Some(Policy::None)));
-        assert_eq!((record.testing, record.percent), (true, Some(20)));
-        assert_eq!(record.reports, ["mailto:a@b.dk!10m", "mailto:c@d.dk"]);
-    }
-
-    #[test]
-    fn only_the_exact_version_is_dmarc() {
-        assert!(is_dmarc("V=DMARC1; p=none") && !is_dmarc("v=dmarc1; p=none"));
-        assert!(!is_dmarc("v=DMARC1x; p=none") && !is_dmarc("p=none; v=DMARC1") && is_dmarc("v = DMARC1;p=none"));
-        for near in [
-            "v=dmarc1; p=none",
-            "\u{feff}v=DMARC1; p=none",
-            "v=DMARC1\u{a0}; p=none",
-            "v=DMARC1, p=none",
-            "“v=DMARC1; p=none”",
-            "_dmarc IN TXT v=DMARC1; p=none",
-            "_dmarc.test.dk. 3600 IN TXT \"v=DMARC1; p=none\"",
-            "ｖ=DMARC1; p=none",
-            "DMARC1; p=none",
-        ] {
-            assert!(looks_like_dmarc(near) && !is_dmarc(near), "{near}");
-        }
-        for other in ["v=DMARC1; p=none", "v=spf1 -all", "google-site-verification=v=DMARC1", ""] {
-            assert!(!looks_like_dmarc(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn what_was_meant_is_what_is_proposed() {
-        for (text, meant) in [
-            (
-                "v=DMARC1; p=reject; rua=mailto:a@b.dk; rua=mailto:c@d.dk",
-                "v=DMARC1; p=reject; rua=mailto:a@b.dk,mailto:c@d.dk",
-            ),
-            ("v=DMARC1; p=reject; p=reject", "v=DMARC1; p=reject"),
-            ("v=DMARC1; p=reject; p=none", "v=DMARC1; p=none"),
-            ("v=DMARC1; p=reject; aspf=s; aspf=r; x=y", "v=DMARC1; p=reject; aspf=s"),
-            ("v=DMARC1; p=none, rua=mailto:a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1;\u{a0}p=Quarantine; pct=0; rua=mailto:a@b.dk", "v=DMARC1; p=quarantine; t=y; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; pct=0", "v=DMARC1; p=none"),
-            ("v=DMARC1; p=reject; pct=50; ri=86400", "v=DMARC1; p=reject"),
-            ("_dmarc IN TXT \"v=DMARC1; p=reject; sp=none\"", "v=DMARC1; p=reject; sp=none"),
-            ("v=dmarc1; p=reject; adkim=strict; fo=1", "v=DMARC1; p=reject; fo=1"),
-            ("v=DMARC1; p=reject; rua=a@b.dk,mailto:c@d.dk", "v=DMARC1; p=reject; rua=mailto:a@b.dk,mailto:c@d.dk"),
-            // Addresses as people write them.
-            ("v=DMARC1;p=none;rua=a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; rua=mailto: a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; rua=mailto:a@b.dk; mailto:c@d.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk,mailto:c@d.dk"),
-            ("v=DMARC1; p=none; rua=mailto:a@b.dk mailto:c@d.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk,mailto:c@d.dk"),
-            ("v=DMARC1; p=none; rua:mailto:a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; rua=\"mailto:a@b.dk\"", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; rua=<mailto:a@b.dk>", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; rua=mailto//a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; rua=mail:a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
-            ("v=DMARC1; p=none; rua=mailbox@b.dk", "v=DMARC1; p=none; rua=mailto:mailbox@b.dk"),
-            ("v=DMARC1; p=none; ruf=a@b.dk; rua=https://b.dk/x", "v=DMARC1; p=none; ruf=mailto:a@b.dk"),
-            // The version, and what stands around the record.
-            ("v=DMARC; p=quarantine", "v=DMARC1; p=quarantine"),
-            ("v=DMARC 1; p=reject", "v=DMARC1; p=reject"),
-            ("v:DMARC1; p=reject", "v=DMARC1; p=reject"),
-            ("v=DMARC1|p=reject", "v=DMARC1; p=reject"),
-            ("v=DMARC1\\;p=reject", "v=DMARC1; p=reject"),
-            ("v=DMARC1;&nbsp;p=reject", "v=DMARC1; p=reject"),
-            ("Value v=DMARC1; p=reject", "v=DMARC1; p=reject"),
-            ("v=DMARC1; p=reject v=DMARC1; p=none", "v=DMARC1; p=none"),
-            ("v=DMARC1;\u{202f}p=reject", "v=DMARC1; p=reject"),
-            ("v=DMARC1;\u{85}p=reject", "v=DMARC1; p=reject"),
-            ("v=DMARC1; p\u{200b}=re\u{ad}ject\u{37e}", "v=DMARC1; p=reject"),
-            ("v=DMARC1; p=reject; adkim=relaxed; aspf=S; pct=100%", "v=DMARC1; p=reject; aspf=s"),
-        ] {
-            assert_eq!(amended(text).as_deref(), Some(meant), "{text}");
-            assert!(Record::parse(meant).is_ok(), "{meant}");
-        }
-        // A misspelt policy, a policy of another protocol, a letter of another alphabet.
-        for unknown in ["v=DMARC1; p=monitor", "v=DMARC1; policy=none", "v=DMARC1; p:none", "v=DMARC1; \u{440}=none"] {
-            assert_eq!(amended(unknown), None, "{unknown}");
-            assert!(Record::parse(unknown).is_err(), "{unknown}");
-        }
-        for unknown in ["v=DMARC1; p=maybe", "v=DMARC1; sp=reject", "v=DMARC1; p=reject; p=maybe", ""] {
-            assert_eq!(amended(unknown), None, "{unknown}");
-        }
-    }
-
-    /// Pieces that records are made of, right and wrong.
-    fn text() -> impl Strategy<Value = String> {
-        let piece = prop::sample::select(vec![
-            "v=DMARC1",
-            "; ",
-            ";",
-            " ",
-            "\t",
-            ",",
-            "p=reject",
-            "p=none",
-            "p = quarantine",
-            "sp=none",
-            "np=",
-            "P=reject",
-            "rua=mailto:a@b.dk",
-            "mailto:c@d.dk!10m",
-            "!",
-            "%",
-            "aspf=s",
-            "adkim=x",
-            "fo=1:d",
-            "fo=",
-            "pct=0",
-            "t=y",
-            "psd=n",
-            "\u{a0}",
-            "\u{feff}",
-            "\u{200b}",
-            "\"",
-            "\\",
-            "=",
-            "x",
-            "rua",
-            "\r\n",
-            "ø",
-            "\u{c}",
-        ]);
-        let any = prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat());
-        prop_oneof![any.clone(), any.prop_map(|rest| format!("v=DMARC1; p=reject; {rest}"))]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-        #[test]
-        fn what_counts_as_verified_is_the_same_policy_to_a_strangers_parser(text in text()) {
-            if is_dmarc(&text) && let Ok(record) = Record::parse(&text) {
-                let theirs = Dmarc::parse(text.as_bytes());
-                let theirs = theirs.map_err(|error| TestCaseError::fail(format!("{text:?}: {error:?}")))?;
-                let same = |ours: Policy| match ours {
-                    Policy::None => Theirs::None,
-                    Policy::Quarantine => Theirs::Quarantine,
-                    Policy::Reject => Theirs::Reject,
-                };
-                prop_assert_eq!(&theirs.p, &same(record.policy), "{:?}", text);
-                prop_assert_eq!(&theirs.sp, &same(record.subdomain_policy.unwrap_or(record.policy)), "{:?}", text);
-            }
-        }
-
-        #[test]
-        fn what_is_proposed_can_be_used(text in text()) {
-            if let Some(proposed) = amended(&text) {
-                prop_assert!(is_dmarc(&proposed), "{} became {}", text, proposed);
-                let record = Record::parse(&proposed);
-                prop_assert!(record.is_ok(), "{} became {}: {:?}", text, proposed, record);
-                prop_assert!(Dmarc::parse(proposed.as_bytes()).is_ok(), "{} became {}", text, proposed);
-                prop_assert_eq!(amended(&proposed), Some(proposed.clone()));
-                if let Ok(before) = Record::parse(&text) {
-                    prop_assert_eq!(before.policy, record.unwrap().policy);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_record_costs_in_proportion_to_its_length() {
-        crate::test_cost::is_linear(
-            crate::test_cost::LONG,
-            |text: &String| {
-                let _ = Record::parse(text);
-                amended(text);
-                looks_like_dmarc(text);
-            },
-            &[
-                ("different tags", |size| {
-                    format!("v=DMARC1; p=none; {}", (0..size / 8).map(|at| format!("x{at:05}=;")).collect::<String>())
-                }),
-                ("the same tag", |size| format!("v=DMARC1; {}", "p=none; ".repeat(size / 8))),
-                ("no semicolons", |size| format!("v=DMARC1; {}", "p=none, ".repeat(size / 8))),
-                ("addresses", |size| format!("v=DMARC1; p=none; rua={}", "mailto:a@b.dk,".repeat(size / 14))),
-                ("addresses at fault", |size| format!("v=DMARC1; p=none; rua={}", "x!%,".repeat(size / 4))),
-                ("failure options", |size| format!("v=DMARC1; p=none; fo={}", "1:".repeat(size / 2))),
-                ("words before", |size| format!("{}v=DMARC1; p=none", "word ".repeat(size / 5))),
-                ("semicolons", |size| format!("v=DMARC1{}", ";".repeat(size))),
-                ("no-break spaces", |size| format!("v=DMARC1;{}p=none", "\u{a0}".repeat(size / 2))),
-            ],
-        );
-    }
-}
+mod tests;

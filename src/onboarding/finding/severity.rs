@@ -128,6 +128,7 @@ impl Finding {
             | F::DmarcSeveral { .. }
             | F::DmarcInvalid { .. }
             | F::DmarcNoPolicy { .. }
+            | F::DmarcPolicyName { .. }
             | F::DmarcValue { .. }
             | F::DmarcMistake { .. }
             | F::ReturnPathMissing { .. }

@@ -186,10 +186,14 @@ impl Parts {
         }
         self.redirects_twice |= redirects.len() > 1;
         for redirect in redirects {
-            // A redirect is ignored if its own record has `all` (RFC 7208 §6.1).
-            match ended {
-                true => self.notes.push(Note::Dead(redirect)),
-                false => self.modifier(redirect),
+            // A redirect is ignored if its own record has `all` (RFC 7208 §6.1). Its senders were meant.
+            match directive(&included(&redirect)).filter(|_| ended) {
+                Some(directive) => {
+                    let (written, meant) = (redirect, directive.text.clone());
+                    self.notes.push(Note::Repaired(Repair { written, meant }));
+                    self.directive(directive);
+                }
+                None => self.modifier(redirect),
             }
         }
     }
@@ -221,7 +225,7 @@ impl Parts {
         let (redirects, rest) = std::mem::take(&mut self.modifiers).into_iter().partition(|m: &String| is_redirect(m));
         self.modifiers = rest;
         for target in redirects {
-            if let Some(directive) = directive(&format!("include:{}", &target["redirect=".len()..])) {
+            if let Some(directive) = directive(&included(&target)) {
                 self.directive(directive);
             }
         }
@@ -261,6 +265,11 @@ fn is_modifier(term: &str) -> bool {
 
 fn is_redirect(modifier: &str) -> bool {
     modifier.get(.."redirect=".len()).is_some_and(|name| name.eq_ignore_ascii_case("redirect="))
+}
+
+/// Returns the include of the name that a record redirects to.
+fn included(redirect: &str) -> String {
+    format!("include:{}", &redirect["redirect=".len()..])
 }
 
 fn is_include_of(directive: &Directive, include: &Domain) -> bool {
@@ -422,8 +431,8 @@ mod tests {
             ),
             (
                 vec!["v=spf1 a -all redirect=x.dk"],
-                "v=spf1 a include:spf.webcrm.com -all",
-                vec![Note::Dead(note("redirect=x.dk"))],
+                "v=spf1 a include:x.dk include:spf.webcrm.com -all",
+                vec![Note::Repaired(Repair { written: note("redirect=x.dk"), meant: note("include:x.dk") })],
             ),
             (vec![], "v=spf1 mx include:spf.webcrm.com ~all", vec![Note::Guessed(vec![note("mx")])]),
         ] {

@@ -3,6 +3,8 @@
 //! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed (`record`) and walked
 //! ([`walk`](mod@walk)) here; mail-auth's verdict checks ours in the tests.
 
+#[cfg(test)]
+mod broken;
 pub(crate) mod check;
 pub mod macros;
 pub mod merge;

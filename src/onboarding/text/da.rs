@@ -9,6 +9,7 @@ mod rotation;
 use super::Word;
 use super::is_bare_address;
 use crate::onboarding::Overall;
+use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
@@ -346,7 +347,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::DmarcInvalid { host, tag } => (
             format!("I DMARC-recorden på {host} nævner \"{tag}\" ingen politik: mange modtagere ser så bort fra hele recorden."),
-            "Skriv none, quarantine eller reject dér.".into(),
+            match policy_meant(tag) {
+                Some(policy) => format!("Skriv kun {} dér.", policy.as_str()),
+                None => "Skriv none, quarantine eller reject dér.".into(),
+            },
         ),
         F::DmarcNoPolicy { host, tags } => (
             match tags.is_empty() {
@@ -357,6 +361,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 ),
             },
             "Tilføj p=none lige efter v=DMARC1;, eller opret den viste record.".into(),
+        ),
+        F::DmarcPolicyName { host, name } => (
+            format!("I DMARC-recorden på {host} er {name}= ikke et tag, som modtagerne kender: der skal stå p=."),
+            "Erstat den med den viste record.".into(),
         ),
         F::DmarcValue { host, tag } => (
             format!("I DMARC-recorden på {host} har \"{tag}\" en ugyldig værdi: mange modtagere ser så bort fra hele recorden."),

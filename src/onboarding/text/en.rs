@@ -9,6 +9,7 @@ mod rotation;
 use super::Word;
 use super::is_bare_address;
 use crate::onboarding::Overall;
+use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
@@ -346,7 +347,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::DmarcInvalid { host, tag } => (
             format!("In the DMARC record at {host}, \"{tag}\" names no policy: many receivers then ignore the whole record."),
-            "Write none, quarantine or reject there.".into(),
+            match policy_meant(tag) {
+                Some(policy) => format!("Write only {} there.", policy.as_str()),
+                None => "Write none, quarantine or reject there.".into(),
+            },
         ),
         F::DmarcNoPolicy { host, tags } => (
             match tags.is_empty() {
@@ -357,6 +361,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 ),
             },
             "Add p=none right after v=DMARC1;, or publish the record shown.".into(),
+        ),
+        F::DmarcPolicyName { host, name } => (
+            format!("In the DMARC record at {host}, {name}= is no tag that receivers know: p= is meant."),
+            "Replace it by the record shown.".into(),
         ),
         F::DmarcValue { host, tag } => (
             format!("In the DMARC record at {host}, \"{tag}\" has no valid value: many receivers then ignore the whole record."),

@@ -119,6 +119,7 @@ fn samples() -> Vec<Finding> {
         F::DmarcInvalid { host: h(), tag: s("TAG") },
         F::DmarcNoPolicy { host: h(), tags: vec![s("TAG")] },
         F::DmarcNoPolicy { host: h(), tags: vec![] },
+        F::DmarcPolicyName { host: h(), name: s("NAME") },
         F::DmarcValue { host: h(), tag: s("TAG") },
         F::DmarcPercent { percent: 0, policy: s("reject") },
         F::DmarcPercent { percent: 20, policy: s("reject") },
@@ -189,6 +190,11 @@ fn samples() -> Vec<Finding> {
         Flaw::VersionNotFirst,
         Flaw::Case(s("P")),
         Flaw::NoPadding,
+        Flaw::Bare(s("MISSING")),
+        Flaw::Pem,
+        Flaw::Private,
+        Flaw::OtherKeyType(crate::dkim::KeyType::Rsa),
+        Flaw::Wrapped,
     ] {
         all.push(F::DkimFlaw { host: h(), flaw: DkimFlaw(flaw) });
     }
@@ -200,7 +206,10 @@ fn samples() -> Vec<Finding> {
         Mistake::Character('–'),
         Mistake::Character('ｖ'),
         Mistake::Character('ø'),
+        Mistake::Character('\u{440}'),
         Mistake::Quoting('"'),
+        Mistake::Markup(s("&#59;")),
+        Mistake::NoSign(s("rua")),
         Mistake::ZoneLine,
         Mistake::NoSemicolon(s("rua")),
         Mistake::EmptyTag,

@@ -119,6 +119,10 @@ fn piece_without_all(text: &str, terms: &mut Vec<Meant>) {
     if text.is_empty() {
         return;
     }
+    // In `all~` the qualifier belongs to the term before it.
+    if let whole @ Meant::Term(_) = term::one(text) {
+        return terms.push(whole);
+    }
     // In `a+mx`: no name contains a plus, a tilde or a question mark.
     if !text.contains([':', '=', '%', '/']) && text.chars().skip(1).any(|c| matches!(c, '+' | '~' | '?')) {
         let mut start = 0;

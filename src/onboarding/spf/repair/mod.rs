@@ -12,7 +12,6 @@
 //! Unreadable parts are kept apart and reported, so that no proposed record silently leaves out a sender. Every resulting term is accepted
 //! by two strict parsers, ours and mail-auth's. The cost is linear in the length of the text.
 
-mod escape;
 mod glued;
 mod joined;
 mod term;
@@ -22,7 +21,7 @@ use mail_auth::common::parse::TxtRecordParser;
 use mail_auth::spf::Spf;
 
 use super::record::Record;
-use crate::plain;
+use crate::plain::{self, escaped};
 
 pub use term::is_without_effect;
 
@@ -71,6 +70,7 @@ enum Meant {
 
 /// Reads a TXT value that is an SPF record, or was meant to be one.
 pub fn read(text: &str) -> Reading {
+    let (text, other) = text.split_at(version::begin_of_other_record(text));
     let words: Vec<&str> = text.split(' ').collect();
     let mut tokens = tokens(&words);
     if let Some(version) = version::find(&tokens) {
@@ -99,6 +99,9 @@ pub fn read(text: &str) -> Reading {
         let written = words[first.words.0..=last].iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>();
         reading.take(&written.join(" "), meant);
     }
+    if !other.is_empty() {
+        reading.repairs.push(Repair { written: other.to_owned(), meant: String::new() });
+    }
     reading
 }
 
@@ -126,7 +129,7 @@ impl Reading {
         for meant in meant {
             match meant {
                 // It would be read as another escape once it is published without its quotation marks.
-                Meant::Term(term) if escape::may_begin_in(&term) => self.unread.push(term),
+                Meant::Term(term) if escaped::may_begin_in(&term) => self.unread.push(term),
                 Meant::Term(term) => terms.push(term),
                 Meant::Nothing => {}
                 Meant::Unread(piece) => self.unread.push(piece),
@@ -144,7 +147,7 @@ impl Reading {
 fn tokens(words: &[&str]) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (at, word) in words.iter().enumerate() {
-        let plain = separated(&plain::as_meant(&escape::undone(word)));
+        let plain = separated(&plain::as_meant(&escaped::undone(word)));
         let mut is_listed = false;
         for piece in plain.split_inclusive([' ', LISTED]) {
             let is_mark = |c: char| matches!(c, '"' | '\'' | '`');

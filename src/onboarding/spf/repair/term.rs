@@ -9,11 +9,14 @@ use crate::onboarding::spf::macros::MacroString;
 const MECHANISMS: [&str; 7] = ["include", "exists", "ip4", "ip6", "ptr", "mx", "a"];
 
 /// Returns true if a term is legal and without effect, but was clearly meant to have one. A mechanism with `=` in place of `:` is an
-/// unknown modifier (RFC 7208 §6), and so is a second version.
+/// unknown modifier (RFC 7208 §6), and so are a second version and `redirct=`.
 pub fn is_without_effect(term: &str) -> bool {
     let Some((name, _)) = term.split_once('=') else { return false };
     let name = name.to_ascii_lowercase();
-    MECHANISMS.contains(&name.as_str()) || matches!(name.as_str(), "v" | "all" | "ip" | "ipv4" | "ipv6")
+    let is_misspelt = || ["include", "redirect", "exists"].iter().any(|known| strsim::osa_distance(&name, known) == 1);
+    MECHANISMS.contains(&name.as_str())
+        || matches!(name.as_str(), "v" | "all" | "ip" | "ipv4" | "ipv6")
+        || ((5..=9).contains(&name.len()) && is_misspelt())
 }
 
 /// Returns the meaning of one piece of a record.
@@ -28,13 +31,19 @@ pub fn one(piece: &str) -> Meant {
     }
     let end = bare.find(|c| !matches!(c, '+' | '-' | '~' | '?')).unwrap_or(bare.len());
     let (qualifiers, body) = bare.split_at(end);
+    // A plus is what a term without a qualifier has anyway.
+    if body.is_empty() && qualifiers.chars().all(|c| c == '+') {
+        return Meant::Nothing;
+    }
     let small = body.to_ascii_lowercase();
     if let Some(version) = small.strip_prefix("v=spf") {
         let rest = version.trim_start_matches(|c: char| c.is_ascii_digit());
         return if rest.is_empty() { Meant::Nothing } else { one(&body[body.len() - rest.len()..]) };
     }
-    let meant =
-        if small.trim_end_matches(['.', ':', '/', '=']) == "all" { Some("all".to_owned()) } else { named(body) };
+    let (qualifiers, meant) = match all(qualifiers, &small) {
+        Some(qualifiers) => (qualifiers, Some("all".to_owned())),
+        None => (qualifiers, named(body)),
+    };
     let Some(meant) = meant.or_else(|| network(body)) else { return unread() };
     let is_modifier = meant.contains('=') && !meant.contains(':');
     let term = if is_modifier { meant } else { format!("{}{meant}", qualifier(qualifiers)) };
@@ -43,6 +52,21 @@ pub fn one(piece: &str) -> Meant {
         // An unknown modifier that some parsers reject never had a meaning.
         false if is_other_modifier(body) => Meant::Nothing,
         false => unread(),
+    }
+}
+
+/// Returns the qualifiers of an `all`, if the term was meant to be one: with a sign after it, with the qualifier after it, or with one slip
+/// where the qualifier shows that no name was meant.
+fn all<'t>(qualifiers: &'t str, small: &'t str) -> Option<&'t str> {
+    let name = small.trim_end_matches(['.', ':', '/', '=', ',', '+', '-', '~', '?']);
+    let after = &small[name.len()..];
+    let is_after = qualifiers.is_empty() && !after.is_empty() && after.chars().all(|c| "+-~?".contains(c));
+    match name {
+        "all" if is_after => Some(after),
+        "all" => Some(qualifiers),
+        // One letter is the mechanism `a`.
+        _ => (!qualifiers.is_empty() && name.len() > 1 && after.len() < 2 && strsim::osa_distance(name, "all") == 1)
+            .then_some(qualifiers),
     }
 }
 

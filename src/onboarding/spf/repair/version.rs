@@ -18,7 +18,23 @@ pub struct Version {
 
 /// Finds the version. Returns `None` if there is none.
 pub fn find(tokens: &[Token]) -> Option<Version> {
-    (0..tokens.len().min(MOST_BEFORE)).find_map(|first| begins_at(tokens, first))
+    (0..tokens.len().min(MOST_BEFORE)).find_map(|first| {
+        begins_at(tokens, first, 0).or_else(|| begins_at(tokens, first, behind_a_sign(&tokens[first].text)?))
+    })
+}
+
+/// Returns the place of a version that comes after a sign in its token: `TXT=v=spf1`.
+fn behind_a_sign(token: &str) -> Option<usize> {
+    let at = token.to_ascii_lowercase().find("v=spf")?;
+    token[..at].ends_with(['=', ':']).then_some(at)
+}
+
+/// Returns the place where a DMARC or DKIM record begins that stands behind the SPF record in the same value, or the end of the text.
+pub fn begin_of_other_record(text: &str) -> usize {
+    let small = text.to_ascii_lowercase();
+    let ours = small.find("v=spf").unwrap_or(small.len());
+    let others = ["v=dmarc1", "v=dkim1"].iter().filter_map(|version| small.find(version));
+    others.filter(|at| *at > ours).min().unwrap_or(text.len())
 }
 
 impl Version {
@@ -36,10 +52,10 @@ impl Version {
     }
 }
 
-/// Reads the version that begins with token `first`: `v`, a sign, `spf` and a number, in one token or in several. Without the `v` only
+/// Reads the version that begins at this octet of token `first`: `v`, a sign, `spf` and a number, in one token or in several. Without the `v` only
 /// `spf1` counts, because `spf2.0` is another protocol (RFC 4406).
-fn begins_at(tokens: &[Token], first: usize) -> Option<Version> {
-    let mut letters = Letters { tokens, token: first, octet: 0 };
+fn begins_at(tokens: &[Token], first: usize, octet: usize) -> Option<Version> {
+    let mut letters = Letters { tokens, token: first, octet };
     letters.skip(|c| matches!(c, '(' | '[' | '<' | '{'));
     let has_v = letters.take('v');
     if has_v {

@@ -93,6 +93,25 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
             "Erstat den med den viste record.",
         ),
         Flaw::NoKey => ("p= mangler.".into(), "Erstat den med den viste record."),
+        Flaw::Bare(missing) => {
+            (format!("nøglen står der uden \"{missing}\" foran."), "Erstat den med den viste record.")
+        }
+        Flaw::Pem => (
+            "nøglen står der som i en PEM-fil, med linjerne BEGIN og END omkring.".into(),
+            "Erstat den med den viste record: først tags, og så kun det, der står mellem de to linjer.",
+        ),
+        Flaw::Private => (
+            "det er en privat nøgle, så nu kan alle signere i jeres navn.".into(),
+            "Fjern den straks, og giv webCRM besked: der skal bruges en ny nøgle med en ny selector.",
+        ),
+        Flaw::OtherKeyType(kind) => (
+            format!("p= er en nøgle af typen {kind}, men det siger recorden ikke: der skal stå k={kind}."),
+            "Erstat den med den viste record.",
+        ),
+        Flaw::Wrapped => (
+            "p= må kun have Ed25519-nøglens 32 oktetter, uden typen omkring dem.".into(),
+            "Erstat den med den viste record.",
+        ),
         Flaw::Revoked => ("p= er tom: nøglen er trukket tilbage.".into(), "Erstat den med den viste record."),
         Flaw::NotBase64(c) => (
             format!("p= indeholder \"{c}\", som ikke er base64."),
@@ -127,7 +146,13 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
 pub(super) fn tag_mistake(mistake: &Mistake) -> (String, String) {
     let what = match mistake {
         Mistake::Character(c) => format!("der står {} i værdien.", character(*c)),
-        Mistake::Quoting(_) => "anførselstegn eller omvendte skråstreger er blevet en del af værdien.".into(),
+        Mistake::Quoting(_) => {
+            "anførselstegn, parenteser eller omvendte skråstreger er blevet en del af værdien.".into()
+        }
+        Mistake::Markup(written) => {
+            format!("der står \"{written}\" i værdien, som websider og webadresser skriver i stedet for et andet tegn.")
+        }
+        Mistake::NoSign(name) => format!("der skal stå præcis ét lighedstegn efter {name}."),
         Mistake::ZoneLine => {
             "værdien er en hel linje fra en zonefil: kun det, der står fra v= og frem, er værdien.".into()
         }
@@ -149,6 +174,9 @@ pub(super) fn character(c: char) -> String {
         (_, Meant::Nothing) => format!("et usynligt tegn (U+{code:04X})"),
         (_, Meant::Plain('-')) => format!("tankestregen \"{c}\" (U+{code:04X}) i stedet for en bindestreg"),
         (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) i stedet for {plain}"),
+        (_, Meant::Same) if let Some(latin) = plain::look_alike(c) => {
+            format!("\"{c}\" (U+{code:04X}), der kun ligner {latin}")
+        }
         (_, Meant::Same) => format!("tegnet \"{c}\" (U+{code:04X})"),
     }
 }

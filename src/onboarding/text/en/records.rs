@@ -92,6 +92,25 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
             (format!("{name}= is in upper case, which receivers do not know."), "Replace it by the record shown.")
         }
         Flaw::NoKey => ("p= is missing.".into(), "Replace it by the record shown."),
+        Flaw::Bare(missing) => {
+            (format!("the key stands there without \"{missing}\" in front of it."), "Replace it by the record shown.")
+        }
+        Flaw::Pem => (
+            "the key stands there as in a PEM file, with lines BEGIN and END around it.".into(),
+            "Replace it by the record shown: the tags, and only what is between those lines.",
+        ),
+        Flaw::Private => (
+            "this is a private key, so everybody can sign in your name now.".into(),
+            "Remove it at once, and tell webCRM: it needs a new key under a new selector.",
+        ),
+        Flaw::OtherKeyType(kind) => (
+            format!("p= is a key of the type {kind}, and the record says otherwise: it must be k={kind}."),
+            "Replace it by the record shown.",
+        ),
+        Flaw::Wrapped => (
+            "p= must have the 32 octets of an Ed25519 key alone, without its type around them.".into(),
+            "Replace it by the record shown.",
+        ),
         Flaw::Revoked => ("p= is empty: the key is revoked.".into(), "Replace it by the record shown."),
         Flaw::NotBase64(c) => {
             (format!("p= holds \"{c}\", which is not base64."), "Copy the value again, as one string without spaces.")
@@ -124,7 +143,11 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
 pub(super) fn tag_mistake(mistake: &Mistake) -> (String, String) {
     let what = match mistake {
         Mistake::Character(c) => format!("the value holds {}.", character(*c)),
-        Mistake::Quoting(_) => "quotation marks or backslashes have become part of the value.".into(),
+        Mistake::Quoting(_) => "quotation marks, brackets or backslashes have become part of the value.".into(),
+        Mistake::Markup(written) => {
+            format!("the value holds \"{written}\", which a web page or a web address writes for another character.")
+        }
+        Mistake::NoSign(name) => format!("{name} must have exactly one equals sign behind it."),
         Mistake::ZoneLine => {
             "the value is a whole line of a zone file: only what stands from v= on is the value.".into()
         }
@@ -146,6 +169,9 @@ pub(super) fn character(c: char) -> String {
         (_, Meant::Nothing) => format!("an invisible character (U+{code:04X})"),
         (_, Meant::Plain('-')) => format!("the dash \"{c}\" (U+{code:04X}) in place of a hyphen"),
         (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) in place of {plain}"),
+        (_, Meant::Same) if let Some(latin) = plain::look_alike(c) => {
+            format!("\"{c}\" (U+{code:04X}), which only looks like {latin}")
+        }
         (_, Meant::Same) => format!("the character \"{c}\" (U+{code:04X})"),
     }
 }

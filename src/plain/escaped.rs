@@ -1,12 +1,13 @@
 //! Undoes the escapes that come into a record with what was pasted: those of zone files (`\;`, `\"`, and `\194\160` for a no-break
-//! space, as `dig` shows it) and those of web pages (`&nbsp;`, `<br>`).
+//! space, as `dig` shows it), those of web pages (`&nbsp;`, `<br>`), and those of web addresses
+//! and mails (`%3B`, `=3D`).
 
 use std::borrow::Cow;
 
-use crate::plain;
+use super::text;
 
-/// Characters that web pages write by name. Only these occur between terms.
-const ENTITIES: [(&str, char); 12] = [
+/// Characters that web pages write by name or number. Only these occur in records.
+const ENTITIES: [(&str, char); 20] = [
     ("&nbsp;", ' '),
     ("&#160;", ' '),
     ("&#xa0;", ' '),
@@ -19,12 +20,43 @@ const ENTITIES: [(&str, char); 12] = [
     ("&apos;", '\''),
     ("&#59;", ';'),
     ("&shy;", '\u{ad}'),
+    ("&#61;", '='),
+    ("&#x3b;", ';'),
+    ("&#x3d;", '='),
+    ("&semi;", ';'),
+    ("&equals;", '='),
+    ("&#43;", '+'),
+    ("&#47;", '/'),
+    ("&amp;", '&'),
 ];
 
-/// The longest name of a tag, with its slash: `</span>`.
+/// The names of tags that text brings along from web pages.
+const TAGS: [&str; 20] = [
+    "b",
+    "blockquote",
+    "body",
+    "br",
+    "code",
+    "div",
+    "em",
+    "font",
+    "html",
+    "i",
+    "li",
+    "p",
+    "pre",
+    "span",
+    "strong",
+    "td",
+    "tr",
+    "tt",
+    "u",
+    "ul",
+];
+/// The longest name of a tag, with its slashes.
 const LONGEST_TAG: usize = 12;
 
-/// Returns a word of the record without escapes.
+/// Returns a word of an SPF record without escapes.
 pub fn undone(word: &str) -> Cow<'_, str> {
     let of_zone_file = if word.contains('\\') { Cow::Owned(without_backslashes(word)) } else { Cow::Borrowed(word) };
     let of_web_page = match of_zone_file.contains(['&', '<']) {
@@ -45,7 +77,7 @@ pub fn may_begin_in(term: &str) -> bool {
 
 /// RFC 1035 §5.1: a backslash and three digits are an octet, and a backslash before another character is that character. Before a
 /// letter or a digit it is not an escape, and stays.
-fn without_backslashes(word: &str) -> String {
+pub fn without_backslashes(word: &str) -> String {
     let octets = word.as_bytes();
     let mut plain: Vec<u8> = Vec::with_capacity(octets.len());
     let mut at = 0;
@@ -63,7 +95,7 @@ fn without_backslashes(word: &str) -> String {
         }
         at += 1;
     }
-    plain::text(&plain)
+    text(&plain)
 }
 
 /// Replaces names of characters with the characters, and tags without attributes with spaces.
@@ -71,23 +103,41 @@ fn without_markup(word: &str) -> String {
     let mut plain = String::with_capacity(word.len());
     let mut rest = word;
     while let Some(c) = rest.chars().next() {
-        let head = rest.get(..8).unwrap_or(rest).to_ascii_lowercase();
-        let entity = ENTITIES.iter().find(|(name, _)| c == '&' && head.starts_with(name));
-        let (octets, meant) = match (entity, tag(rest)) {
-            (Some((name, meant)), _) => (name.len(), *meant),
-            (None, Some(octets)) => (octets, ' '),
-            (None, None) => (c.len_utf8(), c),
-        };
+        let (octets, meant) = markup(rest).unwrap_or((c.len_utf8(), c));
         plain.push(meant);
         rest = &rest[octets..];
     }
     plain
 }
 
-/// Returns the length of the tag at the beginning of `text`. A name in angle brackets contains a dot and is not a tag.
+/// Returns the length of the name of a character, or of a tag, at the beginning of `text`, and the character that it stands for.
+pub fn markup(text: &str) -> Option<(usize, char)> {
+    let entity = || {
+        let head = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+        ENTITIES.iter().find(|(name, _)| head.starts_with(name)).map(|(name, meant)| (name.len(), *meant))
+    };
+    match text.as_bytes().first()? {
+        b'&' => entity(),
+        b'<' => tag(text).map(|octets| (octets, ' ')),
+        _ => None,
+    }
+}
+
+/// Returns the character that a percent sign and two digits at the beginning of `text` stand for, if it occurs in records. Mail writes an
+/// equals sign as `=3D` (RFC 2045 §6.7).
+pub fn percent(text: &str) -> Option<(usize, char)> {
+    if text.starts_with("=3D") {
+        return Some((3, '='));
+    }
+    let digits = text.strip_prefix('%')?.get(..2)?;
+    let c = char::from(u8::from_str_radix(digits, 16).ok()?);
+    matches!(c, ' ' | '"' | ';' | '=' | '+' | '/' | ':' | ',' | '\r' | '\n').then_some((3, c))
+}
+
+/// Returns the length of the tag at the beginning of `text`. Another name in angle brackets is the author's own.
 fn tag(text: &str) -> Option<usize> {
     let inner = text.strip_prefix('<')?;
     let end = inner.bytes().take(LONGEST_TAG).position(|b| b == b'>')?;
-    let name = inner[..end].trim_matches('/');
-    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic())).then_some(end + 2)
+    let name = inner[..end].trim_matches(['/', ' ']);
+    TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name)).then_some(end + 2)
 }

@@ -1,0 +1,68 @@
+//! Reads policies as people misspell them.
+
+use super::Policy;
+
+/// Every word for a policy: those of the standard, and what a browser makes of them that translates pages to Danish.
+const WORDS: [(&str, Policy); 7] = [
+    ("none", Policy::None),
+    ("quarantine", Policy::Quarantine),
+    ("reject", Policy::Reject),
+    ("ingen", Policy::None),
+    ("karantæne", Policy::Quarantine),
+    ("afvis", Policy::Reject),
+    ("afvise", Policy::Reject),
+];
+/// The longest value that is compared with the words.
+const LONGEST: usize = 20;
+
+/// Returns the policy that a value plainly means: a word in any case, with strange signs around it or blanks in it, or with a slip or two.
+pub(super) fn policy(value: &str) -> Option<Policy> {
+    if let Some(policy) = Policy::parse(value) {
+        return Some(policy);
+    }
+    let letters: String = value.chars().filter(|c| c.is_alphabetic()).take(LONGEST).collect::<String>().to_lowercase();
+    let slips = |word: &str| match word.chars().count() {
+        ..=5 => 1,
+        _ => 2,
+    };
+    // `object` and `inject` are as near to `reject` as a misspelt one. Nobody misses the first letter.
+    let begun = WORDS.iter().filter(|(word, _)| letters.chars().next() == word.chars().next());
+    let near = begun.map(|(word, policy)| (strsim::osa_distance(&letters, word), slips(word), *policy));
+    near.filter(|(distance, slips, _)| distance <= slips)
+        .min_by_key(|(distance, ..)| *distance)
+        .map(|(.., policy)| policy)
+}
+
+/// Returns true if a name that is no tag's was meant to be `p`.
+pub(super) fn is_policy_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["policy", "pol", "politik", "dmarc_policy", "dmarcpolicy"].contains(&&*name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_seen_through_a_slip_and_no_other_word_is_one() {
+        for (value, meant) in [
+            ("Reject.", Some(Policy::Reject)),
+            ("rejct", Some(Policy::Reject)),
+            ("rejected", Some(Policy::Reject)),
+            ("re ject", Some(Policy::Reject)),
+            ("quarentine", Some(Policy::Quarantine)),
+            ("quarantined", Some(Policy::Quarantine)),
+            ("non", Some(Policy::None)),
+            ("<none>", Some(Policy::None)),
+            ("karantæne", Some(Policy::Quarantine)),
+            ("maybe", None),
+            ("monitor", None),
+            ("never", None),
+            ("", None),
+            ("object", None),
+            ("rejectquarantine", None),
+        ] {
+            assert_eq!(policy(value), meant, "{value}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! SPF records as customers, panels and copying break them, each with the record that is proposed: no sender is lost, nothing unread is in
+//! front of `-all`, and every repair is named.
+
+use super::merge::{Note, merge};
+use crate::onboarding::text::Lang;
+use crate::smtp::Domain;
+
+/// Names a note in a word or two.
+fn short(note: &Note) -> String {
+    match note {
+        Note::Joined(count) => format!("{count} joined"),
+        Note::Repaired(repair) => format!("{} → {}", repair.written, repair.meant),
+        Note::Unread(terms) => format!("unread {}", terms.join(" ")),
+        Note::Softened(_) => "softened".to_owned(),
+        Note::Dead(term) => format!("dead {term}"),
+        Note::Moved(term) => format!("moved {term}"),
+        Note::PlusAll => "+all".to_owned(),
+        Note::AddedAll => "~all".to_owned(),
+        Note::Guessed(terms) => format!("guessed {}", terms.join(" ")),
+        Note::Ptr => "ptr".to_owned(),
+        Note::Begun => "begun".to_owned(),
+    }
+}
+
+/// Returns the record to publish without our include, and what is said of the changes.
+fn proposed(published: &[&str]) -> (String, Vec<String>) {
+    let published: Vec<String> = published.iter().map(|text| (*text).to_owned()).collect();
+    let ours = Domain::parse("spf.webcrm.com").unwrap();
+    match merge(&published, Some(&ours), &["mx".to_owned()]) {
+        Ok(merged) => {
+            for note in &merged.notes {
+                assert!([Lang::En, Lang::Da].iter().all(|lang| !lang.note(note).is_empty()), "{note:?}");
+            }
+            assert!(merged.record.contains(" include:spf.webcrm.com"), "{}", merged.record);
+            (merged.record.replacen(" include:spf.webcrm.com", "", 1), merged.notes.iter().map(short).collect())
+        }
+        Err(obstacle) => (format!("{obstacle:?}"), Vec::new()),
+    }
+}
+
+#[test]
+fn each_broken_record_keeps_its_senders_and_each_repair_is_named() {
+    let mut wrong = Vec::new();
+    for (published, record, notes) in [
+        // `all` misspelt, missing, twice, or in the wrong place.
+        (&["v=spf1 mx -al"][..], "v=spf1 mx -all", &["-al → -all"][..]),
+        (&["v=spf1 mx ~alll"], "v=spf1 mx ~all", &["~alll → ~all"]),
+        (&["v=spf1 mx all~"], "v=spf1 mx ~all", &["all~ → ~all"]),
+        (&["v=spf1 mx -all;"], "v=spf1 mx -all", &["-all; → -all"]),
+        (&["v=spf1 mx all"], "v=spf1 mx ~all", &["+all"]),
+        (&["v=spf1 +all"], "v=spf1 ~all", &["+all"]),
+        (&["v=spf1 mx +all -all"], "v=spf1 mx ~all", &["dead -all", "+all"]),
+        (&["v=spf1 -all mx include:a.dk"], "v=spf1 mx include:a.dk -all", &["moved mx", "moved include:a.dk"]),
+        (&["v=spf1 ?all -all"], "v=spf1 ?all", &["dead -all"]),
+        (&["v=spf1 mx include:a.dk"], "v=spf1 mx include:a.dk ~all", &["~all"]),
+        (&["v=spf1 mx \"-all\""], "v=spf1 mx -all", &["\"-all\" → -all"]),
+        (&["v=spf1 mx \u{2011}all"], "v=spf1 mx -all", &["\u{2011}all → -all"]),
+        (&["v=spf1 mx ‐ all"], "v=spf1 mx -all", &["‐ all → -all"]),
+        (&["v=spf1 mx \u{ff0d}\u{ff41}ll"], "v=spf1 mx -all", &["\u{ff0d}\u{ff41}ll → -all"]),
+        (&["v=spf1 mx -\u{430}ll"], "v=spf1 mx -all", &["-\u{430}ll → -all"]),
+        // redirect.
+        (&["v=spf1 redirect=a.dk ~all"], "v=spf1 include:a.dk ~all", &["redirect=a.dk → include:a.dk"]),
+        (&["v=spf1 mx -all redirect=a.dk"], "v=spf1 mx include:a.dk -all", &["redirect=a.dk → include:a.dk"]),
+        (&["v=spf1 redirect:a.dk"], "v=spf1 redirect=a.dk", &["redirect:a.dk → redirect=a.dk"]),
+        (&["v=spf1 redirct=a.dk"], "v=spf1 redirect=a.dk", &["redirct=a.dk → redirect=a.dk"]),
+        (&["v=spf1 include:a.dk redirect=b.dk"], "v=spf1 include:a.dk redirect=b.dk", &[]),
+        // Two records, and other records in the same value.
+        (&["v=spf1 mx -all", "v=spf1 include:a.dk -all"], "v=spf1 include:a.dk mx -all", &["2 joined"]),
+        (&["v=spf1 mx -all", "v=spf1 include:a.dk ?all"], "v=spf1 include:a.dk mx ?all", &["2 joined"]),
+        (
+            &["v=spf1 mx ~all v=spf1 include:a.dk -all"],
+            "v=spf1 mx include:a.dk ~all",
+            &["v=spf1 → ", "moved include:a.dk", "dead -all"],
+        ),
+        (&["v=spf1 mx -allv=DMARC1; p=none"], "v=spf1 mx -all", &["v=DMARC1; p=none → "]),
+        (&["v=spf1 mx -all v=DMARC1; p=none"], "v=spf1 mx -all", &["v=DMARC1; p=none → "]),
+        (&["v=spf1 mx -all google-site-verification=abc"], "v=spf1 mx -all google-site-verification=abc", &[]),
+        (&["v=spf1 mx -all MS=ms12345678"], "v=spf1 mx -all MS=ms12345678", &[]),
+        // Addresses.
+        (&["v=spf1 ip4:192.0.2.1/33 -all"], "v=spf1 ~all", &["unread ip4:192.0.2.1/33", "softened"]),
+        (&["v=spf1 ip4:192.0.2.300 mx -all"], "v=spf1 mx ~all", &["unread ip4:192.0.2.300", "softened"]),
+        (&["v=spf1 ip4:192.0.2.1:25 -all"], "v=spf1 ~all", &["unread ip4:192.0.2.1:25", "softened"]),
+        (
+            &["v=spf1 ip4:192.0.2.0/255.255.255.0 -all"],
+            "v=spf1 ip4:192.0.2.0/24 -all",
+            &["ip4:192.0.2.0/255.255.255.0 → ip4:192.0.2.0/24"],
+        ),
+        (&["v=spf1 ip6:[2001:db8::1] -all"], "v=spf1 ip6:2001:db8::1 -all", &["ip6:[2001:db8::1] → ip6:2001:db8::1"]),
+        (&["v=spf1 ip6:2001:db8::/129 -all"], "v=spf1 ~all", &["unread ip6:2001:db8::/129", "softened"]),
+        (&["v=spf1 ip:2001:db8::1 -all"], "v=spf1 ip6:2001:db8::1 -all", &["ip:2001:db8::1 → ip6:2001:db8::1"]),
+        (&["v=spf1 ipv4=192.0.2.1 -all"], "v=spf1 ip4:192.0.2.1 -all", &["ipv4=192.0.2.1 → ip4:192.0.2.1"]),
+        (&["v=spf1 ip4.192.0.2.1 -all"], "v=spf1 ip4:192.0.2.1 -all", &["ip4.192.0.2.1 → ip4:192.0.2.1"]),
+        (&["v=spf1 a:192.0.2.1 -all"], "v=spf1 ip4:192.0.2.1 -all", &["a:192.0.2.1 → ip4:192.0.2.1"]),
+        (&["v=spf1 mx/33 -all"], "v=spf1 ~all", &["unread mx/33", "softened"]),
+        (&["v=spf1 a/24 mx//64 -all"], "v=spf1 a/24 mx//64 -all", &[]),
+        (&["v=spf1 ip4:192.0.2.1 /24 -all"], "v=spf1 ip4:192.0.2.1/24 -all", &["ip4:192.0.2.1 /24 → ip4:192.0.2.1/24"]),
+        (
+            &["v=spf1 ip4:192.0.2.1,192.0.2.2 -all"],
+            "v=spf1 ip4:192.0.2.1 ip4:192.0.2.2 -all",
+            &["ip4:192.0.2.1,192.0.2.2 → ip4:192.0.2.1 ip4:192.0.2.2"],
+        ),
+        (&["v=spf1 ip4:0.0.0.0/0 -all"], "v=spf1 ip4:0.0.0.0/0 -all", &[]),
+        (&["v=spf1 ip4:192.0.2.1/32/32 mx -all"], "v=spf1 mx ~all", &["unread ip4:192.0.2.1/32/32", "softened"]),
+        // Names.
+        (&["v=spf1 include:_spf.a.dk. -all"], "v=spf1 include:_spf.a.dk. -all", &[]),
+        (&["v=spf1 include:a_b -all"], "v=spf1 ~all", &["unread include:a_b", "softened"]),
+        (&["v=spf1 includ:a.dk -all"], "v=spf1 include:a.dk -all", &["includ:a.dk → include:a.dk"]),
+        (&["v=spf1 Include:A.dk MX -ALL"], "v=spf1 Include:A.dk MX -all", &[]),
+        (&["v=spf1 \u{456}nclude:a.dk -all"], "v=spf1 include:a.dk -all", &["\u{456}nclude:a.dk → include:a.dk"]),
+        (&["v=spf1 include:mailto:a@a.dk -all"], "v=spf1 ~all", &["unread include:mailto:a@a.dk", "softened"]),
+        (&["v=spf1 include:a.dk/ -all"], "v=spf1 include:a.dk -all", &["include:a.dk/ → include:a.dk"]),
+        (&["v=spf1 include:%7Bdomain%7D -all"], "v=spf1 ~all", &["unread include:%7Bdomain%7D", "softened"]),
+        (&["v=spf1 include:<your-domain> -all"], "v=spf1 ~all", &["unread include:<your-domain>", "softened"]),
+        (&["v=spf1 exists:%{i}._spf.a.dk -all"], "v=spf1 exists:%{i}._spf.a.dk -all", &[]),
+        (&["v=spf1 exists:%i._spf.a.dk -all"], "v=spf1 ~all", &["unread exists:%i._spf.a.dk", "softened"]),
+        (&["v=spf1 ptr:a.dk -all"], "v=spf1 ptr:a.dk -all", &["ptr"]),
+        (&["v=spf1 mail.a.dk -all"], "v=spf1 ~all", &["unread mail.a.dk", "softened"]),
+        // The version, and what was copied with the record.
+        (&["v=spf2 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=SPF1 mx -all"], "v=spf1 mx -all", &[]),
+        (&["v==spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v:spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spf1+mx+-all"], "v=spf1 +mx -all", &["begun", "v=spf1+mx+-all → +mx -all"]),
+        (&["v=spf1&nbsp;mx&nbsp;-all"], "v=spf1 mx -all", &["begun", "v=spf1&nbsp;mx&nbsp;-all → mx -all"]),
+        (&["@ 3600 IN TXT \"v=spf1 mx -all\""], "v=spf1 mx -all", &["begun", "-all\" → -all"]),
+        (&["TXT=v=spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spf1 mx a:a.dk # our servers -all"], "v=spf1 mx a:a.dk ~all", &["unread # our servers", "softened"]),
+        (&["v=spf1 (mx) [a] -all"], "v=spf1 mx a -all", &["(mx) → mx", "[a] → a"]),
+        (&["v=spf1 mx\\; a\\; -all"], "v=spf1 mx a -all", &["mx\\; → mx", "a\\; → a"]),
+        (&["v=spf1 +include:a.dk +mx -all"], "v=spf1 +include:a.dk +mx -all", &[]),
+    ] {
+        let notes: Vec<String> = notes.iter().map(|note| (*note).to_owned()).collect();
+        let expected = (record.to_owned(), notes);
+        let found = proposed(published);
+        if found != expected {
+            wrong.push(format!("{published:?}\n  found {found:?}\n  not   {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
