@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::{ConfigFile, output};
 use crate::config;
+use crate::database::moving::Copied;
 use crate::events::{self, Events};
-use crate::server::{Settings, SpoolSettings};
+use crate::server::{Settings, SpoolSettings, StateMove};
 use crate::size::octets;
 use crate::spool::embedded::{self, Embedded};
 use crate::spool::moving::{self, Movable, Move, Moved, Progress};
@@ -39,7 +40,8 @@ enum SpoolCommand {
     /// Move all waiting mail to the spool that the configuration names, from the one that it named before.
     ///
     /// Stop the relay (all nodes), change [spool] in the server file, run this, and start the relay. Mail keeps its queue id, its
-    /// recipients' states, its attempts, due times and holds. What the old spool still tells the event log is written there first.
+    /// recipients' states, its attempts, due times and holds. What is known beside it goes along: suppression lists, tokens, operators,
+    /// links, DMARC reports. What the old spool still tells the event log is written there first.
     ///
     /// A move that is interrupted, by a power cut or kill -9 too, is run again and goes on. From its first step until its end no relay
     /// starts with either spool, so nothing is lost and nothing is sent twice. The old spool keeps copies, and says where its mail went:
@@ -76,26 +78,35 @@ impl Args {
         let SpoolCommand::Move(arguments) = self.command;
         let new = config::load(&self.config.path)?.settings;
         super::run::refuse_what_others_own(&new)?;
-        let (from, events) = arguments.source(&new)?;
-        super::block_on(run(from, new.spool, events, arguments))?;
+        let Source { spool, events, state_dir } = arguments.source(&new)?;
+        let state = Arc::new(StateMove::new(&spool, &state_dir, &new));
+        super::block_on(run(spool, new.spool, events, state, arguments))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
+/// Where a site's mail is.
+struct Source {
+    spool: SpoolSettings,
+    /// The event log that the spool tells.
+    events: events::Settings,
+    state_dir: PathBuf,
+}
+
 impl MoveArgs {
-    /// The spool that holds the mail, and the event log that it tells.
-    fn source(&self, new: &Settings) -> anyhow::Result<(SpoolSettings, events::Settings)> {
+    fn source(&self, new: &Settings) -> anyhow::Result<Source> {
         let folder = |dir: PathBuf| {
             anyhow::ensure!(dir.is_dir(), "there is no folder {}; name the old spool with --from", dir.display());
             let settings = embedded::Settings { dir, ..embedded::Settings::default() };
-            Ok((SpoolSettings::Embedded(settings), new.events.clone()))
+            let (events, state_dir) = (new.events.clone(), new.state_dir.clone());
+            Ok(Source { spool: SpoolSettings::Embedded(settings), events, state_dir })
         };
         match &self.from {
             Some(path) if path.is_dir() => folder(path.clone()),
             Some(path) => {
                 let old = config::load(path)?.settings;
                 super::run::refuse_what_others_own(&old)?;
-                Ok((old.spool, old.events))
+                Ok(Source { spool: old.spool, events: old.events, state_dir: old.state_dir })
             }
             None if matches!(new.spool, SpoolSettings::Embedded(_)) => {
                 bail!("say with --from where the mail is: the server file that was used until now, or a folder")
@@ -109,6 +120,7 @@ async fn run(
     from: SpoolSettings,
     to: SpoolSettings,
     events: events::Settings,
+    state: Arc<StateMove>,
     arguments: MoveArgs,
 ) -> anyhow::Result<()> {
     if let (Some(from), Some(to)) = (from.dir(), to.dir())
@@ -125,8 +137,8 @@ async fn run(
         }
     };
     let done = match arguments.cancel {
-        true => cancel(&*source, &*target, arguments.json).await,
-        false => carry_over(&source, &*target, events, &arguments).await,
+        true => cancel(&*source, &*target, state, arguments.json).await,
+        false => carry_over(&source, &*target, events, state, &arguments).await,
     };
     source.stop().await;
     target.stop().await;
@@ -159,6 +171,7 @@ async fn carry_over(
     source: &Arc<dyn Movable>,
     target: &dyn Movable,
     events: events::Settings,
+    state: Arc<StateMove>,
     arguments: &MoveArgs,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -169,6 +182,10 @@ async fn carry_over(
             "the event log does not take what the old spool still tells. Make room or mend what the log says, and run this again"
         );
     }
+    let copied_state = match going.is_done() {
+        true => Vec::new(),
+        false => copy_state(state, going.id().to_owned()).await?,
+    };
     let mut shown = Shown::new();
     let moved = going.finish(arguments.leave_unreadable, |progress| shown.tell(progress)).await;
     shown.end();
@@ -178,7 +195,8 @@ async fn carry_over(
         let left: Vec<String> = left_behind.iter().map(ToString::to_string).collect();
         return output::json(&json!({
             "from": source.place(), "to": target.place(), "moved": copied, "moved_before": copied_before, "octets": len,
-            "left_behind": left, "set_aside": set_aside, "was_done": was_done, "seconds": began.elapsed().as_secs_f64(),
+            "left_behind": left, "set_aside": set_aside, "state": copied_state.iter().map(state_as_json).collect::<Vec<_>>(),
+            "was_done": was_done, "seconds": began.elapsed().as_secs_f64(),
         }));
     }
     if *was_done {
@@ -186,6 +204,13 @@ async fn carry_over(
         return Ok(());
     }
     show!("{copied} messages moved ({}), {copied_before} by an earlier run", octets(*len));
+    for Copied { owner, rows, was_kept } in &copied_state {
+        match was_kept {
+            true => show!("{owner}: not moved, because the new database has rows of its own"),
+            false if *rows > 0 => show!("{owner}: {rows} rows moved"),
+            false => {}
+        }
+    }
     for id in left_behind {
         show!("{id} cannot be read and stays behind");
     }
@@ -196,6 +221,24 @@ async fn carry_over(
     Ok(())
 }
 
+/// Copies what is known beside the mail: suppression lists, tokens, reports and so on.
+async fn copy_state(state: Arc<StateMove>, id: String) -> anyhow::Result<Vec<Copied>> {
+    let copied = tokio::task::spawn_blocking(move || {
+        let mut last = Instant::now();
+        state.copy(&id, |rows| {
+            if last.elapsed() > TELL_EVERY {
+                last = Instant::now();
+                say!("{rows} rows of suppression lists, reports and other state");
+            }
+        })
+    });
+    copied.await?.context("what is known beside the mail was not moved; run the same command again")
+}
+
+fn state_as_json(copied: &Copied) -> serde_json::Value {
+    json!({ "owner": copied.owner, "rows": copied.rows, "was_kept": copied.was_kept })
+}
+
 /// Writes what the spool still tells the event log. Returns false if the log does not take it. A relay that has the spool open writes
 /// that log too, so this comes after the spool was opened.
 async fn write_events(events: events::Settings, spool: &Arc<dyn Movable>) -> anyhow::Result<bool> {
@@ -204,7 +247,16 @@ async fn write_events(events: events::Settings, spool: &Arc<dyn Movable>) -> any
     Ok(log.stop().await)
 }
 
-async fn cancel(source: &dyn Movable, target: &dyn Movable, as_json: bool) -> anyhow::Result<()> {
+async fn cancel(
+    source: &dyn Movable,
+    target: &dyn Movable,
+    state: Arc<StateMove>,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    // While the spools still say that the move is under way, no relay uses the state.
+    if let Some(id) = moving::under_way(source, target).await? {
+        tokio::task::spawn_blocking(move || state.remove(&id)).await??;
+    }
     let deleted = moving::cancel(source, target).await?;
     if as_json {
         return output::json(&json!({ "from": source.place(), "to": target.place(), "deleted_at_target": deleted }));

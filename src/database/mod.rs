@@ -16,6 +16,7 @@
 
 mod error;
 mod many;
+pub mod moving;
 mod postgres;
 mod row;
 mod sqlite;

@@ -57,7 +57,7 @@ impl Row<'_> {
         }
     }
 
-    fn value(&self, column: usize) -> Result<Value<'_>, Error> {
+    pub(super) fn value(&self, column: usize) -> Result<Value<'_>, Error> {
         match &self.0 {
             Of::File(row) => row.value(column),
             Of::Shared(row) => row.value(column),

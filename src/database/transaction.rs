@@ -62,6 +62,18 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// Calls `each` with the name of each table and of each of its columns, in their order.
+    pub(super) fn columns(&self, mut each: impl FnMut(&str, &str)) -> Result<(), Error> {
+        let sql = match &self.inner {
+            Of::File(_) => sqlite::COLUMNS,
+            Of::Shared(_) => postgres::COLUMNS,
+        };
+        self.query(sql, &[], |row| {
+            each(row.text(0)?, row.text(1)?);
+            Ok(())
+        })
+    }
+
     /// Announces to all copies of the owner's tables in memory that the tables change with this write. Returns a number that is higher than
     /// that of every earlier write, and lower than that of every later one.
     pub fn announce(&self) -> Result<i64, Error> {

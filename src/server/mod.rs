@@ -9,6 +9,7 @@ mod ready;
 mod refeed;
 mod settings;
 mod start;
+mod state;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use live::Live;
 pub use settings::{Reload, Settings, SpoolSettings};
+pub use state::StateMove;
 
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};

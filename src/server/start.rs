@@ -44,7 +44,7 @@ use crate::{dkim, files, metrics, returns, status, web};
 /// The most messages that wait for a signer thread. More wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
 /// The tables of all owners in the database.
-const DATABASE_SCHEMAS: &[database::Schema] = &[
+pub(super) const DATABASE_SCHEMAS: &[database::Schema] = &[
     operate::tokens::SCHEMA,
     operate::operators::SCHEMA,
     operate::alerts::SCHEMA,
@@ -56,6 +56,7 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     onboarding::kept::SCHEMA,
     operate::nodes::SCHEMA,
     queue::shared_day::SCHEMA,
+    database::moving::SCHEMA,
 ];
 
 /// Starts all stages in the order that [`Relay::start`] promises.

@@ -256,6 +256,11 @@ impl<'a> Move<'a> {
         }
     }
 
+    /// Returns the name of the move, which all its runs have.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Returns true if an earlier run finished it.
     pub fn is_done(&self) -> bool {
         self.is_done
@@ -322,29 +327,32 @@ impl<'a> Move<'a> {
     }
 }
 
-/// Takes back a move that is not finished: the target is emptied, and the source can be used again. Returns how many messages were
-/// deleted at the target. A run that is interrupted is run again.
-pub async fn cancel(source: &dyn Movable, target: &dyn Movable) -> Result<u64, MoveError> {
+/// Returns the name of the move from `source` to `target` that is under way and can be taken back, if there is one.
+pub async fn under_way(source: &dyn Movable, target: &dyn Movable) -> Result<Option<String>, MoveError> {
     let (from, to) = marks(source, target).await?;
-    let no_move = || MoveError::NoMove { source_place: source.place(), place: target.place() };
     if from.as_ref().is_some_and(|from| from.stage == MoveStage::Left) {
         return Err(MoveError::Done { place: source.place(), other: target.place() });
     }
     let is_its_own = |to: &Mark| {
         to.stage == MoveStage::Arriving && from.as_ref().map_or(to.other == source.place(), |from| from.id == to.id)
     };
-    let mut deleted = 0;
-    match &to {
-        Some(to) if is_its_own(to) => {
-            let ids: Vec<QueueId> = target.holdings().into_iter().map(|(id, _)| id).collect();
-            deleted = ids.len() as u64;
-            let of_target = |source| MoveError::Spool { place: target.place(), source };
-            target.forget(ids).await.map_err(of_target)?;
-        }
-        Some(to) => return Err(other(target, to.clone())),
-        None if from.is_none() => return Err(no_move()),
+    match to {
+        Some(to) if is_its_own(&to) => Ok(Some(to.id)),
+        Some(to) => Err(other(target, to)),
+        None if from.is_none() => Err(MoveError::NoMove { source_place: source.place(), place: target.place() }),
         // Somebody has emptied the target by other means, or made it anew.
-        None => {}
+        None => Ok(None),
+    }
+}
+
+/// Takes back a move that is not finished: the target is emptied, and the source can be used again. Returns how many messages were
+/// deleted at the target. A run that is interrupted is run again.
+pub async fn cancel(source: &dyn Movable, target: &dyn Movable) -> Result<u64, MoveError> {
+    let mut deleted = 0;
+    if under_way(source, target).await?.is_some() {
+        let ids: Vec<QueueId> = target.holdings().into_iter().map(|(id, _)| id).collect();
+        deleted = ids.len() as u64;
+        target.forget(ids).await.map_err(|source| MoveError::Spool { place: target.place(), source })?;
     }
     set_mark(source, None).await?;
     set_mark(target, None).await?;

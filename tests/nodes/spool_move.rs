@@ -83,6 +83,16 @@ fn a_move_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     let site = Site::with(&customers, "[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n");
     let relay = site.start();
     submit(&site);
+    let done = |arguments: &[&str]| {
+        let done = site.operate(arguments);
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    done(&["suppression", "add", "c1", "gone@example.net"]);
+    done(&["token", "add", "webcrm", "--role", "read"]);
+    let known = || (done(&["suppression", "list", "c1", "--json"]), done(&["token", "list", "--json"]));
+    let known_before = known();
+    assert!(known_before.0.contains("gone@example.net") && known_before.1.contains("webcrm"), "{known_before:?}");
 
     let embedded = std::fs::read_to_string(site.config()).unwrap();
     let to_database = embedded.replace(EMBEDDED, &shared(&server));
@@ -130,6 +140,8 @@ fn a_move_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
 
     let receiver = Capture::scripted(&later.to_string(), Box::new(|_| None));
     let relay = site.start();
+    // What is known beside the mail is there as well.
+    assert_eq!(known(), known_before);
     let received = receiver.wait_for(MESSAGES, Duration::from_secs(60));
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for one in received {

@@ -31,6 +31,10 @@ const MOST: usize = 4;
 /// The purpose that the server's list of processes shows.
 const PURPOSE: &str = "state";
 
+/// The query for the tables and their columns.
+pub(super) const COLUMNS: &str = "SELECT table_name::text, column_name::text FROM information_schema.columns \
+                                  WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position";
+
 /// The open database. Dropping it closes its connections.
 pub(super) struct Shared {
     server: Arc<Server>,

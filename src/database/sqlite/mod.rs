@@ -20,6 +20,10 @@ pub use snapshot::{BESIDE, snapshot};
 /// The name of the file in the state directory.
 pub const FILE: &str = "postbud.db";
 
+/// The query for the tables and their columns.
+pub(super) const COLUMNS: &str = "SELECT tables.name, columns.name FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns \
+                                  WHERE tables.type = 'table' ORDER BY tables.name, columns.cid";
+
 /// The open file.
 pub(super) struct File {
     place: String,

@@ -2,6 +2,7 @@
 
 mod both;
 mod file;
+mod moving;
 mod shared;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -76,6 +77,7 @@ fn owners_of_tables_pass_their_tests_over_postgresql_too() {
     };
     let owners = [
         "database::tests::both",
+        "database::tests::moving",
         "customers::suppression::tests",
         "operate::tokens::tests",
         "operate::operators::tests",

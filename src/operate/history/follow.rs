@@ -158,8 +158,8 @@ impl History {
 /// Reads the journal from the stored position on. Counts, entries and the new position are written in one transaction. Blocks.
 fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Interruption> {
     let kept = database.read_blocking(|tables| {
-        let sql = "SELECT place FROM history_place WHERE reader = $1";
-        tables.first(sql, &[reader(tables).as_str().into()], |row| Ok(row.text(0)?.to_owned()))
+        let sql = "SELECT place FROM history_read WHERE node = $1";
+        tables.first(sql, &[tables.node().into()], |row| Ok(row.text(0)?.to_owned()))
     })?;
     let mut place = match kept.and_then(|kept| kept.parse::<Cursor>().ok()) {
         Some(place) => place,
@@ -188,22 +188,14 @@ fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Inter
             database.write_blocking(|tables| {
                 sums.write(tables)?;
                 told.iter().try_for_each(|told| keep(tables, told))?;
-                let sql = "INSERT INTO history_place (reader, place) VALUES ($1, $2) ON CONFLICT (reader) DO UPDATE SET \
+                let sql = "INSERT INTO history_read (node, place) VALUES ($1, $2) ON CONFLICT (node) DO UPDATE SET \
                            place = excluded.place";
-                tables.execute(sql, &[reader(tables).as_str().into(), to.as_str().into()]).map(drop)
+                tables.execute(sql, &[tables.node().into(), to.as_str().into()]).map(drop)
             })?;
         }
         if is_at_end {
             return Ok(());
         }
-    }
-}
-
-/// Returns the name of the position in its table. Each node reads its own journal.
-fn reader(tables: &Transaction<'_>) -> String {
-    match tables.node() {
-        "" => "history".to_owned(),
-        node => format!("history {node}"),
     }
 }
 

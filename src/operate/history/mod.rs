@@ -48,6 +48,12 @@ pub const SCHEMA: Schema = Schema {
             "oldest_secs FROM history_count; DROP TABLE history_count; ",
             "ALTER TABLE history_entry ADD COLUMN node TEXT NOT NULL DEFAULT ''"
         ),
+        // Each node reads its own journal.
+        concat!(
+            "CREATE TABLE history_read (node TEXT PRIMARY KEY, place TEXT NOT NULL); ",
+            "INSERT INTO history_read SELECT CASE WHEN reader = 'history' THEN '' ELSE substr(reader, 9) END, place FROM history_place; ",
+            "DROP TABLE history_place"
+        ),
     ],
 };
 
