@@ -1,9 +1,9 @@
-//! Finds refusals that are about us: the address we connect from, our right to connect, or mail that we only relay.
+//! Finds refusals that are about us: the address we connect from, our right to connect, or the login that we lack.
 //! Servers say so when they hear the sender or the first recipient, and mean every recipient.
 
 use super::words::Words;
 
-const NEGATIVE_WORDS: &[&str] = &[
+pub(super) const NEGATIVE_WORDS: &[&str] = &[
     " not ",
     " no ",
     " denied ",
@@ -43,6 +43,12 @@ const NEGATIVE_WORDS: &[&str] = &[
     " blokeret ",
     " abgelehnt ",
     " sperrliste ",
+    " sortlist",
+    " svartlist",
+    " schwarze liste ",
+    " schwarzen liste ",
+    " liste noire ",
+    " lista negra ",
     " inte ",
     " blockerad ",
     " niet ",
@@ -53,6 +59,8 @@ const NEGATIVE_WORDS: &[&str] = &[
     " denegad",
     " bloquead",
     " non consentit",
+    " non autoris",
+    " non permis",
     " bloccat",
 ];
 /// Words for a recipient that the server does not know, whatever else the text says.
@@ -69,6 +77,7 @@ const UNKNOWN_RECIPIENT_WORDS: &[&str] = &[
     " user not found ",
     " not found in ",
     " recipient table ",
+    " may not exist ",
 ];
 
 /// Words for somebody's address, or for a failure of the server, beside which a machine is not ours.
@@ -177,6 +186,10 @@ pub fn may_not_connect(words: &Words) -> bool {
         " may connect ",
         " use this server ",
         " use our server ",
+        " known hosts ",
+        " known servers ",
+        " trusted hosts ",
+        " trusted servers ",
         " must be whitelisted ",
         " must be on the whitelist ",
         " must be on our ",
@@ -206,6 +219,10 @@ pub fn may_not_connect(words: &Words) -> bool {
         " sending host ",
         " sending server ",
         " sending mta",
+        " server sending ",
+        " host sending ",
+        " server that sen",
+        " host that sen",
         " senders ip",
         " senders host ",
         " unknown network ",
@@ -217,6 +234,7 @@ pub fn may_not_connect(words: &Words) -> bool {
         " this ip ",
         " ip address ",
         " ip name ",
+        " ip based ",
         " helo ",
         " ehlo ",
         " reverse dns ",
@@ -229,10 +247,8 @@ pub fn may_not_connect(words: &Words) -> bool {
         " ip is ",
         " spam ips ",
         " relay host name ",
-        " rdns ",
         " fcrdns ",
         " confirmed reverse dns ",
-        " ptr ",
         " your provider ",
         " your isp ",
         // German, Danish, French.
@@ -252,6 +268,8 @@ pub fn may_not_connect(words: &Words) -> bool {
         " hostname lookup ",
         " votre ip ",
         " votre serveur ",
+        " serveur émetteur ",
+        " serveur expéditeur ",
         " adresse ip ",
     ];
     let bad = [
@@ -269,17 +287,47 @@ pub fn may_not_connect(words: &Words) -> bool {
         " mismatch",
         " not match ",
         " doesnt match ",
+        " schlecht",
+        " fehlt ",
+        " dårlig",
+        " mangler ",
+        " mauvais",
     ];
     if (words.any(&connect) || words.any(&machine)) && (words.any(NEGATIVE_WORDS) || words.any(&bad)) {
-        let of_recipient =
-            [" user does not ", " user is not ", " recipient does not ", " recipient only ", " group does not "];
+        let of_recipient = [
+            " user does not ",
+            " user is not ",
+            " recipient does not ",
+            " recipient only ",
+            " group does not ",
+            " address does not ",
+            " address only ",
+            " address takes ",
+            " account does not ",
+            " list does not ",
+            " list only ",
+        ];
         let must = words.any(&[" must be whitelisted "]) && words.any(&[" user", " recipient", " sender", " address"]);
         return !words.any(&of_recipient) && !must;
+    }
+    // Nobody speaks of the name of a machine in a refusal unless it is wrong.
+    if words.any(&[" reverse dns name ", " reverse dns for ", " reverse dns of ", " reverse dns entry "])
+        && words.any(&[" your "])
+    {
+        return true;
+    }
+    // The server wants mail from the provider's server.
+    let providers = [" isp", " own isp", " provider", " own provider", " own mail server", " own smtp server"];
+    if words.near(" your ", &providers, 0)
+        && words.any(&[" use ", " send through ", " send via ", " through ", " via "])
+    {
+        return true;
     }
     // The server speaks of a machine that it does not know. Without these words, an unknown host is the recipient's.
     let machines_seen = [" host ", " hostname ", " ip ", " client ", " server "];
     let unknown = [" unknown to us ", " unknown here ", " not known to us ", " not known here "];
-    if machines_seen.iter().any(|machine| words.near(machine, &unknown, 1)) {
+    let names_host = words.near(" host ", &[" from unknown ", " from an unknown "], 4);
+    if names_host || machines_seen.iter().any(|machine| words.near(machine, &unknown, 1)) {
         return true;
     }
     // The server takes mail only from another one that stands in front of it.
@@ -308,6 +356,8 @@ pub fn may_not_connect(words: &Words) -> bool {
         " acl ",
         " reverse dns ",
         " mta ",
+        " azure ",
+        " cloud ",
     ];
     let refusals = [NEGATIVE_WORDS, &[" whitelisted ", " allowlisted ", " unknown ", " must ", " generic "]].concat();
     words.near(" ip ", NEGATIVE_WORDS, 2) || (!words.any(ABOUT_PEOPLE) && words.close(&machines, &refusals, 3))
@@ -334,6 +384,13 @@ fn is_on_block_list(words: &Words) -> bool {
         " ip domain reputation ",
         " open proxy ",
         " dynamic ip",
+        " dynamic address",
+        " dynamic space ",
+        " dynamic range",
+        " dynamic pool",
+        " residential ",
+        " dialup ",
+        " dial up ",
         " zombied ",
         " invalid ip ",
     ];
@@ -358,96 +415,6 @@ fn is_on_block_list(words: &Words) -> bool {
         " content ",
     ];
     words.any(&lists) && (!words.any(&of_others) || words.any(&[" poor reputation sender "]))
-}
-
-/// Returns true if the server says that it does not relay, for us or for anybody.
-pub fn does_not_relay(words: &Words) -> bool {
-    // These are about an allowance, or about the message's content taken for spam.
-    let of_others = [" relay limit", " relay quota", " open relay list", " mailbox "];
-    if words.any(&of_others) || recipient_is_unknown(words) {
-        return false;
-    }
-    let relays = words.any(&[
-        " relay",
-        " rcpthosts ",
-        " relais ",
-        " weiterleitung ",
-        " videresend",
-        " vidarebefordr",
-        " retransmisi",
-    ]);
-    let local = [
-        " not a local domain ",
-        " domain not local ",
-        " domain is not local ",
-        " not one of our domains ",
-        " not one of my domains ",
-        " isnt in my list of ",
-        " not in my list of ",
-        " domain isnt allowed ",
-        " not hosted here ",
-        " not hosted on this server ",
-        " not handled here ",
-        " not handled by this server ",
-        " not a gateway ",
-        " only deliver to our own ",
-        " deliver to our own domains only ",
-        " external recipients are not ",
-        " forwarding to remote hosts ",
-        " not configured as a smarthost ",
-        " accept mail for local ",
-        " only accept mail for ",
-        " not accepting mail for ",
-        " to that domain is not accepted ",
-        " do not accept mail for this domain ",
-        " do not accept mail for that domain ",
-        " user not local ",
-        " delivery is not allowed to this address ",
-        " outbound mail not ",
-        " we do not forward ",
-        " we dont forward ",
-        " does not forward mail ",
-        " do not forward mail ",
-    ];
-    let elsewhere = [
-        " not served ",
-        " not handled ",
-        " not hosted ",
-        " not allowed ",
-        " not accepted ",
-        " not local ",
-        " not one of ",
-    ];
-    let of_domain = !words.any(&[" sender ", " from domain ", " your domain "])
-        && words.close(&[" domain ", " domains "], &elsewhere, 2);
-    let only = [" only send to local ", " only accepts mail for ", " accepts mail only for ", " accept mail only for "];
-    let forwards = [
-        " forwarding denied ",
-        " forwarding not ",
-        " forwarding is not ",
-        " handle mail for ",
-        " smarthost ",
-        " route mail to ",
-        " mail routing ",
-        " mail for other domains ",
-        " mail for foreign domains ",
-        " mail for external domains ",
-        " remote delivery ",
-        " to remote address",
-        " to remote recipient",
-        " to remote domain",
-        " to external address",
-        " to external recipient",
-        " to external domain",
-    ];
-    // Said of the server's own domain. A person who takes no mail is another matter.
-    let not_for = words.any(&[" not accept mail for "])
-        && !words.any(&[" user", " recipient", " address", " mailbox", " person", " account"]);
-    if of_domain || not_for || words.any(&only) || (words.any(&forwards) && words.any(NEGATIVE_WORDS)) {
-        return true;
-    }
-    (relays && (words.any(NEGATIVE_WORDS) || words.any(&[" require", " only ", " must ", " insecure "])))
-        || words.any(&local)
 }
 
 /// Returns true if the server asks for a login that it did not get. The mail's own authentication (SPF, DKIM) is another
@@ -480,6 +447,9 @@ pub fn wants_login(words: &Words) -> bool {
         " check your mail first ",
         " unauthenticated sender",
         " unauthenticated client",
+        " submitter failed to authenticate ",
+        " client failed to authenticate ",
+        " you failed to authenticate ",
     ];
     let login = [
         " authenticat",

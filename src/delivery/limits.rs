@@ -2,6 +2,7 @@
 //! decide, and these differ with every product.
 
 use super::about_us::recipient_is_unknown;
+use super::periods::{PERIOD_WORDS, SHORT_PERIOD_WORDS};
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -14,54 +15,6 @@ pub enum Allowance {
     TooFast,
 }
 
-pub(super) const PERIOD_WORDS: &[&str] = &[
-    " hour",
-    " hr ",
-    " hrs ",
-    " 1h ",
-    " 24h ",
-    " 24hr ",
-    " 24hrs ",
-    " 24 h ",
-    " daily ",
-    " day ",
-    " days ",
-    " today ",
-    " tomorrow ",
-    " week ",
-    " weekly ",
-    " month",
-    // Danish, Swedish, Norwegian, German, French, Dutch.
-    " pr time ",
-    " per time ",
-    " timen ",
-    " timme",
-    " dag ",
-    " dagen ",
-    " daglig",
-    " døgn",
-    " dygn",
-    " i dag ",
-    " stunde",
-    " pro tag ",
-    " täglich",
-    " heute ",
-    " heure",
-    " jour ",
-    " journali",
-    " uur ",
-    " dagelijkse ",
-    // Spanish, Portuguese, Italian.
-    " por hora ",
-    " por día ",
-    " por dia ",
-    " diari",
-    " diári",
-    " all ora ",
-    " orario ",
-];
-/// Words for periods shorter than an hour.
-pub(super) const SHORT_PERIOD_WORDS: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];
 const SPEED_WORDS: &[&str] = &[
     " rate ",
     " rates ",
@@ -167,10 +120,20 @@ pub fn is_about_receiving(words: &Words) -> bool {
     words.any(RECEIVING_WORDS)
 }
 
-/// Returns the limit on sending that the text speaks of, if it does. `at_mail` says that it is a reply to MAIL, before
-/// any recipient was named whose limit it could be.
-pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
-    speaks_of_sending(words, at_mail).then(|| {
+/// Where a reply was heard, as far as that tells whose limit it speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// At MAIL, before any recipient was named whose limit it could be.
+    AtMail,
+    /// At RCPT, where a user may be the recipient.
+    AtRcpt,
+    /// At another command, about the message or the account.
+    Elsewhere,
+}
+
+/// Returns the limit on sending that the text speaks of, if it does.
+pub fn allowance(words: &Words, heard: Heard) -> Option<Allowance> {
+    speaks_of_sending(words, heard).then(|| {
         match words.any(SPEED_WORDS) && !words.any(PERIOD_WORDS) && !words.any(&[" quota"]) {
             true => Allowance::TooFast,
             false => Allowance::UsedUp,
@@ -178,8 +141,8 @@ pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
     })
 }
 
-fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
-    if is_about_receiving(words) {
+fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
+    if is_about_receiving(words) || finds_spam(words) {
         return false;
     }
     let hurried = [
@@ -209,7 +172,7 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
     ];
     let waits =
         words.near(" wait ", &[" sending", " send "], 2) || words.near(" wait ", &[" next message", " next mail"], 5);
-    if words.any(&hurried) || waits {
+    if words.any(&hurried) || waits || words.near(" sent more ", MAIL_WORDS, 1) {
         return true;
     }
     if words.any(CONTENT_WORDS) || recipient_is_unknown(words) {
@@ -281,9 +244,14 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " unusual amount ",
         " high volume ",
         " one message per ",
+        " ceiling ",
         // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
         "grænse",
         " opbrugt ",
+        " brugt op ",
+        "kvote ",
+        " kontingent",
+        " aufgebraucht ",
         " daglige loft ",
         " maksimal",
         " overskred",
@@ -346,6 +314,7 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " verstuurd ",
         " envío",
         " envio",
+        " enviad",
         " invio ",
         " inviati ",
         " wysłan",
@@ -360,11 +329,14 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " relaying limit",
         " sender has ",
         " sender exceed",
+        " sends exceed",
     ];
-    if words.any(&outward) || (at_mail && !words.any(&[" mailbox full "])) {
+    if words.any(&outward) || (heard == Heard::AtMail && !words.any(&[" mailbox full "])) {
         return true;
     }
-    if words.any(&[" mailbox", " over quota "]) {
+    // The sender's own mailbox is spoken of with a period, the recipient's with its room.
+    let is_own = of_period && words.any(&[" your mailbox ", " your e mail account ", " your email account "]);
+    if words.any(&[" mailbox", " over quota "]) && !is_own {
         return false;
     }
     let speed = [
@@ -402,12 +374,19 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " has sent ",
         " sent from ",
         " messages sent ",
+        " sent messages ",
+        " sent mails ",
+        " sent emails ",
         " mails sent ",
         " emails sent ",
         " to send ",
         " can send ",
         " may send ",
         " you send ",
+        " smtp user",
+        " sasl user",
+        " auth user",
+        " authenticated user",
     ];
     let of_mail = [
         " credit",
@@ -419,6 +398,7 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " mailing limit",
         " mail count ",
         " mail volume ",
+        " number of posts ",
         " email volume ",
         " plan volume ",
         " traffic limit ",
@@ -431,9 +411,16 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         // A policy service of Postfix judges the sender: it knows no mailbox.
         " policy rejection ",
     ];
+    // A quota of mail, not of space, where its owner is nobody who has a mailbox.
+    let of_company =
+        [" domain ", " customer ", " client ", " plan ", " package ", " subscription ", " organization ", " tenant "];
+    if words.any(&[" mail quota ", " email quota ", " e mail quota "]) && words.any(&of_company) {
+        return true;
+    }
+    // At RCPT a user is the recipient, whose mailbox may hold only so many messages (RFC 3463 §3.3, X.2.2).
+    let of_user = heard != Heard::AtRcpt && words.any(&[" user "]);
     let owner = [
         " account",
-        " user ",
         " domain",
         " customer ",
         " client",
@@ -451,12 +438,40 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         || words.near(" too many ", &[" messages ", " mails ", " emails ", " e mails ", " msgs "], 2)
         || words.near(" too much ", &[" mail ", " email ", " e mail ", " traffic "], 2)
         // A user's quota is a quota of storage, unless the text says more.
-        || (words.any(MAIL_WORDS) && words.any(&owner) && !words.any(&[" quota"]))
+        || (words.any(MAIL_WORDS) && (of_user || words.any(&owner)) && !words.any(&[" quota"]))
+}
+
+/// Returns true if the text takes this message for spam, whatever else it says. An amount of spam is another matter.
+fn finds_spam(words: &Words) -> bool {
+    let spam = [" spam ", " junk ", " unsolicited "];
+    let counted = [
+        " limit reached ",
+        " limit exceeded ",
+        " limit has been ",
+        " exceeded ",
+        " reached ",
+        " too many ",
+        " too much ",
+    ];
+    let message = [" message ", " mail ", " email ", " e mail ", " this ", " it ", " content "];
+    let verdict =
+        [" is ", " as ", " like ", " looks ", " contains ", " detected ", " considered ", " classified ", " marked "];
+    words.any(&spam)
+        && message.iter().any(|message| words.near(message, &verdict, 2))
+        && verdict.iter().any(|verdict| words.near(verdict, &spam, 2))
+        && !words.any(&counted)
+        && !words.any(PERIOD_WORDS)
 }
 
 /// Returns true if a login was refused because the account's allowance is used up. Some providers know no other place to say so.
 /// The right login is refused, so nothing is wrong with it. A limit on logins and attempts is another matter.
 pub fn refuses_login_for_allowance(words: &Words) -> bool {
     let of_logins = [" attempt", " login", " logon", " log in", " sign in", " password", " credential", " tries "];
-    !words.any(&of_logins) && allowance(words, false) == Some(Allowance::UsedUp)
+    // Too fast may be said of logins. Of mail, it is about sending.
+    let of_mail = [" send ", " sending ", " messages ", " mails ", " emails ", " e mails "];
+    match allowance(words, Heard::Elsewhere) {
+        Some(Allowance::UsedUp) => !words.any(&of_logins),
+        Some(Allowance::TooFast) => !words.any(&of_logins) && words.any(&of_mail),
+        None => false,
+    }
 }

@@ -35,9 +35,11 @@ mod number_of_recipients;
 mod oauth;
 mod our_address;
 pub(crate) mod outcome;
+mod periods;
 mod pool;
 pub(crate) mod probe;
 mod refusal;
+mod relaying;
 #[cfg(test)]
 mod replies;
 mod sasl;
@@ -57,6 +59,10 @@ mod wordings_collected;
 mod wordings_invented;
 #[cfg(test)]
 mod wordings_of_one;
+#[cfg(test)]
+mod wordings_public;
+#[cfg(test)]
+mod wordings_reworded;
 mod words;
 
 use std::collections::BTreeMap;

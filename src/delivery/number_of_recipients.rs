@@ -1,6 +1,7 @@
 //! Finds refusals for the number of recipients that one transaction has. Servers agree on no code for them, so the words decide.
 
-use super::limits::{PERIOD_WORDS, RECEIVING_WORDS, SHORT_PERIOD_WORDS, is_about_recipient};
+use super::limits::{RECEIVING_WORDS, is_about_recipient};
+use super::periods::{PERIOD_WORDS, SHORT_PERIOD_WORDS};
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -15,7 +16,19 @@ pub fn is_about_number_of_recipients(reply: &Reply) -> bool {
 }
 
 fn says_too_many_recipients(words: &Words) -> bool {
-    let separate = [" separate message", " separate mail", " separate transaction", " separately ", " one at a time "];
+    let separate = [
+        " separate message",
+        " separate mail",
+        " separate transaction",
+        " separately ",
+        " one at a time ",
+        " own message ",
+        " own transaction ",
+        " another message ",
+        " another transaction ",
+        " next transaction ",
+        " new transaction ",
+    ];
     if words.any(&[" more recipients than "]) || (words.any(&separate) && words.any(&[" recipient"])) {
         return true;
     }
@@ -26,16 +39,19 @@ fn says_too_many_recipients(words: &Words) -> bool {
         " rates ",
         " recipients from ",
         " recipients failed ",
-        " bounce",
+        " too many bounces ",
+        " bounced ",
         " disabled ",
         " mailbox",
-        " quota ",
         " to field ",
         " header",
     ];
     let elsewhere = [PERIOD_WORDS, SHORT_PERIOD_WORDS, RECEIVING_WORDS, &weighed, &of_others];
-    if elsewhere.iter().any(|phrases| words.any(phrases)) {
+    if elsewhere.iter().any(|phrases| words.any(phrases)) || is_about_quota(words) {
         return false;
+    }
+    if counts_users(words) {
+        return true;
     }
     // The bound must stand near the noun, on either side. A text may name a recipient and give the number of a ticket.
     let nouns = [
@@ -47,6 +63,8 @@ fn says_too_many_recipients(words: &Words) -> bool {
         " addressee",
         " receivers ",
         " addresses per ",
+        " addresses at ",
+        " addresses in ",
         " destinations ",
         " destination domains ",
         " to addresses ",
@@ -80,6 +98,7 @@ fn says_too_many_recipients(words: &Words) -> bool {
         " antal ",
         " maximale ",
         " maksimal",
+        " maximal ",
         " demasiados ",
         " troppi ",
         " muitos ",
@@ -102,6 +121,14 @@ fn says_too_many_recipients(words: &Words) -> bool {
         " per email ",
         " per transaction ",
         " per session ",
+        " pro nachricht ",
+        " pro mail ",
+        " pr mail ",
+        " pr besked ",
+        " per meddelande ",
+        " par message ",
+        " maximal ",
+        " maksimal",
         " list too long ",
         " list is too long ",
         " list is full ",
@@ -115,6 +142,39 @@ fn says_too_many_recipients(words: &Words) -> bool {
     before.iter().any(|bound| words.near(bound, &nouns, 3))
         || words.near(" multiple ", &nouns, 1)
         || nouns.iter().any(|noun| words.near(noun, &behind, 3) || words.has_number_before(noun, &[" only "]))
+}
+
+/// Returns true if the text speaks of a quota that is not one of each message.
+fn is_about_quota(words: &Words) -> bool {
+    let units = [" message ", " mail ", " email ", " transaction ", " session ", " recipient"];
+    words.any(&[" quota "])
+        && !units.iter().any(|unit| words.near(" quota ", &[&format!(" of{unit}"), &format!(" per{unit}")], 0))
+}
+
+/// Returns true if the text says "users" for recipients. Users may also be those that are logged in, or that read mail.
+fn counts_users(words: &Words) -> bool {
+    let others = [
+        " by too many users ",
+        " connected ",
+        " connections ",
+        " online ",
+        " logged in ",
+        " logged on ",
+        " on this server ",
+        " license",
+    ];
+    let of_message = [
+        " in this message ",
+        " in one message ",
+        " in a message ",
+        " in this mail ",
+        " per message ",
+        " per mail ",
+        " for one message ",
+    ];
+    !words.any(&others)
+        && (words.near(" too many ", &[" users "], 0)
+            || (words.near(" number of ", &[" users "], 0) && words.any(&of_message)))
 }
 
 #[cfg(test)]

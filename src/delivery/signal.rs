@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::about_us::{does_not_relay, may_not_connect, wants_login};
+use super::about_us::{may_not_connect, wants_login};
 use super::blocked_account::account_is_blocked;
-use super::limits::{Allowance, allowance, is_about_receiving, is_about_recipient, refuses_login_for_allowance};
+use super::limits::{Allowance, Heard, allowance, is_about_receiving, is_about_recipient, refuses_login_for_allowance};
 use super::number_of_recipients::is_about_number_of_recipients;
 use super::our_address::names;
+use super::relaying::does_not_relay;
 use super::step::Step;
 use super::tls::Fallback;
 use super::words::Words;
@@ -244,7 +245,7 @@ impl NegativeReply<'_> {
         }
         if self.is(7, 705)
             || (501..=503).any(|detail| self.is(7, detail))
-            || (self.is(1, 8) && self.says(&["outbound", "access denied"]))
+            || (self.is(1, 8) && self.says(&["outbound", "access denied", "blocked"]))
         {
             return Some(Signal::Blocked);
         }
@@ -262,7 +263,12 @@ impl NegativeReply<'_> {
         if self.is_about_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) {
             return None;
         }
-        allowance(&self.words, at_mail).map(|allowance| match allowance {
+        let heard = match self.phase {
+            Phase::Mail => Heard::AtMail,
+            Phase::Rcpt => Heard::AtRcpt,
+            _ => Heard::Elsewhere,
+        };
+        allowance(&self.words, heard).map(|allowance| match allowance {
             Allowance::UsedUp => Signal::Quota,
             Allowance::TooFast => Signal::TooBusy,
         })

@@ -1,0 +1,55 @@
+//! Words for the periods in which servers count mail.
+
+/// Words for an hour and longer periods.
+pub(super) const PERIOD_WORDS: &[&str] = &[
+    " hour",
+    " hr ",
+    " hrs ",
+    " 1h ",
+    " 24h ",
+    " 24hr ",
+    " 24hrs ",
+    " 24 h ",
+    " daily ",
+    " day ",
+    " days ",
+    " today ",
+    " tomorrow ",
+    " week ",
+    " weekly ",
+    " month",
+    // Danish, Swedish, Norwegian, German, French, Dutch.
+    " pr time ",
+    " per time ",
+    " timen ",
+    " timme",
+    " dag ",
+    " dagen ",
+    " daglig",
+    " døgn",
+    " dygn",
+    " i dag ",
+    " stunde",
+    " pro tag ",
+    " täglich",
+    " heute ",
+    " heure",
+    " jour ",
+    " journali",
+    " uur ",
+    " dagelijkse ",
+    // Spanish, Portuguese, Italian.
+    " por hora ",
+    " por día ",
+    " por dia ",
+    " diari",
+    " diári",
+    " all ora ",
+    " orario ",
+    " giornalier",
+    // Polish.
+    " godzin",
+    " dzienn",
+];
+/// Words for periods shorter than an hour.
+pub(super) const SHORT_PERIOD_WORDS: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];
