@@ -43,6 +43,8 @@ mod pools;
 mod probe;
 #[path = "delivery/real_servers.rs"]
 mod real_servers;
+#[path = "delivery/refused_logins.rs"]
+mod refused_logins;
 #[path = "delivery/tls.rs"]
 mod tls;
 #[path = "delivery/transactions.rs"]

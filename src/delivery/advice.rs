@@ -1,6 +1,9 @@
 //! Advice for a person about a smarthost's negative reply.
 
+use super::about_us::may_not_connect;
+use super::blocked_account::account_is_stopped;
 use super::login::{Blame, wants_password_of_application};
+use super::our_address::names;
 use super::signal::{Context, Phase, Signal};
 use super::words::Words;
 use crate::route::LoginSecret;
@@ -47,6 +50,15 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
              oauth` leads through it), or have SMTP AUTH switched on for this mailbox"
                 .to_owned()
         }
+        (Phase::Login, _) if reply.is_permanent() && refuses_our_address(text, context) => format!(
+            "the server takes no login from {egress}: allow {egress} there. The login {} may be right",
+            username()
+        ),
+        (Phase::Login, _) if reply.is_permanent() && (is(7, 13) || account_is_stopped(&Words::of(text))) => format!(
+            "the account {} may not log in at present: have its administrator find the cause and lift the block. If the password \
+             was changed meanwhile, correct {stands_in}, and reload",
+            username()
+        ),
         (Phase::Login, _) if reply.is_permanent() => {
             format!("the login {} was refused: correct {stands_in}, and reload", username())
         }
@@ -101,4 +113,9 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
         }
         _ => return None,
     })
+}
+
+/// Returns true if a refused login is refused for the address that it comes from.
+fn refuses_our_address(text: &str, context: &Context<'_>) -> bool {
+    names(text, context.egress) || may_not_connect(&Words::of(text))
 }

@@ -453,6 +453,17 @@ fn is_not_known(answer: &Reply) -> bool {
         " unsupported command ",
         " invalid command ",
         " bad command ",
+        " unrecognized verb ",
+        " unrecognised verb ",
+        " ehlo not ",
+        " ehlo is not ",
+        " ehlo unsupported ",
+        " esmtp not ",
+        " esmtp is not ",
+        " use helo ",
+        " say helo ",
+        " try helo ",
+        " send helo ",
     ];
     let says_so = || answer.is_permanent() && Words::of(&answer.lines.join(" ")).any(&unknown);
     matches!(answer.code, 500 | 502 | 504) || says_so()

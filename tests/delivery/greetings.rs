@@ -54,6 +54,10 @@ async fn helo_is_tried_where_ehlo_is_not_known() {
         "550 Command not recognized",
         "554 5.5.1 Invalid command EHLO",
         "503 unsupported command",
+        "550 EHLO not supported",
+        "554 5.5.0 Please use HELO",
+        "501 ESMTP is not available, say HELO",
+        "500 5.5.1 Unrecognised verb",
     ] {
         let script = greeted([vec![say(reply), hear("HELO out.webcrm.test"), say("250 old")], takes_one()].concat());
         let server = Server::start(vec![script]).await;
@@ -67,5 +71,35 @@ async fn helo_is_tried_where_ehlo_is_not_known() {
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
         assert!(outcome.recipients[0].class.reply.starts_with(reply), "{reply}: {outcome:?}");
         assert_eq!(server.heard()[0].len(), 1, "{reply}: HELO was said");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_ehlo_is_heard_whatever_comes_after_it() {
+    const NAME: &str = "504 5.5.2 <out.webcrm.test>: Helo command rejected: need fully-qualified hostname";
+    let helo = |said: &str| vec![say(NAME), hear("HELO"), say(said)];
+    for (script, told, advised) in [
+        // For the moment: it closes, or waits.
+        (vec![say("450 4.7.1 <out.webcrm.test>: Helo command rejected: Host not found")], "450 4.7.1", true),
+        (vec![say("451 4.7.1 greylisted, come back later"), Step::Hang], "451 4.7.1", false),
+        (vec![say("421 4.7.0 out.webcrm.test: closing")], "421 4.7.0", false),
+        // For good, by a name or by an address.
+        (vec![say("550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)")], "550 Access denied", true),
+        (vec![say("554 5.7.1 EHLO from 40.74.40.57 refused")], "554 5.7.1", true),
+        (vec![say("501 Syntactically invalid EHLO argument(s)"), Step::Hang], "501 Syntactically", true),
+        // HELO is tried and fails in each way; what EHLO heard counts.
+        (helo(NAME), "504 5.5.2", true),
+        (helo("503 5.5.1 Bad sequence of commands"), "504 5.5.2", true),
+        (helo("421 4.7.0 bye"), "504 5.5.2", true),
+        (vec![say(NAME), hear("HELO"), Step::Reset], "504 5.5.2", true),
+    ] {
+        let server = Server::start(vec![greeted(script)]).await;
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
+        let class = &outcome.recipients[0].class;
+        assert_eq!(class.verdict, Verdict::Deferred, "{outcome:?}");
+        assert!(class.reply.starts_with(told) && class.reply.ends_with("(at EHLO)"), "{told}: {outcome:?}");
+        assert_eq!(class.advice.is_some(), advised, "{told}: {outcome:?}");
+        assert!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })), "{told}: {outcome:?}");
+        server.heard();
     }
 }
