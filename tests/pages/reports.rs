@@ -87,6 +87,17 @@ fn reports_and_the_next_safe_step_stand_on_the_page() {
     let drawn = browser.run("const it = document.querySelector('#reports img'); return [it.naturalWidth, it.alt]");
     assert_eq!(drawn[0], 760);
     assert!(drawn[1].as_str().unwrap().contains("mails"), "{drawn}");
+    // On a phone all days are on the screen.
+    let phone = browser::Setup { size: (360, 780), ..browser::Setup::default() };
+    let phone = rig.browser("reports_and_the_next_safe_step_stand_on_the_page", phone).unwrap();
+    phone.go(&link);
+    phone.find("#reports img");
+    let drawn = phone.run(
+        "const it = document.querySelector('#reports img'), box = it.getBoundingClientRect(); \
+         return [it.naturalWidth, box.right <= innerWidth && box.width > 200, document.documentElement.scrollWidth <= innerWidth]",
+    );
+    assert_eq!(drawn, serde_json::json!([340, true, true]));
+    phone.is_sound("reports on a phone");
     // The record that is shown is the one that gets the domain a step further.
     let next = browser.run("return document.getElementById('dmarc-value').textContent");
     let next = next.as_str().unwrap();

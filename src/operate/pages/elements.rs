@@ -90,12 +90,14 @@ pub(crate) fn copier(lang: Lang, id: &str, what: &str) -> Markup {
     }
 }
 
-/// A drawing that brings colours for light and dark of its own, which the page's policy would refuse within the page. Where it is wider
-/// than the screen it can be moved, by keyboard too. `said` tells the same in words.
-pub(crate) fn drawing(svg: &str, said: &str) -> Markup {
+/// A drawing that brings colours for light and dark of its own, which the page's policy would refuse within the page. `narrow` is the same
+/// for a phone. `said` tells it in words.
+pub(crate) fn drawing(wide: &str, narrow: &str, said: &str) -> Markup {
+    let url = |svg: &str| format!("data:image/svg+xml;base64,{}", STANDARD.encode(svg));
     html! {
-        div.scroll tabindex="0" role="group" aria-label=(said) {
-            img.drawing src={ "data:image/svg+xml;base64," (STANDARD.encode(svg)) } alt=(said);
+        picture {
+            source media="(max-width: 40rem)" srcset=(url(narrow));
+            img.drawing src=(url(wide)) alt=(said);
         }
     }
 }
@@ -191,7 +193,7 @@ mod tests {
             badge(Mood::Bad, hostile),
             copyable(Lang::Da, "x", hostile, hostile),
             table(hostile, &[hostile], [vec![html! { (strange(hostile)) }]]),
-            drawing(hostile, hostile),
+            drawing(hostile, hostile, hostile),
             Field {
                 name: "x",
                 label: hostile,

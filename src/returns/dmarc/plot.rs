@@ -10,14 +10,30 @@ use super::summary::{Day, Summary};
 use super::text;
 use crate::onboarding::Lang;
 
-const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 320.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 64.0;
 const BOTTOM: f64 = 34.0;
 /// The number of horizontal lines above the base.
 const LINES: u64 = 4;
+
+/// The measures of a plot.
+struct Frame {
+    width: f64,
+    left: f64,
+    right: f64,
+    top: f64,
+    /// True if the title is drawn. Where it is not, the page says the same.
+    has_title: bool,
+    /// The width of a column of the legend; `None` for one row.
+    column: Option<f64>,
+    /// The number of days with a label, about.
+    labels: usize,
+}
+
+const WIDE: Frame =
+    Frame { width: 760.0, left: 64.0, right: 12.0, top: 64.0, has_title: true, column: None, labels: 7 };
+/// Fits a phone without being made smaller than one can read.
+const NARROW: Frame =
+    Frame { width: 340.0, left: 56.0, right: 18.0, top: 60.0, has_title: false, column: Some(160.0), labels: 4 };
 
 /// One part of a bar.
 struct Part {
@@ -40,11 +56,21 @@ pub fn description(summary: &Summary, lang: Lang) -> String {
     text::plot(summary, lang).description
 }
 
+/// Draws the plot for a page or a report.
 pub fn svg(summary: &Summary, lang: Lang) -> String {
-    let words = text::plot(summary, lang);
+    drawn(summary, lang, &WIDE)
+}
+
+/// Draws the same days for the width of a phone.
+pub fn narrow_svg(summary: &Summary, lang: Lang) -> String {
+    drawn(summary, lang, &NARROW)
+}
+
+fn drawn(summary: &Summary, lang: Lang, frame: &Frame) -> String {
+    let (words, width) = (text::plot(summary, lang), frame.width);
     let id: String = summary.domain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {HEIGHT}\" width=\"{width}\" height=\"{HEIGHT}\" role=\"img\" \
          aria-labelledby=\"dmarc-title-{id} dmarc-desc-{id}\" lang=\"{lang}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
          <title id=\"dmarc-title-{id}\">{}</title>\n<desc id=\"dmarc-desc-{id}\">{}</desc>\n",
         escaped(&words.title),
@@ -60,17 +86,20 @@ pub fn svg(summary: &Summary, lang: Lang) -> String {
         );
     }
     out.push_str("</defs>\n");
-    let _ = writeln!(
-        out,
-        "<text class=\"dmarc-ink\" fill=\"#757575\" x=\"{LEFT}\" y=\"18\" font-size=\"14\" font-weight=\"600\">{}</text>",
-        escaped(&words.title)
-    );
-    legend(&mut out, &id, &words.parts);
+    if frame.has_title {
+        let _ = writeln!(
+            out,
+            "<text class=\"dmarc-ink\" fill=\"#757575\" x=\"{}\" y=\"18\" font-size=\"14\" font-weight=\"600\">{}</text>",
+            frame.left,
+            escaped(&words.title)
+        );
+    }
+    legend(&mut out, &id, &words.parts, frame);
     if summary.all.messages == 0 {
         let _ = writeln!(
             out,
             "<text class=\"dmarc-ink\" fill=\"#757575\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n</svg>",
-            WIDTH / 2.0,
+            width / 2.0,
             HEIGHT / 2.0,
             escaped(&words.nothing)
         );
@@ -78,8 +107,8 @@ pub fn svg(summary: &Summary, lang: Lang) -> String {
     }
     let highest = summary.by_day.iter().map(total).max().unwrap_or_default();
     let top = round_up(highest);
-    axis(&mut out, top, lang);
-    bars(&mut out, &id, summary, top, lang);
+    axis(&mut out, top, lang, frame);
+    bars(&mut out, &id, summary, top, lang, frame);
     out.push_str("</svg>\n");
     out
 }
@@ -95,47 +124,53 @@ fn fill(part: &Part, id: &str) -> String {
     }
 }
 
-fn legend(out: &mut String, id: &str, names: &[&str; 4]) {
-    let mut x = LEFT;
-    for (part, name) in PARTS.iter().zip(names) {
+fn legend(out: &mut String, id: &str, names: &[&str; 4], frame: &Frame) {
+    let (mut x, mut y) = if frame.has_title { (frame.left, 32.0) } else { (8.0, 4.0) };
+    for (at, (part, name)) in PARTS.iter().zip(names).enumerate() {
         let _ = writeln!(
             out,
-            "<rect x=\"{x:.0}\" y=\"32\" width=\"12\" height=\"12\" fill=\"{}\"/><text class=\"dmarc-ink\" fill=\"#757575\" x=\"{:.0}\" \
-             y=\"42\">{}</text>",
+            "<rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"12\" height=\"12\" fill=\"{}\"/><text class=\"dmarc-ink\" fill=\"#757575\" x=\"{:.0}\" \
+             y=\"{:.0}\">{}</text>",
             fill(part, id),
             x + 17.0,
+            y + 10.0,
             escaped(name)
         );
-        x += 38.0 + 6.6 * name.chars().count() as f64;
+        match frame.column {
+            Some(column) if at % 2 == 0 => x += column,
+            Some(column) => (x, y) = (x - column, y + 20.0),
+            None => x += 38.0 + 6.6 * name.chars().count() as f64,
+        }
     }
 }
 
-fn axis(out: &mut String, top: u64, lang: Lang) {
-    let height = HEIGHT - TOP - BOTTOM;
+fn axis(out: &mut String, top: u64, lang: Lang, frame: &Frame) {
+    let height = HEIGHT - frame.top - BOTTOM;
     for line in 0..=LINES {
         let value = top * line / LINES;
         let y = HEIGHT - BOTTOM - height * line as f64 / LINES as f64;
         let _ = writeln!(
             out,
-            "<line stroke=\"#8a8a8a\" stroke-opacity=\"{}\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+            "<line stroke=\"#8a8a8a\" stroke-opacity=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
              <text class=\"dmarc-ink\" fill=\"#757575\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             if line == 0 { "1" } else { "0.35" },
-            WIDTH - RIGHT,
-            LEFT - 6.0,
+            frame.left,
+            frame.width - frame.right,
+            frame.left - 6.0,
             y + 4.0,
             text::number(value, lang)
         );
     }
 }
 
-fn bars(out: &mut String, id: &str, summary: &Summary, top: u64, lang: Lang) {
-    let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
+fn bars(out: &mut String, id: &str, summary: &Summary, top: u64, lang: Lang, frame: &Frame) {
+    let (width, height) = (frame.width - frame.left - frame.right, HEIGHT - frame.top - BOTTOM);
     let count = summary.by_day.len().max(1);
     let step = width / count as f64;
     let bar = (step * 0.78).max(0.5);
-    let label_every = count.div_ceil(7);
+    let label_every = count.div_ceil(frame.labels);
     for (at, day) in summary.by_day.iter().enumerate() {
-        let x = LEFT + step * at as f64 + (step - bar) / 2.0;
+        let x = frame.left + step * at as f64 + (step - bar) / 2.0;
         let mut y = HEIGHT - BOTTOM;
         for part in &PARTS {
             let value = (part.value)(day);
@@ -189,6 +224,26 @@ mod tests {
     use crate::returns::dmarc::tests::summary;
 
     #[test]
+    fn both_plots_have_every_day_and_end_within_their_width() {
+        let summary = summary(30);
+        let last = Lang::Da.short_day(&summary.by_day.last().unwrap().day);
+        for (picture, width) in [(svg(&summary, Lang::Da), WIDE.width), (narrow_svg(&summary, Lang::Da), NARROW.width)]
+        {
+            assert!(picture.contains(&format!(">{last}</text>")), "{last}: {picture}");
+            let number = |of: &str, name: &str| -> f64 {
+                let (_, rest) = of.split_once(&format!(" {name}=\"")).unwrap();
+                rest.split('"').next().unwrap().parse().unwrap()
+            };
+            let bars: Vec<&str> =
+                picture.lines().filter(|line| line.starts_with("<rect") && !line.contains("text")).collect();
+            let starts: std::collections::BTreeSet<String> =
+                bars.iter().map(|bar| number(bar, "x").to_string()).collect();
+            assert_eq!(starts.len(), summary.by_day.iter().filter(|day| total(day) > 0).count());
+            assert!(bars.iter().all(|bar| number(bar, "x") + number(bar, "width") < width), "{picture}");
+        }
+    }
+
+    #[test]
     fn axes_end_on_round_numbers() {
         for (value, rounded) in
             [(0, 4), (4, 4), (5, 8), (13, 20), (41, 80), (100, 120), (9_999, 12_000), (400_001, 800_000)]
@@ -199,9 +254,9 @@ mod tests {
 
     #[test]
     fn the_picture_is_whole_xml_without_scripts_and_says_itself_in_words() {
-        for lang in [Lang::Da, Lang::En] {
+        for (lang, draw) in [(Lang::Da, svg as fn(&Summary, Lang) -> String), (Lang::En, svg), (Lang::Da, narrow_svg)] {
             for days in [1, 30, 400] {
-                let picture = svg(&summary(days), lang);
+                let picture = draw(&summary(days), lang);
                 let mut reader = quick_xml::Reader::from_str(&picture);
                 let mut names = Vec::new();
                 loop {

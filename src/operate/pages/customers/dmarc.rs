@@ -25,7 +25,7 @@ pub(super) fn part(lang: Lang, report: &DmarcReport, records: &RecordTable) -> M
         div.card #reports {
             h3 { (words.reports) }
             p { ((words.reports_sum)(summary)) }
-            (drawing(&plot::svg(summary, lang), &plot::description(summary, lang)))
+            (drawing(&plot::svg(summary, lang), &plot::narrow_svg(summary, lang), &plot::description(summary, lang)))
             (senders(lang, summary))
             @if let Ok(step) = &report.step {
                 // Until then the record's card says what comes first.

@@ -58,7 +58,13 @@ pub(super) fn domain(report: &DmarcReport, at: usize) -> Markup {
                 @if let Some(day) = &summary.newest_day { "; the newest is of " (strange(day)) }
                 "."
             }
-            @if summary.reports > 0 { (drawing(&plot::svg(summary, Lang::En), &plot::description(summary, Lang::En))) }
+            @if summary.reports > 0 {
+                (drawing(
+                    &plot::svg(summary, Lang::En),
+                    &plot::narrow_svg(summary, Lang::En),
+                    &plot::description(summary, Lang::En),
+                ))
+            }
             @if !summary.senders.is_empty() {
                 (table("Who sends in its name", &["Sender", "#Messages", "#By DKIM alone", "#By SPF alone", "#Failing"], rows))
                 @if summary.more_senders > 0 { p { "and " (show::number(summary.more_senders)) " more senders" } }
