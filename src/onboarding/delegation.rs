@@ -7,6 +7,9 @@
 //!
 //! The two selectors sign in turn, so a key changes without the customer. A customer takes part if the selector in its file is one of
 //! the two. It may publish the key itself (TXT) at that selector instead, but then it has to publish each new key.
+//!
+//! A customer with a selector of its own is offered the aliases. They stand beside its record, which stays. Once both are there, the next
+//! rotation of its key goes to a delegated selector.
 
 use super::dkim::published;
 use super::finding::{Check, Finding};
@@ -15,8 +18,8 @@ use super::settings::Delegation;
 use crate::customers::{Customer, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey, key_host};
-use crate::resolver::Resolver;
 use crate::resolver::update::Txt;
+use crate::resolver::{self, Resolver};
 use crate::smtp::Domain;
 
 impl Delegation {
@@ -29,10 +32,12 @@ impl Delegation {
                 SigningDomain::Broken(reason) => return Err(format!("the key of {domain} cannot be used: {reason}")),
             };
             let signing: Vec<&Selector> = signer.profiles_of(domain).map(|profile| &profile.selector).collect();
-            if !signing.iter().any(|selector| self.has(selector.as_str())) {
+            let rotating = wanted(rotations, &signing);
+            // A key that was published by hand may be changed for a delegated one.
+            let mut selectors = signing.iter().map(|selector| selector.as_str());
+            if !selectors.any(|name| self.has(name)) && !rotating.iter().any(|wanted| self.has(&wanted.selector)) {
                 continue;
             }
-            let rotating = wanted(rotations, &signing);
             for selector in &self.selectors {
                 let signs = signer.profiles_of(domain).find(|profile| profile.selector == *selector);
                 let value = match signs {
@@ -105,6 +110,54 @@ pub(super) async fn signing(
             }
         }
     }
+}
+
+/// Offers the aliases to a customer that publishes its keys by hand. Mail needs neither, so nothing here is worse than a hint. Returns true
+/// if both are there.
+pub(super) async fn offer(
+    check: &mut Check,
+    resolver: &dyn Resolver,
+    domain: &Domain,
+    delegation: &Delegation,
+) -> bool {
+    let mut has_all = true;
+    for selector in &delegation.selectors {
+        let Some(target) = delegation.target(selector.as_str(), domain) else { return false };
+        // An alias that could not be looked up is offered, too.
+        if !is_alias(resolver, selector, domain, &target).await.unwrap_or(false) {
+            has_all = false;
+            let (host, target) = (selector.dns_name(domain), target.to_string());
+            check.say(Finding::DelegationOffered { host, target });
+        }
+    }
+    has_all
+}
+
+/// Returns true if all these domains have both aliases.
+pub async fn has_aliases<'a>(
+    resolver: &dyn Resolver,
+    domains: impl IntoIterator<Item = &'a Domain>,
+    delegation: &Delegation,
+) -> Result<bool, resolver::Error> {
+    for domain in domains {
+        for selector in &delegation.selectors {
+            let Some(target) = delegation.target(selector.as_str(), domain) else { return Ok(false) };
+            if !is_alias(resolver, selector, domain, &target).await? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+async fn is_alias(
+    resolver: &dyn Resolver,
+    selector: &Selector,
+    domain: &Domain,
+    target: &Domain,
+) -> Result<bool, resolver::Error> {
+    let found = resolver.cname(&selector.dns_name(domain)).await?;
+    Ok(found.is_some_and(|found| found.eq_ignore_ascii_case(target.as_str())))
 }
 
 /// Checks the alias of the selector that does not sign. Mail passes without it, but the key cannot change.

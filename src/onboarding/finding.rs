@@ -223,6 +223,10 @@ pub enum Finding {
     DelegationByHand { host: String, target: String },
     /// The customer has not published the alias of the key that signs next.
     DelegationIdle { host: String, target: String },
+    /// The customer's keys are published by hand. With this alias and its twin they would change without the customer.
+    DelegationOffered { host: String, target: String },
+    /// The customer's keys are published by hand, and both aliases are there: the next key can be a delegated one.
+    DelegationReady { zone: String },
     /// No usable Mailjet key is published, and its value is not configured, so the customer cannot be told which value to publish.
     MailjetKeyMissing { host: String, domain: String, why: NoKey },
     /// Mailjet's key is shorter than ours must be. Receivers do not accept keys below 1024 bits.

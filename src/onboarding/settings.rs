@@ -13,7 +13,7 @@ use super::kept::Shared;
 use super::lang::Lang;
 use super::mailjet::Account;
 use crate::customers::Requirement;
-use crate::dkim::{Selector, SigningKey};
+use crate::dkim::{Selector, Signer, SigningKey};
 use crate::resolver::update::Updates;
 use crate::smtp::{Domain, Mailbox};
 
@@ -108,6 +108,12 @@ impl Settings {
     /// Returns the delegation, if it has this selector.
     pub fn delegation_of(&self, selector: &str) -> Option<&Delegation> {
         self.delegation.as_ref().filter(|delegation| delegation.has(selector))
+    }
+
+    /// Returns the delegation, if none of a domain's keys has one of its selectors.
+    pub(super) fn delegation_to_offer(&self, domain: &Domain, signer: &Signer) -> Option<&Delegation> {
+        let is_by_hand = |it: &&Delegation| !signer.profiles_of(domain).any(|key| it.has(key.selector.as_str()));
+        self.delegation.as_ref().filter(is_by_hand)
     }
 }
 

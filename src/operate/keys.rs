@@ -22,8 +22,9 @@ use crate::dkim::{KeyError, KeyRecord, Selector, SigningKey};
 use crate::events::Action;
 use crate::files::{self, folder, read_text};
 use crate::message::CustomerId;
-use crate::onboarding::Delegation;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, RotationStage, Step};
+use crate::onboarding::{Delegation, delegation};
+use crate::resolver;
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -128,9 +129,16 @@ impl Run<'_> {
     async fn begin(&self, others: &[Rotation]) -> Result<Rotated, Error> {
         let domain = self.first_domain()?;
         let old = selector(&self.named.selector)?;
-        let delegation = self.site.configured.onboarding.delegation_of(old.as_str());
+        let delegation = match self.site.configured.onboarding.delegation_of(old.as_str()) {
+            Some(delegation) => Some(delegation),
+            // A customer that has published both aliases need not publish another key by hand.
+            None => match self.with_aliases().await {
+                Ok(delegation) => delegation,
+                Err(reason) => return Ok(Rotated::waits([Step::Unanswered { reason }])),
+            },
+        };
         let new = match delegation {
-            Some(delegation) => self.other_selector(delegation, &old, others)?,
+            Some(delegation) => self.next_delegated(delegation, &old, others)?,
             None => rotation::next_selector(&old, &self.taken(others)).ok_or_else(|| {
                 Error::failed(
                     format!("no selector comes after {old}"),
@@ -175,13 +183,27 @@ impl Run<'_> {
         Ok(Rotated::done(self.published(&rotation).await?))
     }
 
-    /// Returns the delegated selector that does not sign now. The customer's second key must not use it.
-    fn other_selector(&self, delegation: &Delegation, old: &Selector, others: &[Rotation]) -> Result<Selector, Error> {
-        let other = delegation.other(old);
-        match self.taken(others).contains(&other) {
-            false => Ok(other),
+    /// Returns the delegation, if the customer has published its aliases at every domain.
+    async fn with_aliases(&self) -> Result<Option<&Delegation>, resolver::Error> {
+        let Some(delegation) = self.site.configured.onboarding.delegation.as_ref() else { return Ok(None) };
+        if self.place != KeyPlace::Main {
+            return Ok(None);
+        }
+        let domains = self.customer.domains.keys();
+        let has_all = delegation::has_aliases(&*self.site.checker.resolver, domains, delegation).await?;
+        Ok(has_all.then_some(delegation))
+    }
+
+    /// Returns the delegated selector that signs next: the one that does not sign now. The customer's second key must not use it.
+    fn next_delegated(&self, delegation: &Delegation, old: &Selector, others: &[Rotation]) -> Result<Selector, Error> {
+        let next = match delegation.has(old.as_str()) {
+            true => delegation.other(old),
+            false => delegation.selectors[0].clone(),
+        };
+        match self.taken(others).contains(&next) {
+            false => Ok(next),
             true => Err(Error::conflict(
-                format!("{other}, which signs next, is the selector of the customer's other key"),
+                format!("{next}, which signs next, is the selector of the customer's other key"),
                 "give the other key a selector that is not in [dkim.delegation] selectors",
             )),
         }
@@ -251,7 +273,8 @@ impl Run<'_> {
                 if news {
                     self.tell(format!("the {} key {} has to be revoked", self.place, rotation.old.selector))?;
                 }
-                match delegation {
+                // The old key may have been published by hand, although the new one is not.
+                match self.site.configured.onboarding.delegation_of(&rotation.old.selector) {
                     None => Rotated::waits([Step::Revoke { hosts: view.old_present }]),
                     Some(_) => Rotated::waits([self.published(&rotation).await?]),
                 }

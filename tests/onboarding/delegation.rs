@@ -272,3 +272,50 @@ fn the_aliases_come_before_every_other_key_on_the_page_and_in_the_list() {
     wait(&site, "the page has the records", || page().contains("_domainkey"));
     is_first(&page());
 }
+
+#[test]
+fn a_key_published_by_hand_stays_until_a_delegated_one_signs_in_its_place() {
+    let Some(mut site) = site("a_key_published_by_hand_stays_until_a_delegated_one_signs", "365d") else { return };
+    let path = site.file("config/customers/test-as.toml");
+    fs::write(&path, file(&site).replace("selector = \"postbud-a\"", "selector = \"own1\"")).unwrap();
+    let rows = |site: &Site| -> Vec<serde_json::Value> {
+        let records = out(&site.run(&["domain", "records", "test-as", "--json"], ""));
+        let records: serde_json::Value = serde_json::from_str(&records).unwrap();
+        records[0]["rows"].as_array().unwrap().iter().filter(|row| row["item"] == "dkim").cloned().collect()
+    };
+    let check = |site: &Site| out(&site.run(&["domain", "check", "test-as"], ""));
+    let key = rows(&site).into_iter().find(|row| row["type"] == "TXT").expect("its own key is asked for");
+    assert_eq!(key["host"], "own1._domainkey.test.dk");
+    let (first, second) = key["value"].as_str().unwrap().split_at(200);
+    let by_hand = format!("own1._domainkey.test.dk. 60 IN TXT \"{first}\" \"{second}\"\n");
+
+    // The aliases are offered, and nothing is missing without them.
+    site.knot.publish(&format!("{WORLD}{by_hand}"));
+    let has = |row: &serde_json::Value| (row["type"] == "CNAME", row["need"] == "optional", row["present"] == true);
+    let found: Vec<_> = rows(&site).iter().map(has).collect();
+    assert_eq!(found.iter().filter(|row| **row == (true, true, false)).count(), 2, "{found:?}");
+    assert_eq!(found.iter().filter(|row| **row == (false, false, true)).count(), 1, "{found:?}");
+    let said = check(&site);
+    assert!(said.contains("With an alias to postbud-b.test.dk.keys.example at postbud-b._domainkey.test.dk"), "{said}");
+    let listed = out(&site.run(&["domain", "records", "test-as"], ""));
+    assert!(listed.contains("The TXT record with the key that you have now must stay"), "{listed}");
+
+    site.knot.publish(&format!("{WORLD}{by_hand}{ALIASES}"));
+    assert!(rows(&site).iter().all(|row| row["present"] == true), "{:?}", rows(&site));
+    assert!(check(&site).contains("both aliases to keys.example are there"), "{}", check(&site));
+    let rotate = |site: &Site, more: &[&str]| site.run(&[&["dkim", "rotate", "test-as"], more].concat(), "");
+    let begun = rotate(&site, &["--leaked"]);
+    assert!(out(&begun).contains("is in webCRM's zone"), "{}{}", out(&begun), err(&begun));
+    assert!(file(&site).contains("selector = \"own1\""), "it signs until the new key is seen");
+    assert!(!check(&site).contains("both aliases"), "it is under way");
+    wait(&site, "the file names the delegated key", || {
+        rotate(&site, &[]);
+        file(&site).contains("selector = \"postbud-a\"")
+    });
+    let _relay = Relay::start(&site);
+    wait(&site, "the old record may go", || out(&rotate(&site, &[])).contains("own1._domainkey.test.dk"));
+    let good = out(&site.run(&["domain", "check", "test-as", "--json"], ""));
+    assert!(good.contains("\"dkim-good\""), "{good}");
+    site.knot.publish(&format!("{WORLD}{ALIASES}"));
+    wait(&site, "the change has ended", || out(&rotate(&site, &[])).contains("Done: postbud-a signs"));
+}

@@ -18,7 +18,8 @@ use crate::operate::Actor;
 /// ends the rotation. An interrupted step is simply run again. The new key is of the same kind as the old one. A customer with a second key
 /// (ed25519_selector) rotates each separately. `postbud domain records` and `postbud domain check` always know the current records. With
 /// [dkim.delegation] the records of steps 1 and 4 are in webCRM's zone, and the customer does nothing; the running relay then takes the
-/// steps by itself once a year, or as rotate_every says.
+/// steps by itself once a year, or as rotate_every says. A customer whose key is published by hand gets such a key once both aliases are in
+/// DNS at every domain, and only deletes the old record at step 4.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -28,7 +28,16 @@ pub async fn check(
     let mut check = Check::new(Item::Dkim, need);
     match signing {
         SigningDomain::Broken(reason) => check.say(Finding::DkimKeyUnusable { reason: reason.clone() }),
-        SigningDomain::Ready(signer) => all(&mut check, resolver, settings, domain, signer).await,
+        SigningDomain::Ready(signer) => {
+            all(&mut check, resolver, settings, domain, signer).await;
+            let is_on_the_way = wanted.iter().flatten().any(|it| settings.delegation_of(&it.selector).is_some());
+            if let Some(delegation) = settings.delegation_to_offer(domain, signer)
+                && delegation::offer(&mut check, resolver, domain, delegation).await
+                && !is_on_the_way
+            {
+                check.say(Finding::DelegationReady { zone: delegation.zone.to_string() });
+            }
+        }
     }
     match wanted {
         Ok(wanted) => {

@@ -36,6 +36,8 @@ impl Finding {
             | F::SpfMeant { .. }
             | F::MailjetKeyUnset { .. }
             | F::DelegationByHand { .. }
+            | F::DelegationOffered { .. }
+            | F::DelegationReady { .. }
             | F::FileNotThere { .. } => Severity::Hint,
 
             F::SpfNearMiss { .. }

@@ -132,7 +132,14 @@ impl RecordTable {
 
     /// Returns true if the table is whole and the customer has nothing left to do.
     pub fn is_done(&self) -> bool {
-        self.is_whole() && self.rows.iter().all(|row| row.present && row.obstacles.is_empty())
+        self.is_whole() && self.rows.iter().all(|row| row.is_offer() || row.present && row.obstacles.is_empty())
+    }
+}
+
+impl Row {
+    /// Returns true for an alias with which a key that is published by hand could change without the customer.
+    pub fn is_offer(&self) -> bool {
+        self.item == Item::Dkim && self.kind == "CNAME" && self.need == Need::Optional
     }
 }
 
@@ -227,6 +234,19 @@ pub async fn look(
                 };
                 let present = !keys.iter().any(lacks);
                 rows.push(Row { present, ..row(Item::Dkim, need(Requirement::Dkim), "CNAME", host, target) });
+            }
+            // The aliases stand beside the record of a key that is published by hand.
+            for (selector, target) in settings.delegation_to_offer(domain, signer).into_iter().flat_map(|it| {
+                it.selectors.iter().filter_map(|selector| Some((selector, it.target(selector.as_str(), domain)?)))
+            }) {
+                let (host, target) = (selector.dns_name(domain), target.to_string());
+                let lacks = |f: &Finding| match f {
+                    Finding::DelegationOffered { host: at, .. } => *at == host,
+                    Finding::Unanswered { .. } | Finding::OutOfTime { .. } => true,
+                    _ => false,
+                };
+                let present = !keys.iter().any(lacks);
+                rows.push(Row { present, ..row(Item::Dkim, Need::Optional, "CNAME", host, target) });
             }
             let by_hand = |selector: &Selector| settings.delegation_of(selector.as_str()).is_none();
             for profile in signer.profiles_of(domain).filter(|profile| by_hand(&profile.selector)) {

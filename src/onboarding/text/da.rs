@@ -16,7 +16,7 @@ use crate::plain::{self, Meant};
 pub(super) use dmarc::dmarc_step;
 use failures::{not_there, probe_failed, unanswered};
 pub(super) use publish::{
-    enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come, watching,
+    delegating, enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come, watching,
 };
 use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
 pub(super) use records::{note, obstacle};
@@ -279,6 +279,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DelegationIdle { host, target } => (
             format!("Der er intet alias til {target} på {host}, som den næste nøgle har brug for."),
             "Opret den viste CNAME.".into(),
+        ),
+        F::DelegationOffered { host, target } => (
+            format!("Nøglerne er oprettet i hånden. Med et alias til {target} på {host} og dets makker skifter de af sig selv."),
+            "Opret den viste CNAME ved siden af den record, der er der nu. Den bliver stående indtil videre.".into(),
+        ),
+        F::DelegationReady { zone } => (
+            format!("Nøglerne er oprettet i hånden, og begge aliaser til {zone} er der."),
+            "Det er webCRM, der går videre, ikke kunden: `postbud dkim rotate` laver en nøgle, der skifter af sig selv. Den nuværende nøgles record bliver stående, til kommandoen siger til.".into(),
         ),
         F::MailjetKeyMissing { host, domain, why } => (
             format!("{} Så kan modtagerne ikke kontrollere Mailjets signatur, og webCRMs egen er ikke gyldig efter turen gennem Mailjet.", no_key(host, why)),

@@ -16,7 +16,7 @@ use crate::plain::{self, Meant};
 pub(super) use dmarc::dmarc_step;
 use failures::{not_there, unanswered};
 pub(super) use publish::{
-    enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come, watching,
+    delegating, enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come, watching,
 };
 use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
 pub(super) use records::{note, obstacle};
@@ -277,6 +277,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DelegationIdle { host, target } => (
             format!("There is no alias to {target} at {host}, which the next key needs."),
             "Publish the CNAME shown.".into(),
+        ),
+        F::DelegationOffered { host, target } => (
+            format!("The keys are published by hand. With an alias to {target} at {host}, and its twin, they would change by themselves."),
+            "Publish the CNAME beside the record that is there, which stays for now.".into(),
+        ),
+        F::DelegationReady { zone } => (
+            format!("The keys are published by hand, and both aliases to {zone} are there."),
+            "This is for webCRM to go on with, not for the customer: `postbud dkim rotate` makes a key that changes by itself. The record of the present key stays until that says so.".into(),
         ),
         F::MailjetKeyMissing { host, domain, why } => (
             format!("{} The signature that Mailjet adds does not verify, and behind Mailjet no other does.", no_key(host, why)),

@@ -103,6 +103,7 @@ impl Lang {
                 by_language!(self, watching())
             }
             None if enforces => by_language!(self, enforcing()),
+            None if row.is_offer() => by_language!(self, delegating()),
             None => self.reason(row.item, table.way.is_own_server()),
         };
         match row.replaces {

@@ -101,6 +101,8 @@ fn samples() -> Vec<Finding> {
         F::DelegationMissing { host: h(), target: s("TARGET") },
         F::DelegationByHand { host: h(), target: s("TARGET") },
         F::DelegationIdle { host: h(), target: s("TARGET") },
+        F::DelegationOffered { host: h(), target: s("TARGET") },
+        F::DelegationReady { zone: s("ZONE") },
         F::MailjetAccepts { tier: s("TIER"), domain: d() },
         F::MailjetUnproven { tier: s("TIER"), domain: d() },
         F::MailjetObjects { tier: s("TIER"), requirement: "dkim", reason: s("REASON") },

@@ -43,6 +43,11 @@ pub(in crate::onboarding::text) fn enforcing() -> &'static str {
     "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Der må kun være én DMARC-record."
 }
 
+/// Returns the reason for the aliases of a customer that publishes its key by hand.
+pub(in crate::onboarding::text) fn delegating() -> &'static str {
+    "Med de to aliaser (CNAME) skifter vi selv DKIM-nøglen fremover. Den TXT-record med nøglen, som I har nu, skal blive stående: vi siger til, når den kan slettes."
+}
+
 pub(in crate::onboarding::text) fn replaces(count: usize) -> String {
     match count {
         1 => "Den erstatter den, I har.".into(),

@@ -41,6 +41,11 @@ pub(in crate::onboarding::text) fn enforcing() -> &'static str {
     "Tells receivers what to do with mail that pretends to be yours. There may be only one DMARC record."
 }
 
+/// Returns the reason for the aliases of a customer that publishes its key by hand.
+pub(in crate::onboarding::text) fn delegating() -> &'static str {
+    "With the two aliases (CNAME) we change the DKIM key ourselves from then on. The TXT record with the key that you have now must stay: we tell you when it can be deleted."
+}
+
 pub(in crate::onboarding::text) fn replaces(count: usize) -> String {
     match count {
         1 => "It replaces the one you have.".into(),
