@@ -3,6 +3,7 @@
 //! The spool has shards. All mail of a customer is in one shard. Each shard has a log and one owner, which keeps the index, lanes and due
 //! times in memory, as the embedded spool does. The database stores the log: rows are inserted with COPY, many messages per transaction,
 //! and are never changed. A table with one row per job that is updated and deleted would bloat as soon as something holds an old snapshot.
+//! A message that is tried soon after it was written is not read back (`fresh`).
 //!
 //! # States in the database
 //!
@@ -36,6 +37,7 @@
 
 mod carrier;
 mod committer;
+mod fresh;
 mod inbox;
 mod keeper;
 mod link;

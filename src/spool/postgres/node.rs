@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::Settings;
+use super::fresh::Fresh;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::ownership::Joined;
@@ -51,6 +52,8 @@ pub(super) struct Node {
     pub filled: Arc<Notify>,
     /// The connection for reading.
     pub reader: ArcSwapOption<Link>,
+    /// Messages that were written a moment ago.
+    pub fresh: Fresh,
     /// Sends mail to shards that other nodes own.
     pub outgoing: Outgoing,
     /// The existing tables of mail in transit.
@@ -84,6 +87,7 @@ impl Node {
             changed: Arc::default(),
             filled: Arc::default(),
             reader: ArcSwapOption::empty(),
+            fresh: Fresh::default(),
             outgoing,
             in_transit: ArcSwap::default(),
             disk_bytes: AtomicU64::new(0),

@@ -49,10 +49,18 @@ enum Unread {
     Damaged(&'static str),
 }
 
-struct Row {
-    head: Option<Vec<u8>>,
-    body: Option<Vec<u8>>,
-    crc: Option<i32>,
+/// The columns of a message's first row, or of a later state's.
+pub(super) struct Row {
+    pub head: Option<Vec<u8>>,
+    pub body: Option<Vec<u8>>,
+    pub crc: Option<i32>,
+}
+
+impl Row {
+    /// Returns the octets of the row.
+    pub fn len(&self) -> usize {
+        [&self.head, &self.body].into_iter().flatten().map(Vec::len).sum()
+    }
 }
 
 /// Reads leased messages.
@@ -234,10 +242,21 @@ async fn fronts(shared: &Shared, wanted: &[&Wanted], content: Content) -> Result
             Content::Small => wanted.entry.disk_len <= SMALL,
             Content::First => true,
         };
-        let places = wanted.iter().map(|wanted| wanted.entry.place);
+        let mut fresh = HashMap::new();
+        if content == Content::Small {
+            let of_wanted = |wanted: &&Wanted| {
+                let place = wanted.entry.place;
+                shared.fresh.take(shared.number, place).map(|row| (place, row))
+            };
+            fresh.extend(wanted.iter().filter_map(of_wanted));
+        }
+        let places = wanted.iter().map(|wanted| wanted.entry.place).filter(|place| !fresh.contains_key(place));
         let bodies = wanted.iter().filter(with_body).map(|wanted| wanted.entry.place);
+        let bodies = bodies.filter(|place| !fresh.contains_key(place));
         let states = wanted.iter().filter(|wanted| wanted.unwritten.is_none()).filter_map(|wanted| wanted.entry.state);
-        rows(shared, places.chain(states).collect(), bodies.collect()).await
+        let (places, bodies) = (places.chain(states).collect(), bodies.collect());
+        fresh.extend(rows(shared, places, bodies).await?);
+        Ok::<_, Failure>(fresh)
     };
     let timeout = shared.settings.server.timeout;
     let mut rows = tokio::time::timeout(timeout, read).await.map_err(|_| Failure::late(timeout))??;
@@ -270,6 +289,9 @@ fn front(wanted: &Wanted, rows: &mut HashMap<Place, Row>) -> Result<Front, Unrea
 
 /// Returns the first rows at these places, with the content for those in `bodies`. Missing rows are left out.
 async fn rows(shared: &Shared, places: Vec<Place>, bodies: Vec<Place>) -> Result<HashMap<Place, Row>, Failure> {
+    if places.is_empty() {
+        return Ok(HashMap::new());
+    }
     let link = reader(shared)?;
     let numbers = |places: Vec<Place>| {
         let mut by_segment: BTreeMap<u32, Vec<i32>> = BTreeMap::new();

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::note;
+use super::read::Row;
 use crate::message::{Lane, Piece, QueueId};
 use crate::spool::Draft;
 use crate::spool::codec::{self, CHUNK, Meta, State, Status, Writer};
@@ -59,6 +60,14 @@ impl Encoded {
         let (lane, status) = (meta.lane.clone(), state.status.clone());
         Encoded { id, lane, domains, status, disk_len: 0, lines: Vec::new(), head: head.0, chunks: Vec::new() }
             .with(vec![Bytes::from(content)], meta.first_chunk)
+    }
+
+    /// Returns a copy of the message's row, if it has only one.
+    pub fn only_row(&self) -> Option<Row> {
+        let [chunk] = &*self.chunks else { return None };
+        let mut body = Vec::with_capacity(chunk.len as usize);
+        chunk.pieces.iter().for_each(|piece| body.extend_from_slice(piece));
+        Some(Row { head: Some(self.head.clone()), body: Some(body), crc: Some(chunk.crc.cast_signed()) })
     }
 
     /// Adds the content, divided into chunks. `first` is the length of the first chunk.
