@@ -65,7 +65,7 @@ mod wordings_public;
 mod wordings_reworded;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -203,7 +203,11 @@ impl Delivery {
     /// Called after a reload. Closes the idle connections of routes that were removed or changed, and of routes that
     /// name certificate files, so that the files are read again. Transactions in progress finish on their connections.
     pub fn retain(&self, routes: &[Arc<Route>]) {
-        let same = |pool: &Pool| routes.iter().any(|route| route.id == pool.route.id && *route == pool.route);
+        let by_id: HashMap<&RouteId, &Arc<Route>> = routes.iter().map(|route| (&route.id, route)).collect();
+        let same = |pool: &Pool| {
+            let now = by_id.get(&pool.route.id);
+            now.is_some_and(|route| Arc::ptr_eq(route, &pool.route) || **route == pool.route)
+        };
         let names_files = |route: &Route| route.tls.ca_file.is_some() || route.tls.client_certificate.is_some();
         let gone: Vec<_> = self
             .shared

@@ -105,14 +105,25 @@ impl Board {
     }
 
     pub(super) fn shown(&self, now: Timestamp) -> AlertLists {
-        let mut open: Vec<OpenAlert> = self.open.values().cloned().collect();
+        let (open, notices) = (self.open_as(OpenAlert::clone), self.notices_as(now, Event::clone));
+        AlertLists { open, ended: self.ended(), notices }
+    }
+
+    /// Returns what `make` makes of each open alert, the newest first.
+    pub(super) fn open_as<T>(&self, make: impl FnMut(&OpenAlert) -> T) -> Vec<T> {
+        let mut open: Vec<&OpenAlert> = self.open.values().collect();
         open.sort_by_key(|open| std::cmp::Reverse(open.since));
+        open.into_iter().map(make).collect()
+    }
+
+    /// Returns what `make` makes of each recent notice, the newest first.
+    pub(super) fn notices_as<T>(&self, now: Timestamp, make: impl FnMut(&Event<'static>) -> T) -> Vec<T> {
         let recent = |alert: &&Event<'static>| now.since(alert.at) < NOTICES_KEPT;
-        AlertLists {
-            open,
-            ended: self.ended.iter().rev().cloned().collect(),
-            notices: self.notices.iter().rev().filter(recent).cloned().collect(),
-        }
+        self.notices.iter().rev().filter(recent).map(make).collect()
+    }
+
+    pub(super) fn ended(&self) -> Vec<EndedAlert> {
+        self.ended.iter().rev().cloned().collect()
     }
 }
 

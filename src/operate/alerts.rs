@@ -16,7 +16,7 @@ use super::nodes::Ask;
 use super::queue::together;
 use super::{Actor, Error, ErrorKind, Service};
 use crate::database::{self, Database, Schema, Transaction};
-use crate::events::{Action, AlertLists, EndedAlert, Event, OpenAlert};
+use crate::events::{Action, EndedAlert, Event, OpenAlert};
 use crate::time::Timestamp;
 
 /// The table. A subject is an alert's, or `event:ID` for a notice of a single event.
@@ -233,21 +233,21 @@ impl Service {
         let own = self.alerts_here(actor);
         let heard = self.ask_others::<AlertsHere>(actor, Ask::Alerts, None).await;
         let (parts, missing) = together(own, heard)?;
+        let merged = if parts.len() > 1 { merged } else { |alerts| alerts };
         let (mut open, mut notices) = (Vec::new(), Vec::new());
         for AlertsHere { node, open: its_open, notices: its_notices } in parts {
             open.extend(its_open.into_iter().map(|raised| raised.view(&node)));
             notices.extend(its_notices.into_iter().map(|raised| raised.view(&node)));
         }
-        let ended = self.events.alerts().ended;
+        let ended = self.events.ended_alerts();
         Ok(Alerts { open: merged(open), ended, notices: merged(notices), missing })
     }
 
     /// Returns the alerts that this node raised.
     pub(super) fn alerts_here(&self, actor: &Actor) -> Result<AlertsHere, Error> {
         actor.may(Need::Read)?;
-        let AlertLists { open, notices, .. } = self.events.alerts();
-        let open = open.iter().map(|OpenAlert { since, alert }| Raised::of(*since, alert)).collect();
-        let notices = notices.iter().map(|alert| Raised::of(alert.at, alert)).collect();
+        let open = |OpenAlert { since, alert }: &OpenAlert| Raised::of(*since, alert);
+        let (open, notices) = self.events.alerts_as(open, |alert| Raised::of(alert.at, alert));
         Ok(AlertsHere { node: self.nodes.name(), open, notices })
     }
 

@@ -1,6 +1,6 @@
 //! Commands about routes: show, suspend and resume them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use schemars::JsonSchema;
@@ -13,6 +13,9 @@ use super::queue::{check_reason, together};
 use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::route::{Caps, RouteId, RouteState, RouteStatus};
+
+/// The most routes that an error names.
+const NAMED: usize = 50;
 
 /// What one node says of a route.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,7 +83,7 @@ impl From<RouteStatus> for Route {
         };
         Route {
             route: status.id.to_string(),
-            server: status.server,
+            server: status.server.to_string(),
             state: status.state.as_str().into(),
             reason: status.state.reason().map(str::to_owned),
             until,
@@ -106,7 +109,11 @@ impl Service {
     pub async fn route_statuses(&self, actor: &Actor) -> Result<(Vec<RouteStatus>, Vec<String>), Error> {
         let own = self.routes_here(actor);
         let heard = self.ask_others::<Vec<RoutePart>>(actor, Ask::Routes, None).await;
-        let (parts, missing) = together(own, heard)?;
+        let (mut parts, missing) = together(own, heard)?;
+        if parts.len() == 1 {
+            let only = parts.remove(0).into_iter().map(|part| part.status);
+            return Ok((only.collect(), missing));
+        }
         let mut all = BTreeMap::<RouteId, RoutePart>::new();
         for part in parts.into_iter().flatten() {
             let both = match all.remove(&part.status.id) {
@@ -122,21 +129,28 @@ impl Service {
     pub(super) fn routes_here(&self, actor: &Actor) -> Result<Vec<RoutePart>, Error> {
         actor.may(Need::Read)?;
         let directory = self.routing.directory();
-        let owners: BTreeMap<&RouteId, bool> = directory
-            .customers()
-            .flat_map(|customer| {
+        let mut owners = HashMap::<&RouteId, bool>::new();
+        // Without other nodes, nobody asks who owns what.
+        if !self.nodes.name().is_empty() {
+            owners.extend(directory.customers().flat_map(|customer| {
                 let owns = self.spool.owns(&customer.id);
                 customer.own_routes().map(move |route| (&route.id, owns))
-            })
-            .collect();
+            }));
+        }
         let part = |status: RouteStatus| RoutePart { owns: owners.get(&status.id).copied(), status };
         Ok(self.routes.list().into_iter().map(part).collect())
     }
 
     /// Returns one route's state, its configured caps, and the nodes whose part is missing.
     pub async fn route(&self, actor: &Actor, route: &str) -> Result<(RouteStatus, Option<Caps>, Vec<String>), Error> {
-        let (statuses, missing) = self.route_statuses(actor).await?;
-        let status = statuses.into_iter().find(|status| status.id.as_str() == route);
+        let id = RouteId::new(route);
+        let (status, missing) = if self.nodes.name().is_empty() {
+            actor.may(Need::Read)?;
+            (self.routes.status(&id), Vec::new())
+        } else {
+            let (statuses, missing) = self.route_statuses(actor).await?;
+            (statuses.into_iter().find(|status| status.id == id), missing)
+        };
         let status = status.ok_or_else(|| self.no_such_route(route))?;
         let configured = self.routing.routes().into_iter().find(|configured| configured.id == status.id);
         Ok((status, configured.map(|configured| configured.caps), missing))
@@ -183,7 +197,11 @@ impl Service {
     /// Makes the error of a command that names an unknown route.
     pub(super) fn no_such_route(&self, route: &str) -> Error {
         let routes: Vec<String> = self.routes.list().into_iter().map(|route| route.id.to_string()).collect();
-        Error::not_found(format!("there is no route \"{route}\""), format!("the routes are: {}", routes.join(", ")))
+        let remedy = match routes.len() {
+            ..=NAMED => format!("the routes are: {}", routes.join(", ")),
+            _ => "`postbud route list` names the routes".to_owned(),
+        };
+        Error::not_found(format!("there is no route \"{route}\""), remedy)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state that all tasks of the queue share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::queue::halt::{self, Halt};
 use crate::queue::schedule::routes::Routes;
 use crate::queue::schedule::suspensions::SuspensionFile;
 use crate::queue::{Parts, Settings};
-use crate::route::RouteId;
+use crate::route::{Route, RouteId};
 use crate::spool::{self, Lease, Settled};
 use crate::time::{ClockJumpGuard, Jump, Timestamp};
 
@@ -26,6 +27,8 @@ pub(super) struct Inner {
     pub settings: Settings,
     pub parts: Parts,
     routes: Mutex<Clocked>,
+    /// The routes that the last reload took.
+    pub configured: Mutex<BTreeMap<RouteId, Arc<Route>>>,
     /// Wakes the dispatcher, because mail may be able to leave that could not leave before.
     pub wake: Notify,
     /// Notified after each look of the dispatcher.
@@ -57,6 +60,7 @@ impl Inner {
             settings,
             parts,
             routes: Mutex::new(Clocked { routes, guard: ClockJumpGuard::new(Timestamp::now()) }),
+            configured: Mutex::default(),
             wake: Notify::new(),
             looked: Notify::new(),
             suspensions,

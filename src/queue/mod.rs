@@ -30,8 +30,8 @@ mod worker;
 
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 pub use apply::Outcomes;
@@ -48,7 +48,7 @@ use crate::events::{Action, Event, Events, Subject};
 use crate::machine::threads;
 use crate::message::CustomerId;
 use crate::queue::inner::Inner;
-use crate::queue::schedule::routes::Routes;
+use crate::queue::schedule::routes::{RouteChanges, Routes};
 use crate::queue::schedule::suspensions::SuspensionFile;
 use crate::queue::schedule::throttle_state::ThrottleStateFile;
 use crate::queue::volume::VolumeFile;
@@ -173,9 +173,13 @@ impl Queue {
     /// resumes if it has another login now.
     pub fn reload(&self) {
         let inner = &self.0;
+        // Held to the end, so that of two reloads at once the later one is taken last.
+        let mut configured = inner.configured.lock().unwrap_or_else(PoisonError::into_inner);
         let all = inner.parts.routing.routes();
         inner.parts.delivery.retain(&all);
-        let lifted = inner.with_routes(|routes, now| routes.reload(all.into_iter(), now));
+        let changes = RouteChanges::since(&mut configured, all);
+        let lifted = inner.with_routes(|routes, now| routes.reload(&changes, now));
+        drop(configured);
         for route in &lifted {
             let detail = "goes on: its login, server or TLS was changed";
             let event = Event::audit("reload", Action::RouteResume, detail, Timestamp::now());
@@ -236,6 +240,18 @@ impl RouteControl for Queue {
 
     fn list(&self) -> Vec<RouteStatus> {
         self.0.with_routes(|routes, now| routes.status(now))
+    }
+
+    fn status(&self, route: &RouteId) -> Option<RouteStatus> {
+        self.0.with_routes(|routes, now| routes.status_of(route, now))
+    }
+
+    fn suspended(&self) -> Vec<(RouteId, Arc<str>)> {
+        self.0.with_routes(|routes, now| routes.suspensions(now))
+    }
+
+    fn suspension(&self, route: &RouteId) -> Option<Arc<str>> {
+        self.0.with_routes(|routes, now| routes.suspension(route, now))
     }
 
     fn pause(&self, customer: &CustomerId, reason: &str, spares_single: bool) -> Switched {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,14 +51,14 @@ pub enum RouteState {
         /// When the route is tried again.
         until: Timestamp,
         /// The server's reply, or what broke.
-        reason: String,
+        reason: Arc<str>,
     },
     /// The route is stopped until the cause is removed.
     Suspended {
         /// The cause, which decides what lifts the suspension.
         cause: Cause,
         /// The server's reply, or the operator's words.
-        reason: String,
+        reason: Arc<str>,
         /// When the route was suspended.
         since: Timestamp,
     },
@@ -88,7 +89,7 @@ pub struct RouteStatus {
     /// The name that commands and events use.
     pub id: RouteId,
     /// Host and port of the server: `mail.egenserver.dk:587`.
-    pub server: String,
+    pub server: Arc<str>,
     /// Says whether the route carries mail now.
     pub state: RouteState,
     /// Since when the server has taken part in no transaction, if the route is in trouble. It is set even while the
@@ -137,6 +138,28 @@ pub trait RouteControl: Send + Sync + 'static {
 
     /// Returns every route in the configuration, by name.
     fn list(&self) -> Vec<RouteStatus>;
+
+    /// Returns one route, if it is in the configuration.
+    fn status(&self, route: &RouteId) -> Option<RouteStatus> {
+        self.list().into_iter().find(|status| status.id == *route)
+    }
+
+    /// Returns the routes that are suspended, by name, and the reason of each.
+    fn suspended(&self) -> Vec<(RouteId, Arc<str>)> {
+        let reason = |status: RouteStatus| match status.state {
+            RouteState::Suspended { reason, .. } => Some((status.id, reason)),
+            _ => None,
+        };
+        self.list().into_iter().filter_map(reason).collect()
+    }
+
+    /// Returns the reason for which a route is suspended, if it is.
+    fn suspension(&self, route: &RouteId) -> Option<Arc<str>> {
+        match self.status(route)?.state {
+            RouteState::Suspended { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
 
     /// Stops a customer's mail until it is resumed, or its bulk mail only. Attempts in progress finish.
     fn pause(&self, customer: &CustomerId, reason: &str, spares_single: bool) -> Switched;

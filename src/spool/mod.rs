@@ -207,7 +207,7 @@ const LANES_AT_ONCE: usize = 1000;
 
 /// Returns the counts of every lane that holds records.
 pub async fn all_lanes(spool: &(impl Inspect + ?Sized)) -> Result<BTreeMap<Lane, LaneStats>, Error> {
-    let mut all = BTreeMap::new();
+    let mut all = Vec::new();
     let mut after = None;
     loop {
         let page = spool.lanes(after, LANES_AT_ONCE).await?;
@@ -215,7 +215,8 @@ pub async fn all_lanes(spool: &(impl Inspect + ?Sized)) -> Result<BTreeMap<Lane,
         after = page.last().map(|(lane, _)| lane.clone());
         all.extend(page);
         if is_last {
-            return Ok(all);
+            // Lanes in their order become a map at once.
+            return Ok(all.into_iter().collect());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 use crate::visible::visible_lines;
 
 /// The most customers that are listed. The others are summed up.
-const CUSTOMERS: usize = 200;
+const LINES: usize = 200;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}\
     table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;\
@@ -86,7 +86,7 @@ fn readiness(html: &mut String, reasons: &[(&'static str, String)], standing: &R
         return;
     }
     html.push_str("<h2>Mail that stands still</h2><table><tr><th>Customer<th class=\"n\">Messages<th>Why</tr>");
-    for StandingStill { customer, why, messages, .. } in still.iter().take(CUSTOMERS) {
+    for StandingStill { customer, why, messages, .. } in still.iter().take(LINES) {
         put(
             html,
             format_args!(
@@ -97,7 +97,7 @@ fn readiness(html: &mut String, reasons: &[(&'static str, String)], standing: &R
         );
     }
     html.push_str("</table>");
-    more(html, still.len(), "such lines");
+    more(html, standing.as_ref().map_or(0, |standing| standing.still_count), "such lines");
 }
 
 fn queue(html: &mut String, stats: &Stats) {
@@ -130,7 +130,7 @@ fn queue(html: &mut String, stats: &Stats) {
         "<table><tr><th>Customer<th class=\"n\">Messages<th class=\"n\">Held<th class=\"n\">Tried before\
          <th class=\"n\">Being delivered<th>Oldest</tr>",
     );
-    for (customer, counts) in rows.iter().take(CUSTOMERS) {
+    for (customer, counts) in rows.iter().take(LINES) {
         let Counts { messages, held, deferred, delivering, oldest_secs } = counts;
         put(
             html,
@@ -166,8 +166,8 @@ impl Counts {
 }
 
 fn more(html: &mut String, rows: usize, of_what: &str) {
-    if rows > CUSTOMERS {
-        put(html, format_args!("<p>and {} more {of_what}</p>", rows - CUSTOMERS));
+    if rows > LINES {
+        put(html, format_args!("<p>and {} more {of_what}</p>", rows - LINES));
     }
 }
 
@@ -175,7 +175,9 @@ fn routes(html: &mut String, routes: &[RouteStatus]) {
     html.push_str(
         "<h2>Routes</h2><table><tr><th>Route<th>Server<th>State<th class=\"n\">In flight<th class=\"n\">Sent today<th>Why</tr>",
     );
-    for route in routes {
+    let is_well = |route: &&RouteStatus| route.state == RouteState::Ready && route.in_trouble_since.is_none();
+    let (well, unwell): (Vec<_>, Vec<_>) = routes.iter().partition(is_well);
+    for route in unwell.into_iter().chain(well).take(LINES) {
         let state = match &route.state {
             RouteState::Throttled { until, .. } => format!("throttled until {until}"),
             RouteState::Suspended { since, cause, .. } => {
@@ -199,6 +201,7 @@ fn routes(html: &mut String, routes: &[RouteStatus]) {
         );
     }
     html.push_str("</table>");
+    more(html, routes.len(), "routes");
 }
 
 fn alerts(html: &mut String, Alerts { open, ended, notices, .. }: &Alerts) {
@@ -207,10 +210,11 @@ fn alerts(html: &mut String, Alerts { open, ended, notices, .. }: &Alerts) {
         html.push_str("<p>None.</p>");
     } else {
         html.push_str("<table><tr><th>Since<th>What<th>Where</tr>");
-        for AlertView { since, alert, nodes, .. } in open {
+        for AlertView { since, alert, nodes, .. } in open.iter().take(LINES) {
             row(html, &since.to_string(), "no", alert, nodes);
         }
         html.push_str("</table>");
+        more(html, open.len(), "alerts");
     }
     if !ended.is_empty() {
         html.push_str("<h2>Alerts that are over</h2><table><tr><th>From, to<th>What<th>Where</tr>");

@@ -9,6 +9,8 @@ use crate::time::Timestamp;
 
 /// The maximum number of kept audit events.
 const AUDIT: i64 = 50_000;
+/// The number of rows that are read at once.
+const PART: i64 = 500;
 /// The maximum number of kept alerts.
 const ALERTS: i64 = 5_000;
 
@@ -188,9 +190,11 @@ fn page<T>(
     // Sorts after every id.
     let mut behind = before.unwrap_or("~").to_owned();
     let (mut items, mut last) = (Vec::new(), None);
+    // Often each row fits. One more tells whether there is a next page.
+    let mut most = i64::try_from(limit.saturating_add(1)).unwrap_or(PART).min(PART);
     loop {
-        let sql = "SELECT id, at, ended, ended_detail, told FROM history_entry WHERE kind = $1 AND id < $2 ORDER BY id DESC LIMIT 500";
-        let parameters: [Parameter<'_>; 2] = [kind.into(), behind.as_str().into()];
+        let sql = "SELECT id, at, ended, ended_detail, told FROM history_entry WHERE kind = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+        let parameters: [Parameter<'_>; 3] = [kind.into(), behind.as_str().into(), most.into()];
         let (mut rows, mut has_more) = (0, false);
         let mut read_to = None;
         tables.query(sql, &parameters, |row| {
@@ -221,7 +225,7 @@ fn page<T>(
             return Ok(Page::new(items, last));
         }
         match read_to {
-            Some(id) if rows == 500 => behind = id,
+            Some(id) if rows == most => (behind, most) = (id, PART),
             _ => return Ok(Page::new(items, None)),
         }
     }

@@ -1,6 +1,7 @@
 //! The task that reads the journal and stores what the history needs.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -132,13 +133,13 @@ impl History {
             if known.is_empty() && acknowledged.is_empty() {
                 return Ok(());
             }
-            let open: Vec<String> =
-                events.alerts().open.iter().filter_map(|open| Some(open.alert.subject.as_ref()?.to_string())).collect();
+            let (open, _) = events.alerts_as(|open| Some(open.alert.subject.as_ref()?.to_string()), |_| ());
+            let open: HashSet<String> = open.into_iter().flatten().collect();
             let now = Timestamp::now();
-            for subject in known.iter().filter(|subject| !open.contains(subject)) {
+            for subject in known.iter().filter(|subject| !open.contains(*subject)) {
                 entries::end_unseen(tables, subject, now)?;
             }
-            for subject in acknowledged.iter().filter(|subject| !open.contains(subject)) {
+            for subject in acknowledged.iter().filter(|subject| !open.contains(*subject)) {
                 if !entries::is_open_anywhere(tables, subject)? {
                     alerts::forget(tables, subject, now)?;
                 }

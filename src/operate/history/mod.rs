@@ -54,6 +54,8 @@ pub const SCHEMA: Schema = Schema {
             "INSERT INTO history_read SELECT CASE WHEN reader = 'history' THEN '' ELSE substr(reader, 9) END, place FROM history_place; ",
             "DROP TABLE history_place"
         ),
+        // Each alert looks for its open entry.
+        "CREATE INDEX history_entry_open ON history_entry (kind, subject) WHERE ended IS NULL",
     ],
 };
 

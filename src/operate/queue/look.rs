@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::selection::{Plan, Walk, queue_id};
-use super::stopped::Suspended;
+use super::stopped::Way;
 use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
-use crate::message::{QueueId, Urgency};
+use crate::message::{CustomerId, Lane, QueueId, Urgency};
 use crate::operate::actor::Need;
 use crate::operate::nodes::{Ask, Heard};
 use crate::operate::{Actor, Error, ErrorKind, Service};
@@ -55,10 +55,9 @@ impl Pages<'_> {
     /// Returns the next messages, possibly none, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Vec<Message>>, Error> {
         let Some(records) = self.walk.next(self.service).await? else { return Ok(None) };
-        let suspended = self.service.suspended();
         let message = |record: &Record| {
             let waiting = record.waiting().map(|(index, _)| recipient(record, index)).take(LISTED_RECIPIENTS);
-            self.service.message(record, waiting.collect(), &suspended, self.now)
+            self.service.message(record, waiting.collect(), self.now)
         };
         Ok(Some(records.iter().map(message).collect()))
     }
@@ -134,7 +133,7 @@ impl Service {
             return Err(spool::Error::Unknown(id).into());
         }
         let all = (0..record.recipients.len()).map(|index| recipient(&record, index)).collect();
-        let mut message = self.message(&record, all, &self.suspended(), Timestamp::now());
+        let mut message = self.message(&record, all, Timestamp::now());
         message.header = Some(String::from_utf8_lossy(&header).into_owned());
         message.history = self.history(id).await;
         Ok(message)
@@ -173,15 +172,16 @@ impl Service {
         let totals = self.spool.totals().await?;
         let lanes = spool::all_lanes(&*self.spool).await?;
         let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
+        let ways = self.ways();
         let mut stats = Stats {
             disk_bytes: totals.disk_bytes,
             quarantined: totals.quarantined,
             oldest_secs: age(lanes.values().filter_map(|lane| lane.oldest).min()),
             ..Stats::default()
         };
-        let suspended = self.suspended();
+        stats.lanes.reserve(lanes.len());
         for (lane, counts) in &lanes {
-            let stopped = self.stopped(lane, &suspended);
+            let Way { route, stopped } = ways.of(lane);
             if stopped.is_some() {
                 stats.stopped += counts.records.saturating_sub(counts.held + counts.leased);
             }
@@ -190,25 +190,37 @@ impl Service {
             stats.deferred += counts.deferred;
             stats.delivering += counts.leased;
             stats.bytes += counts.bytes;
-            stats.lanes.push(LaneStats {
-                customer: lane.customer.to_string(),
-                domain: lane.domain.to_string(),
-                urgency: urgency(lane.urgency).into(),
-                kind: lane.kind.as_str().into(),
-                route: self.route_of(lane).map(|route| route.to_string()),
-                stopped,
-                messages: counts.records,
-                held: counts.held,
-                deferred: counts.deferred,
-                delivering: counts.leased,
-                oldest_secs: age(counts.oldest).unwrap_or_default(),
-            });
+            stats.lanes.push(lane_stats(lane, counts, Way { route, stopped }, age(counts.oldest)));
         }
         Ok(stats)
     }
 
-    fn message(&self, record: &Record, recipients: Vec<Recipient>, suspended: &Suspended, now: Timestamp) -> Message {
+    /// Returns the numbers of a customer's lanes, and the nodes whose part is missing, because they did not answer.
+    pub async fn lanes_of(&self, actor: &Actor, customer: &str) -> Result<(Vec<LaneStats>, Vec<String>), Error> {
+        let id = CustomerId::new(customer);
+        let (own, heard) = tokio::join!(self.lanes_here(actor, &id), self.ask_others::<Stats>(actor, Ask::Stats, None));
+        let lanes = |stats: Stats| stats.lanes.into_iter().filter(|lane| lane.customer == customer).collect();
+        let Heard { parts, refused, missing } = heard;
+        let heard = Heard { parts: parts.into_iter().map(lanes).collect(), refused, missing };
+        let (parts, missing) = together(own, heard)?;
+        Ok((parts.into_iter().flatten().collect(), missing))
+    }
+
+    async fn lanes_here(&self, actor: &Actor, customer: &CustomerId) -> Result<Vec<LaneStats>, Error> {
+        actor.may(Need::Read)?;
+        let now = Timestamp::now();
+        let lanes = spool::all_lanes(&*self.spool).await?;
+        let lanes = lanes.iter().filter(|(lane, _)| lane.customer == *customer);
+        let stats = |(lane, counts): (&Lane, &spool::LaneStats)| {
+            let oldest = counts.oldest.map(|id| now.since(id.arrived()).as_secs());
+            lane_stats(lane, counts, self.way_of(lane), oldest)
+        };
+        Ok(lanes.map(stats).collect())
+    }
+
+    fn message(&self, record: &Record, recipients: Vec<Recipient>, now: Timestamp) -> Message {
         let is_free = !record.leased && record.held.is_none();
+        let Way { route, stopped } = self.way_of(&record.lane);
         let references = &record.envelope.references;
         Message {
             id: record.id.to_string(),
@@ -216,7 +228,7 @@ impl Service {
             customer: record.lane.customer.to_string(),
             kind: record.lane.kind.as_str().into(),
             urgency: urgency(record.lane.urgency).into(),
-            route: self.route_of(&record.lane).map(|route| route.to_string()),
+            route: route.map(|route| route.to_string()),
             sender: record.envelope.reverse_path.to_string(),
             from_domain: record.lane.domain.to_string(),
             reference: references.reference.as_deref().map(str::to_owned),
@@ -227,7 +239,7 @@ impl Service {
             age_secs: now.since(record.id.arrived()).as_secs(),
             state: state(record),
             held: record.held.clone(),
-            stopped: is_free.then(|| self.stopped(&record.lane, suspended)).flatten(),
+            stopped: stopped.filter(|_| is_free),
             attempts: record.attempts,
             due: record.due.to_string(),
             recipient_count: record.recipients.len() as u64,
@@ -294,6 +306,22 @@ impl Stats {
         self.oldest_secs = self.oldest_secs.max(other.oldest_secs);
         self.lanes.extend(other.lanes);
         self
+    }
+}
+
+fn lane_stats(lane: &Lane, counts: &spool::LaneStats, way: Way, oldest_secs: Option<u64>) -> LaneStats {
+    LaneStats {
+        customer: lane.customer.to_string(),
+        domain: lane.domain.to_string(),
+        urgency: urgency(lane.urgency).into(),
+        kind: lane.kind.as_str().into(),
+        route: way.route.map(|route| route.to_string()),
+        stopped: way.stopped,
+        messages: counts.records,
+        held: counts.held,
+        deferred: counts.deferred,
+        delivering: counts.leased,
+        oldest_secs: oldest_secs.unwrap_or_default(),
     }
 }
 

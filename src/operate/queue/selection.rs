@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stopped::Suspended;
 use super::{MessageState, Selection};
 use crate::message::{CustomerId, QueueId, References};
 use crate::operate::actor::Need;
@@ -86,7 +85,7 @@ impl Plan {
             return Err(Error::not_found(message, "a customer's id is the name of its file without .toml"));
         }
         if let Some(route) = &which.route
-            && !service.routes.list().iter().any(|known| known.id.as_str() == route)
+            && service.routes.status(&RouteId::new(route)).is_none()
         {
             let message = format!("there is no route \"{route}\"");
             return Err(Error::not_found(message, "`postbud route list` names them"));
@@ -154,13 +153,16 @@ impl Plan {
         self.filter.ids.as_ref().filter(|ids| ids.len() == 1).and_then(|ids| ids.first().copied())
     }
 
-    fn fits(&self, service: &Service, suspended: &Suspended, record: &Record) -> bool {
+    fn fits(&self, service: &Service, record: &Record) -> bool {
+        let is_on_way = || {
+            let way = service.way_of(&record.lane);
+            (!self.stopped || way.stopped.is_some()) && (self.route.is_none() || way.route == self.route)
+        };
         let waits_in = |domain: &Domain| record.waiting().any(|(_, to)| to.address.domain() == Some(domain));
         self.delivering.is_none_or(|delivering| record.leased == delivering)
             && self.recipient_domain.as_ref().is_none_or(waits_in)
             && self.names.fit(record)
-            && (!self.stopped || service.stopped(&record.lane, suspended).is_some())
-            && self.route.as_ref().is_none_or(|route| service.route_of(&record.lane).as_ref() == Some(route))
+            && ((!self.stopped && self.route.is_none()) || is_on_way())
     }
 }
 
@@ -223,7 +225,6 @@ impl Walk {
         self.ended = page.len() < self.page || last.is_none();
         self.after = last.or(self.after);
         self.page = PAGE;
-        let suspended = service.suspended();
-        Ok(Some(page.into_iter().filter(|record| self.plan.fits(service, &suspended, record)).collect()))
+        Ok(Some(page.into_iter().filter(|record| self.plan.fits(service, record)).collect()))
     }
 }

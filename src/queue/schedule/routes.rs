@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use super::forecast::last_leaves;
 use super::lanes::Lanes;
-use super::suspensions::{Fingerprints, Suspended, Suspension};
+use super::suspensions::{Fingerprints, Suspended};
 use super::throttle::{Throttle, Wanted};
 use super::throttle_state::{ThrottleState, ThrottleStates};
 use crate::message::{CustomerId, Lane};
-use crate::route::{Caps, Route, RouteId, RouteStatus};
+use crate::route::{Caps, Route, RouteId, RouteState, RouteStatus};
 use crate::spool::Expedited;
 use crate::time::Timestamp;
 
@@ -44,6 +44,8 @@ pub struct Routes {
 #[derive(Debug)]
 struct Entry {
     route: Arc<Route>,
+    /// Its host and port, as operators see them.
+    server: Arc<str>,
     throttle: Throttle,
     lanes: Lanes,
     running: u32,
@@ -51,6 +53,30 @@ struct Entry {
     gone: bool,
     /// The last refusal, if it says that the server accepts no passwords.
     password_hint: Option<String>,
+}
+
+/// The changes of a new configuration, found before the routes are locked: of ten thousand routes, a change of one customer changes one.
+#[derive(Debug)]
+pub struct RouteChanges<'a> {
+    /// The routes that are new or have changed.
+    current: Vec<Arc<Route>>,
+    /// The routes that are no longer configured.
+    gone: Vec<RouteId>,
+    /// All routes of the new configuration.
+    all: &'a BTreeMap<RouteId, Arc<Route>>,
+}
+
+impl<'a> RouteChanges<'a> {
+    /// Returns the changes from the routes that were taken before to these, and keeps these.
+    pub fn since(before: &'a mut BTreeMap<RouteId, Arc<Route>>, all: impl IntoIterator<Item = Arc<Route>>) -> Self {
+        let now: BTreeMap<RouteId, Arc<Route>> = all.into_iter().map(|route| (route.id.clone(), route)).collect();
+        let is_same =
+            |route: &Arc<Route>| before.get(&route.id).is_some_and(|old| Arc::ptr_eq(old, route) || old == route);
+        let current = now.values().filter(|route| !is_same(route)).cloned().collect();
+        let gone = before.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
+        *before = now;
+        RouteChanges { current, gone, all: before }
+    }
 }
 
 /// A lane's turn: its worker claims up to `most` due records of `lane`.
@@ -135,8 +161,7 @@ impl Routes {
             entry.running -= 1;
             self.running -= 1;
             if entry.gone && entry.running == 0 {
-                self.throttle_states = self.throttle_states();
-                self.routes.remove(id);
+                self.forget(id);
             }
         }
     }
@@ -227,33 +252,55 @@ impl Routes {
         self.routes.values_mut().for_each(|entry| entry.throttle.clock_went_back(by, now));
     }
 
-    /// Takes the routes of a new configuration. Caps change at once. A suspended route whose server or login changed resumes, unless an
+    /// Takes the changes of a new configuration. Caps change at once. A suspended route whose server or login changed resumes, unless an
     /// operator suspended it. A removed route stays until its attempts have ended. Returns the routes whose suspension was lifted.
-    pub fn reload(&mut self, current: impl Iterator<Item = Arc<Route>>, now: Timestamp) -> Vec<RouteId> {
+    pub fn reload(&mut self, changes: &RouteChanges<'_>, now: Timestamp) -> Vec<RouteId> {
         self.parked.clear();
-        // A route that comes back on the same day continues with that day's count.
-        self.throttle_states = self.throttle_states();
-        let current: BTreeMap<RouteId, Arc<Route>> = current.map(|route| (route.id.clone(), route)).collect();
-        let stands = |id: &RouteId, suspension: &mut Suspension| {
-            current.get(id).is_none_or(|route| suspension.stands(route, &self.fingerprints))
-        };
-        let lifted =
-            self.suspended.extract_if(.., |id, suspension| !stands(id, suspension)).map(|(id, _)| id).collect();
-        self.routes.retain(|id, entry| {
-            entry.gone = !current.contains_key(id);
-            !entry.gone || entry.running > 0
-        });
-        let fingerprints = self.fingerprints.clone();
-        for (id, route) in current {
-            let entry = self.entry(&route, now);
-            let old = std::mem::replace(&mut entry.route, route);
-            entry.throttle.set_caps(entry.route.caps);
-            let changed = fingerprints.of(&old) != fingerprints.of(&entry.route);
-            if changed && !self.suspended.contains_key(&id) {
-                self.resume(&id, now);
+        let mut lifted = Vec::new();
+        for route in &changes.current {
+            let suspension = self.suspended.get(&route.id);
+            if suspension.is_some_and(|suspension| !suspension.stands(route, &self.fingerprints)) {
+                self.suspended.remove(&route.id);
+                lifted.push(route.id.clone());
             }
         }
+        changes.gone.iter().for_each(|id| self.let_go(id));
+        let fingerprints = self.fingerprints.clone();
+        for route in &changes.current {
+            let entry = self.entry(route, now);
+            entry.gone = false;
+            entry.server = server_of(route);
+            let old = std::mem::replace(&mut entry.route, Arc::clone(route));
+            entry.throttle.set_caps(route.caps);
+            let changed = fingerprints.of(&old) != fingerprints.of(route);
+            if changed && !self.suspended.contains_key(&route.id) {
+                self.resume(&route.id, now);
+            }
+        }
+        // Mail may have been offered for a route that no reload has taken.
+        if self.routes.values().filter(|entry| !entry.gone).count() > changes.all.len() {
+            let gone = self.routes.keys().filter(|id| !changes.all.contains_key(*id));
+            let gone: Vec<RouteId> = gone.cloned().collect();
+            gone.iter().for_each(|id| self.let_go(id));
+        }
         lifted
+    }
+
+    /// Removes a route that is no longer configured, at once or after its last attempt.
+    fn let_go(&mut self, id: &RouteId) {
+        let Some(entry) = self.routes.get_mut(id) else { return };
+        entry.gone = true;
+        if entry.running == 0 {
+            self.forget(id);
+        }
+    }
+
+    /// Removes a route. If it comes back on the same day, it continues with that day's count.
+    fn forget(&mut self, id: &RouteId) {
+        let Some(entry) = self.routes.remove(id) else { return };
+        if let Some(state) = entry.worth_saving() {
+            self.throttle_states.insert(id.clone(), state);
+        }
     }
 
     /// Returns the routes whose backlog (in messages) the caps do not let through in time, each with the time at which its last message
@@ -276,31 +323,30 @@ impl Routes {
 
     /// The state of every route, for operators.
     pub fn status(&mut self, now: Timestamp) -> Vec<RouteStatus> {
-        let status = |(id, entry): (&RouteId, &mut Entry)| {
-            entry.throttle.allowance(now);
-            RouteStatus {
-                id: id.clone(),
-                server: format!("{}:{}", entry.route.host, entry.route.port),
-                state: entry.throttle.state(now).clone(),
-                in_trouble_since: entry.throttle.lasting_trouble().map(|trouble| trouble.since),
-                in_flight: entry.running,
-                sent_today: entry.throttle.sent_today().1,
-                per_day: entry.route.caps.per_day,
-                password_hint: entry.password_hint.clone(),
-            }
-        };
-        self.routes.iter_mut().map(status).collect()
+        self.routes.iter_mut().map(|(id, entry)| entry.status(id, now)).collect()
+    }
+
+    /// The state of one route, for operators.
+    pub fn status_of(&mut self, id: &RouteId, now: Timestamp) -> Option<RouteStatus> {
+        self.routes.get_mut(id).map(|entry| entry.status(id, now))
+    }
+
+    /// Returns the routes that are suspended, and the reason of each.
+    pub fn suspensions(&mut self, now: Timestamp) -> Vec<(RouteId, Arc<str>)> {
+        let reason = |(id, entry): (&RouteId, &mut Entry)| Some((id.clone(), entry.suspension(now)?));
+        self.routes.iter_mut().filter_map(reason).collect()
+    }
+
+    /// Returns the reason for which a route is suspended, if it is.
+    pub fn suspension(&mut self, id: &RouteId, now: Timestamp) -> Option<Arc<str>> {
+        self.routes.get_mut(id)?.suspension(now)
     }
 
     /// Returns the throttle states to save: those of routes that have caps over time, were used today, or had trouble.
     pub fn throttle_states(&self) -> ThrottleStates {
         let mut states = self.throttle_states.clone();
-        let now = self.routes.iter().map(|(id, entry)| (id, entry.route.caps, entry.throttle.persisted()));
-        let worth = now.filter(|(_, caps, state)| {
-            let has_caps = caps.per_day.is_some() || caps.per_minute.is_some();
-            has_caps || state.recipients > 0 || !state.troubles.is_empty()
-        });
-        states.extend(worth.map(|(id, _, state)| (id.clone(), state)));
+        let worth = self.routes.iter().filter_map(|(id, entry)| Some((id.clone(), entry.worth_saving()?)));
+        states.extend(worth);
         states
     }
 
@@ -326,6 +372,7 @@ impl Routes {
             }
             Entry {
                 route: Arc::clone(route),
+                server: server_of(route),
                 throttle,
                 lanes: Lanes::default(),
                 running: 0,
@@ -334,6 +381,41 @@ impl Routes {
             }
         })
     }
+}
+
+impl Entry {
+    /// Returns the throttle state, if it differs from that of a new route.
+    fn worth_saving(&self) -> Option<ThrottleState> {
+        let Caps { per_day, per_minute, .. } = self.route.caps;
+        let state = self.throttle.persisted();
+        let is_worth = per_day.is_some() || per_minute.is_some() || state.recipients > 0 || !state.troubles.is_empty();
+        is_worth.then_some(state)
+    }
+
+    fn status(&mut self, id: &RouteId, now: Timestamp) -> RouteStatus {
+        self.throttle.allowance(now);
+        RouteStatus {
+            id: id.clone(),
+            server: Arc::clone(&self.server),
+            state: self.throttle.state(now).clone(),
+            in_trouble_since: self.throttle.lasting_trouble().map(|trouble| trouble.since),
+            in_flight: self.running,
+            sent_today: self.throttle.sent_today().1,
+            per_day: self.route.caps.per_day,
+            password_hint: self.password_hint.clone(),
+        }
+    }
+
+    fn suspension(&mut self, now: Timestamp) -> Option<Arc<str>> {
+        match self.throttle.state(now) {
+            RouteState::Suspended { reason, .. } => Some(Arc::clone(reason)),
+            _ => None,
+        }
+    }
+}
+
+fn server_of(route: &Route) -> Arc<str> {
+    format!("{}:{}", route.host, route.port).into()
 }
 
 #[cfg(test)]

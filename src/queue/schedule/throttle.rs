@@ -226,7 +226,7 @@ impl Throttle {
             self.ceiling = Some((had / 2, now + CEILING));
         }
         self.slow_start = Some(1);
-        self.state = RouteState::Throttled { until: now + pause, reason: reason.to_owned() };
+        self.state = RouteState::Throttled { until: now + pause, reason: reason.into() };
         self.troubles.begin(now);
         news
     }
@@ -243,7 +243,7 @@ impl Throttle {
             self.troubles.note_lasting(reason, since);
         }
         if news || cause == Cause::Operator {
-            self.state = RouteState::Suspended { cause, reason: reason.to_owned(), since };
+            self.state = RouteState::Suspended { cause, reason: reason.into(), since };
         }
         news
     }

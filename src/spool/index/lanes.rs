@@ -66,21 +66,26 @@ impl Index {
 
     /// Returns the counts of up to `limit` lanes that hold records, starting after `after`.
     pub fn lanes(&mut self, after: Option<&Lane>, limit: usize) -> Vec<(Lane, LaneStats)> {
-        self.find_oldest();
         let start = after.map_or(0, |after| self.in_order.partition_point(|lane| self.names[*lane as usize] <= *after));
-        let lanes = self.in_order[start..].iter().map(|lane| *lane as usize);
-        let lanes = lanes.filter(|lane| self.lanes[*lane].stats.records > 0).take(limit);
+        let has_records = |lane: &LaneNo| self.lanes[*lane as usize].stats.records > 0;
+        let all = self.in_order[start..].iter().copied().filter(has_records);
+        // Whoever reads the first page usually reads all, and one pass then finds what each page would look for again.
+        let wanted = if after.is_none() { usize::MAX } else { limit };
+        let mut lanes: Vec<LaneNo> = all.take(wanted).collect();
+        self.find_oldest(&lanes);
+        lanes.truncate(limit);
+        let lanes = lanes.into_iter().map(|lane| lane as usize);
         lanes.map(|lane| (self.names[lane].clone(), self.lanes[lane].stats())).collect()
     }
 
-    /// Finds the oldest record of each lane whose oldest record has gone, in one pass over the entries.
-    fn find_oldest(&mut self) {
+    /// Finds the oldest record of each of these lanes whose oldest record has gone, in one pass over the entries.
+    fn find_oldest(&mut self, lanes: &[LaneNo]) {
         let mut open = BTreeSet::new();
-        for (number, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.stats.records > 0) {
-            let from = lane.oldest_from.unwrap_or(QueueId::from_u64(0));
-            let known = self.entries.get(from).is_some_and(|entry| entry.lane as usize == number);
+        for number in lanes {
+            let from = self.lanes[*number as usize].oldest_from.unwrap_or(QueueId::from_u64(0));
+            let known = self.entries.get(from).is_some_and(|entry| entry.lane == *number);
             if !known {
-                open.insert((from, number as LaneNo));
+                open.insert((from, *number));
             }
         }
         let Some((start, _)) = open.first() else { return };

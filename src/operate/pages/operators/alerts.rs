@@ -19,15 +19,22 @@ use crate::operate::queue::Page;
 
 /// The number of past alerts on a page.
 const PAST: usize = 50;
+/// The number of open alerts on a page. Trouble of one server may raise one for each of thousands of customers.
+const OPEN: usize = 50;
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    let before = asked.text("before");
+    let from = asked.text("from").parse().unwrap_or_default();
     let alerts = pages.service().alerts(&visitor.actor).await?;
-    let past = pages.service().past_alerts(&visitor.actor, asked.given("before"), PAST).await?;
+    let past = match from {
+        0 => Some(pages.service().past_alerts(&visitor.actor, asked.given("before"), PAST).await?),
+        _ => None,
+    };
     let body = html! {
         h1 { "Alerts" }
         (show::missing(&alerts.missing))
-        @if asked.text("before").is_empty() { (current(&alerts, &visitor, pages.forms())) }
-        (history(&past, asked.text("before")))
+        @if before.is_empty() { (current(&alerts, from, &visitor, pages.forms())) }
+        @if let Some(past) = &past { (history(past, before)) }
     };
     Ok(pages.page(&visitor, "/alerts", "Alerts", body).into_response())
 }
@@ -42,13 +49,22 @@ pub(super) async fn acknowledge(
     Ok(see("/alerts"))
 }
 
-/// Shows open alerts and the notices of the last week.
-pub(super) fn current(alerts: &Alerts, visitor: &Visitor, forms: &Forms) -> Markup {
+/// Shows open alerts, from this place in their list on, and the notices of the last week.
+pub(super) fn current(alerts: &Alerts, from: usize, visitor: &Visitor, forms: &Forms) -> Markup {
+    let count = alerts.open.len();
+    let next = from.saturating_add(OPEN);
+    let next = (next < count).then(|| query("/alerts", &[("from", &next.to_string())]));
     html! {
         h2 { "Open" }
         @if alerts.open.is_empty() { p { "None. An alert stays here until its trouble is over, and ends by itself." } }
-        @for (at, alert) in alerts.open.iter().enumerate() { (card(&format!("open-{at}"), alert, visitor, forms)) }
-        @if !alerts.notices.is_empty() {
+        @if count > OPEN {
+            p { (show::number(count as u64)) " are open. Those that nobody took note of come first, then the newest." }
+        }
+        @for (at, alert) in alerts.open.iter().enumerate().skip(from).take(OPEN) {
+            (card(&format!("open-{at}"), alert, visitor, forms))
+        }
+        (show::pager((from > 0).then_some("/alerts"), next.as_deref()))
+        @if from == 0 && !alerts.notices.is_empty() {
             h2 { "Happened in the last week" }
             @for (at, alert) in alerts.notices.iter().enumerate() { (card(&format!("notice-{at}"), alert, visitor, forms)) }
         }

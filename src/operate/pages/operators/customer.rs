@@ -33,6 +33,8 @@ pub(super) struct Shown {
     pub view: CustomerView,
     pub domains: Vec<DomainView>,
     pub lanes: Vec<LaneStats>,
+    /// The nodes whose part of its mail is missing.
+    pub missing: Vec<String>,
     pub paused: Option<Paused>,
     /// Links to the customer's page; `None` for operators who may not make them.
     pub links: Option<Vec<Link>>,
@@ -52,8 +54,7 @@ pub(super) async fn show(
 }
 
 async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, Error> {
-    let stats = service.stats(&visitor.actor).await?;
-    let lanes = stats.lanes.into_iter().filter(|lane| lane.customer == id).collect();
+    let (lanes, missing) = service.lanes_of(&visitor.actor, id).await?;
     let paused = service.paused(&visitor.actor)?.into_iter().find(|paused| paused.customer == id);
     let links = match visitor.may_administer() {
         true => Some(service.links(&visitor.actor, Some(id)).await?),
@@ -65,7 +66,7 @@ async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, E
         let named = view.domains.iter().take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
         // A domain that is in the file, but not yet in the running relay, has no verdicts.
         let domains = named.filter_map(|domain| service.domain(&actor, &domain).ok()).collect();
-        Ok::<_, Error>(Shown { view, domains, lanes, paused, links })
+        Ok::<_, Error>(Shown { view, domains, lanes, missing, paused, links })
     });
     read.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
 }
@@ -95,6 +96,7 @@ pub(super) fn details(shown: &Shown) -> Markup {
         }
         @for remark in &view.remarks { p.note.wait { (strange(remark)) } }
         (route(view))
+        (show::missing(&shown.missing))
         (waiting(view, lanes))
         h2 { "Domains" }
         @for domain in &view.domains {

@@ -78,6 +78,7 @@ pub(super) fn state(
     let none = Alerts::default();
     let of_alerts = told.as_ref().unwrap_or(&none);
     let still = standing.as_ref().map(|standing| &*standing.still).unwrap_or_default();
+    let still_count = standing.as_ref().map_or(0, |standing| standing.still_count);
     let (new, known): (Vec<_>, Vec<_>) =
         of_alerts.open.iter().chain(&of_alerts.notices).partition(|alert| alert.acknowledged.is_none());
     let unknown = [told.as_ref().err(), standing.as_ref().err()];
@@ -122,7 +123,7 @@ pub(super) fn state(
             }
             @if !still.is_empty() {
                 h3 { "Mail that stands still" }
-                (standing_still(still))
+                (standing_still(still, still_count))
             }
             @if !known.is_empty() {
                 p.quiet { (known.len()) " known: " a href="/alerts" { "somebody took note of it" } }
@@ -132,7 +133,7 @@ pub(super) fn state(
 }
 
 /// Shows stuck mail, with links to it.
-fn standing_still(still: &[StandingStill]) -> Markup {
+fn standing_still(still: &[StandingStill], count: usize) -> Markup {
     let rows = still.iter().take(LINES).map(|line| {
         let state = if line.held { "held" } else { "" };
         let route = line.route.as_deref().unwrap_or_default();
@@ -143,7 +144,7 @@ fn standing_still(still: &[StandingStill]) -> Markup {
             html! { (strange(&line.why)) @if let Some(route) = &line.route { " " (show::route(route)) } },
         ]
     });
-    html! { (table("By customer and reason", &["Customer", "#Messages", "Why"], rows)) (more(still.len())) }
+    html! { (table("By customer and reason", &["Customer", "#Messages", "Why"], rows)) (more(count)) }
 }
 
 fn more(count: usize) -> Markup {

@@ -80,8 +80,8 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     let list = Page::new(vec![message.clone()], Some(owned()));
     let route = RouteStatus {
         id: RouteId::new(text),
-        server: owned(),
-        state: RouteState::Suspended { cause: Cause::Login, reason: owned(), since: AT },
+        server: text.into(),
+        state: RouteState::Suspended { cause: Cause::Login, reason: text.into(), since: AT },
         in_trouble_since: Some(AT),
         in_flight: 1,
         sent_today: 2,
@@ -90,7 +90,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     };
     let stats = Stats { messages: 1, lanes: vec![lane(text)], ..Stats::default() };
     let still = StandingStill { customer: owned(), why: owned(), messages: 7, route: Some(owned()), held: false };
-    let standing = Ok(Standing { stats, routes: vec![route.clone()], still: vec![still] });
+    let standing = Ok(Standing { stats, routes: vec![route.clone()], still: vec![still], still_count: 1 });
     let selection =
         Selection { customer: Some(owned()), sender: Some(owned()), tag: Some(owned()), ..Selection::default() };
     let job = |ended| Job {
@@ -136,7 +136,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     let entry = Entry { id: owned(), event: event.clone() };
     let shown = customer_of(text);
     vec![
-        ("alerts", alerts::current(&all_alerts, &visitor, &forms).into_string()),
+        ("alerts", alerts::current(&all_alerts, 0, &visitor, &forms).into_string()),
         ("past alerts", alerts::history(&Page::new(vec![past], Some(owned())), text).into_string()),
         ("audit", audit::list(&Page::new(vec![entry], Some(owned())), &asked).into_string()),
         ("queue", queue::list(&list, &|_: &str| owned(), true, &visitor, &forms).into_string()),
@@ -261,6 +261,7 @@ fn customer_of(text: &str) -> customer::Shown {
             requirements: vec![verdict],
             history: vec![change],
         }],
+        missing: vec![owned()],
         lanes: vec![lane(text)],
         links: Some(vec![Link {
             id: owned(),
@@ -328,14 +329,14 @@ fn a_page_shows_no_form_to_a_role_that_may_not_send_it() {
 
 #[test]
 fn all_is_well_only_where_no_mail_stands_still_and_everything_is_known() {
-    let quiet = || Ok(Standing { stats: Stats::default(), routes: Vec::new(), still: Vec::new() });
+    let quiet = || Ok(Standing { stats: Stats::default(), routes: Vec::new(), still: Vec::new(), still_count: 0 });
     let state = |reasons: &[(&'static str, String)], alerts, standing| {
         overview::state(reasons, &alerts, &standing).into_string()
     };
     let is_green = |html: &str| html.contains("card good");
     assert!(is_green(&state(&[], Ok(Alerts::default()), quiet())));
     let still = StandingStill { customer: "a".into(), why: "held".into(), messages: 1, route: None, held: true };
-    let stands = Ok(Standing { still: vec![still], ..quiet().unwrap() });
+    let stands = Ok(Standing { still: vec![still], still_count: 1, ..quiet().unwrap() });
     let failed = || Error::failed("the spool cannot be read", "see the log");
     for html in [
         state(&[("spool", "full".to_owned())], Ok(Alerts::default()), quiet()),

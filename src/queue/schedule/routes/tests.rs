@@ -58,6 +58,36 @@ fn free_slots_are_shared_by_the_lanes_in_line() {
     assert_eq!(routes.startable(now()).len(), 1);
 }
 
+/// Takes a configuration with these routes only.
+fn reload<const N: usize>(routes: &mut Routes, all: [Arc<Route>; N], now: Timestamp) -> Vec<RouteId> {
+    let mut before = routes.routes.iter().map(|(id, entry)| (id.clone(), Arc::clone(&entry.route))).collect();
+    routes.reload(&RouteChanges::since(&mut before, all), now)
+}
+
+#[test]
+fn a_reload_touches_what_has_changed_and_lets_go_what_no_reload_has_taken() {
+    let named =
+        |name: &str, host: &str| Arc::new(Route { id: RouteId::new(name), ..Route::clone(&route(8, None, host)) });
+    let (a, b) = (named("a", "h"), named("b", "h"));
+    let (mut routes, mut taken) = (Routes::default(), BTreeMap::new());
+    routes.reload(&RouteChanges::since(&mut taken, [Arc::clone(&a), Arc::clone(&b)]), now());
+    let again = RouteChanges::since(&mut taken, [Arc::clone(&a), named("b", "h")]);
+    assert!(again.current.is_empty() && again.gone.is_empty(), "the same in another allocation");
+    let changes = RouteChanges::since(&mut taken, [Arc::clone(&a), named("b", "new.host"), named("c", "h")]);
+    assert_eq!(changes.current.iter().map(|route| route.id.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    routes.reload(&changes, now());
+    let servers = |routes: &mut Routes| -> Vec<String> {
+        routes.status(now()).iter().map(|status| format!("{} {}", status.id, status.server)).collect()
+    };
+    assert_eq!(servers(&mut routes).len(), 3);
+    assert!(servers(&mut routes)[1].starts_with("b new.host:"));
+    routes.offer(lane("x"), &named("z", "h"), now());
+    let changes = RouteChanges::since(&mut taken, [a]);
+    assert_eq!(changes.gone, [RouteId::new("b"), RouteId::new("c")]);
+    routes.reload(&changes, now());
+    assert_eq!(servers(&mut routes).len(), 1, "z was never configured");
+}
+
 #[test]
 fn trouble_stops_turns_until_the_pause_is_over() {
     let (mut routes, route) = (Routes::default(), route(8, None, "h"));
@@ -86,7 +116,7 @@ fn a_route_is_in_trouble_until_its_server_answers_a_transaction_is_resumed_or_is
     let refuses = Outcome { recipients: vec![refused(Verdict::Failed, Scope::Recipient)], ..Outcome::default() };
     let in_trouble = || {
         let mut routes = Routes::default();
-        routes.reload([Arc::clone(&route)].into_iter(), now());
+        reload(&mut routes, [Arc::clone(&route)], now());
         assert!(routes.over(&route.id, now()).is_some());
         routes.report(&route, ONE, &dead, 1, now(), 0.0);
         assert_eq!(routes.over(&route.id, now() + Duration::from_secs(3600)), None, "the pause is over, and no more");
@@ -100,10 +130,10 @@ fn a_route_is_in_trouble_until_its_server_answers_a_transaction_is_resumed_or_is
     routes.resume(&route.id, now());
     assert!(routes.over(&route.id, now()).is_some());
     let mut routes = in_trouble();
-    routes.reload(std::iter::empty(), now());
+    reload(&mut routes, [], now());
     assert_eq!(routes.over(&route.id, now()), Some("the route is no longer configured"));
     let mut routes = Routes::default();
-    routes.reload([Arc::clone(&route)].into_iter(), now());
+    reload(&mut routes, [Arc::clone(&route)], now());
     routes.suspend(&route.id, Cause::Operator, "moving", now());
     assert_eq!(routes.over(&route.id, now()), None, "told at a start, and still so");
     assert!(routes.overdue_troubles(Duration::ZERO, now()).is_empty());
@@ -113,7 +143,7 @@ fn a_route_is_in_trouble_until_its_server_answers_a_transaction_is_resumed_or_is
 fn mail_is_next_tried_when_the_route_carries_some_again() {
     let (mut routes, route) = (Routes::default(), route(8, None, "h"));
     assert_eq!(routes.carries_from(&route.id, now()), Some(now()), "not in use yet");
-    routes.reload([Arc::clone(&route)].into_iter(), now());
+    reload(&mut routes, [Arc::clone(&route)], now());
     let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
     routes.report(&route, ONE, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
     assert_eq!(routes.carries_from(&route.id, now()), Some(now() + Duration::from_secs(15)));
@@ -126,11 +156,11 @@ fn new_credentials_resume_a_suspended_route_and_others_do_not() {
     let (mut routes, old) = (Routes::default(), route(8, None, "h"));
     routes.offer(lane("a"), &old, now());
     routes.suspend(&old.id, Cause::Login, "535", now());
-    routes.reload([route(4, None, "h")].into_iter(), now());
+    reload(&mut routes, [route(4, None, "h")], now());
     assert!(matches!(routes.status(now())[0].state, RouteState::Suspended { .. }));
-    routes.reload([route(4, None, "new.host")].into_iter(), now());
+    reload(&mut routes, [route(4, None, "new.host")], now());
     assert_eq!(routes.status(now())[0].state, RouteState::Ready);
-    routes.reload(std::iter::empty(), now());
+    reload(&mut routes, [], now());
     assert!(routes.status(now()).is_empty());
 }
 
@@ -140,12 +170,12 @@ fn a_route_that_is_gone_leaves_with_its_last_attempt_and_its_day_is_remembered()
     routes.offer(lane("a"), &route, now());
     assert!(routes.enter(&route, now()) && routes.enter(&route, now()));
     assert_eq!(routes.take(&route.id, 7, now()), 7);
-    routes.reload(std::iter::empty(), now());
+    reload(&mut routes, [], now());
     routes.leave(&route.id);
     assert_eq!(routes.status(now())[0].in_flight, 1);
     routes.leave(&route.id);
     assert!(routes.status(now()).is_empty());
-    routes.reload([Arc::clone(&route)].into_iter(), now());
+    reload(&mut routes, [Arc::clone(&route)], now());
     assert_eq!(routes.status(now())[0].sent_today, 7);
 }
 
@@ -154,10 +184,10 @@ fn tls_where_the_server_wants_it_resumes_a_suspended_route() {
     let (mut routes, old) = (Routes::default(), route(8, None, "h"));
     routes.offer(lane("a"), &old, now());
     routes.suspend(&old.id, Cause::Login, "530 5.7.0 Must issue a STARTTLS command first", now());
-    assert!(routes.reload([Arc::clone(&old)].into_iter(), now()).is_empty());
+    assert!(reload(&mut routes, [Arc::clone(&old)], now()).is_empty());
     let mode = if old.tls.mode == TlsMode::Required { TlsMode::Off } else { TlsMode::Required };
     let mended = Route { tls: TlsPolicy { mode, ..old.tls.clone() }, ..Route::clone(&old) };
-    assert_eq!(routes.reload([Arc::new(mended)].into_iter(), now()), std::slice::from_ref(&old.id));
+    assert_eq!(reload(&mut routes, [Arc::new(mended)], now()), std::slice::from_ref(&old.id));
     assert_eq!(routes.status(now())[0].state, RouteState::Ready);
 }
 
@@ -176,11 +206,11 @@ fn daily_counts_go_on_after_a_restart_and_unheard_recipients_are_not_counted() {
 #[test]
 fn a_route_without_caps_knows_after_a_restart_what_was_sent_today() {
     let (mut routes, route) = (Routes::default(), route(8, None, "h"));
-    routes.reload([Arc::clone(&route)].into_iter(), now());
+    reload(&mut routes, [Arc::clone(&route)], now());
     assert!(routes.throttle_states().is_empty(), "nothing to remember yet");
     assert_eq!(routes.take(&route.id, 10, now()), 10);
     let mut routes = after_restart(&routes);
-    routes.reload([Arc::clone(&route)].into_iter(), now());
+    reload(&mut routes, [Arc::clone(&route)], now());
     assert_eq!(routes.status(now())[0].sent_today, 10);
 }
 
@@ -204,8 +234,8 @@ fn a_route_that_leaves_and_comes_back_goes_on_with_the_days_count() {
     let mut routes = Routes::default();
     routes.offer(lane("a"), &route, now());
     assert_eq!(routes.take(&route.id, 7, now()), 7);
-    routes.reload(std::iter::empty(), now());
-    routes.reload([Arc::clone(&route)].into_iter(), now());
+    reload(&mut routes, [], now());
+    reload(&mut routes, [Arc::clone(&route)], now());
     assert_eq!(routes.take(&route.id, 10, now()), 3);
 }
 
@@ -217,18 +247,18 @@ fn after_restart(routes: &Routes) -> Routes {
 #[test]
 fn a_refused_login_stays_suspended_over_a_restart_until_it_is_changed() {
     let (mut routes, old) = (Routes::default(), route(8, None, "h"));
-    routes.reload([Arc::clone(&old)].into_iter(), now());
+    reload(&mut routes, [Arc::clone(&old)], now());
     assert_eq!(routes.suspend(&old.id, Cause::Login, "535", now()), Some(true));
     let later = now() + Duration::from_secs(60);
     let mut routes = after_restart(&routes);
-    assert!(routes.reload([Arc::clone(&old)].into_iter(), later).is_empty());
+    assert!(reload(&mut routes, [Arc::clone(&old)], later).is_empty());
     routes.offer(lane("a"), &old, later);
     assert!(!routes.enter(&old, later), "nothing is tried");
     let suspended = RouteState::Suspended { cause: Cause::Login, reason: "535".into(), since: now() };
     assert_eq!(routes.status(later)[0].state, suspended);
     // The restart itself may bring the new login.
     let mut routes = after_restart(&routes);
-    assert_eq!(routes.reload([route(8, None, "mended")].into_iter(), later), std::slice::from_ref(&old.id));
+    assert_eq!(reload(&mut routes, [route(8, None, "mended")], later), std::slice::from_ref(&old.id));
     assert_eq!(routes.status(later)[0].state, RouteState::Ready);
     assert!(routes.suspended().is_empty());
 }
@@ -236,21 +266,21 @@ fn a_refused_login_stays_suspended_over_a_restart_until_it_is_changed() {
 #[test]
 fn an_operators_suspension_outlives_a_restart_a_changed_login_and_a_route_that_was_away() {
     let (mut routes, old) = (Routes::default(), route(8, None, "h"));
-    routes.reload([Arc::clone(&old)].into_iter(), now());
+    reload(&mut routes, [Arc::clone(&old)], now());
     routes.suspend(&old.id, Cause::Operator, "moving", now());
     let is_suspended = |routes: &mut Routes| matches!(routes.status(now())[0].state, RouteState::Suspended { .. });
-    routes.reload([route(8, None, "new.host")].into_iter(), now());
+    reload(&mut routes, [route(8, None, "new.host")], now());
     assert!(is_suspended(&mut routes), "by a reload");
     let mut routes = after_restart(&routes);
-    routes.reload([route(8, None, "newer.host")].into_iter(), now());
+    reload(&mut routes, [route(8, None, "newer.host")], now());
     assert!(is_suspended(&mut routes), "by a restart");
-    routes.reload(std::iter::empty(), now());
-    routes.reload([route(8, None, "h")].into_iter(), now());
+    reload(&mut routes, [], now());
+    reload(&mut routes, [route(8, None, "h")], now());
     assert!(is_suspended(&mut routes), "by a while without a configuration");
     assert_eq!(routes.resume(&RouteId::new("h2"), now()), None);
-    routes.reload(std::iter::empty(), now());
+    reload(&mut routes, [], now());
     assert_eq!(routes.resume(&old.id, now()), None, "there is none now");
-    routes.reload([route(8, None, "h")].into_iter(), now());
+    reload(&mut routes, [route(8, None, "h")], now());
     assert!(is_suspended(&mut routes), "what was refused changes nothing");
     assert_eq!(routes.resume(&old.id, now()), Some(true));
     assert!(after_restart(&routes).suspended().is_empty());
@@ -260,7 +290,7 @@ fn an_operators_suspension_outlives_a_restart_a_changed_login_and_a_route_that_w
 fn a_login_refused_after_a_reload_replaced_it_does_not_stop_the_new_one() {
     let (mut routes, old) = (Routes::default(), route(8, None, "h"));
     routes.offer(lane("a"), &old, now());
-    routes.reload([route(8, None, "mended")].into_iter(), now());
+    reload(&mut routes, [route(8, None, "mended")], now());
     let trouble = Trouble::Suspend { cause: Cause::Login, reason: "535".into(), advice: String::new() };
     let outcome = Outcome { trouble: Some(trouble), ..Outcome::default() };
     assert!(!routes.report(&old, ONE, &outcome, 1, now(), 0.0));

@@ -100,7 +100,7 @@ impl Routes {
         let news = entry.throttle.suspend(cause, reason, since, now);
         if let RouteState::Suspended { cause, reason, since } = entry.throttle.state(now).clone() {
             let fingerprint = self.fingerprints.of(&entry.route);
-            self.suspended.insert(id.clone(), Suspension { cause, reason, since, fingerprint });
+            self.suspended.insert(id.clone(), Suspension { cause, reason: reason.to_string(), since, fingerprint });
         }
         Some(news)
     }
