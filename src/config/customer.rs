@@ -48,13 +48,28 @@ pub(super) fn id(path: &Path) -> Option<CustomerId> {
     CustomerId::parse(path.file_stem()?.to_str()?)
 }
 
-/// Reads one customer's file. `taken` has the domains of other files, and where they are listed.
-pub(super) fn customer(
-    id: CustomerId,
-    table: &Table<'_>,
-    defaults: &Defaults,
-    taken: &mut BTreeMap<Domain, String>,
-) -> Option<Read> {
+/// Knows which From domains are taken.
+pub(super) trait Taken {
+    /// Returns where another customer lists the domain, if one does.
+    fn by(&self, domain: &Domain) -> Option<String>;
+
+    /// Notes that a customer lists the domain at `place`.
+    fn take(&mut self, domain: &Domain, place: &str);
+}
+
+/// For the files of all customers, which are read one after another.
+impl Taken for BTreeMap<Domain, String> {
+    fn by(&self, domain: &Domain) -> Option<String> {
+        self.get(domain).cloned()
+    }
+
+    fn take(&mut self, domain: &Domain, place: &str) {
+        self.insert(domain.clone(), place.to_owned());
+    }
+}
+
+/// Reads one customer's file.
+pub(super) fn customer(id: CustomerId, table: &Table<'_>, defaults: &Defaults, taken: &mut dyn Taken) -> Option<Read> {
     let name = table.require("name", "\"Test A/S\"");
     let domains = domains(table, taken);
     let bounce_domains = table.or("bounce_domains", Vec::new());
@@ -137,7 +152,7 @@ fn contacts(root: &Table<'_>, are_written_to: bool) -> Vec<Contact> {
     contacts
 }
 
-fn domains(table: &Table<'_>, taken: &mut BTreeMap<Domain, String>) -> Vec<Domain> {
+fn domains(table: &Table<'_>, taken: &mut dyn Taken) -> Vec<Domain> {
     let found: Vec<Domain> = table.require("domains", "[\"test.dk\"]").unwrap_or_default();
     if table.has("domains") && found.is_empty() && table.is_empty_list("domains") {
         table.mistake("domains", "is empty; name the customer's From domains, like [\"test.dk\"]");
@@ -147,13 +162,13 @@ fn domains(table: &Table<'_>, taken: &mut BTreeMap<Domain, String>) -> Vec<Domai
     for domain in found {
         if own.contains(&domain) {
             table.mistake("domains", format!("{domain} is named twice"));
-        } else if let Some(other) = taken.get(&domain) {
+        } else if let Some(other) = taken.by(&domain) {
             table.mistake(
                 "domains",
                 format!("{domain} belongs to the customer at {other} already; one domain, one customer"),
             );
         } else {
-            taken.insert(domain.clone(), place.clone());
+            taken.take(&domain, &place);
             own.push(domain);
         }
     }

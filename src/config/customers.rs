@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::customer::{self, Defaults};
+use super::customer::{self, Defaults, Taken};
 use super::mistake::Notes;
 use super::reader::File;
 use crate::customers::Directory;
@@ -34,6 +34,23 @@ impl CustomerFiles {
     }
 }
 
+/// The domains of the customers that are in use, but of the one whose file is read.
+struct OfOthers<'a> {
+    files: &'a CustomerFiles,
+    id: &'a CustomerId,
+    others: &'a Directory,
+}
+
+impl Taken for OfOthers<'_> {
+    fn by(&self, domain: &Domain) -> Option<String> {
+        let other = self.others.by_domain(domain).filter(|other| other.id != *self.id)?;
+        Some(self.files.path(&other.id).display().to_string())
+    }
+
+    /// The reader itself sees that one file names a domain twice.
+    fn take(&mut self, _: &Domain, _: &str) {}
+}
+
 impl CustomerReader for CustomerFiles {
     fn dir(&self) -> &Path {
         &self.dir
@@ -45,11 +62,7 @@ impl CustomerReader for CustomerFiles {
             notes.set_passphrase(passphrase);
         }
         let file = File::of(&self.path(id), text.to_owned());
-        let mut taken: BTreeMap<Domain, String> = BTreeMap::new();
-        for other in others.customers().filter(|other| other.id != *id) {
-            let place = self.path(&other.id).display().to_string();
-            taken.extend(other.domains.keys().map(|domain| (domain.clone(), place.clone())));
-        }
+        let mut taken = OfOthers { files: self, id, others };
         let read = {
             let document = file.parse(&notes);
             customer::customer(id.clone(), &document.root(), &self.defaults, &mut taken)

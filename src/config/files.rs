@@ -44,7 +44,7 @@ impl Configuration for ServerFile {
             customer_files,
             egress,
             timeouts,
-            onboarding,
+            onboarding: Arc::new(onboarding),
             dmarc,
             resolver,
             returns_domain: returned_mail.map(|returned| returned.domain),

@@ -14,6 +14,7 @@ mod change;
 mod customer;
 mod customers;
 mod files;
+mod keys;
 mod listener;
 mod mailjet_events;
 mod mistake;
@@ -339,6 +340,7 @@ fn read_customers(root: &Table<'_>, dir: &Path, defaults: &customer::Defaults, n
     paths.retain(|path| path.extension().is_some_and(|end| end == "toml") && !hidden(path));
     paths.sort();
 
+    let _keys = keys::read_ahead(&paths, notes.passphrase());
     let mut taken = BTreeMap::new();
     let mut customers = Vec::new();
     for path in paths {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::Digest;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -16,6 +17,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::der;
+use super::known::{self, Name};
 use crate::files::{self, ReadError};
 use crate::sealed::{self, CommandError, Passphrase, SealError};
 
@@ -93,9 +95,9 @@ pub enum KeyError {
 }
 
 /// A private key that signs mail.
-pub struct SigningKey(Pair);
+pub struct SigningKey(Arc<Pair>);
 
-enum Pair {
+pub(super) enum Pair {
     Rsa { pair: RsaKeyPair, bits: usize },
     Ed25519(Ed25519KeyPair),
 }
@@ -106,8 +108,23 @@ impl SigningKey {
         Self::from_pem_with(pem, None)
     }
 
-    /// Reads the first private key of a PEM file, which may be encrypted with this passphrase.
+    fn new(pair: Pair) -> Self {
+        SigningKey(Arc::new(pair))
+    }
+
+    /// Reads the first private key of a PEM file, which may be encrypted with this passphrase. A key that is in use already is not read
+    /// again.
     pub fn from_pem_with(pem: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
+        let name = Name::of(pem, passphrase);
+        if let Some(pair) = known::find(&name) {
+            return Ok(SigningKey(pair));
+        }
+        let key = Self::from_new_pem(pem, passphrase)?;
+        known::keep(name, &key.0);
+        Ok(key)
+    }
+
+    fn from_new_pem(pem: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         if let Some(opened) = sealed::open_key(pem, passphrase) {
             let pkcs8 = opened?;
             // What a wrong passphrase gives may have the form of padding, and never that of a key.
@@ -152,7 +169,7 @@ impl SigningKey {
         match der::pkcs8(der) {
             Some(der::Pkcs8::Rsa { bits }) => Self::rsa(bits, RsaKeyPair::from_pkcs8(der)),
             Some(der::Pkcs8::Ed25519) => Ed25519KeyPair::from_pkcs8(der)
-                .map(|pair| SigningKey(Pair::Ed25519(pair)))
+                .map(|pair| SigningKey::new(Pair::Ed25519(pair)))
                 .map_err(|e| KeyError::Damaged(e.to_string())),
             Some(der::Pkcs8::Other(name)) => Err(KeyError::Unsupported(name)),
             None => Err(KeyError::Damaged("not PKCS#8".into())),
@@ -164,13 +181,13 @@ impl SigningKey {
             return Err(KeyError::TooWeak(bits));
         }
         let pair = pair.map_err(|e| KeyError::Damaged(e.to_string()))?;
-        Ok(SigningKey(Pair::Rsa { pair, bits }))
+        Ok(SigningKey::new(Pair::Rsa { pair, bits }))
     }
 
     /// Makes the key from the 32 octets of an Ed25519 seed, the form in which RFC 8463 prints its example key.
     pub fn from_ed25519_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|e| KeyError::Damaged(e.to_string()))?;
-        Ok(SigningKey(Pair::Ed25519(pair)))
+        Ok(SigningKey::new(Pair::Ed25519(pair)))
     }
 
     /// Makes an RSA key with 2048, 3072 or 4096 bits. This can take seconds.
@@ -182,17 +199,17 @@ impl SigningKey {
             other => return Err(KeyError::NoSuchSize(other)),
         };
         let pair = RsaKeyPair::generate(size).map_err(|_| KeyError::Library)?;
-        Ok(SigningKey(Pair::Rsa { pair, bits }))
+        Ok(SigningKey::new(Pair::Rsa { pair, bits }))
     }
 
     /// Makes an Ed25519 key.
     pub fn generate_ed25519() -> Result<Self, KeyError> {
-        Ok(SigningKey(Pair::Ed25519(Ed25519KeyPair::generate().map_err(|_| KeyError::Library)?)))
+        Ok(SigningKey::new(Pair::Ed25519(Ed25519KeyPair::generate().map_err(|_| KeyError::Library)?)))
     }
 
     /// Makes another key of the same type. A new RSA key has at least as many bits as this one, up to 4096. This can take seconds.
     pub fn generate_like(&self) -> Result<Self, KeyError> {
-        match self.0 {
+        match *self.0 {
             Pair::Rsa { bits: ..=2048, .. } => Self::generate_rsa(2048),
             Pair::Rsa { bits: ..=3072, .. } => Self::generate_rsa(3072),
             Pair::Rsa { .. } => Self::generate_rsa(4096),
@@ -201,7 +218,7 @@ impl SigningKey {
     }
 
     fn to_pkcs8(&self) -> Result<Pkcs8V1Der<'_>, KeyError> {
-        match &self.0 {
+        match &*self.0 {
             Pair::Rsa { pair, .. } => pair.as_der(),
             Pair::Ed25519(pair) => pair.as_der(),
         }
@@ -234,13 +251,19 @@ impl SigningKey {
     /// Returns the octets of the public key that `p=` holds in base64: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the bare
     /// 32 octets for Ed25519 (RFC 8463 §4.2).
     pub fn public_key(&self) -> Result<Vec<u8>, KeyError> {
-        match &self.0 {
+        match &*self.0 {
             Pair::Rsa { pair, .. } => {
                 let der: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| KeyError::Library)?;
                 Ok(der.as_ref().to_vec())
             }
             Pair::Ed25519(pair) => Ok(pair.public_key().as_ref().to_vec()),
         }
+    }
+
+    /// Returns true if both are one key in memory.
+    #[cfg(test)]
+    pub(super) fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Returns the value of `p=` in the key record.
@@ -250,7 +273,7 @@ impl SigningKey {
 
     /// Returns the key type, which the key record has in `k=`.
     pub fn key_type(&self) -> KeyType {
-        match &self.0 {
+        match &*self.0 {
             Pair::Rsa { .. } => KeyType::Rsa,
             Pair::Ed25519(_) => KeyType::Ed25519,
         }
@@ -258,7 +281,7 @@ impl SigningKey {
 
     /// Returns the size of the key in bits: the length of the modulus for RSA, 256 for Ed25519.
     pub fn bits(&self) -> usize {
-        match &self.0 {
+        match &*self.0 {
             Pair::Rsa { bits, .. } => *bits,
             Pair::Ed25519(_) => 256,
         }
@@ -266,7 +289,7 @@ impl SigningKey {
 
     /// Returns the value of `a=` in signatures made with this key.
     pub fn algorithm(&self) -> &'static str {
-        match &self.0 {
+        match &*self.0 {
             Pair::Rsa { .. } => "rsa-sha256",
             Pair::Ed25519(_) => "ed25519-sha256",
         }
@@ -274,7 +297,7 @@ impl SigningKey {
 
     /// Returns the length of a signature in octets.
     pub fn signature_len(&self) -> usize {
-        match &self.0 {
+        match &*self.0 {
             Pair::Rsa { pair, .. } => pair.public_modulus_len(),
             Pair::Ed25519(_) => 64,
         }
@@ -282,7 +305,7 @@ impl SigningKey {
 
     /// Signs the SHA-256 digest of the header and writes the signature to `out`, which must have [`Self::signature_len`] octets.
     pub fn sign_digest(&self, digest: &Digest, out: &mut [u8]) -> Result<(), KeyError> {
-        match &self.0 {
+        match &*self.0 {
             Pair::Rsa { pair, .. } => pair.sign_digest(&RSA_PKCS1_SHA256, digest, out).map_err(|_| KeyError::Library),
             Pair::Ed25519(pair) => {
                 // RFC 8463 §3: PureEdDSA over the SHA-256 of the header.

@@ -113,6 +113,15 @@ struct Watched {
     unkept: Option<Timestamp>,
 }
 
+/// The domains whose states are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Which {
+    #[default]
+    All,
+    /// Those that a reload has brought. What is known of the others stays.
+    New,
+}
+
 impl Monitor {
     /// Makes the monitor. It publishes the states on disk at once, so that no customer loses its status at a restart.
     pub fn new(checker: Checker, routing: Routing, events: Events) -> Self {
@@ -142,7 +151,7 @@ impl Monitor {
         };
         monitor.kept = monitor.checker.settings.shared.as_ref().map(Shared::changes);
         match monitor.store.load_all(&monitor.domains()) {
-            Ok(read) => monitor.absorb(read),
+            Ok(read) => monitor.absorb(read, Which::All),
             Err(error) => tracing::error!("the domains' verification status cannot be read: {error}"),
         }
         monitor
@@ -191,11 +200,12 @@ impl Monitor {
 
     /// Runs until `stop`. Then it drops the running checks, which have not changed anything.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut which = Which::All;
         loop {
             let looked_at = Timestamp::now();
             let look_again = tokio::select! {
                 () = stop.cancelled() => return,
-                next = self.look_around(looked_at) => tokio::time::sleep(next.since(looked_at).min(self.longest_sleep())),
+                next = self.look_around(looked_at, std::mem::take(&mut which)) => tokio::time::sleep(next.since(looked_at).min(self.longest_sleep())),
             };
             tokio::pin!(look_again);
             loop {
@@ -216,6 +226,7 @@ impl Monitor {
                     _ = self.reloaded.changed() => {
                         self.take_settings();
                         self.publish();
+                        which = Which::New;
                         break;
                     }
                 }
@@ -230,7 +241,7 @@ impl Monitor {
 
     /// Checks every domain that is due at `now` and returns their number.
     pub async fn round(&mut self, now: Timestamp) -> usize {
-        self.look_around(now).await;
+        self.look_around(now, Which::All).await;
         let count = self.agenda.len();
         self.begin(now);
         while !self.agenda.is_empty() {
@@ -243,11 +254,14 @@ impl Monitor {
 
     /// Reads new settings and the states on disk, and puts the domains that are due at `now` on the agenda. Returns the time at which the
     /// next other domain is due.
-    async fn look_around(&mut self, now: Timestamp) -> Timestamp {
+    async fn look_around(&mut self, now: Timestamp, which: Which) -> Timestamp {
         self.take_settings();
-        let (store, domains) = (self.store.clone(), self.domains());
+        let (store, mut domains) = (self.store.clone(), self.domains());
+        if which == Which::New {
+            domains.retain(|(owner, domain)| self.watched.get(domain).is_none_or(|it| it.owner != *owner));
+        }
         match tokio::task::spawn_blocking(move || store.load_all(&domains)).await {
-            Ok(Ok(read)) => self.absorb(read),
+            Ok(Ok(read)) => self.absorb(read, which),
             // What is known goes on until the database answers.
             Ok(Err(error)) => tracing::warn!("the domains' verification status cannot be read anew: {error}"),
             Err(error) => tracing::error!("reading the domains' verification status failed: {error}"),
@@ -347,13 +361,20 @@ impl Monitor {
 
     /// Forgets domains that are gone or have moved to another customer, and uses the newer states on disk, which `postbud domain check`
     /// may have written.
-    fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
+    fn absorb(&mut self, (mut states, errors): (HashMap<Domain, DomainState>, Vec<StateError>), which: Which) {
         let directory = self.routing.directory();
         self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
         let file = |error: &StateError| Subject::VerdictFile(error.path().display().to_string());
-        let unreadable: HashSet<Subject> = errors.iter().map(file).collect();
+        let mut unreadable: HashSet<Subject> = errors.iter().map(file).collect();
         for error in errors.iter().filter(|error| !self.unreadable.contains(&file(error))) {
             self.events.raise(file(error), format!("a domain's verification status cannot be read: {error}"));
+        }
+        if which == Which::New {
+            let known = std::mem::take(&mut self.states);
+            let known =
+                known.into_iter().filter(|(domain, it)| is_owner(&directory, &CustomerId::new(&it.customer), domain));
+            states.extend(known.filter(|(domain, _)| !states.contains_key(domain)).collect::<Vec<_>>());
+            unreadable.extend(self.unreadable.iter().cloned());
         }
         self.events.resolve_where(|subject| match subject {
             Subject::VerdictFile(_) if !unreadable.contains(subject) => Some("it is read again, or gone".into()),
@@ -459,7 +480,8 @@ impl Monitor {
     ) {
         let watched = Watched { owner: customer.id.clone(), due, status, unkept };
         let before = self.watched.insert(domain.clone(), watched);
-        if before.as_ref().is_some_and(|it| it.status == status) {
+        // A domain that was never looked at has verified nothing.
+        if before.as_ref().map(|it| it.status).unwrap_or_default() == status {
             return;
         }
         let lane = Lane {

@@ -283,7 +283,7 @@ impl Site {
             return service.dmarc.clone().ok_or_else(missing);
         }
         let home = self.configured.state_home.clone();
-        let in_force = (Arc::clone(&self.configured.directory), Arc::new(self.configured.onboarding.clone()));
+        let in_force = (Arc::clone(&self.configured.directory), Arc::clone(&self.configured.onboarding));
         let keep = self.configured.dmarc.keep;
         let open = move || open(&home, keep, in_force);
         let broken = |error| Error::failed(format!("the work broke off: {error}"), "run the command again");

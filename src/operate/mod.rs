@@ -47,6 +47,7 @@ pub mod seal;
 pub mod signers;
 mod site;
 pub mod socket;
+mod spare_keys;
 pub mod standing;
 pub mod suppression;
 pub mod test_send;
@@ -65,6 +66,7 @@ pub use links::Links;
 pub use nodes::Nodes;
 pub use operators::Operators;
 pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Site};
+pub use spare_keys::SpareKeys;
 pub use tokens::Tokens;
 
 use crate::customers::Routing;
@@ -102,6 +104,8 @@ pub struct Service {
     pub jobs: Jobs,
     /// The links to customers' pages.
     pub links: Links,
+    /// Keys for new customers.
+    pub spare_keys: SpareKeys,
     /// The other nodes that share the spool.
     pub nodes: Nodes,
     /// The active configuration; `None` if commands about it are not possible.

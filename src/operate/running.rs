@@ -13,6 +13,7 @@ use super::socket::protocol::Command;
 use super::socket::{self, CallError};
 use super::{Actor, Error, Service};
 use crate::customers::Customer;
+use crate::dkim::{KeyError, SigningKey};
 use crate::message::CustomerId;
 use crate::onboarding::{self, Looked, Report, Store};
 use crate::time::Timestamp;
@@ -31,6 +32,14 @@ impl Running {
         match self {
             Running::Here(service) => Ok(Audit::Events(service.events.clone())),
             Running::Socket(state_dir) => Notes::open(state_dir).map(Audit::Notes),
+        }
+    }
+
+    /// Makes a key for a new customer, or takes one that the relay has ready. Blocks.
+    pub fn new_key(&self) -> Result<SigningKey, KeyError> {
+        match self {
+            Running::Here(service) => service.spare_keys.take(),
+            Running::Socket(_) => SigningKey::generate_rsa(2048),
         }
     }
 

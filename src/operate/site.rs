@@ -96,7 +96,7 @@ pub struct Configured {
     /// The time limits of the phases of a delivery.
     pub timeouts: Timeouts,
     /// The settings of domain checks.
-    pub onboarding: onboarding::Settings,
+    pub onboarding: Arc<onboarding::Settings>,
     /// How DMARC reports are stored, and the address they are sent to.
     pub dmarc: returns::dmarc::Settings,
     /// The DNS servers to ask.
@@ -171,7 +171,7 @@ impl Site {
         if let Home::Server(_) = &configured.state_home {
             // What the checks find is kept for all nodes.
             let database = Database::open_at(&configured.state_home, &[kept::SCHEMA])?;
-            configured.onboarding.shared = Some(kept::Shared::new(&database));
+            Arc::make_mut(&mut configured.onboarding).shared = Some(kept::Shared::new(&database));
         }
         let running = Running::Socket(configured.state_dir.clone());
         Site::with(configured, running)
@@ -197,12 +197,13 @@ impl Site {
         let dns = Dns::new(&configured.resolver)
             .map_err(|error| Error::failed(error.to_string(), "correct [dns] in the server file"))?;
         let dir = &configured.onboarding.state_dir;
-        let checker = Checker::new(configured.onboarding.clone(), Arc::new(dns)).map_err(|error| {
-            Error::failed(
-                format!("cannot use the ownership secret in {}: {error}", dir.display()),
-                "run the command as the user that runs the relay or as root",
-            )
-        })?;
+        let checker =
+            Checker::new(onboarding::Settings::clone(&configured.onboarding), Arc::new(dns)).map_err(|error| {
+                Error::failed(
+                    format!("cannot use the ownership secret in {}: {error}", dir.display()),
+                    "run the command as the user that runs the relay or as root",
+                )
+            })?;
         let registrar = Registrar::new(Arc::clone(&checker.settings))
             .map_err(|error| Error::failed(format!("no HTTP client can be made: {error}"), "run the command again"))?;
         Ok(Site { configured, checker, registrar, running })

@@ -32,7 +32,7 @@ impl Passphrase {
         Passphrase(text)
     }
 
-    fn octets(&self) -> &[u8] {
+    pub(crate) fn octets(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }

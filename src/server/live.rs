@@ -103,7 +103,7 @@ impl operate::Live for Live {
             customer_files,
             egress: self.egress.clone(),
             timeouts: self.timeouts,
-            onboarding: onboarding::Settings::clone(&self.onboarding.borrow()),
+            onboarding: Arc::clone(&self.onboarding.borrow()),
             dmarc: self.dmarc.clone(),
             resolver: self.resolver.clone(),
             returns_domain: self.returns_domain.clone(),

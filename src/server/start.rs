@@ -29,7 +29,7 @@ use crate::operate::letters::Letters;
 use crate::operate::pages;
 use crate::operate::pages::customers::Customers;
 use crate::operate::pages::operators::{Operators, Surroundings};
-use crate::operate::{self, Acknowledgements, History, Jobs, Links, Nodes, Service, Tokens};
+use crate::operate::{self, Acknowledgements, History, Jobs, Links, Nodes, Service, SpareKeys, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
 use crate::returns::dmarc::{self, Reports};
@@ -147,11 +147,16 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         acknowledgements: Acknowledgements::new(kept.database.clone()),
         history: History::new(kept.database.clone()),
         jobs: Jobs::default(),
+        spare_keys: SpareKeys::default(),
         live: Some(live.clone()),
         nodes: Nodes::new(&kept.database),
         suppression: suppression.clone(),
         dmarc: Some(dmarc.clone()),
     };
+    if settings.api.is_some() {
+        // Customers are added over it.
+        service.spare_keys.prepare();
+    }
     let mailjet = match settings.mailjet_events.clone() {
         None => None,
         Some(settings) => {

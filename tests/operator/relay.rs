@@ -14,8 +14,8 @@ use postbud::events::{self, Event, Events};
 use postbud::message::{CustomerId, QueueId};
 use postbud::operate::operators::SessionTimes;
 use postbud::operate::{
-    Acknowledgements, History, Jobs, Links, Nodes, Operators, Service, Tokens, alerts, history, links, operators,
-    socket, tokens,
+    Acknowledgements, History, Jobs, Links, Nodes, Operators, Service, SpareKeys, Tokens, alerts, history, links,
+    operators, socket, tokens,
 };
 use postbud::queue::Outcomes;
 use postbud::route::{
@@ -166,6 +166,7 @@ impl Fixture {
         let schemas = [links::SCHEMA, tokens::SCHEMA, operators::SCHEMA, alerts::SCHEMA, history::SCHEMA];
         let database = Database::open(dir.path(), &schemas).unwrap();
         let service = Service {
+            spare_keys: SpareKeys::default(),
             spool: Arc::clone(&as_port),
             routes: routes.clone(),
             routing,

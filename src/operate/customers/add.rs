@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Added, Customers, NewCustomer, NewRoute, file};
-use crate::dkim::{KeyError, SigningKey};
+use crate::dkim::KeyError;
 use crate::events::Action;
 use crate::files;
 use crate::operate::actor::Need;
@@ -37,7 +37,7 @@ impl Customers<'_> {
             let message = format!("{} is already there and is never overwritten", key_path.display());
             return Err(Error::conflict(message, "move it away first; nothing was changed"));
         }
-        let key = SigningKey::generate_rsa(2048).and_then(|key| now.key_file(&key)).map_err(not_made)?;
+        let key = self.running.new_key().and_then(|key| now.key_file(&key)).map_err(not_made)?;
         written.write(&key_path, |path| files::write_secret_for(owner, path, key.as_bytes()))?;
         if let NewRoute::OwnServer { login: Some(login), .. } = &customer.route {
             let line = now.secret_file(&login.password)?;

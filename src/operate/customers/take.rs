@@ -15,7 +15,7 @@ impl Service {
         };
         let live = self.live()?;
         let configured = live.configured();
-        let mut mailjet = configured.onboarding.mailjet;
+        let mut mailjet = configured.onboarding.mailjet.clone();
         let old = configured.directory.get(&id).cloned();
         for domain in old.iter().flat_map(|old| old.domains.keys()) {
             mailjet.remove(domain);
