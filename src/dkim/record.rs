@@ -63,6 +63,9 @@ pub enum Flaw {
     /// The key stands there without the tags before it. Holds the tags that are missing.
     #[error("the key stands there without \"{0}\" before it")]
     Bare(String),
+    /// The key is in a tag that receivers do not know.
+    #[error("{0}= is no tag of a key record: the key must be in p=")]
+    OtherName(String),
     /// The key is still in the armour of a PEM file.
     #[error(
         "the lines BEGIN and END of a PEM file are part of the value: enter only what is between them, after v=DKIM1; k=rsa; p="
@@ -164,8 +167,14 @@ impl KeyRecord {
             record.flaws.push(Flaw::KeyType(kind.to_owned()));
         }
         match value("p") {
-            None => record.flaws.push(Flaw::NoKey),
             Some(p) => record.read_key(p),
+            None => match list.tags.iter().find(|tag| !TAGS.contains(&&*tag.name) && bare::is_key(&tag.value)) {
+                Some(tag) => {
+                    record.flaws.push(Flaw::OtherName(tag.name.clone()));
+                    record.read_key(&tag.value);
+                }
+                None => record.flaws.push(Flaw::NoKey),
+            },
         }
         if let Some(h) = value("h").filter(|h| !lists(h, &["sha256"])) {
             record.flaws.push(Flaw::Hash(h.to_owned()));
@@ -220,11 +229,13 @@ impl KeyRecord {
 
     /// Reads the value of `p=`. The key shows its own type, so a wrong `k=` does not hide which key it is.
     fn read_key(&mut self, p: &str) {
-        let is_quoted =
-            self.flaws.iter().any(|flaw| matches!(flaw, Flaw::Tags(Mistake::Quoting(_) | Mistake::ZoneLine)));
-        // RFC 6376 §3.6.1 allows white space inside the value. Quotation marks inside it are already noted.
-        let is_between = |c: char| c.is_ascii_whitespace() || is_quoted && matches!(c, '"' | '\\');
-        let digits: String = p.chars().filter(|c| !is_between(*c)).collect();
+        let (p, mark) = bare::unquoted(p);
+        let is_noted = |flaw: &Flaw| matches!(flaw, Flaw::Tags(Mistake::Quoting(_) | Mistake::ZoneLine));
+        if let Some(mark) = mark.filter(|_| !self.flaws.iter().any(is_noted)) {
+            self.flaws.push(Flaw::Tags(Mistake::Quoting(mark)));
+        }
+        // RFC 6376 §3.6.1 allows white space inside the value.
+        let digits: String = p.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         if digits.is_empty() {
             return self.flaws.push(Flaw::Revoked);
         }

@@ -110,6 +110,9 @@ impl TagList {
         // Report a pair of quotation marks once, even if the two marks differ. The line of a zone file has them in any case.
         let is_known = self.mistakes.iter().any(|known| match (known, &mistake) {
             (Mistake::Quoting(_) | Mistake::ZoneLine, Mistake::Quoting(_)) => true,
+            // A comment of the zone file, and the mark that a web page writes by name.
+            (Mistake::ZoneLine, Mistake::NoTag(_)) => true,
+            (Mistake::Markup(written), Mistake::Quoting('"')) if written.starts_with('&') => true,
             (Mistake::Markup(_), Mistake::Markup(_)) => true,
             (known, mistake) => known == mistake,
         });
@@ -135,7 +138,9 @@ impl TagList {
             let (octets, meant) = match found {
                 Some((octets, meant)) => {
                     self.mistake(Mistake::Markup(rest[..octets].to_owned()));
-                    (octets, meant)
+                    // Forms of web pages write a blank as a plus.
+                    let is_form = meant == ';' && rest[octets..].starts_with('+');
+                    (octets + usize::from(is_form), meant)
                 }
                 None => (c.len_utf8(), c),
             };
@@ -146,7 +151,7 @@ impl TagList {
             false => plain,
             true => {
                 self.mistake(Mistake::Quoting('\\'));
-                escaped::without_backslashes(&plain.replace("\\r", " ").replace("\\n", " ").replace("\\t", " "))
+                escaped::without_backslashes(&plain)
             }
         }
     }
@@ -196,7 +201,11 @@ impl TagList {
         if is_empty || before.contains(';') || has_tag() {
             return text;
         }
-        self.mistake(Mistake::ZoneLine);
+        // A version without its name is no zone file's.
+        self.mistake(match begins_with_word(before.trim_matches(|c| is_blank(c) || is_mark(c))) {
+            true => Mistake::NoTag(quote(trimmed(before))),
+            false => Mistake::ZoneLine,
+        });
         list
     }
 
@@ -214,6 +223,13 @@ impl TagList {
             }
         };
         let name = latin(self.unquoted(name), known);
+        let name = match name.strip_prefix(is_bracket).filter(|inner| is_known(inner, known)) {
+            Some(inner) => {
+                self.mistake(Mistake::Quoting(name.chars().next().unwrap_or('(')));
+                inner.to_owned()
+            }
+            None => name,
+        };
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name {
@@ -227,6 +243,11 @@ impl TagList {
             return vec![(name, trimmed(value).to_owned())];
         }
         let mut tags = Vec::new();
+        let mut value = value;
+        while let Some(behind) = repeated(value, &name) {
+            self.mistake(Mistake::Twice(name.clone()));
+            value = behind;
+        }
         let (mut name, mut rest) = (name, value);
         while let Some((value, next, after)) = next_tag(rest, known) {
             self.mistake(Mistake::NoSemicolon(next.to_owned()));
@@ -254,24 +275,35 @@ fn next_tag<'t>(text: &'t str, known: &[&str]) -> Option<(&'t str, &'t str, &'t 
     let mut from = 0;
     while let Some(sign) = text[from..].find('=').map(|at| from + at) {
         let before = text[from..sign].trim_end_matches(is_blank);
-        let name = glued(before, known).unwrap_or_else(|| before.rsplit(is_separator).next().unwrap_or_default());
+        let glued = glued(before, known);
+        let name = glued.map_or_else(|| before.rsplit(is_separator).next().unwrap_or_default(), |(_, name)| name);
         let after = text[sign + 1..].trim_start_matches(is_blank);
         // Base64 may end in `=` after a space, but no value begins with `=`.
         let has_value = !after.is_empty() && !after.starts_with('=');
         if name.len() < before.len() && is_known(name, known) && has_value {
-            let value = &text[..from + before.len() - name.len()];
-            return Some((value.trim_end_matches(is_separator), name, &text[sign + 1..]));
+            let value = text[..from + before.len() - name.len()].trim_end_matches(is_separator);
+            let value = glued.filter(|_| from == 0).map_or(value, |(word, _)| word);
+            return Some((value, name, &text[sign + 1..]));
         }
         from = sign + 1;
     }
     None
 }
 
-/// Returns the name of the tag that begins right after a complete value: the `rua` of `rejectrua`.
-fn glued<'t>(text: &'t str, known: &[&str]) -> Option<&'t str> {
+/// Returns a complete value and the name of the tag that begins right after it, or after signs that separate nothing: `reject` and `rua` of
+/// `rejectrua`, `DMARC1` and `p` of `DMARC1/p`.
+fn glued<'t>(text: &'t str, known: &[&str]) -> Option<(&'t str, &'t str)> {
     let value = trimmed(text);
-    let name = WORDS.iter().find_map(|word| value.get(word.len()..).filter(|_| has_prefix(value, word)))?;
-    Some(name).filter(|name| is_known(name, known))
+    let word = WORDS.iter().find(|word| has_prefix(value, word))?;
+    let (word, rest) = value.split_at(word.len());
+    let name = rest.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    is_known(name, known).then_some((word, name))
+}
+
+/// Returns the value behind a name that was written twice: `p=p=reject`.
+fn repeated<'t>(value: &'t str, name: &str) -> Option<&'t str> {
+    let rest = trimmed(value).get(name.len()..).filter(|_| has_prefix(trimmed(value), name))?;
+    rest.trim_start_matches(is_blank).strip_prefix('=').filter(|behind| !trimmed(behind).is_empty())
 }
 
 fn begins_with_word(value: &str) -> bool {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::text;
 
 /// Characters that web pages write by name or number. Only these occur in records.
-const ENTITIES: [(&str, char); 20] = [
+const ENTITIES: [(&str, char); 21] = [
     ("&nbsp;", ' '),
     ("&#160;", ' '),
     ("&#xa0;", ' '),
@@ -25,6 +25,7 @@ const ENTITIES: [(&str, char); 20] = [
     ("&#x3d;", '='),
     ("&semi;", ';'),
     ("&equals;", '='),
+    ("&colon;", ':'),
     ("&#43;", '+'),
     ("&#47;", '/'),
     ("&amp;", '&'),
@@ -63,6 +64,10 @@ pub fn undone(word: &str) -> Cow<'_, str> {
         true => Cow::Owned(without_markup(&of_zone_file)),
         false => of_zone_file,
     };
+    let of_web_page = match of_web_page.contains('%') || of_web_page.contains("=3D") {
+        true => Cow::Owned(without_percents(&of_web_page)),
+        false => of_web_page,
+    };
     // A word processor stored this hyphen as a soft one, which is only visible at a line's end.
     match of_web_page.strip_prefix('\u{ad}') {
         Some(rest) if rest.to_ascii_lowercase().starts_with("all") => Cow::Owned(format!("-{rest}")),
@@ -76,7 +81,7 @@ pub fn may_begin_in(term: &str) -> bool {
 }
 
 /// RFC 1035 §5.1: a backslash and three digits are an octet, and a backslash before another character is that character. Before a
-/// letter or a digit it is not an escape, and stays.
+/// letter or a digit it is not an escape, and stays, but `\n`, `\r` and `\t` are blanks.
 pub fn without_backslashes(word: &str) -> String {
     let octets = word.as_bytes();
     let mut plain: Vec<u8> = Vec::with_capacity(octets.len());
@@ -90,12 +95,29 @@ pub fn without_backslashes(word: &str) -> String {
                 at += 4;
                 continue;
             }
+            // A line end or a tab, as programs write it.
+            (b'\\', None) if matches!(octets.get(at + 1), Some(b'n' | b'r' | b't')) => {
+                plain.push(b' ');
+                at += 1;
+            }
             (b'\\', None) if !octets.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {}
             (octet, _) => plain.push(octet),
         }
         at += 1;
     }
     text(&plain)
+}
+
+/// Replaces percent signs with digits after them. No macro of SPF has a digit there.
+fn without_percents(word: &str) -> String {
+    let mut plain = String::with_capacity(word.len());
+    let mut rest = word;
+    while let Some(c) = rest.chars().next() {
+        let (octets, meant) = percent(rest).unwrap_or((c.len_utf8(), c));
+        plain.push(meant);
+        rest = &rest[octets..];
+    }
+    plain
 }
 
 /// Replaces names of characters with the characters, and tags without attributes with spaces.

@@ -8,7 +8,7 @@ use base64::Engine;
 
 /// The shortest run of base64 digits that may begin a key. An Ed25519 key has 43.
 const SHORTEST_RUN: usize = 40;
-/// The longest label of a PEM file: `RSA PRIVATE KEY`.
+/// The longest label of a PEM file in octets: `ENCRYPTED PRIVATE KEY`.
 const LONGEST_LABEL: usize = 30;
 
 /// Returns the record with the missing tags before the key, and what was missing. A complete record stays as it is.
@@ -41,6 +41,23 @@ pub(super) fn with_tags(txt: &str) -> (String, Option<Flaw>) {
     (format!("{before}{separator}{tags}{}", &text[at..]), Some(flaw))
 }
 
+/// Returns true if a value is a key, whole or damaged.
+pub(super) fn is_key(value: &str) -> bool {
+    begin_of_bare_key(value) == Some(0)
+}
+
+/// Returns the value without quotation marks in it and brackets around it, and the first of them, if it is a key without them.
+pub(super) fn unquoted(value: &str) -> (String, Option<char>) {
+    let is_mark = |c: char| matches!(c, '"' | '\'' | '`' | '\\');
+    let inner = value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '[' | ']' | '<' | '>'));
+    let plain: String = inner.chars().filter(|c| !is_mark(*c)).collect();
+    let found = value.chars().find(|c| !is_digit(*c) && !c.is_whitespace());
+    match found.filter(|_| is_key(&plain)) {
+        Some(mark) if plain.chars().all(|c| is_digit(c) || c.is_whitespace()) => (plain, Some(mark)),
+        _ => (value.to_owned(), None),
+    }
+}
+
 /// Returns the text without lines like `-----BEGIN PUBLIC KEY-----`, or `None` if there is none.
 fn without_armour(text: &str) -> Option<String> {
     let mut inner = String::with_capacity(text.len());
@@ -64,10 +81,15 @@ fn next_armour(text: &str) -> Option<(&str, &str)> {
             let head = label.get(..word.len())?;
             head.eq_ignore_ascii_case(word).then(|| &label[word.len()..])
         })?;
+        let small = label.get(..label.floor_char_boundary(LONGEST_LABEL))?.to_ascii_lowercase();
+        let kinds = ["key", "certificate", "request"].iter();
+        let end = kinds.filter_map(|kind| Some(small.find(kind)? + kind.len())).min()?;
+        let is_label = small[..end].bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ');
         let opened = before.trim_end_matches(is_dash);
-        let end = label.char_indices().take(LONGEST_LABEL).find(|(_, c)| is_dash(*c))?.0;
-        let is_label = label[..end].bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ');
-        (opened.len() < before.len() && is_label).then(|| (opened, label[end..].trim_start_matches(is_dash)))
+        // Without its dashes, as some panels store it, the whole name must be there. A note may say "send key".
+        let is_named = ["public key", "private key"].iter().any(|kind| small[..end].ends_with(kind));
+        let begins = !before.ends_with(char::is_alphanumeric) && (is_named || opened.len() < before.len());
+        (is_label && begins).then(|| (opened, label[end..].trim_start_matches(is_dash)))
     })
 }
 
@@ -80,6 +102,7 @@ fn begin_of_bare_key(text: &str) -> Option<usize> {
     let is_value = introduced.ends_with(['=', ':'])
         || introduced.eq_ignore_ascii_case("p")
         || !before.is_empty() && !before.ends_with(is_around)
+        || text[..at].trim_end_matches(is_around).ends_with(';') && text[..at].contains('&')
         || before.trim_start().to_ascii_lowercase().starts_with("n=");
     let key: String =
         text[at..].chars().take_while(|c| is_digit(*c) || is_around(*c)).filter(|c| is_digit(*c)).collect();

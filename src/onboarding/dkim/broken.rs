@@ -156,7 +156,15 @@ fn each_broken_record_is_named_for_what_broke_it() {
     table.says(Ed25519, &format!("v=DKIM1; k=ed25519; p={wrapped}"), &[Flaw::Wrapped]);
     table.says_other(&format!("v=DKIM1; k=RSA; p={old}"), &[kind("RSA")]);
 
+    table.says(Rsa, &format!("v=DKIM1; k=rsa; p=BEGIN PUBLIC KEY {p} END PUBLIC KEY"), &[Flaw::Pem]);
+    table.says(Rsa, &format!("v=DKIM1; k=rsa; key={p}"), &[Flaw::OtherName("key".to_owned())]);
+    table.says(Rsa, &format!("v=DKIM1; k=rsa; publickey={p}"), &[Flaw::OtherName("publickey".to_owned())]);
+
     // Signs between and around the tags.
+    table.says(Rsa, &format!("v=DKIM1; k=rsa; p=p={p}"), &[twice("p")]);
+    table.says(Rsa, &format!("v=DKIM1/k=rsa/p={p}"), &[semicolon("k"), semicolon("p")]);
+    table.says(Rsa, &format!("v=DKIM1; k=rsa; p=<{p}>"), &[quoting('<')]);
+    table.says(Rsa, &format!("v=DKIM1; k=rsa; p={first}' '{rest}"), &[quoting('\'')]);
     table.says(Rsa, &format!("v=DKIM1; k=rsa; p:{p}"), &[sign("p")]);
     table.says(Rsa, &format!("v=DKIM1; k=rsa; p {p}"), &[sign("p")]);
     table.says(Rsa, &format!("v=DKIM1; k=rsa; p=={p}"), &[sign("p")]);
@@ -189,6 +197,8 @@ fn each_broken_record_is_named_for_what_broke_it() {
     table.says(Rsa, &format!("v=DKIM1;&nbsp;k=rsa;&nbsp;p={p}"), &[markup("&nbsp;")]);
     table.says(Rsa, &format!("<p>{good}</p>"), &[markup("<p>")]);
     table.says(Rsa, &format!("v=DKIM1%3B%20k=rsa%3B%20p={p}"), &[markup("%3B")]);
+    table.says(Rsa, &format!("v=DKIM1%3B+k%3Drsa%3B+p%3D{p}"), &[markup("%3B")]);
+    table.says(Rsa, &format!("v=DKIM1&semi; k&equals;rsa&semi; p&equals;{p}"), &[markup("&semi;")]);
     table.says(Rsa, &format!("v=3DDKIM1; k=3Drsa; p=3D{p}"), &[markup("=3D")]);
     table.says(Rsa, &good.replace(" p=", " \u{440}="), &[character('\u{440}')]);
     table.says(Rsa, &good.replace("DKIM1", "D\u{41a}IM1"), &[character('\u{41a}')]);
@@ -219,6 +229,7 @@ fn each_broken_record_is_named_for_what_broke_it() {
         format!("v=DKIM1; n=the key of webCRM, RSA 2048 bits; p={p}"),
         format!("v=DKIM1; g=*; k=rsa; h=sha256; s=email; t=s; p={p}"),
         format!("v=DKIM1; k=rsa; p={first} {rest}"),
+        format!("v=DKIM1; n=send key to webCRM; p={p}"),
     ] {
         table.says(Rsa, &text, &[]);
     }

@@ -243,6 +243,7 @@ pub fn policy_meant(tag: &str) -> Option<Policy> {
 /// Returns the URI that a word in a list of addresses was meant to be: `a@b.dk`, `<mailto:a@b.dk>` and `mail:a@b.dk` are all
 /// `mailto:a@b.dk`. A size limit is kept.
 fn report_uri(word: &str) -> Option<String> {
+    let word = word.replace('\\', "");
     let bare = word.trim_matches(['<', '>', '"', '\'', '(', ')', '[', ']', ';', '.', '\\']);
     let is_usable = |uri: &str| {
         destination(uri).is_some()

@@ -28,6 +28,8 @@ fn proposed(published: &[&str]) -> (String, Vec<String>) {
     let ours = Domain::parse("spf.webcrm.com").unwrap();
     match merge(&published, Some(&ours), &["mx".to_owned()]) {
         Ok(merged) => {
+            let is_record = super::is_spf(published[0].as_bytes());
+            assert!(is_record || super::looks_like_spf(published[0].as_bytes()), "{published:?} is not seen");
             for note in &merged.notes {
                 assert!([Lang::En, Lang::Da].iter().all(|lang| !lang.note(note).is_empty()), "{note:?}");
             }
@@ -124,6 +126,13 @@ fn each_broken_record_keeps_its_senders_and_each_repair_is_named() {
         (&["v=spf1&nbsp;mx&nbsp;-all"], "v=spf1 mx -all", &["begun", "v=spf1&nbsp;mx&nbsp;-all → mx -all"]),
         (&["@ 3600 IN TXT \"v=spf1 mx -all\""], "v=spf1 mx -all", &["begun", "-all\" → -all"]),
         (&["TXT=v=spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spfl mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=sfp1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spf mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["spf mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=3Dspf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spf1%20mx%20-all"], "v=spf1 mx -all", &["begun", "v=spf1%20mx%20-all → mx -all"]),
+        (&["v=spf1 a:a.dk\\nmx\\n-all"], "v=spf1 a:a.dk mx -all", &["a:a.dk\\nmx\\n-all → a:a.dk mx -all"]),
         (&["v=spf1 mx a:a.dk # our servers -all"], "v=spf1 mx a:a.dk ~all", &["unread # our servers", "softened"]),
         (&["v=spf1 (mx) [a] -all"], "v=spf1 mx a -all", &["(mx) → mx", "[a] → a"]),
         (&["v=spf1 mx\\; a\\; -all"], "v=spf1 mx a -all", &["mx\\; → mx", "a\\; → a"]),

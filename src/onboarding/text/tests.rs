@@ -193,6 +193,7 @@ fn samples() -> Vec<Finding> {
         Flaw::Case(s("P")),
         Flaw::NoPadding,
         Flaw::Bare(s("MISSING")),
+        Flaw::OtherName(s("NAME")),
         Flaw::Pem,
         Flaw::Private,
         Flaw::OtherKeyType(crate::dkim::KeyType::Rsa),

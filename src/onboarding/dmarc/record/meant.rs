@@ -20,6 +20,14 @@ pub(super) fn policy(value: &str) -> Option<Policy> {
     if let Some(policy) = Policy::parse(value) {
         return Some(policy);
     }
+    let words = value.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.take(LONGEST).collect();
+    if let [first, others @ ..] = &words[..]
+        && let Some(policy) = Policy::parse(first)
+    {
+        // A comment may come after it. Two policies are none.
+        return others.iter().all(|other| Policy::parse(other).is_none_or(|other| other == policy)).then_some(policy);
+    }
     let letters: String = value.chars().filter(|c| c.is_alphabetic()).take(LONGEST).collect::<String>().to_lowercase();
     let slips = |word: &str| match word.chars().count() {
         ..=5 => 1,
@@ -55,6 +63,10 @@ mod tests {
             ("non", Some(Policy::None)),
             ("<none>", Some(Policy::None)),
             ("karantæne", Some(Policy::Quarantine)),
+            ("reject all", Some(Policy::Reject)),
+            ("reject // for good", Some(Policy::Reject)),
+            ("none/quarantine", None),
+            ("quarantine,reject", None),
             ("maybe", None),
             ("monitor", None),
             ("never", None),

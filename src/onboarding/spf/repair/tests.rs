@@ -130,13 +130,13 @@ fn what_word_processors_web_pages_and_zone_files_made_of_a_record_is_read() {
         ("v=spf1 mx -all<br/>", "mx -all", &[]),
         ("v=spf1 mx -all<br>v=spf1 a -all", "mx -all a -all", &[]),
         ("&quot;v=spf1 mx -all&quot;", "mx -all", &[]),
-        ("v=spf1 mx%20-all", "-all", &["mx%20"]),
+        ("v=spf1 mx%20-all", "mx -all", &[]),
         // Zone files, and what `dig` shows of strange octets.
         ("v=spf1 include:a.dk\\194\\160include:b.dk -all", "include:a.dk include:b.dk -all", &[]),
         ("v=spf1 include:a.dk\\160include:b.dk -all", "include:a.dk include:b.dk -all", &[]),
         ("v=spf1 mx\\032-all", "mx -all", &[]),
         ("v=spf1\\; mx\\; -all", "mx -all", &[]),
-        ("v=spf1 mx\\t-all", "-all", &["mx\\t"]),
+        ("v=spf1 mx\\t-all", "mx -all", &[]),
         ("v=spf1 ip4:192.0.2.1\\24 -all", "-all", &["ip4:192.0.2.1\\24"]),
         ("\\239\\187\\191v=spf1 mx -all", "mx -all", &[]),
         // Word processors.
@@ -179,7 +179,7 @@ fn what_word_processors_web_pages_and_zone_files_made_of_a_record_is_read() {
         ("v=spf1 a mx ~al1", "a mx ~all", &[]),
         ("v=spf1 a mx all-", "a mx -all", &[]),
         ("v-spf1 mx -all", "mx -all", &[]),
-        ("v=spf.1 mx -all", "mx -all", &[".1"]),
+        ("v=spf.1 mx -all", "mx -all", &[]),
         ("v=spf1 include:a.dk -all MS=ms12345678", "include:a.dk -all MS=ms12345678", &[]),
         ("@ TXT v=spf1 mx -all", "mx -all", &[]),
     ] {

@@ -18,8 +18,29 @@ pub struct Version {
 
 /// Finds the version. Returns `None` if there is none.
 pub fn find(tokens: &[Token]) -> Option<Version> {
-    (0..tokens.len().min(MOST_BEFORE)).find_map(|first| {
+    let begun = (0..tokens.len().min(MOST_BEFORE)).find_map(|first| {
         begins_at(tokens, first, 0).or_else(|| begins_at(tokens, first, behind_a_sign(&tokens[first].text)?))
+    });
+    begun.or_else(|| misspelt(tokens))
+}
+
+/// Finds a version with one slip at the beginning: `v=spfl`, `v=sfp1`, `v=spf`, and `spf` alone. Something that only SPF has must come
+/// after it.
+fn misspelt(tokens: &[Token]) -> Option<Version> {
+    let text = &tokens.first()?.text;
+    let small = text.to_ascii_lowercase();
+    let rest = small.strip_prefix('v').map(|rest| rest.trim_start_matches(['=', ':', '-', '.']));
+    let (word, is_near) = match rest.filter(|rest| rest.len() < small.len() - 1) {
+        Some(word) => {
+            (word, strsim::osa_distance(word, "spf1") == 1 && !word.ends_with(|c: char| ('2'..='9').contains(&c)))
+        }
+        None => (&*small, matches!(&*small, "spf" | "spfl" | "spfi")),
+    };
+    let is_term = |token: &Token| glued::terms(&token.text).iter().any(|meant| matches!(meant, Meant::Term(_)));
+    (is_near && word.is_ascii() && tokens[1..].iter().any(is_term)).then_some(Version {
+        first: 0,
+        last: 0,
+        octets: text.len(),
     })
 }
 

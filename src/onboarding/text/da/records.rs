@@ -96,6 +96,10 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
         Flaw::Bare(missing) => {
             (format!("nøglen står der uden \"{missing}\" foran."), "Erstat den med den viste record.")
         }
+        Flaw::OtherName(name) => (
+            format!("{name}= er ikke et tag i en nøglerecord: nøglen skal stå i p=."),
+            "Erstat den med den viste record.",
+        ),
         Flaw::Pem => (
             "nøglen står der som i en PEM-fil, med linjerne BEGIN og END omkring.".into(),
             "Erstat den med den viste record: først tags, og så kun det, der står mellem de to linjer.",

@@ -95,6 +95,9 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
         Flaw::Bare(missing) => {
             (format!("the key stands there without \"{missing}\" in front of it."), "Replace it by the record shown.")
         }
+        Flaw::OtherName(name) => {
+            (format!("{name}= is no tag of a key record: the key must be in p=."), "Replace it by the record shown.")
+        }
         Flaw::Pem => (
             "the key stands there as in a PEM file, with lines BEGIN and END around it.".into(),
             "Replace it by the record shown: the tags, and only what is between those lines.",
