@@ -28,7 +28,7 @@ impl<'a> Transaction<'a> {
         self.node
     }
 
-    /// Runs one statement and returns the number of rows that it changed. The parameters `$1`, `$2` … must first appear in this order.
+    /// Runs one statement and returns the number of rows that it changed. The parameters are `$1`, `$2` … in the statement, in any order.
     pub fn execute(&self, sql: &str, parameters: &[Value<'_>]) -> Result<usize, Error> {
         match &self.inner {
             Of::File(inner) => inner.execute(sql, parameters),

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{ErrorCode, ToSql, TransactionBehavior};
+use rusqlite::{CachedStatement, ErrorCode, ToSql, TransactionBehavior};
 use tokio::sync::watch;
 
 use super::{Error, Schema, Value, Versions};
@@ -89,8 +89,8 @@ pub(super) struct Transaction<'a> {
 
 impl Transaction<'_> {
     pub fn execute(&self, sql: &str, parameters: &[Value<'_>]) -> Result<usize, Error> {
-        let mut statement = self.inner.prepare_cached(sql).map_err(|error| self.failed(error))?;
-        statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| self.failed(error))
+        let mut statement = self.prepare(sql, parameters)?;
+        statement.raw_execute().map_err(|error| self.failed(error))
     }
 
     pub fn query<E: From<Error>>(
@@ -100,8 +100,8 @@ impl Transaction<'_> {
         mut each: impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |error| E::from(self.failed(error));
-        let mut statement = self.inner.prepare_cached(sql).map_err(failed)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(parameters)).map_err(failed)?;
+        let mut statement = self.prepare(sql, parameters)?;
+        let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(failed)? {
             each(Row { inner: row, place: self.place })?;
         }
@@ -114,17 +114,40 @@ impl Transaction<'_> {
         parameters: &[Value<'_>],
         read: impl FnOnce(Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let mut statement = self.inner.prepare_cached(sql).map_err(|error| self.failed(error))?;
-        let mut rows = statement.query(rusqlite::params_from_iter(parameters)).map_err(|error| self.failed(error))?;
+        let mut statement = self.prepare(sql, parameters)?;
+        let mut rows = statement.raw_query();
         match rows.next().map_err(|error| self.failed(error))? {
             Some(row) => read(Row { inner: row, place: self.place }).map(Some),
             None => Ok(None),
         }
     }
 
+    fn prepare(&self, sql: &str, parameters: &[Value<'_>]) -> Result<CachedStatement<'_>, Error> {
+        let mut statement = self.inner.prepare_cached(sql).map_err(|error| self.failed(error))?;
+        bind(&mut statement, parameters).map_err(|error| self.failed(error))?;
+        Ok(statement)
+    }
+
     fn failed(&self, error: rusqlite::Error) -> Error {
         failed(self.place, error)
     }
+}
+
+/// Binds `$1` to the first parameter, `$2` to the second, and so on, as PostgreSQL does. For SQLite `$2` is only a name, and parameters
+/// are numbered in the order in which the statement first names them.
+fn bind(statement: &mut CachedStatement<'_>, parameters: &[Value<'_>]) -> rusqlite::Result<()> {
+    let expected = statement.parameter_count();
+    if expected != parameters.len() {
+        return Err(rusqlite::Error::InvalidParameterCount(parameters.len(), expected));
+    }
+    for index in 1..=expected {
+        let name = statement.parameter_name(index).unwrap_or_default();
+        let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+        let value = number.and_then(|number| parameters.get(number.checked_sub(1)?));
+        let Some(value) = value else { return Err(rusqlite::Error::InvalidParameterName(name.to_owned())) };
+        statement.raw_bind_parameter(index, value)?;
+    }
+    Ok(())
 }
 
 impl ToSql for Value<'_> {

@@ -63,6 +63,40 @@ fn many_rows_are_inserted_once_each_and_in_one_transaction() {
 }
 
 #[test]
+fn a_parameter_is_bound_by_its_number_wherever_it_stands_in_the_statement() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(dir.path(), &[FIRST]).unwrap();
+    let insert = "INSERT INTO notes (times, name) VALUES ($2, $1)";
+    database.write_blocking(|tables| tables.execute(insert, &["a".into(), 1.into()])).unwrap();
+    database.write_blocking(|tables| tables.execute(insert, &["b".into(), 2.into()])).unwrap();
+    let update = "UPDATE notes SET times = $3 WHERE times = $2 AND name = $1 AND times < $3";
+    let changed = database.write_blocking(|tables| tables.execute(update, &["a".into(), 1.into(), 7.into()]));
+    assert_eq!(changed.unwrap(), 1);
+    let (mut queried, select) = (Vec::new(), "SELECT name FROM notes WHERE times = $2 AND name = $1");
+    database
+        .read_blocking(|tables| {
+            tables.query(select, &["a".into(), 7.into()], |row| {
+                queried.push(row.text(0)?.to_owned());
+                Ok::<_, Error>(())
+            })
+        })
+        .unwrap();
+    assert_eq!(queried, ["a"]);
+    let first = |parameters: &[Value<'_>]| {
+        database.read_blocking(|tables| tables.first(select, parameters, |row| row.text(0).map(str::to_owned)))
+    };
+    assert_eq!(first(&["b".into(), 2.into()]).unwrap().as_deref(), Some("b"));
+    // A parameter that the statement does not name, and one that is not given.
+    for wrong in [first(&["b".into(), 2.into(), 3.into()]), first(&["b".into()])] {
+        assert!(matches!(wrong, Err(Error::Statement { .. })), "{wrong:?}");
+    }
+    let gap = "INSERT INTO notes (times, name) VALUES ($3, $1)";
+    let failed = database.write_blocking(|tables| tables.execute(gap, &["c".into(), 3.into()]));
+    assert!(matches!(failed, Err(Error::Statement { .. })), "{failed:?}");
+    assert_eq!(names(&database), ["a", "b"]);
+}
+
+#[test]
 fn work_that_fails_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let database = Database::open(dir.path(), &[FIRST]).unwrap();
