@@ -1,0 +1,146 @@
+//! What the committer does after a batch was not confirmed: it answers the callers, connects again, and looks for room on a full disk.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::transactions::Unconfirmed;
+use super::{Committer, InDoubt};
+use crate::spool::Error;
+use crate::spool::postgres::inbox::Item;
+use crate::spool::postgres::link::{Failure, Link};
+use crate::spool::postgres::node::{Lack, WritingTrouble};
+use crate::spool::postgres::ownership::Resumed;
+use crate::spool::postgres::rows::Rows;
+use crate::spool::postgres::{ownership, preflight};
+
+/// The pause before room is looked for again.
+const LOOK: Duration = Duration::from_secs(5);
+/// The room that a full disk must have before new mail is accepted again.
+const USUAL: usize = 256 << 10;
+
+impl Committer {
+    /// Handles a batch that was not confirmed. Only what was confirmed earlier is certain to be in the log.
+    pub(super) fn failed(&mut self, batch: Vec<Item>, unconfirmed: Unconfirmed) {
+        self.shared.settings.counters.failures.inc();
+        let (failure, is_unknown) = match unconfirmed {
+            Unconfirmed::NotOwner => {
+                self.link = None;
+                let why = "another node owns mail of this one by now, because this one could not renew its lease or has a twin of its name";
+                self.shared.stop_with(why.into());
+                self.waiting.extend(batch);
+                return self.refuse_all();
+            }
+            Unconfirmed::Refused(failure) => (failure, false),
+            Unconfirmed::Unknown(failure) => (failure, true),
+        };
+        let mut facts = VecDeque::new();
+        let mut refused = Vec::new();
+        // A batch with mail in transit has only that item, so the first item was being moved.
+        let mut is_under_way = matches!(&*batch, [Item::Adoption(..)]);
+        for item in batch.into_iter().chain(self.waiting.drain(..).collect::<Vec<_>>()) {
+            match item {
+                Item::Fact(entry, reply) => {
+                    refused.extend(reply.map(Item::Barrier));
+                    facts.push_back(Item::Fact(entry, None));
+                }
+                Item::Adoption(adoption, reply) if is_unknown && is_under_way => {
+                    self.in_doubt = Some(InDoubt { adoption, reply, first: self.next_row });
+                    is_under_way = false;
+                }
+                other => refused.push(other),
+            }
+        }
+        self.waiting = facts;
+        // Set the state before the refusals, so that a refused caller finds the reason there.
+        let is_full = failure.is_full() && !is_unknown;
+        if is_full {
+            self.is_full = true;
+            self.look_again = Instant::now() + LOOK;
+            let lack = format!("{}; make room on the database's disk", failure.why);
+            self.shared.set_lack(Lack::Disk(self.shared.number), Some(lack));
+        } else {
+            self.link = None;
+        }
+        if !is_full || !self.waiting.is_empty() {
+            self.is_troubled = true;
+            self.shared.set_trouble(WritingTrouble::Writing(self.shared.number), Some(failure.why.clone()));
+        }
+        let source = || std::io::Error::other(failure.why.clone());
+        refused.into_iter().for_each(|item| {
+            item.refuse(|| match is_full {
+                true => Error::Full { lack: failure.why.clone() },
+                false => Error::Io { what: "writing the spool's database".into(), source: source() },
+            });
+        });
+    }
+
+    pub(super) fn refuse_all(&mut self) {
+        let why = self.shared.stopped().unwrap_or_default();
+        self.waiting.drain(..).for_each(|item| item.refuse(|| Error::Stopped(why.clone())));
+    }
+
+    /// Connects again, and continues as the owner under the next epoch.
+    pub(super) async fn reconnect(&mut self) -> Result<(), Failure> {
+        let settings = &self.shared.settings;
+        let connected = async {
+            let link = Link::open(settings, "writer").await?;
+            let wrong = preflight::check(&link, settings).await?;
+            if !wrong.is_empty() {
+                return Err(Failure::new(wrong.join("; ")));
+            }
+            let (shard, keeps) = (self.shared.number, self.in_doubt.is_some());
+            let (epoch, before) = (self.epoch(), self.server_process);
+            let resumed = ownership::resume(&link, settings, shard, epoch, before, &self.position, keeps).await?;
+            Ok((link, resumed))
+        };
+        let timeout = settings.server.timeout;
+        let (link, resumed) = tokio::time::timeout(timeout, connected).await.map_err(|_| Failure::late(timeout))??;
+        let Some(Resumed { epoch, last, kept }) = resumed else {
+            self.failed(Vec::new(), Unconfirmed::NotOwner);
+            return Err(Failure::new("another node owns the shard"));
+        };
+        let confirmed = if self.position.exists { self.position.last } else { 0 };
+        if last.unwrap_or_default() < confirmed {
+            let why = "the database has lost what it had confirmed: it was restored from a backup, or a standby was promoted that \
+                       lacked it. A restart reads what is there";
+            self.shared.stop_with(why.into());
+            self.refuse_all();
+            return Err(Failure::new(why));
+        }
+        self.position.exists = last.is_some();
+        self.next_row = self.position.last + 1;
+        self.shared.epoch.store(epoch, Ordering::Relaxed);
+        self.server_process = link.process;
+        self.link = Some(link);
+        if let Some(InDoubt { adoption, reply, first }) = self.in_doubt.take() {
+            let is_there = !kept.is_empty();
+            if is_there {
+                self.add_adopted(&adoption, first, &kept);
+            }
+            let _ = reply.send(is_there);
+        }
+        Ok(())
+    }
+
+    /// Looks for room on a server that had none.
+    pub(super) async fn find_room(&mut self) {
+        self.look_again = Instant::now() + LOOK;
+        let mut rows = Rows::new();
+        rows.filler(self.next_row, USUAL);
+        let timeout = self.shared.settings.server.timeout;
+        let found = match self.position.exists {
+            true => tokio::time::timeout(timeout, self.transact(rows, "ROLLBACK")).await,
+            false => tokio::time::timeout(timeout, self.make_segment()).await,
+        };
+        match found.unwrap_or_else(|_| Err(Unconfirmed::Unknown(Failure::late(timeout)))) {
+            Ok(()) => {
+                self.is_full = false;
+                self.shared.set_lack(Lack::Disk(self.shared.number), None);
+            }
+            Err(unconfirmed) => self.failed(Vec::new(), unconfirmed),
+        }
+    }
+}
