@@ -1,7 +1,8 @@
 //! The tables of operators and of their sessions.
 
+use super::Kept;
+use super::commands::role_named;
 use super::sessions::Session;
-use super::{Kept, role_named};
 use crate::database::{Error, Schema, Transaction};
 use crate::operate::tokens::secret::Digest;
 use crate::time::Timestamp;

@@ -8,8 +8,10 @@
 //! While the database does not answer, nobody is let in, because the operator may have been removed. A change of the role or the password
 //! ends the operator's sessions.
 
+mod commands;
 mod failures;
 mod kept;
+mod logins;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -19,22 +21,19 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 pub use kept::SCHEMA;
+pub use logins::{LoginRefused, OpenSession};
 pub use sessions::SessionTimes;
 
-use super::actor::Need;
-use super::audit::{self, Act};
 use super::tokens::RoleName;
-use super::tokens::secret::{Digest, Secret};
-use super::{Actor, Error, ErrorKind, Role, Service};
+use super::tokens::secret::Digest;
+use super::{Actor, Error, ErrorKind, Role};
 use crate::database::{self, Database};
-use crate::events::Action;
-use crate::submission::{Allowed, Credentials, Limits, Login, Logins, Submitter, Submitters};
+use crate::submission::{Allowed, Limits, Logins, Submitter, Submitters};
 use crate::time::Timestamp;
 use failures::Failures;
-use sessions::{Seen, Session, Sessions};
+use sessions::{Seen, Sessions};
 
 /// The maximum number of operators. All are in memory, and a person must be able to read the list.
 const MOST: usize = 1_000;
@@ -135,34 +134,6 @@ impl Kept {
         };
         Actor::of_operator(&self.name, role).at(address)
     }
-}
-
-/// Returns the role with this name, if operators can have it.
-fn role_named(name: &str) -> Option<RoleName> {
-    [RoleName::Read, RoleName::Operate, RoleName::Admin].into_iter().find(|role| role.as_str() == name)
-}
-
-/// A session as its operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenSession {
-    /// The address of the login; empty if it is unknown.
-    pub address: String,
-    pub created: Timestamp,
-    /// When the session was last used.
-    pub last_seen: Timestamp,
-    /// True if it is the session of this request.
-    pub is_own: bool,
-}
-
-/// Why a login was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoginRefused {
-    /// The name or the password is wrong.
-    Wrong,
-    /// Too many logins from this address or with this name were wrong. This one was not checked.
-    Throttled,
-    /// Too many other logins are being checked.
-    Busy,
 }
 
 /// The operators of a relay. Cheap to clone.
@@ -311,258 +282,6 @@ fn passwords(known: &BTreeMap<String, Kept>) -> Submitters {
 
 fn not_kept(error: database::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the operators cannot be written: {error}"), "nothing was changed")
-}
-
-impl Service {
-    pub async fn add_operator(&self, actor: &Actor, new: &NewOperator) -> Result<Operator, Error> {
-        actor.may(Need::Admin)?;
-        check_name(&new.name)?;
-        let role = role_named(new.role.as_str()).ok_or_else(no_role)?;
-        if let Some(hash) = &new.password_hash {
-            check_hash(&new.name, hash)?;
-        }
-        if self.operators.known().len() >= MOST {
-            return Err(Error::conflict(format!("there are {MOST} operators already"), "remove those who left"));
-        }
-        let now = Timestamp::now();
-        let kept = Kept {
-            name: new.name.clone(),
-            role,
-            password_hash: new.password_hash.as_ref().map(|hash| hash.0.clone()),
-            created: now,
-            last_login: None,
-        };
-        let row = kept.clone();
-        let _changing = self.operators.0.changing.lock().await;
-        if !self.operators.0.database.write(move |tables| kept::add(tables, &row)).await.map_err(not_kept)? {
-            let message = format!("there is an operator \"{}\" already", new.name);
-            return Err(Error::conflict(message, "give the new one another name, or change that one"));
-        }
-        let shown = self.operators.shown(&kept, now);
-        self.operators.put(&new.name, Some(kept));
-        let how = if shown.has_password { "a password" } else { "no password: a trusted proxy logs in" };
-        let detail = format!("operator \"{}\" added with the role {} and {how}", new.name, role.as_str());
-        audit::tell(&self.events, actor, Act::new(Action::OperatorAdd, detail));
-        Ok(shown)
-    }
-
-    /// Returns all operators by name.
-    pub fn list_operators(&self, actor: &Actor) -> Result<Vec<Operator>, Error> {
-        actor.may(Need::Admin)?;
-        let now = Timestamp::now();
-        Ok(self.operators.known().values().map(|kept| self.operators.shown(kept, now)).collect())
-    }
-
-    /// Changes an operator's role or password. All sessions of the operator end.
-    pub async fn change_operator(&self, actor: &Actor, name: &str, change: &OperatorChange) -> Result<(), Error> {
-        actor.may(Need::Admin)?;
-        self.replace_operator(actor, name, change).await
-    }
-
-    /// Removes an operator. All sessions of the operator end.
-    pub async fn remove_operator(&self, actor: &Actor, name: &str) -> Result<(), Error> {
-        actor.may(Need::Admin)?;
-        self.operator(name)?;
-        let row = name.to_owned();
-        let _changing = self.operators.0.changing.lock().await;
-        self.operators.0.database.write(move |tables| kept::remove(tables, &row)).await.map_err(not_kept)?;
-        self.operators.put(name, None);
-        self.operators.0.sessions.end_all_of(name, None);
-        audit::tell(&self.events, actor, Act::new(Action::OperatorRemove, format!("operator \"{name}\" removed")));
-        Ok(())
-    }
-
-    /// Changes an operator's own password, if the old one is right. All sessions of the operator end.
-    pub async fn change_own_password(
-        &self,
-        actor: &Actor,
-        old: Zeroizing<String>,
-        new: Zeroizing<String>,
-    ) -> Result<(), Error> {
-        let name = actor.operator().ok_or_else(|| {
-            Error::new(ErrorKind::Forbidden, format!("{actor} is no operator"), "log in to the pages")
-        })?;
-        self.operator(name)?;
-        let credentials = Credentials { username: Zeroizing::new(name.to_owned()), password: old };
-        let address = actor.address().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-        match self.check_password(credentials, address).await {
-            Ok(_) => {}
-            Err(LoginRefused::Wrong) => {
-                return Err(Error::invalid("the old password is wrong", "give the one that you logged in with"));
-            }
-            Err(LoginRefused::Throttled | LoginRefused::Busy) => {
-                let message = "too many passwords were wrong lately, so that this one was not looked at";
-                return Err(Error::new(ErrorKind::Unavailable, message, "wait a minute, and try again"));
-            }
-        }
-        let hashed = tokio::task::spawn_blocking(move || PasswordHash::of(&new)).await;
-        let hash = hashed.map_err(|error| Error::failed(error.to_string(), "nothing was changed"))??;
-        self.replace_operator(actor, name, &OperatorChange::Password(hash)).await
-    }
-
-    async fn replace_operator(&self, actor: &Actor, name: &str, change: &OperatorChange) -> Result<(), Error> {
-        let _changing = self.operators.0.changing.lock().await;
-        let mut kept = self.operator(name)?;
-        let detail = match change {
-            OperatorChange::Role(role) => {
-                kept.role = role_named(role.as_str()).ok_or_else(no_role)?;
-                format!("operator \"{name}\" has the role {} now", kept.role.as_str())
-            }
-            OperatorChange::Password(hash) => {
-                check_hash(name, hash)?;
-                kept.password_hash = Some(hash.0.clone());
-                format!("operator \"{name}\" has another password")
-            }
-            OperatorChange::LogOut => format!("operator \"{name}\" was logged out everywhere"),
-        };
-        let row = kept.clone();
-        self.operators.0.database.write(move |tables| kept::change(tables, &row)).await.map_err(not_kept)?;
-        self.operators.put(name, Some(kept));
-        self.operators.0.sessions.end_all_of(name, None);
-        audit::tell(&self.events, actor, Act::new(Action::OperatorChange, detail));
-        Ok(())
-    }
-
-    fn operator(&self, name: &str) -> Result<Kept, Error> {
-        let found = self.operators.known().get(name).cloned();
-        found.ok_or_else(|| {
-            Error::not_found(format!("there is no operator \"{name}\""), "`postbud operator list` names them")
-        })
-    }
-
-    /// Checks a password as at submission, so the answer to a wrong one is delayed. Returns the operator's name and hash.
-    async fn check_password(&self, credentials: Credentials, address: IpAddr) -> Result<Arc<Submitter>, LoginRefused> {
-        let passwords = self.operators.0.passwords.load_full();
-        match self.operators.0.logins.check(passwords, credentials, address).await {
-            Login::Right { submitter, .. } => Ok(submitter),
-            Login::Wrong { username } => {
-                self.tell_of_failure(&username, address);
-                Err(LoginRefused::Wrong)
-            }
-            Login::Throttled => Err(LoginRefused::Throttled),
-            Login::Busy => Err(LoginRefused::Busy),
-        }
-    }
-
-    /// Logs an operator in. Returns the secret of the new session, which only its cookie has.
-    pub async fn log_in(
-        &self,
-        credentials: Credentials,
-        address: IpAddr,
-    ) -> Result<Result<Secret, LoginRefused>, Error> {
-        let checked = match self.check_password(credentials, address).await {
-            Ok(checked) => checked,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let (name, secret, now) = (&checked.username, Secret::new(), Timestamp::now());
-        let (digest, session) = (Digest::of(secret.as_str()), Session::begin(name, Some(address), now));
-        let row = session.clone();
-        let not_kept =
-            |error| Error::new(ErrorKind::Unavailable, format!("the session cannot be kept: {error}"), "try again");
-        let inner = &self.operators.0;
-        let _changing = inner.changing.lock().await;
-        inner.database.write(move |tables| kept::begin_session(tables, &digest, &row)).await.map_err(not_kept)?;
-        let ended = inner.sessions.begin(digest, session, now);
-        if !ended.is_empty() {
-            inner.database.write(move |tables| kept::end_sessions(tables, &ended)).await.map_err(not_kept)?;
-        }
-        let Some(actor) = self.operators.logged_in(&checked, address, now) else {
-            // The operator was removed or got another password while this was written.
-            inner.sessions.end(&digest);
-            inner.database.write(move |tables| kept::end_sessions(tables, &[digest])).await.map_err(not_kept)?;
-            return Ok(Err(LoginRefused::Wrong));
-        };
-        audit::tell(&self.events, &actor, Act::new(Action::OperatorLogin, "logged in to the pages"));
-        Ok(Ok(secret))
-    }
-
-    pub async fn log_out(&self, actor: &Actor, session: &str) -> Result<(), Error> {
-        let digest = Digest::of(session);
-        let _changing = self.operators.0.changing.lock().await;
-        if self.operators.0.sessions.end(&digest).is_none() {
-            return Ok(());
-        }
-        let ended = self.operators.0.database.write(move |tables| kept::end_sessions(tables, &[digest])).await;
-        audit::tell(&self.events, actor, Act::new(Action::OperatorLogout, "logged out of the pages"));
-        ended.map_err(not_kept)
-    }
-
-    /// Ends all other sessions of the operator. Returns their number.
-    pub async fn log_out_others(&self, actor: &Actor, session: Option<&str>) -> Result<u64, Error> {
-        let Some(name) = actor.operator() else { return Ok(0) };
-        let keep = session.map(Digest::of);
-        let _changing = self.operators.0.changing.lock().await;
-        let ended = self.operators.0.sessions.end_all_of(name, keep.as_ref());
-        let count = ended.len() as u64;
-        self.operators.0.database.write(move |tables| kept::end_sessions(tables, &ended)).await.map_err(not_kept)?;
-        let detail = format!("{count} other sessions ended");
-        audit::tell(&self.events, actor, Act { changed: Some(count), ..Act::new(Action::OperatorLogout, detail) });
-        Ok(count)
-    }
-
-    /// Returns the operator's own sessions, the last used first.
-    pub fn own_sessions(&self, actor: &Actor, session: Option<&str>) -> Vec<OpenSession> {
-        let Some(name) = actor.operator() else { return Vec::new() };
-        let asking = session.map(Digest::of);
-        let all = self.operators.0.sessions.of(name, asking.as_ref(), Timestamp::now());
-        all.into_iter()
-            .map(|(Session { address, created, last_seen, .. }, is_own)| OpenSession {
-                address,
-                created,
-                last_seen,
-                is_own,
-            })
-            .collect()
-    }
-
-    /// Reports a wrong login. An unknown name is left out, because it may be a password in the wrong field.
-    fn tell_of_failure(&self, username: &str, address: IpAddr) {
-        let told = self.operators.0.failures.count(Timestamp::now());
-        let nobody = |detail: String, left_out: Option<u64>| {
-            let actor = Actor::new("nobody", Role::Read).at(Some(address));
-            let act = Act { changed: left_out, ..Act::new(Action::OperatorLoginFailed, detail) };
-            audit::tell(&self.events, &actor, act);
-        };
-        if told.left_out > 0 {
-            nobody(
-                format!("{} more logins to the pages were wrong in the hour before", told.left_out),
-                Some(told.left_out),
-            );
-        }
-        if told.itself {
-            let whose = match self.operators.known().contains_key(username) {
-                true => format!("the operator \"{username}\""),
-                false => "a name that no operator has".to_owned(),
-            };
-            nobody(format!("a login to the pages was wrong, with {whose}"), None);
-        }
-    }
-}
-
-fn no_role() -> Error {
-    Error::invalid("an operator cannot have the role \"customer\"", "give read, operate or admin")
-}
-
-fn check_hash(name: &str, hash: &PasswordHash) -> Result<(), Error> {
-    let submitter = Submitter {
-        username: name.to_owned(),
-        password_hash: hash.0.clone(),
-        customers: Allowed::All,
-        urgency: None,
-        test: None,
-    };
-    let refused = |_| Error::invalid("the password's hash is not Argon2id", "give the password to `postbud operator`");
-    Submitters::new(vec![submitter]).map(drop).map_err(refused)
-}
-
-fn check_name(name: &str) -> Result<(), Error> {
-    let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
-    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if begins && name.len() <= LONGEST_NAME && name.bytes().all(is_legal) {
-        return Ok(());
-    }
-    let message = format!("\"{name}\" is no name for an operator");
-    Err(Error::invalid(message, "use up to 64 letters, digits and -_.@, as in anna or anna@webcrm.dk"))
 }
 
 #[cfg(test)]
