@@ -40,7 +40,7 @@ impl Agenda {
         self.waiting = due.filter(|due| !under_way.contains(&due.domain)).collect();
     }
 
-    /// Begins checks until as many run as may run at the same time.
+    /// Begins checks until the maximum number of checks runs.
     pub fn begin<C>(&mut self, check: impl Fn(Due) -> C)
     where
         C: Future<Output = Report> + Send + 'static,

@@ -242,7 +242,7 @@ async fn a_check_under_way_gives_a_domain_that_moved_nothing() {
     let customer = Arc::clone(before.by_domain(&domain()).unwrap());
     let report = checker.check(&before, &customer, &domain(), at(7)).await;
     rig.routing.set_directory(directory_of("other"));
-    rig.monitor.take(&customer, &report).await.unwrap();
+    rig.monitor.apply_report(&customer, &report).await.unwrap();
     assert_eq!(rig.monitor.counters().checks.get(), 1);
     rig.monitor.publish();
     assert!(!rig.routing.status(&domain()).has(Requirement::Spf), "what its last customer had proven");

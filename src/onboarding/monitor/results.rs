@@ -1,0 +1,191 @@
+//! Applies results: reports of checks, and the states that other processes and nodes have stored.
+//!
+//! The new verification status goes to the disk and to [`Routing`](crate::customers::Routing). Changes are announced.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::{Monitor, Watched, Which, at_random};
+use crate::customers::{Customer, Directory, Requirement, VerificationStatus};
+use crate::events::Subject;
+use crate::message::{CustomerId, Lane, MailKind, Urgency};
+use crate::onboarding::checker::Report;
+use crate::onboarding::finding::Item;
+use crate::onboarding::state::{DomainState, StateError, jittered};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+impl Monitor {
+    /// Forgets domains that are gone or have moved to another customer, and uses the newer states on disk, which `postbud domain check`
+    /// may have written.
+    pub(super) fn apply_stored(
+        &mut self,
+        (mut states, errors): (HashMap<Domain, DomainState>, Vec<StateError>),
+        which: Which,
+    ) {
+        let directory = self.routing.directory();
+        self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
+        let file = |error: &StateError| Subject::VerdictFile(error.path().display().to_string());
+        let mut unreadable: HashSet<Subject> = errors.iter().map(file).collect();
+        for error in errors.iter().filter(|error| !self.unreadable.contains(&file(error))) {
+            self.events.raise(file(error), format!("a domain's verification status cannot be read: {error}"));
+        }
+        if which == Which::New {
+            let known = std::mem::take(&mut self.states);
+            let known =
+                known.into_iter().filter(|(domain, it)| is_owner(&directory, &CustomerId::new(&it.customer), domain));
+            states.extend(known.filter(|(domain, _)| !states.contains_key(domain)).collect::<Vec<_>>());
+            unreadable.extend(self.unreadable.iter().cloned());
+        }
+        self.events.resolve_where(|subject| match subject {
+            Subject::VerdictFile(_) if !unreadable.contains(subject) => Some("it is read again, or gone".into()),
+            Subject::Verification(step) if !is_configured(&directory, step) => {
+                Some("the domain is no longer configured".into())
+            }
+            Subject::Verification(step) if is_in_order(&states, step) => {
+                Some("it is in order again, as another node found".into())
+            }
+            _ => None,
+        });
+        self.unreadable = unreadable;
+        self.counters.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
+        for (domain, state) in &states {
+            let owner = CustomerId::new(&state.customer);
+            if !is_owner(&directory, &owner, domain) {
+                continue;
+            }
+            let new = || Watched {
+                owner,
+                due: state.next_check(&self.checker.settings, at_random()),
+                status: VerificationStatus::default(),
+                unkept: None,
+            };
+            let known = self.watched.entry(domain.clone()).or_insert_with(new);
+            if known.unkept.is_none_or(|at| at.as_millis() < state.last_checked) {
+                (known.status, known.unkept) = (state.status(), None);
+            }
+        }
+        self.states = states;
+        self.publish();
+        self.show();
+    }
+
+    /// Stores a report and uses its result. Returns why it cannot be stored.
+    pub(super) async fn apply_report(&mut self, customer: &Arc<Customer>, report: &Report) -> Result<(), String> {
+        // A reload has moved the domain to another customer during the check, so discard the result.
+        if !is_owner(&self.routing.directory(), &customer.id, &report.domain) {
+            return Ok(());
+        }
+        self.counters.check(report);
+        self.announce_accounts(customer, report);
+        let settings = Arc::clone(&self.checker.settings);
+        let (store, id, kept) = (self.store.clone(), customer.id.clone(), report.clone());
+        let written = {
+            let settings = Arc::clone(&settings);
+            tokio::task::spawn_blocking(move || store.record(&id, &kept, &settings)).await
+        };
+        let result = match written {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match result {
+            Ok((state, changes)) => {
+                // If no name server answered, `last_checked` is unchanged, and the next check would be due at once. Wait at least one short interval.
+                let soonest =
+                    report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
+                let due = state.next_check(&settings, at_random()).max(soonest);
+                self.watch(customer, &report.domain, due, state.status(), None);
+                let kept = "its verification status can be written to disk again";
+                self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
+                let is_complete = !state.is_incomplete();
+                let before = self.states.insert(report.domain.clone(), state);
+                let is_complete_now = is_complete && before.is_none_or(|before| before.is_incomplete());
+                changes.iter().for_each(|change| self.announce(customer, report, change));
+                if report.check(Item::MailjetAccount).is_some() {
+                    self.publish();
+                }
+                self.send_changes(customer, &report.domain, changes, is_complete_now);
+                Ok(())
+            }
+            Err(error) => {
+                self.counters.unkept.inc();
+                let subject = Subject::Verdict(report.domain.to_string());
+                let detail = format!("the verification status of {} cannot be written to disk: {error}", report.domain);
+                self.alert(customer, report, subject, detail);
+                let due = report.checked_at + settings.check_every_while_incomplete;
+                let known = self.watched.get(&report.domain).filter(|it| it.owner == customer.id);
+                let known = known.map(|it| it.status).unwrap_or_default();
+                // Keep the verified requirements: without a state on disk the grace period cannot be measured.
+                let seen = Requirement::ALL.into_iter().filter(|r| report.status().has(*r));
+                let status = seen.fold(known, VerificationStatus::with);
+                self.watch(customer, &report.domain, due, status, Some(report.checked_at));
+                Err(error)
+            }
+        }
+    }
+
+    /// Sets when a domain is checked next, and its status.
+    pub(super) fn watch(
+        &mut self,
+        customer: &Customer,
+        domain: &Domain,
+        due: Timestamp,
+        status: VerificationStatus,
+        unkept: Option<Timestamp>,
+    ) {
+        let watched = Watched { owner: customer.id.clone(), due, status, unkept };
+        let before = self.watched.insert(domain.clone(), watched);
+        // A domain that was never looked at has verified nothing.
+        if before.as_ref().map(|it| it.status).unwrap_or_default() == status {
+            return;
+        }
+        let lane = Lane {
+            customer: customer.id.clone(),
+            domain: domain.clone(),
+            urgency: Urgency::Single,
+            kind: MailKind::Mail,
+        };
+        let route = || self.routing.resolve(&lane).ok().map(|route| route.id.clone());
+        let left = route();
+        self.publish();
+        // A state that is read from disk at a start is no change of route.
+        if before.is_some() {
+            self.announce_route(&lane, left, route());
+        }
+    }
+
+    /// Gives all statuses, and the list of tiers that accept each domain, to routing.
+    pub(super) fn publish(&self) {
+        let directory = self.routing.directory();
+        let watched = self.watched.iter().filter(|(domain, it)| is_owner(&directory, &it.owner, domain));
+        self.routing.set_statuses(watched.map(|(domain, it)| (domain.clone(), it.status)).collect());
+        let Some(registrar) = &self.registrar else { return };
+        let (acceptance, errors) = registrar.acceptance(&directory);
+        for error in &errors {
+            tracing::error!("which domains Mailjet's accounts have accepted cannot be read: {error}");
+        }
+        // No domain loses its tier because the database does not answer.
+        if !errors.is_empty() && self.checker.settings.shared.is_some() {
+            return;
+        }
+        self.routing.set_acceptance(acceptance);
+    }
+}
+
+/// Returns true if a customer has the domain of a step such as `test.dk/spf`.
+fn is_configured(directory: &Directory, step: &str) -> bool {
+    let domain = step.split('/').next().unwrap_or_default();
+    Domain::parse(domain).is_ok_and(|domain| directory.by_domain(&domain).is_some())
+}
+
+/// Returns true if the requirement of a step such as `test.dk/spf` is verified, and its record is there.
+fn is_in_order(states: &HashMap<Domain, DomainState>, step: &str) -> bool {
+    let Some((domain, requirement)) = step.split_once('/') else { return false };
+    let state = Domain::parse(domain).ok().and_then(|domain| states.get(&domain));
+    let known = state.and_then(|state| state.requirements.get(requirement));
+    known.is_some_and(|known| known.verified && known.vanished.is_none())
+}
+
+fn is_owner(directory: &Directory, customer: &CustomerId, domain: &Domain) -> bool {
+    directory.by_domain(domain).is_some_and(|owner| owner.id == *customer)
+}
