@@ -3,8 +3,10 @@
 //! It knows every stage and decides nothing; no stage knows it. [`Relay::start`] fails if a promise could not be kept: another process has
 //! the spool, the egress address is not on this machine, an address to listen on is taken.
 
+mod endpoints;
 mod live;
 mod notices;
+mod open;
 mod ready;
 mod refeed;
 mod settings;
@@ -236,8 +238,8 @@ impl Relay {
 
     /// Returns after the dispatcher has made a round, which needs the locks of the spool's index and of the routes. So it does not return
     /// if one of them is stuck, or if the relay stops.
-    pub async fn comes_round(&self) {
-        self.queue.comes_round().await;
+    pub async fn wait_for_dispatcher(&self) {
+        self.queue.wait_for_dispatcher().await;
     }
 
     /// Returns the counts of the spool by lane.

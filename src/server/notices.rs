@@ -13,7 +13,7 @@ use crate::record::unread::{self, End};
 use crate::spool::{Filter, Notice, Notices, Record, Spool, embedded};
 use crate::time::Timestamp;
 
-/// When the end of lost mail is told again after the log did not take it.
+/// The pause before the events about lost mail are written again after the log did not take them.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// How many held messages are looked up in the record at once: a file that is missing may have held thousands.
 const MOST_HELD: usize = 1000;

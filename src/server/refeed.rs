@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::customers::Routing;
-use crate::customers::suppression::{Reason, Report, Suppression};
+use crate::customers::suppression::{Reason, Suppression, SuppressionReport};
 use crate::events::Events;
 use crate::files;
 use crate::message::CustomerId;
@@ -43,7 +43,7 @@ pub(super) struct Refeed {
 }
 
 impl Refeed {
-    /// Brings again what is missing, and then notes every few seconds until when all is there. Ends with `stopping`; the file stays as
+    /// Repeats the missing reports, and then records every few seconds up to which time they are complete. Ends with `stopping`; the file stays as
     /// it is then, until [`note_end`].
     pub async fn run(self, stopping: CancellationToken) {
         let Some(log) = self.events.log().map(ToOwned::to_owned) else { return };
@@ -75,7 +75,7 @@ impl Refeed {
         drop(spool);
         let log = log.to_owned();
         let found = blocking(move || hard_bounces(&log, since)).await?;
-        let reports: Vec<Report> = found.iter().filter_map(|bounce| self.report(bounce)).collect();
+        let reports: Vec<SuppressionReport> = found.iter().filter_map(|bounce| self.report(bounce)).collect();
         for batch in reports.chunks(BATCH) {
             self.lists.take(batch.to_vec()).await.map_err(|error| error.to_string())?;
         }
@@ -85,10 +85,10 @@ impl Refeed {
         Ok(())
     }
 
-    fn report(&self, bounce: &HardBounce) -> Option<Report> {
+    fn report(&self, bounce: &HardBounce) -> Option<SuppressionReport> {
         let customer = self.routing.customer(&CustomerId::new(bounce.customer.as_str()))?;
         let address = Mailbox::parse(&bounce.recipient).ok()?;
-        Report::new(&customer, &address, Reason::HardBounce, &bounce.said(), bounce.at)
+        SuppressionReport::new(&customer, &address, Reason::HardBounce, &bounce.said(), bounce.at)
     }
 }
 

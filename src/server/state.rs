@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::start::DATABASE_SCHEMAS;
+use super::open::DATABASE_SCHEMAS;
 use super::{Settings, SpoolSettings};
 use crate::database::moving::{self, Copied};
 use crate::database::{Database, Error, FILE, Home};
