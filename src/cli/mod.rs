@@ -58,6 +58,7 @@ mod keeper;
 mod log;
 mod man;
 mod masked;
+mod names;
 mod node;
 mod operator;
 mod output;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
+use super::names::MailNames;
 use super::relay::{Columns, Running, age, octets, understood};
 use super::time;
 use crate::cli::output;
@@ -169,18 +170,8 @@ struct Which {
     /// Messages with a waiting recipient in this domain.
     #[arg(long, value_name = "DOMAIN")]
     recipient_domain: Option<String>,
-    /// Messages with exactly this reference of webCRM.
-    #[arg(long, value_name = "TEXT")]
-    reference: Option<String>,
-    /// Messages of exactly this campaign of webCRM.
-    #[arg(long, value_name = "TEXT")]
-    campaign: Option<String>,
-    /// Messages with exactly this tag of webCRM.
-    #[arg(long, value_name = "TEXT")]
-    tag: Option<String>,
-    /// Messages from this envelope sender.
-    #[arg(long, value_name = "ADDRESS")]
-    sender: Option<String>,
+    #[command(flatten)]
+    names: MailNames,
     /// Messages that were accepted at least this long ago: 90s, 5m, 4h, 2d.
     #[arg(long, value_name = "AGE", value_parser = time::seconds)]
     older_than: Option<u64>,
@@ -213,10 +204,10 @@ impl From<Which> for Selection {
             customer: which.customer,
             route: which.route,
             recipient_domain: which.recipient_domain,
-            reference: which.reference,
-            campaign: which.campaign,
-            tag: which.tag,
-            sender: which.sender,
+            reference: which.names.reference,
+            campaign: which.names.campaign,
+            tag: which.names.tag,
+            sender: which.names.sender,
             older_than_secs: which.older_than,
             state: which.state.map(|state| match state {
                 State::Waiting => MessageState::Waiting,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use super::names::MailNames;
 use super::output;
 use super::relay::{Running, warn_of_missing};
 use super::time;
@@ -42,18 +43,8 @@ pub(super) struct Args {
     /// Only mails with this Message-ID, with or without angle brackets.
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
-    /// Only mails with this reference of webCRM.
-    #[arg(long, value_name = "TEXT")]
-    reference: Option<String>,
-    /// Only mails of this campaign of webCRM.
-    #[arg(long, value_name = "TEXT")]
-    campaign: Option<String>,
-    /// Only mails with this tag of webCRM.
-    #[arg(long, value_name = "TEXT")]
-    tag: Option<String>,
-    /// Only mails from this envelope sender.
-    #[arg(long, value_name = "ADDRESS")]
-    sender: Option<String>,
+    #[command(flatten)]
+    names: MailNames,
     /// Only mails of this customer.
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
@@ -80,10 +71,10 @@ impl Args {
             queue_id: self.id.as_deref().map(str::parse).transpose()?,
             recipient: self.recipient,
             message_id: self.message_id,
-            reference: self.reference,
-            campaign: self.campaign,
-            tag: self.tag,
-            sender: self.sender,
+            reference: self.names.reference,
+            campaign: self.names.campaign,
+            tag: self.names.tag,
+            sender: self.names.sender,
             customer: self.customer,
             from: self.since.as_deref().map(time::ago_or_at).transpose()?,
             until: self.until.as_deref().map(time::ago_or_at).transpose()?,
