@@ -21,7 +21,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, Roo
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{PublicKey, fingerprint};
-use super::refusal::{CertificateRefusal, Shown};
+use super::refusal::{CertificateRefusal, ShownCertificate};
 
 /// Which certificates are accepted.
 #[derive(Debug)]
@@ -78,8 +78,28 @@ impl Verifier {
         Verifier { by_pkcs1: true, ..Verifier::new(Trust::Pinned(pin), provider, true) }
     }
 
-    fn shown<'a>(&self, certificate: &'a CertificateDer<'a>, intermediates: &'a [CertificateDer<'a>]) -> Shown<'a> {
-        Shown { certificate, intermediates, takes_tls12: self.takes_tls12 }
+    fn shown<'a>(
+        &self,
+        certificate: &'a CertificateDer<'a>,
+        intermediates: &'a [CertificateDer<'a>],
+    ) -> ShownCertificate<'a> {
+        ShownCertificate { certificate, intermediates, takes_tls12: self.takes_tls12 }
+    }
+
+    /// Checks a handshake's signature: by the certificate's key alone if no authority vouches for it.
+    fn check_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+        is_tls13: bool,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let verified = match self.trust {
+            Trust::Anyone | Trust::Pinned(_) => return self.signed_by_key(message, cert, dss, is_tls13),
+            Trust::Roots { .. } if is_tls13 => verify_tls13_signature(message, cert, dss, &self.algorithms),
+            Trust::Roots { .. } => verify_tls12_signature(message, cert, dss, &self.algorithms),
+        };
+        verified.map_err(|error| self.refused(error, cert))
     }
 
     /// Checks a handshake's signature by a certificate's key alone.
@@ -158,12 +178,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self.trust {
-            Trust::Anyone | Trust::Pinned(_) => self.signed_by_key(message, cert, dss, false),
-            Trust::Roots { .. } => {
-                verify_tls12_signature(message, cert, dss, &self.algorithms).map_err(|error| self.refused(error, cert))
-            }
-        }
+        self.check_signature(message, cert, dss, false)
     }
 
     fn verify_tls13_signature(
@@ -172,12 +187,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self.trust {
-            Trust::Anyone | Trust::Pinned(_) => self.signed_by_key(message, cert, dss, true),
-            Trust::Roots { .. } => {
-                verify_tls13_signature(message, cert, dss, &self.algorithms).map_err(|error| self.refused(error, cert))
-            }
-        }
+        self.check_signature(message, cert, dss, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

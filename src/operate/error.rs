@@ -79,6 +79,14 @@ impl Error {
         Error::new(kind, error.to_string(), remedy)
     }
 
+    /// Makes the error of a command that was carried out, but whose result cannot be saved.
+    pub fn not_saved(done: &str, error: &std::io::Error) -> Self {
+        Error::failed(
+            format!("{done}, but that cannot be saved: {error}"),
+            "a restart of the relay would forget it: make room in its state folder, then say it again",
+        )
+    }
+
     /// Returns the same error with a prefix that names its subject.
     #[must_use]
     pub fn within(self, what: &str) -> Self {

@@ -142,9 +142,9 @@ impl Asking {
     }
 }
 
-/// What the other nodes said.
+/// The answers of the other nodes.
 #[derive(Debug)]
-pub(super) struct Heard<T> {
+pub(super) struct NodeAnswers<T> {
     pub parts: Vec<T>,
     /// Why nodes did not do their part.
     pub refused: Vec<Error>,
@@ -152,20 +152,26 @@ pub(super) struct Heard<T> {
     pub missing: Vec<String>,
 }
 
-impl<T> Default for Heard<T> {
+impl<T> Default for NodeAnswers<T> {
     fn default() -> Self {
-        Heard { parts: Vec::new(), refused: Vec::new(), missing: Vec::new() }
+        NodeAnswers { parts: Vec::new(), refused: Vec::new(), missing: Vec::new() }
     }
 }
 
-impl<T> Heard<T> {
-    /// An error that names the nodes that did not answer, if there are any.
+impl<T> NodeAnswers<T> {
+    /// Returns an error that names the nodes that did not answer, if there are any.
     pub fn all(&self) -> Result<(), Error> {
         if self.missing.is_empty() {
             return Ok(());
         }
         let message = format!("not every node answered: {}", self.missing.join("; "));
         Err(Error::new(ErrorKind::Unavailable, message, "`postbud node list` shows the nodes; give the command again"))
+    }
+
+    /// Returns an error if a node did not answer, or did not do its part.
+    pub fn done(self) -> Result<(), Error> {
+        self.all()?;
+        self.refused.into_iter().next().map_or(Ok(()), Err)
     }
 }
 
@@ -179,17 +185,17 @@ struct Open {
 }
 
 impl Service {
-    /// Asks all other nodes that are alive. `progress` hears what they have changed so far.
+    /// Asks all other nodes that are alive. `progress` receives what they have changed so far.
     pub(super) async fn ask_others<T: DeserializeOwned>(
         &self,
         actor: &Actor,
         ask: Ask,
         progress: Option<&watch::Sender<Changed>>,
-    ) -> Heard<T> {
-        let mut heard = Heard::default();
+    ) -> NodeAnswers<T> {
+        let mut answers = NodeAnswers::default();
         let others = self.spool.others();
         if others.is_empty() {
-            return heard;
+            return answers;
         }
         let database = &self.nodes.0;
         let mut changes = database.changes();
@@ -201,15 +207,15 @@ impl Service {
             .collect();
         let asked: Vec<(String, String)> = open.iter().map(|(id, open)| (id.clone(), open.node.clone())).collect();
         if let Err(error) = database.write(move |tables| put_questions(tables, &asked, &text)).await {
-            heard.missing.extend(open.into_values().map(|open| format!("{}: {error}", open.node)));
-            return heard;
+            answers.missing.extend(open.into_values().map(|open| format!("{}: {error}", open.node)));
+            return answers;
         }
         let ids: Vec<String> = open.keys().cloned().collect();
         let mut done = BTreeMap::<String, Changed>::new();
         while !open.is_empty() {
             let wanted: Vec<String> = open.keys().cloned().collect();
-            let answers = database.read(move |tables| answers(tables, &wanted)).await.unwrap_or_default();
-            for (id, text) in answers {
+            let written = database.read(move |tables| read_answers(tables, &wanted)).await.unwrap_or_default();
+            for (id, text) in written {
                 let Some(waiting) = open.get_mut(&id).filter(|waiting| waiting.said.as_ref() != Some(&text)) else {
                     continue;
                 };
@@ -226,18 +232,18 @@ impl Service {
                         continue;
                     }
                     Ok(Answer::Done(value)) => match serde_json::from_value(value) {
-                        Ok(part) => heard.parts.push(part),
-                        Err(error) => heard.missing.push(format!("{node}: its answer is not understood ({error})")),
+                        Ok(part) => answers.parts.push(part),
+                        Err(error) => answers.missing.push(format!("{node}: its answer is not understood ({error})")),
                     },
-                    Ok(Answer::Refused(error)) => heard.refused.push(error.within(&node)),
-                    Err(error) => heard.missing.push(format!("{node}: its answer is not understood ({error})")),
+                    Ok(Answer::Refused(error)) => answers.refused.push(error.within(&node)),
+                    Err(error) => answers.missing.push(format!("{node}: its answer is not understood ({error})")),
                 }
                 open.remove(&id);
             }
             open.retain(|_, waiting| {
                 let is_late = waiting.sign.elapsed() >= PATIENCE;
                 if is_late {
-                    heard.missing.push(format!("{} does not answer", waiting.node));
+                    answers.missing.push(format!("{} does not answer", waiting.node));
                 }
                 !is_late
             });
@@ -246,10 +252,10 @@ impl Service {
                 let _ = tokio::time::timeout(next, changes.next()).await;
             }
         }
-        // What stays is removed later.
+        // If this fails, the rows are removed later.
         let _ = database.write(move |tables| forget(tables, &ids)).await;
-        heard.missing.sort();
-        heard
+        answers.missing.sort();
+        answers
     }
 
     /// Does what other nodes ask of this one, until told to stop.
@@ -301,7 +307,7 @@ impl Service {
             let (id, text) = (id.clone(), serde_json::to_string(&answer).expect("an answer has texts and numbers"));
             let written = self.nodes.0.write(move |tables| put_answer(tables, &id, &text)).await;
             if let Err(error) = written {
-                tracing::warn!("another node does not hear what it asked: {error}");
+                tracing::warn!("the answer to another node cannot be written: {error}");
             }
             if is_last {
                 return;
@@ -369,7 +375,7 @@ fn put_answer(tables: &Transaction<'_>, id: &str, text: &str) -> Result<(), data
     tables.announce().map(drop)
 }
 
-fn answers(tables: &Transaction<'_>, ids: &[String]) -> Result<Vec<(String, String)>, database::Error> {
+fn read_answers(tables: &Transaction<'_>, ids: &[String]) -> Result<Vec<(String, String)>, database::Error> {
     let mut found = Vec::new();
     for id in ids {
         let sql = "SELECT answer FROM ask_answer WHERE id = $1";

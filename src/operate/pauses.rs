@@ -56,7 +56,7 @@ impl Service {
         let saved = self.routes.pause(&id, reason, spares_single).await;
         let detail = format!("paused by an operator ({actor}): {reason}");
         self.tell_of_pause(actor, Action::CustomerPause, &id, detail);
-        saved.map_err(|error| not_saved(&id, &error)).map(drop)
+        saved.map_err(|error| Error::not_saved(&format!("it was done for {id}"), &error)).map(drop)
     }
 
     /// Resumes a paused customer's mail, at every node: the one that paused it may not have told the others yet.
@@ -64,37 +64,32 @@ impl Service {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);
         let own = self.routes.resume_customer(&id).await;
-        let heard = self.ask_others::<bool>(actor, Ask::Unpause { customer: customer.to_owned() }, None).await;
-        let is_resumed_elsewhere = heard.parts.contains(&true);
+        let answers = self.ask_others::<bool>(actor, Ask::Unpause { customer: customer.to_owned() }, None).await;
+        let is_resumed_elsewhere = answers.parts.contains(&true);
         let is_resumed_here = !own.as_ref().is_ok_and(|was_paused| !was_paused);
         if !is_resumed_here && !is_resumed_elsewhere {
-            heard.all()?;
+            answers.all()?;
             return Err(Error::not_found(
                 format!("the mail of \"{id}\" is not paused"),
                 "`postbud customer paused` lists who is; `postbud customer resume` is for one that is suspended",
             ));
         }
         self.tell_of_pause(actor, Action::CustomerUnpause, &id, format!("resumed by an operator ({actor})"));
-        own.map_err(|error| not_saved(&id, &error))?;
-        heard.all()?;
-        heard.refused.into_iter().next().map_or(Ok(()), Err)
+        own.map_err(|error| Error::not_saved(&format!("it was done for {id}"), &error))?;
+        answers.done()
     }
 
     /// Resumes a customer's mail at this node, for the node that was asked. That one made the audit event. Returns true if it was paused.
     pub(super) async fn unpause_here(&self, actor: &Actor, customer: &str) -> Result<bool, Error> {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);
-        self.routes.resume_customer(&id).await.map_err(|error| not_saved(&id, &error))
+        self.routes
+            .resume_customer(&id)
+            .await
+            .map_err(|error| Error::not_saved(&format!("it was done for {id}"), &error))
     }
 
     fn tell_of_pause(&self, actor: &Actor, action: Action, customer: &CustomerId, detail: String) {
         audit::tell(&self.events, actor, Act { customer: Some(customer.to_string()), ..Act::new(action, detail) });
     }
-}
-
-fn not_saved(customer: &CustomerId, error: &std::io::Error) -> Error {
-    Error::failed(
-        format!("it was done for {customer}, but that cannot be saved: {error}"),
-        "a restart of the relay would forget it: make room in its state folder, then say it again",
-    )
 }

@@ -17,7 +17,7 @@ use crate::route::{Caps, RouteId, RouteState, RouteStatus};
 /// The most routes that an error names.
 const NAMED: usize = 50;
 
-/// What one node says of a route.
+/// The state of a route at one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RoutePart {
     pub status: RouteStatus,
@@ -26,8 +26,8 @@ pub(super) struct RoutePart {
 }
 
 impl RoutePart {
-    /// What two nodes say of a route, as one. Of a customer's own route the owner alone knows how it stands; a former owner may still have
-    /// attempts under way, and knows what was sent before.
+    /// Joins the states of a route at two nodes. For a customer's own route the state of its owner counts. A former owner may still have running
+    /// attempts.
     fn and(self, other: RoutePart) -> RoutePart {
         let (owner, former) = match (self.owns, other.owns) {
             (None, None) => return RoutePart { status: self.status.and(other.status), owns: None },
@@ -105,11 +105,11 @@ impl Service {
         Ok((statuses.into_iter().map(Route::from).collect(), missing))
     }
 
-    /// The same with their complete states.
+    /// Like [`routes`](Self::routes), with their complete states.
     pub async fn route_statuses(&self, actor: &Actor) -> Result<(Vec<RouteStatus>, Vec<String>), Error> {
         let own = self.routes_here(actor);
-        let heard = self.ask_others::<Vec<RoutePart>>(actor, Ask::Routes, None).await;
-        let (mut parts, missing) = together(own, heard)?;
+        let answers = self.ask_others::<Vec<RoutePart>>(actor, Ask::Routes, None).await;
+        let (mut parts, missing) = together(own, answers)?;
         if parts.len() == 1 {
             let only = parts.remove(0).into_iter().map(|part| part.status);
             return Ok((only.collect(), missing));
@@ -125,7 +125,7 @@ impl Service {
         Ok((all.into_values().map(|part| part.status).collect(), missing))
     }
 
-    /// The same as this node sees them: with the attempts that it makes, and its part of the caps.
+    /// Returns the routes as this node sees them: with its own attempts, and its part of the caps.
     pub(super) fn routes_here(&self, actor: &Actor) -> Result<Vec<RoutePart>, Error> {
         actor.may(Need::Read)?;
         let directory = self.routing.directory();
@@ -171,9 +171,8 @@ impl Service {
         let switched = self.routes.resume(&RouteId::new(route)).await;
         let detail = format!("resumed by an operator ({actor})");
         self.switched(actor, switched, route, Act::new(Action::RouteResume, detail))?;
-        let heard = self.ask_others::<()>(actor, Ask::Resume { route: route.to_owned() }, None).await;
-        heard.all()?;
-        heard.refused.into_iter().next().map_or(Ok(()), Err)
+        let answers = self.ask_others::<()>(actor, Ask::Resume { route: route.to_owned() }, None).await;
+        answers.done()
     }
 
     /// Resumes a route at this node, for the node that was asked. That one made the audit event.
@@ -182,7 +181,7 @@ impl Service {
         match self.routes.resume(&RouteId::new(route)).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.no_such_route(route)),
-            Err(error) => Err(not_saved(route, &error)),
+            Err(error) => Err(Error::not_saved(&format!("route {route} was switched"), &error)),
         }
     }
 
@@ -191,7 +190,7 @@ impl Service {
             return Err(self.no_such_route(route));
         }
         audit::tell(&self.events, actor, Act { route: Some(route.to_owned()), ..act });
-        switched.map(drop).map_err(|error| not_saved(route, &error))
+        switched.map(drop).map_err(|error| Error::not_saved(&format!("route {route} was switched"), &error))
     }
 
     /// Makes the error of a command that names an unknown route.
@@ -203,11 +202,4 @@ impl Service {
         };
         Error::not_found(format!("there is no route \"{route}\""), remedy)
     }
-}
-
-fn not_saved(route: &str, error: &io::Error) -> Error {
-    Error::failed(
-        format!("route {route} was switched, but that cannot be saved: {error}"),
-        "a restart of the relay would forget it: make room in its state folder, then say it again",
-    )
 }

@@ -27,7 +27,7 @@ impl Service {
             )
         };
         let mut work = std::pin::pin!(work);
-        let (done, heard) = loop {
+        let (done, answers) = loop {
             tokio::select! {
                 done = &mut work => break done,
                 Ok(()) = own_told.changed() => {}
@@ -35,13 +35,13 @@ impl Service {
             }
             progress.send_replace(own_told.borrow_and_update().and(*others_told.borrow_and_update()));
         };
-        let changed = heard.parts.iter().copied().fold(*done.as_ref().unwrap_or(&Changed::default()), Changed::and);
+        let changed = answers.parts.iter().copied().fold(*done.as_ref().unwrap_or(&Changed::default()), Changed::and);
         progress.send_replace(changed);
         // What one node does not find another may have.
-        let is_done = done.is_ok() || !heard.parts.is_empty();
+        let is_done = done.is_ok() || !answers.parts.is_empty();
         let is_absent = |error: &Error| is_done && error.kind == ErrorKind::NotFound;
-        let missing = heard.all().err();
-        let mut refused = done.err().into_iter().chain(heard.refused).filter(|error| !is_absent(error));
+        let missing = answers.all().err();
+        let mut refused = done.err().into_iter().chain(answers.refused).filter(|error| !is_absent(error));
         let Some(mut error) = refused.next().or(missing) else { return Ok(changed) };
         if changed.count > 0 {
             error.message = format!(

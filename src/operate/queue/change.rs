@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Selection;
 use super::selection::{Plan, Walk};
-use crate::events::{Action, EventKind, Mail, Telling, Told};
+use crate::events::{Action, EventKind, Mail, PendingEvents, Told};
 use crate::message::QueueId;
 use crate::operate::audit::{self, Act};
 use crate::operate::{Actor, Error, ErrorKind, Service};
@@ -157,10 +157,10 @@ impl Service {
         while let Some(mut page) = walk.next(self).await? {
             page.retain(|record| record.held.is_some() != holds);
             let these = Filter::of(page.iter().map(|record| record.id));
-            let mut tellings: BTreeMap<QueueId, Telling> =
+            let mut pending: BTreeMap<QueueId, PendingEvents> =
                 page.iter().map(|record| (record.id, self.written(record, holds, told))).collect();
             // The spool stores the event lines only of the messages that it changes.
-            let lines = tellings.iter_mut().map(|(id, telling)| (*id, telling.take_lines())).collect();
+            let lines = pending.iter_mut().map(|(id, pending)| (*id, pending.take_lines())).collect();
             let count = match change {
                 Change::Hold(reason) => self.spool.hold(these.clone(), reason.clone(), lines).await?,
                 _ => self.spool.release(these.clone(), lines).await?,
@@ -170,7 +170,9 @@ impl Service {
                 let now = self.spool.list(Filter { held: Some(holds), ..these }, page.len()).await?;
                 page.retain(|record| now.iter().any(|now| now.id == record.id));
             }
-            page.iter().filter_map(|record| tellings.remove(&record.id)).for_each(|telling| self.events.tell(telling));
+            page.iter()
+                .filter_map(|record| pending.remove(&record.id))
+                .for_each(|pending| self.events.announce(pending));
             changed.count += count;
             progress.send_replace(*changed);
         }
@@ -178,7 +180,7 @@ impl Service {
     }
 
     /// Makes the events of a message that is held or released.
-    fn written(&self, record: &Record, holds: bool, by: &ToldByOperator) -> Telling {
+    fn written(&self, record: &Record, holds: bool, by: &ToldByOperator) -> PendingEvents {
         let event = if holds { EventKind::Held } else { EventKind::Released };
         let (route, now) = (self.route_of(&record.lane), Timestamp::now());
         let told =

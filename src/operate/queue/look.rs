@@ -10,7 +10,7 @@ use super::stopped::Way;
 use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
 use crate::message::{CustomerId, Lane, QueueId, Urgency};
 use crate::operate::actor::Need;
-use crate::operate::nodes::{Ask, Heard};
+use crate::operate::nodes::{Ask, NodeAnswers};
 use crate::operate::{Actor, Error, ErrorKind, Service};
 use crate::record::trace;
 use crate::spool::{self, RecipientState, Record};
@@ -74,15 +74,15 @@ impl Service {
         limit: usize,
     ) -> Result<Page<Message>, Error> {
         let ask = Ask::List { which: which.clone(), after: after.map(str::to_owned), limit };
-        let (own, heard) = tokio::join!(
+        let (own, answers) = tokio::join!(
             self.list_here(actor, which, after, limit),
             self.ask_others::<Page<Message>>(actor, ask, None)
         );
-        let (parts, missing) = together(own, heard)?;
+        let (parts, missing) = together(own, answers)?;
         Ok(merged(parts, limit.max(1), missing))
     }
 
-    /// The same of what this node owns.
+    /// Like [`list`](Self::list), for the messages of this node only.
     pub(in crate::operate) async fn list_here(
         &self,
         actor: &Actor,
@@ -116,15 +116,15 @@ impl Service {
         if own.as_ref().map_or_else(|error| error.kind != ErrorKind::NotFound, |_| true) {
             return own;
         }
-        let heard = self.ask_others::<Message>(actor, Ask::Show { id: id.to_owned() }, None).await;
-        let missing = heard.all();
-        match heard.parts.into_iter().next() {
+        let answers = self.ask_others::<Message>(actor, Ask::Show { id: id.to_owned() }, None).await;
+        let missing = answers.all();
+        match answers.parts.into_iter().next() {
             Some(message) => Ok(message),
             None => missing.and(own),
         }
     }
 
-    /// The same, if this node owns it.
+    /// Like [`show`](Self::show), if this node has the message.
     pub(in crate::operate) async fn show_here(&self, actor: &Actor, id: &str) -> Result<Message, Error> {
         let id = queue_id(id)?;
         let (record, header) = self.spool.show(id).await?;
@@ -139,15 +139,15 @@ impl Service {
         Ok(message)
     }
 
-    /// Returns the number of messages that a command would change. Fails if not every node answers: whoever counts wants to know all.
+    /// Returns the number of messages that a command would change. Fails if not every node answers, because the number would be too low.
     pub async fn count(&self, actor: &Actor, which: &Selection) -> Result<u64, Error> {
         let ask = Ask::Count { which: which.clone() };
-        let (own, heard) = tokio::join!(self.count_here(actor, which), self.ask_others::<u64>(actor, ask, None));
-        heard.all()?;
-        Ok(together(own, heard)?.0.into_iter().sum())
+        let (own, answers) = tokio::join!(self.count_here(actor, which), self.ask_others::<u64>(actor, ask, None));
+        answers.all()?;
+        Ok(together(own, answers)?.0.into_iter().sum())
     }
 
-    /// The same of what this node owns.
+    /// Like [`count`](Self::count), for the messages of this node only.
     pub(in crate::operate) async fn count_here(&self, actor: &Actor, which: &Selection) -> Result<u64, Error> {
         let plan = Plan::to_change(self, actor, which, Timestamp::now()).await?;
         let mut walk = Walk::new(plan, None);
@@ -160,12 +160,12 @@ impl Service {
 
     /// Returns the numbers of the queue, and why mail is stopped.
     pub async fn stats(&self, actor: &Actor) -> Result<Stats, Error> {
-        let (own, heard) = tokio::join!(self.stats_here(actor), self.ask_others::<Stats>(actor, Ask::Stats, None));
-        let (parts, missing) = together(own, heard)?;
+        let (own, answers) = tokio::join!(self.stats_here(actor), self.ask_others::<Stats>(actor, Ask::Stats, None));
+        let (parts, missing) = together(own, answers)?;
         Ok(parts.into_iter().fold(Stats { missing, ..Stats::default() }, Stats::and))
     }
 
-    /// The same of what this node owns.
+    /// Like [`stats`](Self::stats), for the messages of this node only.
     pub(in crate::operate) async fn stats_here(&self, actor: &Actor) -> Result<Stats, Error> {
         actor.may(Need::Read)?;
         let now = Timestamp::now();
@@ -265,9 +265,13 @@ impl Service {
     }
 }
 
-/// This node's part and the others', and the nodes that did not answer. What one node does not find another may have.
-pub(in crate::operate) fn together<T>(own: Result<T, Error>, heard: Heard<T>) -> Result<(Vec<T>, Vec<String>), Error> {
-    let Heard { mut parts, refused, mut missing } = heard;
+/// Joins this node's part with those of the others. Also returns the nodes that did not answer. A message that this node does not find may be
+/// at another node.
+pub(in crate::operate) fn together<T>(
+    own: Result<T, Error>,
+    answers: NodeAnswers<T>,
+) -> Result<(Vec<T>, Vec<String>), Error> {
+    let NodeAnswers { mut parts, refused, mut missing } = answers;
     let is_absent = |error: &Error| error.kind == ErrorKind::NotFound;
     missing.extend(refused.iter().filter(|error| !is_absent(error)).map(ToString::to_string));
     match own {
@@ -278,7 +282,7 @@ pub(in crate::operate) fn together<T>(own: Result<T, Error>, heard: Heard<T>) ->
     Ok((parts, missing))
 }
 
-/// One page of several nodes' pages. A node that has looked only up to some message has said nothing of what is behind it.
+/// Joins the nodes' pages into one. It ends where the page of the slowest node ends, because that node may have more messages behind it.
 fn merged(parts: Vec<Page<Message>>, limit: usize, missing: Vec<String>) -> Page<Message> {
     let seen_to = parts.iter().filter_map(|part| part.next.clone()).min();
     let mut items: Vec<Message> = parts.into_iter().flat_map(|part| part.items).collect();
@@ -293,7 +297,7 @@ fn merged(parts: Vec<Page<Message>>, limit: usize, missing: Vec<String>) -> Page
 }
 
 impl Stats {
-    /// Both together. All nodes share one database, so its size counts once.
+    /// Adds the numbers of another node. All nodes share one database, so its size counts once.
     fn and(mut self, other: Stats) -> Stats {
         self.messages += other.messages;
         self.held += other.held;

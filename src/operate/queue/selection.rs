@@ -197,7 +197,7 @@ impl Walk {
         Walk { plan, after, page: PAGE, ended: false }
     }
 
-    /// The same for somebody who wants this many: the first page reads no more than that.
+    /// Like [`new`](Self::new), but the first page reads no more than the caller wants.
     pub fn of_first(plan: Plan, after: Option<QueueId>, wanted: usize) -> Self {
         Walk { page: wanted.clamp(1, PAGE), ..Walk::new(plan, after) }
     }
@@ -220,7 +220,7 @@ impl Walk {
         // The spool would read until it has found enough messages to a domain. Here each page ends after the same number of records.
         let filter = Filter { after: self.after, recipient_domain: None, ..self.plan.filter.clone() };
         let page = service.spool.list(filter, self.page).await?;
-        // A page that makes no progress would be read for ever.
+        // A page that makes no progress would be read again and again.
         let last = page.last().map(|record| record.id).filter(|last| Some(*last) > self.after);
         self.ended = page.len() < self.page || last.is_none();
         self.after = last.or(self.after);
