@@ -17,11 +17,11 @@ use crate::time::Timestamp;
 pub struct Plan<'a> {
     archive: &'a Archive,
     root: PathBuf,
-    steps: Vec<Step<'a>>,
+    steps: Vec<RestoreStep<'a>>,
 }
 
 /// The step for one file.
-pub struct Step<'a> {
+pub struct RestoreStep<'a> {
     /// The file in the archive.
     saved: &'a Saved,
     content: &'a [u8],
@@ -51,7 +51,7 @@ impl<'a> Plan<'a> {
         for (saved, content) in archive.manifest.files.iter().zip(&archive.contents) {
             let path = below(root, &saved.path);
             let doing = compare(&path, saved, &state_dir).map_err(Error::file("cannot look at", &path))?;
-            steps.push(Step { saved, content, path, doing });
+            steps.push(RestoreStep { saved, content, path, doing });
         }
         // Files are restored before the configuration that refers to them.
         steps.sort_by_key(|step| step.saved.role);
@@ -59,7 +59,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns the files in the order in which they are written.
-    pub fn steps(&self) -> &[Step<'a>] {
+    pub fn steps(&self) -> &[RestoreStep<'a>] {
         &self.steps
     }
 
@@ -79,7 +79,7 @@ impl<'a> Plan<'a> {
             ));
         }
         let root_works = rustix::process::geteuid().is_root();
-        let is_relays = |step: &Step<'_>| step.saved.owner == Owner::Relay;
+        let is_relays = |step: &RestoreStep<'_>| step.saved.owner == Owner::Relay;
         if root_works && !state_dir.is_dir() && self.steps.iter().any(is_relays) {
             objections.push(format!(
                 "{} is missing, whose owner the files are for: install the package, or make it for the relay's user \
@@ -117,7 +117,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl Step<'_> {
+impl RestoreStep<'_> {
     /// Writes the file. `relay` is the user who gets it if it belonged to the relay's user; below the state directory it gets that owner in
     /// any case.
     fn write(&self, relay: Option<(u32, u32)>) -> io::Result<()> {

@@ -27,7 +27,7 @@ pub use content::Content;
 pub(crate) use mime::{header_text, quoted_printable};
 pub use notification::{Notification, Original, notification};
 pub use postmaster::{Error, Postmaster};
-pub use report::{Action, Attempt, Report};
+pub use report::{Action, Attempt, RecipientReport};
 
 /// How notifications are written.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@
 //! ```
 
 use super::mime::{header_text, is_seven_bit, quoted_printable};
-use super::report::{Action, Report};
+use super::report::{Action, RecipientReport};
 use super::status::{delivery_status, status};
 use super::{Settings, words};
 use crate::message::{
@@ -54,13 +54,13 @@ pub fn notification(
     record: &Record,
     original: Original<'_>,
     action: Action,
-    reports: &[Report],
+    reports: &[RecipientReport],
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Notification> {
     // RFC 5321 §4.5.5, RFC 3464 §2: a bounce is never bounced.
     let to = record.envelope.reverse_path.mailbox()?;
-    let wanted: Vec<(&Report, EnhancedCode)> = reports
+    let wanted: Vec<(&RecipientReport, EnhancedCode)> = reports
         .iter()
         .filter(|report| record.envelope.recipients.get(report.index).is_some_and(|to| is_wanted(to, action)))
         .map(|report| (report, status(report, action)))
@@ -258,13 +258,13 @@ mod tests {
         Record { id, size: 100, attempts: 1, due: NOW, ..record_to("nyhedsbrev@test.dk", recipients) }
     }
 
-    fn report(index: usize, reply: &str) -> Report {
-        Report { index, reply: reply.into(), advice: None, attempt: None, expired: false }
+    fn report(index: usize, reply: &str) -> RecipientReport {
+        RecipientReport { index, reply: reply.into(), advice: None, attempt: None, expired: false }
     }
 
     const HEADER: &[u8] = b"From: x@test.dk\r\nSubject: hej\r\n";
 
-    fn failed(record: &Record, reports: &[Report]) -> Option<Notification> {
+    fn failed(record: &Record, reports: &[RecipientReport]) -> Option<Notification> {
         let original = Original { header: HEADER, body: Some(b"body\r\n") };
         notification(record, original, Action::Failed, reports, &Settings::default(), NOW)
     }
@@ -341,7 +341,8 @@ mod tests {
             ("[2001:db8::1]", "550 no", Some("dns; [IPv6:2001:db8::1]\r\n")),
             ("mail.test.dk", "cannot connect to mail.test.dk: refused", None),
         ] {
-            let report = Report { attempt: Some(Attempt { at: NOW, server: host.into() }), ..report(0, reply) };
+            let report =
+                RecipientReport { attempt: Some(Attempt { at: NOW, server: host.into() }), ..report(0, reply) };
             let body = String::from_utf8(failed(&record, &[report]).unwrap().body).unwrap();
             let found = body.split_once("\r\nRemote-MTA: ").map(|(_, rest)| rest);
             assert_eq!(found.is_some(), named.is_some(), "{body}");
@@ -353,7 +354,7 @@ mod tests {
     fn what_no_attempt_brought_names_no_time_and_what_no_server_said_is_not_its_diagnosis() {
         let record = record(&[("a@example.com", None)]);
         let body = |reply: &str, attempt| {
-            let report = Report { attempt, ..report(0, reply) };
+            let report = RecipientReport { attempt, ..report(0, reply) };
             String::from_utf8(failed(&record, &[report]).unwrap().body).unwrap()
         };
         let old = body("451 4.7.1 later", None);

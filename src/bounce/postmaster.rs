@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Action, Original, Report, Settings, notification};
+use super::{Action, Original, RecipientReport, Settings, notification};
 use crate::customers::{Routing, SigningDomain};
 use crate::dkim::{Job, SignError, Workers};
 use crate::message::{MailKind, QueueId};
@@ -49,7 +49,7 @@ impl Postmaster {
         record: &Record,
         original: Original<'_>,
         action: Action,
-        reports: &[Report],
+        reports: &[RecipientReport],
         now: Timestamp,
     ) -> Result<Option<QueueId>, Error> {
         let Some(customer) = self.routing.customer(&record.lane.customer) else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! The content of a notification: the result for each recipient, and the server that gave it.
 
-use crate::message::Heard;
+use crate::message::ReplyText;
 use crate::time::Timestamp;
 
 /// What happened to the recipients that a notification is about (RFC 3464 §2.3.3).
@@ -30,11 +30,11 @@ impl Action {
 
 /// The report about one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct RecipientReport {
     /// The recipient's index in the envelope.
     pub index: usize,
     /// The server's reply (`550 5.1.1 no such user`), or what broke.
-    pub reply: Heard,
+    pub reply: ReplyText,
     /// The remedy in plain words, where one is known.
     pub advice: Option<String>,
     /// The attempt that brought this reply. `None` if the reply is from an earlier attempt, or none was made.

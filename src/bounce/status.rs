@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Settings;
 use super::mime::{address_field, status_field};
-use super::report::{Action, Report};
+use super::report::{Action, RecipientReport};
 use crate::smtp::EnhancedCode;
 use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::dsn::{orcpt_in_ascii, utf8_addr_xtext};
@@ -14,7 +14,7 @@ use crate::spool::Record;
 pub(super) fn delivery_status(
     record: &Record,
     action: Action,
-    reports: &[(&Report, EnhancedCode)],
+    reports: &[(&RecipientReport, EnhancedCode)],
     settings: &Settings,
 ) -> Vec<u8> {
     let mut out = Vec::new();
@@ -73,7 +73,7 @@ fn original_recipient(orcpt: &str) -> Option<(String, String)> {
 
 /// Returns the status code of a report. The subject and detail are those of the server's enhanced code, if there is
 /// one. The class is that of the action.
-pub(super) fn status(report: &Report, action: Action) -> EnhancedCode {
+pub(super) fn status(report: &RecipientReport, action: Action) -> EnhancedCode {
     let class = match action {
         Action::Failed => 5,
         Action::Delayed { .. } => 4,
@@ -107,8 +107,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
 
-    fn report(index: usize, reply: &str) -> Report {
-        Report { index, reply: reply.into(), advice: None, attempt: None, expired: false }
+    fn report(index: usize, reply: &str) -> RecipientReport {
+        RecipientReport { index, reply: reply.into(), advice: None, attempt: None, expired: false }
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(code("250 2.0.0 ok", Action::Relayed), "2.0.0");
         assert_eq!(code("55", Action::Failed), "5.0.0");
         assert_eq!(code("5505.1.1", Action::Failed), "5.0.0");
-        let expired = Report { expired: true, ..report(0, "451 4.7.1 later") };
+        let expired = RecipientReport { expired: true, ..report(0, "451 4.7.1 later") };
         assert_eq!(status(&expired, Action::Failed).to_string(), "5.4.7");
     }
 

@@ -1,6 +1,6 @@
 //! The words of a notification, in Danish and English: what happened, what the server said, and what a person can do.
 
-use super::report::{Action, Report};
+use super::report::{Action, RecipientReport};
 use super::status::smtp_code;
 use super::{Language, Settings};
 use crate::smtp::EnhancedCode;
@@ -38,14 +38,14 @@ pub(super) fn subject(language: Language, action: Action, original: &str) -> Str
 
 /// A function that writes the text in one language, from the record, the original's subject, the action and the
 /// reports.
-type Describe = fn(&Record, &str, Action, &[(&Report, EnhancedCode)]) -> String;
+type Describe = fn(&Record, &str, Action, &[(&RecipientReport, EnhancedCode)]) -> String;
 
 /// Writes the text for a person. Its lines end with LF.
 pub(super) fn text(
     record: &Record,
     original_subject: &str,
     action: Action,
-    reports: &[(&Report, EnhancedCode)],
+    reports: &[(&RecipientReport, EnhancedCode)],
     settings: &Settings,
 ) -> String {
     let parts: &[Describe] = match settings.language {
@@ -57,7 +57,7 @@ pub(super) fn text(
     parts.join("\n----------------------------------------\n\n")
 }
 
-fn danish(record: &Record, subject: &str, action: Action, reports: &[(&Report, EnhancedCode)]) -> String {
+fn danish(record: &Record, subject: &str, action: Action, reports: &[(&RecipientReport, EnhancedCode)]) -> String {
     let mut text = match action {
         Action::Failed => "Din mail kunne ikke leveres, og den bliver ikke forsøgt sendt igen.\n".to_owned(),
         Action::Delayed { until } => format!(
@@ -89,7 +89,7 @@ fn danish(record: &Record, subject: &str, action: Action, reports: &[(&Report, E
     text
 }
 
-fn english(record: &Record, subject: &str, action: Action, reports: &[(&Report, EnhancedCode)]) -> String {
+fn english(record: &Record, subject: &str, action: Action, reports: &[(&RecipientReport, EnhancedCode)]) -> String {
     let mut text = match action {
         Action::Failed => "Your mail could not be delivered and will not be tried again.\n".to_owned(),
         Action::Delayed { until } => format!(
@@ -118,12 +118,12 @@ fn english(record: &Record, subject: &str, action: Action, reports: &[(&Report, 
     text
 }
 
-fn recipient(record: &Record, report: &Report) -> String {
+fn recipient(record: &Record, report: &RecipientReport) -> String {
     record.envelope.recipients.get(report.index).map(|r| r.address.to_string()).unwrap_or_default()
 }
 
 /// Returns what the sender can do, in Danish and in English, by the subject and detail of the status (RFC 3463 §3).
-fn remedy(report: &Report, status: EnhancedCode) -> (&'static str, &'static str) {
+fn remedy(report: &RecipientReport, status: EnhancedCode) -> (&'static str, &'static str) {
     let of_server = smtp_code(&report.reply).is_some();
     match (status.1, status.2) {
         // No server replied: a refused connection, no route, or a route that is suspended for its login.
@@ -190,8 +190,8 @@ mod tests {
 
     use super::*;
 
-    fn report(reply: &str, expired: bool) -> Report {
-        Report { index: 0, reply: reply.into(), advice: None, attempt: None, expired }
+    fn report(reply: &str, expired: bool) -> RecipientReport {
+        RecipientReport { index: 0, reply: reply.into(), advice: None, attempt: None, expired }
     }
 
     #[test]

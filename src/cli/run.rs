@@ -94,7 +94,7 @@ impl Args {
                         keeper.reloaded();
                         systemd.ready();
                     }
-                    () = watchdog.is_due_and(relay.comes_round()) => systemd.alive(),
+                    () = watchdog.is_due_and(relay.wait_for_dispatcher()) => systemd.alive(),
                 }
             };
             systemd.stopping();

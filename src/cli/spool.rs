@@ -20,7 +20,7 @@ use crate::spool::embedded::{self, Embedded};
 use crate::spool::moving::{self, Movable, Move, Moved, Progress};
 use crate::spool::postgres::Postgres;
 
-/// How often progress is told where nobody sees it move.
+/// How often progress is printed if the output is not a terminal.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Move all waiting mail to another spool.
@@ -152,7 +152,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Opens a spool of which nobody makes use meanwhile.
+/// Opens a spool that no relay may use at the same time.
 async fn open(settings: SpoolSettings) -> anyhow::Result<Arc<dyn Movable>> {
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<Arc<dyn Movable>> {
         Ok(match settings {

@@ -61,7 +61,7 @@ impl Acceptance {
 
 /// The known state of From domains.
 #[derive(Clone, Default)]
-struct Known {
+struct DomainStates {
     statuses: Arc<Statuses>,
     acceptance: Arc<Acceptance>,
 }
@@ -73,7 +73,7 @@ pub struct Routing(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     directory: ArcSwap<Directory>,
-    known: ArcSwap<Known>,
+    known: ArcSwap<DomainStates>,
     pauses: ArcSwap<Pauses>,
     bounces: Option<Arc<Route>>,
 }
@@ -81,7 +81,7 @@ struct Inner {
 /// The state of routing at one moment: all answers of one view agree. Do not keep it across an `await`.
 pub struct RoutingView<'a> {
     directory: Guard<Arc<Directory>>,
-    known: Guard<Arc<Known>>,
+    known: Guard<Arc<DomainStates>>,
     pauses: Guard<Arc<Pauses>>,
     bounces: Option<&'a Arc<Route>>,
 }
@@ -182,13 +182,13 @@ impl Routing {
     /// Replaces the verification status of all domains.
     pub fn set_statuses(&self, statuses: HashMap<Domain, VerificationStatus>) {
         let statuses = Arc::new(statuses);
-        self.0.known.rcu(|known| Known { statuses: Arc::clone(&statuses), ..Known::clone(known) });
+        self.0.known.rcu(|known| DomainStates { statuses: Arc::clone(&statuses), ..DomainStates::clone(known) });
     }
 
     /// Replaces the acceptance of domains by tiers.
     pub fn set_acceptance(&self, acceptance: Acceptance) {
         let acceptance = Arc::new(acceptance);
-        self.0.known.rcu(|known| Known { acceptance: Arc::clone(&acceptance), ..Known::clone(known) });
+        self.0.known.rcu(|known| DomainStates { acceptance: Arc::clone(&acceptance), ..DomainStates::clone(known) });
     }
 
     /// Returns the customers whose mail is paused.

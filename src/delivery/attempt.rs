@@ -50,14 +50,14 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
             // The loop ends, because only a connection that served before can be stale, and the next one is new.
             Ending::Stale(why) => {
                 if matches!(why, Broken::OutOfStep(_)) {
-                    pool.lost_step();
+                    pool.note_out_of_step();
                     one_by_one = true;
                 }
                 tracing::debug!(route = %id, peer = connection.peer, %why, "a kept connection was dead");
                 continue;
             }
             Ending::OutOfStep(part) => {
-                pool.lost_step();
+                pool.note_out_of_step();
                 outcome.add(part);
                 return outcome;
             }

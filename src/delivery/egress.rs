@@ -5,7 +5,7 @@
 //! the address is gone from this machine, nothing is sent and the error says so.
 //!
 //! The kernel's ordinary limits give up no connection before delivery does. Each wait of a session has a limit of its
-//! own, and a server that takes its time over the content may keep its window closed meanwhile (RFC 5321 §4.5.3.2.5–6).
+//! own. A slow server may keep its TCP window closed while it processes the content (RFC 5321 §4.5.3.2.5–6).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

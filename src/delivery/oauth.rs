@@ -33,11 +33,11 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
 #[derive(Default)]
 pub struct Tokens {
     client: OnceCell<reqwest::Client>,
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<CachedToken>>,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct CachedToken {
     token: String,
     renew_at: Instant,
 }
@@ -90,7 +90,7 @@ impl TokenSource for RouteTokens<'_> {
 }
 
 impl RouteTokens<'_> {
-    async fn fetch(&self) -> Result<Kept, Failure> {
+    async fn fetch(&self) -> Result<CachedToken, Failure> {
         let no_credentials = || later("the route has no client credentials".to_owned());
         let login = self.route.login.as_ref().ok_or_else(no_credentials)?;
         let LoginSecret::ClientCredentials { token_url, client_id, client_secret, scope } = &login.secret else {
@@ -138,7 +138,7 @@ impl RouteTokens<'_> {
         let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME)).min(LONGEST_LIFETIME);
         // A token with a short life is used for half of it.
         let usable = lifetime.checked_sub(MARGIN).filter(|left| *left > MARGIN).unwrap_or(lifetime / 2);
-        Ok(Kept { token: granted.access_token, renew_at: Instant::now() + usable })
+        Ok(CachedToken { token: granted.access_token, renew_at: Instant::now() + usable })
     }
 }
 

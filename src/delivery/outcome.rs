@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::{FailureClass, Heard};
+use crate::message::{FailureClass, ReplyText};
 use crate::route::Cause;
 use crate::smtp::Reply;
 
@@ -73,7 +73,7 @@ pub struct Class {
     /// How far the failure reaches.
     pub scope: Scope,
     /// The server's reply on one line with its codes, or a text that says what broke, and its class.
-    pub reply: Heard,
+    pub reply: ReplyText,
     /// The remedy in plain words, where one is known (internal-spoof protection, certificate, login).
     pub advice: Option<String>,
     /// The final dot was sent and no reply came: the smarthost may have taken the message.
@@ -83,7 +83,7 @@ pub struct Class {
 impl Class {
     /// A class without advice, for an outcome that is known. `why` is `None` where the message was taken.
     pub fn new(verdict: Verdict, scope: Scope, reply: impl Into<String>, why: Option<FailureClass>) -> Self {
-        Class { verdict, scope, reply: Heard::new(clipped(reply.into()), why), advice: None, unknown: false }
+        Class { verdict, scope, reply: ReplyText::new(clipped(reply.into()), why), advice: None, unknown: false }
     }
 
     /// The outcome of the recipient at this index of the envelope.

@@ -69,7 +69,7 @@ impl Pool {
     }
 
     /// Records that the server's replies did not fit the commands of a transaction.
-    pub fn lost_step(&self) {
+    pub fn note_out_of_step(&self) {
         *lock(&self.out_of_step) = Some(Instant::now());
     }
 

@@ -55,7 +55,7 @@ impl fmt::Display for CertificateRefusal {
 impl StdError for CertificateRefusal {}
 
 /// A certificate that the server showed, and the circumstances.
-pub struct Shown<'a> {
+pub struct ShownCertificate<'a> {
     /// The certificate in DER.
     pub certificate: &'a CertificateDer<'a>,
     /// The certificates that came with it.
@@ -64,7 +64,7 @@ pub struct Shown<'a> {
     pub takes_tls12: bool,
 }
 
-impl Shown<'_> {
+impl ShownCertificate<'_> {
     /// The refusal of a certificate that is not the pinned one.
     pub fn not_pinned(&self) -> CertificateRefusal {
         let pin = hex(&fingerprint(self.certificate));

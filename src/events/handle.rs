@@ -131,32 +131,33 @@ impl Events {
 
     /// Writes the event lines about a mail. The spool stores the lines together with the fact that they report. Lines beyond the customer's
     /// share of the log are left out. Text is copied only if a log or subscriber needs it.
-    pub fn write(&self, mail: &Mail<'_>, told: &[Told]) -> Telling {
+    pub fn write(&self, mail: &Mail<'_>, told: &[Told]) -> PendingEvents {
         let is_heard = self.is_heard();
-        let mut telling = Telling { lines: Vec::new(), kinds: Vec::with_capacity(told.len()), events: Vec::new() };
+        let mut pending =
+            PendingEvents { lines: Vec::new(), kinds: Vec::with_capacity(told.len()), events: Vec::new() };
         for told in told {
             let event = mail.event(told);
-            telling.kinds.push(event.event);
+            pending.kinds.push(event.event);
             if self.0.buffer.is_some() {
-                let before = telling.lines.len();
-                event.write_line(&mut telling.lines);
-                let octets = telling.lines.len() - before;
+                let before = pending.lines.len();
+                event.write_line(&mut pending.lines);
+                let octets = pending.lines.len() - before;
                 if !self.is_within_share(event.event, Some(mail.customer().as_str()), octets) {
-                    telling.lines.truncate(before);
+                    pending.lines.truncate(before);
                     self.0.counters.omitted.inc();
                 }
             }
             if is_heard {
-                telling.events.push(event.into_owned());
+                pending.events.push(event.into_owned());
             }
         }
-        telling
+        pending
     }
 
     /// Passes events to subscribers and counters, once the fact that they report is durable. Never waits.
-    pub fn tell(&self, telling: Telling) {
-        telling.kinds.into_iter().for_each(|kind| self.0.counters.count(kind));
-        telling.events.into_iter().for_each(|event| self.publish(|| event));
+    pub fn announce(&self, pending: PendingEvents) {
+        pending.kinds.into_iter().for_each(|kind| self.0.counters.count(kind));
+        pending.events.into_iter().for_each(|event| self.publish(|| event));
     }
 
     /// Puts a line into the log's buffer, unless its customer's share is used up.
@@ -344,10 +345,10 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The events about one mail, written before the fact that they report is durable.
+/// The events about one mail, written before the fact that they report is durable. [`Events::announce`] follows once it is.
 #[derive(Debug)]
-#[must_use = "it is not told yet"]
-pub struct Telling {
+#[must_use = "it is not announced yet"]
+pub struct PendingEvents {
     /// The lines with their line ends; empty if no log is kept.
     lines: Vec<u8>,
     /// The kind of each event.
@@ -356,7 +357,7 @@ pub struct Telling {
     events: Vec<Event<'static>>,
 }
 
-impl Telling {
+impl PendingEvents {
     /// Takes the lines out, for the spool to store.
     pub fn take_lines(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.lines)

@@ -46,7 +46,7 @@ use crate::record::journal::writer::{Rotation, Writer};
 use crate::record::journal::{Journal, Retention};
 use crate::spool::Spool;
 pub use alerts::{AlertLists, EndedAlert, OpenAlert};
-pub use handle::{Counters, Events, Telling};
+pub use handle::{Counters, Events, PendingEvents};
 use report::ToOperators;
 use share::Shares;
 pub(crate) use webhook::FOLDER as WEBHOOK_CURSORS;

@@ -3,11 +3,11 @@
 use std::io;
 
 use super::{Event, Events, Subject};
-use crate::record::journal::writer::Report;
+use crate::record::journal::writer::TroubleReporter;
 
 pub(super) struct ToOperators(pub(super) Events);
 
-impl Report for ToOperators {
+impl TroubleReporter for ToOperators {
     fn troubled(&self, why: &io::Error) {
         tracing::error!("the event log cannot be written: {why}. It is tried again every second");
         let detail = format!(

@@ -2,8 +2,8 @@
 //! (RFC 2047). Many readers show only the name, and some show a name as if it were the address. So the name must not hold another address,
 //! nor a character that a reader obeys instead of showing it.
 //!
-//! The text is read as the most generous reader reads it: encoded words are decoded wherever they stand and however
-//! broken they are, quotes are dropped, and characters that look like an `@` or a dot count as one.
+//! The text is read as tolerantly as any mail reader reads it: encoded words are decoded everywhere, even broken ones, quotes are dropped, and
+//! characters that look like an `@` or a dot count as one.
 
 use std::borrow::Cow;
 

@@ -77,19 +77,19 @@ pub(super) struct ReferenceFields<'a> {
 
 /// What happens to a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum FieldUse {
     /// The field has nothing to do with references.
-    NotOurs,
+    Other,
     /// The field was read, and stays in the message for Mailjet.
-    Stays,
+    Kept,
     /// The field was read, and is cut.
-    IsCut,
+    Cut,
 }
 
 impl<'a> ReferenceFields<'a> {
     /// Looks at one field. A field with another name costs two comparisons.
-    pub fn take(&mut self, field: &Field<'a>) -> Result<Fate, ReferenceError> {
-        let [b'X' | b'x', b'-', b'P' | b'p' | b'M' | b'm', ..] = field.name() else { return Ok(Fate::NotOurs) };
+    pub fn take(&mut self, field: &Field<'a>) -> Result<FieldUse, ReferenceError> {
+        let [b'X' | b'x', b'-', b'P' | b'p' | b'M' | b'm', ..] = field.name() else { return Ok(FieldUse::Other) };
         if field.is("X-MJ-CustomID") {
             self.mailjet_reference = Some(field.value());
         } else if field.is("X-Mailjet-Campaign") {
@@ -108,12 +108,12 @@ impl<'a> ReferenceFields<'a> {
             };
             return match place.replace(field.value()) {
                 Some(_) => Err(ReferenceError::Twice),
-                None => Ok(Fate::IsCut),
+                None => Ok(FieldUse::Cut),
             };
         } else {
-            return Ok(Fate::NotOurs);
+            return Ok(FieldUse::Other);
         }
-        Ok(Fate::Stays)
+        Ok(FieldUse::Kept)
     }
 
     /// Reads the values of the collected fields. The error names the field.

@@ -9,7 +9,7 @@ use super::address;
 use super::address_error::AddressError;
 use super::display;
 use super::headers::{Field, fields};
-use super::references::{Fate, ReferenceError, ReferenceFields, References};
+use super::references::{FieldUse, ReferenceError, ReferenceFields, References};
 use super::{Unsubscribe, Urgency};
 use crate::smtp::Mailbox;
 
@@ -163,7 +163,7 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
             priority = mailjet_priority(word(&field)).or(priority);
         } else {
             let refused = |why| HeaderError::Reference { field: excerpt(field.name()), why };
-            if references.take(&field).map_err(refused)? == Fate::IsCut {
+            if references.take(&field).map_err(refused)? == FieldUse::Cut {
                 cut.push(offset..offset + raw.len());
             }
         }

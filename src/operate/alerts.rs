@@ -228,11 +228,11 @@ impl Service {
         Ok(alerts)
     }
 
-    /// The same without acknowledgements, which needs no database.
+    /// Returns the alerts of all nodes without acknowledgements. This needs no database.
     pub async fn alerts_of_all(&self, actor: &Actor) -> Result<Alerts, Error> {
         let own = self.alerts_here(actor);
-        let heard = self.ask_others::<AlertsHere>(actor, Ask::Alerts, None).await;
-        let (parts, missing) = together(own, heard)?;
+        let answers = self.ask_others::<AlertsHere>(actor, Ask::Alerts, None).await;
+        let (parts, missing) = together(own, answers)?;
         let merged = if parts.len() > 1 { merged } else { |alerts| alerts };
         let (mut open, mut notices) = (Vec::new(), Vec::new());
         for AlertsHere { node, open: its_open, notices: its_notices } in parts {

@@ -18,7 +18,7 @@ use crate::onboarding::{Finding, Item, Lang, Report};
 use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 use crate::returns::dmarc::summary::Summary;
-use crate::returns::dmarc::{Refused, Reports, SCHEMA, Taken};
+use crate::returns::dmarc::{ReportRefused, Reports, SCHEMA, TakenReports};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -109,7 +109,7 @@ pub struct Import {
 
 impl Import {
     /// Imports the reports in a mail, an archive or XML. Blocks.
-    pub fn take(&self, octets: &[u8]) -> Result<Taken, Refused> {
+    pub fn take(&self, octets: &[u8]) -> Result<TakenReports, ReportRefused> {
         self.reports.take(octets)
     }
 
@@ -245,7 +245,7 @@ impl Site {
         }
     }
 
-    /// What reports say of a domain, if the relay takes any. A database that cannot be read costs nothing but this.
+    /// Returns the summary of the reports about a domain, if the relay takes reports and the database can be read.
     pub(super) async fn dmarc_of(&self, domain: &Domain) -> Option<DmarcReport> {
         let reports = self.reports_if_any().await?;
         let read = summary(&reports, domain, DAYS).await;

@@ -71,10 +71,10 @@ pub enum JobKind {
 
 /// All jobs. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Jobs(Arc<Mutex<Known>>);
+pub struct Jobs(Arc<Mutex<JobList>>);
 
 #[derive(Default)]
-struct Known {
+struct JobList {
     next: u64,
     jobs: BTreeMap<u64, Entry>,
 }
@@ -97,7 +97,7 @@ impl Entry {
 }
 
 impl Jobs {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, JobList> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

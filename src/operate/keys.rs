@@ -22,7 +22,7 @@ use crate::dkim::{KeyError, KeyRecord, Selector, SigningKey};
 use crate::events::Action;
 use crate::files::{self, folder, read_text};
 use crate::message::CustomerId;
-use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, RotationStage, Step};
+use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, RotationStage, RotationStep};
 use crate::onboarding::{Delegation, delegation};
 use crate::resolver;
 use crate::sealed::Passphrase;
@@ -33,17 +33,17 @@ use crate::time::Timestamp;
 #[derive(Debug, Serialize)]
 pub struct Rotated {
     /// What was done, and what must be done next, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<RotationStep>,
     /// True if the next run must wait until somebody has done something, or until a change is visible in DNS or in the relay.
     pub waits: bool,
 }
 
 impl Rotated {
-    fn done(step: Step) -> Self {
+    fn done(step: RotationStep) -> Self {
         Rotated { steps: vec![step], waits: false }
     }
 
-    fn waits(steps: impl Into<Vec<Step>>) -> Self {
+    fn waits(steps: impl Into<Vec<RotationStep>>) -> Self {
         Rotated { steps: steps.into(), waits: true }
     }
 }
@@ -134,7 +134,7 @@ impl Run<'_> {
             // A customer that has published both aliases need not publish another key by hand.
             None => match self.with_aliases().await {
                 Ok(delegation) => delegation,
-                Err(reason) => return Ok(Rotated::waits([Step::Unanswered { reason }])),
+                Err(reason) => return Ok(Rotated::waits([RotationStep::Unanswered { reason }])),
             },
         };
         let new = match delegation {
@@ -210,12 +210,12 @@ impl Run<'_> {
     }
 
     /// Publishes the new key if that is webCRM's part, and reports what somebody else must do.
-    async fn published(&self, rotation: &Rotation) -> Result<Step, Error> {
+    async fn published(&self, rotation: &Rotation) -> Result<RotationStep, Error> {
         match self.site.configured.onboarding.delegation_of(&rotation.new.selector) {
             None => Ok(self.publish(rotation)),
             Some(_) => Ok(match self.site.keep_zone_of(&self.customer, Some(rotation)).await? {
-                ZoneKept::Updated(_) => Step::InZone { selector: rotation.new.selector.clone() },
-                ZoneKept::ByHand(lines) => Step::PublishZone { lines },
+                ZoneKept::Updated(_) => RotationStep::InZone { selector: rotation.new.selector.clone() },
+                ZoneKept::ByHand(lines) => RotationStep::PublishZone { lines },
             }),
         }
     }
@@ -234,7 +234,7 @@ impl Run<'_> {
                 self.save(&rotation)?;
             }
             if in_use == InUse::Old {
-                return Ok(Rotated::waits([Step::StillSigning { selector: rotation.old.selector }]));
+                return Ok(Rotated::waits([RotationStep::StillSigning { selector: rotation.old.selector }]));
             }
         }
         let resolver = &*self.site.checker.resolver;
@@ -246,19 +246,21 @@ impl Run<'_> {
         let overlap = self.site.configured.onboarding.rotation_overlap;
         let settle = delegation.map_or(Duration::ZERO, |delegation| delegation.ttl);
         Ok(match rotation::advance(&rotation, &view, switched, now, overlap, settle) {
-            Next::AskAgain(reason) => Rotated::waits([Step::Unanswered { reason }]),
-            Next::Settle(until) => Rotated::waits([Step::Settling { until: until.to_string() }]),
-            Next::Wait => Rotated::waits([Step::Waiting { hosts: view.new_missing }, self.published(&rotation).await?]),
+            Next::AskAgain(reason) => Rotated::waits([RotationStep::Unanswered { reason }]),
+            Next::Settle(until) => Rotated::waits([RotationStep::Settling { until: until.to_string() }]),
+            Next::Wait => {
+                Rotated::waits([RotationStep::Waiting { hosts: view.new_missing }, self.published(&rotation).await?])
+            }
             Next::Switch => {
                 let taken = !switched && self.switch(&rotation.new)?;
                 let selector = rotation.new.selector.clone();
                 rotation.switched(now);
                 self.save(&rotation)?;
                 self.tell(format!("the customer's file was changed over to the {} key {selector}", self.place))?;
-                Rotated::done(Step::Switched { selector, file: self.file.display().to_string(), taken })
+                Rotated::done(RotationStep::Switched { selector, file: self.file.display().to_string(), taken })
             }
-            Next::See => Rotated::waits([Step::NotSeen { selector: rotation.new.selector }]),
-            Next::Keep(until) => Rotated::done(Step::Overlap { until: until.to_string() }),
+            Next::See => Rotated::waits([RotationStep::NotSeen { selector: rotation.new.selector }]),
+            Next::Keep(until) => Rotated::done(RotationStep::Overlap { until: until.to_string() }),
             Next::Revoke => {
                 if let RotationStage::Overlap { since, .. } = rotation.stage
                     && !rotation.leaked
@@ -275,7 +277,7 @@ impl Run<'_> {
                 }
                 // The old key may have been published by hand, although the new one is not.
                 match self.site.configured.onboarding.delegation_of(&rotation.old.selector) {
-                    None => Rotated::waits([Step::Revoke { hosts: view.old_present }]),
+                    None => Rotated::waits([RotationStep::Revoke { hosts: view.old_present }]),
                     Some(_) => Rotated::waits([self.published(&rotation).await?]),
                 }
             }
@@ -287,7 +289,7 @@ impl Run<'_> {
                 self.tell(format!("the {} key was changed from {old} to {new}", self.place))?;
                 let old_file = files::tidy(&self.resolve(&rotation.old.file)).display().to_string();
                 let old_file = (!self.signs_elsewhere(&rotation.old)).then_some(old_file);
-                Rotated::done(Step::Done { selector: rotation.new.selector, old_file })
+                Rotated::done(RotationStep::Done { selector: rotation.new.selector, old_file })
             }
         })
     }
@@ -324,12 +326,12 @@ impl Run<'_> {
 
     /// Returns the step that waits for mail that was accepted before the new key was seen to sign, because the old key must stay published
     /// for it. Held mail may wait without limit.
-    async fn queued(&self, since: Timestamp, now: Timestamp) -> Result<Option<Step>, Error> {
+    async fn queued(&self, since: Timestamp, now: Timestamp) -> Result<Option<RotationStep>, Error> {
         let id = &self.customer.id;
         Ok(match self.site.running.has_mail_from_before(self.actor, id, since, now).await? {
-            Some(true) => Some(Step::StillQueued { customer: id.to_string() }),
+            Some(true) => Some(RotationStep::StillQueued { customer: id.to_string() }),
             Some(false) => None,
-            None => Some(Step::QueueNotSeen),
+            None => Some(RotationStep::QueueNotSeen),
         })
     }
 
@@ -357,9 +359,9 @@ impl Run<'_> {
         Ok(signers.map_or(InUse::Unseen, of))
     }
 
-    fn publish(&self, rotation: &Rotation) -> Step {
+    fn publish(&self, rotation: &Rotation) -> RotationStep {
         let hosts = self.customer.domains.keys().map(|domain| rotation.new.host(domain)).collect();
-        Step::Publish { hosts, value: rotation.new.record.clone() }
+        RotationStep::Publish { hosts, value: rotation.new.record.clone() }
     }
 
     /// Returns the domain after which the key's file is named, as when a customer is added. A broken key must be corrected first, because

@@ -59,7 +59,7 @@ pub struct Application {
 const UNKNOWN_ID: &str = "<application (client) id>";
 
 impl Service {
-    /// Lists the routes that log in at Microsoft 365 with a password, with what the nodes have heard there.
+    /// Lists the routes that log in at Microsoft 365 with a password, with the replies that the nodes got there.
     pub async fn microsoft365(&self, actor: &Actor) -> Result<Vec<PasswordRoute>, Error> {
         let (running, _) = self.routes(actor).await?;
         Ok(password_routes(&self.routing.directory(), &running))

@@ -16,13 +16,13 @@ impl Service {
     /// Returns the events of up to `most` matching mails, the newest first.
     pub async fn trace(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
         let ask = Ask::Trace { query: query.clone(), most };
-        let (own, heard) =
+        let (own, answers) =
             tokio::join!(self.trace_here(actor, query, most), self.ask_others::<Found>(actor, ask, None));
-        let (parts, missing) = together(own, heard)?;
+        let (parts, missing) = together(own, answers)?;
         Ok(Found::of_nodes(parts, most, missing))
     }
 
-    /// The same as this node's record has it.
+    /// Like [`trace`](Self::trace), from this node's record only.
     pub(super) async fn trace_here(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
         let customer = query.customer.as_deref().map(CustomerId::new);
         actor.may(customer.as_ref().map_or(Need::Read, Need::ReadOf))?;

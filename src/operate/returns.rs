@@ -12,7 +12,7 @@ use super::{Actor, Error};
 use crate::events::Action;
 use crate::files;
 use crate::onboarding::mailjet::callback::{self, Done, KINDS};
-use crate::onboarding::mailjet::{Client, Problem};
+use crate::onboarding::mailjet::{Client, RequestError};
 use crate::returns::mail::keys;
 use crate::returns::mailjet::Settings;
 
@@ -117,10 +117,10 @@ impl Site {
     }
 }
 
-fn not_set(account: &str, problem: &Problem) -> Error {
+fn not_set(account: &str, problem: &RequestError) -> Error {
     let remedy = match problem {
-        Problem::Credentials(_) => "correct the key and secret of the account",
-        Problem::Busy(_) | Problem::NoAnswer(_) => "run the command again later: what is done stays done",
+        RequestError::Credentials(_) => "correct the key and secret of the account",
+        RequestError::Busy(_) | RequestError::NoAnswer(_) => "run the command again later: what is done stays done",
         _ => "enter the address in Mailjet's console: `postbud returns mailjet url` prints it",
     };
     Error::failed(format!("account {account}: {}", problem.detail()), remedy)

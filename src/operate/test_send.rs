@@ -40,7 +40,7 @@ impl Service {
         Ok(task.spawn(|_| async move { Ok(JobResult::TestSend(service.send_test(&actor, draft).await?)) }))
     }
 
-    /// The same, and waits for what comes of it.
+    /// Sends a test mail, and waits for its result.
     pub async fn test(&self, actor: &Actor, customer: &str, to: &str, from: Option<&str>) -> Result<TestSent, Error> {
         let draft = self.prepare_test(actor, customer, to, from).await?;
         self.send_test(actor, draft).await
@@ -187,12 +187,12 @@ impl Service {
         let by = Submission { peer: actor.address(), ..Submission::default() };
         let told =
             Told::new(EventKind::Accepted, 0, Timestamp::now()).because("a test send").by(&actor.to_string().into());
-        let mut telling = self.events.write(&Mail::of_draft(&draft).handed_in(by), &[told]);
-        draft.lines = telling.take_lines();
+        let mut pending = self.events.write(&Mail::of_draft(&draft).handed_in(by), &[told]);
+        draft.lines = pending.take_lines();
         let durable = self.spool.commit(draft).await;
         let refused = |error| Error::failed(format!("the test mail was not stored: {error}"), "see the spool's disk");
         drop(durable.map_err(refused)?);
-        self.events.tell(telling);
+        self.events.announce(pending);
         Ok(())
     }
 }

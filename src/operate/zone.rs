@@ -14,7 +14,7 @@ use crate::customers::{Customer, KeyPlace};
 use crate::dkim::record::TxtRecord;
 use crate::files::folder;
 use crate::onboarding::Delegation;
-use crate::onboarding::rotation::{self, Named, Rotation, Step};
+use crate::onboarding::rotation::{self, Named, Rotation, RotationStep};
 use crate::plain;
 use crate::resolver::update::Txt;
 use crate::resolver::{Dns, Resolver, Settings, joined};
@@ -103,10 +103,10 @@ impl Site {
         }
         for _ in 0..STEPS_AT_ONCE {
             let rotated = self.rotate_key(actor, customer.id.as_str(), KeyPlace::Main, false).await?;
-            if rotated.steps.iter().any(|step| matches!(step, Step::Switched { .. })) {
+            if rotated.steps.iter().any(|step| matches!(step, RotationStep::Switched { .. })) {
                 return Ok(true);
             }
-            let ends = |step: &Step| matches!(step, Step::Done { .. } | Step::Overlap { .. });
+            let ends = |step: &RotationStep| matches!(step, RotationStep::Done { .. } | RotationStep::Overlap { .. });
             if rotated.waits || rotated.steps.iter().any(ends) {
                 break;
             }

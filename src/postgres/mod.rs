@@ -158,7 +158,7 @@ impl Connection {
         Connection::begin(server, client, connection).await
     }
 
-    /// Listens to a new connection, and sets what the server must know of it.
+    /// Polls a new connection in a task, and sets its parameters at the server.
     async fn begin<S, T>(
         server: &Server,
         client: Client,

@@ -21,7 +21,7 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 100;
 /// After this many pages without a decision, the task stops, and the next round continues there. Mail that waits for our own caps is not
 /// late, so there may be any number of pages to skip.
-const IN_VAIN: u32 = 20;
+const PAGES_WITHOUT_DECISION: u32 = 20;
 
 /// The lanes behind routes in trouble.
 type Troubled = BTreeMap<Lane, Arc<Route>>;
@@ -33,7 +33,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     let every = (shortest / 4).clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY);
     let (mut given_up_to, mut told_to) = (None, None);
     while tokio::time::timeout(every, inner.stop.cancelled()).await.is_err() {
-        inner.parts.outcomes.tell_of_more_holds();
+        inner.parts.outcomes.alert_of_further_holds();
         let clock_trusted = inner.trusts_clock();
         let now = Timestamp::now();
         let lanes = match spool::all_lanes(&*inner.parts.spool).await {
@@ -43,7 +43,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
                 continue;
             }
         };
-        mend_due_times(&inner, &lanes, now).await;
+        correct_due_times(&inner, &lanes, now).await;
         let troubled = behind_trouble(&inner, lanes);
         if troubled.is_empty() || !clock_trusted {
             continue;
@@ -80,8 +80,8 @@ fn behind_trouble(inner: &Inner, lanes: BTreeMap<Lane, LaneStats>) -> Troubled {
 /// Decides on the records that match `which`, oldest first, starting after `seen_to`. Stores in `seen_to` where it stopped.
 async fn look_through(inner: &Inner, troubled: &Troubled, which: Filter, seen_to: &mut Option<QueueId>) {
     let patience = &inner.settings.patience;
-    let mut in_vain = 0;
-    while in_vain < IN_VAIN && !inner.stop.is_cancelled() {
+    let mut without_decision = 0;
+    while without_decision < PAGES_WITHOUT_DECISION && !inner.stop.is_cancelled() {
         let leases = match inner.parts.spool.seize(Filter { after: *seen_to, ..which.clone() }, AT_ONCE).await {
             Ok(leases) => leases,
             Err(why) => return tracing::error!("old mail cannot be looked through: {why}"),
@@ -90,7 +90,7 @@ async fn look_through(inner: &Inner, troubled: &Troubled, which: Filter, seen_to
         if leases.is_empty() {
             return;
         }
-        in_vain += 1;
+        without_decision += 1;
         for lease in leases {
             let record = &lease.record;
             let Some(route) = troubled.get(&record.lane) else { continue };
@@ -103,14 +103,14 @@ async fn look_through(inner: &Inner, troubled: &Troubled, which: Filter, seen_to
             let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock() };
             if let Some(decision) = decide::while_waiting(record, route, &why, patience, moment) {
                 inner.apply(lease, decision).await;
-                in_vain = 0;
+                without_decision = 0;
             }
         }
     }
 }
 
 /// Makes records due at once if they are due later than the retry schedule allows. Their due time was set while the clock was ahead.
-async fn mend_due_times(inner: &Inner, lanes: &BTreeMap<Lane, LaneStats>, now: Timestamp) {
+async fn correct_due_times(inner: &Inner, lanes: &BTreeMap<Lane, LaneStats>, now: Timestamp) {
     let latest = inner.settings.patience.retry.latest(now);
     let beyond = |stats: &LaneStats| stats.last_due.is_some_and(|due| due.believed(latest, now) != due);
     let ahead: BTreeSet<Lane> = lanes.iter().filter(|(_, stats)| beyond(stats)).map(|(lane, _)| lane.clone()).collect();

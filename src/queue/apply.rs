@@ -12,10 +12,10 @@ use crate::customers::suppression::Suppression;
 use crate::customers::{Customer, Pause, PauseCause, Reaction};
 use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
 use crate::message::{CustomerId, FailureClass, Lane, MailKind, QueueId, Urgency};
-use crate::queue::by_customer::Counted;
+use crate::queue::by_customer::CountedOutcome;
 use crate::queue::counters::{CauseLabel, Counters};
 use crate::queue::decide::{Decision, Delay};
-use crate::queue::holds::{Holds, More};
+use crate::queue::holds::{FurtherHolds, Holds};
 use crate::queue::volume::{Capped, Results, Trip, Volumes};
 use crate::smtp::Mailbox;
 use crate::spool::{self, Lease, Record, Settled, Settlement, Spool};
@@ -80,8 +80,8 @@ impl Outcomes {
         if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed.is_some() {
             self.notify(&lease, &decision).await;
         }
-        let mut telling = self.events.write(&Mail::of(&lease.record), &decision.events);
-        let settlement = Settlement { lines: telling.take_lines(), ..decision.settlement };
+        let mut pending = self.events.write(&Mail::of(&lease.record), &decision.events);
+        let settlement = Settlement { lines: pending.take_lines(), ..decision.settlement };
         let held = decision.events.iter().find(|told| told.event == EventKind::Held);
         let held = held.map(|told| (lease.record.id, told.clone()));
         let (customer, accepted) = (lease.record.lane.customer.clone(), lease.record.id.arrived());
@@ -91,8 +91,8 @@ impl Outcomes {
         if lane.kind != MailKind::Test {
             decision.events.iter().for_each(|told| self.count(&customer, accepted, told));
         }
-        let relayed = telling.kinds().filter(|kind| *kind == EventKind::Relayed).count();
-        self.events.tell(telling);
+        let relayed = pending.kinds().filter(|kind| *kind == EventKind::Relayed).count();
+        self.events.announce(pending);
         self.count_results(&lane, relayed, gone.len());
         for Gone { customer, address, said, at } in gone {
             self.suppression.hard_bounce(&customer, &address, &said, at);
@@ -111,16 +111,16 @@ impl Outcomes {
         let Some(customer) = self.postmaster.routing.customer(&lane.customer) else { return };
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let results = Results { relayed: number(relayed), hard: number(hard), complaints: 0 };
-        self.judge(&customer, results);
+        self.react_to(&customer, results);
     }
 
     /// Counts results that another system reported after the next server had taken the mail. The caller updates the suppression list.
     pub(crate) fn counted_later(&self, customer: &Customer, hard: u32, complaints: u32) {
-        self.judge(customer, Results { hard, complaints, ..Results::default() });
+        self.react_to(customer, Results { hard, complaints, ..Results::default() });
     }
 
     /// Counts results. If they are unusual, raises an alert or pauses the customer, as its limits say.
-    fn judge(&self, customer: &Customer, results: Results) {
+    fn react_to(&self, customer: &Customer, results: Results) {
         let now = Timestamp::now();
         let Some(Trip { cause, detail }) = self.volumes.settle(&customer.id, results, &customer.limits, now) else {
             return;
@@ -179,7 +179,7 @@ impl Outcomes {
 
     /// Counts a message that is about to leave. If the customer's cap is used up, pauses the customer until the cap has room again, and
     /// returns false.
-    pub(super) fn takes(&self, lane: &Lane) -> bool {
+    pub(super) fn count_leaving(&self, lane: &Lane) -> bool {
         let Some(customer) = self.capped(lane) else { return true };
         let now = Timestamp::now();
         match self.volumes.take(&customer.id, &customer.limits, now) {
@@ -193,7 +193,7 @@ impl Outcomes {
     }
 
     /// Undoes the count of a message that did not leave.
-    pub(super) fn did_not_leave(&self, lane: &Lane) {
+    pub(super) fn uncount_leaving(&self, lane: &Lane) {
         if let Some(customer) = self.capped(lane) {
             self.volumes.give_back(&customer.id, Timestamp::now());
         }
@@ -248,17 +248,17 @@ impl Outcomes {
     }
 
     fn alert_not_told(&self, record: &Record, why: &dyn std::error::Error) {
-        let detail = format!("the sender of {} is not told by mail what became of it: {why}", record.id);
+        let detail = format!("the sender of {} could not be notified: {why}", record.id);
         self.events.emit(Event::alert(detail).about_customer(&record.lane.customer).about_message(record.id));
     }
 
     fn count(&self, customer: &CustomerId, accepted: Timestamp, told: &Told) {
         let class = told.class.or(told.heard.as_ref().and_then(|heard| heard.class)).unwrap_or(FailureClass::Unknown);
         let outcome = match told.event {
-            EventKind::Relayed => Counted::Relayed,
-            EventKind::Deferred => Counted::Deferred,
-            EventKind::Bounced => Counted::Bounced(class),
-            EventKind::Expired => Counted::Expired(class),
+            EventKind::Relayed => CountedOutcome::Relayed,
+            EventKind::Deferred => CountedOutcome::Deferred,
+            EventKind::Bounced => CountedOutcome::Bounced(class),
+            EventKind::Expired => CountedOutcome::Expired(class),
             _ => return,
         };
         self.counters.count(customer, outcome, Timestamp::now().since(accepted));
@@ -267,15 +267,15 @@ impl Outcomes {
     /// Raises an alert about a held message. If many messages are held for one reason, only the first raises one.
     fn tell_of_hold(&self, customer: &CustomerId, id: QueueId, told: &Told) {
         let why = told.detail.as_deref().unwrap_or_default();
-        if self.holds().is_news(customer, why, self.started.elapsed()) {
+        if self.holds().needs_alert(customer, why, self.started.elapsed()) {
             self.alert_of_holds(customer, format!("message {id} is held: {why}"));
         }
     }
 
     /// Reports how many more messages were held for the same reason within an hour after the alert.
-    pub(super) fn tell_of_more_holds(&self) {
-        let over = self.holds().over(self.started.elapsed());
-        for More { customer, reason, count } in over {
+    pub(super) fn alert_of_further_holds(&self) {
+        let over = self.holds().take_ended(self.started.elapsed());
+        for FurtherHolds { customer, reason, count } in over {
             self.alert_of_holds(&customer, format!("{count} more messages were held within an hour: {reason}"));
         }
     }

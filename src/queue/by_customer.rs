@@ -19,7 +19,7 @@ const OTHERS: &str = "all others";
 
 /// An outcome that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
+pub(super) enum CountedOutcome {
     /// The next server took the mail.
     Relayed,
     /// The mail is tried again later.
@@ -42,12 +42,12 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn count(&mut self, outcome: Counted) {
+    fn count(&mut self, outcome: CountedOutcome) {
         let (place, class) = match outcome {
-            Counted::Relayed => (0, None),
-            Counted::Deferred => (1, None),
-            Counted::Bounced(class) => (2, Some(class)),
-            Counted::Expired(class) => (3, Some(class)),
+            CountedOutcome::Relayed => (0, None),
+            CountedOutcome::Deferred => (1, None),
+            CountedOutcome::Bounced(class) => (2, Some(class)),
+            CountedOutcome::Expired(class) => (3, Some(class)),
         };
         self.outcomes[place] += 1;
         if let Some(class) = class {
@@ -67,7 +67,7 @@ struct Counts {
 }
 
 impl ByCustomer {
-    pub fn count(&self, customer: &CustomerId, outcome: Counted) {
+    pub fn count(&self, customer: &CustomerId, outcome: CountedOutcome) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Counts { named, others } = &mut *counts;
         let is_full = named.len() >= NAMED;
@@ -127,11 +127,11 @@ mod tests {
     fn customers_beyond_the_bound_are_counted_together() {
         let counts = ByCustomer::default();
         for n in 0..NAMED + 10 {
-            counts.count(&CustomerId::new(&format!("c{n}")), Counted::Relayed);
+            counts.count(&CustomerId::new(&format!("c{n}")), CountedOutcome::Relayed);
         }
-        counts.count(&CustomerId::new("c0"), Counted::Bounced(FailureClass::Hard));
-        counts.count(&CustomerId::new("c0"), Counted::Expired(FailureClass::Unknown));
-        counts.count(&CustomerId::new("new"), Counted::Bounced(FailureClass::Hard));
+        counts.count(&CustomerId::new("c0"), CountedOutcome::Bounced(FailureClass::Hard));
+        counts.count(&CustomerId::new("c0"), CountedOutcome::Expired(FailureClass::Unknown));
+        counts.count(&CustomerId::new("new"), CountedOutcome::Bounced(FailureClass::Hard));
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(counts));
         let mut text = String::new();

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::by_customer::{ByCustomer, Counted};
+use super::by_customer::{ByCustomer, CountedOutcome};
 use crate::message::CustomerId;
 
 /// Histogram buckets in seconds from acceptance to relay: from at once to retries of days.
@@ -77,19 +77,19 @@ impl Counters {
     }
 
     /// Counts one recipient of a customer's mail. `since_accepted` is the time since the mail was accepted.
-    pub(super) fn count(&self, customer: &CustomerId, outcome: Counted, since_accepted: Duration) {
+    pub(super) fn count(&self, customer: &CustomerId, outcome: CountedOutcome, since_accepted: Duration) {
         match outcome {
-            Counted::Relayed => {
+            CountedOutcome::Relayed => {
                 self.relayed.inc();
                 self.to_relayed.observe(since_accepted.as_secs_f64());
             }
-            Counted::Deferred => {
+            CountedOutcome::Deferred => {
                 self.deferred.inc();
             }
-            Counted::Bounced(_) => {
+            CountedOutcome::Bounced(_) => {
                 self.bounced.inc();
             }
-            Counted::Expired(_) => {
+            CountedOutcome::Expired(_) => {
                 self.expired.inc();
             }
         }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bounce::{Attempt, Report};
+use crate::bounce::{Attempt, RecipientReport};
 use crate::delivery::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::events::{EventKind, Told, Tried};
-use crate::message::{FailureClass, Heard, Recipient, TestOutcome};
+use crate::message::{FailureClass, Recipient, ReplyText, TestOutcome};
 use crate::queue::retry::Schedule;
 use crate::route::{Route, RouteId};
 use crate::smtp::Domain;
@@ -37,9 +37,9 @@ pub struct Decision {
     /// The results for programs, in the order of the recipients.
     pub events: Vec<Told>,
     /// Recipients that will never be tried again, as reported to the sender.
-    pub failures: Vec<Report>,
+    pub failures: Vec<RecipientReport>,
     /// Relayed recipients to report to a sender that asked for it, because the next server does not report itself (RFC 3461 §5.2.2).
-    pub relayed: Vec<Report>,
+    pub relayed: Vec<RecipientReport>,
     /// The delay notice to send to the sender.
     pub delayed: Option<Delay>,
 }
@@ -50,7 +50,7 @@ pub struct Delay {
     /// When the waiting recipients will be given up.
     pub until: Timestamp,
     /// The waiting recipients, each with the last reply.
-    pub waiting: Vec<Report>,
+    pub waiting: Vec<RecipientReport>,
 }
 
 /// The time of a decision, with everything that the message's age depends on.
@@ -110,24 +110,24 @@ pub fn after_attempt(
     });
     let tried = Tried::new(record, route);
     for heard in &outcome.recipients {
-        decision.take_in(&tried, route, heard, now);
+        decision.add_outcome(&tried, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
         if asked && heard.class.verdict == Verdict::Relayed && !outcome.reported.contains(&heard.index) {
             decision.relayed.push(report_of(heard, route, now));
         }
     }
     if let Some(why) = &outcome.hold {
-        decision.tell_of_hold(record, route, why, now);
+        decision.add_hold_events(record, route, why, now);
     } else if clock_trusted && now >= expires_at {
         decision.expire(record, route, now);
     } else {
-        decision.owe_delay_notice(record, route, None, patience, moment);
+        decision.add_delay_notice(record, route, None, patience, moment);
     }
     decision
 }
 
 /// Decides about a record that waits without an attempt because `route` is in trouble (`why`). At its maximum age the record is given up.
-/// If it is late, the sender is told once. Otherwise nothing happens. The record keeps its place in line.
+/// If it is late, its sender gets one delay notice. Otherwise nothing happens. The record keeps its due time.
 pub fn while_waiting(
     record: &Record,
     route: &Route,
@@ -140,7 +140,7 @@ pub fn while_waiting(
         decision.expire(record, route, moment.now);
         return Some(decision);
     }
-    decision.owe_delay_notice(record, route, Some(why), patience, moment);
+    decision.add_delay_notice(record, route, Some(why), patience, moment);
     decision.delayed.is_some().then_some(decision)
 }
 
@@ -155,10 +155,10 @@ pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Tim
     let class = how.tells_sender.then_some(FailureClass::Policy);
     let meant = |to: &Recipient| how.only_in.is_none() || to.address.domain() == how.only_in.as_ref();
     for (index, _) in record.waiting().filter(|(_, to)| meant(to)) {
-        let reply = Heard::new(Arc::clone(&reason), class);
+        let reply = ReplyText::new(Arc::clone(&reason), class);
         decision.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
         if how.tells_sender {
-            decision.failures.push(Report { index, reply, advice: None, attempt: None, expired: false });
+            decision.failures.push(RecipientReport { index, reply, advice: None, attempt: None, expired: false });
         }
         let told = Told::new(kind, index, now).on(route).because(Arc::clone(&reason)).by(&how.actor);
         decision.events.push(Told { class, ..told });
@@ -201,7 +201,7 @@ impl Decision {
     }
 
     /// Adds the reports that Mailjet would send for relayed test mail, since no service sends them.
-    pub fn make_up_reports(&mut self, record: &Record, now: Timestamp) {
+    pub fn add_test_reports(&mut self, record: &Record, now: Timestamp) {
         let relayed = self.events.iter().filter(|told| told.event == EventKind::Relayed).map(|told| told.index);
         let mut reports = Vec::new();
         for index in relayed {
@@ -225,7 +225,7 @@ impl Decision {
     }
 
     /// Adds a delay notice for the recipients that still wait, unless the sender has had one.
-    fn owe_delay_notice(
+    fn add_delay_notice(
         &mut self,
         record: &Record,
         route: &Route,
@@ -253,21 +253,21 @@ impl Decision {
     }
 
     /// Returns the recipients for a delay notice: those that will be tried again, with their last reply.
-    fn still_waiting(&self, record: &Record, route: &Route, now: Timestamp) -> Vec<Report> {
+    fn still_waiting(&self, record: &Record, route: &Route, now: Timestamp) -> Vec<RecipientReport> {
         let report = |(index, _): (usize, &Recipient)| {
             let result = self.settlement.results.iter().find(|(i, _)| *i == index).map(|(_, state)| state);
             let RecipientState::Waiting { last_reply } = result.unwrap_or(&record.recipients[index]) else {
                 return None;
             };
-            let reply = last_reply.clone().unwrap_or_else(|| Heard::new("not tried yet", None));
+            let reply = last_reply.clone().unwrap_or_else(|| ReplyText::new("not tried yet", None));
             let attempt = result.map(|_| attempt(route, now));
-            Some(Report { index, reply, advice: None, attempt, expired: false })
+            Some(RecipientReport { index, reply, advice: None, attempt, expired: false })
         };
         record.waiting().filter_map(report).collect()
     }
 
     /// Adds the outcome of one recipient.
-    fn take_in(&mut self, tried: &Tried, route: &Route, heard: &RecipientOutcome, now: Timestamp) {
+    fn add_outcome(&mut self, tried: &Tried, route: &Route, heard: &RecipientOutcome, now: Timestamp) {
         let RecipientOutcome { index, class } = heard;
         let reply = class.reply.clone();
         let (state, kind) = match class.verdict {
@@ -289,7 +289,7 @@ impl Decision {
     }
 
     /// Adds an event that the record is held, for each recipient that still waits.
-    fn tell_of_hold(&mut self, record: &Record, route: &Route, why: &str, now: Timestamp) {
+    fn add_hold_events(&mut self, record: &Record, route: &Route, why: &str, now: Timestamp) {
         let why: Arc<str> = why.into();
         for (index, _) in record.waiting() {
             if self.leaves_waiting(index) {
@@ -312,12 +312,13 @@ impl Decision {
                     _ => None,
                 },
             };
-            let unheard = || Heard::new("the route carried no mail in all this time", Some(FailureClass::RelayLimit));
+            let unheard =
+                || ReplyText::new("the route carried no mail in all this time", Some(FailureClass::RelayLimit));
             let reply = last.unwrap_or_else(unheard);
             let told = Told::new(EventKind::Expired, index, now).on(Some(&route.id));
             self.events.push(Told { heard: Some(reply.clone()), ..told });
             self.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
-            self.failures.push(Report { index, reply, advice: None, attempt, expired: true });
+            self.failures.push(RecipientReport { index, reply, advice: None, attempt, expired: true });
         }
     }
 
@@ -328,9 +329,9 @@ impl Decision {
 }
 
 /// Makes the sender's report about a recipient of this attempt.
-fn report_of(heard: &RecipientOutcome, route: &Route, now: Timestamp) -> Report {
+fn report_of(heard: &RecipientOutcome, route: &Route, now: Timestamp) -> RecipientReport {
     let (reply, advice) = (heard.class.reply.clone(), heard.class.advice.clone());
-    Report { index: heard.index, reply, advice, attempt: Some(attempt(route, now)), expired: false }
+    RecipientReport { index: heard.index, reply, advice, attempt: Some(attempt(route, now)), expired: false }
 }
 
 /// Describes the attempt that ends now for a notification.

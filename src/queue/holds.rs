@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use crate::message::CustomerId;
 
-const TOLD_FOR: Duration = Duration::from_secs(3600);
+const ALERT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The holds that raised an alert in the last hour. Times come from the monotonic clock.
 #[derive(Debug, Default)]
-pub(super) struct Holds(BTreeMap<(CustomerId, String), Told>);
+pub(super) struct Holds(BTreeMap<(CustomerId, String), AlertedHold>);
 
 #[derive(Debug)]
-struct Told {
+struct AlertedHold {
     until: Duration,
     /// Messages held since the alert, which have not been reported.
-    more: u64,
+    further: u64,
 }
 
 /// The messages held in an hour that is over, without the one that raised the alert.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct More {
+pub(super) struct FurtherHolds {
     pub customer: CustomerId,
     pub reason: String,
     pub count: u64,
@@ -30,15 +30,15 @@ pub(super) struct More {
 
 impl Holds {
     /// Records that a message is held. Returns true if this hold must raise an alert.
-    pub fn is_news(&mut self, customer: &CustomerId, reason: &str, now: Duration) -> bool {
+    pub fn needs_alert(&mut self, customer: &CustomerId, reason: &str, now: Duration) -> bool {
         match self.0.get_mut(&(customer.clone(), reason.to_owned())) {
-            Some(told) => {
-                told.more += 1;
+            Some(alerted) => {
+                alerted.further += 1;
                 false
             }
             None => {
-                let told = Told { until: now + TOLD_FOR, more: 0 };
-                self.0.insert((customer.clone(), reason.to_owned()), told);
+                let alerted = AlertedHold { until: now + ALERT_INTERVAL, further: 0 };
+                self.0.insert((customer.clone(), reason.to_owned()), alerted);
                 true
             }
         }
@@ -46,16 +46,16 @@ impl Holds {
 
     /// Returns the counts of the hours that are over. If an hour had further holds, another hour begins. If it had none, the next hold
     /// raises an alert again.
-    pub fn over(&mut self, now: Duration) -> Vec<More> {
+    pub fn take_ended(&mut self, now: Duration) -> Vec<FurtherHolds> {
         let mut over = Vec::new();
-        self.0.retain(|(customer, reason), told| {
-            if told.until > now {
+        self.0.retain(|(customer, reason), alerted| {
+            if alerted.until > now {
                 return true;
             }
-            let count = std::mem::take(&mut told.more);
-            told.until = now + TOLD_FOR;
+            let count = std::mem::take(&mut alerted.further);
+            alerted.until = now + ALERT_INTERVAL;
             if count > 0 {
-                over.push(More { customer: customer.clone(), reason: reason.clone(), count });
+                over.push(FurtherHolds { customer: customer.clone(), reason: reason.clone(), count });
             }
             count > 0
         });
@@ -71,19 +71,19 @@ mod tests {
     fn the_first_is_told_at_once_and_the_others_counted_by_the_hour() {
         let (mut holds, x, y) = (Holds::default(), CustomerId::new("x"), CustomerId::new("y"));
         let at = Duration::from_secs;
-        assert!(holds.is_news(&x, "expired", at(0)));
+        assert!(holds.needs_alert(&x, "expired", at(0)));
         for second in 1..1000 {
-            assert!(!holds.is_news(&x, "expired", at(second)));
+            assert!(!holds.needs_alert(&x, "expired", at(second)));
         }
-        assert!(holds.is_news(&y, "expired", at(5)), "another customer's");
-        assert!(holds.is_news(&x, "unreadable", at(5)), "another reason");
-        assert_eq!(holds.over(at(3599)), []);
-        let more = More { customer: x.clone(), reason: "expired".into(), count: 999 };
-        assert_eq!(holds.over(at(3600)), [more]);
-        assert!(!holds.is_news(&x, "expired", at(3700)));
-        assert_eq!(holds.over(at(7200)).len(), 1);
-        assert_eq!(holds.over(at(10_800)), []);
-        assert!(holds.is_news(&x, "expired", at(10_801)));
-        assert!(holds.is_news(&y, "expired", at(10_801)));
+        assert!(holds.needs_alert(&y, "expired", at(5)), "another customer's");
+        assert!(holds.needs_alert(&x, "unreadable", at(5)), "another reason");
+        assert_eq!(holds.take_ended(at(3599)), []);
+        let further = FurtherHolds { customer: x.clone(), reason: "expired".into(), count: 999 };
+        assert_eq!(holds.take_ended(at(3600)), [further]);
+        assert!(!holds.needs_alert(&x, "expired", at(3700)));
+        assert_eq!(holds.take_ended(at(7200)).len(), 1);
+        assert_eq!(holds.take_ended(at(10_800)), []);
+        assert!(holds.needs_alert(&x, "expired", at(10_801)));
+        assert!(holds.needs_alert(&y, "expired", at(10_801)));
     }
 }

@@ -160,10 +160,10 @@ impl Inner {
     /// Pauses delivery, because results cannot be recorded, or mail cannot be read for lack of memory or open files.
     pub fn halt(&self, why: &spool::Error) {
         self.parts.outcomes.counters().halts.inc();
-        // All workers call this at once, and again after each pause while the trouble lasts. One alert is enough.
-        // What was under way when the spool recovered may fail a moment later.
+        // Attempts that were running when the spool recovered may still fail a moment later.
         let has_recovered = self.parts.spool.health().borrow().may_deliver() && !spool::is_short_of_means(why);
         let pause = if has_recovered { halt::SHORT_PAUSE } else { halt::PAUSE };
+        // All workers call this at once, and again after each pause while the trouble lasts. One alert is enough.
         if self.halt.begin(pause) {
             let detail = format!("delivery stops for {pause:?} at a time: {why}. {}", halt::remedy(why));
             self.alert(None, None, Some(Subject::Delivery), detail);

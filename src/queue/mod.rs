@@ -99,7 +99,7 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
 
-/// A queue that answers all questions and takes all commands, but does not deliver yet.
+/// A queue that answers queries and commands, but does not deliver yet.
 pub struct Waiting {
     queue: Queue,
     throttle_states: ThrottleStateFile,
@@ -203,7 +203,7 @@ impl Queue {
     }
 
     /// Wakes the dispatcher and waits until it has looked at the spool and the routes. Waits forever once the queue has stopped.
-    pub async fn comes_round(&self) {
+    pub async fn wait_for_dispatcher(&self) {
         let mut looked = pin!(self.0.looked.notified());
         looked.as_mut().enable();
         self.0.wake.notify_one();
@@ -220,7 +220,7 @@ impl Queue {
                 "attempts were still under way after {grace:?}; they are dropped and their mail stays queued"
             );
             self.0.cut.cancel();
-            // The results of other attempts may still be being recorded.
+            // Other attempts may still record their results.
             let _ = tokio::time::timeout(LAST_RESULTS, self.0.tasks.wait()).await;
         }
     }
@@ -279,7 +279,9 @@ async fn keep_volumes(inner: Arc<Inner>, mut file: VolumeFile) {
         let Ok((kept, result)) = saved.await else { return };
         file = kept;
         if let Err(e) = result {
-            tracing::error!("what customers have sent cannot be saved, a restart would forget it: {e}");
+            tracing::error!(
+                "the counts of what customers have sent cannot be saved, so a restart would lose them: {e}"
+            );
         }
         if stopping {
             return;
@@ -294,7 +296,7 @@ async fn keep_throttle_states(inner: Arc<Inner>, mut file: ThrottleStateFile) {
         if inner.unsaved.swap(false, Ordering::Relaxed)
             && let Err(why) = inner.save_suspensions().await
         {
-            tracing::warn!("what another node suspended cannot be saved: {why}");
+            tracing::warn!("a suspension from another node cannot be saved: {why}");
         }
         let states = inner.with_routes(|routes, _| routes.throttle_states());
         let saved = threads::blocking(move || {
@@ -304,7 +306,7 @@ async fn keep_throttle_states(inner: Arc<Inner>, mut file: ThrottleStateFile) {
         let Ok((kept, result)) = saved.await else { return };
         file = kept;
         if let Err(e) = result {
-            tracing::error!("the daily counters cannot be saved, a restart would forget them: {e}");
+            tracing::error!("the daily counters cannot be saved, so a restart would lose them: {e}");
         }
         if stopping {
             return;

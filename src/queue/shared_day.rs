@@ -1,7 +1,7 @@
 //! The allowance of a day that nodes share: the cap `per_day` of a route that all of them use.
 //!
 //! A node takes a chunk of the allowance from the database before it spends it, and more once little of that is left. What is taken counts as
-//! spent. So no recipient is counted by nobody, whichever nodes come and go: a node that dies loses at most the chunk that it had taken.
+//! spent, so no recipient goes uncounted if a node dies: the rest of its chunk is lost, and nothing more.
 //! A node gives back what it has no mail for, and what is left when it stops. Chunks are small, so that no node waits for what another one
 //! does not need.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::inner::Inner;
-use super::schedule::throttle::Wanted;
+use super::schedule::throttle::ChunkRequest;
 use crate::database::{self, Database, Schema, Transaction};
 use crate::route::RouteId;
 
@@ -90,7 +90,7 @@ async fn give_back(inner: &Inner, database: &Database, routes: &[RouteId]) {
 }
 
 /// Takes a chunk, or what is left. Returns how many recipients.
-fn take(tables: &Transaction<'_>, route: &RouteId, wanted: Wanted) -> Result<u32, database::Error> {
+fn take(tables: &Transaction<'_>, route: &RouteId, wanted: ChunkRequest) -> Result<u32, database::Error> {
     let (route, day) = (route.as_str(), number(wanted.day));
     tables.execute("DELETE FROM day_taken WHERE day < $1", &[(day - KEPT).into()])?;
     let begin = "INSERT INTO day_taken (route, day, taken) VALUES ($1, $2, $3) ON CONFLICT (route, day) DO NOTHING";
@@ -117,7 +117,7 @@ mod tests {
         let database = Database::open(dir.path(), &[SCHEMA]).unwrap().of(&SCHEMA);
         let route = RouteId::new("mailjet.starter");
         let take = |day, chunk, sent| {
-            let wanted = Wanted { day, cap: 10, chunk, sent };
+            let wanted = ChunkRequest { day, cap: 10, chunk, sent };
             database.write_blocking(|tables| super::take(tables, &route, wanted)).unwrap()
         };
         assert_eq!([take(7, 4, 3), take(7, 4, 0), take(7, 4, 0)], [4, 3, 0], "3 were sent before");

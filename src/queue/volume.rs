@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_leaps_is_told_once_an_hour() {
+    fn a_leap_in_volume_raises_one_alert_an_hour() {
         let limits = VolumeLimits { leap_factor: 10, leap_volume: 50, ..VolumeLimits::default() };
         let volumes = Volumes::default();
         assert_eq!(send(&volumes, &limits, 50, at(0, 0)), None, "a beginner's first hour");

@@ -72,7 +72,7 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
                 Some(leases) => in_hand = leases,
                 None => return,
             }
-            share_out(&slot, &mut in_hand);
+            share_leases(&slot, &mut in_hand);
             continue;
         };
         match inner.parts.routing.resolve(&lease.record.lane) {
@@ -121,8 +121,8 @@ fn start_another(slot: &Slot) {
     }
 }
 
-/// Gives all claimed records but the first to new workers, as far as slots are free.
-fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
+/// Gives all claimed leases but the first to new workers, as far as slots are free.
+fn share_leases(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
     while in_hand.len() > 1 {
         let Some(another) = slot.another() else { return };
         let lease = in_hand.pop_back().into_iter().collect();
@@ -132,7 +132,7 @@ fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
 
 /// Makes one attempt for a record, decides on the result and applies it.
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
-    if !inner.parts.outcomes.takes(&lease.record.lane) {
+    if !inner.parts.outcomes.count_leaving(&lease.record.lane) {
         // The lease is given back unchanged. The customer's mail has no route until its cap has room.
         inner.with_routes(|routes, _| routes.exhausted(&route.id, &lease.record.lane));
         drop(lease);
@@ -146,21 +146,21 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         None => send(inner, route, &lease).await,
         Some(why) => {
             let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock() };
-            // A message that is also too old is given up instead, so that its sender is informed. On hold nobody would be.
+            // A message that is also too old is given up instead, because the sender of a held message is not informed.
             let hold = (!decide::is_given_up(&lease.record, patience, moment)).then_some(why);
             Some(Outcome { hold, ..Outcome::default() })
         }
     };
     let left = outcome.iter().flat_map(|outcome| &outcome.recipients).any(|it| it.class.verdict == Verdict::Relayed);
     if !left {
-        inner.parts.outcomes.did_not_leave(&lease.record.lane);
+        inner.parts.outcomes.uncount_leaving(&lease.record.lane);
     }
     // Nothing was tried, so the lease is given back unchanged.
     let Some(outcome) = outcome else { return };
     let moment = Moment { now: Timestamp::now(), own_waiting, clock_trusted: inner.trusts_clock() };
     let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, machine::random());
     if lease.record.lane.kind == MailKind::Test {
-        decision.make_up_reports(&lease.record, moment.now);
+        decision.add_test_reports(&lease.record, moment.now);
     }
     decision.announce_next_attempt(|| inner.with_routes(|routes, now| routes.carries_from(&route.id, now)));
     inner.apply(lease, decision).await;
@@ -172,7 +172,7 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
     let Lease { record, bytes, .. } = lease;
     let customer = inner.parts.routing.customer(&record.lane.customer);
     let extra_header = mailjet_fields(record, customer.as_deref(), route.kind);
-    let mut groups = VecDeque::from([in_turn(record)]);
+    let mut groups = VecDeque::from([waiting_recipients(record)]);
     let mut outcome = Outcome::default();
     let one_by_one = inner.parts.delivery.goes_one_by_one(route, record);
     let (mut tried, mut again, mut most) = (false, 0, if one_by_one { 1 } else { usize::MAX });
@@ -229,7 +229,7 @@ fn signature_expired(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<Str
 
 /// Returns the recipients that still wait. Each attempt begins with another recipient, so that a server that closes the connection at one
 /// recipient does not keep the others from being tried.
-fn in_turn(record: &Record) -> Vec<usize> {
+fn waiting_recipients(record: &Record) -> Vec<usize> {
     let mut waiting: Vec<usize> = record.waiting().map(|(index, _)| index).collect();
     if !waiting.is_empty() {
         let first = record.attempts as usize % waiting.len();

@@ -57,7 +57,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// What several nodes found, as one. What two nodes tell of one mail goes together, each event once.
+    /// Joins the results of several nodes. The events of one mail are joined, each once.
     pub fn of_nodes(mut parts: Vec<Found>, most: usize, missing: Vec<String>) -> Found {
         if parts.len() == 1 {
             return Found { missing, ..parts.remove(0) };

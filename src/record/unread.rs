@@ -1,4 +1,4 @@
-//! What is told of mail that the spool cannot read: a damaged message no longer says who its recipients are, but the record does.
+//! The events about mail that the spool cannot read. A damaged message no longer names its recipients, but the event log does.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,13 +14,13 @@ pub(crate) struct End<'a> {
     /// [`EventKind::Lost`], [`EventKind::Removed`] by an operator, or [`EventKind::Held`], which is no end yet.
     pub event: EventKind,
     pub at: Timestamp,
-    /// What the relay says of it, for people.
+    /// The explanation for people.
     pub detail: &'a str,
     /// The operator who did it.
     pub actor: Option<&'a str>,
 }
 
-/// What the record knows of one message.
+/// The data about one message in the event log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Life {
     known: Option<Known>,
@@ -28,7 +28,7 @@ pub(crate) struct Life {
     is_lost: bool,
 }
 
-/// Reads what the record knows of these messages. The journal must have all that the spool told before. Blocks.
+/// Reads the data about these messages from the event log. The journal must have all earlier lines of the spool. Blocks.
 pub(crate) fn lives(log: &Path, ids: impl IntoIterator<Item = QueueId>) -> io::Result<BTreeMap<QueueId, Life>> {
     let lives = trace::lives(log, ids)?;
     Ok(lives.into_iter().map(|(id, events)| (id, Life::of(&events))).collect())

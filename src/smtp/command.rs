@@ -55,7 +55,7 @@ pub enum Command<'a> {
     Expn,
     /// HELP with any argument.
     Help,
-    /// The start of an HTTP request: somebody makes a browser connect to us.
+    /// The start of an HTTP request: a web page makes a browser connect to us.
     Http,
 }
 
@@ -102,7 +102,7 @@ impl<'a> Command<'a> {
             "" => Ok(command),
             _ => Err(CommandError::Syntax(expected)),
         };
-        // The verbs stand in the order of how often they come.
+        // The most frequent verbs are compared first.
         if is("RCPT") {
             rcpt(rest).map(Command::Rcpt)
         } else if is("MAIL") {

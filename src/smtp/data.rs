@@ -1,4 +1,4 @@
-//! The receiving side of DATA and BDAT. In one pass over whatever the socket gave, it finds the end of data, removes
+//! The receiving side of DATA and BDAT. In one pass over the input it finds the end of data, removes
 //! stuffed dots, and checks line ends, NUL and line length (RFC 5321 §4.1.1.4, §4.5.2, §2.3.8).
 //!
 //! Promise: only `CRLF . CRLF` ends DATA. A message with a lone CR or LF, or with a NUL, is still read to its true end,
@@ -53,7 +53,7 @@ enum At {
 #[derive(Debug)]
 pub struct DataReader {
     at: At,
-    dotted: bool,
+    is_dotted: bool,
     line_limit: usize,
     /// Octets of the current line so far, without the stuffed dot and the line end.
     line_len: usize,
@@ -66,12 +66,12 @@ impl DataReader {
     /// A reader for DATA. The message ends with `CRLF . CRLF` and its dots are stuffed. A line may have `line_limit`
     /// octets without its CRLF.
     pub fn dotted(line_limit: usize) -> Self {
-        DataReader { at: At::LineStart, dotted: true, line_limit, line_len: 0, in_header: true, flaw: None }
+        DataReader { at: At::LineStart, is_dotted: true, line_limit, line_len: 0, in_header: true, flaw: None }
     }
 
     /// A reader for BDAT. The message ends where the client's count says, and dots are text (RFC 3030 §2).
     pub fn counted(line_limit: usize) -> Self {
-        DataReader { dotted: false, ..Self::dotted(line_limit) }
+        DataReader { is_dotted: false, ..Self::dotted(line_limit) }
     }
 
     /// The first flaw that was found so far.
@@ -87,7 +87,7 @@ impl DataReader {
     /// Ends a counted message. A CR at its end cannot become a line end any more.
     pub fn finish(&mut self) {
         if matches!(self.at, At::MiddleCr | At::DotCr) {
-            self.blame(Flaw::BareLineEnd);
+            self.set_flaw(Flaw::BareLineEnd);
         }
     }
 
@@ -98,8 +98,8 @@ impl DataReader {
         let (mut run, mut pos) = (0, 0);
         while pos < input.len() {
             match self.at {
-                At::LineStart if self.dotted && input[pos] == b'.' => {
-                    self.hand_on(&input[run..pos], &mut sink);
+                At::LineStart if self.is_dotted && input[pos] == b'.' => {
+                    self.pass_on(&input[run..pos], &mut sink);
                     pos += 1;
                     run = pos;
                     self.at = At::Dot;
@@ -120,7 +120,7 @@ impl DataReader {
                     self.at = At::LineStart;
                 }
                 At::MiddleCr => {
-                    self.blame_behind(&input[run..pos], Flaw::BareLineEnd, &mut sink);
+                    self.set_flaw_after(&input[run..pos], Flaw::BareLineEnd, &mut sink);
                     self.line_len += 1;
                     self.at = At::Middle;
                 }
@@ -131,7 +131,7 @@ impl DataReader {
                     self.line_len += text;
                     if self.line_len > self.line_limit {
                         let flaw = if self.in_header { Flaw::LongHeaderLine } else { Flaw::LongLine };
-                        self.blame_behind(&input[run..pos], flaw, &mut sink);
+                        self.set_flaw_after(&input[run..pos], flaw, &mut sink);
                     }
                     pos += text;
                     match found.map(|at| rest[at]) {
@@ -142,7 +142,7 @@ impl DataReader {
                         }
                         Some(lone) => {
                             let flaw = if lone == 0 { Flaw::Nul } else { Flaw::BareLineEnd };
-                            self.blame_behind(&input[run..pos], flaw, &mut sink);
+                            self.set_flaw_after(&input[run..pos], flaw, &mut sink);
                             self.line_len += 1;
                             pos += 1;
                         }
@@ -153,23 +153,23 @@ impl DataReader {
         // A CR right after a dot at a line start may belong to the end of data. The next octet decides. If the CR is
         // text, the message is flawed and nothing more is passed on.
         if self.at != At::DotCr {
-            self.hand_on(&input[run..], &mut sink);
+            self.pass_on(&input[run..], &mut sink);
         }
         Consumed { used: input.len(), end: false }
     }
 
     /// Records a flaw that was found after `text`, and passes `text` on first: the code that refuses the message learns
     /// from its header whose message it is.
-    fn blame_behind(&mut self, text: &[u8], flaw: Flaw, sink: &mut impl FnMut(&[u8])) {
-        self.hand_on(text, sink);
-        self.blame(flaw);
+    fn set_flaw_after(&mut self, text: &[u8], flaw: Flaw, sink: &mut impl FnMut(&[u8])) {
+        self.pass_on(text, sink);
+        self.set_flaw(flaw);
     }
 
-    fn blame(&mut self, flaw: Flaw) {
+    fn set_flaw(&mut self, flaw: Flaw) {
         self.flaw.get_or_insert(flaw);
     }
 
-    fn hand_on(&self, text: &[u8], sink: &mut impl FnMut(&[u8])) {
+    fn pass_on(&self, text: &[u8], sink: &mut impl FnMut(&[u8])) {
         if self.flaw.is_none() && !text.is_empty() {
             sink(text);
         }

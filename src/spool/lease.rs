@@ -101,7 +101,7 @@ pub struct Settlement {
     pub lines: Vec<u8>,
 }
 
-/// How a settlement was recorded. It is valid in both cases, and its events may be told.
+/// How a settlement was recorded. It is valid in both cases, and its events may be announced.
 #[derive(Debug)]
 pub enum Settled {
     /// It is written, and survives the death of the process. The next sync makes it survive a power cut.

@@ -92,20 +92,20 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Who hears a spool's notices. By default they go to the log. Cheap to clone.
+/// The receiver of a spool's notices. By default they go to the log. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Notices(Option<Arc<dyn Fn(Notice) + Send + Sync>>);
 
 impl Notices {
-    /// Passes notices to `hear`. It is called from the spool's threads, so it must not block.
-    pub fn to(hear: impl Fn(Notice) + Send + Sync + 'static) -> Notices {
-        Notices(Some(Arc::new(hear)))
+    /// Passes notices to `receiver`. It is called from the spool's threads, so it must not block.
+    pub fn to(receiver: impl Fn(Notice) + Send + Sync + 'static) -> Notices {
+        Notices(Some(Arc::new(receiver)))
     }
 
-    /// Tells a notice once: to the listener, or to the log if there is none.
+    /// Passes a notice to the receiver, or to the log if there is none.
     pub(super) fn tell(&self, notice: Notice) {
         match &self.0 {
-            Some(hear) => hear(notice),
+            Some(receiver) => receiver(notice),
             None => tracing::warn!("{notice}"),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::index::{Entry, Fact, Index, LOOK, LogEntry, Wanted, bits, calls, enough};
+use super::index::{Entry, Fact, Index, LOOK, LogEntry, MessageToRead, bits, calls, enough};
 use super::next_try::NextTry;
 use super::{Backoff, Error, Filter, Lease, LeaseGuard, LinesById};
 use crate::message::{Lane, QueueId};
@@ -49,7 +49,7 @@ pub(super) trait Owner: Send + Sync + Sized + 'static {
     /// says nothing about the message, and it is given back.
     fn read_leases(
         self: &Arc<Self>,
-        wanted: Vec<(Wanted, Guard<Self>)>,
+        wanted: Vec<(MessageToRead, Guard<Self>)>,
     ) -> impl Future<Output = Result<Leased, Error>> + Send;
 }
 
@@ -125,7 +125,7 @@ pub(super) fn claim<O: Owner>(
             owner.record(&mut index, claim.facts);
         }
         drop(index);
-        let guarded = |(wanted, before): (Wanted, Entry)| (wanted, Guard::new(owner, &before));
+        let guarded = |(wanted, before): (MessageToRead, Entry)| (wanted, Guard::new(owner, &before));
         (claim.leased.into_iter().map(guarded).collect::<Vec<_>>(), must_sync)
     });
     let owner = Arc::clone(owner);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::{Envelope, Heard, Lane, QueueId, Recipient};
+use crate::message::{Envelope, Lane, QueueId, Recipient, ReplyText};
 use crate::time::Timestamp;
 
 /// The state of one recipient.
@@ -11,17 +11,17 @@ pub enum RecipientState {
     /// The recipient will be tried again.
     Waiting {
         /// The last reply (`451 4.7.1 greylisted`) or the connection's error, if there was an attempt.
-        last_reply: Option<Heard>,
+        last_reply: Option<ReplyText>,
     },
     /// The next server took the message.
     Relayed {
         /// The reply with which the server took it.
-        reply: Heard,
+        reply: ReplyText,
     },
     /// The recipient was given up: bounced, expired, or removed by an operator.
     Failed {
         /// The last reply, or the reason.
-        reply: Heard,
+        reply: ReplyText,
     },
 }
 

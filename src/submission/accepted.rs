@@ -1,9 +1,9 @@
-//! The events `accepted` of a message: what they say, and how much memory they take until the message is on disk.
+//! The events `accepted` of a message, one for each recipient, and the memory that they need until the message is on disk.
 
 use std::sync::Arc;
 
 use super::Context;
-use crate::events::{EventKind, Mail, Submission, Telling, Told};
+use crate::events::{EventKind, Mail, PendingEvents, Submission, Told};
 use crate::message::{Envelope, Header, References};
 use crate::smtp::Mailbox;
 use crate::spool::Draft;
@@ -12,8 +12,7 @@ use crate::time::Timestamp;
 /// The octets of an event `accepted` besides the texts that webCRM chooses.
 const EVENT: usize = 450;
 
-/// How many octets the events take that tell of a message's recipients once it is accepted. Characters that JSON writes in a longer way
-/// count as they came.
+/// Returns the octets of the events of a message with this envelope and header. Characters that JSON escapes count once.
 pub(super) fn octets_of_events(envelope: &Envelope, header: &Header) -> usize {
     let References { reference, campaign, tags, .. } = &header.references;
     let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
@@ -31,13 +30,13 @@ fn octets_of(mailbox: &Mailbox) -> usize {
     mailbox.local().len() + mailbox.domain().map_or(60, |domain| domain.as_str().len())
 }
 
-/// What is told of a message once it is durable.
-pub(super) fn told_of_accepted(
+/// Makes the events of a message. They are published once it is durable.
+pub(super) fn accepted_events(
     draft: &Draft,
     detail: Option<String>,
     by: Submission<'_>,
     context: &Context,
-) -> Telling {
+) -> PendingEvents {
     let now = Timestamp::now();
     let detail: Option<Arc<str>> = detail.map(Arc::from);
     let told = |index| Told { detail: detail.clone(), ..Told::new(EventKind::Accepted, index, now) };

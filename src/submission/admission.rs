@@ -68,7 +68,7 @@ impl Admission {
     /// Admits a message at its MAIL. It holds no memory yet.
     pub(crate) fn begin(self: &Arc<Self>, now: Instant) -> Admitted {
         let deadline = now + self.limits.transaction_timeout;
-        Admitted { all: Arc::clone(self), list: 0, steps: None, overdraft: None, begun: now, deadline, came: 0 }
+        Admitted { all: Arc::clone(self), list: 0, steps: None, overdraft: None, begun: now, deadline, received: 0 }
     }
 
     #[cfg(test)]
@@ -106,7 +106,7 @@ pub(crate) struct Admitted {
     begun: Instant,
     deadline: Instant,
     /// The octets of content that have arrived.
-    came: u64,
+    received: u64,
 }
 
 /// The permit to exceed the limit: when it was given, and the message's size at that time.
@@ -119,7 +119,7 @@ struct Overdraft {
 
 impl Admitted {
     /// Reserves memory for one more recipient. Returns false if there is no room.
-    pub(super) fn grow_list(&mut self, octets: u64) -> bool {
+    pub(super) fn reserve_recipient(&mut self, octets: u64) -> bool {
         let most = self.all.limits.bytes_in_flight;
         let within = |held: u64| held.checked_add(octets).filter(|held| *held <= most);
         // A refused request must not occupy memory, because it would cause further refusals.
@@ -136,8 +136,8 @@ impl Admitted {
     }
 
     /// Records that further octets of content arrived.
-    pub(crate) fn came(&mut self, octets: usize) {
-        self.came += octets as u64;
+    pub(crate) fn add_received(&mut self, octets: usize) {
+        self.received += octets as u64;
     }
 
     /// Returns the deadline of the whole message.
@@ -154,7 +154,7 @@ impl Admitted {
 
     /// Returns the time that the octets so far have earned at this rate per second.
     fn earned_until(&self, rate: u64) -> Instant {
-        self.begun + self.all.limits.minimum_rate_grace + Duration::from_secs(self.came / rate.max(1))
+        self.begun + self.all.limits.minimum_rate_grace + Duration::from_secs(self.received / rate.max(1))
     }
 
     /// Reserves memory for `bytes` octets, and waits if there is no room. The wait does not count against the message. A message that
@@ -205,14 +205,14 @@ impl Admitted {
     /// overdraw has ended, it may if there is room now.
     pub(crate) fn may_keep(&mut self, bytes: usize, now: Instant) -> bool {
         let is_over = self.overdraft_ends(bytes).is_some_and(|end| now >= end);
-        let is_too_slow = self.waited_for(bytes).is_some_and(|end| now >= end);
+        let is_too_slow = self.contested_until(bytes).is_some_and(|end| now >= end);
         !is_too_slow && (!is_over || self.cover_at_once(bytes))
     }
 
     /// Returns when to check again whether a stalled message [may keep](Self::may_keep) its memory. `None` if it has no memory.
-    pub(crate) fn look_at(&self, bytes: usize) -> Option<Instant> {
+    pub(crate) fn next_check(&self, bytes: usize) -> Option<Instant> {
         let next = (bytes > 0).then(|| Instant::now() + LOOK);
-        [self.overdraft_ends(bytes), self.waited_for(bytes), next].into_iter().flatten().min()
+        [self.overdraft_ends(bytes), self.contested_until(bytes), next].into_iter().flatten().min()
     }
 
     /// Returns when a message of `bytes` so far must stop overdrawing unless more of it arrives. `None` if it does not overdraw.
@@ -223,7 +223,7 @@ impl Admitted {
     }
 
     /// Returns until when a message may keep memory that others wait for. `None` if no one waits.
-    fn waited_for(&self, bytes: usize) -> Option<Instant> {
+    fn contested_until(&self, bytes: usize) -> Option<Instant> {
         let is_short = bytes > 0 && self.all.waiting.load(Ordering::Relaxed) > 0;
         is_short.then(|| self.earned_until(SHORT_RATE))
     }
@@ -375,9 +375,9 @@ mod tests {
         let mut message = Admission::new(&limits, Gauge::default()).begin(begun);
         let until = |message: &Admitted, at: u32| message.content_until(begun + at * second) - begun;
         assert_eq!(until(&message, 0), 30 * second);
-        message.came(20_000);
+        message.add_received(20_000);
         assert_eq!(until(&message, 0), 50 * second);
-        message.came(9_980_000);
+        message.add_received(9_980_000);
         assert_eq!(until(&message, 0), 180 * second);
         assert_eq!(until(&message, 500), 600 * second);
     }

@@ -1,5 +1,5 @@
-//! Counts a client's errors and useless commands against its soft and hard limits: refusals that it has caused, and commands that bring no
-//! mail forward. The session acts on the result.
+//! Counts a client's errors and useless commands, and says when they exceed the limits. An error is a refusal that the client has caused. A
+//! command is useless if it brings no mail forward. The session acts on the result.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::Limits;
 pub(super) struct Conduct {
     /// The number of refusals since the last accepted message.
     errors: u32,
-    /// The number of commands that brought no mail forward since the last accepted message, and when the count began.
+    /// The number of useless commands since the last accepted message, and when the count began.
     minute: (u32, Instant),
-    /// The number of commands that brought no mail forward since the last message began.
+    /// The number of useless commands since the last message began.
     without_mail: u32,
 }
 
@@ -23,8 +23,8 @@ impl Conduct {
         Conduct { errors: 0, minute: (0, now), without_mail: 0 }
     }
 
-    /// Counts a command that brought no mail forward. Returns true if the client is still within its limits.
-    pub(super) fn led_nowhere(&mut self, limits: &Limits, now: Instant) -> bool {
+    /// Counts a useless command. Returns true if the client is still within its limits.
+    pub(super) fn allows_useless_command(&mut self, limits: &Limits, now: Instant) -> bool {
         let (count, since) = &mut self.minute;
         if now.saturating_duration_since(*since) >= Duration::from_secs(60) {
             (*count, *since) = (0, now);
@@ -34,8 +34,8 @@ impl Conduct {
         *count <= limits.commands_per_minute && self.without_mail <= limits.commands_without_mail
     }
 
-    /// Counts a refusal. Returns true if the client is still within its limits.
-    pub(super) fn erred(&mut self, limits: &Limits) -> bool {
+    /// Counts an error. Returns true if the client is still within its limits.
+    pub(super) fn allows_error(&mut self, limits: &Limits) -> bool {
         self.errors += 1;
         self.errors <= limits.errors_per_connection
     }
@@ -46,7 +46,7 @@ impl Conduct {
     }
 
     /// Resets the counts, because a message was accepted. Its client may send RSET or NOOP before the next one.
-    pub(super) fn message_taken(&mut self) {
+    pub(super) fn message_accepted(&mut self) {
         self.errors = 0;
         self.minute.0 = 0;
     }
@@ -61,14 +61,14 @@ mod tests {
         let limits = Limits { commands_per_minute: 2, commands_without_mail: 5, ..Limits::default() };
         let start = Instant::now();
         let mut conduct = Conduct::new(start);
-        let mut at = |seconds: u64| conduct.led_nowhere(&limits, start + Duration::from_secs(seconds));
+        let mut at = |seconds: u64| conduct.allows_useless_command(&limits, start + Duration::from_secs(seconds));
         assert_eq!([0, 1, 2].map(&mut at), [true, true, false]);
         assert_eq!([60, 120].map(&mut at), [true, true]);
         assert!(!at(180), "the sixth");
         conduct.message_began();
-        let mut at = |seconds: u64| conduct.led_nowhere(&limits, start + Duration::from_secs(seconds));
+        let mut at = |seconds: u64| conduct.allows_useless_command(&limits, start + Duration::from_secs(seconds));
         assert_eq!([240, 241, 242].map(&mut at), [true, true, false]);
-        conduct.message_taken();
-        assert!(conduct.led_nowhere(&limits, start + Duration::from_secs(243)));
+        conduct.message_accepted();
+        assert!(conduct.allows_useless_command(&limits, start + Duration::from_secs(243)));
     }
 }

@@ -73,7 +73,7 @@ pub(crate) trait Service: Send {
     }
 
     /// Handles a refused chunk. Its octets follow, and must not be obeyed as commands.
-    fn no_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> impl Answered;
+    fn refuse_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> impl Answered;
 
     /// Returns when [`late`](Self::late) must be called, even if the client's own time limit has not passed.
     fn due(&self) -> Option<Instant> {
@@ -217,7 +217,7 @@ impl<S: Stream> Connection<S> {
                     Next::Chunk { size, last, begin } => {
                         Box::pin(service.chunk(self, size, last, begin)).await?;
                     }
-                    Next::NoChunk { size, reply } => Box::pin(service.no_chunk(self, size, reply)).await?,
+                    Next::NoChunk { size, reply } => Box::pin(service.refuse_chunk(self, size, reply)).await?,
                 }
             }
             self.wire.flush().await?;
@@ -282,8 +282,8 @@ impl<S: Stream> Connection<S> {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         let next = match form {
             Form::Whole => self.session.line(text, now, service.customers()),
-            Form::TooLong => self.session.no_line(text, &CommandError::TooLong, now),
-            Form::BareLf => self.session.no_line(line, &CommandError::Octets, now),
+            Form::TooLong => self.session.invalid_line(text, &CommandError::TooLong, now),
+            Form::BareLf => self.session.invalid_line(line, &CommandError::Octets, now),
         };
         service.heard(self.peer, &self.session, line, &next);
         if secret {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::accepted::{octets_of_events, told_of_accepted};
+use super::accepted::{accepted_events, octets_of_events};
 use super::admission::{Admitted, NoRoom};
 use super::policy::{self, Decision, Identity};
-use super::refusal::{About, LeftOut, Refusal};
+use super::refusal::{LeftOut, Refusal, RefusedMessage};
 use super::suppressed;
 use super::test_mode::{self, Judged};
 use super::trace::{self, Trace};
@@ -22,7 +22,7 @@ use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{Events, Mail, Subject};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, References};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, QueueId, References};
 use crate::route::{Route, RouteKind};
 use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
@@ -49,7 +49,7 @@ pub(super) struct Intake {
     most: u64,
     phase: Phase,
     /// The octets of its events, which stay in memory until the message is on disk.
-    told: usize,
+    event_octets: usize,
     /// The memory and time of the message.
     pub(super) admitted: Admitted,
 }
@@ -77,8 +77,8 @@ struct Checked {
     test: Judged,
 }
 
-/// A message that is in the spool.
-pub(super) struct Taken {
+/// A message that the spool has made durable, and the recipients that were left out of it.
+pub(super) struct Accepted {
     receipt: Durable,
     left_out: Vec<LeftOut>,
 }
@@ -109,7 +109,7 @@ impl Intake {
             sent: 0,
             most: limits.message_size,
             phase: Phase::Header { searched: 0 },
-            told: 0,
+            event_octets: 0,
             admitted,
         }
     }
@@ -118,7 +118,7 @@ impl Intake {
     pub(super) fn held(&self) -> usize {
         match self.phase {
             Phase::Refused(_) => 0,
-            _ => self.len as usize + self.told,
+            _ => self.len as usize + self.event_octets,
         }
     }
 
@@ -136,16 +136,16 @@ impl Intake {
     }
 
     /// Refuses the message if it may no longer keep its memory.
-    pub(super) fn look(&mut self, now: Instant) {
+    pub(super) fn check_memory(&mut self, now: Instant) {
         let held = self.held();
         if !self.admitted.may_keep(held, now) {
             self.refuse(no_room(NoRoom::TooSlow));
         }
     }
 
-    /// Returns when to [look](Self::look) at a stalled message. `None` if it has no memory.
-    pub(super) fn look_at(&self) -> Option<Instant> {
-        self.admitted.look_at(self.held())
+    /// Returns when to [check](Self::check_memory) the memory of a stalled message. `None` if it has no memory.
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        self.admitted.next_check(self.held())
     }
 
     /// Refuses the message. If it is refused already, the first reason stays.
@@ -234,7 +234,7 @@ impl Intake {
         let left_out = left_out.map_err(about)?;
         let test = test_mode::judge(&self.identity, &decision.customer, &mut self.envelope).map_err(about)?;
         if context.events.journal().is_some() {
-            self.told = octets_of_events(&self.envelope, &header);
+            self.event_octets = octets_of_events(&self.envelope, &header);
         }
         scan::cut(first, &header.cut);
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
@@ -272,7 +272,7 @@ impl Intake {
         ends_with_line: bool,
         trace: &Trace,
         context: &Context,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         if !ends_with_line {
             self.take(b"\r\n", context);
         }
@@ -304,7 +304,7 @@ impl Intake {
         body: BodyHash,
         trace: &Trace,
         context: &Context,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let Intake { identity, mut envelope, first, rest, len, admitted, .. } = self;
         let Checked { header, header_len, decision, left_out, test } = checked;
         envelope.references = header.references;
@@ -316,11 +316,7 @@ impl Intake {
         if !header.has_date {
             trace::date(now, &mut added);
         }
-        let message_id = header.message_id.unwrap_or_else(|| {
-            let made = trace::message_id(id, &decision.from_domain);
-            added.extend_from_slice(format!("Message-ID: <{made}>\r\n").as_bytes());
-            made
-        });
+        let message_id = header.message_id.unwrap_or_else(|| add_message_id(id, &decision.from_domain, &mut added));
         let added_len = added.len();
         added.extend_from_slice(&first[..header_len]);
         let job = Job { signer: Arc::clone(&decision.signer), header: added, body, now };
@@ -344,13 +340,11 @@ impl Intake {
         if size > decision.route.message_size {
             return Err(about(too_much_added(&decision.route)));
         }
-        let recipients = envelope.recipients.len();
-        let named = message_id.clone();
-        let Decision { customer: owner, from_domain, urgency, warning, .. } = decision;
-        let customer = owner.id.clone();
+        let recipients = envelope.recipients.len() as u64;
+        let Decision { customer, from_domain, urgency, warning, .. } = decision;
         let mut draft = Draft {
             id,
-            lane: Lane { customer: customer.clone(), domain: from_domain.clone(), urgency, kind: test.kind },
+            lane: Lane { customer: customer.id.clone(), domain: from_domain, urgency, kind: test.kind },
             envelope,
             message_id,
             prefix,
@@ -365,35 +359,43 @@ impl Intake {
             context.counters.warned.inc();
         }
         let detail = [test.detail, warning].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
-        let mut telling = told_of_accepted(&draft, detail, by.clone(), context);
-        draft.lines = telling.take_lines();
+        let mut pending = accepted_events(&draft, detail, by.clone(), context);
+        draft.lines = pending.take_lines();
         // Emitted before the commit: after a crash in between, the client sends the message again, and no event is missing.
         let mail = Mail::of_draft(&draft).handed_in(by);
         suppressed::tell_of_left_out(&mail, &left_out, context);
-        suppressed::tell_of_noted(&mail, &draft.envelope, &owner, context);
-        let durable = match context.spool.commit(draft).await {
-            Ok(durable) => durable,
-            Err(why) => {
-                let about = About {
-                    // The envelope has moved into the draft.
-                    sender: None,
-                    recipients: Some(recipients),
-                    from_domain: Some(from_domain),
-                    customer: Some(customer),
-                    message_id: Some(named),
-                    suppressed: Vec::new(),
-                };
-                return Err(Refusal { about: Box::new(about), ..not_durable(&why) });
-            }
-        };
+        suppressed::tell_of_noted(&mail, &draft.envelope, &customer, context);
+        let receipt = commit(draft, context).await?;
         drop(admitted);
-        context.events.tell(telling);
+        context.events.announce(pending);
         let counters = &context.counters;
         counters.accepted.inc();
         counters.accepted_bytes.inc_by(size);
-        counters.accepted_recipients.inc_by(recipients as u64);
-        Ok(Taken { receipt: durable, left_out })
+        counters.accepted_recipients.inc_by(recipients);
+        Ok(Accepted { receipt, left_out })
     }
+}
+
+/// Adds a Message-ID to a header that has none, and returns it.
+fn add_message_id(id: QueueId, from_domain: &Domain, added: &mut Vec<u8>) -> String {
+    let made = trace::message_id(id, from_domain);
+    added.extend_from_slice(format!("Message-ID: <{made}>\r\n").as_bytes());
+    made
+}
+
+/// Makes a message durable.
+async fn commit(draft: Draft, context: &Context) -> Result<Durable, Refusal> {
+    // The spool takes the draft, so the data for a refusal is copied before.
+    let about = RefusedMessage {
+        sender: None,
+        recipients: Some(draft.envelope.recipients.len()),
+        from_domain: Some(draft.lane.domain.clone()),
+        customer: Some(draft.lane.customer.clone()),
+        message_id: Some(draft.message_id.clone()),
+        suppressed: Vec::new(),
+    };
+    let committed = context.spool.commit(draft).await;
+    committed.map_err(|why| Refusal { about: Box::new(about), ..not_durable(&why) })
 }
 
 /// Alerts that mail of a domain is deferred because of its key. The alert is raised once, however much mail is deferred.
@@ -406,7 +408,7 @@ pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
 
 /// Makes the only 250 that a message gets. It needs the spool's receipt, so nothing else can make it. The queue id is at the end of the
 /// last line, where clients look for it.
-pub(super) fn queued(Taken { receipt, left_out }: &Taken) -> Reply {
+pub(super) fn queued(Accepted { receipt, left_out }: &Accepted) -> Reply {
     let mut reply = Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()));
     if !left_out.is_empty() {
         reply.lines.insert(0, suppressed::in_reply(left_out));

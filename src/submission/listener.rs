@@ -47,10 +47,10 @@ pub(crate) trait MailReceiver: Send + Sync + 'static {
     fn turned_away(&self, listener: SocketAddr, peer: IpAddr, why: TurnedAway);
 
     /// A TLS handshake has succeeded.
-    fn shook_hands(&self, stream: &TlsStream<TcpStream>);
+    fn handshake_succeeded(&self, stream: &TlsStream<TcpStream>);
 
     /// A TLS handshake has failed, or took longer than the time limit.
-    fn no_handshake(&self, peer: IpAddr, why: &dyn Display);
+    fn handshake_failed(&self, peer: IpAddr, why: &dyn Display);
 }
 
 /// The TLS version and cipher suite of a connection, as the standards write them.
@@ -202,15 +202,15 @@ impl<R: MailReceiver> Listener<R> {
         // A stop does not wait for the handshake. The client cannot be told, because it expects TLS.
         match self.shutdown.run_until_cancelled(handshake).await? {
             Ok(Ok(stream)) => {
-                self.receiver.shook_hands(&stream);
+                self.receiver.handshake_succeeded(&stream);
                 Some(stream)
             }
             Ok(Err(error)) => {
-                self.receiver.no_handshake(peer, &error);
+                self.receiver.handshake_failed(peer, &error);
                 None
             }
             Err(_) => {
-                self.receiver.no_handshake(peer, &"it took too long");
+                self.receiver.handshake_failed(peer, &"it took too long");
                 None
             }
         }

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn guessing_from_many_addresses_is_slow_and_keeps_nobody_out() {
+    async fn guessing_from_many_addresses_is_slow_and_locks_nobody_out() {
         let rig = Rig::new();
         assert!(rig.right(NEAR, "webcrm").await);
         let address = |n: usize| format!("198.51.100.{n}");

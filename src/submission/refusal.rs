@@ -18,12 +18,12 @@ pub(super) struct Refusal {
     /// An alert to raise: the domain it is about, and what to do.
     pub(super) alert: Option<Box<(Domain, String)>>,
     /// The known data of the message.
-    pub(super) about: Box<About>,
+    pub(super) about: Box<RefusedMessage>,
 }
 
 /// The known data of a refused message.
 #[derive(Clone, Debug, Default)]
-pub(super) struct About {
+pub(super) struct RefusedMessage {
     pub(super) sender: Option<ReversePath>,
     pub(super) recipients: Option<usize>,
     pub(super) from_domain: Option<Domain>,

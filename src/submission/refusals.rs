@@ -35,13 +35,13 @@ const NAME: usize = 64;
 
 /// The client that was refused.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Who<'a> {
+pub(super) struct Client<'a> {
     pub(super) peer: IpAddr,
     /// `None` before a login.
     pub(super) identity: Option<&'a Identity>,
 }
 
-impl Who<'_> {
+impl Client<'_> {
     fn submitter(&self) -> Option<&str> {
         match self.identity? {
             Identity::Submitter(submitter) => Some(&submitter.username),
@@ -120,9 +120,9 @@ impl Refusals {
     }
 
     /// Reports a message that was refused after its content was read.
-    pub(super) fn message(&self, who: Who<'_>, refusal: &Refusal) {
-        self.suppressed(who, refusal);
-        if !self.admits(who) {
+    pub(super) fn message(&self, client: Client<'_>, refusal: &Refusal) {
+        self.suppressed(client, refusal);
+        if !self.admits(client) {
             return;
         }
         let (about, class) = (&refusal.about, class(refusal.reason));
@@ -133,13 +133,13 @@ impl Refusals {
             sender: about.sender.as_ref().map(|sender| Cow::Owned(sender.to_string())),
             recipients: about.recipients.map(|count| count as u64),
             detail: refusal.cause.as_deref().map(Cow::Borrowed),
-            ..Event::rejected(who.submission(), &refusal.reply, refusal.reason, class)
+            ..Event::rejected(client.submission(), &refusal.reply, refusal.reason, class)
         };
         self.emit(event, &refusal.reply);
     }
 
     /// Reports each recipient on a suppression list for whom a message was refused.
-    fn suppressed(&self, who: Who<'_>, refusal: &Refusal) {
+    fn suppressed(&self, client: Client<'_>, refusal: &Refusal) {
         let about = &refusal.about;
         let Some(customer) = &about.customer else { return };
         for (recipient, reason) in &about.suppressed {
@@ -148,15 +148,15 @@ impl Refusals {
                 from_domain: about.from_domain.as_ref().map(|domain| domain.as_str().into()),
                 sender: about.sender.as_ref().map(|sender| Cow::Owned(sender.to_string())),
                 recipient: Some(Cow::Owned(recipient.to_string())),
-                ..Event::suppressed(who.submission(), customer, &refusal.reply, reason.as_str())
+                ..Event::suppressed(client.submission(), customer, &refusal.reply, reason.as_str())
             });
         }
     }
 
     /// Reports a refused MAIL or RCPT. `sender` is that of the transaction, if there is one.
-    pub(super) fn command(&self, who: Who<'_>, sender: Option<&ReversePath>, line: &[u8], reply: &Reply) {
+    pub(super) fn command(&self, client: Client<'_>, sender: Option<&ReversePath>, line: &[u8], reply: &Reply) {
         // The command was out of order because an earlier one was refused, which has been reported.
-        if reply.code == 503 || !self.admits(who) {
+        if reply.code == 503 || !self.admits(client) {
             return;
         }
         // Parse the line again. Only refused lines need this.
@@ -170,14 +170,14 @@ impl Refusals {
         let event = Event {
             sender: sender.map(|sender| Cow::Owned(sender.to_string())),
             recipient: rcpt.map(|rcpt| Cow::Owned(rcpt.address.to_string())),
-            ..Event::rejected(who.submission(), reply, reason, class(reason))
+            ..Event::rejected(client.submission(), reply, reason, class(reason))
         };
         self.emit(event, reply);
     }
 
     /// Logs a wrong login. The name may be anything, even a password, so it is shortened, and no event contains it.
     pub(super) fn login(&self, peer: IpAddr, name: &str) {
-        if self.admits(Who { peer, identity: None }) {
+        if self.admits(Client { peer, identity: None }) {
             let end = name.char_indices().nth(NAME).map_or(name.len(), |(end, _)| end);
             tracing::warn!(%peer, user = %visible(&name[..end]), "login failed");
         }
@@ -185,7 +185,7 @@ impl Refusals {
 
     /// Returns true if a refused connection from this address belongs in the log.
     pub(super) fn admits_stranger(&self, peer: IpAddr) -> bool {
-        self.admits(Who { peer, identity: None })
+        self.admits(Client { peer, identity: None })
     }
 
     /// Reports the numbers of further refusals once a minute, until `stopping`.
@@ -214,8 +214,8 @@ impl Refusals {
         }
     }
 
-    fn admits(&self, who: Who<'_>) -> bool {
-        self.minute().admits(who.key())
+    fn admits(&self, client: Client<'_>) -> bool {
+        self.minute().admits(client.key())
     }
 
     fn emit(&self, event: Event<'_>, reply: &Reply) {
@@ -299,12 +299,12 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_one_submitter_is_bounded_and_counted_and_hides_nobody_elses() {
+    fn one_submitters_flood_of_refusals_is_bounded_and_hides_no_others() {
         let refusals = Refusals::new(Events::default());
         let mut heard = refusals.events.subscribe();
         let (flood, other) = (submitter("flood"), submitter("other"));
         let mail = |n, identity| {
-            refusals.command(Who { peer: peer(n), identity }, None, b"MAIL FROM:<a@test.dk> SIZE=99", &refusal());
+            refusals.command(Client { peer: peer(n), identity }, None, b"MAIL FROM:<a@test.dk> SIZE=99", &refusal());
         };
         (0..1000).for_each(|n| mail(n, Some(&flood)));
         mail(5, Some(&other));
@@ -327,7 +327,7 @@ mod tests {
         let refusals = Refusals::new(Events::default());
         let mut heard = refusals.events.subscribe();
         let rcpt = |n, identity| {
-            refusals.command(Who { peer: peer(n), identity }, None, b"RCPT TO:<x@example.com>", &refusal());
+            refusals.command(Client { peer: peer(n), identity }, None, b"RCPT TO:<x@example.com>", &refusal());
         };
         (0..100).for_each(|_| rcpt(1, None));
         assert_eq!(told(&mut heard).len(), STRANGER as usize);
@@ -349,11 +349,11 @@ mod tests {
         let mut heard = refusals.events.subscribe();
         for n in 0..100 {
             let peer = format!("2001:db8::{n:x}").parse().unwrap();
-            refusals.command(Who { peer, identity: None }, None, b"MAIL FROM:<>", &refusal());
+            refusals.command(Client { peer, identity: None }, None, b"MAIL FROM:<>", &refusal());
         }
         assert_eq!(told(&mut heard).len(), STRANGER as usize);
         let order = Reply::new(503, EnhancedCode(5, 5, 1), "MAIL first");
-        refusals.command(Who { peer: peer(9), identity: None }, None, b"RCPT TO:<x@example.com>", &order);
+        refusals.command(Client { peer: peer(9), identity: None }, None, b"RCPT TO:<x@example.com>", &order);
         assert!(told(&mut heard).is_empty());
     }
 

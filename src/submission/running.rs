@@ -124,12 +124,12 @@ impl MailReceiver for Shared {
         }
     }
 
-    fn shook_hands(&self, stream: &TlsStream<TcpStream>) {
+    fn handshake_succeeded(&self, stream: &TlsStream<TcpStream>) {
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         self.context.counters.handshake(if resumed { "resumed" } else { "full" });
     }
 
-    fn no_handshake(&self, peer: IpAddr, why: &dyn Display) {
+    fn handshake_failed(&self, peer: IpAddr, why: &dyn Display) {
         self.context.counters.handshake("failed");
         if self.refusals.admits_stranger(peer) {
             tracing::info!(%peer, error = %why, "TLS handshake failed");

@@ -15,23 +15,24 @@ pub(super) enum Exchange {
     LoginPassword(Zeroizing<String>),
 }
 
-pub(super) enum Step {
+/// The server's next step in an exchange.
+pub(super) enum ExchangeStep {
     /// Send this prompt, and wait for the answer.
     Ask(Reply, Exchange),
     Check(Credentials),
     /// The exchange has ended with this reply.
-    Over(Reply),
+    Done(Reply),
 }
 
 impl Exchange {
     /// Begins with AUTH itself. An initial response of `=` is empty (RFC 4954 §4).
-    pub(super) fn begin(mechanism: &str, initial: Option<&str>) -> Step {
+    pub(super) fn begin(mechanism: &str, initial: Option<&str>) -> ExchangeStep {
         let begun = if mechanism.eq_ignore_ascii_case("PLAIN") {
             Exchange::Plain
         } else if mechanism.eq_ignore_ascii_case("LOGIN") {
             Exchange::LoginName
         } else {
-            return Step::Over(Reply::new(504, EnhancedCode(5, 5, 4), "offered are AUTH LOGIN and AUTH PLAIN"));
+            return ExchangeStep::Done(Reply::new(504, EnhancedCode(5, 5, 4), "offered are AUTH LOGIN and AUTH PLAIN"));
         };
         match initial {
             None => begun.ask(),
@@ -40,29 +41,29 @@ impl Exchange {
         }
     }
 
-    fn ask(self) -> Step {
+    fn ask(self) -> ExchangeStep {
         let challenge = match self {
             Exchange::Plain => "",
             Exchange::LoginName => "VXNlcm5hbWU6",
             Exchange::LoginPassword(_) => "UGFzc3dvcmQ6",
         };
-        Step::Ask(Reply::bare(334, challenge), self)
+        ExchangeStep::Ask(Reply::bare(334, challenge), self)
     }
 
     /// Continues with the client's answer, one line without its CRLF.
-    pub(super) fn answered(self, line: &[u8]) -> Step {
+    pub(super) fn answered(self, line: &[u8]) -> ExchangeStep {
         if line == b"*" {
-            return Step::Over(Reply::new(501, EnhancedCode(5, 7, 0), "authentication given up"));
+            return ExchangeStep::Done(Reply::new(501, EnhancedCode(5, 7, 0), "authentication given up"));
         }
         let Some(text) = decoded(line) else {
-            return Step::Over(Reply::new(501, EnhancedCode(5, 5, 2), "not UTF-8 in base64"));
+            return ExchangeStep::Done(Reply::new(501, EnhancedCode(5, 5, 2), "not UTF-8 in base64"));
         };
         match self {
             Exchange::LoginName => Exchange::LoginPassword(text).ask(),
-            Exchange::LoginPassword(username) => Step::Check(Credentials { username, password: text }),
+            Exchange::LoginPassword(username) => ExchangeStep::Check(Credentials { username, password: text }),
             Exchange::Plain => match plain(&text) {
-                Some(credentials) => Step::Check(credentials),
-                None => Step::Over(Reply::new(
+                Some(credentials) => ExchangeStep::Check(credentials),
+                None => ExchangeStep::Done(Reply::new(
                     501,
                     EnhancedCode(5, 5, 2),
                     "PLAIN is NUL name NUL password, for the name's own account",
@@ -95,13 +96,13 @@ mod tests {
     fn script(mechanism: &str, initial: Option<&str>, answers: &[&str]) -> Result<(String, String), u16> {
         let mut step = Exchange::begin(mechanism, initial);
         for answer in answers {
-            let Step::Ask(_, exchange) = step else { panic!("asked nothing before {answer:?}") };
+            let ExchangeStep::Ask(_, exchange) = step else { panic!("asked nothing before {answer:?}") };
             step = exchange.answered(answer.as_bytes());
         }
         match step {
-            Step::Check(c) => Ok((c.username.to_string(), c.password.to_string())),
-            Step::Over(reply) => Err(reply.code),
-            Step::Ask(reply, _) => Err(reply.code),
+            ExchangeStep::Check(c) => Ok((c.username.to_string(), c.password.to_string())),
+            ExchangeStep::Done(reply) => Err(reply.code),
+            ExchangeStep::Ask(reply, _) => Err(reply.code),
         }
     }
 

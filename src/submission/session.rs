@@ -1,4 +1,4 @@
-//! A client's conversation as a state machine: takes a line, and returns what the connection must do next. Has no I/O and no clock.
+//! A client's conversation as a state machine. It takes a line, and returns what the connection must do next. It has no I/O and no clock.
 //!
 //! ```text
 //!            EHLO/HELO             MAIL                 RCPT            DATA
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::admission::Admission;
 use super::conduct::Conduct;
 use super::policy::Identity;
-use super::sasl::{Exchange, Step};
+use super::sasl::{Exchange, ExchangeStep};
 use super::transaction::Transaction;
 use super::{Credentials, Limits};
 use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Mailbox, Rcpt, Reply, ReversePath};
@@ -59,11 +59,11 @@ pub(crate) enum Next {
     StartTls(Reply),
     /// Check the credentials, and pass the result to [`Session::logged_in`].
     Check(Credentials),
-    /// Reply 354, read the content up to its dot, and call [`Session::message_over`].
+    /// Reply 354, read the content up to its dot, and call [`Session::message_ended`].
     Data(Transaction),
     /// Refuse DATA. What was sent behind it can only be content, so nothing behind it may be obeyed.
     NoData(Reply),
-    /// Read a chunk of content. `begin` comes with the first chunk. After the last, call [`Session::message_over`].
+    /// Read a chunk of content. `begin` comes with the first chunk. After the last, call [`Session::message_ended`].
     Chunk {
         size: u64,
         last: bool,
@@ -179,38 +179,38 @@ impl Session {
         }
     }
 
-    /// Takes one line without its CRLF.
+    /// Processes one line without its CRLF.
     pub(crate) fn line(&mut self, line: &[u8], now: Instant, customers: &impl Customers) -> Next {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Login(exchange) => {
                 if line.iter().any(u8::is_ascii_control) {
-                    return self.counted(Next::Say(CommandError::Octets.reply()), false, now);
+                    return self.limit(Next::Say(CommandError::Octets.reply()), false, now);
                 }
                 let next = self.step(exchange.answered(line));
-                return self.counted(next, false, now);
+                return self.limit(next, false, now);
             }
             state => self.state = state,
         }
         let next = match Command::parse(line) {
             Ok(command) => self.command(command, now, customers),
-            Err(refusal) => not_obeyed(line, refusal.reply()),
+            Err(refusal) => after_refused_line(line, refusal.reply()),
         };
-        self.weighed(line, next, now)
+        self.count_command(line, next, now)
     }
 
-    /// Takes a line that is not a command: too long, or with a wrong line end. It also ends a running login (RFC 4954 §4), because the
+    /// Processes a line that cannot be a command: too long, or with a wrong line end. It also ends a running login (RFC 4954 §4), because the
     /// client treats its next line as a command again.
-    pub(crate) fn no_line(&mut self, line: &[u8], why: &CommandError, now: Instant) -> Next {
+    pub(crate) fn invalid_line(&mut self, line: &[u8], why: &CommandError, now: Instant) -> Next {
         let mut reply = why.reply();
         if !self.is_logging_in() {
-            return self.weighed(line, not_obeyed(line, reply), now);
+            return self.count_command(line, after_refused_line(line, reply), now);
         }
         self.state = State::Ready;
         if *why == CommandError::TooLong {
             // RFC 4954 §6: authentication exchange line is too long.
             reply.enhanced = Some(EnhancedCode(5, 5, 6));
         }
-        self.counted(Next::Say(reply), false, now)
+        self.limit(Next::Say(reply), false, now)
     }
 
     /// Records that the login was right.
@@ -224,26 +224,26 @@ impl Session {
         if reply.is_positive() {
             return Next::Say(reply);
         }
-        if self.conduct.erred(&self.rules.limits) {
+        if self.conduct.allows_error(&self.rules.limits) {
             return Next::Say(reply);
         }
         Next::Close("errors", Reply::new(421, EnhancedCode(4, 7, 0), "too many errors; connect again"))
     }
 
     /// Records that the message has ended.
-    pub(crate) fn message_over(&mut self, taken: bool) {
+    pub(crate) fn message_ended(&mut self, is_accepted: bool) {
         self.state = State::Ready;
-        if taken {
-            self.conduct.message_taken();
+        if is_accepted {
+            self.conduct.message_accepted();
         }
     }
 
-    /// Counts the result of a command, unless it is forgiven.
-    fn weighed(&mut self, line: &[u8], next: Next, now: Instant) -> Next {
+    /// Counts a command against the client's limits, unless its refusal is forgiven.
+    fn count_command(&mut self, line: &[u8], next: Next, now: Instant) -> Next {
         if self.forgives(line, &next) {
             return next;
         }
-        self.counted(next, is_of_envelope(line), now)
+        self.limit(next, is_of_envelope(line), now)
     }
 
     /// Returns true if this refusal does not count toward the client's error limit. A client that pipelines RCPT and DATA behind a
@@ -268,8 +268,8 @@ impl Session {
         }
     }
 
-    /// Limits useless commands. `of_envelope` is true for MAIL and RCPT.
-    fn counted(&mut self, next: Next, of_envelope: bool, now: Instant) -> Next {
+    /// Counts a refusal or a useless command, and ends the conversation if there were too many. `of_envelope` is true for MAIL and RCPT.
+    fn limit(&mut self, next: Next, of_envelope: bool, now: Instant) -> Next {
         let carries_mail = match &next {
             Next::Quit(_) | Next::Close(..) => return next,
             Next::Data(_) | Next::Chunk { begin: Some(_), .. } => {
@@ -280,7 +280,7 @@ impl Session {
             Next::Say(reply) => of_envelope && reply.is_positive(),
             _ => false,
         };
-        if !carries_mail && !self.conduct.led_nowhere(&self.rules.limits, now) {
+        if !carries_mail && !self.conduct.allows_useless_command(&self.rules.limits, now) {
             let text = "too many commands that carry no mail forward; connect again";
             return Next::Close("commands", Reply::new(421, EnhancedCode(4, 7, 0), text));
         }
@@ -379,14 +379,14 @@ impl Session {
         self.step(Exchange::begin(mechanism, initial))
     }
 
-    fn step(&mut self, step: Step) -> Next {
+    fn step(&mut self, step: ExchangeStep) -> Next {
         match step {
-            Step::Ask(reply, exchange) => {
+            ExchangeStep::Ask(reply, exchange) => {
                 self.state = State::Login(exchange);
                 Next::Say(reply)
             }
-            Step::Check(credentials) => Next::Check(credentials),
-            Step::Over(reply) => Next::Say(reply),
+            ExchangeStep::Check(credentials) => Next::Check(credentials),
+            ExchangeStep::Done(reply) => Next::Say(reply),
         }
     }
 
@@ -436,7 +436,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Transaction(transaction) if !transaction.recipients.is_empty() => {
                 self.messages += 1;
-                Next::Data(transaction.with_each_once())
+                Next::Data(transaction.without_repeated_recipients())
             }
             state => {
                 let reply = no_content_yet(&state);
@@ -454,7 +454,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Chunks) {
             State::Transaction(transaction) if !transaction.recipients.is_empty() => {
                 self.messages += 1;
-                Next::Chunk { size, last, begin: Some(transaction.with_each_once()) }
+                Next::Chunk { size, last, begin: Some(transaction.without_repeated_recipients()) }
             }
             State::Chunks => Next::Chunk { size, last, begin: None },
             state => {
@@ -476,7 +476,7 @@ fn is_verb(line: &[u8], name: &str) -> bool {
 }
 
 /// Returns the action after a refused line.
-fn not_obeyed(line: &[u8], reply: Reply) -> Next {
+fn after_refused_line(line: &[u8], reply: Reply) -> Next {
     if is_verb(line, "BDAT") {
         // The number of octets that follow is unknown, and none of them may be obeyed.
         Next::Close("bdat", reply)

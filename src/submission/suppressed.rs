@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::policy::Identity;
 use super::refusal::{LeftOut, Refusal};
-use super::refusals::Who;
+use super::refusals::Client;
 use super::{Allowed, Context, test_mode};
 use crate::customers::suppression::{Mode, Reason};
 use crate::customers::{Customer, RoutingView};
@@ -64,17 +64,17 @@ pub(super) fn at_rcpt(
 /// Reports a recipient that was refused at RCPT. These refusals are always reported singly, like accepted recipients.
 pub(super) fn tell_of_refused(
     context: &Context,
-    who: Who<'_>,
+    client: Client<'_>,
     sender: &ReversePath,
     recipient: &Mailbox,
     reply: &Reply,
 ) {
-    let Some(identity) = who.identity else { return };
+    let Some(identity) = client.identity else { return };
     let routing = context.routing.view();
     let Some(customer) = customer(&routing, identity, sender) else { return };
     let played = plays_suppressed(recipient).then_some(PLAYED);
     let reason = context.suppression.reason(&customer.id, recipient).or(played).map(Reason::as_str);
-    let event = Event::suppressed(who.submission(), &customer.id, reply, reason.unwrap_or("suppressed"));
+    let event = Event::suppressed(client.submission(), &customer.id, reply, reason.unwrap_or("suppressed"));
     context.events.emit(Event {
         test: test_mode::is_on(identity, customer),
         sender: Some(Cow::Owned(sender.to_string())),

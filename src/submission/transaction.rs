@@ -47,7 +47,7 @@ impl Transaction {
         if self.recipients.len() >= FREE {
             let texts = address.local().len() + orcpt.as_deref().map_or(0, str::len);
             let domain = address.domain().map_or(0, |domain| domain.as_str().len());
-            if !self.admitted.grow_list((RECIPIENT + texts + domain) as u64) {
+            if !self.admitted.reserve_recipient((RECIPIENT + texts + domain) as u64) {
                 return Reply::new(452, EnhancedCode(4, 3, 1), "too many recipients at once; try again later");
             }
         }
@@ -71,7 +71,7 @@ impl Transaction {
     }
 
     /// Removes repeated recipients. Each gets the message once, with the parameters that came first.
-    pub(crate) fn with_each_once(mut self) -> Self {
+    pub(crate) fn without_repeated_recipients(mut self) -> Self {
         if self.recipients.len() > 1 {
             let mut seen = HashSet::with_capacity(self.recipients.len());
             let firsts: Vec<bool> = self.recipients.iter().map(|recipient| seen.insert(&recipient.address)).collect();

@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 
 /// The names and addresses of the pages. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Hosts(Arc<Known>);
+pub struct Hosts(Arc<KnownNames>);
 
 #[derive(Debug)]
-struct Known {
+struct KnownNames {
     /// The address on which the pages listen.
     address: IpAddr,
     /// The names in lower case, without a trailing dot.
@@ -26,13 +26,13 @@ impl Hosts {
     /// The pages at `address`, with these names and `localhost`.
     pub fn new(address: SocketAddr, names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| plain(&name)).chain(["localhost".to_owned()]);
-        Hosts(Arc::new(Known { address: address.ip(), names: names.collect() }))
+        Hosts(Arc::new(KnownNames { address: address.ip(), names: names.collect() }))
     }
 
     /// Returns true if `host`, as a request gives it, is a name of these pages. If they listen on all addresses of the machine, any IP
     /// address is accepted, because DNS rebinding needs a name.
     pub fn include(&self, host: &str) -> bool {
-        let Known { address, names } = &*self.0;
+        let KnownNames { address, names } = &*self.0;
         let Some(name) = without_port(host) else { return false };
         // RFC 3986 §3.2.2: brackets hold IPv6 addresses and nothing else.
         let ip = match name.strip_prefix('[') {

@@ -84,7 +84,7 @@ async fn silence_at_any_point_ends_in_time_and_slows_the_route() {
 }
 
 #[tokio::test]
-async fn a_reply_that_comes_byte_by_byte_is_heard_and_one_that_never_ends_is_cut_off() {
+async fn a_reply_that_comes_byte_by_byte_is_read_and_an_endless_one_is_cut_off() {
     let slow: Vec<Step> = b"250 2.0.0 queued\r\n"
         .iter()
         .flat_map(|byte| [Step::Say(vec![*byte]), Step::Pause(Duration::from_millis(5))])
@@ -195,7 +195,7 @@ async fn a_server_that_closes_at_one_recipient_leaves_those_it_took_for_another_
 }
 
 #[tokio::test]
-async fn a_refusal_at_any_point_is_heard() {
+async fn a_refusal_at_any_step_is_reported() {
     for (nth, point) in ANSWERS.into_iter().enumerate() {
         for (reply, permanent) in [("451 4.7.1 later", false), ("550 5.7.1 never", true), ("421 4.3.2 bye", false)] {
             let outcome = outcome_of(broken_at(nth, &[say(reply)])).await;
@@ -209,7 +209,7 @@ async fn a_refusal_at_any_point_is_heard() {
 }
 
 #[tokio::test]
-async fn answers_nobody_asked_for_do_not_shift_the_conversation() {
+async fn unexpected_replies_do_not_shift_the_conversation() {
     // A server that says 250 once too often would otherwise have its leftover taken for the next transaction's answers.
     let babbler = [hello(&[]), takes_one(), vec![say("250 2.0.0 again"), Step::Hang]].concat();
     let server = Server::start(vec![babbler, [hello(&[]), takes_one()].concat()]).await;
@@ -309,7 +309,7 @@ async fn replies_out_of_step_refuse_nobody_and_the_next_commands_go_one_by_one()
 }
 
 #[tokio::test]
-async fn a_goodbye_that_nobody_asked_for_is_not_out_of_step() {
+async fn an_unexpected_421_is_not_out_of_step() {
     let heard = ["MAIL", "RCPT", "RCPT", "DATA"].map(hear).to_vec();
     let answers = "250 ok\r\n550 5.1.1 no such user\r\n250 ok\r\n554 5.6.0 no\r\n421 4.7.0 bye";
     let script = [hello(&["PIPELINING"]), heard, vec![say(answers), Step::Hang]].concat();
@@ -355,7 +355,7 @@ async fn a_kept_connection_that_breaks_after_the_dot_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_in_the_middle_of_a_large_message_is_heard() {
+async fn a_refusal_in_the_middle_of_a_large_message_is_read() {
     let line = "x".repeat(998) + "\r\n";
     let chunk = line.repeat(250);
     let chunks: Vec<&str> = std::iter::once("A: b\r\n\r\n").chain((0..60).map(|_| chunk.as_str())).collect();
@@ -403,7 +403,7 @@ async fn damaged_bytes_are_reported_and_never_ended_by_a_dot() {
 }
 
 #[tokio::test]
-async fn nobody_listening_makes_mail_wait_and_slows_the_route() {
+async fn a_server_that_does_not_listen_makes_mail_wait_and_slows_the_route() {
     let address = super::peers::free_port("127.0.0.1");
     let outcome = bounded(&delivery(), &Arc::new(route(address))).await;
     waits(&outcome, 0);

@@ -554,7 +554,7 @@ async fn what_answers_in_place_of_the_token_endpoint_says_nothing_of_the_credent
 }
 
 #[tokio::test]
-async fn a_token_that_lives_for_ever_is_used_all_the_same() {
+async fn a_token_without_an_expiry_is_used() {
     let eternal = r#"{"access_token":"token-N","expires_in":9223372036854775807,"token_type":"Bearer"}"#;
     let (url, _) = token_endpoint_saying("200 OK", eternal).await;
     let accepts = [hello(&["AUTH XOAUTH2"]), vec![hear("AUTH XOAUTH2"), say("235 ok")], takes_one()].concat();

@@ -47,7 +47,7 @@ async fn a_long_refusal_of_each_of_many_recipients_is_clipped() {
 }
 
 #[tokio::test]
-async fn a_long_reply_is_clipped_wherever_it_is_heard() {
+async fn a_long_reply_is_clipped_at_every_step() {
     let scripts = [
         vec![say(&long("554"))],
         vec![say("220 x"), hear("EHLO"), say(&long("554"))],

@@ -66,7 +66,7 @@ async fn a_handshake_that_failed_is_told_and_required_tls_is_not_advised() {
 }
 
 #[tokio::test]
-async fn a_step_has_one_name_whether_it_goes_well_or_not() {
+async fn a_step_has_the_same_name_in_success_and_failure() {
     let issued = self_signed(&["127.0.0.1"], false);
     let pin = digest(&SHA256, &issued.der).as_ref().try_into().unwrap();
     let tls = TlsPolicy { mode: TlsMode::Required, pinned_sha256: Some(pin), ..TlsPolicy::default() };

@@ -101,8 +101,8 @@ async fn postfix_hears_the_mechanism_that_the_route_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_too_long_for_the_command_is_heard_as_a_password_by_real_servers() {
-    const TEST: &str = "a_password_too_long_for_the_command_is_heard_as_a_password_by_real_servers";
+async fn a_password_too_long_for_the_command_reaches_real_servers_whole() {
+    const TEST: &str = "a_password_too_long_for_the_command_reaches_real_servers_whole";
     let options = Options { mechanisms: "PLAIN", ..Options::default() };
     let open = Options { starttls: false, login: false, ..Options::default() };
     let Some(behind) = start_postfix(TEST, &open) else { return };

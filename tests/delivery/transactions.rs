@@ -231,7 +231,7 @@ async fn what_the_server_lacks_bounces_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn an_address_outside_ascii_keeps_nobody_else_from_their_mail() {
+async fn an_address_outside_ascii_does_not_stop_mail_to_other_recipients() {
     let to = ["s\u{f8}ren@test.net", "x@test.net"];
     let in_utf8 = |header: &str| {
         let mut message = message_of(&to, &[header, "\r\nhi\r\n"]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::onboarding::records::{self, RecordTable};
-use postbud::onboarding::rotation::Step;
+use postbud::onboarding::rotation::RotationStep;
 use postbud::onboarding::{Lang, MailjetRecords, Settings, report};
 use postbud::resolver::{self, FixedZone, RecordType};
 use postbud::smtp::Mailbox;
@@ -109,28 +109,32 @@ fn every_output_reads_as_it_did() {
         let text = |text: &str| text.to_owned();
         let hosts = |number| ["nyt.test.dk", "test.dk"].map(|at| format!("postbud{number}._domainkey.{at}")).to_vec();
         let steps: String = [
-            Step::Publish { hosts: hosts(2), value: text("v=DKIM1; k=rsa; p=…") },
-            Step::Waiting { hosts: hosts(2) },
-            Step::InZone { selector: text("postbud-b") },
-            Step::PublishZone {
+            RotationStep::Publish { hosts: hosts(2), value: text("v=DKIM1; k=rsa; p=…") },
+            RotationStep::Waiting { hosts: hosts(2) },
+            RotationStep::InZone { selector: text("postbud-b") },
+            RotationStep::PublishZone {
                 lines: vec![text("postbud-b.test.dk.dkim.webcrm.com. 300 IN TXT \"v=DKIM1; k=rsa; p=…\"")],
             },
-            Step::Settling { until: NOW.to_string() },
-            Step::Unanswered {
+            RotationStep::Settling { until: NOW.to_string() },
+            RotationStep::Unanswered {
                 reason: resolver::Error::Timeout {
                     name: text("postbud2._domainkey.test.dk"),
                     record_type: RecordType::Txt,
                 },
             },
-            Step::Switched { selector: text("postbud2"), file: text("config/customers/test-as.toml"), taken: false },
-            Step::StillSigning { selector: text("postbud1") },
-            Step::NotSeen { selector: text("postbud2") },
-            Step::Overlap { until: NOW.to_string() },
-            Step::Revoke { hosts: hosts(1) },
-            Step::StillQueued { customer: text("test-as") },
-            Step::QueueNotSeen,
-            Step::Done { selector: text("postbud2"), old_file: Some(text("keys/test.dk.pem")) },
-            Step::Done { selector: text("postbud2"), old_file: None },
+            RotationStep::Switched {
+                selector: text("postbud2"),
+                file: text("config/customers/test-as.toml"),
+                taken: false,
+            },
+            RotationStep::StillSigning { selector: text("postbud1") },
+            RotationStep::NotSeen { selector: text("postbud2") },
+            RotationStep::Overlap { until: NOW.to_string() },
+            RotationStep::Revoke { hosts: hosts(1) },
+            RotationStep::StillQueued { customer: text("test-as") },
+            RotationStep::QueueNotSeen,
+            RotationStep::Done { selector: text("postbud2"), old_file: Some(text("keys/test.dk.pem")) },
+            RotationStep::Done { selector: text("postbud2"), old_file: None },
         ]
         .iter()
         .map(|step| lang.rotation(step) + "\n\n")

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
-use postbud::bounce::{Action, Attempt, Language, Notification, Original, Report, Settings, notification};
+use postbud::bounce::{Action, Attempt, Language, Notification, Original, RecipientReport, Settings, notification};
 use postbud::message::{Notify, QueueId, Ret, Urgency};
 use postbud::smtp::{Mailbox, ReversePath};
 use postbud::spool::Record;
@@ -30,9 +30,9 @@ fn record(to: &[&str]) -> Record {
     Record { id: QueueId::first_at(NOW - Duration::from_secs(3600)), size: 4_000, attempts: 3, due: NOW, ..record }
 }
 
-fn report(index: usize, reply: &str) -> Report {
+fn report(index: usize, reply: &str) -> RecipientReport {
     let attempt = Some(Attempt { at: NOW, server: "mx.example.com".into() });
-    Report { index, reply: reply.into(), advice: None, attempt, expired: false }
+    RecipientReport { index, reply: reply.into(), advice: None, attempt, expired: false }
 }
 
 fn settings(language: Language) -> Settings {
@@ -45,15 +45,15 @@ fn message(notice: &Notification) -> Vec<u8> {
 
 /// One notification of each kind, by the name of its golden file.
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
-    let make = |record: &Record, header, body, action, reports: &[Report], language| {
+    let make = |record: &Record, header, body, action, reports: &[RecipientReport], language| {
         let original = Original { header, body };
         message(&notification(record, original, action, reports, &settings(language), NOW).unwrap())
     };
-    let refused = Report {
+    let refused = RecipientReport {
         advice: Some("Allow 40.74.40.57 in the connector of example.com".into()),
         ..report(0, "550 5.7.1 refused by policy")
     };
-    let expired = Report { expired: true, attempt: None, ..report(1, "451 4.7.1 greylisted") };
+    let expired = RecipientReport { expired: true, attempt: None, ..report(1, "451 4.7.1 greylisted") };
     let two = record(&["kunde@example.com", "anden@example.org"]);
     let one = record(&["kunde@example.com"]);
     let mut full = record(&["kunde@example.com"]);

@@ -37,7 +37,7 @@ fn eager() -> Patience {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_always_hears_421_holds_up_no_other() {
+async fn a_message_that_always_gets_421_delays_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let server = closes_on_poison();
     let directory = own_server(route("own-server.x", server.address));
@@ -86,7 +86,7 @@ async fn a_server_that_says_421_to_all_messages_is_left_in_peace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recipient_that_always_hears_421_keeps_no_other_of_its_message_waiting() {
+async fn a_recipient_that_always_gets_421_delays_no_other_of_its_message() {
     let to: Vec<String> = (0..6).map(|n| format!("r{n}@example.net")).collect();
     for at in [0, 3, 6] {
         let folder = tempfile::tempdir().unwrap();

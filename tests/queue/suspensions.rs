@@ -106,7 +106,7 @@ async fn what_an_operator_suspended_stays_so_over_a_restart_with_another_login_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_delivers_nothing_yet_knows_its_routes_and_does_what_it_is_told() {
+async fn a_queue_that_does_not_deliver_yet_knows_its_routes_and_takes_commands() {
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::start();
     let (server, asked) = server("right");

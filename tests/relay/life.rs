@@ -102,7 +102,7 @@ fn each_recipient_ends_with_an_event_that_carries_webcrms_references_and_operato
 }
 
 #[test]
-fn a_campaign_is_held_released_and_removed_and_every_recipient_hears_of_it() {
+fn a_campaign_is_held_released_and_removed_with_an_event_for_each_recipient() {
     let dead = free_port();
     let site = Site::new(&[Customer { id: "life", domain: "life.example", route: plain_route(dead) }]);
     let relay = site.start();

@@ -131,7 +131,7 @@ fn an_operator_pauses_a_customer_over_a_restart() {
 }
 
 #[test]
-fn a_customer_whose_mail_bounces_is_paused_and_the_operator_told() {
+fn a_customer_with_many_bounces_is_paused_and_an_alert_is_raised() {
     let (_server, site) = site("on_bounces = \"pause\"\nbounce_percent = 50\nrate_volume = 4\n");
     let relay = site.start();
     for n in 0..4 {

@@ -120,7 +120,7 @@ fn arrives_after_all(site: &Site) {
 }
 
 #[test]
-fn a_stop_takes_one_grace_whoever_does_not_come_to_an_end() {
+fn a_stop_takes_no_longer_than_the_grace_period() {
     let (site, relay, _server) = stuck("4s");
     // A message half sent, and a page half asked for.
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();

@@ -451,13 +451,13 @@ fn a_failure_goes_on_to_the_original_sender_and_is_not_answered() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_loses_nothing() {
+fn a_full_disk_raises_an_alert_and_loses_nothing() {
     let next = Capture::start();
     let (site, listen) = site(next.address, "");
     let folder = site.path("state/returned");
     let memory = match Memory::over(&folder, "size=64k,mode=700") {
         Ok(memory) => memory,
-        Err(why) => return skip("a_full_disk_is_told_and_loses_nothing", &why),
+        Err(why) => return skip("a_full_disk_raises_an_alert_and_loses_nothing", &why),
     };
     let relay = site.start();
     let (id, path) = relayed(&site, &next, "a@test.net");

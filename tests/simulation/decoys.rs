@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::faults::Fault;
-use crate::message::{Heard, Lane, QueueId};
+use crate::message::{Lane, QueueId, ReplyText};
 use crate::spool::{
     Backoff, Bytes, Commit, Draft, DueLane, DuePage, Durable, Error, Filter, Health, Inspect, Intervene, LaneStats,
     Lease, LeaseGuard, LinesById, Outbox, OutboxPage, OutboxPosition, Pending, ReadChunk, RecipientState, Record,
@@ -76,7 +76,7 @@ impl Commit for Decoy {
             let durable = spool.commit(draft).await?;
             if loses {
                 for lease in spool.seize(Filter::one(durable.id()), 1).await? {
-                    let reply = Heard::new("250 2.0.0 taken", None);
+                    let reply = ReplyText::new("250 2.0.0 taken", None);
                     let all = 0..lease.record.recipients.len();
                     let results = all.map(|index| (index, RecipientState::Relayed { reply: reply.clone() })).collect();
                     let _ = spool.settle(lease, Settlement { results, ..Settlement::default() }).await?;
@@ -164,7 +164,7 @@ impl Work for Decoy {
             Fault::TakesLaterForNow => {
                 for (_, state) in &mut settlement.results {
                     if let RecipientState::Waiting { .. } = state {
-                        *state = RecipientState::Relayed { reply: Heard::new("250 2.0.0 taken", None) };
+                        *state = RecipientState::Relayed { reply: ReplyText::new("250 2.0.0 taken", None) };
                     }
                 }
             }

@@ -393,7 +393,7 @@ fn line_length_is_bounded() {
 }
 
 #[test]
-fn a_command_line_is_read_to_its_end_however_it_is_cut_and_not_for_ever() {
+fn a_command_line_is_read_in_pieces_of_any_size_up_to_a_limit() {
     let server = Setup::default().start();
     let mut client = server.connect();
     client.say("EHLO x", "250");
@@ -423,7 +423,7 @@ fn a_command_line_is_read_to_its_end_however_it_is_cut_and_not_for_ever() {
 }
 
 #[test]
-fn memory_is_shared_by_all_and_who_finds_none_hears_452() {
+fn memory_is_shared_by_all_and_a_message_without_memory_gets_452() {
     let server = Setup::with(|l| {
         l.bytes_in_flight = 1 << 20;
         l.bytes_in_flight_wait = Duration::from_millis(200);

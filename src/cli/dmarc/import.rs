@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::cli::{ConfigFile, block_on, output, said};
 use crate::operate::Actor;
 use crate::returns::dmarc::container::LONGEST;
-use crate::returns::dmarc::{Refused, TakenReport};
+use crate::returns::dmarc::{ReportRefused, TakenReport};
 use crate::smtp::Domain;
 use crate::visible::visible;
 
@@ -96,7 +96,7 @@ impl Args {
                         taken.refused.iter().try_for_each(|reason| shown.refused(name, reason, "malformed"))
                     }
                     // Further reports would fail in the same way.
-                    Err(error @ Refused::Storage(_)) => Err(error).context("nothing more was taken"),
+                    Err(error @ ReportRefused::Storage(_)) => Err(error).context("nothing more was taken"),
                     Err(refused) => shown.refused(name, &refused.to_string(), refused.code()),
                 }
             };

@@ -25,7 +25,7 @@ pub const LONGEST_WINDOW: Duration = Duration::from_secs(400 * 86_400);
 
 /// A report about one recipient.
 #[derive(Clone, Debug)]
-pub(crate) struct Report {
+pub(crate) struct SuppressionReport {
     pub customer: CustomerId,
     pub policy: Policy,
     pub address: String,
@@ -34,10 +34,10 @@ pub(crate) struct Report {
     pub detail: String,
 }
 
-impl Report {
+impl SuppressionReport {
     /// Makes a report for this time. Returns `None` if the customer has no list.
     pub fn new(customer: &Customer, address: &Mailbox, reason: Reason, detail: &str, at: Timestamp) -> Option<Self> {
-        (customer.suppression.mode != Mode::Off).then(|| Report {
+        (customer.suppression.mode != Mode::Off).then(|| SuppressionReport {
             customer: customer.id.clone(),
             policy: customer.suppression,
             address: folded(address),
@@ -49,7 +49,11 @@ impl Report {
 }
 
 /// Adds what is waiting to the lists until `stopping`, as [`Suppression::run`] promises.
-pub(super) async fn run(lists: &Suppression, waiting: &mut mpsc::Receiver<Report>, stopping: CancellationToken) {
+pub(super) async fn run(
+    lists: &Suppression,
+    waiting: &mut mpsc::Receiver<SuppressionReport>,
+    stopping: CancellationToken,
+) {
     let mut batch = Vec::new();
     let mut next_tidy = Instant::now();
     loop {
@@ -79,7 +83,7 @@ pub(super) async fn run(lists: &Suppression, waiting: &mut mpsc::Receiver<Report
 
 /// Writes a batch, and retries until the database accepts it. Meanwhile the feed fills. After `stopping`, tries only once more.
 /// Returns false if the batch is lost.
-async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationToken) -> bool {
+async fn write(lists: &Suppression, batch: Vec<SuppressionReport>, stopping: &CancellationToken) -> bool {
     let mut told = false;
     while !batch.is_empty() {
         let reports = batch.clone();
@@ -119,11 +123,11 @@ pub(super) enum Repeats {
 pub(super) fn take(
     tables: &Transaction<'_>,
     number: i64,
-    reports: &[Report],
+    reports: &[SuppressionReport],
     repeats: Repeats,
 ) -> Result<(Vec<Reason>, Vec<Change>), Error> {
     let (mut reasons, mut changes) = (Vec::new(), Vec::new());
-    for Report { customer, policy, address, reason, at, detail } in reports {
+    for SuppressionReport { customer, policy, address, reason, at, detail } in reports {
         let (id, at) = (customer.as_str(), *at);
         let found = store::find(tables, id, address, at)?;
         // A complaint, an unsubscription or an operator's entry is kept, because it says more than a bounce.

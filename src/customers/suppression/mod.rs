@@ -47,7 +47,7 @@ use crate::message::CustomerId;
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 use feed::Repeats;
-pub(crate) use feed::Report;
+pub(crate) use feed::SuppressionReport;
 use table::Table;
 
 /// The most reports that wait to be written. More are dropped and counted.
@@ -63,7 +63,7 @@ struct Inner {
     /// Locked from a change of the database until the table shows it, so that both see all changes in the same order. Holds the number of
     /// the last write that the table shows.
     changing: Mutex<i64>,
-    feed: mpsc::Sender<Report>,
+    feed: mpsc::Sender<SuppressionReport>,
     /// The number of reports of the feed, and of those that are written.
     taken: AtomicU64,
     done: AtomicU64,
@@ -78,7 +78,7 @@ struct Change {
 }
 
 /// The reports that wait to be written. [`Suppression::run`] takes it.
-pub struct Feed(mpsc::Receiver<Report>);
+pub struct Feed(mpsc::Receiver<SuppressionReport>);
 
 /// Makes empty lists without a database, for tests of other parts.
 impl Default for Suppression {
@@ -124,7 +124,7 @@ impl Suppression {
     /// Reports that a server refused a recipient for good. `at` is the time of its event too. After as many reports as the customer's
     /// [`Policy`] says, the address is suppressed. Never waits.
     pub fn hard_bounce(&self, customer: &Customer, address: &Mailbox, detail: &str, at: Timestamp) {
-        let report = Report::new(customer, address, Reason::HardBounce, detail, at);
+        let report = SuppressionReport::new(customer, address, Reason::HardBounce, detail, at);
         let Some(report) = report else { return };
         self.0.taken.fetch_add(1, Ordering::Relaxed);
         if self.0.feed.try_send(report).is_err() {
@@ -141,7 +141,7 @@ impl Suppression {
 
     /// Writes reports, and returns after they are on disk, for callers that keep their source until then. A report that a caller brings
     /// again after a crash, with the same timestamp, counts once.
-    pub(crate) async fn take(&self, reports: Vec<Report>) -> Result<(), database::Error> {
+    pub(crate) async fn take(&self, reports: Vec<SuppressionReport>) -> Result<(), database::Error> {
         if reports.is_empty() || self.0.database.is_none() {
             return Ok(());
         }

@@ -39,8 +39,8 @@ fn entry(text: &str, reason: Reason) -> Entry {
 }
 
 /// What another system reports now.
-fn report(customer: &Customer, text: &str, reason: Reason) -> Option<Report> {
-    Report::new(customer, &address(text), reason, "", Timestamp::now())
+fn report(customer: &Customer, text: &str, reason: Reason) -> Option<SuppressionReport> {
+    SuppressionReport::new(customer, &address(text), reason, "", Timestamp::now())
 }
 
 /// Writes everything that was reported.
@@ -95,7 +95,7 @@ async fn hard_bounces_suppress_once_there_are_enough_within_the_window() {
     let now = Timestamp::now();
     let policy = Policy { hard_bounces: 3, window: 10 * DAY, ..refusing() };
     let bounce = async |text: &str, days: u32| {
-        let report = Report {
+        let report = SuppressionReport {
             customer: CustomerId::new("acme"),
             policy,
             address: text.to_owned(),
@@ -124,7 +124,7 @@ async fn a_report_that_comes_again_after_a_crash_counts_once() {
     let world = World::new();
     let acme = customer("acme", Policy { hard_bounces: 2, ..refusing() });
     let first = report(&acme, "a@test.dk", Reason::HardBounce).unwrap();
-    let second = Report { at: first.at + Duration::from_millis(1), ..first.clone() };
+    let second = SuppressionReport { at: first.at + Duration::from_millis(1), ..first.clone() };
     for (reports, is_suppressed) in
         [(vec![first.clone()], false), (vec![first.clone(), first], false), (vec![second], true)]
     {

@@ -18,11 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct Followed {
     versions: watch::Sender<Versions>,
-    heard: Mutex<Heard>,
+    heard: Mutex<LastAnswer>,
 }
 
 #[derive(Default)]
-struct Heard {
+struct LastAnswer {
     /// When the last answered question was asked.
     asked: Option<Instant>,
     /// Why the last question was not answered.
@@ -70,7 +70,7 @@ impl Followed {
         heard.trouble = Some(failure.why);
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+    fn heard(&self) -> MutexGuard<'_, LastAnswer> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

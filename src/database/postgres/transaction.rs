@@ -183,10 +183,10 @@ impl Row<'_> {
     }
 }
 
-type Refused = Box<dyn error::Error + Sync + Send>;
+type BoxedError = Box<dyn error::Error + Sync + Send>;
 
 impl ToSql for Value<'_> {
-    fn to_sql(&self, wanted: &Type, out: &mut BytesMut) -> Result<IsNull, Refused> {
+    fn to_sql(&self, wanted: &Type, out: &mut BytesMut) -> Result<IsNull, BoxedError> {
         match (self, wanted) {
             (Value::Null, _) => Ok(IsNull::Yes),
             (Value::Integer(value), &Type::INT8) => value.to_sql(wanted, out),
@@ -208,7 +208,7 @@ impl ToSql for Value<'_> {
 }
 
 impl<'a> FromSql<'a> for Value<'a> {
-    fn from_sql(found: &Type, octets: &'a [u8]) -> Result<Self, Refused> {
+    fn from_sql(found: &Type, octets: &'a [u8]) -> Result<Self, BoxedError> {
         Ok(match *found {
             Type::INT8 => Value::Integer(i64::from_sql(found, octets)?),
             Type::INT4 => Value::Integer(i32::from_sql(found, octets)?.into()),
@@ -218,7 +218,7 @@ impl<'a> FromSql<'a> for Value<'a> {
         })
     }
 
-    fn from_sql_null(_: &Type) -> Result<Self, Refused> {
+    fn from_sql_null(_: &Type) -> Result<Self, BoxedError> {
         Ok(Value::Null)
     }
 

@@ -49,7 +49,7 @@ struct Outage {
 }
 
 /// Why a call failed, and the pause that the receiver asked for.
-struct Refused {
+struct CallFailed {
     why: String,
     retry_after: Option<Duration>,
     too_large: bool,
@@ -119,7 +119,7 @@ impl Caller {
         let end = self.journal.end();
         let chunk = match self.read().await {
             Ok(chunk) => chunk,
-            Err(error) => return self.failed(Refused::by(format!("the event log cannot be read: {error}"))),
+            Err(error) => return self.failed(CallFailed::by(format!("the event log cannot be read: {error}"))),
         };
         if chunk.gap {
             self.missed();
@@ -158,7 +158,7 @@ impl Caller {
         tokio::task::spawn_blocking(move || journal.read(from, max)).await?
     }
 
-    async fn post(&self, batch: &Batch<'_>) -> Result<(), Refused> {
+    async fn post(&self, batch: &Batch<'_>) -> Result<(), CallFailed> {
         if batch.events() == 0 {
             return Ok(());
         }
@@ -175,7 +175,7 @@ impl Caller {
             .header("Postbud-Batch", name.to_string())
             .body(body);
         // Leave the URL out of the error: it may hold a token.
-        let mut answer = call.send().await.map_err(|error| Refused::by(with_causes(&error.without_url())))?;
+        let mut answer = call.send().await.map_err(|error| CallFailed::by(with_causes(&error.without_url())))?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
         let mut read = 0;
@@ -188,7 +188,7 @@ impl Caller {
             return Ok(());
         }
         let too_large = status == reqwest::StatusCode::PAYLOAD_TOO_LARGE;
-        Err(Refused { why: format!("it answered {status}"), retry_after, too_large })
+        Err(CallFailed { why: format!("it answered {status}"), retry_after, too_large })
     }
 
     /// Counts lines that rotation removed before they were sent, and raises an alert. A webhook that is dead for days does not raise one
@@ -207,7 +207,7 @@ impl Caller {
     }
 
     /// Records a failure, raises an alert if failures have lasted, and returns the pause.
-    fn failed(&mut self, refused: Refused) -> Duration {
+    fn failed(&mut self, refused: CallFailed) -> Duration {
         self.counters.failures.inc();
         let (shown, subject) = (self.shown(), self.subject());
         let trouble = self.trouble.get_or_insert_with(|| Outage {
@@ -265,9 +265,9 @@ impl Caller {
     }
 }
 
-impl Refused {
+impl CallFailed {
     fn by(why: String) -> Self {
-        Refused { why, retry_after: None, too_large: false }
+        CallFailed { why, retry_after: None, too_large: false }
     }
 }
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Client, Problem};
+use super::client::{Client, RequestError};
 
 /// The kinds of events, as Mailjet names them.
 pub const KINDS: [&str; 7] = ["sent", "bounce", "blocked", "spam", "unsub", "open", "click"];
@@ -37,9 +37,13 @@ pub enum Done {
 }
 
 /// Sets the address to which an account sends events of these kinds, grouped. The addresses of other kinds are not changed.
-pub async fn set(client: &Client, url: &str, kinds: &[&'static str]) -> Result<Vec<(&'static str, Done)>, Problem> {
+pub async fn set(
+    client: &Client,
+    url: &str,
+    kinds: &[&'static str],
+) -> Result<Vec<(&'static str, Done)>, RequestError> {
     let there: Vec<Callback> = match client.call(Method::GET, "eventcallbackurl?Limit=100", None).await {
-        Err(Problem::NotFound(_)) => Vec::new(),
+        Err(RequestError::NotFound(_)) => Vec::new(),
         found => found?,
     };
     let mut done = Vec::new();

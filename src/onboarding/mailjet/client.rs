@@ -2,7 +2,7 @@
 //!
 //! Each call has a deadline and a maximum size of its answer, and follows no redirect. Calls of one account take turns. If Mailjet answers
 //! that there are too many calls (429), the account makes none until the time that Mailjet names. This module decides what an error answer
-//! means for the domain ([`Problem`]). An answer that is not understood is a problem and never a success.
+//! means for the domain ([`RequestError`]). An answer that is not understood is a problem and never a success.
 
 use std::fmt;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl fmt::Debug for Account {
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
-pub enum Problem {
+pub enum RequestError {
     /// Mailjet accepts no more calls for now.
     Busy(String),
     /// Mailjet cannot be reached, has a failure of its own, or gave an answer that is not understood.
@@ -68,28 +68,28 @@ pub enum Problem {
     Refused(String),
 }
 
-impl Problem {
+impl RequestError {
     /// Returns the text of Mailjet's or the network's error.
     pub fn detail(&self) -> &str {
         match self {
-            Problem::Busy(detail)
-            | Problem::NoAnswer(detail)
-            | Problem::Credentials(detail)
-            | Problem::Owned(detail)
-            | Problem::NotFound(detail)
-            | Problem::Exists(detail)
-            | Problem::Refused(detail) => detail,
+            RequestError::Busy(detail)
+            | RequestError::NoAnswer(detail)
+            | RequestError::Credentials(detail)
+            | RequestError::Owned(detail)
+            | RequestError::NotFound(detail)
+            | RequestError::Exists(detail)
+            | RequestError::Refused(detail) => detail,
         }
     }
 
     /// Returns true if the problem concerns the whole account and not only one domain.
     pub fn is_of_account(&self) -> bool {
-        matches!(self, Problem::Busy(_) | Problem::NoAnswer(_) | Problem::Credentials(_))
+        matches!(self, RequestError::Busy(_) | RequestError::NoAnswer(_) | RequestError::Credentials(_))
     }
 
     /// Returns true if the problem may end by itself.
     pub fn is_for_now(&self) -> bool {
-        matches!(self, Problem::Busy(_) | Problem::NoAnswer(_))
+        matches!(self, RequestError::Busy(_) | RequestError::NoAnswer(_))
     }
 }
 
@@ -189,11 +189,11 @@ impl Client {
     }
 
     /// Returns the sender of a whole domain, if the account has it.
-    pub async fn sender(&self, domain: &Domain) -> Result<Option<Sender>, Problem> {
+    pub async fn sender(&self, domain: &Domain) -> Result<Option<Sender>, RequestError> {
         let path = format!("sender?Domain={domain}&Limit=100");
         let email = format!("*@{domain}");
         let senders: Vec<Sender> = match self.call(Method::GET, &path, None).await {
-            Err(Problem::NotFound(_)) => return Ok(None),
+            Err(RequestError::NotFound(_)) => return Ok(None),
             found => found?,
         };
         let is_it = |sender: &Sender| {
@@ -203,27 +203,27 @@ impl Client {
     }
 
     /// Adds the sender of a whole domain.
-    pub async fn add_sender(&self, domain: &Domain) -> Result<Sender, Problem> {
+    pub async fn add_sender(&self, domain: &Domain) -> Result<Sender, RequestError> {
         let body = json!({ "Email": format!("*@{domain}"), "EmailType": "unknown", "Name": domain.as_str() });
         one(self.call(Method::POST, "sender", Some(body)).await?)
     }
 
     /// Asks Mailjet to look for the proof of ownership now. The result is in the sender's status.
-    pub async fn validate(&self, sender: u64) -> Result<(), Problem> {
+    pub async fn validate(&self, sender: u64) -> Result<(), RequestError> {
         // The answer is not the usual envelope, and a validation that fails is also answered with an error.
         match self.text(Method::POST, &format!("sender/{sender}/validate"), Some(json!({}))).await {
-            Ok(_) | Err(Problem::Refused(_) | Problem::Exists(_)) => Ok(()),
+            Ok(_) | Err(RequestError::Refused(_) | RequestError::Exists(_)) => Ok(()),
             Err(problem) => Err(problem),
         }
     }
 
     /// Returns the DNS settings of a domain.
-    pub async fn dns(&self, domain: &Domain) -> Result<DnsSettings, Problem> {
+    pub async fn dns(&self, domain: &Domain) -> Result<DnsSettings, RequestError> {
         one(self.call(Method::GET, &format!("dns/{domain}"), None).await?)
     }
 
     /// Asks Mailjet to check the domain's records now.
-    pub async fn check(&self, dns: u64) -> Result<DnsCheck, Problem> {
+    pub async fn check(&self, dns: u64) -> Result<DnsCheck, RequestError> {
         one(self.call(Method::POST, &format!("dns/{dns}/check"), Some(json!({}))).await?)
     }
 
@@ -233,19 +233,19 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Value>,
-    ) -> Result<Vec<T>, Problem> {
+    ) -> Result<Vec<T>, RequestError> {
         let text = self.text(method, path, body).await?;
         let envelope: Envelope<T> = serde_json::from_slice(&text)
-            .map_err(|error| Problem::NoAnswer(format!("Mailjet's answer is not understood: {error}")))?;
+            .map_err(|error| RequestError::NoAnswer(format!("Mailjet's answer is not understood: {error}")))?;
         Ok(envelope.data)
     }
 
-    async fn text(&self, method: Method, path: &str, body: Option<Value>) -> Result<Vec<u8>, Problem> {
+    async fn text(&self, method: Method, path: &str, body: Option<Value>) -> Result<Vec<u8>, RequestError> {
         let mut rest_until = self.rest_until.lock().await;
         if let Some(left) = rest_until.map(|until| until.saturating_duration_since(Instant::now()))
             && !left.is_zero()
         {
-            return Err(Problem::Busy(format!("Mailjet takes no calls for another {} s", left.as_secs() + 1)));
+            return Err(RequestError::Busy(format!("Mailjet takes no calls for another {} s", left.as_secs() + 1)));
         }
         let url = format!("{}/v3/REST/{path}", self.account.api.as_str().trim_end_matches('/'));
         let mut request = self.http.request(method, url).basic_auth(&self.account.key, Some(&self.account.secret));
@@ -260,7 +260,7 @@ impl Client {
             return Ok(text);
         }
         let problem = problem(status, &text);
-        if matches!(problem, Problem::Busy(_)) {
+        if matches!(problem, RequestError::Busy(_)) {
             let rest = rest.map_or(USUAL_REST, Duration::from_secs).min(LONGEST_REST);
             *rest_until = Some(Instant::now() + rest);
         }
@@ -268,25 +268,25 @@ impl Client {
     }
 }
 
-fn one<T>(list: Vec<T>) -> Result<T, Problem> {
-    list.into_iter().next().ok_or_else(|| Problem::NoAnswer("Mailjet's answer is empty".to_owned()))
+fn one<T>(list: Vec<T>) -> Result<T, RequestError> {
+    list.into_iter().next().ok_or_else(|| RequestError::NoAnswer("Mailjet's answer is empty".to_owned()))
 }
 
 /// Returns only the causes of the error, because reqwest's outermost text is the URL.
-fn no_answer(error: reqwest::Error) -> Problem {
+fn no_answer(error: reqwest::Error) -> RequestError {
     let text = match error.is_timeout() {
         true => format!("no answer within {} s", CALL_TIME.as_secs()),
         false => "Mailjet cannot be reached".to_owned(),
     };
     let text = causes(&error).fold(text, |text, cause| format!("{text}: {cause}"));
-    Problem::NoAnswer(shown(&text))
+    RequestError::NoAnswer(shown(&text))
 }
 
-async fn bounded(mut answer: reqwest::Response) -> Result<Vec<u8>, Problem> {
+async fn bounded(mut answer: reqwest::Response) -> Result<Vec<u8>, RequestError> {
     let mut text = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(no_answer)? {
         if text.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(Problem::NoAnswer(format!("Mailjet's answer is larger than {LARGEST_ANSWER} octets")));
+            return Err(RequestError::NoAnswer(format!("Mailjet's answer is larger than {LARGEST_ANSWER} octets")));
         }
         text.extend_from_slice(&chunk);
     }
@@ -307,7 +307,7 @@ const OWNED: [&str; 9] = [
 ];
 
 /// Decides what an error answer means.
-fn problem(status: StatusCode, text: &[u8]) -> Problem {
+fn problem(status: StatusCode, text: &[u8]) -> RequestError {
     let denied: Denied = serde_json::from_slice(text).unwrap_or_default();
     let info = denied.error_info.as_str().unwrap_or_default();
     let said = [denied.error_message.as_str(), info].into_iter().filter(|text| !text.is_empty());
@@ -319,15 +319,15 @@ fn problem(status: StatusCode, text: &[u8]) -> Problem {
     let said = said.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     match status {
-        StatusCode::TOO_MANY_REQUESTS => Problem::Busy(detail),
-        StatusCode::REQUEST_TIMEOUT => Problem::NoAnswer(detail),
-        _ if status.is_server_error() || !status.is_client_error() => Problem::NoAnswer(detail),
-        StatusCode::UNAUTHORIZED => Problem::Credentials(detail),
-        _ if says(&OWNED) => Problem::Owned(detail),
-        StatusCode::FORBIDDEN => Problem::Credentials(detail),
-        StatusCode::NOT_FOUND => Problem::NotFound(detail),
-        _ if says(&["already exist", "already existing"]) => Problem::Exists(detail),
-        _ => Problem::Refused(detail),
+        StatusCode::TOO_MANY_REQUESTS => RequestError::Busy(detail),
+        StatusCode::REQUEST_TIMEOUT => RequestError::NoAnswer(detail),
+        _ if status.is_server_error() || !status.is_client_error() => RequestError::NoAnswer(detail),
+        StatusCode::UNAUTHORIZED => RequestError::Credentials(detail),
+        _ if says(&OWNED) => RequestError::Owned(detail),
+        StatusCode::FORBIDDEN => RequestError::Credentials(detail),
+        StatusCode::NOT_FOUND => RequestError::NotFound(detail),
+        _ if says(&["already exist", "already existing"]) => RequestError::Exists(detail),
+        _ => RequestError::Refused(detail),
     }
 }
 
@@ -345,24 +345,24 @@ mod tests {
                         action in order to activate it.";
         let owned = "This domain is already used by another account";
         let api_key = "API key authentication/authorization failure. You may be unauthorized to access the API";
-        type Of = fn(String) -> Problem;
+        type Of = fn(String) -> RequestError;
         for (status, said, of) in [
-            (400, existing, Problem::Exists as Of),
-            (400, "There is an already existing active sender with the same email", Problem::Exists),
-            (400, "A Sender resource with value \"*@test.dk\" for Email already exists.", Problem::Exists),
-            (400, owned, Problem::Owned),
-            (409, "The domain test.dk belongs to a different account", Problem::Owned),
-            (403, "Domain owned by another user", Problem::Owned),
-            (400, "The sender already exists on another Mailjet account", Problem::Owned),
-            (400, "Invalid email format", Problem::Refused),
-            (401, api_key, Problem::Credentials),
-            (403, "Operation not allowed", Problem::Credentials),
-            (404, "Object not found", Problem::NotFound),
-            (408, "", Problem::NoAnswer),
-            (429, "Too many requests", Problem::Busy),
-            (500, "belongs to", Problem::NoAnswer),
-            (503, "", Problem::NoAnswer),
-            (302, "", Problem::NoAnswer),
+            (400, existing, RequestError::Exists as Of),
+            (400, "There is an already existing active sender with the same email", RequestError::Exists),
+            (400, "A Sender resource with value \"*@test.dk\" for Email already exists.", RequestError::Exists),
+            (400, owned, RequestError::Owned),
+            (409, "The domain test.dk belongs to a different account", RequestError::Owned),
+            (403, "Domain owned by another user", RequestError::Owned),
+            (400, "The sender already exists on another Mailjet account", RequestError::Owned),
+            (400, "Invalid email format", RequestError::Refused),
+            (401, api_key, RequestError::Credentials),
+            (403, "Operation not allowed", RequestError::Credentials),
+            (404, "Object not found", RequestError::NotFound),
+            (408, "", RequestError::NoAnswer),
+            (429, "Too many requests", RequestError::Busy),
+            (500, "belongs to", RequestError::NoAnswer),
+            (503, "", RequestError::NoAnswer),
+            (302, "", RequestError::NoAnswer),
         ] {
             let text = json!({ "ErrorInfo": "", "ErrorMessage": said, "StatusCode": status }).to_string();
             let status = StatusCode::from_u16(status).unwrap();
@@ -371,7 +371,7 @@ mod tests {
             assert!(found.detail().contains(said), "{found:?}");
         }
         for text in [&b"<html>Bad gateway</html>"[..], b"", b"[]", b"{\"ErrorMessage\": 7}"] {
-            assert!(matches!(problem(StatusCode::BAD_REQUEST, text), Problem::Refused(_)));
+            assert!(matches!(problem(StatusCode::BAD_REQUEST, text), RequestError::Refused(_)));
         }
         let long = json!({ "ErrorMessage": "x\n".repeat(4000) }).to_string();
         let found = problem(StatusCode::BAD_REQUEST, long.as_bytes());

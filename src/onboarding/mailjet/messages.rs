@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde::{Deserialize, Deserializer};
 
-use super::client::{Client, Problem};
+use super::client::{Client, RequestError};
 
 /// The number of messages on one page, which then has about 70 KiB.
 pub const PAGE: usize = 100;
@@ -59,18 +59,18 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + serde::de::DeserializeOwne
 }
 
 /// Lists messages that Mailjet accepted between two times (seconds since 1970), beginning with this number in the list.
-pub async fn list(client: &Client, from: u64, to: u64, offset: usize) -> Result<Vec<Message>, Problem> {
+pub async fn list(client: &Client, from: u64, to: u64, offset: usize) -> Result<Vec<Message>, RequestError> {
     let path = format!("message?FromTS={from}&ToTS={to}&Limit={PAGE}&Offset={offset}&ShowContactAlt=true");
     match client.call(Method::GET, &path, None).await {
-        Err(Problem::NotFound(_)) => Ok(Vec::new()),
+        Err(RequestError::NotFound(_)) => Ok(Vec::new()),
         found => found,
     }
 }
 
 /// Returns the history of a message, in no particular order.
-pub async fn history(client: &Client, id: u64) -> Result<Vec<Step>, Problem> {
+pub async fn history(client: &Client, id: u64) -> Result<Vec<Step>, RequestError> {
     match client.call(Method::GET, &format!("messagehistory/{id}"), None).await {
-        Err(Problem::NotFound(_)) => Ok(Vec::new()),
+        Err(RequestError::NotFound(_)) => Ok(Vec::new()),
         found => found,
     }
 }

@@ -26,7 +26,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use client::{Account, Client, Problem};
+pub use client::{Account, Client, RequestError};
 pub use registration::{LastingProblem, MailjetCheck, Registration, Registrations, Store};
 
 use super::finding::{Check, Finding, Item, Need};
@@ -261,7 +261,7 @@ impl Registrar {
         }
         let run = Run { client, domain, seen, ask: pace == Pace::Now || self.may_ask(&it, now), now };
         let done = tokio::time::timeout(RUN_TIME, run.go_on(&mut it)).await;
-        let late = || Err(Problem::NoAnswer(format!("Mailjet took more than {} s", RUN_TIME.as_secs())));
+        let late = || Err(RequestError::NoAnswer(format!("Mailjet took more than {} s", RUN_TIME.as_secs())));
         match done.unwrap_or_else(|_| late()) {
             Ok(()) => {
                 (it.trouble, it.read) = (None, Some(now.as_millis()));
@@ -325,7 +325,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn go_on(&self, it: &mut Registration) -> Result<(), Problem> {
+    async fn go_on(&self, it: &mut Registration) -> Result<(), RequestError> {
         it.has_sender(&self.sender().await?);
         let settings = self.client.dns(self.domain).await?;
         it.has_settings(&settings, self.domain)?;
@@ -347,12 +347,12 @@ impl Run<'_> {
     }
 
     /// Finds the sender, or adds it. If Mailjet says that it exists but does not list it, it belongs to another account.
-    async fn sender(&self) -> Result<client::Sender, Problem> {
+    async fn sender(&self) -> Result<client::Sender, RequestError> {
         if let Some(sender) = self.client.sender(self.domain).await? {
             return Ok(sender);
         }
         match self.client.add_sender(self.domain).await {
-            Err(Problem::Exists(said)) => self.client.sender(self.domain).await?.ok_or(Problem::Owned(said)),
+            Err(RequestError::Exists(said)) => self.client.sender(self.domain).await?.ok_or(RequestError::Owned(said)),
             added => added,
         }
     }
@@ -375,13 +375,13 @@ fn findings(
         let reason = problem.detail().to_owned();
         let was_accepted = it.accepted.is_some();
         check.say(match problem {
-            Problem::Owned(_) => Finding::MailjetOwned { tier: tier.clone(), domain: domain.clone(), reason },
-            Problem::Credentials(_) => Finding::MailjetCredentials { tier: tier.clone(), reason },
-            Problem::Busy(_) | Problem::NoAnswer(_) => {
+            RequestError::Owned(_) => Finding::MailjetOwned { tier: tier.clone(), domain: domain.clone(), reason },
+            RequestError::Credentials(_) => Finding::MailjetCredentials { tier: tier.clone(), reason },
+            RequestError::Busy(_) | RequestError::NoAnswer(_) => {
                 let hours = last.saturating_sub(*since) / 3_600_000;
                 Finding::MailjetSilent { tier: tier.clone(), reason, hours }
             }
-            Problem::NotFound(_) | Problem::Exists(_) | Problem::Refused(_) => {
+            RequestError::NotFound(_) | RequestError::Exists(_) | RequestError::Refused(_) => {
                 Finding::MailjetRefuses { tier: tier.clone(), domain: domain.clone(), reason }
             }
         });

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::client::{Client, Problem};
+use super::client::{Client, RequestError};
 
 /// An API key with its secret.
 #[derive(Deserialize)]
@@ -31,25 +31,25 @@ fn wiped<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Zeroizing<String>,
 }
 
 /// Returns the key with this name, and makes it if the account has none.
-pub async fn find_or_make(client: &Client, name: &str) -> Result<ApiKey, Problem> {
+pub async fn find_or_make(client: &Client, name: &str) -> Result<ApiKey, RequestError> {
     let all: Vec<ApiKey> = client.call(Method::GET, "apikey?Limit=1000", None).await?;
     let found = match all.into_iter().find(|key| key.name == name) {
         Some(found) => found,
         None => {
             let body = json!({ "Name": name, "IsActive": true });
             let made: Vec<ApiKey> = client.call(Method::POST, "apikey", Some(body)).await?;
-            let empty = || Problem::NoAnswer("Mailjet's answer is empty".to_owned());
+            let empty = || RequestError::NoAnswer("Mailjet's answer is empty".to_owned());
             made.into_iter().next().ok_or_else(empty)?
         }
     };
     if !found.is_active {
-        return Err(Problem::Refused(format!("the key \"{name}\" is switched off in Mailjet's console")));
+        return Err(RequestError::Refused(format!("the key \"{name}\" is switched off in Mailjet's console")));
     }
     let legal = |text: &str| text.len() >= 16 && text.bytes().all(|b| b.is_ascii_alphanumeric());
     if !legal(&found.key) || !legal(&found.secret) {
         let what =
             "Mailjet gives the key without its secret: delete it in Mailjet's console, and run the command again";
-        return Err(Problem::Refused(what.to_owned()));
+        return Err(RequestError::Refused(what.to_owned()));
     }
     Ok(found)
 }

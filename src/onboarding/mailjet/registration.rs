@@ -9,7 +9,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::{Account, DnsCheck, DnsSettings, Problem, Sender};
+use super::client::{Account, DnsCheck, DnsSettings, RequestError, Sender};
 use crate::customers::Requirement;
 use crate::onboarding::kept::Texts;
 use crate::onboarding::settings::{Issued, Settings};
@@ -24,7 +24,7 @@ pub type Registrations = BTreeMap<String, Registration>;
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct StoredRegistrations {
     version: u32,
     tiers: Registrations,
 }
@@ -85,7 +85,7 @@ pub enum MailjetCheck {
 #[serde(deny_unknown_fields)]
 pub struct LastingProblem {
     /// The latest problem.
-    pub problem: Problem,
+    pub problem: RequestError,
     /// When it first occurred.
     pub since: u64,
     /// When it last occurred.
@@ -129,7 +129,7 @@ impl Registration {
     }
 
     /// Stores the DNS settings. An answer with records that could not be published is a problem.
-    pub fn has_settings(&mut self, found: &DnsSettings, domain: &Domain) -> Result<(), Problem> {
+    pub fn has_settings(&mut self, found: &DnsSettings, domain: &Domain) -> Result<(), RequestError> {
         let legal = (8..=63).contains(&found.token.len()) && found.token.bytes().all(|b| b.is_ascii_alphanumeric());
         let host = found.token_host.trim_end_matches('.').to_ascii_lowercase();
         let host = match host.is_empty() {
@@ -138,7 +138,7 @@ impl Registration {
         };
         if !legal || !host.ends_with(&format!(".{domain}")) || !host.is_ascii() || !found.dkim.contains("p=") {
             let what = "Mailjet's answer is not understood: its records cannot be published";
-            return Err(Problem::NoAnswer(what.to_owned()));
+            return Err(RequestError::NoAnswer(what.to_owned()));
         }
         self.dns = Some(found.id);
         self.issued = Some(Issued { token: found.token.clone(), token_host: host, dkim: found.dkim.trim().to_owned() });
@@ -169,7 +169,7 @@ impl Registration {
     }
 
     /// Stores the problem that stops the registration.
-    pub fn failed(&mut self, problem: Problem, now: Timestamp) {
+    pub fn failed(&mut self, problem: RequestError, now: Timestamp) {
         let same = self
             .trouble
             .as_ref()
@@ -198,7 +198,8 @@ impl Store {
     pub fn load_rows(&self) -> io::Result<BTreeMap<String, Registrations>> {
         let rows = self.0.read_rows()?;
         let read = |(domain, text): (String, Vec<u8>)| {
-            let kept = serde_json::from_slice::<Kept>(&text).ok().filter(|kept| kept.version == VERSION)?;
+            let kept =
+                serde_json::from_slice::<StoredRegistrations>(&text).ok().filter(|kept| kept.version == VERSION)?;
             Some((domain, kept.tiers))
         };
         Ok(rows.into_iter().filter_map(read).collect())
@@ -212,7 +213,7 @@ impl Store {
                 None => Registrations::new(),
             };
             tiers.insert(tier.to_owned(), registration.clone());
-            Ok::<_, io::Error>((written(&Kept { version: VERSION, tiers })?, ()))
+            Ok::<_, io::Error>((written(&StoredRegistrations { version: VERSION, tiers })?, ()))
         })
     }
 
@@ -222,7 +223,7 @@ impl Store {
             let what = format!("{}: {reason}; move the file away to register the domain anew", place.display());
             io::Error::new(io::ErrorKind::InvalidData, what)
         };
-        let kept: Kept = serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))?;
+        let kept: StoredRegistrations = serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))?;
         match kept.version {
             VERSION => Ok(kept.tiers),
             other => Err(invalid(format!("version {other}, and this postbud knows version {VERSION}"))),
@@ -283,7 +284,7 @@ mod tests {
             DnsSettings { token_host: "mailjet._b68ecbf0.other.dk.".into(), ..good.clone() },
             DnsSettings { dkim: String::new(), ..good.clone() },
         ] {
-            assert!(matches!(it.has_settings(&bad, &domain), Err(Problem::NoAnswer(_))), "{bad:?}");
+            assert!(matches!(it.has_settings(&bad, &domain), Err(RequestError::NoAnswer(_))), "{bad:?}");
             assert_eq!(it, before);
         }
     }
@@ -295,8 +296,8 @@ mod tests {
         let domain = Domain::parse("test.dk").unwrap();
         assert!(store.load(&domain).unwrap().is_empty());
         let mut one = Registration { key: "k".into(), sender: Some(1), ..Registration::default() };
-        one.failed(Problem::Owned("x".into()), Timestamp::from_millis(5));
-        one.failed(Problem::Owned("y".into()), Timestamp::from_millis(9));
+        one.failed(RequestError::Owned("x".into()), Timestamp::from_millis(5));
+        one.failed(RequestError::Owned("y".into()), Timestamp::from_millis(9));
         assert_eq!(one.trouble.as_ref().map(|it| (it.since, it.last)), Some((5, 9)));
         store.keep(&domain, "starter", &one).unwrap();
         store.keep(&domain, "trusted", &Registration::default()).unwrap();

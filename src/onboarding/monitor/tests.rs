@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::customers::{SigningDomain, Tier};
+use crate::customers::{Directory, Requirement, SigningDomain, Tier};
+use crate::events::EventKind;
 use crate::onboarding::{Secret, Seen, Settings};
 use crate::resolver::{FixedZone, RecordType, SharedResolver};
 use crate::test_customers;

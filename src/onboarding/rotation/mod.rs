@@ -102,7 +102,7 @@ pub enum RotationStage {
 /// The result of one run of the command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Step {
+pub enum RotationStep {
     /// The customer must publish the new key.
     Publish {
         /// The hosts, one for each domain.

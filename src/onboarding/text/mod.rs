@@ -10,7 +10,7 @@ mod names;
 use super::dmarc::{self, Policy, policy_of};
 use super::finding::{Finding, Item, Need};
 use super::records::{InTheWay, RecordTable, Row};
-use super::rotation::{Role, Step};
+use super::rotation::{Role, RotationStep};
 use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
 use super::state::{Change, ChangeKind};
@@ -176,7 +176,7 @@ impl Lang {
     }
 
     /// Describes a step of a key rotation for the operator and the customer.
-    pub fn rotation(self, step: &Step) -> String {
+    pub fn rotation(self, step: &RotationStep) -> String {
         let text = by_language!(self, rotation(step));
         // Indented lines have records to type, so they stay unchanged.
         let own = |line: &str| if line.starts_with(' ') { line.to_owned() } else { in_own_letters(line).into_owned() };

@@ -323,7 +323,7 @@ fn failures_are_said_in_the_readers_language_and_only_silence_is_no_answer() {
         assert!(serde_json::to_string(&finding).unwrap().contains(&serde_json::to_string(&detail).unwrap()));
     }
     for reason in unanswered() {
-        let step = Step::Unanswered { reason };
+        let step = RotationStep::Unanswered { reason };
         assert!(BOTH.iter().all(|lang| lang.rotation(&step).contains("name.example")), "{step:?}");
     }
 }

@@ -17,7 +17,7 @@ use super::replace;
 use crate::customers::{Customer, Via};
 use crate::events::Action;
 use crate::files;
-use crate::onboarding::mailjet::{Client, Problem, own_key};
+use crate::onboarding::mailjet::{Client, RequestError, own_key};
 
 impl Site {
     /// Makes an API key for a customer in the account of a tier, and names it in the customer's file. Without `tier` the account is that of
@@ -100,10 +100,10 @@ impl Site {
     }
 }
 
-fn not_made(problem: Problem) -> Error {
+fn not_made(problem: RequestError) -> Error {
     let remedy = match &problem {
-        Problem::Credentials(_) => "only a main account makes keys: name its tier, or correct its key and secret",
-        Problem::Busy(_) | Problem::NoAnswer(_) => "nothing was changed; run the command again later",
+        RequestError::Credentials(_) => "only a main account makes keys: name its tier, or correct its key and secret",
+        RequestError::Busy(_) | RequestError::NoAnswer(_) => "nothing was changed; run the command again later",
         _ => "nothing was changed; look at the account in Mailjet's console",
     };
     Error::failed(problem.detail().to_owned(), remedy)

@@ -4,7 +4,7 @@
 //! A link ends with 192 random bits. Only their SHA-256 is stored (see [`tokens`](super::tokens) for why a fast hash is right), so a link
 //! is shown only once, when it is made. It expires and can be revoked. A revoked link is answered like one that never existed.
 
-mod kept;
+mod table;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-pub use kept::SCHEMA;
+pub use table::SCHEMA;
 
 use super::actor::Need;
 use super::audit::{self, Act};
@@ -28,7 +28,7 @@ use crate::events::Action;
 use crate::message::CustomerId;
 use crate::onboarding::Lang;
 use crate::time::Timestamp;
-use kept::Kept;
+use table::StoredLink;
 
 /// The default validity of a link in days.
 pub const USUAL_DAYS: u16 = 30;
@@ -123,7 +123,7 @@ impl Links {
     /// Opens a link. `address` is the address of the request, for the audit.
     pub async fn open(&self, secret: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Opened, database::Error> {
         let digest = Digest::of(secret);
-        let found = self.database.read(move |tables| kept::find(tables, &digest)).await?;
+        let found = self.database.read(move |tables| table::find(tables, &digest)).await?;
         let Some(found) = found else { return Ok(Opened::Unknown) };
         if found.has_expired(now) {
             return Ok(Opened::Expired);
@@ -133,12 +133,12 @@ impl Links {
             let database = self.database.clone();
             // The page is shown even if the time cannot be written.
             tokio::spawn(async move {
-                if let Err(error) = database.write(move |tables| kept::save_use(tables, &digest, now)).await {
+                if let Err(error) = database.write(move |tables| table::save_use(tables, &digest, now)).await {
                     tracing::warn!("the last use of a link is not kept: {error}");
                 }
             });
         }
-        let Kept { id, customer, language, expires, .. } = found;
+        let StoredLink { id, customer, language, expires, .. } = found;
         let actor = Actor::new(format!("link {id} of {customer}"), Role::Link(customer.clone())).at(address);
         Ok(Opened::Valid { id, actor, customer, language, expires })
     }
@@ -150,7 +150,7 @@ impl Links {
         };
         let now = Timestamp::now();
         let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()));
-        let kept = Kept {
+        let kept = StoredLink {
             digest: Digest::of(&secret),
             id: format!("{:010x}", rand::random::<u64>() & 0xff_ffff_ffff),
             customer: customer.clone(),
@@ -160,7 +160,8 @@ impl Links {
             last_used: None,
         };
         let link = kept.shown(now);
-        let is_room = self.database.write(move |tables| kept::add(tables, &kept, now, MOST)).await.map_err(not_kept)?;
+        let is_room =
+            self.database.write(move |tables| table::add(tables, &kept, now, MOST)).await.map_err(not_kept)?;
         if !is_room {
             let message = format!("{customer} has {MOST} links already that count");
             return Err(Error::conflict(message, "revoke some: `postbud customer link list` names them"));
@@ -201,7 +202,7 @@ impl Service {
     pub async fn links(&self, actor: &Actor, customer: Option<&str>) -> Result<Vec<Link>, Error> {
         actor.may(Need::Admin)?;
         let customer = customer.map(str::to_owned);
-        let all = self.links.database.read(move |tables| kept::list(tables, customer.as_deref())).await;
+        let all = self.links.database.read(move |tables| table::list(tables, customer.as_deref())).await;
         let now = Timestamp::now();
         Ok(all.map_err(not_kept)?.iter().map(|kept| kept.shown(now)).collect())
     }
@@ -210,7 +211,7 @@ impl Service {
     pub async fn revoke_link(&self, actor: &Actor, customer: Option<&str>, id: &str) -> Result<(), Error> {
         actor.may(Need::Admin)?;
         let (of, wanted) = (customer.map(str::to_owned), id.to_owned());
-        let removed = self.links.database.write(move |tables| kept::remove(tables, of.as_deref(), &wanted)).await;
+        let removed = self.links.database.write(move |tables| table::remove(tables, of.as_deref(), &wanted)).await;
         let Some(customer) = removed.map_err(not_kept)? else {
             let remedy = "`postbud customer link list` names them";
             return Err(Error::not_found(format!("there is no link \"{id}\""), remedy));
@@ -265,7 +266,7 @@ mod tests {
         let wanted = added.link.id.clone();
         let remove = |of: &'static str| {
             let (links, wanted) = (links.clone(), wanted.clone());
-            async move { links.database.write(move |tables| kept::remove(tables, Some(of), &wanted)).await.unwrap() }
+            async move { links.database.write(move |tables| table::remove(tables, Some(of), &wanted)).await.unwrap() }
         };
         assert_eq!(remove("other").await, None);
         assert_eq!(remove("test-as").await.as_deref(), Some("test-as"));

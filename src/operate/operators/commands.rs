@@ -1,7 +1,7 @@
 //! The commands that administrators have for operators: add, list, change and remove.
 
-use super::kept;
-use super::{Kept, LONGEST_NAME, MOST, NewOperator, Operator, OperatorChange, PasswordHash, not_kept};
+use super::table;
+use super::{LONGEST_NAME, MOST, NewOperator, Operator, OperatorChange, PasswordHash, StoredOperator, not_kept};
 use crate::events::Action;
 use crate::operate::actor::Need;
 use crate::operate::audit::{self, Act};
@@ -22,7 +22,7 @@ impl Service {
             return Err(Error::conflict(format!("there are {MOST} operators already"), "remove those who left"));
         }
         let now = Timestamp::now();
-        let kept = Kept {
+        let kept = StoredOperator {
             name: new.name.clone(),
             role,
             password_hash: new.password_hash.as_ref().map(|hash| hash.0.clone()),
@@ -31,7 +31,7 @@ impl Service {
         };
         let row = kept.clone();
         let _changing = self.operators.0.changing.lock().await;
-        if !self.operators.0.database.write(move |tables| kept::add(tables, &row)).await.map_err(not_kept)? {
+        if !self.operators.0.database.write(move |tables| table::add(tables, &row)).await.map_err(not_kept)? {
             let message = format!("there is an operator \"{}\" already", new.name);
             return Err(Error::conflict(message, "give the new one another name, or change that one"));
         }
@@ -62,7 +62,7 @@ impl Service {
         self.operator(name)?;
         let row = name.to_owned();
         let _changing = self.operators.0.changing.lock().await;
-        self.operators.0.database.write(move |tables| kept::remove(tables, &row)).await.map_err(not_kept)?;
+        self.operators.0.database.write(move |tables| table::remove(tables, &row)).await.map_err(not_kept)?;
         self.operators.put(name, None);
         self.operators.0.sessions.end_all_of(name, None);
         audit::tell(&self.events, actor, Act::new(Action::OperatorRemove, format!("operator \"{name}\" removed")));
@@ -90,14 +90,14 @@ impl Service {
             OperatorChange::LogOut => format!("operator \"{name}\" was logged out everywhere"),
         };
         let row = kept.clone();
-        self.operators.0.database.write(move |tables| kept::change(tables, &row)).await.map_err(not_kept)?;
+        self.operators.0.database.write(move |tables| table::change(tables, &row)).await.map_err(not_kept)?;
         self.operators.put(name, Some(kept));
         self.operators.0.sessions.end_all_of(name, None);
         audit::tell(&self.events, actor, Act::new(Action::OperatorChange, detail));
         Ok(())
     }
 
-    pub(super) fn operator(&self, name: &str) -> Result<Kept, Error> {
+    pub(super) fn operator(&self, name: &str) -> Result<StoredOperator, Error> {
         let found = self.operators.known().get(name).cloned();
         found.ok_or_else(|| {
             Error::not_found(format!("there is no operator \"{name}\""), "`postbud operator list` names them")
@@ -105,16 +105,11 @@ impl Service {
     }
 }
 
-/// Returns the role with this name, if operators can have it.
-pub(super) fn role_named(name: &str) -> Option<RoleName> {
-    [RoleName::Read, RoleName::Operate, RoleName::Admin].into_iter().find(|role| role.as_str() == name)
-}
-
 fn no_role() -> Error {
     Error::invalid("an operator cannot have the role \"customer\"", "give read, operate or admin")
 }
 
-fn check_hash(name: &str, hash: &PasswordHash) -> Result<(), Error> {
+pub(super) fn check_hash(name: &str, hash: &PasswordHash) -> Result<(), Error> {
     let submitter = Submitter {
         username: name.to_owned(),
         password_hash: hash.0.clone(),
@@ -126,7 +121,7 @@ fn check_hash(name: &str, hash: &PasswordHash) -> Result<(), Error> {
     Submitters::new(vec![submitter]).map(drop).map_err(refused)
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
     let begins = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     if begins && name.len() <= LONGEST_NAME && name.bytes().all(is_legal) {

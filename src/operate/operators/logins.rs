@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::kept;
 use super::sessions::Session;
+use super::table;
 use super::{OperatorChange, PasswordHash, not_kept};
 use crate::events::Action;
 use crate::operate::audit::{self, Act};
@@ -98,15 +98,15 @@ impl Service {
             |error| Error::new(ErrorKind::Unavailable, format!("the session cannot be kept: {error}"), "try again");
         let inner = &self.operators.0;
         let _changing = inner.changing.lock().await;
-        inner.database.write(move |tables| kept::begin_session(tables, &digest, &row)).await.map_err(not_kept)?;
+        inner.database.write(move |tables| table::begin_session(tables, &digest, &row)).await.map_err(not_kept)?;
         let ended = inner.sessions.begin(digest, session, now);
         if !ended.is_empty() {
-            inner.database.write(move |tables| kept::end_sessions(tables, &ended)).await.map_err(not_kept)?;
+            inner.database.write(move |tables| table::end_sessions(tables, &ended)).await.map_err(not_kept)?;
         }
         let Some(actor) = self.operators.logged_in(&checked, address, now) else {
             // The operator was removed or got another password while this was written.
             inner.sessions.end(&digest);
-            inner.database.write(move |tables| kept::end_sessions(tables, &[digest])).await.map_err(not_kept)?;
+            inner.database.write(move |tables| table::end_sessions(tables, &[digest])).await.map_err(not_kept)?;
             return Ok(Err(LoginRefused::Wrong));
         };
         audit::tell(&self.events, &actor, Act::new(Action::OperatorLogin, "logged in to the pages"));
@@ -119,7 +119,7 @@ impl Service {
         if self.operators.0.sessions.end(&digest).is_none() {
             return Ok(());
         }
-        let ended = self.operators.0.database.write(move |tables| kept::end_sessions(tables, &[digest])).await;
+        let ended = self.operators.0.database.write(move |tables| table::end_sessions(tables, &[digest])).await;
         audit::tell(&self.events, actor, Act::new(Action::OperatorLogout, "logged out of the pages"));
         ended.map_err(not_kept)
     }
@@ -131,7 +131,7 @@ impl Service {
         let _changing = self.operators.0.changing.lock().await;
         let ended = self.operators.0.sessions.end_all_of(name, keep.as_ref());
         let count = ended.len() as u64;
-        self.operators.0.database.write(move |tables| kept::end_sessions(tables, &ended)).await.map_err(not_kept)?;
+        self.operators.0.database.write(move |tables| table::end_sessions(tables, &ended)).await.map_err(not_kept)?;
         let detail = format!("{count} other sessions ended");
         audit::tell(&self.events, actor, Act { changed: Some(count), ..Act::new(Action::OperatorLogout, detail) });
         Ok(count)

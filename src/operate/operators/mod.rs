@@ -10,9 +10,9 @@
 
 mod commands;
 mod failures;
-mod kept;
 mod logins;
 mod sessions;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,9 +22,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
-pub use kept::SCHEMA;
 pub use logins::{LoginRefused, OpenSession};
 pub use sessions::SessionTimes;
+pub use table::SCHEMA;
 
 use super::tokens::RoleName;
 use super::tokens::secret::Digest;
@@ -105,7 +105,7 @@ impl fmt::Debug for PasswordHash {
 }
 
 #[derive(Clone)]
-struct Kept {
+struct StoredOperator {
     name: String,
     role: RoleName,
     password_hash: Option<String>,
@@ -113,7 +113,7 @@ struct Kept {
     last_login: Option<Timestamp>,
 }
 
-impl Kept {
+impl StoredOperator {
     fn submitter(&self) -> Option<Submitter> {
         let password_hash = self.password_hash.clone()?;
         Some(Submitter {
@@ -142,7 +142,7 @@ pub struct Operators(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    known: RwLock<BTreeMap<String, Kept>>,
+    known: RwLock<BTreeMap<String, StoredOperator>>,
     /// The operators with a password, in the form in which logins are checked.
     passwords: ArcSwap<Submitters>,
     logins: Logins,
@@ -156,8 +156,9 @@ impl Operators {
     /// Reads all operators and sessions. Answers to wrong logins are delayed as the `login_…` settings of `limits` say. Blocks.
     pub fn open(database: Database, limits: &Limits, times: SessionTimes) -> Result<Self, database::Error> {
         let database = database.of(&SCHEMA);
-        let (operators, sessions) = database.read_blocking(kept::read_all)?;
-        let known: BTreeMap<String, Kept> = operators.into_iter().map(|kept| (kept.name.clone(), kept)).collect();
+        let (operators, sessions) = database.read_blocking(table::read_all)?;
+        let known: BTreeMap<String, StoredOperator> =
+            operators.into_iter().map(|kept| (kept.name.clone(), kept)).collect();
         let passwords = ArcSwap::from_pointee(passwords(&known));
         Ok(Operators(Arc::new(Inner {
             database,
@@ -181,7 +182,7 @@ impl Operators {
 
     async fn read_again(&self) -> Result<(), database::Error> {
         let _changing = self.0.changing.lock().await;
-        let (operators, sessions) = self.0.database.read(kept::read_all).await?;
+        let (operators, sessions) = self.0.database.read(table::read_all).await?;
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         *known = operators.into_iter().map(|kept| (kept.name.clone(), kept)).collect();
         let before = self.0.passwords.load();
@@ -198,7 +199,7 @@ impl Operators {
         })
     }
 
-    fn known(&self) -> RwLockReadGuard<'_, BTreeMap<String, Kept>> {
+    fn known(&self) -> RwLockReadGuard<'_, BTreeMap<String, StoredOperator>> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -226,14 +227,14 @@ impl Operators {
     fn save_seen(&self, digest: Digest, now: Timestamp) {
         let database = self.0.database.clone();
         tokio::spawn(async move {
-            if let Err(error) = database.write(move |tables| kept::save_seen(tables, &digest, now)).await {
+            if let Err(error) = database.write(move |tables| table::save_seen(tables, &digest, now)).await {
                 tracing::warn!("when an operator was last seen is not kept: {error}");
             }
         });
     }
 
     /// Replaces the data of an operator in memory, or removes the operator.
-    fn put(&self, name: &str, kept: Option<Kept>) {
+    fn put(&self, name: &str, kept: Option<StoredOperator>) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         match kept {
             Some(kept) => known.insert(name.to_owned(), kept),
@@ -254,7 +255,7 @@ impl Operators {
         Some(kept.actor(Some(address)))
     }
 
-    fn shown(&self, kept: &Kept, now: Timestamp) -> Operator {
+    fn shown(&self, kept: &StoredOperator, now: Timestamp) -> Operator {
         Operator {
             name: kept.name.clone(),
             role: kept.role,
@@ -267,8 +268,8 @@ impl Operators {
 }
 
 /// Returns the operators with a password. Hashes are checked when they are stored. A hash in the format of a newer version lets nobody in.
-fn passwords(known: &BTreeMap<String, Kept>) -> Submitters {
-    let all: Vec<Submitter> = known.values().filter_map(Kept::submitter).collect();
+fn passwords(known: &BTreeMap<String, StoredOperator>) -> Submitters {
+    let all: Vec<Submitter> = known.values().filter_map(StoredOperator::submitter).collect();
     let usable = |submitter: &Submitter| match Submitters::new(vec![submitter.clone()]) {
         Ok(_) => true,
         Err(_) => {
@@ -278,6 +279,11 @@ fn passwords(known: &BTreeMap<String, Kept>) -> Submitters {
     };
     Submitters::new(all.into_iter().filter(usable).collect())
         .unwrap_or_else(|_| Submitters::new(Vec::new()).expect("no submitter is a legal list of submitters"))
+}
+
+/// Returns the role with this name, if operators can have it.
+fn role_named(name: &str) -> Option<RoleName> {
+    [RoleName::Read, RoleName::Operate, RoleName::Admin].into_iter().find(|role| role.as_str() == name)
 }
 
 fn not_kept(error: database::Error) -> Error {

@@ -1,7 +1,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
+use super::commands::{check_hash, check_name};
+use super::sessions::Session;
 use super::*;
+use crate::operate::tokens::secret::Secret;
+use crate::submission::{Credentials, Login};
 
 const RIGHT: &str = "correct horse battery";
 
@@ -14,14 +20,14 @@ fn address() -> IpAddr {
     "192.0.2.7".parse().unwrap()
 }
 
-fn kept(name: &str, role: RoleName, password: Option<&str>) -> Kept {
+fn kept(name: &str, role: RoleName, password: Option<&str>) -> StoredOperator {
     let password_hash = password.map(|password| PasswordHash::of(password).unwrap().0);
-    Kept { name: name.into(), role, password_hash, created: Timestamp::from_millis(1_000), last_login: None }
+    StoredOperator { name: name.into(), role, password_hash, created: Timestamp::from_millis(1_000), last_login: None }
 }
 
-async fn add(operators: &Operators, kept: Kept) {
+async fn add(operators: &Operators, kept: StoredOperator) {
     let row = kept.clone();
-    assert!(operators.0.database.write(move |tables| super::kept::add(tables, &row)).await.unwrap());
+    assert!(operators.0.database.write(move |tables| super::table::add(tables, &row)).await.unwrap());
     operators.put(&kept.name.clone(), Some(kept));
 }
 
@@ -61,7 +67,7 @@ async fn a_session_lasts_over_a_start_and_ends_with_another_password() {
     let digest = Digest::of(secret.as_str());
     let session = Session::begin("anna", Some(address()), now);
     let row = session.clone();
-    before.0.database.write(move |tables| super::kept::begin_session(tables, &digest, &row)).await.unwrap();
+    before.0.database.write(move |tables| super::table::begin_session(tables, &digest, &row)).await.unwrap();
     before.0.sessions.begin(digest, session, now);
     let after = operators(dir.path());
     for operators in [&before, &after] {
@@ -70,7 +76,7 @@ async fn a_session_lasts_over_a_start_and_ends_with_another_password() {
         assert!(operators.look(&secret.as_str()[1..], None, now).is_none());
     }
     let changed = kept("anna", RoleName::Admin, Some("another password"));
-    after.0.database.write(move |tables| super::kept::change(tables, &changed)).await.unwrap();
+    after.0.database.write(move |tables| super::table::change(tables, &changed)).await.unwrap();
     assert!(operators(dir.path()).look(secret.as_str(), None, now).is_none());
     let stale = Submitter {
         username: "anna".into(),

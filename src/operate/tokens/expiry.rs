@@ -31,7 +31,7 @@ impl Collector for Expiry {
     fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
         let mut expiring: Vec<(u64, String)> = {
             let known = self.0.0.known.read().unwrap_or_else(PoisonError::into_inner);
-            let expires = |known: &super::Known| Some((known.kept.expires?.as_secs(), known.kept.name.clone()));
+            let expires = |known: &super::KnownToken| Some((known.kept.expires?.as_secs(), known.kept.name.clone()));
             known.values().filter_map(|known| expires(known)).collect()
         };
         expiring.sort();

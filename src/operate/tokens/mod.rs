@@ -9,8 +9,8 @@
 //! most once a minute for each token.
 
 mod expiry;
-mod kept;
 pub(super) mod secret;
+mod table;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -20,8 +20,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use expiry::Expiry;
-pub use kept::SCHEMA;
 pub use secret::Secret;
+pub use table::SCHEMA;
 
 use super::actor::Need;
 use super::audit::{self, Act};
@@ -30,8 +30,8 @@ use crate::database::{self, Database};
 use crate::events::Action;
 use crate::message::CustomerId;
 use crate::time::Timestamp;
-use kept::Kept;
 pub(super) use secret::Digest;
+use table::StoredToken;
 
 /// The minimum time between two writes of a token's last use.
 const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
@@ -136,13 +136,13 @@ pub struct Tokens(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    known: RwLock<HashMap<Digest, Arc<Known>>>,
+    known: RwLock<HashMap<Digest, Arc<KnownToken>>>,
     /// Held while the table is changed or read, until memory has the result.
     changing: tokio::sync::Mutex<()>,
 }
 
-struct Known {
-    kept: Kept,
+struct KnownToken {
+    kept: StoredToken,
     used: Mutex<Used>,
 }
 
@@ -154,10 +154,10 @@ struct Used {
     saved: Option<Timestamp>,
 }
 
-impl Known {
-    fn new(kept: Kept) -> Arc<Self> {
+impl KnownToken {
+    fn new(kept: StoredToken) -> Arc<Self> {
         let last = kept.last_used;
-        Arc::new(Known { kept, used: Mutex::new(Used { last, saved: last }) })
+        Arc::new(KnownToken { kept, used: Mutex::new(Used { last, saved: last }) })
     }
 
     /// Records a use. Returns true if it must be written now.
@@ -173,7 +173,7 @@ impl Known {
     }
 
     fn shown(&self, now: Timestamp) -> Token {
-        let Kept { name, role, customers, created, expires, .. } = &self.kept;
+        let StoredToken { name, role, customers, created, expires, .. } = &self.kept;
         let last = self.used.lock().unwrap_or_else(PoisonError::into_inner).last;
         Token {
             name: name.clone(),
@@ -191,8 +191,8 @@ impl Tokens {
     /// Reads all tokens. Blocks.
     pub fn open(database: Database) -> Result<Self, database::Error> {
         let database = database.of(&SCHEMA);
-        let all = database.read_blocking(kept::read_all)?;
-        let known = all.into_iter().map(|kept| (kept.digest, Known::new(kept))).collect();
+        let all = database.read_blocking(table::read_all)?;
+        let known = all.into_iter().map(|kept| (kept.digest, KnownToken::new(kept))).collect();
         Ok(Tokens(Arc::new(Inner { database, known: RwLock::new(known), changing: tokio::sync::Mutex::default() })))
     }
 
@@ -207,16 +207,17 @@ impl Tokens {
 
     async fn read_again(&self) -> Result<(), database::Error> {
         let _changing = self.0.changing.lock().await;
-        let all = self.0.database.read(kept::read_all).await?;
+        let all = self.0.database.read(table::read_all).await?;
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         // A known token keeps the time of its last use here.
         let mut before = std::mem::take(&mut *known);
-        let unchanged = |kept: &Kept, was: &Known| was.kept.role == kept.role && was.kept.customers == kept.customers;
+        let unchanged =
+            |kept: &StoredToken, was: &KnownToken| was.kept.role == kept.role && was.kept.customers == kept.customers;
         *known = all
             .into_iter()
             .map(|kept| match before.remove(&kept.digest) {
                 Some(was) if unchanged(&kept, &was) => (kept.digest, was),
-                _ => (kept.digest, Known::new(kept)),
+                _ => (kept.digest, KnownToken::new(kept)),
             })
             .collect();
         Ok(())
@@ -253,13 +254,13 @@ impl Tokens {
     fn save_use(&self, digest: Digest, now: Timestamp) {
         let database = self.0.database.clone();
         tokio::spawn(async move {
-            if let Err(error) = database.write(move |tables| kept::save_use(tables, &digest, now)).await {
+            if let Err(error) = database.write(move |tables| table::save_use(tables, &digest, now)).await {
                 tracing::warn!("the last use of a token is not kept: {error}");
             }
         });
     }
 
-    fn by_name(&self, name: &str) -> Option<(Digest, Arc<Known>)> {
+    fn by_name(&self, name: &str) -> Option<(Digest, Arc<KnownToken>)> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|(_, known)| known.kept.name == name).map(|(digest, known)| (*digest, Arc::clone(known)))
     }
@@ -271,26 +272,26 @@ impl Tokens {
         all
     }
 
-    async fn add(&self, kept: Kept) -> Result<Arc<Known>, Error> {
+    async fn add(&self, kept: StoredToken) -> Result<Arc<KnownToken>, Error> {
         if self.0.known.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
             return Err(Error::conflict(format!("there are {MOST} tokens already"), "revoke those that nobody uses"));
         }
         let row = kept.clone();
         let _changing = self.0.changing.lock().await;
         // The table refuses a name that another command has taken meanwhile.
-        let is_new = self.0.database.write(move |tables| kept::add(tables, &row)).await.map_err(not_kept)?;
+        let is_new = self.0.database.write(move |tables| table::add(tables, &row)).await.map_err(not_kept)?;
         if !is_new {
             return Err(taken(&kept.name));
         }
-        let (digest, known) = (kept.digest, Known::new(kept));
+        let (digest, known) = (kept.digest, KnownToken::new(kept));
         self.0.known.write().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&known));
         Ok(known)
     }
 
-    async fn remove(&self, name: &str) -> Result<Option<Arc<Known>>, Error> {
+    async fn remove(&self, name: &str) -> Result<Option<Arc<KnownToken>>, Error> {
         let _changing = self.0.changing.lock().await;
         let Some((digest, known)) = self.by_name(name) else { return Ok(None) };
-        self.0.database.write(move |tables| kept::remove(tables, &digest)).await.map_err(not_kept)?;
+        self.0.database.write(move |tables| table::remove(tables, &digest)).await.map_err(not_kept)?;
         self.0.known.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);
         Ok(Some(known))
     }
@@ -319,7 +320,7 @@ impl Service {
             None => None,
         };
         let secret = Secret::new();
-        let kept = Kept {
+        let kept = StoredToken {
             digest: Digest::of(secret.as_str()),
             name: new.name.clone(),
             role: new.role,

@@ -6,9 +6,9 @@ fn tokens(dir: &Path) -> Tokens {
     Tokens::open(Database::open(dir, &[SCHEMA]).unwrap()).unwrap()
 }
 
-fn kept(name: &str, role: RoleName, expires: Option<Timestamp>) -> (Secret, Kept) {
+fn kept(name: &str, role: RoleName, expires: Option<Timestamp>) -> (Secret, StoredToken) {
     let secret = Secret::new();
-    let kept = Kept {
+    let kept = StoredToken {
         digest: Digest::of(secret.as_str()),
         name: name.to_owned(),
         role,

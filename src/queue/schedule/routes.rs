@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::forecast::last_leaves;
 use super::lanes::Lanes;
 use super::suspensions::{Fingerprints, Suspended};
-use super::throttle::{Throttle, Wanted};
+use super::throttle::{ChunkRequest, Throttle};
 use super::throttle_state::{ThrottleState, ThrottleStates};
 use crate::message::{CustomerId, Lane};
 use crate::route::{Caps, Route, RouteId, RouteState, RouteStatus};
@@ -181,7 +181,7 @@ impl Routes {
     }
 
     /// Returns the chunks of the day's allowance that this node needs for mail in line, by route.
-    pub fn wanted(&mut self, now: Timestamp) -> Vec<(RouteId, Wanted)> {
+    pub fn wanted(&mut self, now: Timestamp) -> Vec<(RouteId, ChunkRequest)> {
         self.is_low = false;
         let waiting = self.routes.iter_mut().filter(|(_, entry)| !entry.lanes.is_empty() || entry.running > 0);
         waiting.filter_map(|(id, entry)| Some((id.clone(), entry.throttle.wanted(now)?))).collect()

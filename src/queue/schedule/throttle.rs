@@ -28,7 +28,7 @@ use crate::message::QueueId;
 use crate::route::{Caps, Cause, RouteState};
 use crate::time::Timestamp;
 use allowance::Allowance;
-pub use allowance::Wanted;
+pub use allowance::ChunkRequest;
 pub use troubles::LastingTrouble;
 use troubles::Troubles;
 
@@ -116,7 +116,7 @@ impl Throttle {
     }
 
     /// Returns the chunk of the day's allowance that this node is to take next, where several share it.
-    pub fn wanted(&mut self, now: Timestamp) -> Option<Wanted> {
+    pub fn wanted(&mut self, now: Timestamp) -> Option<ChunkRequest> {
         self.allowance.wanted(self.caps, now)
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{About, Event, EventId, EventKind, Submission, Text};
-use crate::message::{Envelope, FailureClass, Heard, Lane, MailKind, QueueId};
+use crate::message::{Envelope, FailureClass, Lane, MailKind, QueueId, ReplyText};
 use crate::route::{Route, RouteId};
 use crate::smtp::dsn::xtext_decoded;
 use crate::spool::{Draft, Record};
@@ -30,7 +30,7 @@ pub struct Told {
     /// The recipient's index in the envelope.
     pub index: usize,
     /// The server's reply, or the error.
-    pub heard: Option<Heard>,
+    pub heard: Option<ReplyText>,
     /// The route that was tried, or that the mail would use.
     pub route: Option<RouteId>,
     /// The host that was tried, and the number of the attempt.
@@ -87,16 +87,16 @@ impl<'a> Mail<'a> {
             route: told.route.as_ref().map(|route| route.as_str().into()),
             server: told.attempt.as_ref().map(|(server, _)| Cow::Borrowed(&**server)),
             attempt: told.attempt.as_ref().map(|(_, number)| *number),
-            code: heard.and_then(Heard::code),
-            status: heard.and_then(Heard::status),
-            reply: heard.and_then(Heard::reply).map(Cow::Borrowed),
+            code: heard.and_then(ReplyText::code),
+            status: heard.and_then(ReplyText::status),
+            reply: heard.and_then(ReplyText::reply).map(Cow::Borrowed),
             class: told.class.or(heard.and_then(|heard| heard.class)),
             reason: told.reason,
             next_attempt: told.next_attempt,
             actor: told.actor.as_deref().map(Cow::Borrowed),
             ..self.event_with(id, told.event, told.at)
         };
-        let own_words = heard.and_then(Heard::own_words);
+        let own_words = heard.and_then(ReplyText::own_words);
         event.detail = match (own_words, told.detail.as_deref()) {
             (Some(broke), Some(detail)) if broke != detail => Some(Cow::Owned(format!("{broke}: {detail}"))),
             (Some(detail), _) | (None, Some(detail)) => Some(Cow::Borrowed(detail)),
@@ -152,7 +152,7 @@ impl Told {
     }
 
     /// Makes the event for a recipient's result of an attempt.
-    pub fn of_attempt(event: EventKind, index: usize, at: Timestamp, tried: &Tried, heard: Heard) -> Self {
+    pub fn of_attempt(event: EventKind, index: usize, at: Timestamp, tried: &Tried, heard: ReplyText) -> Self {
         Told {
             heard: Some(heard),
             route: Some(tried.route.clone()),
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn an_event_of_mail_carries_all_that_names_it_and_the_reply_in_its_parts() {
         let tried = Tried { route: RouteId::new("mailjet.trusted"), server: "in-v3.mailjet.com".into(), number: 2 };
-        let heard = Heard::new("452 4.2.2 the inbox is full", Some(FailureClass::MailboxFull));
+        let heard = ReplyText::new("452 4.2.2 the inbox is full", Some(FailureClass::MailboxFull));
         let mut told = Told::of_attempt(EventKind::Deferred, 1, AT, &tried, heard);
         told.next_attempt = Some(AT);
         assert_eq!(

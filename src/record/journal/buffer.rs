@@ -40,7 +40,7 @@ pub(crate) struct FromOutbox {
 
 /// The lines that the writer takes at once.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct TakenLines {
     pub lines: Vec<u8>,
     /// Notified after `lines` are on disk.
     pub waiting: Vec<oneshot::Sender<()>>,
@@ -90,7 +90,7 @@ impl Buffer {
 
     /// Waits for lines and takes all of them: lines of the outbox at once, and others not before `not_before`. Returns empty after
     /// `longest`. `spare` becomes the next buffer.
-    pub fn take(&self, mut spare: Vec<u8>, not_before: Instant, longest: Duration) -> Taken {
+    pub fn take(&self, mut spare: Vec<u8>, not_before: Instant, longest: Duration) -> TakenLines {
         spare.clear();
         let until = Instant::now() + longest;
         let mut state = self.lock();
@@ -98,7 +98,7 @@ impl Buffer {
             let now = Instant::now();
             let has_some = !state.lines.is_empty() || state.lost > 0 || !state.waiting.is_empty();
             if state.outbox.is_some() || state.stopping || now >= until || (has_some && now >= not_before) {
-                return Taken {
+                return TakenLines {
                     lines: std::mem::replace(&mut state.lines, spare),
                     waiting: std::mem::take(&mut state.waiting),
                     outbox: state.outbox.take(),

@@ -17,7 +17,7 @@ use crate::spool::OutboxPosition;
 const PIECE: usize = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredPosition {
     /// Eight random hexadecimal digits.
     pub journal: String,
     /// The outbox up to here is in the journal before `position`.
@@ -33,7 +33,7 @@ struct Stored {
     position: Position,
 }
 
-impl Kept {
+impl StoredPosition {
     /// Reads the file. Without a file, or with one that makes no sense, the journal counts as new: its readers start again, and the spool's
     /// whole outbox is copied again. Returns `None` in that case. A file that the disk does not return is an error, because it would be
     /// overwritten, and all readers' cursors with it.
@@ -45,7 +45,7 @@ impl Kept {
         };
         match serde_json::from_slice(&text) {
             Ok(Stored { journal, outbox, position }) => {
-                Ok(Some(Kept { journal, outbox: outbox.map(OutboxPosition::new), position }))
+                Ok(Some(StoredPosition { journal, outbox: outbox.map(OutboxPosition::new), position }))
             }
             Err(error) => {
                 tracing::error!("{} makes no sense, so events may be told twice: {error}", path.display());
@@ -56,7 +56,7 @@ impl Kept {
 
     /// Starts a new journal. Lines from the outbox will come behind `position`.
     pub fn begin(position: Position) -> Self {
-        Kept { journal: format!("{:08x}", rand::random::<u32>()), outbox: None, position }
+        StoredPosition { journal: format!("{:08x}", rand::random::<u32>()), outbox: None, position }
     }
 
     pub fn save(&self, log: &Path) -> io::Result<()> {
@@ -103,15 +103,18 @@ mod tests {
     fn it_is_read_as_it_was_saved_and_a_new_journal_is_another() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("e.jsonl");
-        assert_eq!(Kept::load(&log).unwrap(), None);
-        let new = Kept::begin(Position::default());
+        assert_eq!(StoredPosition::load(&log).unwrap(), None);
+        let new = StoredPosition::begin(Position::default());
         assert_eq!(new.journal.len(), 8);
-        let kept =
-            Kept { outbox: Some(OutboxPosition::new("7-9")), position: Position { segment: 41, offset: 7 }, ..new };
+        let kept = StoredPosition {
+            outbox: Some(OutboxPosition::new("7-9")),
+            position: Position { segment: 41, offset: 7 },
+            ..new
+        };
         kept.save(&log).unwrap();
-        assert_eq!(Kept::load(&log).unwrap(), Some(kept));
+        assert_eq!(StoredPosition::load(&log).unwrap(), Some(kept));
         std::fs::write(path(&log), "{").unwrap();
-        assert_eq!(Kept::load(&log).unwrap(), None, "damaged");
+        assert_eq!(StoredPosition::load(&log).unwrap(), None, "damaged");
     }
 
     #[test]
@@ -119,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("e.jsonl");
         std::fs::create_dir(path(&log)).unwrap();
-        let refused = Kept::load(&log).unwrap_err().to_string();
+        let refused = StoredPosition::load(&log).unwrap_err().to_string();
         assert!(refused.contains("e.jsonl.position"), "{refused}");
         assert!(Journal::open(&log, 0o600, 0).is_err());
         assert!(path(&log).is_dir());

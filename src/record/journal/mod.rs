@@ -32,7 +32,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use self::kept::Kept;
+use self::kept::StoredPosition;
 use super::archive;
 use super::files::{JournalFile, Opened, files};
 use crate::files::{folder, open_regular, open_to_read};
@@ -71,7 +71,7 @@ pub(crate) struct OpenJournal {
     pub journal: Arc<Journal>,
     /// The current file, open for appending.
     pub file: File,
-    pub kept: Kept,
+    pub kept: StoredPosition,
 }
 
 impl Journal {
@@ -80,7 +80,7 @@ impl Journal {
     /// umask.
     pub(crate) fn open(path: &Path, mode: u32, at_least: u64) -> io::Result<OpenJournal> {
         fs::create_dir_all(folder(path))?;
-        let kept = Kept::load(path)?;
+        let kept = StoredPosition::load(path)?;
         let rotated = rotated(path)?;
         let newest = rotated.last().and_then(|file| file.number).unwrap_or_default();
         // A crash may have prevented their compression.
@@ -91,7 +91,7 @@ impl Journal {
         let kept = match kept {
             Some(kept) => kept,
             None => {
-                let new = Kept::begin(Position { segment: current, offset: 0 });
+                let new = StoredPosition::begin(Position { segment: current, offset: 0 });
                 // Cursors contain the journal's id, so the id must survive a crash.
                 new.save(path)?;
                 new

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
-use super::kept::Kept;
+use super::kept::StoredPosition;
 use super::{Journal, OpenJournal, Position, Retention, append};
 use crate::record::archive::keys::Named;
 use crate::time::Timestamp;
@@ -38,7 +38,7 @@ pub(crate) struct Rotation {
 }
 
 /// Reports trouble and lost lines.
-pub(crate) trait Report: Send {
+pub(crate) trait TroubleReporter: Send {
     /// The journal cannot be written for this reason.
     fn troubled(&self, why: &io::Error);
     /// The journal can be written again.
@@ -54,7 +54,7 @@ pub(crate) struct Writer<R> {
     file: File,
     rotation: Rotation,
     report: R,
-    kept: Kept,
+    kept: StoredPosition,
     /// True once the journal has everything from the outbox. Before that, the lines behind the kept position come again.
     has_caught_up: bool,
     /// The time of the current file's first event; `None` while the file is empty.
@@ -72,7 +72,7 @@ struct Progress {
     synced: usize,
 }
 
-impl<R: Report> Writer<R> {
+impl<R: TroubleReporter> Writer<R> {
     /// Makes the writer of an open journal.
     pub fn new(buffer: Arc<Buffer>, open: OpenJournal, rotation: Rotation, report: R) -> Self {
         let OpenJournal { journal, file, kept } = open;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::report::{Disposition, Record, Repair, Repairs};
+use super::report::{Disposition, Repair, Repairs, ReportRecord};
 use super::sources::{Marks, Source, is_within, organization, source};
 use crate::smtp::Domain;
 
@@ -52,7 +52,7 @@ pub struct Aggregate<'d> {
     owners: Vec<Owner>,
     sources: HashSet<Source>,
     /// Records without a From domain. They are about the report's domain, which may come last.
-    nameless: Vec<Record>,
+    nameless: Vec<ReportRecord>,
     foreign: u64,
     messages: u64,
     concluded: u64,
@@ -92,7 +92,7 @@ impl<'d> Aggregate<'d> {
         }
     }
 
-    pub fn add(&mut self, record: &Record) {
+    pub fn add(&mut self, record: &ReportRecord) {
         self.messages = self.messages.saturating_add(record.messages);
         match &record.from {
             Some(from) => self.add_to(from, record),
@@ -102,7 +102,7 @@ impl<'d> Aggregate<'d> {
         }
     }
 
-    fn add_to(&mut self, from: &Domain, record: &Record) {
+    fn add_to(&mut self, from: &Domain, record: &ReportRecord) {
         let Some(at) = self.owner(from) else {
             self.foreign += 1;
             return;
@@ -169,7 +169,7 @@ impl<'d> Aggregate<'d> {
 }
 
 /// Returns true if DKIM (or else SPF) passed for an aligned domain: as the reporter says, or else by its results.
-fn aligned(record: &Record, from: &Domain, by_dkim: bool) -> bool {
+fn aligned(record: &ReportRecord, from: &Domain, by_dkim: bool) -> bool {
     if let Some(told) = if by_dkim { record.dkim } else { record.spf } {
         return told;
     }

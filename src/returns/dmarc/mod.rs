@@ -24,7 +24,7 @@ mod store;
 pub mod summary;
 pub mod text;
 
-pub use reports::{Refused, Reports, Settings, Taken, TakenReport};
+pub use reports::{ReportRefused, Reports, Settings, TakenReport, TakenReports};
 pub use store::{Reporter, SCHEMA};
 
 #[cfg(test)]

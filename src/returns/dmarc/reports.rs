@@ -76,7 +76,7 @@ struct Inner {
 
 /// The result for a mail or file with at least one report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct TakenReports {
     /// The reports that were accepted now or earlier.
     pub reports: Vec<TakenReport>,
     /// Why other reports in it were refused.
@@ -104,7 +104,7 @@ pub struct TakenReport {
 
 /// Why no report of a mail or file was accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum ReportRefused {
     /// It contains no XML.
     #[error(transparent)]
     Unopened(#[from] Unopened),
@@ -128,31 +128,33 @@ pub enum Refused {
     Storage(#[from] database::Error),
 }
 
-impl Refused {
+impl ReportRefused {
     /// Returns true if the same report may be accepted later.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Refused::Storage(_))
+        matches!(self, ReportRefused::Storage(_))
     }
 
     /// Returns the kind for metrics and programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Refused::Unopened(Unopened::NothingAttached | Unopened::Unknown | Unopened::Empty) => "no-report",
-            Refused::Unopened(Unopened::Bomb | Unopened::Nested | Unopened::Parts(_) | Unopened::TooLarge(_)) => "bomb",
-            Refused::Unopened(_) => "archive",
-            Refused::Unreadable(Unreadable::Other(_) | Unreadable::Nothing) => "no-report",
-            Refused::Unreadable(_) => "malformed",
-            Refused::Foreign(_) => "foreign",
-            Refused::Time(_) => "time",
-            Refused::Implausible(_) => "malformed",
-            Refused::Full { .. } => "flood",
-            Refused::Storage(_) => "storage",
+            ReportRefused::Unopened(Unopened::NothingAttached | Unopened::Unknown | Unopened::Empty) => "no-report",
+            ReportRefused::Unopened(Unopened::Bomb | Unopened::Nested | Unopened::Parts(_) | Unopened::TooLarge(_)) => {
+                "bomb"
+            }
+            ReportRefused::Unopened(_) => "archive",
+            ReportRefused::Unreadable(Unreadable::Other(_) | Unreadable::Nothing) => "no-report",
+            ReportRefused::Unreadable(_) => "malformed",
+            ReportRefused::Foreign(_) => "foreign",
+            ReportRefused::Time(_) => "time",
+            ReportRefused::Implausible(_) => "malformed",
+            ReportRefused::Full { .. } => "flood",
+            ReportRefused::Storage(_) => "storage",
         }
     }
 }
 
 /// A parsed report before it is judged.
-struct Found {
+struct ReadReport {
     head: Head,
     repairs: Repairs,
     owners: Vec<Owner>,
@@ -175,7 +177,7 @@ impl Reports {
     }
 
     /// Accepts the reports in a whole mail, an archive or XML. Accepted reports are on disk when this returns. Blocks.
-    pub fn take(&self, octets: &[u8]) -> Result<Taken, Refused> {
+    pub fn take(&self, octets: &[u8]) -> Result<TakenReports, ReportRefused> {
         let taken = self.take_at(octets, Timestamp::now());
         let counters = &self.0.counters.reports;
         match &taken {
@@ -192,7 +194,7 @@ impl Reports {
         taken
     }
 
-    fn take_at(&self, octets: &[u8], now: Timestamp) -> Result<Taken, Refused> {
+    fn take_at(&self, octets: &[u8], now: Timestamp) -> Result<TakenReports, ReportRefused> {
         let (directory, onboarding) = (self.0.in_force)();
         let owners = Owners { directory: &directory, onboarding: &onboarding };
         let mut documents = Vec::new();
@@ -201,11 +203,11 @@ impl Reports {
                 documents.push(read(xml, &owners));
             }
         })?;
-        let (mut taken, mut first) = (Taken::default(), None);
+        let (mut taken, mut first) = (TakenReports::default(), None);
         for document in documents {
-            match document.map_err(Refused::from).and_then(|found| self.keep(found, opening, now)) {
+            match document.map_err(ReportRefused::from).and_then(|found| self.keep(found, opening, now)) {
                 Ok(report) => taken.reports.push(report),
-                Err(refused @ Refused::Storage(_)) => return Err(refused),
+                Err(refused @ ReportRefused::Storage(_)) => return Err(refused),
                 Err(refused) => {
                     taken.refused.push(refused.to_string());
                     first = first.or(Some(refused));
@@ -219,8 +221,8 @@ impl Reports {
         }
     }
 
-    fn keep(&self, found: Found, opening: Opening, now: Timestamp) -> Result<TakenReport, Refused> {
-        let Found { head, mut repairs, owners, messages } = found;
+    fn keep(&self, found: ReadReport, opening: Opening, now: Timestamp) -> Result<TakenReport, ReportRefused> {
+        let ReadReport { head, mut repairs, owners, messages } = found;
         if opening.nested {
             repairs.note(Repair::NestedArchive);
         }
@@ -229,10 +231,10 @@ impl Reports {
         }
         if owners.is_empty() {
             let named = head.domain.as_ref().map_or_else(|| "unnamed domains".to_owned(), Domain::to_string);
-            return Err(Refused::Foreign(named));
+            return Err(ReportRefused::Foreign(named));
         }
         if messages > MOST_MESSAGES {
-            return Err(Refused::Implausible(messages));
+            return Err(ReportRefused::Implausible(messages));
         }
         check_time(&head, now.as_secs(), self.0.keep)?;
         let key = key(&head, &owners);
@@ -246,7 +248,7 @@ impl Reports {
             }
             for owner in &owners {
                 if store::is_full(tables, owner.domain(), day)? {
-                    return Err(Refused::Full { domain: owner.domain().clone() });
+                    return Err(ReportRefused::Full { domain: owner.domain().clone() });
                 }
                 let report = store::NewReport {
                     key: &key,
@@ -367,25 +369,28 @@ impl fmt::Debug for Reports {
     }
 }
 
-fn read(xml: &mut dyn std::io::BufRead, domains: &dyn Domains) -> Result<Found, Unreadable> {
+fn read(xml: &mut dyn std::io::BufRead, domains: &dyn Domains) -> Result<ReadReport, Unreadable> {
     let mut sums = Aggregate::new(domains);
     let (head, mut repairs) = report::read(xml, &mut |record| sums.add(record))?;
     let (owners, messages) = sums.finish(head.domain.as_ref(), &mut repairs);
-    Ok(Found { head, repairs, owners, messages })
+    Ok(ReadReport { head, repairs, owners, messages })
 }
 
-fn check_time(head: &Head, now: u64, keep: Duration) -> Result<(), Refused> {
+fn check_time(head: &Head, now: u64, keep: Duration) -> Result<(), ReportRefused> {
     let time = |seconds: u64| Timestamp::from_millis(seconds.saturating_mul(1000));
     if head.ends > now + AHEAD {
-        return Err(Refused::Time(format!("it ends in the future, at {}", time(head.ends))));
+        return Err(ReportRefused::Time(format!("it ends in the future, at {}", time(head.ends))));
     }
     if head.ends - head.begins > LONGEST_RANGE {
         let days = (head.ends - head.begins) / DAY;
-        return Err(Refused::Time(format!("it is about {days} days at once, and at most 35 are taken")));
+        return Err(ReportRefused::Time(format!("it is about {days} days at once, and at most 35 are taken")));
     }
     if head.ends < now.saturating_sub(keep.as_secs()) {
         let days = keep.as_secs() / DAY;
-        return Err(Refused::Time(format!("it ends at {}, and reports are kept for {days} days", time(head.ends))));
+        return Err(ReportRefused::Time(format!(
+            "it ends at {}, and reports are kept for {days} days",
+            time(head.ends)
+        )));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Reports as the big reporters write them, made anew: the order, the names and the habits are theirs, the numbers are ours.
+//! Reports as the big reporters write them, written by us: the order, the names and the habits are theirs, the numbers are ours.
 
 use std::io::Write as _;
 

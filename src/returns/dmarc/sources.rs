@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::report::Record;
+use super::report::ReportRecord;
 use crate::smtp::Domain;
 
 /// The sender of messages, as far as a report tells.
@@ -16,7 +16,7 @@ pub enum Source {
     /// The relay's own address.
     Relay,
     /// A sender with a known name.
-    Known(Known),
+    Known(KnownService),
     /// The owner of this domain, which signed the mail or allows the address in its SPF record.
     Domain(String),
     /// An unknown sender in this network.
@@ -29,7 +29,7 @@ pub enum Source {
 
 /// A sender with a known name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Known {
+pub enum KnownService {
     Mailjet,
     /// Microsoft 365 and Outlook.com.
     Microsoft365,
@@ -37,31 +37,31 @@ pub enum Known {
     Google,
 }
 
-impl Known {
-    const ALL: [Known; 3] = [Known::Mailjet, Known::Microsoft365, Known::Google];
+impl KnownService {
+    const ALL: [KnownService; 3] = [KnownService::Mailjet, KnownService::Microsoft365, KnownService::Google];
 
     /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
-            Known::Mailjet => "Mailjet",
-            Known::Microsoft365 => "Microsoft 365",
-            Known::Google => "Google",
+            KnownService::Mailjet => "Mailjet",
+            KnownService::Microsoft365 => "Microsoft 365",
+            KnownService::Google => "Google",
         }
     }
 
     fn key(self) -> &'static str {
         match self {
-            Known::Mailjet => "mailjet",
-            Known::Microsoft365 => "microsoft365",
-            Known::Google => "google",
+            KnownService::Mailjet => "mailjet",
+            KnownService::Microsoft365 => "microsoft365",
+            KnownService::Google => "google",
         }
     }
 
     /// The networks in its SPF record as of November 2026: spf.mailjet.com, spf.protection.outlook.com, _spf.google.com.
     fn networks(self) -> &'static [&'static str] {
         match self {
-            Known::Mailjet => &["87.253.232.0/21", "185.189.236.0/22", "185.211.120.0/22", "185.250.236.0/22"],
-            Known::Microsoft365 => &[
+            KnownService::Mailjet => &["87.253.232.0/21", "185.189.236.0/22", "185.211.120.0/22", "185.250.236.0/22"],
+            KnownService::Microsoft365 => &[
                 "40.92.0.0/15",
                 "40.107.0.0/16",
                 "52.100.0.0/15",
@@ -74,7 +74,7 @@ impl Known {
                 "2a01:111:f403:c000::/51",
                 "2a01:111:f403:f000::/52",
             ],
-            Known::Google => &[
+            KnownService::Google => &[
                 "35.190.247.0/24",
                 "64.233.160.0/19",
                 "66.102.0.0/20",
@@ -99,9 +99,9 @@ impl Known {
     /// The domains with which its mail is signed or bounces.
     fn domains(self) -> &'static [&'static str] {
         match self {
-            Known::Mailjet => &["mailjet.com", "mailjet.net"],
-            Known::Microsoft365 => &["onmicrosoft.com", "outlook.com", "hotmail.com"],
-            Known::Google => &["google.com", "gmail.com", "gappssmtp.com"],
+            KnownService::Mailjet => &["mailjet.com", "mailjet.net"],
+            KnownService::Microsoft365 => &["onmicrosoft.com", "outlook.com", "hotmail.com"],
+            KnownService::Google => &["google.com", "gmail.com", "gappssmtp.com"],
         }
     }
 }
@@ -121,7 +121,7 @@ pub struct Marks {
 }
 
 /// Identifies the sender of a record's messages, and tells whether they are ours. `egress` is the relay's address.
-pub fn source(record: &Record, egress: IpAddr, marks: &Marks) -> (Source, bool) {
+pub fn source(record: &ReportRecord, egress: IpAddr, marks: &Marks) -> (Source, bool) {
     let domain = marks.domain.as_str();
     let own = |name: &str| is_within(name, domain);
     let signed_by_us = record.signatures.iter().any(|it| own(&it.domain) && marks.selectors.contains(&it.selector));
@@ -130,14 +130,15 @@ pub fn source(record: &Record, egress: IpAddr, marks: &Marks) -> (Source, bool) 
     }
     let source = known(record, marks).map(Source::Known).or_else(|| named(record, own));
     let source = source.or_else(|| record.source.map(network)).unwrap_or(Source::Unknown);
-    let ours = signed_by_us || (marks.via_mailjet && source == Source::Known(Known::Mailjet));
+    let ours = signed_by_us || (marks.via_mailjet && source == Source::Known(KnownService::Mailjet));
     (source, ours)
 }
 
-fn known(record: &Record, marks: &Marks) -> Option<Known> {
-    static NETWORKS: LazyLock<Vec<(IpNet, Known)>> = LazyLock::new(|| {
-        let of = |known: Known| known.networks().iter().map(move |text| (text.parse().expect("a network"), known));
-        Known::ALL.into_iter().flat_map(of).collect()
+fn known(record: &ReportRecord, marks: &Marks) -> Option<KnownService> {
+    static NETWORKS: LazyLock<Vec<(IpNet, KnownService)>> = LazyLock::new(|| {
+        let of =
+            |known: KnownService| known.networks().iter().map(move |text| (text.parse().expect("a network"), known));
+        KnownService::ALL.into_iter().flat_map(of).collect()
     });
     let by_network = record.source.and_then(|address| {
         let found = NETWORKS.iter().find(|(network, _)| network.contains(&address));
@@ -152,22 +153,23 @@ fn known(record: &Record, marks: &Marks) -> Option<Known> {
             it.passes && it.selector == marks.mailjet_selector && is_within(&it.domain, marks.domain.as_str())
         });
     if is_mailjets {
-        return Some(Known::Mailjet);
+        return Some(KnownService::Mailjet);
     }
     // Only a domain whose check passed is evidence.
     let passing = passing(record).collect::<Vec<_>>();
-    let signs = |known: &Known| known.domains().iter().any(|own| passing.iter().any(|name| is_within(name, own)));
-    Known::ALL.into_iter().find(signs)
+    let signs =
+        |known: &KnownService| known.domains().iter().any(|own| passing.iter().any(|name| is_within(name, own)));
+    KnownService::ALL.into_iter().find(signs)
 }
 
 /// Returns the domain behind the mail, other than the From domain itself.
-fn named(record: &Record, own: impl Fn(&str) -> bool) -> Option<Source> {
+fn named(record: &ReportRecord, own: impl Fn(&str) -> bool) -> Option<Source> {
     let other = passing(record).find(|name| !own(name) && Domain::parse(name).is_ok())?;
     Some(Source::Domain(organization(other).to_owned()))
 }
 
 /// Returns the domains that passed, those of SPF first, because SPF identifies the server.
-fn passing(record: &Record) -> impl Iterator<Item = &str> {
+fn passing(record: &ReportRecord) -> impl Iterator<Item = &str> {
     let envelopes = record.envelopes.iter().filter(|it| it.passes).map(|it| it.domain.as_str());
     envelopes.chain(record.signatures.iter().filter(|it| it.passes).map(|it| it.domain.as_str()))
 }
@@ -222,7 +224,7 @@ impl fmt::Display for Source {
 impl Source {
     /// Reads a source from its stored form.
     pub fn stored(text: &str) -> Source {
-        if let Some(known) = Known::ALL.into_iter().find(|known| known.key() == text) {
+        if let Some(known) = KnownService::ALL.into_iter().find(|known| known.key() == text) {
             return Source::Known(known);
         }
         match text.split_once(':') {
@@ -258,7 +260,7 @@ mod tests {
         envelopes: &[(&str, bool)],
         via_mailjet: bool,
     ) -> (String, bool) {
-        let record = Record {
+        let record = ReportRecord {
             source: address.parse().ok(),
             signatures: signatures
                 .iter()
@@ -272,7 +274,7 @@ mod tests {
                 .iter()
                 .map(|(domain, passes)| Envelope { domain: (*domain).into(), passes: *passes })
                 .collect(),
-            ..Record::default()
+            ..ReportRecord::default()
         };
         let (source, ours) = source(&record, "40.74.40.57".parse().unwrap(), &marks(via_mailjet));
         assert_eq!(Source::stored(&source.to_string()), source);

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::report::Disposition;
-use super::sources::{Known, Source};
+use super::sources::{KnownService, Source};
 use super::store::{DaySum, Reporter};
 use crate::onboarding::dmarc::step::{Facts, Stranger};
 use crate::smtp::Domain;
@@ -263,7 +263,7 @@ impl Summary {
 fn sender(source: &Source, ours: bool, Gathered { results, days, example }: Gathered) -> Sender {
     let name = match source {
         Source::Relay => "postbud".to_owned(),
-        Source::Known(known) => Known::name(*known).to_owned(),
+        Source::Known(known) => KnownService::name(*known).to_owned(),
         Source::Domain(name) => name.clone(),
         Source::Network(network) => network.to_string(),
         Source::Unknown => "?".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::aggregate::Row;
 use super::report::Disposition;
-use super::sources::{Known, Source};
+use super::sources::{KnownService, Source};
 use super::store::{DaySum, Reporter};
 use super::summary::Summary;
 use crate::smtp::Domain;
@@ -18,10 +18,10 @@ pub(crate) fn summary(days: u32) -> Summary {
             sums.push(DaySum { day: TODAY - back, row, messages, example: "192.0.2.1".to_owned() });
         };
         let weekday = if back % 7 < 2 { 1 } else { 12 };
-        sum(Source::Known(Known::Mailjet), true, true, true, 100 * weekday);
-        sum(Source::Known(Known::Mailjet), true, true, false, 9 * weekday);
-        sum(Source::Known(Known::Microsoft365), false, true, true, 40 * weekday);
-        sum(Source::Known(Known::Microsoft365), false, false, false, u64::from(back % 9 == 0));
+        sum(Source::Known(KnownService::Mailjet), true, true, true, 100 * weekday);
+        sum(Source::Known(KnownService::Mailjet), true, true, false, 9 * weekday);
+        sum(Source::Known(KnownService::Microsoft365), false, true, true, 40 * weekday);
+        sum(Source::Known(KnownService::Microsoft365), false, false, false, u64::from(back % 9 == 0));
         if back % 11 == 3 {
             sum(Source::Network("198.51.100.0/24".parse().unwrap()), false, false, false, 310);
         }

@@ -72,7 +72,7 @@ impl Service for Returning {
                 }
             });
             on.wire.take(taken.used);
-            admitted.came(taken.used);
+            admitted.add_received(taken.used);
             if refusal.is_none() {
                 refusal = match reader.flaw() {
                     Some(flaw) => Some(flawed(flaw)),
@@ -106,7 +106,7 @@ impl Service for Returning {
             Some(refusal) => Err(refusal),
             None => self.keep(on, transaction, message).await,
         };
-        on.session.message_over(result.is_ok());
+        on.session.message_ended(result.is_ok());
         let reply = match result {
             Ok(()) => {
                 shared.counters.taken.inc();
@@ -121,7 +121,7 @@ impl Service for Returning {
     }
 
     /// CHUNKING is not offered here, so the octets of a client that uses it need not be read and dropped.
-    async fn no_chunk<S: Stream>(&mut self, _: &mut Connection<S>, _: u64, reply: Reply) -> Result<(), Broken> {
+    async fn refuse_chunk<S: Stream>(&mut self, _: &mut Connection<S>, _: u64, reply: Reply) -> Result<(), Broken> {
         Err(Broken::Farewell("bdat", reply))
     }
 }

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::read::{Fate, Reading, Said, header};
+use super::read::{DeliveryStatus, Reading, Said, header};
 use crate::message::ReturnPaths;
 use crate::smtp::{Domain, Mailbox};
 
@@ -17,7 +17,7 @@ pub fn returned_mail(message: &[u8]) {
     assert!(message.starts_with(header(message)));
     for reading in [Reading::of(message), Reading::of_complaint(message)] {
         match reading {
-            Reading::Fates(fates) => {
+            Reading::Statuses(fates) => {
                 assert!((1..=101).contains(&fates.len()));
                 fates.iter().for_each(fate);
             }
@@ -31,7 +31,7 @@ pub fn returned_mail(message: &[u8]) {
     }
 }
 
-fn fate(fate: &Fate) {
+fn fate(fate: &DeliveryStatus) {
     let Said { code, text, .. } = &fate.said;
     assert!(code.is_none_or(|code| (200..600).contains(&code)));
     one_line(text);

@@ -78,9 +78,9 @@ impl MailReceiver for Shared {
         self.counters.refuse(why.as_str());
     }
 
-    fn shook_hands(&self, _: &TlsStream<TcpStream>) {}
+    fn handshake_succeeded(&self, _: &TlsStream<TcpStream>) {}
 
-    fn no_handshake(&self, _: IpAddr, _: &dyn Display) {
+    fn handshake_failed(&self, _: IpAddr, _: &dyn Display) {
         self.counters.refuse("handshake");
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::read::{Action, Complaint, Fate, Reading, Said, fate_of};
+use super::read::{Action, Complaint, DeliveryStatus, Reading, Said, fate_of};
 use crate::delivery::class_of_quoted;
 use crate::events::{Event, EventKind};
 use crate::message::FailureClass;
@@ -66,7 +66,7 @@ pub(super) fn of_returned<'k>(
     moment: Moment,
 ) -> Consequence<'k> {
     let fates = match reading {
-        Reading::Fates(fates) => fates,
+        Reading::Statuses(fates) => fates,
         Reading::Complaint(complaint) => return of_complaint(known, to, complaint, moment),
         Reading::AutoReply => return Consequence::Nothing("auto_reply"),
         Reading::Other => return Consequence::Nothing("other"),
@@ -139,7 +139,7 @@ pub(super) fn complained_of<'k>(known: &'k Known, complaint: &Complaint) -> Opti
 }
 
 /// Returns the relay's own text. The server's text is in `reply`.
-fn detail(fate: &Fate) -> Cow<'static, str> {
+fn detail(fate: &DeliveryStatus) -> Cow<'static, str> {
     match (fate.action, &fate.until) {
         (Action::Delayed, Some(until)) => format!("returned mail: the next server still tries, until {until}").into(),
         (Action::Delayed, None) => "returned mail: the next server still tries".into(),
@@ -149,7 +149,7 @@ fn detail(fate: &Fate) -> Cow<'static, str> {
 }
 
 /// Returns the failure class, by the same function as for replies of the next server.
-fn class_of(fate: &Fate, egress: IpAddr) -> FailureClass {
+fn class_of(fate: &DeliveryStatus, egress: IpAddr) -> FailureClass {
     let Said { code, status, text } = &fate.said;
     // Without a reply, the status code shows whether a later attempt could help. Mail that expired could not.
     let by_status = || match status {
@@ -191,7 +191,13 @@ mod tests {
 
     fn fate(action: Action, words: &str, status: Option<EnhancedCode>) -> Reading {
         let said = Said::of(words).or_status(status);
-        Reading::Fates(vec![Fate { action, recipients: vec!["a@x.dk".into()], said, server: None, until: None }])
+        Reading::Statuses(vec![DeliveryStatus {
+            action,
+            recipients: vec!["a@x.dk".into()],
+            said,
+            server: None,
+            until: None,
+        }])
     }
 
     fn moment(later: u64) -> Moment {

@@ -94,7 +94,7 @@ enum Part {
 
 /// The mails that a batch is about.
 #[derive(Default)]
-struct Record {
+struct LogFindings {
     mails: BTreeMap<QueueId, Known>,
     /// The queue id of the mail with each Message-ID.
     by_message_id: BTreeMap<String, QueueId>,
@@ -127,7 +127,7 @@ struct About<'r> {
 
 impl Plan<'_> {
     /// Returns the reports for the suppression lists.
-    fn reports(&self, at: Timestamp) -> impl Iterator<Item = suppression::Report> {
+    fn reports(&self, at: Timestamp) -> impl Iterator<Item = suppression::SuppressionReport> {
         self.effects.iter().filter_map(move |(customer, address, effect)| {
             let (reason, said) = match effect {
                 Effect::None => return None,
@@ -135,7 +135,7 @@ impl Plan<'_> {
                 Effect::Complaint(said) => (Reason::Complaint, said),
                 Effect::Unsubscription(said) => (Reason::Unsubscribe, said),
             };
-            suppression::Report::new(customer, address, reason, said, at)
+            suppression::SuppressionReport::new(customer, address, reason, said, at)
         })
     }
 
@@ -237,8 +237,8 @@ impl Desk {
     }
 
     /// Looks up all mails that these messages are about.
-    async fn look_up(&self, items: &[Item]) -> Result<Record, Stuck> {
-        let Some(log) = self.events.log().map(ToOwned::to_owned) else { return Ok(Record::default()) };
+    async fn look_up(&self, items: &[Item]) -> Result<LogFindings, Stuck> {
+        let Some(log) = self.events.log().map(ToOwned::to_owned) else { return Ok(LogFindings::default()) };
         let (mut ids, mut message_ids) = (HashSet::new(), HashSet::new());
         for part in items.iter().flat_map(|item| &item.parts) {
             match part {
@@ -254,10 +254,10 @@ impl Desk {
             }
         }
         if ids.is_empty() && message_ids.is_empty() {
-            return Ok(Record::default());
+            return Ok(LogFindings::default());
         }
         let search = move || {
-            let mut record = Record::default();
+            let mut record = LogFindings::default();
             for message_id in message_ids {
                 let query = trace::Query { message_id: Some(message_id.clone()), ..trace::Query::default() };
                 let found = trace::find(&log, &query, 1)?.traces.into_iter().next();
@@ -287,7 +287,7 @@ impl Desk {
     fn plan<'r>(
         &mut self,
         item: &'r Item,
-        record: &'r Record,
+        record: &'r LogFindings,
         told: &mut HashSet<(QueueId, usize, EventKind)>,
     ) -> Plan<'r> {
         let now = Timestamp::now();
@@ -381,7 +381,7 @@ impl Desk {
     }
 
     /// Returns the mail and the recipient that a complaint is about.
-    fn complained<'r>(&self, complaint: &Complaint, record: &'r Record) -> Option<About<'r>> {
+    fn complained<'r>(&self, complaint: &Complaint, record: &'r LogFindings) -> Option<About<'r>> {
         let by_message_id = || {
             let id = record.by_message_id.get(complaint.about.message_id.as_ref()?)?;
             Some((*id, None))
@@ -400,7 +400,7 @@ impl Desk {
             (Forward::Nothing, _) | (_, Reading::Complaint(_)) => false,
             (Forward::Everything, _) => true,
             // Only a sender that asked for reports of success gets them (RFC 3461 §4.1).
-            (Forward::Failures, Reading::Fates(fates)) => fates.iter().any(|fate| fate.action != Action::Delayed),
+            (Forward::Failures, Reading::Statuses(fates)) => fates.iter().any(|fate| fate.action != Action::Delayed),
             (Forward::Failures, _) => false,
         }
     }

@@ -18,7 +18,7 @@ use crate::customers::own_account;
 use crate::database;
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::messages::{self, Message, Step};
-use crate::onboarding::mailjet::{Account, Client, Problem};
+use crate::onboarding::mailjet::{Account, Client, RequestError};
 use crate::time::Timestamp;
 
 /// How often the relay looks for gaps; more often if `ask_after` is short.
@@ -194,7 +194,7 @@ impl Run<'_> {
     }
 
     /// Makes a call at the allowed rate. Returns `None` if there were enough calls, or if this one failed.
-    async fn call<T>(&mut self, call: impl Future<Output = Result<T, Problem>>) -> Option<T> {
+    async fn call<T>(&mut self, call: impl Future<Output = Result<T, RequestError>>) -> Option<T> {
         if self.calls >= CALLS {
             return None;
         }
@@ -209,8 +209,8 @@ impl Run<'_> {
             }
             Err(problem) => {
                 self.shared.counters.called(match problem {
-                    Problem::Busy(_) => "busy",
-                    Problem::NoAnswer(_) => "no_answer",
+                    RequestError::Busy(_) => "busy",
+                    RequestError::NoAnswer(_) => "no_answer",
                     _ => "refused",
                 });
                 let key = &self.client.account().key;

@@ -6,7 +6,7 @@
 
 use super::report::{Kind, Report};
 use crate::delivery::class_of_reported;
-use crate::message::{FailureClass, Heard};
+use crate::message::{FailureClass, ReplyText};
 use crate::smtp::Reply;
 
 /// The reason of a failure.
@@ -16,7 +16,7 @@ pub(super) struct Reason {
     /// True if no later mail will reach the address, so that it counts for the suppression list.
     pub for_good: bool,
     /// The reply of the recipient's server, if Mailjet passes it on.
-    pub reply: Option<Heard>,
+    pub reply: Option<ReplyText>,
     /// Mailjet's text for people.
     pub detail: String,
 }
@@ -50,13 +50,13 @@ pub(super) fn reason(report: &Report) -> Reason {
     if reply.is_none() && !report.comment.is_empty() {
         detail = format!("{detail}: {}", report.comment);
     }
-    Reason { class, for_good, reply: reply.map(|reply| Heard::new(reply.to_string(), Some(class))), detail }
+    Reason { class, for_good, reply: reply.map(|reply| ReplyText::new(reply.to_string(), Some(class))), detail }
 }
 
 /// Returns the reply with which the recipient's server took a mail, as Mailjet passes it on: `sent (250 2.0.0 OK)`.
-pub(super) fn taken_with(report: &Report) -> Option<Heard> {
+pub(super) fn taken_with(report: &Report) -> Option<ReplyText> {
     let said = report.comment.strip_prefix("sent (").and_then(|rest| rest.strip_suffix(')')).unwrap_or(&report.comment);
-    let heard = Heard::from(said.trim());
+    let heard = ReplyText::from(said.trim());
     heard.code().is_some_and(|code| (200..300).contains(&code)).then_some(heard)
 }
 
@@ -103,7 +103,7 @@ fn reply_in(text: &str) -> Option<Reply> {
         rest.get(..3).is_some_and(is_code) && matches!(rest.as_bytes().get(3), None | Some(b' ' | b'-'))
     })?;
     let line = text[at..].replacen('-', " ", usize::from(text.as_bytes().get(at + 3) == Some(&b'-')));
-    let heard = Heard::from(line.as_str());
+    let heard = ReplyText::from(line.as_str());
     let said = heard.reply()?.to_owned();
     Some(Reply { code: heard.code()?, enhanced: heard.status(), lines: vec![said] })
 }

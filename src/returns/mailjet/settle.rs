@@ -215,7 +215,7 @@ impl Settler {
     }
 
     /// Returns the reports for the customers' suppression lists. They count even if the log has forgotten the mail.
-    fn suppressed(&self, tell: &[Tell], known: &[Option<Known>]) -> Vec<suppression::Report> {
+    fn suppressed(&self, tell: &[Tell], known: &[Option<Known>]) -> Vec<suppression::SuppressionReport> {
         let report = |(tell, known): (&Tell, &Option<Known>)| {
             let said = match (tell.report.kind, &tell.reason) {
                 (Kind::Bounce | Kind::Blocked, Some(reason)) if reason.for_good => {
@@ -232,7 +232,7 @@ impl Settler {
             let customer = self.shared.parts.routing.customer(&CustomerId::new(&tell.mail.customer))?;
             let to = known.as_ref().and_then(|known| recipient(known, &tell.mail));
             let address = to.map(|to| to.address.clone()).or_else(|| Mailbox::parse(&tell.report.email).ok())?;
-            suppression::Report::new(&customer, &address, said.0, &said.1, tell.at)
+            suppression::SuppressionReport::new(&customer, &address, said.0, &said.1, tell.at)
         };
         tell.iter().zip(known).filter_map(report).collect()
     }

@@ -7,7 +7,7 @@ use super::reason::{Reason, taken_with};
 use super::report::{Kind, Report};
 use super::store::Mail;
 use crate::events::{Event, EventId, EventKind};
-use crate::message::Heard;
+use crate::message::ReplyText;
 use crate::record::event::{Known, KnownRecipient};
 use crate::record::journal::{Chunk, Journal, Position};
 use crate::record::trace;
@@ -51,7 +51,7 @@ pub(super) fn event<'a>(tell: &'a Tell, known: &'a Known) -> Option<Event<'a>> {
     })
 }
 
-fn with_reply(event: Event<'_>, heard: Option<Heard>) -> Event<'_> {
+fn with_reply(event: Event<'_>, heard: Option<ReplyText>) -> Event<'_> {
     let Some(heard) = heard else { return event };
     let reply = heard.reply().map(|reply| reply.to_owned().into());
     Event { code: heard.code(), status: heard.status(), reply, ..event }

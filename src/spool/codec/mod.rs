@@ -232,7 +232,8 @@ mod tests {
 
     use super::*;
     use crate::message::{
-        BodyKind, CustomerId, FailureClass, ForMailjet, Heard, MailKind, Notify, Recipient, References, Ret, Urgency,
+        BodyKind, CustomerId, FailureClass, ForMailjet, MailKind, Notify, Recipient, References, ReplyText, Ret,
+        Urgency,
     };
     use crate::smtp::{Mailbox, ReversePath};
     use crate::spool::Expedited;
@@ -286,7 +287,7 @@ mod tests {
             hold: Some("looks odd".into()),
         };
         let recipients = vec![
-            (0, RecipientState::Waiting { last_reply: Some(Heard::new("451 4.7.1 x", Some(FailureClass::Rate))) }),
+            (0, RecipientState::Waiting { last_reply: Some(ReplyText::new("451 4.7.1 x", Some(FailureClass::Rate))) }),
             (1, RecipientState::Relayed { reply: "250 ok".into() }),
         ];
         (meta, State { status, waited_for_caps: Duration::from_millis(5), recipients })

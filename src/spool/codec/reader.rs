@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::next_try::{NextTry, Packed};
 use super::{Damaged, Status};
 use crate::message::{
-    BodyKind, CustomerId, Envelope, FailureClass, ForMailjet, Heard, Lane, MailKind, Notify, QueueId, Recipient,
-    References, Ret, Urgency,
+    BodyKind, CustomerId, Envelope, FailureClass, ForMailjet, Lane, MailKind, Notify, QueueId, Recipient, References,
+    ReplyText, Ret, Urgency,
 };
 use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::time::Timestamp;
@@ -76,12 +76,12 @@ impl<'a> Reader<'a> {
         Mailbox::parse(self.text()?).map_err(|_| Damaged)
     }
 
-    pub fn heard(&mut self) -> Result<Heard, Damaged> {
+    pub fn heard(&mut self) -> Result<ReplyText, Damaged> {
         let class = match self.byte()? {
             0 => None,
             number => Some(*FailureClass::ALL.get(usize::from(number) - 1).ok_or(Damaged)?),
         };
-        Ok(Heard::new(self.text()?, class))
+        Ok(ReplyText::new(self.text()?, class))
     }
 
     fn references(&mut self) -> Result<References, Damaged> {

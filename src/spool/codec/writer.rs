@@ -1,7 +1,7 @@
 //! Builds the payload of a frame.
 
 use super::Status;
-use crate::message::{BodyKind, Envelope, FailureClass, Heard, Lane, MailKind, References, Ret, Urgency};
+use crate::message::{BodyKind, Envelope, FailureClass, Lane, MailKind, References, ReplyText, Ret, Urgency};
 use crate::smtp::ReversePath;
 
 use super::super::next_try::{NextTry, Packed};
@@ -56,7 +56,7 @@ impl Writer {
     }
 
     /// Appends a reply and its class.
-    pub fn heard(&mut self, heard: &Heard) {
+    pub fn heard(&mut self, heard: &ReplyText) {
         let class = heard.class.and_then(|class| FailureClass::ALL.iter().position(|known| *known == class));
         self.byte(class.map_or(0, |class| class as u8 + 1));
         self.text(heard);

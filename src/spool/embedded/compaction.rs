@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::encoded::Encoded;
 use super::inbox::Item;
-use super::read::{self, Message, Unread};
+use super::read::{self, Unread, WholeMessage};
 use super::segments::SegmentStage;
 use super::shared::Shared;
 use super::unreadable;
@@ -99,7 +99,7 @@ impl Compaction {
         }
     }
 
-    fn send_copy(&self, before: &Entry, message: Message) -> Option<oneshot::Receiver<bool>> {
+    fn send_copy(&self, before: &Entry, message: WholeMessage) -> Option<oneshot::Receiver<bool>> {
         let id = before.id;
         let index = self.shared.index();
         let now = index.get(id)?;

@@ -44,7 +44,7 @@ pub(super) enum Kind {
     Void = 8,
     /// The notes of all frames of the segment.
     Footer = 9,
-    /// The program stopped in good order, with no attempt in progress.
+    /// The program stopped cleanly, with no attempt in progress.
     Clean = 10,
     /// The start of a batch, see [`Batch`].
     Batch = 11,

@@ -56,7 +56,7 @@ impl Item {
 }
 
 /// The work that the committer finds.
-pub(super) struct Taken {
+pub(super) struct TakenItems {
     pub items: Vec<Item>,
     /// True if unsynced results are old enough to be synced now.
     pub sync_due: bool,
@@ -127,7 +127,7 @@ impl Inbox {
 
     /// Waits until there is work, and returns all of it: items, or a due sync of results that were written `delay` ago. With `retry`,
     /// returns after that time even without work.
-    pub fn take(&self, delay: Duration, retry: Option<Duration>) -> Taken {
+    pub fn take(&self, delay: Duration, retry: Option<Duration>) -> TakenItems {
         let mut queue = self.queue();
         let retry_at = retry.map(|after| Instant::now() + after);
         loop {
@@ -136,7 +136,7 @@ impl Inbox {
             let wake_at = [sync_at, retry_at].into_iter().flatten().min();
             if queue.stopping || !queue.items.is_empty() || wake_at.is_some_and(|at| at <= now) {
                 let sync_due = sync_at.is_some_and(|at| at <= now);
-                return Taken { items: std::mem::take(&mut queue.items), sync_due, stopping: queue.stopping };
+                return TakenItems { items: std::mem::take(&mut queue.items), sync_due, stopping: queue.stopping };
             }
             queue.committer_waits = true;
             queue = self.ready.wait(&self.queue, queue, wake_at.map(|at| at - now));

@@ -6,7 +6,7 @@ use super::read::{self, Patience, Unread};
 use super::shared::Shared;
 use super::{blocking, unreadable};
 use crate::message::QueueId;
-use crate::spool::index::Wanted;
+use crate::spool::index::MessageToRead;
 use crate::spool::owner::{Guard, Leased};
 use crate::spool::{Error, Lease, is_short_of_means};
 
@@ -15,7 +15,10 @@ const TRIES: usize = 5;
 
 /// Reads leased messages: cached ones at once, the others on a blocking thread. A message that cannot be read is set aside or held. If the
 /// process or system lacks memory or open files, that says nothing about the message, and it is given back.
-pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shared>)>) -> Result<Leased, Error> {
+pub(super) async fn read_leases(
+    shared: &Arc<Shared>,
+    wanted: Vec<(MessageToRead, Guard<Shared>)>,
+) -> Result<Leased, Error> {
     let mut leases: Vec<Option<Lease>> = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();
     for (wanted, guard) in wanted {
@@ -31,8 +34,9 @@ pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard
     if !later.is_empty() {
         let shared = Arc::clone(shared);
         let read = blocking(move || {
-            let read_one =
-                |(place, wanted, guard): (usize, Wanted, Guard<Shared>)| (place, read_slowly(&shared, wanted, guard));
+            let read_one = |(place, wanted, guard): (usize, MessageToRead, Guard<Shared>)| {
+                (place, read_slowly(&shared, wanted, guard))
+            };
             later.into_iter().map(read_one).collect::<Vec<_>>()
         });
         for (place, lease) in read.await? {
@@ -45,13 +49,13 @@ pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard
     Ok(Leased { leases: leases.into_iter().flatten().collect(), failed })
 }
 
-fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, guard: Guard<Shared>) -> Result<Option<Lease>, Error> {
+fn read_slowly(shared: &Arc<Shared>, wanted: MessageToRead, guard: Guard<Shared>) -> Result<Option<Lease>, Error> {
     let (id, before) = (wanted.entry.id, wanted.entry.next_try());
     let read = read_again(shared, id, |_, now| {
         // The index has the due time for the case that this attempt fails. The caller needs the time at which the message was due.
         let mut entry = now.entry;
         entry.set_next_try(before);
-        read::lease(shared, &Wanted { entry, ..now.clone() }, Patience::Wait)
+        read::lease(shared, &MessageToRead { entry, ..now.clone() }, Patience::Wait)
     });
     match read {
         Ok((record, bytes)) => Ok(Some(Lease::new(record, bytes, Box::new(guard)))),
@@ -69,7 +73,7 @@ fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, guard: Guard<Shared>) -> Re
 pub(super) fn read_again<T>(
     shared: &Arc<Shared>,
     id: QueueId,
-    read: impl Fn(&Shared, &Wanted) -> Result<T, Unread>,
+    read: impl Fn(&Shared, &MessageToRead) -> Result<T, Unread>,
 ) -> Result<T, Error> {
     let mut last = Unread::Gone;
     for _ in 0..TRIES {

@@ -1,5 +1,5 @@
-//! Which messages were lost with what was set aside, and how many of them were told: `LIST` in the quarantine names them, and `TOLD` says up
-//! to which octet of `LIST` the record knows their end.
+//! The messages that were lost because the disk damaged them. `LIST` in the quarantine names them. `TOLD` holds an offset in `LIST`: the events
+//! about the messages before it are in the event log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Lost {
     pub why: String,
 }
 
-/// The messages of which it was not told yet that they are lost, and the place for [`set_told`] once that is done. Blocks.
+/// Returns the lost messages that have no event yet, and the offset for [`set_told`] once they have. Blocks.
 pub fn untold(spool: &Path) -> io::Result<(Vec<Lost>, u64)> {
     let told = match files::read_state(&folder(spool).join(TOLD)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -34,14 +34,14 @@ pub fn untold(spool: &Path) -> io::Result<(Vec<Lost>, u64)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         list => list?,
     };
-    // A line that is being written is whole the next time. Somebody may have emptied the list meanwhile.
+    // Leave out a line that is still being written. An operator may have emptied the list since the last call.
     let end = list.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
     let from = usize::try_from(told).ok().filter(|from| *from <= end).unwrap_or_default();
     let lines = String::from_utf8_lossy(&list[from..end]);
     Ok((lines.lines().flat_map(|line| lost_in(spool, line)).collect(), end as u64))
 }
 
-/// Notes that the ends of all messages up to this place were told. Blocks.
+/// Records that all messages up to this offset have their events. Blocks.
 pub fn set_told(spool: &Path, place: u64) -> io::Result<()> {
     files::replace(&folder(spool).join(TOLD), format!("{place}\n").as_bytes())
 }

@@ -12,7 +12,7 @@
 //! | absent | | nothing | does nothing |
 //! | being written | the committer, before its sync | some or all of its frames | treats it as waiting if all frames are there: the client got no reply or 451, and may send it again. Otherwise sets the remains aside as *torn*: nobody was told that it was accepted |
 //! | refused after a failed write or sync | the committer | frames that may be complete | ignores it, because the next segment begins by declaring that part void (at the stop at the latest). Only a crash before that brings it back, or a disk that accepts no more writes |
-//! | waiting, never tried | the sync of a commit | the message | treats it as waiting. It is due at the time of the second attempt, which the commit recorded, because the first may have been in progress; after a stop in good order it is due at once |
+//! | waiting, never tried | the sync of a commit | the message | treats it as waiting. It is due at the time of the second attempt, which the commit recorded, because the first may have been in progress; after a clean stop it is due at once |
 //! | leased, first attempt | a claim, in memory only | the message as before | as before: the attempt may be made twice |
 //! | leased, later attempt | a claim, after the next due time is synced | the message with that due time | waits until then, so that there is no tight loop |
 //! | partly settled or deferred | a settlement: a state frame with the states of all recipients | that state, if only the process died. After a power cut perhaps the previous state, until the next sync (at most `settle_delay` later) | uses the last state on disk; recipients that were relayed since are tried again |

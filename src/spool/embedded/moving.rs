@@ -1,4 +1,4 @@
-//! The embedded spool as one end of a move. What it says of the move is in the file `MOVE` in its folder.
+//! The embedded spool as one end of a move. The file `MOVE` in its folder holds the state of the move.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::encoded::Encoded;
 use super::leasing::read_again;
-use super::read::{self, Message};
+use super::read::{self, WholeMessage};
 use super::shared::Shared;
 use super::{Embedded, blocking};
 use crate::files;
@@ -37,7 +37,7 @@ fn write_mark(shared: &Shared, mark: Option<&Mark>) -> io::Result<()> {
 }
 
 fn copy_out(shared: &Arc<Shared>, id: QueueId) -> Result<Whole, Error> {
-    let Message { meta, state, content } = read_again(shared, id, read::whole)?;
+    let WholeMessage { meta, state, content } = read_again(shared, id, read::whole)?;
     let mut whole = Vec::with_capacity(content.iter().map(|piece| piece.len()).sum());
     content.iter().for_each(|piece| whole.extend_from_slice(piece));
     Ok(Whole { id, meta, state, content: whole })

@@ -23,7 +23,7 @@ pub(super) enum Note {
     Release { id: QueueId, next: NextTry },
     /// A message is settled or was set aside.
     Done { id: QueueId },
-    /// The program stopped in good order.
+    /// The program stopped cleanly.
     Clean,
 }
 

@@ -8,7 +8,7 @@ use super::note::Change;
 use super::shared::Shared;
 use super::{inspect, leasing};
 use crate::message::QueueId;
-use crate::spool::index::{Entry, Index, LogEntry, Wanted};
+use crate::spool::index::{Entry, Index, LogEntry, MessageToRead};
 use crate::spool::owner::{Guard, Leased, Owner};
 use crate::spool::{Error, Filter};
 
@@ -41,7 +41,7 @@ impl Owner for Shared {
         inspect::in_domain(self, filter, found).await
     }
 
-    async fn read_leases(self: &Arc<Self>, wanted: Vec<(Wanted, Guard<Self>)>) -> Result<Leased, Error> {
+    async fn read_leases(self: &Arc<Self>, wanted: Vec<(MessageToRead, Guard<Self>)>) -> Result<Leased, Error> {
         leasing::read_leases(self, wanted).await
     }
 }

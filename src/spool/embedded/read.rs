@@ -13,7 +13,7 @@ use super::{is_bad_block, unreadable};
 use crate::machine::threads;
 use crate::message::{Piece, QueueId};
 use crate::spool::codec::{self, CHUNK, Meta, State};
-use crate::spool::index::{Place, Wanted};
+use crate::spool::index::{MessageToRead, Place};
 use crate::spool::{Bytes, Error, Pending, ReadChunk, Record};
 
 /// Messages up to this size are read in one piece.
@@ -44,7 +44,7 @@ pub(super) enum Unread {
 }
 
 /// A message with all its content.
-pub(super) struct Message {
+pub(super) struct WholeMessage {
     pub meta: Meta,
     pub state: State,
     pub content: Vec<Piece>,
@@ -61,7 +61,11 @@ struct Front {
 }
 
 /// Reads a record and its bytes for delivery.
-pub(super) fn lease(shared: &Arc<Shared>, wanted: &Wanted, patience: Patience) -> Result<(Record, Bytes), Unread> {
+pub(super) fn lease(
+    shared: &Arc<Shared>,
+    wanted: &MessageToRead,
+    patience: Patience,
+) -> Result<(Record, Bytes), Unread> {
     let front = front(shared, wanted, patience, true)?;
     let (meta, state) = (front.meta, front.state);
     let chunks: Arc<dyn ReadChunk> = match front.content {
@@ -79,13 +83,13 @@ pub(super) fn lease(shared: &Arc<Shared>, wanted: &Wanted, patience: Patience) -
 }
 
 /// Reads a record without its bytes.
-pub(super) fn record(shared: &Shared, wanted: &Wanted) -> Result<Record, Unread> {
+pub(super) fn record(shared: &Shared, wanted: &MessageToRead) -> Result<Record, Unread> {
     let front = front(shared, wanted, Patience::Wait, false)?;
     into_record(wanted, front.meta, front.state)
 }
 
 /// Reads a record and its header block, prefix first.
-pub(super) fn header(shared: &Shared, wanted: &Wanted) -> Result<(Record, Vec<u8>), Unread> {
+pub(super) fn header(shared: &Shared, wanted: &MessageToRead) -> Result<(Record, Vec<u8>), Unread> {
     let front = front(shared, wanted, Patience::Wait, false)?;
     let (_, len) = front.meta.chunk_range(0);
     let chunk = chunk(&front.source, wanted.entry.id, 0, front.chunks_at, len)?;
@@ -95,7 +99,7 @@ pub(super) fn header(shared: &Shared, wanted: &Wanted) -> Result<(Record, Vec<u8
 }
 
 /// Reads everything of a message, to copy it forward.
-pub(super) fn whole(shared: &Shared, wanted: &Wanted) -> Result<Message, Unread> {
+pub(super) fn whole(shared: &Shared, wanted: &MessageToRead) -> Result<WholeMessage, Unread> {
     let Front { meta, state, content, source, chunks_at } = front(shared, wanted, Patience::Wait, true)?;
     let content = match content {
         Some(content) => vec![content.into()],
@@ -106,15 +110,15 @@ pub(super) fn whole(shared: &Shared, wanted: &Wanted) -> Result<Message, Unread>
             })
             .collect::<Result<_, _>>()?,
     };
-    Ok(Message { meta, state, content })
+    Ok(WholeMessage { meta, state, content })
 }
 
-fn into_record(wanted: &Wanted, meta: Meta, state: State) -> Result<Record, Unread> {
+fn into_record(wanted: &MessageToRead, meta: Meta, state: State) -> Result<Record, Unread> {
     wanted.record(meta, state).map_err(|_| Unread::Damaged("its state does not decode".into()))
 }
 
 /// Reads the message frame with the present state, and the content if it is small and `content` is true.
-fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) -> Result<Front, Unread> {
+fn front(shared: &Shared, wanted: &MessageToRead, patience: Patience, content: bool) -> Result<Front, Unread> {
     let entry = &wanted.entry;
     let source = source(shared, entry.place)?;
     let at = u64::from(entry.place.at);

@@ -75,7 +75,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
 }
 
 /// A segment file that was found.
-struct Found {
+struct SegmentFile {
     number: u32,
     mark: u64,
     file: File,
@@ -85,7 +85,7 @@ struct Found {
 }
 
 /// Finds all segments, oldest first.
-fn find(dir: &Path) -> io::Result<Vec<Found>> {
+fn find(dir: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -95,13 +95,13 @@ fn find(dir: &Path) -> io::Result<Vec<Found>> {
         let mut head = [0; SEGMENT_HEAD];
         // If the file is too short or damaged, the scan finds what is left of it.
         let format = file.read_exact_at(&mut head, 0).ok().and_then(|()| frame::segment_format(&head));
-        found.push(Found { number, mark, file, len, format });
+        found.push(SegmentFile { number, mark, file, len, format });
     }
     found.sort_by_key(|segment| segment.number);
     Ok(found)
 }
 
-fn refuse_other_format(found: &[Found], dir: &Path) -> Result<(), OpenError> {
+fn refuse_other_format(found: &[SegmentFile], dir: &Path) -> Result<(), OpenError> {
     match found.iter().filter_map(|segment| segment.format).find(|format| *format != FORMAT) {
         Some(other) => Err(OpenError::OtherFormat { path: dir.display().to_string(), found: other, known: FORMAT }),
         None => Ok(()),
@@ -117,7 +117,7 @@ struct Voids {
     are_hidden: bool,
 }
 
-fn find_voids(found: &[Found]) -> io::Result<Voids> {
+fn find_voids(found: &[SegmentFile]) -> io::Result<Voids> {
     let mut all = Voids::default();
     for segment in found {
         let (voids, are_hidden) = scan::voids(&segment.file, segment.mark)?;
@@ -129,7 +129,7 @@ fn find_voids(found: &[Found]) -> io::Result<Voids> {
     Ok(all)
 }
 
-impl Found {
+impl SegmentFile {
     /// Returns true if the segment was made in advance and never written.
     fn is_empty(&self) -> bool {
         let mut first = [0; HEAD];
@@ -206,7 +206,7 @@ struct SetAside {
 /// The state of recovery.
 struct Start {
     recovered: Recovered,
-    /// True if the last note says that the program stopped in good order.
+    /// True if the last note says that the program stopped cleanly.
     clean: bool,
     /// True once a segment was scanned. From then on, later results decide whether damage still matters.
     watch: bool,
@@ -238,11 +238,11 @@ impl Start {
     }
 
     /// Reads all segments in order. Returns the scans of those that were scanned, and all damage.
-    fn read_all(&mut self, found: &[Found], voids: &Voids) -> io::Result<(Vec<Option<Scan>>, Vec<Damage>)> {
+    fn read_all(&mut self, found: &[SegmentFile], voids: &Voids) -> io::Result<(Vec<Option<Scan>>, Vec<Damage>)> {
         let (mut scans, mut damage) = (Vec::new(), Vec::new());
         for (i, segment) in found.iter().enumerate() {
             let void = voids.offsets.get(&segment.number).copied();
-            let is_last = found[i + 1..].iter().all(Found::is_empty);
+            let is_last = found[i + 1..].iter().all(SegmentFile::is_empty);
             let mut scanned = self.read(segment, void)?;
             if let Some(scan) = &mut scanned {
                 // If the disk did not return some octets, nobody knows whether they were ever written.
@@ -283,7 +283,7 @@ impl Start {
     }
 
     /// Reads the notes of one segment from its footer, or by a scan.
-    fn read(&mut self, segment: &Found, void: Option<u64>) -> io::Result<Option<Scan>> {
+    fn read(&mut self, segment: &SegmentFile, void: Option<u64>) -> io::Result<Option<Scan>> {
         if void.is_none()
             && let Some(notes) = segment.footer()?
         {
@@ -337,7 +337,7 @@ impl Start {
         &self,
         settings: &Settings,
         dir: &Dir,
-        found: &[Found],
+        found: &[SegmentFile],
         damage: Vec<Damage>,
     ) -> io::Result<Vec<SetAside>> {
         let mut all: Vec<SetAside> = found.iter().map(|_| SetAside::default()).collect();
@@ -354,7 +354,7 @@ impl Start {
 
     /// Copies a damaged stretch to the quarantine, unless all its messages were settled later. What the disk did not return may have had
     /// more than the messages that are known. Returns true if the stretch was not set aside before.
-    fn set_aside(&self, settings: &Settings, dir: &Dir, segment: &Found, damage: Damage) -> io::Result<bool> {
+    fn set_aside(&self, settings: &Settings, dir: &Dir, segment: &SegmentFile, damage: Damage) -> io::Result<bool> {
         let Damage { torn, hidden, stretch, .. } = damage;
         let is_lost = |id: &QueueId| !self.done_after_damage.contains(id);
         let lost: Vec<QueueId> = stretch.ids.iter().copied().filter(is_lost).collect();
@@ -383,7 +383,7 @@ impl Start {
     }
 }
 
-fn tell_of_read_error(settings: &Settings, segment: &Found, held: usize) {
+fn tell_of_read_error(settings: &Settings, segment: &SegmentFile, held: usize) {
     let name = frame::file_name(segment.number, segment.mark);
     let held = match held {
         0 => String::new(),
@@ -401,7 +401,7 @@ fn tell_of_read_error(settings: &Settings, segment: &Found, held: usize) {
 /// Writes a footer behind the scanned data, including the doubtful results. Returns the length if the segment is sealed now. It is not
 /// sealed if a sync failed in it, because such a file is never written again, nor if the disk did not return some octets, because the next
 /// start scans it again.
-fn seal(segment: &Found, mut scan: Scan, is_void: bool) -> Option<u64> {
+fn seal(segment: &SegmentFile, mut scan: Scan, is_void: bool) -> Option<u64> {
     if is_void || scan.not_given.is_some() {
         return None;
     }

@@ -87,11 +87,11 @@ pub(super) fn scan_from(
             return Ok(scanner.finish(at));
         }
         match scanner.next_head(at)? {
-            Next::Frame(sound_at, head) => {
+            NextFrame::Frame(sound_at, head) => {
                 scanner.pass_over(at..sound_at)?;
                 at = scanner.frame(sound_at, &head)?;
             }
-            Next::End(end) => {
+            NextFrame::End(end) => {
                 scanner.pass_over(at..end)?;
                 return Ok(scanner.finish(end));
             }
@@ -134,7 +134,7 @@ struct Partial {
 }
 
 /// The next part of a scan.
-enum Next {
+enum NextFrame {
     /// A frame at this offset.
     Frame(u64, Head),
     /// No frame: the written data ends here.
@@ -394,9 +394,9 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
     }
 
     /// Finds the next intact head at or behind `at`, or the end of the written data.
-    fn next_head(&mut self, at: u64) -> io::Result<Next> {
+    fn next_head(&mut self, at: u64) -> io::Result<NextFrame> {
         if let Some(head) = self.head(at)? {
-            return Ok(Next::Frame(at, head));
+            return Ok(NextFrame::Frame(at, head));
         }
         let mark = self.mark.to_le_bytes();
         let finder = memchr::memmem::Finder::new(&mark);
@@ -410,7 +410,7 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
             for hit in finder.find_iter(bytes) {
                 let hit_at = from + hit as u64;
                 if let Some(head) = self.head(hit_at)? {
-                    return Ok(Next::Frame(hit_at, head));
+                    return Ok(NextFrame::Frame(hit_at, head));
                 }
             }
             if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
@@ -428,7 +428,7 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
             Reach::LastBatch(_) => last_written.min(self.found.batch_end.max(at)),
         };
         // A batch may have been written even if the disk returns nothing of it.
-        Ok(Next::End(end.max(self.not_given_behind(at).unwrap_or(end))))
+        Ok(NextFrame::End(end.max(self.not_given_behind(at).unwrap_or(end))))
     }
 }
 

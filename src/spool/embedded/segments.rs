@@ -44,7 +44,7 @@ pub(super) enum Reclaim {
     LeaveToReader,
 }
 
-struct Known {
+struct SegmentInfo {
     mark: u64,
     stage: SegmentStage,
     disk_len: u64,
@@ -102,7 +102,7 @@ pub(super) struct Segments {
 
 #[derive(Default)]
 struct Table {
-    known: BTreeMap<u32, Known>,
+    known: BTreeMap<u32, SegmentInfo>,
     /// Closed segments with an open file, in the order of opening.
     open: VecDeque<u32>,
 }
@@ -134,7 +134,7 @@ impl Segments {
     /// Adds a segment that this process writes.
     pub fn add(&self, writing: &Writing, stage: SegmentStage) {
         let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::default());
-        let known = Known {
+        let known = SegmentInfo {
             mark: writing.mark,
             stage,
             disk_len: writing.limit,
@@ -153,7 +153,8 @@ impl Segments {
         let FoundSegment { mark, disk_len, data_end, sound, damaged, awaits_start } = found;
         let (stage, reading) = (SegmentStage::Closed, Arc::new(Reading { damaged: Mutex::new(damaged) }));
         let data_end = Some(data_end);
-        let known = Known { mark, stage, disk_len, data_end, sound, awaits_start, told: None, file: None, reading };
+        let known =
+            SegmentInfo { mark, stage, disk_len, data_end, sound, awaits_start, told: None, file: None, reading };
         self.table().known.insert(number, known);
     }
 
@@ -270,7 +271,7 @@ impl Segments {
         match table.known.remove(&number) {
             Some(known) if Arc::strong_count(&known.reading) > 1 => Reclaim::LeaveToReader,
             Some(known) if !known.reading.damaged().is_empty() => Reclaim::Retire(known.reading.damaged().clone()),
-            Some(Known { sound: true, .. }) => Reclaim::Reuse,
+            Some(SegmentInfo { sound: true, .. }) => Reclaim::Reuse,
             _ => Reclaim::Free,
         }
     }

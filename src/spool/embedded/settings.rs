@@ -24,9 +24,9 @@ pub struct Settings {
     pub guard_interval: Duration,
     /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is deleted before the journal has confirmed its lines.
     pub has_journal: bool,
-    /// True for whoever moves the mail to another spool or here. A relay does not start with a spool that takes part in a move.
+    /// True if the spool is opened to move mail from or to another spool. A relay does not start with a spool that takes part in a move.
     pub for_move: bool,
-    /// Who hears the messages to the operator.
+    /// The receiver of messages to the operator.
     pub notices: Notices,
     /// Shared with the metrics registry.
     pub counters: Arc<Counters>,

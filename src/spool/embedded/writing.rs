@@ -122,7 +122,7 @@ impl Writing {
         Ok(())
     }
 
-    /// Records that the program stops in good order. Does not sync.
+    /// Records that the program stops cleanly. Does not sync.
     pub fn write_clean(&mut self) -> io::Result<()> {
         let head = Head::of_segment(Kind::Clean, &[]).encode(self.mark);
         self.write_few(&mut [IoSlice::new(&head), IoSlice::new(&[])], self.end + HEAD as u64)?;

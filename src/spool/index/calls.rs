@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Entry, Index, Wanted};
+use super::{Entry, Index, MessageToRead};
 use crate::machine;
 use crate::message::{Lane, QueueId};
 use crate::spool::codec::{State, Status};
@@ -46,7 +46,7 @@ impl LogEntry {
 #[derive(Default)]
 pub(in crate::spool) struct Claim {
     /// Each message as the caller reads it, with its index entry from before the claim.
-    pub leased: Vec<(Wanted, Entry)>,
+    pub leased: Vec<(MessageToRead, Entry)>,
     /// The facts that must be durable before a lease is returned.
     pub facts: Vec<LogEntry>,
 }

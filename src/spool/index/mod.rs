@@ -10,7 +10,7 @@ mod lanes;
 mod reasons;
 mod select;
 mod sorted;
-mod wanted;
+mod to_read;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 pub(super) use self::calls::{Fact, LogEntry};
 pub(super) use self::entry::{Entry, LaneNo, Place};
 pub(super) use self::select::{bits, enough};
-pub(super) use self::wanted::Wanted;
+pub(super) use self::to_read::MessageToRead;
 
 /// The number of entries that are examined while the index is locked.
 pub(super) const LOOK: usize = 20_000;
@@ -114,9 +114,9 @@ impl Index {
     }
 
     /// Returns all that is needed to read a message.
-    pub fn wanted(&self, id: QueueId) -> Option<Wanted> {
+    pub fn wanted(&self, id: QueueId) -> Option<MessageToRead> {
         let entry = *self.entries.get(id)?;
-        Some(Wanted { entry, unwritten: self.unwritten.get(&id).cloned(), hold: self.hold_reason(&entry) })
+        Some(MessageToRead { entry, unwritten: self.unwritten.get(&id).cloned(), hold: self.hold_reason(&entry) })
     }
 
     /// Returns the reason for which a message is held.
@@ -237,7 +237,7 @@ impl Index {
         Some(entry)
     }
 
-    /// After a stop in good order no attempt was in progress, so messages that were never tried are due at once.
+    /// After a clean stop no attempt was in progress, so messages that were never tried are due at once.
     pub fn nothing_was_in_flight(&mut self, now: Timestamp) {
         let untried: Vec<_> =
             self.entries.from(QueueId::from_u64(0)).filter(|entry| entry.untried).map(|entry| entry.id).collect();

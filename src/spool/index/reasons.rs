@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_that_nobody_is_held_with_makes_room_for_another() {
+    fn an_unused_hold_reason_makes_room_for_another() {
         let mut reasons = Reasons::default();
         let words = |n: u32| Arc::<str>::from(format!("message {n} cannot be read"));
         let first = reasons.number(&words(0));

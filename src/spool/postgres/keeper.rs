@@ -213,7 +213,7 @@ async fn copy(shared: &Arc<Shared>, id: QueueId, segment: u32) -> Result<Option<
         // The message was settled meanwhile, or is held.
         Err(_) => return Ok(None),
     };
-    let read::Message { entry: before, meta, state, content } = message;
+    let read::WholeMessage { entry: before, meta, state, content } = message;
     let Some(copy) = Encoded::copy(id, &meta, &state, content) else { return Ok(None) };
     let index = shared.index();
     // The message has changed since it was read. The change must not be overtaken by the copy, so the message is copied next time.

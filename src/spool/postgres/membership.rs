@@ -245,8 +245,8 @@ impl Membership {
         };
         match tokio::time::timeout(settings.server.timeout, left).await {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => tracing::warn!(error = failure.why, "the node could not leave in good order"),
-            Err(_) => tracing::warn!("the node could not leave in good order: the database does not answer"),
+            Ok(Err(failure)) => tracing::warn!(error = failure.why, "the node could not leave cleanly"),
+            Err(_) => tracing::warn!("the node could not leave cleanly: the database does not answer"),
         }
     }
 

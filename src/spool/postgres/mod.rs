@@ -16,7 +16,7 @@
 //! | in transit | a node that does not own its shard (`transit`) | the message | the shard's owner moves it to its log |
 //! | being written | the committer, before its commit is confirmed | all of it or nothing | treats it as waiting if it is there: the client got 451, and may send it again |
 //! | refused with an unknown outcome | the committer | the message, if it was committed and not removed yet | treats it as waiting |
-//! | waiting, never tried | a commit | the message | treats it as waiting. It is due at the time of the second attempt, which the commit recorded; after a stop in good order it is due at once |
+//! | waiting, never tried | a commit | the message | treats it as waiting. It is due at the time of the second attempt, which the commit recorded; after a clean stop it is due at once |
 //! | leased, first attempt | a claim, in memory only | the message as before | as before: the attempt may be made twice |
 //! | leased, later attempt | a claim, after the next due time is committed | the message with that due time | waits until then |
 //! | partly settled, deferred or settled | a settlement, answered after it is committed | that state | applies it |

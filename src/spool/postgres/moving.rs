@@ -1,12 +1,12 @@
-//! The spool in PostgreSQL as one end of a move. Whoever moves its mail joins as the only node there is, under a name of its own, and
-//! owns every shard. What the spool says of the move is in the table `spool`.
+//! The spool in PostgreSQL as one end of a move. The command that moves the mail joins as the only node, under a name of its own,
+//! and owns every shard. The table `spool` holds the state of the move.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::link::Failure;
 use super::node::Node;
-use super::read::{self, Message};
+use super::read::{self, WholeMessage};
 use super::rows::Encoded;
 use super::shards::Shards;
 use super::shared::Shared;
@@ -117,7 +117,7 @@ impl Movable for Postgres {
         let holder = self.holder(id);
         Box::pin(async move {
             let shard = holder.ok_or(Error::Unknown(id))?;
-            let Message { meta, state, content, .. } = read::whole(&shard, id).await?;
+            let WholeMessage { meta, state, content, .. } = read::whole(&shard, id).await?;
             Ok(Whole { id, meta, state, content })
         })
     }

@@ -8,7 +8,7 @@ use super::inbox::Item;
 use super::read;
 use super::shared::Shared;
 use crate::message::QueueId;
-use crate::spool::index::{Entry, Index, LogEntry, Wanted};
+use crate::spool::index::{Entry, Index, LogEntry, MessageToRead};
 use crate::spool::owner::{Guard, Leased, Owner};
 use crate::spool::{Error, Filter};
 
@@ -58,7 +58,7 @@ impl Owner for Shared {
         read::in_domain(self, filter, found).await
     }
 
-    async fn read_leases(self: &Arc<Self>, wanted: Vec<(Wanted, Guard<Self>)>) -> Result<Leased, Error> {
+    async fn read_leases(self: &Arc<Self>, wanted: Vec<(MessageToRead, Guard<Self>)>) -> Result<Leased, Error> {
         read::leases(self, wanted).await
     }
 }

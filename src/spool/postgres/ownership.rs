@@ -36,9 +36,9 @@ pub(super) struct Joined {
 }
 
 /// The result of taking a shard.
-pub(super) struct Taken {
+pub(super) struct TakenShard {
     pub epoch: i64,
-    /// True if the last owner stopped in good order, with no attempt in progress.
+    /// True if the last owner stopped cleanly, with no attempt in progress.
     pub was_clean: bool,
     /// The place up to which a journal has the shard's lines.
     pub told: Place,
@@ -54,7 +54,7 @@ pub(super) struct Resumed {
 }
 
 /// Why a node cannot join.
-enum Refused {
+enum JoinRefused {
     /// The maximum number of nodes is alive.
     Crowded {
         nodes: String,
@@ -75,9 +75,9 @@ enum Refused {
     Failed(Failure),
 }
 
-impl<E: Into<Failure>> From<E> for Refused {
+impl<E: Into<Failure>> From<E> for JoinRefused {
     fn from(error: E) -> Self {
-        Refused::Failed(error.into())
+        JoinRefused::Failed(error.into())
     }
 }
 
@@ -91,27 +91,29 @@ pub(super) async fn join(link: &Link, settings: &Settings, instance: i64) -> Res
             let _ = link.client.batch_execute("ROLLBACK").await;
             let place = settings.server.to_string();
             Err(match refused {
-                Refused::Crowded { nodes, left } => OpenError::InUse { place, nodes, left, most: settings.nodes },
-                Refused::OtherCount { node, nodes } => {
+                JoinRefused::Crowded { nodes, left } => OpenError::InUse { place, nodes, left, most: settings.nodes },
+                JoinRefused::OtherCount { node, nodes } => {
                     OpenError::OtherCount { place, node, theirs: nodes, ours: settings.nodes }
                 }
-                Refused::Running { nodes, left } => OpenError::Running { place, nodes, left },
-                Refused::Moving(mark) => OpenError::Moving { place, mark },
-                Refused::InMove => OpenError::InMove { place },
-                Refused::Failed(failure) => OpenError::Database { what: format!("joining {place}"), why: failure.why },
+                JoinRefused::Running { nodes, left } => OpenError::Running { place, nodes, left },
+                JoinRefused::Moving(mark) => OpenError::Moving { place, mark },
+                JoinRefused::InMove => OpenError::InMove { place },
+                JoinRefused::Failed(failure) => {
+                    OpenError::Database { what: format!("joining {place}"), why: failure.why }
+                }
             })
         }
     }
 }
 
-async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joined, Refused> {
+async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joined, JoinRefused> {
     let Settings { server: Server { schema, node, lease, .. }, nodes, .. } = settings;
     link.client.batch_execute("BEGIN").await?;
     // The lock makes nodes join one after the other.
     let query = format!("SELECT name, shards, nextval('{schema}.node_number'), move FROM {schema}.spool FOR UPDATE");
     let spool = link.client.query_one(&query, &[]).await?;
     if let Some(mark) = mark::decode(spool.get(3))?.filter(|_| !settings.for_move) {
-        return Err(Refused::Moving(Box::new(mark)));
+        return Err(JoinRefused::Moving(Box::new(mark)));
     }
     let query = format!(
         "SELECT name, nodes, extract(epoch FROM alive_until - clock_timestamp())::float8 FROM {schema}.node \
@@ -121,17 +123,17 @@ async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joi
     let names = || alive.iter().map(|row| row.get(0)).collect::<Vec<String>>().join(", ");
     let left = alive.iter().map(|row| row.get::<_, f64>(2));
     if settings.for_move && !alive.is_empty() {
-        return Err(Refused::Running { nodes: names(), left: left.fold(0.0, f64::max) });
+        return Err(JoinRefused::Running { nodes: names(), left: left.fold(0.0, f64::max) });
     }
     if !settings.for_move && alive.iter().any(|row| row.get::<_, String>(0) == mark::NODE) {
-        return Err(Refused::InMove);
+        return Err(JoinRefused::InMove);
     }
     let nodes = i32::try_from(*nodes).unwrap_or(i32::MAX);
     if let Some(other) = alive.iter().find(|row| row.get::<_, i32>(1) != nodes) {
-        return Err(Refused::OtherCount { node: other.get(0), nodes: other.get::<_, i32>(1).cast_unsigned() });
+        return Err(JoinRefused::OtherCount { node: other.get(0), nodes: other.get::<_, i32>(1).cast_unsigned() });
     }
     if alive.len() >= settings.nodes as usize {
-        return Err(Refused::Crowded { nodes: names(), left: left.fold(f64::INFINITY, f64::min) });
+        return Err(JoinRefused::Crowded { nodes: names(), left: left.fold(f64::INFINITY, f64::min) });
     }
     link.client.execute(&format!("DELETE FROM {schema}.node WHERE name = $1"), &[node]).await?;
     let insert = format!(
@@ -150,7 +152,7 @@ pub(super) async fn take(
     settings: &Settings,
     instance: i64,
     shard: u32,
-) -> Result<Option<Taken>, Failure> {
+) -> Result<Option<TakenShard>, Failure> {
     end_dead_owner(link, settings, shard).await?;
     let taken = try_take(link, settings, instance, shard).await;
     if !matches!(taken, Ok(Some(_))) {
@@ -176,7 +178,7 @@ async fn end_dead_owner(link: &Link, settings: &Settings, shard: u32) -> Result<
     Ok(())
 }
 
-async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -> Result<Option<Taken>, Failure> {
+async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -> Result<Option<TakenShard>, Failure> {
     let Server { schema, node, .. } = &settings.server;
     let shard = shard.cast_signed();
     link.client.batch_execute("BEGIN").await?;
@@ -204,7 +206,7 @@ async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -
     if let Some(warning) = link.take_warning() {
         return Err(Failure::new(format!("the server warned: {warning}")));
     }
-    Ok(Some(Taken { epoch, was_clean, told }))
+    Ok(Some(TakenShard { epoch, was_clean, told }))
 }
 
 /// Continues as the owner over a new connection, under the next epoch. Returns `None` if another node owns the shard now. The server

@@ -26,7 +26,7 @@ const RIGHTS: &str = "SELECT pg_is_in_recovery(), \
 
 /// The settings that the database reports.
 #[derive(Clone, Debug, Default)]
-struct Found {
+struct ServerSettings {
     version: i32,
     fsync: String,
     full_page_writes: String,
@@ -41,7 +41,7 @@ struct Found {
 
 /// Checks the database. Returns the settings that would lose mail, each with its remedy.
 pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String>, Failure> {
-    let mut found = Found::default();
+    let mut found = ServerSettings::default();
     for row in link.client.query(SETTINGS, &[&NAMES.as_slice()]).await? {
         let value: String = row.get(1);
         match row.get(0) {
@@ -60,7 +60,7 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String
     Ok(judge(&found, settings))
 }
 
-fn judge(found: &Found, settings: &Settings) -> Vec<String> {
+fn judge(found: &ServerSettings, settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     if found.version < OLDEST {
         let major = found.version / 10_000;
@@ -93,7 +93,7 @@ fn judge(found: &Found, settings: &Settings) -> Vec<String> {
     wrong
 }
 
-fn judge_standbys(found: &Found, settings: &Settings) -> Option<String> {
+fn judge_standbys(found: &ServerSettings, settings: &Settings) -> Option<String> {
     let wanted = settings.standbys;
     if found.synchronous_standby_names.is_empty() {
         return Some(format!("synchronous_standby_names is empty, but [spool.postgres] standbys asks for {wanted}"));
@@ -117,8 +117,8 @@ fn judge_standbys(found: &Found, settings: &Settings) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn good() -> Found {
-        Found {
+    fn good() -> ServerSettings {
+        ServerSettings {
             version: 150_018,
             fsync: "on".into(),
             full_page_writes: "on".into(),
@@ -137,21 +137,29 @@ mod tests {
         let one = Settings { standbys: 1, ..Settings::default() };
         let none = Settings::default();
         assert_eq!(judge(&good(), &one), Vec::<String>::new());
-        let cases: [(Found, &Settings, &str); 13] = [
-            (Found { version: 140_009, ..good() }, &none, "PostgreSQL 14 is too old"),
-            (Found { is_read_only: true, ..good() }, &none, "takes no writes"),
-            (Found { fsync: "off".into(), ..good() }, &none, "set fsync = on"),
-            (Found { full_page_writes: "off".into(), ..good() }, &none, "set full_page_writes = on"),
-            (Found { synchronous_commit: "off".into(), ..good() }, &none, "synchronous_commit is off"),
-            (Found { may_create: false, ..good() }, &none, "GRANT USAGE, CREATE ON SCHEMA postbud"),
-            (Found { may_create: false, has_schema: false, ..good() }, &none, "CREATE SCHEMA postbud AUTHORIZATION"),
-            (Found { synchronous_standby_names: String::new(), ..good() }, &one, "synchronous_standby_names is empty"),
-            (Found { synchronous_commit: "local".into(), ..good() }, &one, "no standby is waited for"),
-            (Found { sees_standbys: false, ..good() }, &one, "GRANT pg_read_all_stats"),
-            (Found { standbys: 0, ..good() }, &one, "0 synchronous standbys are connected"),
+        let cases: [(ServerSettings, &Settings, &str); 13] = [
+            (ServerSettings { version: 140_009, ..good() }, &none, "PostgreSQL 14 is too old"),
+            (ServerSettings { is_read_only: true, ..good() }, &none, "takes no writes"),
+            (ServerSettings { fsync: "off".into(), ..good() }, &none, "set fsync = on"),
+            (ServerSettings { full_page_writes: "off".into(), ..good() }, &none, "set full_page_writes = on"),
+            (ServerSettings { synchronous_commit: "off".into(), ..good() }, &none, "synchronous_commit is off"),
+            (ServerSettings { may_create: false, ..good() }, &none, "GRANT USAGE, CREATE ON SCHEMA postbud"),
+            (
+                ServerSettings { may_create: false, has_schema: false, ..good() },
+                &none,
+                "CREATE SCHEMA postbud AUTHORIZATION",
+            ),
+            (
+                ServerSettings { synchronous_standby_names: String::new(), ..good() },
+                &one,
+                "synchronous_standby_names is empty",
+            ),
+            (ServerSettings { synchronous_commit: "local".into(), ..good() }, &one, "no standby is waited for"),
+            (ServerSettings { sees_standbys: false, ..good() }, &one, "GRANT pg_read_all_stats"),
+            (ServerSettings { standbys: 0, ..good() }, &one, "0 synchronous standbys are connected"),
             // Settings that a single server need not have.
-            (Found { standbys: 0, sees_standbys: false, ..good() }, &none, ""),
-            (Found { synchronous_commit: "remote_apply".into(), ..good() }, &one, ""),
+            (ServerSettings { standbys: 0, sees_standbys: false, ..good() }, &none, ""),
+            (ServerSettings { synchronous_commit: "remote_apply".into(), ..good() }, &one, ""),
         ];
         for (found, settings, expected) in cases {
             let wrong = judge(&found, settings);

@@ -14,7 +14,7 @@ use super::shared::Shared;
 use crate::message::QueueId;
 use crate::smtp::Domain;
 use crate::spool::codec::{self, CHUNK, Meta, State};
-use crate::spool::index::{Entry, LOOK, Place, Wanted, bits, enough};
+use crate::spool::index::{Entry, LOOK, MessageToRead, Place, bits, enough};
 use crate::spool::owner::{Guard, Leased};
 use crate::spool::{Bytes, Error, Filter, Lease, Pending, ReadChunk, Record};
 
@@ -64,14 +64,14 @@ impl Row {
 }
 
 /// Reads leased messages.
-pub(super) async fn leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shared>)>) -> Result<Leased, Error> {
+pub(super) async fn leases(shared: &Arc<Shared>, wanted: Vec<(MessageToRead, Guard<Shared>)>) -> Result<Leased, Error> {
     let mut leased = Leased { leases: Vec::with_capacity(wanted.len()), failed: None };
     let mut left = wanted;
     for _ in 0..TRIES {
         if left.is_empty() {
             break;
         }
-        let asked: Vec<&Wanted> = left.iter().map(|(wanted, _)| wanted).collect();
+        let asked: Vec<&MessageToRead> = left.iter().map(|(wanted, _)| wanted).collect();
         let read = match fronts(shared, &asked, Content::Small).await {
             Ok(read) => read,
             // The failure says nothing about a message, so all are given back.
@@ -147,7 +147,7 @@ async fn records(shared: &Arc<Shared>, entries: &[Entry]) -> Result<Vec<Record>,
     let mut read: BTreeMap<QueueId, Record> = BTreeMap::new();
     let mut left: Vec<QueueId> = entries.iter().map(|entry| entry.id).collect();
     for _ in 0..TRIES {
-        let wanted: Vec<Wanted> = {
+        let wanted: Vec<MessageToRead> = {
             let index = shared.index();
             left.iter().filter_map(|id| index.wanted(*id)).collect()
         };
@@ -178,7 +178,7 @@ pub(super) async fn show(shared: &Arc<Shared>, id: QueueId) -> Result<(Record, V
 }
 
 /// A message with all its content, to be copied forward.
-pub(super) struct Message {
+pub(super) struct WholeMessage {
     pub entry: Entry,
     pub meta: Meta,
     pub state: State,
@@ -186,16 +186,16 @@ pub(super) struct Message {
 }
 
 /// Reads all of a message.
-pub(super) async fn whole(shared: &Arc<Shared>, id: QueueId) -> Result<Message, Error> {
+pub(super) async fn whole(shared: &Arc<Shared>, id: QueueId) -> Result<WholeMessage, Error> {
     let (wanted, Front { meta, state, first }) = one(shared, id, Content::First).await?;
     let mut content = first.unwrap_or_default();
     for part in 1..meta.chunks() {
         content.extend(chunk(shared, id, wanted.entry.place, part).await?);
     }
-    Ok(Message { entry: wanted.entry, meta, state, content })
+    Ok(WholeMessage { entry: wanted.entry, meta, state, content })
 }
 
-async fn one(shared: &Arc<Shared>, id: QueueId, content: Content) -> Result<(Wanted, Front), Error> {
+async fn one(shared: &Arc<Shared>, id: QueueId, content: Content) -> Result<(MessageToRead, Front), Error> {
     for _ in 0..TRIES {
         let Some(wanted) = shared.index().wanted(id) else { break };
         match fronts(shared, &[&wanted], content).await.map_err(unread)?.pop() {
@@ -217,11 +217,11 @@ fn refused(shared: &Shared, id: QueueId, unread: Unread) -> Error {
     }
 }
 
-fn into_record(wanted: &Wanted, meta: Meta, state: State) -> Result<Record, Unread> {
+fn into_record(wanted: &MessageToRead, meta: Meta, state: State) -> Result<Record, Unread> {
     wanted.record(meta, state).map_err(|_| Unread::Damaged("its state does not decode"))
 }
 
-fn into_parts(shared: &Arc<Shared>, wanted: &Wanted, front: Front) -> Result<(Record, Bytes), Unread> {
+fn into_parts(shared: &Arc<Shared>, wanted: &MessageToRead, front: Front) -> Result<(Record, Bytes), Unread> {
     let Front { meta, state, first } = front;
     let chunks: Arc<dyn ReadChunk> = match first {
         Some(content) if meta.chunks() == 1 => Arc::new(InMemory(content)),
@@ -235,16 +235,20 @@ fn into_parts(shared: &Arc<Shared>, wanted: &Wanted, front: Front) -> Result<(Re
 }
 
 /// Reads these messages, in their order.
-async fn fronts(shared: &Shared, wanted: &[&Wanted], content: Content) -> Result<Vec<Result<Front, Unread>>, Failure> {
+async fn fronts(
+    shared: &Shared,
+    wanted: &[&MessageToRead],
+    content: Content,
+) -> Result<Vec<Result<Front, Unread>>, Failure> {
     let read = async {
-        let with_body = |wanted: &&&Wanted| match content {
+        let with_body = |wanted: &&&MessageToRead| match content {
             Content::Nothing => false,
             Content::Small => wanted.entry.disk_len <= SMALL,
             Content::First => true,
         };
         let mut fresh = HashMap::new();
         if content == Content::Small {
-            let of_wanted = |wanted: &&Wanted| {
+            let of_wanted = |wanted: &&MessageToRead| {
                 let place = wanted.entry.place;
                 shared.fresh.take(shared.number, place).map(|row| (place, row))
             };
@@ -263,7 +267,7 @@ async fn fronts(shared: &Shared, wanted: &[&Wanted], content: Content) -> Result
     Ok(wanted.iter().map(|wanted| front(wanted, &mut rows)).collect())
 }
 
-fn front(wanted: &Wanted, rows: &mut HashMap<Place, Row>) -> Result<Front, Unread> {
+fn front(wanted: &MessageToRead, rows: &mut HashMap<Place, Row>) -> Result<Front, Unread> {
     let entry = &wanted.entry;
     let Row { head, body, crc } = rows.remove(&entry.place).ok_or(Unread::Gone)?;
     let head = head.as_deref().and_then(unseal).ok_or(Unread::Damaged("its envelope does not match its checksum"))?;

@@ -23,12 +23,12 @@ pub struct Settings {
     pub standbys: u32,
     /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is deleted before the journal has confirmed its lines.
     pub has_journal: bool,
-    /// True for whoever moves the mail to another spool or here: no node may be alive then. No node starts with a spool that takes part
+    /// True if the spool is opened to move mail from or to another spool. No node may be alive then, and no node starts with a spool that takes part
     /// in a move.
     pub for_move: bool,
     /// Provides the knowledge that must move with a customer to its next owner.
     pub carried: Option<Arc<dyn Carried>>,
-    /// Who hears the messages to the operator.
+    /// The receiver of messages to the operator.
     pub notices: Notices,
     /// Shared with the metrics registry.
     pub counters: Arc<Counters>,

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::inbox::{Inbox, Item};
 use super::node::Node;
-use super::ownership::Taken;
+use super::ownership::TakenShard;
 use super::schema;
 use crate::message::QueueId;
 use crate::spool::index::{Fact, Index, LogEntry, Place};
@@ -48,7 +48,7 @@ impl Deref for Shared {
 }
 
 impl Shared {
-    pub fn new(node: Arc<Node>, number: u32, taken: &Taken, inbox: Inbox) -> Self {
+    pub fn new(node: Arc<Node>, number: u32, taken: &TakenShard, inbox: Inbox) -> Self {
         Shared {
             node,
             number,

@@ -51,7 +51,7 @@ impl Input {
     }
 
     /// Records that no password comes any more.
-    pub(super) fn is_not_secret(&mut self) {
+    pub(super) fn end_secrecy(&mut self) {
         self.rest();
         self.may_be_secret = false;
     }
@@ -111,7 +111,7 @@ mod tests {
             input.take_secret(4);
             input.rest();
             assert_eq!((input.pending(), input.octets.capacity()), (&b"three"[..], 5));
-            input.is_not_secret();
+            input.end_secrecy();
             input.add(&mut b" four".to_vec());
             assert_eq!(input.pending(), b"three four");
             input.take_all();
@@ -125,7 +125,7 @@ mod tests {
         let (mut input, mut place) = (Input::new(true), *b"AUTH PLAIN AHgAeQ==\r\n");
         input.add(&mut place);
         assert_eq!(place, [0; 21]);
-        input.is_not_secret();
+        input.end_secrecy();
         let mut place = *b"MAIL";
         input.add(&mut place);
         assert_eq!(&place, b"MAIL");

@@ -17,7 +17,7 @@ use crate::submission::admission::Admission;
 use crate::submission::listener::Encryption;
 use crate::submission::login::{Login, Logins};
 use crate::submission::policy::{self, Identity};
-use crate::submission::refusals::{Refusals, Who};
+use crate::submission::refusals::{Client, Refusals};
 use crate::submission::session::{Customers, Next, Session, is_of_envelope};
 use crate::submission::suppressed::{self, SUPPRESSED};
 use crate::submission::transaction::Transaction;
@@ -85,13 +85,13 @@ impl Service for Submitting {
             && !reply.is_positive()
             && is_of_envelope(line)
         {
-            let who = Who { peer, identity: session.identity() };
+            let client = Client { peer, identity: session.identity() };
             let text = line.strip_suffix(b"\r").unwrap_or(line);
             match (session.sender(), Command::parse(text)) {
                 (Some(sender), Ok(Command::Rcpt(rcpt))) if reply.enhanced == Some(SUPPRESSED) => {
-                    suppressed::tell_of_refused(&self.shared.context, who, sender, &rcpt.address, reply);
+                    suppressed::tell_of_refused(&self.shared.context, client, sender, &rcpt.address, reply);
                 }
-                (sender, _) => self.shared.refusals.command(who, sender, text, reply),
+                (sender, _) => self.shared.refusals.command(client, sender, text, reply),
             }
         }
         if !session.is_chunking() {
@@ -111,7 +111,7 @@ impl Service for Submitting {
             Login::Right { submitter, remembered } => {
                 counters.login(if remembered { "cached" } else { "verified" });
                 let reply = on.session.logged_in(Identity::Submitter(submitter));
-                on.wire.is_not_secret();
+                on.wire.end_secrecy();
                 on.wire.say(&reply);
                 return Ok(());
             }
@@ -147,8 +147,8 @@ impl Service for Submitting {
         self.read_chunk(on, size, last, begin).await
     }
 
-    async fn no_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> Result<(), Broken> {
-        self.read_away(on, size).await?;
+    async fn refuse_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64, reply: Reply) -> Result<(), Broken> {
+        self.discard_chunk(on, size).await?;
         on.answer(self, &reply);
         Ok(())
     }
@@ -158,6 +158,6 @@ impl Service for Submitting {
     }
 
     fn late(&mut self, peer: IpAddr, session: &Session, now: Instant) -> Result<(), Broken> {
-        self.chunk_late(Who { peer, identity: session.identity() }, now)
+        self.chunk_late(Client { peer, identity: session.identity() }, now)
     }
 }

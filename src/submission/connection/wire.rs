@@ -72,8 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Records that the client has logged in, so that no password comes any more.
-    pub(crate) fn is_not_secret(&mut self) {
-        self.input.is_not_secret();
+    pub(crate) fn end_secrecy(&mut self) {
+        self.input.end_secrecy();
     }
 
     /// Appends a reply to those that the next [`flush`](Self::flush) writes.

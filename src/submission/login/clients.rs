@@ -22,13 +22,13 @@ use crate::submission::auth::Fingerprint;
 const ADDRESSES: usize = 100;
 
 /// The addresses of each submitter, the latest at the end.
-type Known = HashMap<Fingerprint, VecDeque<IpAddr>>;
+type AddressesBySubmitter = HashMap<Fingerprint, VecDeque<IpAddr>>;
 
 /// The known clients of all submitters.
 pub(super) struct Clients {
     /// `None` if nothing is written.
     path: Option<PathBuf>,
-    known: Mutex<Known>,
+    known: Mutex<AddressesBySubmitter>,
     /// Locked while the file is written, so that the later call writes the later state.
     file: Mutex<()>,
 }
@@ -36,8 +36,8 @@ pub(super) struct Clients {
 impl Clients {
     /// Reads the file. Without a path, known clients are forgotten when the process ends.
     pub(super) fn open(path: Option<PathBuf>) -> Self {
-        let (mut path, mut known) = (path, Known::new());
-        match path.as_deref().map_or(Ok(Known::new()), read) {
+        let (mut path, mut known) = (path, AddressesBySubmitter::new());
+        match path.as_deref().map_or(Ok(AddressesBySubmitter::new()), read) {
             Ok(read) => known = read,
             Err(error) => {
                 tracing::warn!("{error}; clients that have logged in before count as new ones");
@@ -91,9 +91,9 @@ impl Clients {
     }
 }
 
-fn read(path: &Path) -> io::Result<Known> {
+fn read(path: &Path) -> io::Result<AddressesBySubmitter> {
     let text = match files::read_state(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AddressesBySubmitter::new()),
         read => read.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?,
     };
     let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
@@ -104,7 +104,7 @@ fn read(path: &Path) -> io::Result<Known> {
         addresses.truncate(ADDRESSES);
         Some((Fingerprint(octets), addresses))
     };
-    let known: Option<Known> = content.into_iter().map(login).collect();
+    let known: Option<AddressesBySubmitter> = content.into_iter().map(login).collect();
     known.ok_or_else(|| wrong("a name is not 32 octets in base 64".to_owned()))
 }
 

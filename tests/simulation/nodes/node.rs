@@ -14,7 +14,7 @@ use super::database::Database;
 use super::faults::Fault;
 use super::world::{NODES, SHARDS};
 use crate::machine;
-use crate::message::{BodyKind, CustomerId, Envelope, Heard, Lane, MailKind, Recipient, References, Urgency};
+use crate::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Recipient, References, ReplyText, Urgency};
 use crate::postgres::Server;
 use crate::simulation::machine::Clock;
 use crate::smtp::{Mailbox, ReversePath};
@@ -170,7 +170,7 @@ async fn attempt(all: Surroundings, spool: Arc<Postgres>, lease: Lease) {
     all.book.begins(begun, id, all.number, &owner);
     tokio::time::sleep(Duration::from_millis(20) + moment(2_000)).await;
     let is_taken = !machine::random::<u64>().is_multiple_of(4) || all.book.puts_off(id) >= PUT_OFF;
-    let reply = Heard::new(if is_taken { "250 2.0.0 taken" } else { "451 4.2.0 later" }, None);
+    let reply = ReplyText::new(if is_taken { "250 2.0.0 taken" } else { "451 4.2.0 later" }, None);
     let taken = is_taken.then(|| all.book.takes(all.clock.now(), id, all.number, begun));
     let (state, due) = match is_taken {
         true => (RecipientState::Relayed { reply }, None),

@@ -83,8 +83,8 @@ async fn programs_that_start_at_once_make_the_tables_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_was_altered_in_the_database_is_held_and_told_of() {
-    let Some(server) = server("a_message_that_was_altered_in_the_database_is_held_and_told_of", &[]) else { return };
+async fn a_message_that_was_altered_in_the_database_is_held_with_a_notice() {
+    let Some(server) = server("a_message_that_was_altered_in_the_database_is_held_with_a_notice", &[]) else { return };
     let heard = Heard::default();
     let spool = Postgres::open(quick(&server)).unwrap();
     let mut ids = Vec::new();

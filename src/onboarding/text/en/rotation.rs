@@ -1,7 +1,7 @@
 //! The texts about key rotations, in English.
 
 use super::failures::unanswered;
-use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
+use crate::onboarding::rotation::{REVOKED, Role, RotationStep, Shown};
 use crate::onboarding::text::txt_lines;
 
 pub(super) fn rotating(host: &str, role: Role, shown: Shown) -> (String, &'static str) {
@@ -30,54 +30,54 @@ pub(super) fn rotating(host: &str, role: Role, shown: Shown) -> (String, &'stati
     }
 }
 
-pub(in crate::onboarding::text) fn rotation(step: &Step) -> String {
+pub(in crate::onboarding::text) fn rotation(step: &RotationStep) -> String {
     match step {
-        Step::Publish { hosts, value } => {
+        RotationStep::Publish { hosts, value } => {
             format!("Publish the new key. The old one stays.{}\nThen run this command again.", txt_lines(hosts, value))
         }
-        Step::Waiting { hosts } => {
+        RotationStep::Waiting { hosts } => {
             format!("The new key is not in DNS yet: {}. Run this command again when it is.", hosts.join(", "))
         }
-        Step::InZone { selector } => format!(
+        RotationStep::InZone { selector } => format!(
             "The new key {selector} is in webCRM's zone; the customer has nothing to do. Run this command again when DNS shows it."
         ),
-        Step::PublishZone { lines } => format!(
+        RotationStep::PublishZone { lines } => format!(
             "Put these lines into webCRM's zone in place of those of the same names:\n\n{}\n\nThen run this command again.",
             lines.join("\n")
         ),
-        Step::Settling { until } => format!(
+        RotationStep::Settling { until } => format!(
             "DNS shows the new key. Until {until} some receivers may still have the record that was there before: run this command again then."
         ),
-        Step::Unanswered { reason } => {
+        RotationStep::Unanswered { reason } => {
             format!("{} Nothing was changed; run this command again later.", unanswered(reason))
         }
-        Step::Switched { selector, file, taken: true } => format!(
+        RotationStep::Switched { selector, file, taken: true } => format!(
             "The new key is in DNS: {file} names selector {selector}, and the relay signs with it from now on. Take the next step to see that: the time for which both keys stay published counts from then."
         ),
-        Step::Switched { selector, file, taken: false } => format!(
+        RotationStep::Switched { selector, file, taken: false } => format!(
             "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does, and run this command again: the time for which both keys stay published counts from when it sees the running relay sign with the new one."
         ),
-        Step::StillSigning { selector } => format!(
+        RotationStep::StillSigning { selector } => format!(
             "The relay that runs still signs with {selector}: reload it (`systemctl reload postbud`), and run this command again. Until then the old key must stay, and the time for which both are published does not begin."
         ),
-        Step::NotSeen { selector } => format!(
+        RotationStep::NotSeen { selector } => format!(
             "Nothing shows that mail is signed with {selector}: no relay runs here, or it cannot use the key (`postbud check`). The old key must stay, and the time for which both are published does not begin. Start postbud, or reload it, and run this command again."
         ),
-        Step::Overlap { until } => format!(
+        RotationStep::Overlap { until } => format!(
             "Old and new key stay published together until {until}: mail signed with the old one is still on its way. Run this command again then."
         ),
-        Step::Revoke { hosts } => format!(
+        RotationStep::Revoke { hosts } => format!(
             "Revoke the old key: replace its record by an empty one.{}\nThen run this command again.",
             txt_lines(hosts, REVOKED)
         ),
-        Step::StillQueued { customer } => format!(
+        RotationStep::StillQueued { customer } => format!(
             "Mail signed with the old key still waits in the queue (`postbud queue list --customer {customer}`), perhaps held. The old key must stay until it has left: run this command again then."
         ),
-        Step::QueueNotSeen => "No relay runs here, so nobody knows whether mail signed with the old key still waits in the queue. The old key must stay. Start postbud, and run this command again.".to_owned(),
-        Step::Done { selector, old_file: Some(old_file) } => {
+        RotationStep::QueueNotSeen => "No relay runs here, so nobody knows whether mail signed with the old key still waits in the queue. The old key must stay. Start postbud, and run this command again.".to_owned(),
+        RotationStep::Done { selector, old_file: Some(old_file) } => {
             format!("Done: {selector} signs, and the old key is revoked. Its private key can be deleted: {old_file}")
         }
-        Step::Done { selector, old_file: None } => {
+        RotationStep::Done { selector, old_file: None } => {
             format!("Done: {selector} signs, and the old key is revoked. Its private key still signs elsewhere and must be kept.")
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Allowance {
 
 /// A chunk of the day's allowance that a node asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ChunkRequest {
     /// The UTC day, counted from 1970.
     pub day: u64,
     /// The cap of the day.
@@ -92,12 +92,12 @@ impl Allowance {
     }
 
     /// Returns the chunk of the day's allowance that is to be taken next. `None` if enough is left, or no other node shares the cap.
-    pub(super) fn wanted(&mut self, caps: Caps, now: Timestamp) -> Option<Wanted> {
+    pub(super) fn wanted(&mut self, caps: Caps, now: Timestamp) -> Option<ChunkRequest> {
         let cap = caps.per_day.filter(|_| is_shared(caps))?;
         self.turn_to_day(now);
         let chunk = chunk(cap, caps.day_shared_by);
         let (day, sent) = (self.day, self.sent_today);
-        (self.reserved <= chunk / 4).then_some(Wanted { day, cap, chunk, sent })
+        (self.reserved <= chunk / 4).then_some(ChunkRequest { day, cap, chunk, sent })
     }
 
     /// Adds what was taken of a day's allowance.

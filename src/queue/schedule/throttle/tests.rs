@@ -107,7 +107,7 @@ fn backing_off_doubles_until_a_success_and_restarts_slowly() {
 }
 
 #[test]
-fn a_message_that_hears_421_again_and_again_stops_no_other() {
+fn a_message_that_repeatedly_gets_421_stops_no_other() {
     let mut throttle = fresh(Caps { per_minute: None, per_day: None, ..caps() }, 0);
     let (poison, other) = (QueueId::from_u64(1), QueueId::from_u64(2));
     for n in 0..20 {
@@ -120,7 +120,7 @@ fn a_message_that_hears_421_again_and_again_stops_no_other() {
 }
 
 #[test]
-fn a_second_message_that_hears_421_makes_it_the_routes_with_short_pauses() {
+fn a_421_to_a_second_message_becomes_the_routes_trouble_with_short_pauses() {
     let mut throttle = fresh(Caps { per_minute: None, per_day: None, ..caps() }, 0);
     let doubt =
         |throttle: &mut Throttle, message, now| throttle.doubt(QueueId::from_u64(message), "421", None, now, 0.0);

@@ -3,7 +3,7 @@
 use super::section::Section;
 use super::tag::{Tag, tag};
 use super::values::{self, passes};
-use super::{DEEPEST, Disposition, Head, Record, Repair, Repairs, Unreadable, time};
+use super::{DEEPEST, Disposition, Head, Repair, Repairs, ReportRecord, Unreadable, time};
 use crate::onboarding::dmarc::Policy;
 use crate::smtp::Domain;
 use crate::visible::visible;
@@ -11,9 +11,9 @@ use crate::visible::visible;
 /// The most octets of a value that are kept.
 const LONGEST_VALUE: usize = 512;
 /// The most results of one method in one record.
-const MOST_RESULTS: usize = 32;
+pub(super) const MOST_RESULTS: usize = 32;
 /// The most messages that one record may claim.
-const MOST_MESSAGES: u64 = 1_000_000_000;
+pub(super) const MOST_MESSAGES: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;
 
 /// What an end tag ends.
@@ -23,9 +23,9 @@ pub(super) enum Ended {
     Report,
 }
 
-/// A report of which a part was read.
+/// A report that is being read.
 pub(super) struct Assembler<'a> {
-    each: &'a mut dyn FnMut(&Record),
+    each: &'a mut dyn FnMut(&ReportRecord),
     pub repairs: Repairs,
     /// The open elements, each with the section inside it.
     open: Vec<(Tag, Section)>,
@@ -40,7 +40,7 @@ pub(super) struct Assembler<'a> {
     ends: Option<u64>,
     domain: Option<Domain>,
     policy: Option<Policy>,
-    record: Record,
+    record: ReportRecord,
     /// The count as written; `None` if the record has none.
     messages: Option<u64>,
     /// The last From domain as written and as parsed, because it is usually repeated.
@@ -49,7 +49,7 @@ pub(super) struct Assembler<'a> {
 }
 
 impl<'a> Assembler<'a> {
-    pub fn new(each: &'a mut dyn FnMut(&Record)) -> Self {
+    pub fn new(each: &'a mut dyn FnMut(&ReportRecord)) -> Self {
         Assembler {
             each,
             repairs: Repairs::default(),
@@ -64,7 +64,7 @@ impl<'a> Assembler<'a> {
             ends: None,
             domain: None,
             policy: None,
-            record: Record::default(),
+            record: ReportRecord::default(),
             messages: None,
             from: (String::new(), None),
             records: 0,
@@ -268,10 +268,10 @@ impl<'a> Assembler<'a> {
 
     /// Empties the record, and keeps the memory of its lists.
     fn begin_record(&mut self) {
-        let Record { mut signatures, mut envelopes, .. } = std::mem::take(&mut self.record);
+        let ReportRecord { mut signatures, mut envelopes, .. } = std::mem::take(&mut self.record);
         signatures.clear();
         envelopes.clear();
-        self.record = Record { signatures, envelopes, ..Record::default() };
+        self.record = ReportRecord { signatures, envelopes, ..ReportRecord::default() };
         self.messages = None;
     }
 

@@ -48,7 +48,7 @@ pub struct Head {
 
 /// The result for messages from one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
+pub struct ReportRecord {
     /// The address that they came from.
     pub source: Option<IpAddr>,
     pub messages: u64,
@@ -134,7 +134,7 @@ pub enum Unreadable {
 }
 
 /// Reads a report and passes each record to `each`.
-pub fn read(input: &mut dyn BufRead, each: &mut dyn FnMut(&Record)) -> Result<(Head, Repairs), Unreadable> {
+pub fn read(input: &mut dyn BufRead, each: &mut dyn FnMut(&ReportRecord)) -> Result<(Head, Repairs), Unreadable> {
     let mut report = Assembler::new(each);
     let mut reader = Reader::from_reader(Utf8::new(input));
     let config = reader.config_mut();

@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
+use super::assembler::{MOST_MESSAGES, MOST_RESULTS};
 use super::*;
 use crate::returns::dmarc::samples::{self, BEGINS, ENDS};
 
-fn parsed(text: impl AsRef<[u8]>) -> Result<(Head, Vec<Record>, Vec<Repair>), Unreadable> {
+fn parsed(text: impl AsRef<[u8]>) -> Result<(Head, Vec<ReportRecord>, Vec<Repair>), Unreadable> {
     let mut records = Vec::new();
     let (head, repairs) = read(&mut text.as_ref(), &mut |record| records.push(record.clone()))?;
     Ok((head, records, repairs.kinds().collect()))
@@ -31,7 +32,7 @@ fn a_plain_report_is_read_whole() {
             policy: Some(Policy::Reject),
         }
     );
-    let record = Record {
+    let record = ReportRecord {
         source: "192.0.2.1".parse().ok(),
         messages: 3,
         disposition: Disposition::Reject,

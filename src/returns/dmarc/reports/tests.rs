@@ -32,7 +32,7 @@ impl Rig {
         Rig { reports: Reports::open(database, Settings::default().keep, in_force).unwrap(), _dir: dir }
     }
 
-    fn take(&self, octets: &[u8]) -> Result<Taken, Refused> {
+    fn take(&self, octets: &[u8]) -> Result<TakenReports, ReportRefused> {
         self.reports.take_at(octets, now())
     }
 
@@ -94,12 +94,12 @@ fn strangers_domains_are_refused_and_their_records_left_out() {
     let rig = Rig::new();
     let xml = &samples::all()[0].1;
     let foreign = rig.take(xml.replace("test.dk", "stranger.dk").as_bytes());
-    assert!(matches!(&foreign, Err(Refused::Foreign(domain)) if domain == "stranger.dk"), "{foreign:?}");
+    assert!(matches!(&foreign, Err(ReportRefused::Foreign(domain)) if domain == "stranger.dk"), "{foreign:?}");
     // Its records speak of a customer, but the policy is another's.
     let forged = rig.take(
         xml.replace("<domain>test.dk</domain>\n    <adkim>", "<domain>stranger.dk</domain>\n    <adkim>").as_bytes(),
     );
-    assert!(matches!(&forged, Err(Refused::Foreign(_))), "{forged:?}");
+    assert!(matches!(&forged, Err(ReportRefused::Foreign(_))), "{forged:?}");
     // One record of another domain does not cost the others.
     let mixed = xml.replacen("<header_from>test.dk", "<header_from>stranger.dk", 1);
     let taken = rig.take(mixed.as_bytes()).unwrap();

@@ -1,6 +1,6 @@
 //! Reads complaints: feedback reports in the Abuse Reporting Format (RFC 5965), with the message that they are about.
 
-use super::mime::{Message, Part, unfolded, value};
+use super::mime::{MimeMessage, Part, unfolded, value};
 use super::said::on_one_line;
 use crate::message::QueueId;
 use crate::message::headers::fields;
@@ -35,7 +35,7 @@ pub(crate) struct Included {
 
 /// Reads a complaint: a feedback report, or a plain mail with a message in it, which some senders of complaints use. Returns `None` if
 /// there is neither.
-pub(super) fn complaint(message: &Message<'_>) -> Option<Complaint> {
+pub(super) fn complaint(message: &MimeMessage<'_>) -> Option<Complaint> {
     let report = message.part(&["message/feedback-report"]);
     let included = included(message);
     if report.is_none() && included.is_none() {
@@ -59,7 +59,7 @@ pub(super) fn complaint(message: &Message<'_>) -> Option<Complaint> {
 }
 
 /// Returns the header of the included message.
-pub(super) fn included(message: &Message<'_>) -> Option<Vec<u8>> {
+pub(super) fn included(message: &MimeMessage<'_>) -> Option<Vec<u8>> {
     let whole = ["message/rfc822", "message/global"];
     let headers = ["text/rfc822-headers", "message/global-headers", "message/rfc822-headers"];
     let part = message.part(&whole).or_else(|| message.part(&headers))?;
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<Complaint> {
-        complaint(&Message::of(text.replace('\n', "\r\n").as_bytes()))
+        complaint(&MimeMessage::of(text.replace('\n', "\r\n").as_bytes()))
     }
 
     const REPORT: &str = "From: fbl@isp.test\nContent-Type: multipart/report; report-type=feedback-report; boundary=b\n\n\
@@ -140,7 +140,7 @@ mod tests {
     fn a_report_costs_in_proportion_to_its_length() {
         crate::test_cost::is_linear(
             crate::test_cost::LONG,
-            |text: &String| drop(complaint(&Message::of(text.as_bytes()))),
+            |text: &String| drop(complaint(&MimeMessage::of(text.as_bytes()))),
             &[
                 ("recipients", |size| REPORT.replace("Version: 1\n", &"Original-Rcpt-To: <a@b>\r\n".repeat(size / 25))),
                 ("received", |size| {

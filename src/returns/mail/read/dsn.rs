@@ -2,7 +2,7 @@
 
 use super::mime::unfolded;
 use super::said::{Said, on_one_line};
-use super::{Action, Fate};
+use super::{Action, DeliveryStatus};
 use crate::message::headers::fields;
 use crate::smtp::EnhancedCode;
 
@@ -10,7 +10,7 @@ use crate::smtp::EnhancedCode;
 const RECIPIENTS: usize = 100;
 
 /// Reads a status. The first block is about the message, and each further block about a recipient.
-pub(super) fn fates(status: &[u8]) -> Vec<Fate> {
+pub(super) fn fates(status: &[u8]) -> Vec<DeliveryStatus> {
     let mut blocks = blocks(status);
     let Some(of_message) = blocks.next() else { return Vec::new() };
     let reporter = Block(of_message).host("Reporting-MTA");
@@ -60,7 +60,7 @@ impl Block<'_> {
     }
 
     /// Returns the fate of the block's recipient, or `None` if the block has no recipient.
-    fn fate(&self, reporter: Option<&str>) -> Option<Fate> {
+    fn fate(&self, reporter: Option<&str>) -> Option<DeliveryStatus> {
         let (original, last) = (self.address("Original-Recipient"), self.address("Final-Recipient"));
         let status = self.value("Status").and_then(|value| EnhancedCode::parse(&value));
         let by_status = || {
@@ -75,7 +75,7 @@ impl Block<'_> {
             return None;
         }
         let said = Said::of(&self.typed("Diagnostic-Code").unwrap_or_default());
-        Some(Fate {
+        Some(DeliveryStatus {
             action,
             recipients: original.into_iter().chain(last).collect(),
             said: said.or_status(status),
@@ -112,7 +112,7 @@ fn unescaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<Fate> {
+    fn read(text: &str) -> Vec<DeliveryStatus> {
         fates(text.replace('\n', "\r\n").as_bytes())
     }
 

@@ -57,7 +57,7 @@ impl Part<'_> {
 
 /// A message, split into its parts.
 #[derive(Debug)]
-pub(super) struct Message<'a> {
+pub(super) struct MimeMessage<'a> {
     /// The header, without the blank line.
     pub header: &'a [u8],
     /// The `report-type` of the outermost multipart that has one, in lower case.
@@ -66,11 +66,11 @@ pub(super) struct Message<'a> {
     pub parts: Vec<Part<'a>>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> MimeMessage<'a> {
     /// Splits a message.
     pub fn of(octets: &'a [u8]) -> Self {
         let (header, _) = split(octets);
-        let mut message = Message { header, report_type: None, parts: Vec::new() };
+        let mut message = MimeMessage { header, report_type: None, parts: Vec::new() };
         message.take(octets, 0);
         message
     }
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     fn types(text: &str) -> Vec<String> {
-        Message::of(text.replace('\n', "\r\n").as_bytes()).parts.into_iter().map(|part| part.media_type).collect()
+        MimeMessage::of(text.replace('\n', "\r\n").as_bytes()).parts.into_iter().map(|part| part.media_type).collect()
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
                     --c\nContent-Type: message/delivery-status\n\nA: b\n--c--\nafter\n--a b--\nafter\n";
         assert_eq!(types(text), ["text/plain", "text/plain", "message/delivery-status"]);
         let message = text.replace('\n', "\r\n");
-        let message = Message::of(message.as_bytes());
+        let message = MimeMessage::of(message.as_bytes());
         assert_eq!(message.report_type.as_deref(), Some("delivery-status"));
         assert_eq!(message.part(&["message/delivery-status"]).unwrap().text(), "A: b");
         assert_eq!(message.value("subject").as_deref(), Some("x"));
@@ -252,7 +252,7 @@ mod tests {
     fn bodies_are_decoded_as_they_say() {
         let text = |header: &str, body: &str| {
             let message = format!("Content-Type: text/plain; charset=iso-8859-1\r\n{header}\r\n{body}");
-            Message::of(message.as_bytes()).parts[0].text()
+            MimeMessage::of(message.as_bytes()).parts[0].text()
         };
         assert_eq!(text("Content-Transfer-Encoding: quoted-printable\r\n", "S=F8ren =\r\nx"), "Søren x");
         assert_eq!(text("Content-Transfer-Encoding: Base64\r\n", "U/hyZW4="), "Søren");
@@ -273,7 +273,7 @@ mod tests {
         crate::test_cost::is_linear(
             crate::test_cost::LONG,
             |octets: &Vec<u8>| {
-                let message = Message::of(octets);
+                let message = MimeMessage::of(octets);
                 message.parts.iter().for_each(|part| drop(part.text()));
             },
             &[

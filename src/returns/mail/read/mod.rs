@@ -16,7 +16,7 @@ mod said;
 pub(crate) use arf::{Complaint, Included};
 pub(crate) use said::Said;
 
-use mime::Message;
+use mime::MimeMessage;
 
 /// Returns the header of a message, without the blank line; the whole message if it has none.
 pub(crate) fn header(message: &[u8]) -> &[u8] {
@@ -71,7 +71,7 @@ impl Action {
 
 /// The fate of one recipient, as a report says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fate {
+pub(crate) struct DeliveryStatus {
     pub action: Action,
     /// The recipient's addresses in the report.
     pub recipients: Vec<String>,
@@ -87,7 +87,7 @@ pub(crate) struct Fate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// A report about the fates of recipients.
-    Fates(Vec<Fate>),
+    Statuses(Vec<DeliveryStatus>),
     Complaint(Box<Complaint>),
     /// A program's automatic reply for a person.
     AutoReply,
@@ -98,17 +98,17 @@ pub(crate) enum Reading {
 impl Reading {
     /// Reads mail to a return path.
     pub fn of(octets: &[u8]) -> Reading {
-        let message = Message::of(octets);
+        let message = MimeMessage::of(octets);
         if message.part(&["message/feedback-report"]).is_some() {
             return complaint(&message);
         }
         let status = message.part(&["message/delivery-status", "message/global-delivery-status"]);
         let fates = status.map(|status| dsn::fates(&status.octets())).unwrap_or_default();
         if !fates.is_empty() {
-            return Reading::Fates(fates);
+            return Reading::Statuses(fates);
         }
         match prose::fate(&message) {
-            Some(fate) => Reading::Fates(vec![fate]),
+            Some(fate) => Reading::Statuses(vec![fate]),
             None if prose::is_auto_reply(&message) => Reading::AutoReply,
             None => Reading::Other,
         }
@@ -116,11 +116,11 @@ impl Reading {
 
     /// Reads mail to the address for complaints.
     pub fn of_complaint(octets: &[u8]) -> Reading {
-        complaint(&Message::of(octets))
+        complaint(&MimeMessage::of(octets))
     }
 }
 
-fn complaint(message: &Message<'_>) -> Reading {
+fn complaint(message: &MimeMessage<'_>) -> Reading {
     match arf::complaint(message) {
         Some(complaint) => Reading::Complaint(Box::new(complaint)),
         None => Reading::Other,
@@ -128,8 +128,8 @@ fn complaint(message: &Message<'_>) -> Reading {
 }
 
 /// Returns the fate of the recipient with this address: the one that names it, or else the worst, because the address may stand for others.
-pub(crate) fn fate_of<'a>(fates: &'a [Fate], address: &str) -> Option<&'a Fate> {
-    let names = |fate: &&Fate| fate.recipients.iter().any(|name| name.eq_ignore_ascii_case(address));
+pub(crate) fn fate_of<'a>(fates: &'a [DeliveryStatus], address: &str) -> Option<&'a DeliveryStatus> {
+    let names = |fate: &&DeliveryStatus| fate.recipients.iter().any(|name| name.eq_ignore_ascii_case(address));
     fates
         .iter()
         .filter(names)
@@ -146,7 +146,9 @@ mod tests {
 
     #[test]
     fn a_report_of_exchange_online_is_read() {
-        let Reading::Fates(fates) = Reading::of(EXCHANGE.replace('\n', "\r\n").as_bytes()) else { panic!("no report") };
+        let Reading::Statuses(fates) = Reading::of(EXCHANGE.replace('\n', "\r\n").as_bytes()) else {
+            panic!("no report")
+        };
         let [fate] = fates.try_into().unwrap();
         assert_eq!((fate.action, fate.recipients.last().unwrap().as_str()), (Action::Failed, "gone@modtager.example"));
         assert_eq!(fate.said.code, Some(550));
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_fate_that_names_the_recipient_counts_and_else_the_worst() {
-        let fate = |action, name: &str| Fate {
+        let fate = |action, name: &str| DeliveryStatus {
             action,
             recipients: vec![name.to_owned()],
             said: Said::default(),

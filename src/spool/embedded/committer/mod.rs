@@ -22,7 +22,7 @@ use self::failure::refuse;
 use super::active::{Filling, Unsynced};
 use super::frame::SEGMENT_HEAD;
 use super::gather::Served;
-use super::inbox::{Item, Taken};
+use super::inbox::{Item, TakenItems};
 use super::keeper::Chore;
 use super::segments::SegmentStage;
 use super::shared::Shared;
@@ -82,7 +82,8 @@ impl Committer {
                 true => self.is_to_probe().then_some(PROBE),
                 false => Some(RETRY),
             };
-            let Taken { items, sync_due, stopping } = self.shared.inbox.take(self.shared.settings.settle_delay, retry);
+            let TakenItems { items, sync_due, stopping } =
+                self.shared.inbox.take(self.shared.settings.settle_delay, retry);
             self.line.extend(items);
             if self.line.is_empty() && !stopping && self.is_to_probe() {
                 self.probe();

@@ -125,10 +125,10 @@ impl Committer {
         match tokio::time::timeout(settings.server.timeout, released).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
-                tracing::warn!(shard, error = failure.why, "the shard could not be given up in good order");
+                tracing::warn!(shard, error = failure.why, "the shard could not be handed over cleanly");
             }
             Err(_) => {
-                tracing::warn!(shard, "the shard could not be given up in good order: the database does not answer");
+                tracing::warn!(shard, "the shard could not be handed over cleanly: the database does not answer");
             }
         }
     }
@@ -216,11 +216,17 @@ impl Committer {
         let segment = self.position.segment;
         let mut drafts = 0;
         let now = Timestamp::now();
+        let place_of = |at: i32| Place { segment, at: at.cast_unsigned() };
+        let rows = || (first..).zip(batch.iter().filter(|item| !matches!(item, Item::Barrier(_))));
+        for (at, item) in rows() {
+            if let Item::Draft(message, _) = item {
+                self.shared.fresh.keep(self.shared.number, place_of(at), message);
+            }
+        }
         {
             let mut index = self.shared.index();
-            let rows = batch.iter().filter(|item| !matches!(item, Item::Barrier(_)));
-            for (at, item) in (first..).zip(rows) {
-                let place = Place { segment, at: at.cast_unsigned() };
+            for (at, item) in rows() {
+                let place = place_of(at);
                 match item {
                     Item::Draft(message, _) => {
                         drafts += 1;

@@ -11,8 +11,8 @@ use crate::submission::connection::wire::Read;
 use crate::submission::connection::{Broken, Connection, Stream};
 use crate::submission::intake::{self, Intake};
 use crate::submission::policy::Identity;
-use crate::submission::refusal::{About, Refusal};
-use crate::submission::refusals::Who;
+use crate::submission::refusal::{Refusal, RefusedMessage};
+use crate::submission::refusals::Client;
 use crate::submission::trace::Trace;
 use crate::submission::transaction::Transaction;
 
@@ -39,7 +39,7 @@ impl Submitting {
         loop {
             let taken = reader.read(on.wire.pending(), |text| intake.push(text, context));
             on.wire.take(taken.used);
-            intake.admitted.came(taken.used);
+            intake.admitted.add_received(taken.used);
             if let Some(flaw) = reader.flaw() {
                 intake.refuse(intake::flawed(flaw, limits));
             }
@@ -73,7 +73,7 @@ impl Submitting {
         let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
         // Small chunks are read together with their commands, so the deadline must be checked here.
         if Instant::now() >= chunked.intake.admitted.deadline() {
-            return Err(self.message_too_slow(on.who(), &mut chunked.intake));
+            return Err(self.message_too_slow(on.client(), &mut chunked.intake));
         }
         let mut missing = size;
         loop {
@@ -82,7 +82,7 @@ impl Submitting {
             chunked.reader.read(&pending[..len], |text| chunked.intake.push(text, context));
             on.wire.take(len);
             missing -= len as u64;
-            chunked.intake.admitted.came(len);
+            chunked.intake.admitted.add_received(len);
             if missing == 0 && last {
                 chunked.reader.finish();
             }
@@ -110,13 +110,13 @@ impl Submitting {
     }
 
     /// Reads and drops a chunk. It earns the client no time, and a stop does not wait for it.
-    pub(super) async fn read_away<S: Stream>(&mut self, on: &mut Connection<S>, size: u64) -> Result<(), Broken> {
+    pub(super) async fn discard_chunk<S: Stream>(&mut self, on: &mut Connection<S>, size: u64) -> Result<(), Broken> {
         let mut admitted = self.shared.admission.begin(Instant::now());
         let mut missing = size;
         loop {
             let len = on.wire.pending().len().min(usize::try_from(missing).unwrap_or(usize::MAX));
             on.wire.take(len);
-            admitted.came(len);
+            admitted.add_received(len);
             missing -= len as u64;
             if missing == 0 {
                 return Ok(());
@@ -138,16 +138,16 @@ impl Submitting {
     /// Returns when to check a message between two chunks, because its time continues and its memory is held.
     pub(super) fn chunk_due(&self) -> Option<Instant> {
         let Chunked { intake, until, .. } = &**self.chunked.as_ref()?;
-        Some(intake.look_at().map_or(*until, |look| look.min(*until)))
+        Some(intake.next_check().map_or(*until, |look| look.min(*until)))
     }
 
-    /// Handles that this time has passed. A client whose message lost its memory learns it with the next chunk.
-    pub(super) fn chunk_late(&mut self, who: Who<'_>, now: Instant) -> Result<(), Broken> {
+    /// Checks a message after this time. A client whose message has lost its memory is told at the next chunk.
+    pub(super) fn chunk_late(&mut self, client: Client<'_>, now: Instant) -> Result<(), Broken> {
         let Some(mut chunked) = self.chunked.take() else { return Ok(()) };
         if now >= chunked.until {
-            return Err(self.message_too_slow(who, &mut chunked.intake));
+            return Err(self.message_too_slow(client, &mut chunked.intake));
         }
-        chunked.intake.look(now);
+        chunked.intake.check_memory(now);
         self.chunked = Some(chunked);
         Ok(())
     }
@@ -159,12 +159,12 @@ impl Submitting {
             let Some(current) = self.shared.context.submitters.load().current(submitter) else {
                 let text = "this login has changed; log in again";
                 let refusal = Refusal::new(421, EnhancedCode(4, 7, 0), "login_changed", text);
-                let about = About {
+                let about = RefusedMessage {
                     sender: Some(transaction.mail.path),
                     recipients: Some(transaction.recipients.len()),
-                    ..About::default()
+                    ..RefusedMessage::default()
                 };
-                return Err(self.broken_off(on.who(), &Refusal { about: Box::new(about), ..refusal }));
+                return Err(self.broken_off(on.client(), &Refusal { about: Box::new(about), ..refusal }));
             };
             identity = Identity::Submitter(current);
             on.session.identify(identity.clone());
@@ -189,17 +189,17 @@ impl Submitting {
         };
         let context = &self.shared.context;
         let reply = match intake.finish(ends_with_line, &trace, context).await {
-            Ok(taken) => intake::queued(&taken),
+            Ok(accepted) => intake::queued(&accepted),
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);
-                self.shared.refusals.message(on.who(), &refusal);
+                self.shared.refusals.message(on.client(), &refusal);
                 if let Some((domain, detail)) = refusal.alert.map(|alert| *alert) {
                     intake::tell_of_key(domain, detail, &context.events);
                 }
                 refusal.reply
             }
         };
-        on.session.message_over(reply.is_positive());
+        on.session.message_ended(reply.is_positive());
         on.say_result(reply)
     }
 
@@ -210,10 +210,10 @@ impl Submitting {
             let now = Instant::now();
             // The timer never fires for a client that sends as fast as we read, so check the time here.
             if now >= slow {
-                return Err(self.message_too_slow(on.who(), intake));
+                return Err(self.message_too_slow(on.client(), intake));
             }
-            intake.look(now);
-            let look = intake.look_at();
+            intake.check_memory(now);
+            let look = intake.next_check();
             match on.wire.read(look.map_or(slow, |look| look.min(slow)), false).await? {
                 Read::Some => return Ok(()),
                 Read::Eof | Read::Stopping => return Err(Broken::Gone),
@@ -223,20 +223,20 @@ impl Submitting {
     }
 
     /// Ends the connection because the running message was too slow.
-    fn message_too_slow(&self, who: Who<'_>, intake: &mut Intake) -> Broken {
+    fn message_too_slow(&self, client: Client<'_>, intake: &mut Intake) -> Broken {
         let refusal = Refusal::new(421, EnhancedCode(4, 4, 2), "slow", "the message came too slowly");
-        self.broken_off(who, &intake.give_up(refusal))
+        self.broken_off(client, &intake.give_up(refusal))
     }
 
     /// Ends the connection and its message.
-    fn broken_off(&self, who: Who<'_>, refusal: &Refusal) -> Broken {
-        self.shared.refusals.message(who, refusal);
+    fn broken_off(&self, client: Client<'_>, refusal: &Refusal) -> Broken {
+        self.shared.refusals.message(client, refusal);
         Broken::Farewell(refusal.reason, refusal.reply.clone())
     }
 }
 
 impl<S> Connection<S> {
-    fn who(&self) -> Who<'_> {
-        Who { peer: self.peer, identity: self.session.identity() }
+    fn client(&self) -> Client<'_> {
+        Client { peer: self.peer, identity: self.session.identity() }
     }
 }

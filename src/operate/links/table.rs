@@ -25,7 +25,7 @@ const KEPT_EXPIRED: Duration = Duration::from_secs(90 * 86_400);
 const COLUMNS: &str = "digest, id, customer, language, created, expires, last_used";
 
 #[derive(Clone)]
-pub(super) struct Kept {
+pub(super) struct StoredLink {
     pub digest: Digest,
     pub id: String,
     pub customer: CustomerId,
@@ -35,7 +35,7 @@ pub(super) struct Kept {
     pub last_used: Option<Timestamp>,
 }
 
-impl Kept {
+impl StoredLink {
     /// Returns true if it is no longer valid.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         now >= self.expires
@@ -56,13 +56,13 @@ impl Kept {
 }
 
 /// Returns the row with this digest.
-pub(super) fn find(tables: &Transaction<'_>, digest: &Digest) -> Result<Option<Kept>, Error> {
+pub(super) fn find(tables: &Transaction<'_>, digest: &Digest) -> Result<Option<StoredLink>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM link WHERE digest = $1");
     tables.first(&sql, &[digest.to_hex().as_str().into()], |row| read(&row)).map(Option::flatten)
 }
 
 /// Returns the rows of one customer, or of all, the newest first.
-pub(super) fn list(tables: &Transaction<'_>, customer: Option<&str>) -> Result<Vec<Kept>, Error> {
+pub(super) fn list(tables: &Transaction<'_>, customer: Option<&str>) -> Result<Vec<StoredLink>, Error> {
     let mut all = Vec::new();
     let keep = |row: Row<'_>| {
         all.extend(read(&row)?);
@@ -79,7 +79,7 @@ pub(super) fn list(tables: &Transaction<'_>, customer: Option<&str>) -> Result<V
 }
 
 /// Adds a row, and deletes links that expired long ago. Returns false if the customer already has `most` valid links.
-pub(super) fn add(tables: &Transaction<'_>, kept: &Kept, now: Timestamp, most: usize) -> Result<bool, Error> {
+pub(super) fn add(tables: &Transaction<'_>, kept: &StoredLink, now: Timestamp, most: usize) -> Result<bool, Error> {
     let long_ago = millis(now) - i64::try_from(KEPT_EXPIRED.as_millis()).unwrap_or(i64::MAX);
     tables.execute("DELETE FROM link WHERE expires < $1", &[long_ago.into()])?;
     let counting = list(tables, Some(kept.customer.as_str()))?.iter().filter(|it| !it.has_expired(now)).count();
@@ -116,12 +116,12 @@ pub(super) fn save_use(tables: &Transaction<'_>, digest: &Digest, at: Timestamp)
 }
 
 /// Reads a row. An invalid row is left out with a warning, so its link is not valid.
-fn read(row: &Row<'_>) -> Result<Option<Kept>, Error> {
+fn read(row: &Row<'_>) -> Result<Option<StoredLink>, Error> {
     let Some(digest) = Digest::from_hex(row.text(0)?) else {
         tracing::warn!("the link {} is not understood and does not count", row.text(1)?);
         return Ok(None);
     };
-    Ok(Some(Kept {
+    Ok(Some(StoredLink {
         digest,
         id: row.text(1)?.to_owned(),
         customer: CustomerId::new(row.text(2)?),

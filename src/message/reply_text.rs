@@ -72,7 +72,7 @@ impl FailureClass {
 /// A server's reply on one line with its codes, or a text of our own that says what broke. `Display` gives that line. Clones share the
 /// text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Heard {
+pub struct ReplyText {
     line: Arc<str>,
     code: Option<u16>,
     status: Option<EnhancedCode>,
@@ -82,7 +82,7 @@ pub struct Heard {
     pub class: Option<FailureClass>,
 }
 
-impl Heard {
+impl ReplyText {
     /// Reads the codes at the start of a line. A text of our own has none.
     pub fn new(line: impl Into<Arc<str>>, class: Option<FailureClass>) -> Self {
         let line = line.into();
@@ -99,7 +99,7 @@ impl Heard {
             let word = if status.is_some() { rest.split_ascii_whitespace().next().unwrap_or_default() } else { "" };
             text_at = line.len() - rest[word.len()..].trim_start().len();
         }
-        Heard { line, code, status, text_at, class }
+        ReplyText { line, code, status, text_at, class }
     }
 
     /// The three digits of the reply; `None` if there was none.
@@ -123,57 +123,57 @@ impl Heard {
     }
 }
 
-impl Deref for Heard {
+impl Deref for ReplyText {
     type Target = str;
     fn deref(&self) -> &str {
         &self.line
     }
 }
 
-impl fmt::Display for Heard {
+impl fmt::Display for ReplyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }
 }
 
-impl fmt::Debug for Heard {
+impl fmt::Debug for ReplyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.line)?;
         self.class.map_or(Ok(()), |class| write!(f, " ({})", class.as_str()))
     }
 }
 
-impl From<&str> for Heard {
+impl From<&str> for ReplyText {
     fn from(line: &str) -> Self {
-        Heard::new(line, None)
+        ReplyText::new(line, None)
     }
 }
 
-impl From<String> for Heard {
+impl From<String> for ReplyText {
     fn from(line: String) -> Self {
-        Heard::new(line, None)
+        ReplyText::new(line, None)
     }
 }
 
-impl From<&Reply> for Heard {
+impl From<&Reply> for ReplyText {
     fn from(reply: &Reply) -> Self {
-        Heard::new(reply.to_string(), None)
+        ReplyText::new(reply.to_string(), None)
     }
 }
 
-impl PartialEq<str> for Heard {
+impl PartialEq<str> for ReplyText {
     fn eq(&self, line: &str) -> bool {
         &*self.line == line
     }
 }
 
-impl PartialEq<&str> for Heard {
+impl PartialEq<&str> for ReplyText {
     fn eq(&self, line: &&str) -> bool {
         &*self.line == *line
     }
 }
 
-impl PartialEq<String> for Heard {
+impl PartialEq<String> for ReplyText {
     fn eq(&self, line: &String) -> bool {
         &*self.line == line.as_str()
     }
@@ -201,7 +201,7 @@ mod tests {
             ("", (None, None, None)),
         ];
         for (line, right) in table {
-            let heard = Heard::from(*line);
+            let heard = ReplyText::from(*line);
             let status = heard.status().map(|status| status.to_string());
             assert_eq!((heard.code(), status.as_deref(), heard.reply()), *right, "{line}");
             assert_eq!(heard.own_words(), heard.code().is_none().then_some(*line), "{line}");

@@ -16,7 +16,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 #[derive(Clone)]
-pub(super) struct Kept {
+pub(super) struct StoredToken {
     pub digest: Digest,
     pub name: String,
     pub role: RoleName,
@@ -26,7 +26,7 @@ pub(super) struct Kept {
     pub last_used: Option<Timestamp>,
 }
 
-impl Kept {
+impl StoredToken {
     /// Returns true if it is no longer valid.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|at| now >= at)
@@ -34,7 +34,7 @@ impl Kept {
 }
 
 /// Reads every row. An invalid row is left out with a warning, so its token is not valid.
-pub(super) fn read_all(tables: &Transaction<'_>) -> Result<Vec<Kept>, Error> {
+pub(super) fn read_all(tables: &Transaction<'_>) -> Result<Vec<StoredToken>, Error> {
     let mut all = Vec::new();
     let sql = "SELECT digest, name, role, customers, created, expires, last_used FROM token";
     tables.query(sql, &[], |row| {
@@ -47,13 +47,13 @@ pub(super) fn read_all(tables: &Transaction<'_>) -> Result<Vec<Kept>, Error> {
     Ok(all)
 }
 
-fn read(row: &Row<'_>) -> Result<Option<Kept>, Error> {
+fn read(row: &Row<'_>) -> Result<Option<StoredToken>, Error> {
     let roles = [RoleName::Customer, RoleName::Read, RoleName::Operate, RoleName::Admin];
     let role = row.text(2)?;
     let role = roles.into_iter().find(|known| known.as_str() == role);
     let (Some(digest), Some(role)) = (Digest::from_hex(row.text(0)?), role) else { return Ok(None) };
     let time = |column| Ok::<_, Error>(row.maybe_integer(column)?.map(timestamp));
-    Ok(Some(Kept {
+    Ok(Some(StoredToken {
         digest,
         name: row.text(1)?.to_owned(),
         role,
@@ -65,7 +65,7 @@ fn read(row: &Row<'_>) -> Result<Option<Kept>, Error> {
 }
 
 /// Adds a row. Returns false if its name is taken.
-pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> {
+pub(super) fn add(tables: &Transaction<'_>, kept: &StoredToken) -> Result<bool, Error> {
     let customers: Vec<&str> = kept.customers.iter().map(CustomerId::as_str).collect();
     let (digest, customers) = (kept.digest.to_hex(), customers.join(" "));
     let sql = "INSERT INTO token (digest, name, role, customers, created, expires) VALUES ($1, $2, $3, $4, $5, $6) \

@@ -9,14 +9,14 @@ use crate::spool::next_try::NextTry;
 
 /// The index's knowledge of a message to read.
 #[derive(Clone, Debug)]
-pub(in crate::spool) struct Wanted {
+pub(in crate::spool) struct MessageToRead {
     pub entry: Entry,
     /// The present state, if it may not be on disk yet.
     pub unwritten: Option<Arc<State>>,
     pub hold: Option<Arc<str>>,
 }
 
-impl Wanted {
+impl MessageToRead {
     /// Returns the present state. `last` is the last state in the log, and `retry_at` is the time of the second attempt from the commit.
     pub fn state(&self, last: State, retry_at: NextTry) -> State {
         let entry = &self.entry;

@@ -1,8 +1,7 @@
 //! The tables of operators and of their sessions.
 
-use super::Kept;
-use super::commands::role_named;
 use super::sessions::Session;
+use super::{StoredOperator, role_named};
 use crate::database::{Error, Schema, Transaction};
 use crate::operate::tokens::secret::Digest;
 use crate::time::Timestamp;
@@ -19,7 +18,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// The stored operators and sessions.
-pub(super) type All = (Vec<Kept>, Vec<(Digest, Session)>);
+pub(super) type All = (Vec<StoredOperator>, Vec<(Digest, Session)>);
 
 /// Reads every operator and session. An invalid operator is left out with a warning.
 pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
@@ -28,7 +27,7 @@ pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
     tables.query(sql, &[], |row| {
         let name = row.text(0)?.to_owned();
         match role_named(row.text(1)?) {
-            Some(role) => operators.push(Kept {
+            Some(role) => operators.push(StoredOperator {
                 name,
                 role,
                 password_hash: row.maybe_text(2)?.map(str::to_owned),
@@ -52,7 +51,7 @@ pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
 }
 
 /// Adds an operator. Returns false if the name is taken.
-pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> {
+pub(super) fn add(tables: &Transaction<'_>, kept: &StoredOperator) -> Result<bool, Error> {
     let sql = "INSERT INTO operator (name, role, password_hash, created) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
     let row = [
         kept.name.as_str().into(),
@@ -68,7 +67,7 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> 
 }
 
 /// Writes an operator's role and password, and ends all sessions of the operator.
-pub(super) fn change(tables: &Transaction<'_>, kept: &Kept) -> Result<(), Error> {
+pub(super) fn change(tables: &Transaction<'_>, kept: &StoredOperator) -> Result<(), Error> {
     let sql = "UPDATE operator SET role = $1, password_hash = $2 WHERE name = $3";
     let row = [kept.role.as_str().into(), kept.password_hash.as_deref().into(), kept.name.as_str().into()];
     tables.execute(sql, &row)?;
