@@ -26,6 +26,28 @@ fn only_the_owner_may_read_the_file_its_log_and_its_index() {
 }
 
 #[test]
+fn a_statement_with_too_many_or_too_few_parameters_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(dir.path(), &[FIRST]).unwrap();
+    let insert = |sql: &str, parameters: &[Value<'_>]| {
+        database.write_blocking(|tables| tables.execute(sql, parameters).map(drop))
+    };
+    let (both, gap) =
+        ("INSERT INTO notes (times, name) VALUES ($2, $1)", "INSERT INTO notes (times, name) VALUES ($3, $1)");
+    for (sql, parameters) in [
+        (both, &["a".into(), 1.into(), 2.into()][..]),
+        (both, &["a".into()][..]),
+        (gap, &["a".into(), 1.into()][..]),
+        (gap, &["a".into(), 1.into(), 2.into()][..]),
+    ] {
+        let refused = insert(sql, parameters);
+        assert!(matches!(refused, Err(Error::Statement { .. })), "{sql} {parameters:?}: {refused:?}");
+    }
+    assert!(names(&database).is_empty());
+    insert(both, &["a".into(), 1.into()]).unwrap();
+}
+
+#[test]
 fn a_damaged_file_stops_the_start() {
     let rows = |state_dir: &Path| {
         let database = Database::open(state_dir, &[FIRST]).unwrap();
