@@ -1,11 +1,12 @@
 //! The commands that administrators have for operators: add, list, change and remove.
 
 use super::table;
-use super::{LONGEST_NAME, MOST, NewOperator, Operator, OperatorChange, PasswordHash, StoredOperator, not_kept};
+use super::{
+    LONGEST_NAME, MOST, NewOperator, Operator, OperatorChange, PasswordHash, StoredOperator, not_kept, role_named,
+};
 use crate::events::Action;
 use crate::operate::actor::Need;
 use crate::operate::audit::{self, Act};
-use crate::operate::tokens::RoleName;
 use crate::operate::{Actor, Error, Service};
 use crate::submission::{Allowed, Submitter, Submitters};
 use crate::time::Timestamp;
