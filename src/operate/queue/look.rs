@@ -198,11 +198,12 @@ impl Service {
     /// Returns the numbers of a customer's lanes, and the nodes whose part is missing, because they did not answer.
     pub async fn lanes_of(&self, actor: &Actor, customer: &str) -> Result<(Vec<LaneStats>, Vec<String>), Error> {
         let id = CustomerId::new(customer);
-        let (own, heard) = tokio::join!(self.lanes_here(actor, &id), self.ask_others::<Stats>(actor, Ask::Stats, None));
+        let (own, answers) =
+            tokio::join!(self.lanes_here(actor, &id), self.ask_others::<Stats>(actor, Ask::Stats, None));
         let lanes = |stats: Stats| stats.lanes.into_iter().filter(|lane| lane.customer == customer).collect();
-        let Heard { parts, refused, missing } = heard;
-        let heard = Heard { parts: parts.into_iter().map(lanes).collect(), refused, missing };
-        let (parts, missing) = together(own, heard)?;
+        let NodeAnswers { parts, refused, missing } = answers;
+        let answers = NodeAnswers { parts: parts.into_iter().map(lanes).collect(), refused, missing };
+        let (parts, missing) = together(own, answers)?;
         Ok((parts.into_iter().flatten().collect(), missing))
     }
 
