@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::der;
 use super::known::{self, Name};
+use super::pair::Pair;
 use crate::files::{self, ReadError};
 use crate::sealed::{self, CommandError, Passphrase, SealError};
 
@@ -96,11 +97,6 @@ pub enum KeyError {
 
 /// A private key that signs mail.
 pub struct SigningKey(Arc<Pair>);
-
-pub(super) enum Pair {
-    Rsa { pair: RsaKeyPair, bits: usize },
-    Ed25519(Ed25519KeyPair),
-}
 
 impl SigningKey {
     /// Reads the first private key of a PEM file. Another function reads one that is encrypted.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::key::Pair;
+use super::pair::Pair;
 use crate::sealed::Passphrase;
 
 /// Names a key by a digest of its file and of the passphrase that opens it. Content that a passphrase does not open has no name.

@@ -19,6 +19,7 @@ mod fold;
 pub(crate) mod headers;
 pub mod key;
 mod known;
+mod pair;
 pub mod record;
 mod scan;
 pub(crate) mod selector;

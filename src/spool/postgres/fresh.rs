@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::read::Row;
-use super::rows::Encoded;
+use super::rows::{Encoded, Row};
 use crate::spool::index::Place;
 
 /// The most octets that are kept.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::link::{Action, Failure, Link};
 use super::node::Node;
-use super::rows::{is_sound, unseal};
+use super::rows::{Row, is_sound, unseal};
 use super::shared::Shared;
 use crate::message::QueueId;
 use crate::smtp::Domain;
@@ -47,20 +47,6 @@ enum Unread {
     Gone,
     /// The octets are not the ones that were written.
     Damaged(&'static str),
-}
-
-/// The columns of a message's first row, or of a later state's.
-pub(super) struct Row {
-    pub head: Option<Vec<u8>>,
-    pub body: Option<Vec<u8>>,
-    pub crc: Option<i32>,
-}
-
-impl Row {
-    /// Returns the octets of the row.
-    pub fn len(&self) -> usize {
-        [&self.head, &self.body].into_iter().flatten().map(Vec::len).sum()
-    }
 }
 
 /// Reads leased messages.

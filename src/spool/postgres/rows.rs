@@ -3,7 +3,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::note;
-use super::read::Row;
 use crate::message::{Lane, Piece, QueueId};
 use crate::spool::Draft;
 use crate::spool::codec::{self, CHUNK, Meta, State, Status, Writer};
@@ -21,6 +20,20 @@ struct Chunk {
     pieces: Vec<Bytes>,
     len: u32,
     crc: u32,
+}
+
+/// The columns of a message's first row, or of a later state's.
+pub(super) struct Row {
+    pub head: Option<Vec<u8>>,
+    pub body: Option<Vec<u8>>,
+    pub crc: Option<i32>,
+}
+
+impl Row {
+    /// Returns the octets of the row.
+    pub fn len(&self) -> usize {
+        [&self.head, &self.body].into_iter().flatten().map(Vec::len).sum()
+    }
 }
 
 /// An encoded message for a segment.
