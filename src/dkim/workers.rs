@@ -139,6 +139,7 @@ fn sign(job: Job) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Condvar;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -157,11 +158,15 @@ mod tests {
         Job { signer: Arc::clone(signer), header: header.into(), body: hasher.finish(), now: Timestamp::EPOCH }
     }
 
-    /// Panics for one header, counts and dawdles for others.
+    /// Opened by the test whose job waits for it.
+    static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+    /// Panics for one header, counts and dawdles for another, and waits at the gate for a third.
     fn odd(job: Job) -> Answer {
         static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
         match job.header.as_slice() {
             b"panic" => panic!("a header that hurts"),
+            b"gate" => drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |is_open| !*is_open).unwrap()),
             b"slow" => {
                 assert!(UNDER_WAY.fetch_add(1, Ordering::SeqCst) < 2);
                 thread::sleep(Duration::from_millis(5));
@@ -233,9 +238,11 @@ mod tests {
     async fn stopped_workers_finish_what_they_have_and_take_no_more() {
         let signer = signer(SigningKey::generate_rsa(2048).unwrap());
         let workers = Workers::start_with(1, 8, odd).unwrap();
-        let mut waiting = Box::pin(workers.sign(job(&signer, "slow")));
+        let mut waiting = Box::pin(workers.sign(job(&signer, "gate")));
         assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
         workers.stop();
+        *GATE.0.lock().unwrap() = true;
+        GATE.1.notify_all();
         assert!(waiting.await.is_ok());
         assert_eq!(workers.sign(job(&signer, "x")).await.unwrap_err(), SignError::Stopped);
         workers.stop();
