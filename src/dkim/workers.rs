@@ -240,9 +240,10 @@ mod tests {
         let workers = Workers::start_with(1, 8, odd).unwrap();
         let mut waiting = Box::pin(workers.sign(job(&signer, "gate")));
         assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
-        workers.stop();
         *GATE.0.lock().unwrap() = true;
         GATE.1.notify_all();
+        // Waits for the job.
+        workers.stop();
         assert!(waiting.await.is_ok());
         assert_eq!(workers.sign(job(&signer, "x")).await.unwrap_err(), SignError::Stopped);
         workers.stop();
