@@ -32,12 +32,20 @@ pub fn list(first: usize, count: usize) -> String {
 impl Transaction<'_> {
     /// Inserts rows into `table`, which names the columns. `conflict` may say what happens to a row that is there already.
     pub fn insert<const N: usize>(&self, table: &str, rows: &[[Value<'_>; N]], conflict: &str) -> Result<(), Error> {
-        for portion in portions(rows) {
-            let lists: Vec<String> = (0..portion.len()).map(|row| list(row * N + 1, N)).collect();
-            let sql = format!("INSERT INTO {table} VALUES {} {conflict}", lists.join(","));
-            self.execute(&sql, portion.as_flattened())?;
-        }
-        Ok(())
+        portions(rows).try_for_each(|portion| self.insert_portion(table, N, portion.as_flattened(), conflict))
+    }
+
+    /// Inserts rows of `width` columns with one statement. Their values follow one another in `values`, of which there must be some.
+    pub(super) fn insert_portion(
+        &self,
+        table: &str,
+        width: usize,
+        values: &[Value<'_>],
+        conflict: &str,
+    ) -> Result<(), Error> {
+        let lists: Vec<String> = (0..values.len() / width).map(|row| list(row * width + 1, width)).collect();
+        let sql = format!("INSERT INTO {table} VALUES {} {conflict}", lists.join(","));
+        self.execute(&sql, values).map(drop)
     }
 }
 

@@ -20,7 +20,7 @@ const ROWS: usize = 64;
 /// What became of the tables of one owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// The owner.
+    /// The name of the owner, as in its [`Schema`].
     pub owner: &'static str,
     /// The number of rows that were copied.
     pub rows: u64,
@@ -144,11 +144,8 @@ fn insert(to: &Transaction<'_>, table: &str, columns: &[String], values: &[Owned
     if values.is_empty() {
         return Ok(());
     }
-    let width = columns.len();
-    let rows: Vec<String> = (0..values.len() / width).map(|row| super::list(row * width + 1, width)).collect();
-    let sql = format!("INSERT INTO {table} ({}) VALUES {}", columns.join(", "), rows.join(","));
     let values: Vec<Value<'_>> = values.iter().map(Value::from).collect();
-    to.execute(&sql, &values).map(drop)
+    to.insert_portion(&format!("{table} ({})", columns.join(", ")), columns.len(), &values, "")
 }
 
 /// A value that outlives its row.

@@ -225,7 +225,7 @@ const OF_SENDER: &[&str] = &[
     "550 5.7.1 Unconfigured Sending Domain <test.dk>",
 ];
 
-/// The message.
+/// Replies that refuse the message for what it says.
 const OF_MESSAGE: &[&str] = &[
     "550 Message is spam; limit your sending",
     "550 5.2.0 Mail rejete. Mail rejected. ofr_506 [506]",

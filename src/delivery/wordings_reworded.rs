@@ -174,7 +174,7 @@ const OF_RECIPIENT: &[&str] = &[
     "550 alias loop for x",
 ];
 
-/// The message.
+/// Replies that refuse the message for what it says.
 const OF_MESSAGE: &[&str] = &[
     "550 This looks like spam. Slow down your sending.",
     "554 Mail marked as spam; reduce your mail limit",

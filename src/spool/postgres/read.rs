@@ -240,9 +240,9 @@ async fn fronts(
             };
             fresh.extend(wanted.iter().filter_map(of_wanted));
         }
-        let places = wanted.iter().map(|wanted| wanted.entry.place).filter(|place| !fresh.contains_key(place));
-        let bodies = wanted.iter().filter(with_body).map(|wanted| wanted.entry.place);
-        let bodies = bodies.filter(|place| !fresh.contains_key(place));
+        let unread = || wanted.iter().filter(|wanted| !fresh.contains_key(&wanted.entry.place));
+        let places = unread().map(|wanted| wanted.entry.place);
+        let bodies = unread().filter(with_body).map(|wanted| wanted.entry.place);
         let states = wanted.iter().filter(|wanted| wanted.unwritten.is_none()).filter_map(|wanted| wanted.entry.state);
         let (places, bodies) = (places.chain(states).collect(), bodies.collect());
         fresh.extend(rows(shared, places, bodies).await?);
