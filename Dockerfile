@@ -3,7 +3,7 @@
 #     -v ./config:/etc/postbud:ro -v ./keys:/etc/keys:ro -v ./certs:/etc/certs:ro postbud
 #
 # It reads config/docker.toml, which says what is different in a container, and config/customers. Keys, certificates and secrets are
-# made as the README says; the container's user must be able to read them: chown -R 8025 config/secrets keys certs, with mode 600.
+# made as docs/deploy.md says; the container's user must be able to read them: chown -R 8025 config/secrets keys certs, with mode 600.
 FROM rust:1.95-slim-bookworm AS build
 # ca-certificates: customers' servers are checked against the system's roots.
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential ca-certificates cmake && rm -rf /var/lib/apt/lists/*

@@ -23,7 +23,8 @@ fn asked_git() -> Option<String> {
         println!("cargo:rerun-if-changed={}", output("git", &["rev-parse", "--git-path", name])?);
     }
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"])?;
-    let changed = output("git", &["status", "--porcelain", "--untracked-files=no"])?;
+    // Without locks, git does not write the index, whose new time would make the next build start from the beginning.
+    let changed = output("git", &["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"])?;
     Some(if changed.is_empty() { commit } else { format!("{commit}-dirty") })
 }
 

@@ -65,6 +65,13 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     Whole::write(folder, content, 0o600, Some(folder))?.replace(path)
 }
 
+/// Replaces a file, and keeps its owner and permissions. If the path is a link, its target is replaced. Blocks.
+pub fn replace_alike(path: &Path, content: &[u8]) -> io::Result<()> {
+    let path = &path.canonicalize()?;
+    let mode = fs::metadata(path)?.permissions().mode();
+    Whole::write(folder(path), content, mode, Some(path))?.replace(path)
+}
+
 /// The folder that a file is in.
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -4,10 +4,10 @@
 //!
 //! ```text
 //! webCRM ──SMTP──► submission ──► dkim ──► spool ──► queue ──► delivery ──SMTP──► Mailjet / the customer's server
-//!                  session        sign     commit    lease     one attempt
-//!                  policy                  (fsync)   retry     TLS, AUTH, egress
+//!                  session        sign     commit    turns     one attempt
+//!                  policy                  (fsync)   decide    egress, TLS, AUTH
 //!                                             ▲        │
-//!                                             └─outcome┴──► events, bounce
+//!                                             └─apply──┴──► events, bounce (notifications)
 //! ```
 //!
 //! [`submission`] reads the message and decides about it (session, policy, intake). [`dkim`] signs it. The [`spool`] makes it durable, and
@@ -15,30 +15,47 @@
 //! run downwards: [`cli`] makes a [`server`] from [`config`], and no stage knows either. `docs/source.md` follows a message file by file.
 //!
 //! The library's interface is the path of a message: [`message`], [`smtp`], [`customers`], [`route`], [`submission`], [`dkim`], [`spool`],
-//! [`queue`], [`delivery`] and the [`server`] that joins them. Items with `doc(hidden)` are public only for tests, benches and fuzz
-//! targets.
+//! [`queue`], [`delivery`] and the [`server`] that joins them, with [`config`], [`cli`], [`load`] and [`time`] beside them. Items with
+//! `doc(hidden)` are public only for tests, benches and fuzz targets.
 //!
 //! # Glossary
 //!
 //! | word | meaning |
 //! |---|---|
+//! | customer | a company that sends its mail with webCRM: one file of the configuration, with its From domains, keys and route |
+//! | submitter | a program that may log in and submit mail for customers: webCRM |
+//! | urgency | single mail goes before bulk mail |
+//! | kind | who wrote a message, and whether it is test mail: mail, a notification of the relay's (bounce), or mail in test mode |
 //! | lane | the waiting line of one customer's mail from one From domain, of one urgency and kind |
-//! | route | a way to a next server: a Mailjet tier or a customer's own server |
+//! | next server, smarthost | the server that the relay sends a message to: Mailjet's or the customer's own |
+//! | route | a way to a next server: its host, login, TLS and caps |
+//! | tier | a route through one of webCRM's Mailjet accounts, with the requirements that a domain must have verified to use it |
+//! | cap | a limit of a route: connections at once, messages a minute, recipients a day |
 //! | route resolution | the choice of a lane's route |
 //! | verification status | the records that a domain has been seen to publish |
+//! | draft, record | a message on its way into the spool; what the spool knows of a message there, without its content |
+//! | slot | the right to make one attempt at a time on a route; a worker has one |
 //! | turn | one use of a route for a lane: claim, one attempt, decide, apply |
-//! | lease | one worker's hold on a message for one attempt |
+//! | lease | one worker's claim on a record, for one attempt |
 //! | held | of a single message: kept back by an operator or by the relay until somebody releases it |
-//! | stopped | not held, but not tried either: its customer or its route is suspended, or it has no route |
+//! | set aside | of a single message: damaged on the disk, and copied to the quarantine |
+//! | suspended | of a route: it carries nothing until its cause is gone or an operator resumes it; of a customer: its file says that its mail is refused and not sent |
+//! | paused | of a customer: its mail is accepted and waits, because of an operator or a limit |
+//! | stopped | not held, but not tried either: its customer is suspended or paused, its route is suspended, or it has no route |
+//! | stuck | held, stopped, or on a route whose server completes no transaction |
+//! | expedited | due ahead of the schedule, because an operator asked for an attempt or released it |
 //! | settled | of a recipient: accepted by the next server, or given up |
 //! | relayed | accepted by the next server |
 //! | delivered | accepted by the recipient's own server, as Mailjet reports |
+//! | return path | a sender address of the relay's own that names message and recipient, so that returned mail can be matched |
 //! | failure class | why mail was deferred or given up, in one word for programs |
 //! | throttle state | a route's counters and troubles, which survive restarts |
 //! | queue ageing | delay notices and expiry of mail whose route is in trouble |
 //! | clock-jump guard | ignores a clock that has just jumped |
 //! | segment, compaction, reclaim | a file of the spool; copying its few waiting messages to a newer file; freeing its space |
+//! | journal, outbox | the event log; the events in the spool that the journal does not have on disk yet |
 //! | archive | a closed file of the event log, compressed, with an index |
+//! | node, shard, owner | a relay that shares a spool in PostgreSQL with others; a part of the customers; the one node that delivers their mail |
 
 // Unit tests use the same customers and hostile inputs as integration tests, which know the crate by its name.
 #[cfg(test)]
@@ -69,6 +86,7 @@ mod causes;
 pub mod customers;
 #[doc(hidden)]
 pub mod database;
+mod digits;
 mod files;
 mod hex;
 mod machine;

@@ -17,8 +17,8 @@
 //! }
 //! ```
 
+mod configuration;
 mod format;
-mod standing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,8 +39,8 @@ use crate::route::{RouteControl, RouteState};
 use crate::spool::{self, Health, Inspect, LaneStats, Spool};
 use crate::time::Timestamp;
 
+pub use configuration::{Certificates, Reloads, Signatures, register_build};
 pub use format::Format;
-pub use standing::{Certificates, Reloads, Signatures, register_build};
 
 /// Makes a registry with the process's metrics.
 pub fn registry() -> Registry {

@@ -7,6 +7,8 @@ mod look_alike;
 
 pub use look_alike::look_alike;
 
+use crate::visible::is_invisible;
+
 /// The intended character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
@@ -41,14 +43,6 @@ pub fn meant(c: char) -> Meant {
         c if c.is_control() || is_invisible(c) => Meant::Nothing,
         _ => Meant::Same,
     }
-}
-
-/// Returns true for Unicode's characters without width that are not white space: zero-width spaces, joiners, direction marks, soft hyphens,
-/// byte order marks, variation selectors, tags.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Returns the intended form of a whole text.

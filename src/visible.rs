@@ -62,13 +62,19 @@ fn escaped(
     Cow::Owned(out)
 }
 
-/// Returns true for Unicode's controls, its white space except the plain space, and format characters that reorder or hide text (UTR #36
-/// §2.1).
+/// Returns true for Unicode's controls, its white space except the plain space, and characters that reorder or hide text or show nothing
+/// (UTR #36 §2.1).
 pub fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || (c != ' ' && c.is_whitespace())
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    c.is_control() || (c != ' ' && c.is_whitespace()) || is_invisible(c)
+}
+
+/// Returns true for Unicode's characters without width that are not white space (Default_Ignorable_Code_Point, UAX #44): zero-width spaces,
+/// joiners, direction marks, soft hyphens, byte order marks, fillers, variation selectors, tags.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -80,6 +86,16 @@ mod tests {
         assert_eq!(visible("a\u{a0}b\u{3000}"), "a\\u{a0}b\\u{3000}");
         for text in ["v=spf1 include:spf.webcrm.com -all", "Ærø \"x\" \\ 例", ""] {
             assert!(matches!(visible(text), Cow::Borrowed(same) if same == text));
+        }
+    }
+
+    #[test]
+    fn what_shows_nothing_is_seen() {
+        for c in "\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{180f}\u{200b}\u{200d}\u{202e}\u{2060}\u{2066}\u{3164}\u{fe00}\
+            \u{fe0f}\u{feff}\u{ffa0}\u{fff9}\u{1bca0}\u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{e01ef}"
+            .chars()
+        {
+            assert_eq!(visible(&format!("a{c}b")), format!("a\\u{{{:x}}}b", u32::from(c)));
         }
     }
 

@@ -6,10 +6,20 @@ mod client;
 mod customers;
 #[path = "api/document.rs"]
 mod document;
+#[path = "api/domains.rs"]
+mod domains;
 #[path = "api/endpoint.rs"]
 mod endpoint;
+#[path = "api/erasure.rs"]
+mod erasure;
 #[path = "api/full_disk.rs"]
 mod full_disk;
+#[path = "api/links.rs"]
+mod links;
+#[path = "api/lists.rs"]
+mod lists;
+#[path = "api/mailjet_key.rs"]
+mod mailjet_key;
 #[path = "api/queue.rs"]
 mod queue;
 #[path = "api/rig.rs"]
@@ -33,6 +43,7 @@ mod support {
     pub mod disks;
     pub mod drafts;
     pub mod http;
+    pub mod mailjet_api;
     pub mod ports;
     pub mod relay;
     pub mod scripted_dns;

@@ -141,6 +141,7 @@ fn through_the_relay(
         sink: running.address,
         message_size: 25 << 20,
         spool: String::new(),
+        events: false,
     };
     setup(&mut with);
     let (listen, web) = scratch.configure(&with, &dir.path().join("state")).unwrap();

@@ -4,6 +4,8 @@
 mod capture;
 #[path = "support/client.rs"]
 mod client;
+#[path = "support/contract.rs"]
+mod contract;
 #[path = "support/customers.rs"]
 mod customers;
 #[path = "support/http.rs"]

@@ -4,12 +4,20 @@
 mod client;
 #[path = "operators/commands.rs"]
 mod commands;
+#[path = "operators/customer.rs"]
+mod customer;
 #[path = "operators/browser.rs"]
 mod in_browser;
+#[path = "operators/live.rs"]
+mod live;
 #[path = "operators/login.rs"]
 mod login;
+#[path = "pages/mail_server.rs"]
+mod mail_server;
 #[path = "operators/measured.rs"]
 mod measured;
+#[path = "operators/passwords.rs"]
+mod passwords;
 #[path = "operators/rig.rs"]
 mod rig;
 #[path = "operators/routes.rs"]

@@ -1,11 +1,17 @@
 //! The pages, read and used by a real browser: the real binary with real state, and a real DNS server.
 
+#[path = "pages/advice.rs"]
+mod advice;
 #[path = "pages/connect.rs"]
 mod connect;
 #[path = "pages/customers.rs"]
 mod customers;
+#[path = "pages/domains.rs"]
+mod domains;
 #[path = "pages/door.rs"]
 mod door;
+#[path = "pages/events.rs"]
+mod events;
 #[path = "pages/logins.rs"]
 mod logins;
 #[path = "pages/mail_server.rs"]
@@ -26,11 +32,13 @@ mod switch;
 #[path = "support"]
 mod support {
     pub mod browser;
+    pub mod capture;
     pub mod certs;
     pub mod client;
     pub mod contract;
     pub mod http;
     pub mod knot;
+    pub mod mailjet_api;
     pub mod ports;
     pub mod relay;
     pub mod script;

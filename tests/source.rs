@@ -1,5 +1,5 @@
 //! What holds for the source as a whole: imports run downwards, so no files import each other in a circle. A file and those below it
-//! (`queue.rs` and `queue/`) are one room, and may name each other.
+//! (`queue.rs` and `queue/`) are one room, and may name each other. The page that guides through the source names what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -40,6 +40,30 @@ fn a_circle_is_found_over_facades_and_inline_paths() {
     assert_eq!(circles(&source.imports()), [["a::inner", "b", "c"]]);
     source.0.insert(parts("c"), without_comments("// use super::a::Inner;\nuse super::a;\nfn g() {}"));
     assert!(circles(&source.imports()).is_empty(), "the facade alone imports nothing");
+}
+
+#[test]
+fn the_guide_through_the_source_names_files_that_are_there_and_every_room() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/source.md")).expect("the page");
+    let spans = page.split('`').skip(1).step_by(2);
+    let is_path = |span: &&str| span.ends_with(".rs") || span.ends_with('/');
+    let named: BTreeSet<&str> = spans.filter(is_path).collect();
+    assert!(named.len() > 50, "paths are found: {named:?}");
+    let is_there = |path: &str| root.join("src").join(path).exists() || root.join(path).exists();
+    let absent: Vec<_> = named.iter().filter(|path| !is_there(path)).collect();
+    assert!(absent.is_empty(), "these are not there: {absent:?}");
+    let mut rooms = BTreeSet::new();
+    for entry in fs::read_dir(root.join("src")).expect("the folder of the source") {
+        let path = entry.expect("an entry of a folder").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+        if !["lib", "main"].contains(&name.as_str()) && !name.starts_with("test_") {
+            rooms.insert(name);
+        }
+    }
+    let is_named = |room: &String| named.iter().any(|path| path.split(['/', '.']).next() == Some(room));
+    let unnamed: Vec<_> = rooms.iter().filter(|room| !is_named(room)).collect();
+    assert!(unnamed.is_empty(), "the page does not name {unnamed:?}");
 }
 
 impl Source {

@@ -80,6 +80,9 @@ pub struct Options {
     /// targets of that spool, each beside the embedded one or a bare COPY.
     #[arg(long, conflicts_with = "against")]
     pub postgres: bool,
+    /// The relay keeps a record of what became of each mail, as `[events]` does.
+    #[arg(long, conflicts_with = "against")]
+    pub events: bool,
     /// The sink waits this long before it answers the final dot, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub sink_delay: u64,
@@ -176,6 +179,9 @@ impl Options {
         }
         if self.postgres {
             line.push_str(", spool in postgresql");
+        }
+        if self.events {
+            line.push_str(", with events");
         }
         if self.sink_delay > 0 || self.sink_defer > 0.0 || self.sink_drop > 0.0 {
             line.push_str(&format!(

@@ -159,6 +159,7 @@ impl Bench {
             sink,
             message_size: (options.size as u64 * 2).max(25 << 20),
             spool,
+            events: options.events,
         };
         let (listen, web) = self.scratch.configure(&setup, state)?;
         Relay::start(&self.program, &self.scratch, listen, web)

@@ -61,6 +61,8 @@ pub struct Setup {
     pub message_size: u64,
     /// The lines about the spool; none for the embedded one.
     pub spool: String,
+    /// The relay keeps a record.
+    pub events: bool,
 }
 
 /// The directory with all that a run needs.
@@ -139,6 +141,10 @@ impl Scratch {
             (true, Tls::Off) => "auth = \"required\"\nallow_plaintext_auth = true",
             (true, _) => "auth = \"required\"",
         };
+        let events = match setup.events {
+            true => format!("[events]\nlog = \"{}\"\n", state_dir.join("events.jsonl").display()),
+            false => String::new(),
+        };
         let config = format!(
             "hostname = \"out.example.com\"\n\
              state_dir = \"{}\"\n\
@@ -148,7 +154,7 @@ impl Scratch {
              [egress]\naddress = \"127.0.0.1\"\nbind = \"127.0.0.1\"\n\
              [limits]\nmessage_size = \"{} MiB\"\n\
              [retry]\nfirst = \"1s\"\nlongest = \"2s\"\n\
-             [web]\naddress = \"{web}\"\n{}",
+             [web]\naddress = \"{web}\"\n{events}{}",
             state_dir.display(),
             setup.message_size.div_ceil(1 << 20),
             setup.spool,

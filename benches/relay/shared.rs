@@ -6,6 +6,9 @@ use super::report::Outcome;
 use super::run::Bench;
 use super::suite::{Row, Runs, medians};
 
+/// The least duration of a run at half rate. In a shorter one, a single slow sync of the disk decides the p99.
+const HALF_RATE_SECONDS: f64 = 30.0;
+
 /// Runs all: speed in rounds, of which each target's median counts, then a long run with a snapshot that is held.
 pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<Outcome>)> {
     let mut runs = Runs::new(bench);
@@ -20,7 +23,9 @@ pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<
 fn speed(runs: &mut Runs<'_>, options: &Options) -> anyhow::Result<(Vec<Row>, f64)> {
     let embedded = runs.run(Options { postgres: false, ..options.clone() })?;
     let shared = runs.run(options.clone())?;
-    let half = runs.run(Options { rate: Some(shared.delivered_per_s / 2.0), ..options.clone() })?;
+    let rate = shared.delivered_per_s / 2.0;
+    let messages = options.messages.max((rate * HALF_RATE_SECONDS) as u64);
+    let half = runs.run(Options { rate: Some(rate), messages, ..options.clone() })?;
     let cpu = |outcome: &Outcome| outcome.cpu_us().unwrap_or(f64::NAN);
     let ms = |us: u64| us as f64 / 1000.0;
     let copy = half.copy.map_or(f64::NAN, |copy| ms(copy.p99));

@@ -13,6 +13,8 @@ use crate::config;
 use crate::database;
 use crate::events;
 use crate::files;
+use crate::message::CustomerId;
+use crate::onboarding::rotation;
 use crate::returns;
 use crate::server::Settings;
 use crate::time::Timestamp;
@@ -69,10 +71,13 @@ fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
     for path in named(&server, here) {
         wanted.entry(path).or_insert(Role::Named);
     }
-    let customers = server.get("customers_dir").and_then(toml::Value::as_str).unwrap_or("customers");
-    for file in customer_files(&here.join(customers))? {
+    let customers = settings.customer_files.dir();
+    let customer_files = config::customer_files_in(customers).map_err(Error::file("cannot read", customers))?;
+    for file in customer_files.iter().map(|file| plain(file)) {
         let text = files::read_text(&file).map_err(Error::file("cannot read", &file))?;
-        for path in named(&toml::from_str(&text).unwrap_or_default(), files::folder(&file)) {
+        let mut others = named(&toml::from_str(&text).unwrap_or_default(), files::folder(&file));
+        others.extend(keys_under_way(&settings, &file)?);
+        for path in others {
             wanted.entry(path).or_insert(Role::Named);
         }
         wanted.insert(file, Role::Customer);
@@ -142,6 +147,17 @@ fn named(table: &toml::Table, dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Returns the key files of a customer's running rotations, which its file does not name yet, or no more. Without the new one, a key whose
+/// record the customer has published would be lost. The old one may be gone.
+fn keys_under_way(settings: &Settings, customer_file: &Path) -> Result<Vec<PathBuf>, Error> {
+    let id = CustomerId::new(&customer_file.file_stem().unwrap_or_default().to_string_lossy());
+    let rotations = rotation::under_way(&settings.onboarding, &id);
+    let rotations = rotations.map_err(Error::file("cannot read the change of keys of", customer_file))?;
+    let path = |key: &rotation::Key| plain(&files::folder(customer_file).join(&key.file));
+    let keys = rotations.iter().flat_map(|it| [Some(path(&it.new)), Some(path(&it.old)).filter(|old| old.exists())]);
+    Ok(keys.flatten().collect())
+}
+
 /// Returns true if the key names a file to back up. The passphrase of encrypted keys is kept apart from them, so it is not in the backup.
 fn is_naming(key: &str) -> bool {
     (key.ends_with("_file") && key != PASSPHRASE) || NAMING_KEYS.contains(&key)
@@ -153,15 +169,6 @@ fn plain(path: &Path) -> PathBuf {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),
     }
-}
-
-/// Returns the customers' files, as the configuration finds them.
-fn customer_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let entries = entries.map_err(Error::file("cannot read", dir))?;
-    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    let files = entries.into_iter().map(|entry| plain(&entry.path()));
-    Ok(files.filter(|path| path.extension().is_some_and(|end| end == "toml") && !is_hidden(path)).collect())
 }
 
 /// Returns the lasting files of the state directory: all but the spool, the event log and [`PASSING`]. Files that a later version adds are

@@ -1,6 +1,6 @@
 //! Delivery status notifications: mails that tell a sender whether a message was delivered (RFC 3461–3464, RFC 6522, RFC 6533).
 //!
-//! By default webCRM learns this from events. If a customer's file or the server file asks for mail (`bounce_mail`),
+//! By default webCRM learns this from events. If a customer's file or the server file asks for mail (`bounces = "mail"`),
 //! the envelope sender gets a `multipart/report` about failures, delays and requested successes. It holds plain words
 //! with the remedy, the status for machines, and the message's header. For a failure with RET=FULL it returns the whole
 //! message, if that is 7-bit and not too large.

@@ -37,36 +37,49 @@ pub(super) fn given_or_asked_until<T, E: Display>(
         let answer = ask(question, flag, usual)?;
         match check(&answer) {
             Ok(right) => return Ok(right),
-            Err(why) if std::io::stdin().is_terminal() => say!("  {why}"),
+            Err(why) if is_person() => say!("  {why}"),
             Err(why) => bail!("{question}: {answer}: {why}"),
         }
     }
 }
 
-/// Asks on standard error and reads a line from standard input. An empty line means `usual`. Without `usual`, an empty answer is an error
-/// that names the flag. The end of the input is always this error, because nobody has seen the question.
+/// Returns true if a person answers, who can be asked again. A pipe cannot.
+pub(super) fn is_person() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// Asks on standard error and reads a line from standard input. An empty line means `usual`. Without `usual`, a person is asked again, and an
+/// empty line of a pipe is an error that names the flag. The end of the input is always this error, because nobody has seen the question.
 pub(super) fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
+    loop {
+        match (ask_once(question, flag, usual)?.as_str(), usual) {
+            ("", Some(usual)) => return Ok(usual.to_owned()),
+            ("", None) if is_person() => say!("  this needs an answer"),
+            ("", None) => bail!("{question}: no answer; give {flag}"),
+            (answer, _) => return Ok(answer.to_owned()),
+        }
+    }
+}
+
+fn ask_once(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
     match usual {
         Some(usual) if !usual.is_empty() => said(format_args!("{question} [{usual}]: ")),
         _ => said(format_args!("{question}: ")),
     }
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
-    if !std::io::stdin().is_terminal() {
+    if !is_person() {
         say!("");
     }
     if read == 0 {
         bail!("{question}: no answer; give {flag}");
     }
-    match (line_of_text(&line).trim(), usual) {
-        ("", Some(usual)) => Ok(usual.to_owned()),
-        ("", None) => bail!("{question}: no answer; give {flag}"),
-        (answer, _) => Ok(answer.to_owned()),
-    }
+    Ok(line_of_text(&line).trim().to_owned())
 }
 
 /// Asks for one of the choices of a flag.
 pub(super) fn choice<T: ValueEnum>(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<T> {
-    let answer = ask(question, flag, usual)?;
-    T::from_str(&answer, true).map_err(|_| anyhow::anyhow!("\"{answer}\" is none of the choices; see {flag} in --help"))
+    given_or_asked_until(None, question, flag, usual, |answer| {
+        T::from_str(answer, true).map_err(|_| format!("is none of the choices; see {flag} in --help"))
+    })
 }

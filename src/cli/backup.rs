@@ -9,9 +9,9 @@ use crate::backup::{self, Role};
 /// Write one archive with everything that a restore needs.
 ///
 /// It contains the server file, the customers' files, every key, certificate and password file that they name, and the lasting part of
-/// state_dir: verified domains, the secret of the ownership tokens, key rotations in progress, suspended routes. It does not contain the
-/// spool, because a copy of it that is started would send waiting mail a second time. It does not contain the event log and the counters
-/// either.
+/// state_dir: verified domains, the secret of the ownership tokens, key rotations in progress, suspended routes, the database postbud.db. It
+/// does not contain the spool, because a copy of it that is started would send waiting mail a second time. It does not contain the event
+/// log and the counters either.
 ///
 /// The relay may run meanwhile: files are read again until two readings in a row are equal. The archive (tar, zstd) has mode 600, because
 /// it contains every secret: keep it as safe as the keys. An existing file is not overwritten.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::ConfigFile;
 use crate::cli::output;
 use crate::config::{self, Counts, Loaded, Mistake, Refused, Remarks};
-use crate::server::SpoolSettings;
+use crate::server::{Settings, SpoolSettings, unreadable_state};
 use crate::spool::postgres;
 
 /// Find every mistake in the configuration.
@@ -15,6 +15,8 @@ use crate::spool::postgres;
 /// Reads the server file, every customer's file, and the keys, certificates and secrets that they name. Each mistake is one line: file,
 /// line, key, what is wrong and what would be right. A customer's unusable DKIM key is a mistake here, although the relay would start
 /// without it and refuse that customer's mail temporarily. Warnings should be corrected, but are no mistakes.
+///
+/// Also says whether this version can read the spool and the database in state_dir, which another version may have written.
 ///
 /// Changes nothing and does not use the network, with one exception: the database of `[spool] backend = "postgres"` is asked whether its
 /// settings keep acknowledged data safe and whether postbud may use it. `postbud domain check` checks DNS, and `postbud probe` checks
@@ -50,12 +52,10 @@ impl Args {
             true => remarks.warnings.extend(broken),
             false => remarks.mistakes.extend(broken),
         }
-        // A start asks the database itself.
         if remarks.mistakes.is_empty()
-            && !self.start
             && let Ok(loaded) = &found
         {
-            remarks.mistakes.extend(self.unfit(&loaded.settings.spool));
+            remarks.mistakes.extend(self.unusable(&loaded.settings));
         }
         remarks.mistakes.sort();
         let counts = found.as_ref().ok().map(Loaded::counts);
@@ -70,11 +70,15 @@ impl Args {
 }
 
 impl Args {
-    /// Returns the reasons why the database cannot hold the spool, if the spool is in one.
-    fn unfit(&self, spool: &SpoolSettings) -> Vec<Mistake> {
-        let SpoolSettings::Postgres(settings) = spool else { return Vec::new() };
-        let mistake = |what| Mistake { file: self.config.path.clone(), line: None, key: "spool.postgres".into(), what };
-        postgres::check(settings).into_iter().map(mistake).collect()
+    /// Returns the reasons why this version cannot use what is stored, or the database cannot hold the spool.
+    fn unusable(&self, settings: &Settings) -> Vec<Mistake> {
+        let mistake = |key: &str, what| Mistake { file: self.config.path.clone(), line: None, key: key.into(), what };
+        let mut found: Vec<_> = unreadable_state(settings).into_iter().map(|what| mistake("state_dir", what)).collect();
+        // A start asks the database itself.
+        if let (SpoolSettings::Postgres(settings), false) = (&settings.spool, self.start) {
+            found.extend(postgres::check(settings).into_iter().map(|what| mistake("spool.postgres", what)));
+        }
+        found
     }
 }
 

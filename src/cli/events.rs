@@ -23,7 +23,7 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     running: Running,
-    /// The position to begin at: a cursor, \"oldest\" or \"newest\".
+    /// The position to begin at: a cursor, "oldest" or "newest".
     #[arg(long, value_name = "CURSOR", default_value = "newest")]
     since: String,
     /// Continue with new events until interrupted.

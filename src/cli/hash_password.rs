@@ -1,12 +1,13 @@
 //! `postbud hash-password`: makes the `password_hash` of a submitter.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::BufRead;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::ask::is_person;
 use super::said;
 use crate::files::line_of_text;
 
@@ -36,41 +37,57 @@ pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
 
 /// Asks for a secret once: hidden on a terminal, or as a line of a pipe.
 pub(super) fn secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-    if !std::io::stdin().is_terminal() {
+    if !is_person() {
         return read_line();
     }
     let _quiet = Quiet::new()?;
     ask(prompt)
 }
 
-/// Reads a new password: twice on a terminal, or as a line of a pipe.
+/// Reads a new password: on a terminal until it was typed twice the same, or as a line of a pipe.
 pub(super) fn read_password() -> anyhow::Result<Zeroizing<String>> {
-    if !std::io::stdin().is_terminal() {
+    if !is_person() {
         return read_line();
     }
     let _quiet = Quiet::new()?;
-    let password = ask("Password: ")?;
-    if *ask("Once more: ")? != *password {
-        bail!("the two passwords differ");
+    loop {
+        let password = ask("Password: ")?;
+        if *ask("Once more: ")? == *password {
+            return Ok(password);
+        }
+        say!("  the two passwords differ");
     }
-    Ok(password)
 }
 
+/// Asks a person until there is an answer.
 fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-    said(format_args!("{prompt}"));
-    let line = read_line();
-    say!("");
-    line
+    loop {
+        said(format_args!("{prompt}"));
+        let (line, is_end) = read()?;
+        say!("");
+        if is_end {
+            bail!("the password is empty");
+        }
+        if !line.is_empty() {
+            return Ok(line);
+        }
+        say!("  this needs an answer");
+    }
 }
 
 fn read_line() -> anyhow::Result<Zeroizing<String>> {
-    let mut line = Zeroizing::new(String::new());
-    std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;
-    let password = Zeroizing::new(line_of_text(&line).to_owned());
-    if password.is_empty() {
+    let (line, _) = read()?;
+    if line.is_empty() {
         bail!("the password is empty");
     }
-    Ok(password)
+    Ok(line)
+}
+
+/// Reads a line, and returns whether the input has ended before it.
+fn read() -> anyhow::Result<(Zeroizing<String>, bool)> {
+    let mut line = Zeroizing::new(String::new());
+    let octets = std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;
+    Ok((Zeroizing::new(line_of_text(&line).to_owned()), octets == 0))
 }
 
 /// Turns the terminal's echo off until it is dropped.

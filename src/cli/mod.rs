@@ -43,6 +43,7 @@ mod bench;
 mod check;
 mod completions;
 mod customer;
+mod delegated_keys;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
@@ -54,7 +55,6 @@ mod events;
 mod hash_password;
 mod health;
 mod incident;
-mod keeper;
 mod log;
 mod man;
 mod masked;
@@ -196,7 +196,6 @@ pub struct ConfigFile {
         short = 'c',
         global = true,
         value_name = "FILE",
-        global = true,
         env = CONFIG_VARIABLE,
         hide_default_value = true,
         default_value_os_t = usual_config()
@@ -419,6 +418,51 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         definition().debug_assert();
+    }
+
+    /// The commands in docs/api.md, each with what stands there about it.
+    fn paths_of_commands() -> Vec<(String, &'static str)> {
+        let text = include_str!("../../docs/api.md");
+        let (_, section) = text.split_once("\n## Commands and their paths\n").expect("the section is there");
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "));
+        let mut found = Vec::new();
+        for (commands, paths) in rows {
+            found.extend(
+                commands.split("`, `").filter(|name| *name != "postbud …").map(|name| (name.to_owned(), paths)),
+            );
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_has_a_path_of_the_http_interface_or_a_reason() {
+        let document: serde_json::Value = serde_json::from_str(&crate::operate::api::openapi()).unwrap();
+        let rows = paths_of_commands();
+        for (name, paths) in &rows {
+            if paths.starts_with("none: ") {
+                continue;
+            }
+            let calls: Vec<&str> = paths.split('`').skip(1).step_by(2).filter(|call| call.contains(" /")).collect();
+            assert!(!calls.is_empty(), "{name}: {paths}");
+            for call in calls {
+                let (method, path) = call.split_once(' ').unwrap();
+                let operation = &document["paths"][format!("/api/v1{path}")][method.to_lowercase()];
+                assert!(operation.is_object(), "{name}: there is no {call}");
+            }
+        }
+        let mut named: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+        visit(&definition(), "", &mut |command, path| {
+            let is_group = command.has_subcommands() && command.is_subcommand_required_set();
+            if is_group || path.is_empty() {
+                return;
+            }
+            let before = named.len();
+            named.retain(|name| *name != path.trim_start());
+            assert_eq!(named.len() + 1, before, "{path} stands in docs/api.md once");
+        });
+        let of_the_demo = |name: &&&str| !cfg!(feature = "demo") && ["demo", "dev-certs"].contains(*name);
+        assert_eq!(named.iter().filter(|name| !of_the_demo(name)).count(), 0, "no such commands: {named:?}");
     }
 
     #[test]

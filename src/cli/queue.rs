@@ -40,9 +40,10 @@ enum QueueCommand {
     /// All given filters must match. A message with several recipients is listed with those that still wait.
     ///
     /// STATE is the message's own: waiting, deferred, held (by `queue hold`, or because it cannot be read), delivering. A waiting or
-    /// deferred message is marked "stopped" while its customer or its route is suspended, or while it has no route. The reason is then
-    /// shown in place of the last reply (`stopped` in the JSON object). It is not held, so `queue release` has no effect on it. It
-    /// continues after the customer's file or the route is corrected, or after `postbud route resume`.
+    /// deferred message is marked "stopped" while its customer is suspended or paused, while its route is suspended, or while it has no
+    /// route. The reason is then shown in place of the last reply (`stopped` in the JSON object). It is not held, so `queue release` has no
+    /// effect on it. It continues after the customer's file or the route is corrected, after `postbud route resume`, or after
+    /// `postbud customer unpause`.
     #[command(after_long_help = "\
 Examples:
   postbud queue list
@@ -69,7 +70,7 @@ Examples:
   postbud queue show 6H0K9MEFC7721
   postbud queue show 6H0K9MEFC7721 --json | jq .recipients")]
     Show {
-        /// The queue id, as in \"250 … queued as 6H0K9MEFC7721\".
+        /// The queue id, as in "250 … queued as 6H0K9MEFC7721".
         id: String,
         /// Print one JSON object.
         #[arg(long)]
@@ -116,8 +117,8 @@ Examples:
     },
     /// Give messages up and inform their senders, as if the receiving server had refused them.
     ///
-    /// The sender is informed as of any bounce: by an event, and by mail if the customer has bounce_mail and the route accepts the null
-    /// sender. With --recipient-domain only the recipients in that domain are given up; the others continue.
+    /// The sender is informed as of any bounce: by an event, and by mail if the customer's file says `bounces = "mail"` and the route
+    /// accepts the null sender. With --recipient-domain only the recipients in that domain are given up; the others continue.
     #[command(after_long_help = "\
 Examples:
   postbud queue bounce 6H0K9MEFC7721 --reason 'this address is closed'
@@ -193,7 +194,7 @@ enum State {
     Held,
     /// Being delivered now.
     Delivering,
-    /// Waiting or deferred, but not tried until a person acts: its customer or its route is suspended, or it has no route.
+    /// Waiting or deferred, but not tried: its customer is suspended or paused, its route is suspended, or it has no route.
     Stopped,
 }
 
@@ -207,6 +208,7 @@ impl From<Which> for Selection {
             reference: which.names.reference,
             campaign: which.names.campaign,
             tag: which.names.tag,
+            envid: which.names.envid,
             sender: which.names.sender,
             older_than_secs: which.older_than,
             state: which.state.map(|state| match state {
@@ -327,7 +329,8 @@ fn described(running: &Running, message: &Message) -> String {
     line("Attempts", &format!("{}; the next is due {}", message.attempts, message.due));
     line("Signed for", &message.from_domain);
     line("From", &format!("<{}>", message.sender));
-    for (name, value) in [("Reference", &message.reference), ("Campaign", &message.campaign)] {
+    for (name, value) in [("Reference", &message.reference), ("Campaign", &message.campaign), ("ENVID", &message.envid)]
+    {
         if let Some(value) = value {
             line(name, value);
         }

@@ -10,10 +10,9 @@ use zeroize::Zeroizing;
 use super::output;
 use super::relay::{Columns, Running, understood};
 use super::{block_on, relay};
-use crate::delivery::StepResult;
 use crate::files::{line, read_text};
 use crate::operate::Actor;
-use crate::operate::microsoft365::Application;
+use crate::operate::microsoft365::{Application, FailedStep};
 use crate::operate::routes::Route;
 use crate::operate::socket::protocol::Command;
 use crate::route::microsoft::WHEN;
@@ -60,7 +59,7 @@ Examples:
     ///
     /// Without --tenant, prints the steps for an administrator of the customer's tenant: the application, its consent, and the lines for
     /// PowerShell, which look up the enterprise application's object id. With --tenant, --client-id and --secret-from, probes the server
-    /// with them and names the step that fails; mail continues with the password meanwhile. With --switch, the customer's file is also
+    /// with them and names the step that fails, such as token or login; mail continues with the password meanwhile. With --switch, the customer's file is also
     /// changed if the probe succeeds; reload postbud afterwards. Waiting mail is then sent.
     #[command(after_long_help = "\
 Examples:
@@ -175,7 +174,8 @@ fn oauth(running: &Running, customer: &str, application: &Application, switch: b
         let (site, actor) = (config.site()?, Actor::this_process());
         let report = site.try_oauth(&actor, customer, application).await?;
         show!("{report}\n");
-        if report.verdict == StepResult::Failed {
+        if let Some(FailedStep { step, means }) = FailedStep::of(&report) {
+            say!("postbud: the step \"{step}\" failed: {means}");
             say!("postbud: nothing was changed; mail goes on as before");
             return Ok(ExitCode::FAILURE);
         }

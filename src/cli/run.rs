@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::keeper::Keeper;
+use super::delegated_keys::DelegatedKeys;
 use super::log::{self, LogFormat};
 use super::signals::Signals;
 use super::started::Configured;
@@ -75,7 +75,7 @@ impl Args {
             };
             systemd.ready();
             let mut watchdog = systemd.watchdog();
-            let mut keeper = Keeper::start(ServerFile { path: path.clone() }, relay.events().clone());
+            let mut delegated = DelegatedKeys::start(ServerFile { path: path.clone() }, relay.events().clone());
             // A SIGHUP during the start is handled now, because the configuration that the start has read may be old.
             let gave_up = loop {
                 tokio::select! {
@@ -84,14 +84,14 @@ impl Args {
                     _ = hang_up.recv() => {
                         systemd.reloading();
                         keys = reload(&relay, &path, keys, "SIGHUP");
-                        keeper.reloaded();
+                        delegated.reloaded();
                         systemd.ready();
                     }
-                    customers = keeper.switched() => {
+                    customers = delegated.switched() => {
                         tracing::info!("new keys sign for {}", customers.join(", "));
                         systemd.reloading();
                         keys = reload(&relay, &path, keys, "postbud");
-                        keeper.reloaded();
+                        delegated.reloaded();
                         systemd.ready();
                     }
                     () = watchdog.is_due_and(relay.wait_for_dispatcher()) => systemd.alive(),

@@ -12,14 +12,14 @@ use super::relay::{Running, warn_of_missing};
 use super::time;
 use crate::files;
 use crate::operate::socket::protocol::Command;
-use crate::record::trace::{Found, Query, Trace, find};
+use crate::record::trace::{Found, Place, Query, Trace, find};
 use crate::visible::visible;
 
 /// Show every event of each matching mail, newest mails first.
 ///
 /// All given filters must match. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] keep and
 /// keep_size), whether the relay is running or not. With several nodes, each has a record of its own: --all-nodes asks them all. A search for
-/// a recipient, a sender, a Message-ID, a queue id, a reference or a campaign uses the archives' indexes. One for only a customer, a tag or a
+/// a recipient, a sender, a Message-ID, a queue id, a reference, a campaign or an ENVID uses the archives' indexes. One for only a customer, a tag or a
 /// time reads everything.
 ///
 /// Exits with 1 if nothing is found.
@@ -34,7 +34,7 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     running: Running,
-    /// A queue id, as in \"250 … queued as 6H2D4SPC00VHA\".
+    /// A queue id, as in "250 … queued as 6H2D4SPC00VHA".
     #[arg(value_name = "QUEUE-ID")]
     id: Option<String>,
     /// Only mails to this recipient, and of a mail with several recipients only this recipient's part.
@@ -57,6 +57,9 @@ pub(super) struct Args {
     /// The maximum number of mails.
     #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Continue a search: the cursor that the same search printed when there were more mails.
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<Place>,
     /// Print one JSON object per mail, with its events.
     #[arg(long)]
     json: bool,
@@ -74,18 +77,20 @@ impl Args {
             reference: self.names.reference,
             campaign: self.names.campaign,
             tag: self.names.tag,
+            envid: self.names.envid,
             sender: self.names.sender,
             customer: self.customer,
             from: self.since.as_deref().map(time::ago_or_at).transpose()?,
             until: self.until.as_deref().map(time::ago_or_at).transpose()?,
+            after: self.cursor,
         };
-        if query == Query::default() {
+        if query.is_empty() {
             bail!(
-                "say which mail: a queue id, --recipient, --message-id, --reference, --campaign, --tag, --sender, --customer, \
+                "say which mail: a queue id, --recipient, --message-id, --reference, --campaign, --tag, --envid, --sender, --customer, \
                  --since or --until"
             );
         }
-        let (Found { traces, more, missing }, place) = match self.all_nodes {
+        let (found, place) = match self.all_nodes {
             true => {
                 (of_all_nodes(&self.running, query, self.limit)?, "the records of the nodes that answer".to_owned())
             }
@@ -96,20 +101,20 @@ impl Args {
                 (found, format!("{} and its archives", log.display()))
             }
         };
-        warn_of_missing(&missing);
-        for trace in &traces {
+        warn_of_missing(&found.missing);
+        for trace in &found.traces {
             if self.json {
                 output::json_line(&serde_json::json!({ "queue_id": trace.queue_id, "events": trace.events }))?;
             } else {
                 print(trace);
             }
         }
-        if traces.is_empty() {
+        if found.traces.is_empty() {
             say!("no mail fits in {place}");
             return Ok(ExitCode::FAILURE);
         }
-        if more {
-            say!("there are more mails; --limit shows more of them");
+        if let Some(next) = found.next() {
+            say!("there are more mails; go on with --cursor {next}");
         }
         Ok(ExitCode::SUCCESS)
     }

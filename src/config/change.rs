@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeValue;
 
-use super::mistake::Contents;
+use super::mistake::{Contents, ReadAgain};
 use super::reader::Document;
 use crate::hex::hex;
 
@@ -24,17 +24,6 @@ const RELOADED: [&str; 11] = [
 ];
 /// The keys below those above that a reload does not replace.
 const NOT_RELOADED: [&str; 1] = ["onboarding.bulk_requires"];
-/// The keys of files that are read again at a reload, or at the next connection after it, under the file name from the start.
-const RELOADED_FILES: [&str; 8] = [
-    "api",
-    "listener",
-    "pages",
-    "returns.mailjet.certificate",
-    "returns.mailjet.private_key",
-    "bounce_mail.route.ca_file",
-    "bounce_mail.route.client_certificate",
-    "bounce_mail.route.client_key",
-];
 /// Marks a key whose file has changed.
 const CONTENTS: &str = " (what the file holds)";
 
@@ -45,7 +34,7 @@ pub struct Keys(BTreeMap<String, String>);
 impl Keys {
     pub(super) fn of(document: &Document<'_>, files: &[Contents]) -> Self {
         let mut keys = Keys::default();
-        for Contents { key, digest, .. } in files {
+        for Contents { key, digest, .. } in files.iter().filter(|file| file.read_again == ReadAgain::WithItsKey) {
             // Several tables with one name share a key here, so the digests of all their files are joined.
             let all = keys.0.entry(format!("{key}{CONTENTS}")).or_default();
             all.push_str(&hex(digest));
@@ -101,13 +90,9 @@ fn is_reloaded(name: &str) -> bool {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     };
-    let (key, is_file) = match name.strip_suffix(CONTENTS) {
-        Some(key) => (key, true),
-        None => (name, false),
-    };
     // The index of a table in a list makes no difference.
-    let key = &without_indices(key);
-    (is_in(&RELOADED, key) && !is_in(&NOT_RELOADED, key)) || (is_file && is_in(&RELOADED_FILES, key))
+    let key = &without_indices(name.strip_suffix(CONTENTS).unwrap_or(name));
+    is_in(&RELOADED, key) && !is_in(&NOT_RELOADED, key)
 }
 
 fn without_indices(key: &str) -> String {

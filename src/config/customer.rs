@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::reader::Table;
-use super::route::{Usual, route};
+use super::route::{RouteDefaults, route};
 use super::signing::{self, SigningDefaults};
 use crate::customers::{BulkPolicy, Contact, ContactLanguage, Customer, Tier, Via, suppression};
 use crate::dkim::KeyRecord;
@@ -35,8 +35,8 @@ pub(super) struct Defaults {
     pub tiers: Option<BTreeMap<String, Tier>>,
 }
 
-/// A customer, with the records that Mailjet's console shows for its domains.
-pub(super) struct Read {
+/// What a customer's file says: the customer, the records that Mailjet's console shows for its domains, and its account at Mailjet.
+pub(super) struct CustomerFile {
     pub customer: Customer,
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
     /// The customer's own account at Mailjet.
@@ -49,7 +49,7 @@ pub(super) fn id(path: &Path) -> Option<CustomerId> {
 }
 
 /// Knows which From domains are taken.
-pub(super) trait Taken {
+pub(super) trait TakenDomains {
     /// Returns where another customer lists the domain, if one does.
     fn by(&self, domain: &Domain) -> Option<String>;
 
@@ -58,7 +58,7 @@ pub(super) trait Taken {
 }
 
 /// For the files of all customers, which are read one after another.
-impl Taken for BTreeMap<Domain, String> {
+impl TakenDomains for BTreeMap<Domain, String> {
     fn by(&self, domain: &Domain) -> Option<String> {
         self.get(domain).cloned()
     }
@@ -69,7 +69,12 @@ impl Taken for BTreeMap<Domain, String> {
 }
 
 /// Reads one customer's file.
-pub(super) fn customer(id: CustomerId, table: &Table<'_>, defaults: &Defaults, taken: &mut dyn Taken) -> Option<Read> {
+pub(super) fn customer(
+    id: CustomerId,
+    table: &Table<'_>,
+    defaults: &Defaults,
+    taken: &mut dyn TakenDomains,
+) -> Option<CustomerFile> {
     let name = table.require("name", "\"Test A/S\"");
     let domains = domains(table, taken);
     let bounce_domains = table.or("bounce_domains", Vec::new());
@@ -82,13 +87,16 @@ pub(super) fn customer(id: CustomerId, table: &Table<'_>, defaults: &Defaults, t
 
     let signers = signing::signers(&table.table("dkim"), &domains, &defaults.signing);
     let records = mailjet_records(table, &domains);
-    let way = table.table("route");
-    let track_opens = way.get("track_opens");
-    let track_clicks = way.get("track_clicks");
-    let (own_mailjet, account) = own_mailjet(&id, &way).unzip();
+    let route_table = table.table("route");
+    let track_opens = route_table.get("track_opens");
+    let track_clicks = route_table.get("track_clicks");
+    let (own_mailjet, account) = own_mailjet(&id, &route_table).unzip();
     let account = account.flatten();
-    let via = via(&id, &way, defaults);
-    Some(Read {
+    let via = via(&id, &route_table, defaults);
+    let limits = super::volume::limits(&table.table("limits"));
+    let contacts = contacts(table, defaults.letters);
+    // Everything is read by now: a key that is not asked for counts as unknown.
+    Some(CustomerFile {
         customer: Customer {
             id,
             name: name?,
@@ -99,10 +107,10 @@ pub(super) fn customer(id: CustomerId, table: &Table<'_>, defaults: &Defaults, t
             suspended,
             bulk,
             one_click,
-            limits: super::volume::limits(&table.table("limits")),
+            limits,
             suppression,
             test,
-            contacts: contacts(table, defaults.letters),
+            contacts,
             bounce_mail,
             track_opens,
             track_clicks,
@@ -152,7 +160,7 @@ fn contacts(root: &Table<'_>, are_written_to: bool) -> Vec<Contact> {
     contacts
 }
 
-fn domains(table: &Table<'_>, taken: &mut dyn Taken) -> Vec<Domain> {
+fn domains(table: &Table<'_>, taken: &mut dyn TakenDomains) -> Vec<Domain> {
     let found: Vec<Domain> = table.require("domains", "[\"test.dk\"]").unwrap_or_default();
     if table.has("domains") && found.is_empty() && table.is_empty_list("domains") {
         table.mistake("domains", "is empty; name the customer's From domains, like [\"test.dk\"]");
@@ -199,7 +207,7 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
                     table.mistake(key, "is for via = \"mailjet\" only");
                 }
             }
-            let usual = Usual {
+            let default = RouteDefaults {
                 id: RouteId::new(&format!("own-server.{id}")),
                 kind: RouteKind::OwnServer,
                 host: None,
@@ -208,7 +216,7 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
                 login_required: false,
             };
             let verp = names_recipient(table, defaults);
-            let route = route(table, usual)?;
+            let route = route(table, default)?;
             if verp && Cloud::of(&route.host).is_some() {
                 let what = "Microsoft 365 takes mail from the mailbox that logs in only; ask with `postbud probe` whether this server takes \
                             other senders";
@@ -217,7 +225,7 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
             Some(Via::OwnServer(if verp { Arc::new(Route { verp, ..Route::clone(&route) }) } else { route }))
         }
         None => {
-            table.forget_unknown();
+            table.allow_all_keys();
             None
         }
     }
@@ -246,7 +254,7 @@ fn own_mailjet(id: &CustomerId, table: &Table<'_>) -> Option<(Arc<Route>, Option
         table.mistake("mailjet_account", "is for via = \"mailjet\" only");
         return None;
     }
-    let usual = Usual {
+    let default = RouteDefaults {
         id: RouteId::new(&format!("mailjet-own.{id}")),
         kind: RouteKind::Mailjet,
         host: Some("in-v3.mailjet.com"),
@@ -255,7 +263,7 @@ fn own_mailjet(id: &CustomerId, table: &Table<'_>) -> Option<(Arc<Route>, Option
         login_required: true,
     };
     let api = super::server::api(table);
-    let route = route(table, usual)?;
+    let route = route(table, default)?;
     let account = super::server::account(api, &route);
     Some((route, account))
 }

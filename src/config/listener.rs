@@ -6,18 +6,11 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::reader::Table;
-use super::secret::{self, Source};
+use super::secret::{self, Source, secret_keys};
 use crate::message::{CustomerId, Urgency};
 use crate::submission::{Allowed, ListenerAuth, ListenerSettings, ListenerTls, ServerTls, Submitter, Submitters};
 
-const PASSWORD_HASH: Source = Source {
-    inline: "password_hash",
-    file: "password_hash_file",
-    env: "password_hash_env",
-    command: "password_hash_command",
-    may_be_inline: true,
-    secret: true,
-};
+const PASSWORD_HASH: Source = Source { may_be_inline: true, ..secret_keys!("password_hash") };
 
 /// Whether connections are encrypted.
 #[derive(Clone, Copy, PartialEq)]
@@ -167,15 +160,15 @@ pub(super) fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
     }
 }
 
-/// The usable part of a `[[submitter]]`.
-pub(super) struct Named {
+/// What a `[[submitter]]` says. There is no submitter if the table has a mistake.
+pub(super) struct SubmitterTable {
     pub submitter: Option<Submitter>,
     /// The customers that it names. A later check ensures that they exist.
     pub listed: Vec<String>,
 }
 
 /// Reads every `[[submitter]]`, and returns one result for each table.
-pub(super) fn submitters(tables: &[Table<'_>]) -> Vec<Named> {
+pub(super) fn submitters(tables: &[Table<'_>]) -> Vec<SubmitterTable> {
     let mut names = HashSet::new();
     let mut submitters = Vec::new();
     for table in tables {
@@ -191,7 +184,7 @@ pub(super) fn submitters(tables: &[Table<'_>]) -> Vec<Named> {
     submitters
 }
 
-fn submitter(table: &Table<'_>) -> Named {
+fn submitter(table: &Table<'_>) -> SubmitterTable {
     let username: Option<String> = table.require("username", "\"webcrm\"");
     let listed = match customers(table) {
         Some(listed) => listed,
@@ -228,7 +221,7 @@ fn submitter(table: &Table<'_>) -> Named {
             }
             is_usable
         });
-    Named { submitter, listed }
+    SubmitterTable { submitter, listed }
 }
 
 /// Reads the ids of the customers that a submitter may send for. The list is empty if it may send for all. Returns `None` if the value is

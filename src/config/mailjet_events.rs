@@ -5,29 +5,15 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::reader::Table;
-use super::secret::{self, Source};
+use super::secret::{self, Source, secret_keys};
 use super::server::{positive, size};
-use super::web::{self, Taken};
+use super::web::{self, TakenAddress};
 use crate::events;
 use crate::returns::mailjet::{Access, Limits, Settings};
 use crate::submission::ListenerSettings;
 
-const SECRET: Source = Source {
-    inline: "secret",
-    file: "secret_file",
-    env: "secret_env",
-    command: "secret_command",
-    may_be_inline: false,
-    secret: true,
-};
-const PASSWORD: Source = Source {
-    inline: "password",
-    file: "password_file",
-    env: "password_env",
-    command: "password_command",
-    may_be_inline: false,
-    secret: true,
-};
+const SECRET: Source = secret_keys!("secret");
+const PASSWORD: Source = secret_keys!("password");
 /// The shortest secret. Secrets are random, and nobody types them.
 const SHORTEST: usize = 20;
 /// The longest secret and the longest name or password.
@@ -37,7 +23,7 @@ const LONGEST: usize = 200;
 pub(super) fn mailjet(
     table: &Table<'_>,
     listeners: &[ListenerSettings],
-    taken: &[Taken<'_>],
+    taken: &[TakenAddress<'_>],
     events: &events::Settings,
 ) -> Option<Settings> {
     if !table.is_there() {
@@ -48,17 +34,17 @@ pub(super) fn mailjet(
     }
     let web = web::mailjet(table, listeners, taken);
     let access = access(table);
-    let usual = Limits::default();
+    let default = Limits::default();
     let many = 1..=1_000_000;
-    let request_size = size(table, "request_size", usual.request_size as u64);
+    let request_size = size(table, "request_size", default.request_size as u64);
     if !(64 << 10..=64 << 20).contains(&request_size) {
         table.mistake("request_size", "is outside of \"64 KiB\" to \"64 MiB\"");
     }
     let limits = Limits {
         request_size: usize::try_from(request_size).unwrap_or(usize::MAX),
-        events_per_request: table.number("events_per_request", 1..=100_000, usual.events_per_request),
-        events_per_second: table.number("events_per_second", many, usual.events_per_second),
-        waiting_events: table.number("waiting_events", 1..=1_000_000_000, usual.waiting_events),
+        events_per_request: table.number("events_per_request", 1..=100_000, default.events_per_request),
+        events_per_second: table.number("events_per_second", many, default.events_per_second),
+        waiting_events: table.number("waiting_events", 1..=1_000_000_000, default.waiting_events),
     };
     let ask = table.or("ask", true);
     if !ask && table.has("ask_after") {

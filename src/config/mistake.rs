@@ -46,9 +46,14 @@ pub struct Remarks {
     pub warnings: Vec<Mistake>,
 }
 
-/// Collects the remarks, and the digests of files that keys name, while tables are read.
+/// Collects the remarks, and the digests of files that keys name, while tables are read. Also holds the passphrase of encrypted files for
+/// the readers of tables.
 #[derive(Debug, Default)]
-pub(super) struct Notes(RefCell<Remarks>, RefCell<Vec<Contents>>, OnceCell<Passphrase>);
+pub(super) struct Notes {
+    remarks: RefCell<Remarks>,
+    contents: RefCell<Vec<Contents>>,
+    passphrase: OnceCell<Passphrase>,
+}
 
 /// The digest of a file that a key names, so that a later reading can tell whether the file has changed.
 #[derive(Clone, Debug)]
@@ -59,45 +64,76 @@ pub(super) struct Contents {
     pub key: String,
     /// The SHA-256 of the content.
     pub digest: [u8; 32],
+    pub read_again: ReadAgain,
+}
+
+/// When a running relay reads a file again that a key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadAgain {
+    /// At a reload, if the reload replaces the key.
+    WithItsKey,
+    /// At every reload or at the next connection after it, under the file name from the start. All certificates of servers, and what routes
+    /// check and show, are read in this way.
+    Always,
 }
 
 impl Notes {
     /// Sets the passphrase of encrypted files. It must be known before they are read.
     pub(super) fn set_passphrase(&self, passphrase: Passphrase) {
-        let _ = self.2.set(passphrase);
+        let _ = self.passphrase.set(passphrase);
     }
 
     /// Returns the passphrase of encrypted files.
     pub(super) fn passphrase(&self) -> Option<&Passphrase> {
-        self.2.get()
+        self.passphrase.get()
+    }
+
+    /// Adds a mistake that was found without these notes.
+    pub(super) fn add(&self, mistake: Mistake) {
+        self.remarks.borrow_mut().mistakes.push(mistake);
     }
 
     pub(super) fn mistake(&self, file: &Path, line: impl Into<Option<usize>>, key: String, what: impl Into<String>) {
-        self.0.borrow_mut().mistakes.push(Mistake { file: file.to_owned(), line: line.into(), key, what: what.into() });
+        self.remarks.borrow_mut().mistakes.push(Mistake {
+            file: file.to_owned(),
+            line: line.into(),
+            key,
+            what: what.into(),
+        });
     }
 
     pub(super) fn broken(&self, file: &Path, line: impl Into<Option<usize>>, key: String, what: impl Into<String>) {
-        self.0.borrow_mut().broken.push(Mistake { file: file.to_owned(), line: line.into(), key, what: what.into() });
+        self.remarks.borrow_mut().broken.push(Mistake {
+            file: file.to_owned(),
+            line: line.into(),
+            key,
+            what: what.into(),
+        });
     }
 
     pub(super) fn warning(&self, file: &Path, line: impl Into<Option<usize>>, key: String, what: impl Into<String>) {
-        self.0.borrow_mut().warnings.push(Mistake { file: file.to_owned(), line: line.into(), key, what: what.into() });
+        self.remarks.borrow_mut().warnings.push(Mistake {
+            file: file.to_owned(),
+            line: line.into(),
+            key,
+            what: what.into(),
+        });
     }
 
-    pub(super) fn contents(&self, file: &Path, key: String, octets: &[u8]) {
+    pub(super) fn contents(&self, file: &Path, key: String, octets: &[u8], read_again: ReadAgain) {
         let mut digest = [0; 32];
         digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets).as_ref());
-        self.1.borrow_mut().push(Contents { file: file.to_owned(), key, digest });
+        self.contents.borrow_mut().push(Contents { file: file.to_owned(), key, digest, read_again });
     }
 
     /// Returns the digests of the files that keys of `file` name.
     pub(super) fn contents_of(&self, file: &Path) -> Vec<Contents> {
-        self.1.borrow().iter().filter(|contents| contents.file == file).cloned().collect()
+        self.contents.borrow().iter().filter(|contents| contents.file == file).cloned().collect()
     }
 
     /// Returns all remarks in the order of files and lines.
     pub(super) fn finish(self) -> Remarks {
-        let mut all = self.0.into_inner();
+        let mut all = self.remarks.into_inner();
         for list in [&mut all.mistakes, &mut all.broken, &mut all.warnings] {
             list.sort();
             list.dedup();

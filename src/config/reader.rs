@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::Notes;
+use super::mistake::{Mistake, Notes, ReadAgain};
 use super::value::{FromValue, kind};
 use crate::files;
 use crate::sealed::Passphrase;
@@ -27,19 +27,18 @@ pub(super) struct File {
 impl File {
     /// Reads a file. If that fails, notes it and returns `None`.
     pub(super) fn read(path: &Path, notes: &Notes) -> Option<File> {
-        let octets = match files::read_plain(path) {
-            Ok(octets) => octets,
-            Err(error) => {
-                notes.mistake(path, None, String::new(), error.to_string());
-                return None;
-            }
-        };
+        Self::open(path).map_err(|unread| notes.add(unread)).ok()
+    }
+
+    /// Reads a file. The error says why it cannot be used.
+    pub(super) fn open(path: &Path) -> Result<File, Mistake> {
+        let unread = |line, what| Mistake { file: path.to_owned(), line, key: String::new(), what };
+        let octets = files::read_plain(path).map_err(|error| unread(None, error.to_string()))?;
         match std::str::from_utf8(&octets) {
-            Ok(text) => Some(File { path: path.to_owned(), text: text.to_owned() }),
+            Ok(text) => Ok(File { path: path.to_owned(), text: text.to_owned() }),
             Err(error) => {
                 let line = octets[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-                notes.mistake(path, line, String::new(), "is not UTF-8 text; save it as UTF-8");
-                None
+                Err(unread(Some(line), "is not UTF-8 text; save it as UTF-8".to_owned()))
             }
         }
     }
@@ -49,26 +48,31 @@ impl File {
         File { path: path.to_owned(), text }
     }
 
-    /// Parses the text, and notes syntax errors: only the first of each line, because one slip causes several, and only the header of a
-    /// repeated table. The rest of such a tree is a guess, so nothing else is noted about it.
+    /// Parses the text, and notes syntax errors.
     pub(super) fn parse<'a>(&'a self, notes: &'a Notes) -> Document<'a> {
+        self.tree().document(notes)
+    }
+
+    /// Parses the text. The syntax errors are only the first of each line, because one slip causes several, and only the header of a
+    /// repeated table. The rest of such a tree is a guess, so nothing else is noted about it.
+    pub(super) fn tree(&self) -> Tree<'_> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
-        let mut lines = Vec::new();
+        let mut mistakes: Vec<(usize, String)> = Vec::new();
         for error in &errors {
             let line = line_of(&self.text, error.span().unwrap_or_default().start);
             let is_twice = error.message() == "duplicate key";
             let header = self.header_of(line);
-            if lines.contains(&line) || (is_twice && header.is_some_and(|header| lines.contains(&header))) {
+            let is_noted = |line| mistakes.iter().any(|(noted, _)| *noted == line);
+            if is_noted(line) || (is_twice && header.is_some_and(is_noted)) {
                 continue;
             }
             let what = match is_twice && header == Some(line) {
                 true => "this table is there already; write the keys of both into one".to_owned(),
                 false => error.message().lines().collect::<Vec<_>>().join("; "),
             };
-            notes.mistake(&self.path, line, String::new(), what);
-            lines.push(line);
+            mistakes.push((line, what));
         }
-        Document { file: self, notes, root, is_sound: errors.is_empty() }
+        Tree { file: self, root, mistakes }
     }
 
     /// Returns the line of the table header that `line` belongs to.
@@ -82,6 +86,36 @@ impl File {
     }
 }
 
+/// A parsed file, with its syntax errors by line.
+pub(super) struct Tree<'a> {
+    file: &'a File,
+    root: Spanned<DeTable<'a>>,
+    mistakes: Vec<(usize, String)>,
+}
+
+impl<'a> Tree<'a> {
+    /// Notes the syntax errors.
+    pub(super) fn document(self, notes: &'a Notes) -> Document<'a> {
+        let Tree { file, root, mistakes } = self;
+        let is_sound = mistakes.is_empty();
+        for (line, what) in mistakes {
+            notes.mistake(&file.path, line, String::new(), what);
+        }
+        Document { file, notes, root, is_sound }
+    }
+
+    /// Returns an outermost value.
+    pub(super) fn value(&self, key: &str) -> Option<&DeValue<'a>> {
+        self.root.get_ref().get(key).map(Spanned::get_ref)
+    }
+
+    /// Returns a path, resolved relative to the file.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.file.dir().join(path)
+    }
+}
+
+/// A parsed file from which settings are read.
 pub(super) struct Document<'a> {
     file: &'a File,
     notes: &'a Notes,
@@ -267,8 +301,8 @@ impl<'t> Table<'t> {
         self.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Array(list) if list.is_empty()))
     }
 
-    /// Marks every key as known. Call it if the known keys depend on a key that could not be read.
-    pub(super) fn forget_unknown(&self) {
+    /// Notes no key as unknown. Call it if the known keys depend on a key that could not be read, or if another reader reads the table.
+    pub(super) fn allow_all_keys(&self) {
         let names = self.table.into_iter().flat_map(|table| table.iter()).map(|(key, _)| key.get_ref().to_string());
         self.asked.borrow_mut().extend(names.map(Cow::from));
     }
@@ -300,8 +334,8 @@ impl<'t> Table<'t> {
     }
 
     /// Notes the digest of the file that `key` names.
-    pub(super) fn contents(&self, key: &str, octets: &[u8]) {
-        self.notes.contents(&self.file.path, self.full(key), octets);
+    pub(super) fn contents(&self, key: &str, octets: &[u8], read_again: ReadAgain) {
+        self.notes.contents(&self.file.path, self.full(key), octets, read_again);
     }
 
     /// Returns a path, resolved relative to its configuration file.

@@ -29,7 +29,7 @@ pub(super) fn returned_mail(
         for key in OF_LISTENER.into_iter().filter(|key| table.has(key)) {
             table.mistake(key, "has no use without domain, the one that mail comes back to");
         }
-        table.table("limits").forget_unknown();
+        table.table("limits").allow_all_keys();
         return None;
     }
     if !has_record {
@@ -64,9 +64,9 @@ pub(super) fn returned_mail(
         limits_table.mistake("inbox_size", what);
     }
     let domain = domain?;
-    let usual = || Mailbox::parse(&format!("fbl@{domain}")).into_iter().collect();
+    let default = || Mailbox::parse(&format!("fbl@{domain}")).into_iter().collect();
     Some(Settings {
-        complaints: complaints.unwrap_or_else(usual),
+        complaints: complaints.unwrap_or_else(default),
         complaints_from,
         dmarc: Vec::new(),
         listener: ListenerSettings {
@@ -99,20 +99,20 @@ pub(super) fn addresses(table: &Table<'_>, key: &'static str, texts: &[String]) 
 
 /// Reads `[returns.limits]`. Limits without a key here have the same values as for submission.
 fn limits(table: &Table<'_>) -> Limits {
-    let usual = Settings::usual_limits();
+    let default = Settings::default_limits();
     let many = 1..=1_000_000;
     let limits = Limits {
-        connections: table.number("connections", 1..=100_000, usual.connections),
-        connections_per_address: table.number("connections_per_address", 1..=100_000, usual.connections_per_address),
-        recipients: table.number("recipients", 1..=1000, usual.recipients),
-        messages_per_connection: table.number("messages_per_connection", many.clone(), usual.messages_per_connection),
-        errors_per_connection: table.number("errors_per_connection", many, usual.errors_per_connection),
-        command_timeout: positive(table, "command_timeout", usual.command_timeout),
-        data_timeout: positive(table, "data_timeout", usual.data_timeout),
-        transaction_timeout: positive(table, "transaction_timeout", usual.transaction_timeout),
-        message_size: size(table, "message_size", usual.message_size),
-        bytes_in_flight: size(table, "bytes_in_flight", usual.bytes_in_flight),
-        ..usual
+        connections: table.number("connections", 1..=100_000, default.connections),
+        connections_per_address: table.number("connections_per_address", 1..=100_000, default.connections_per_address),
+        recipients: table.number("recipients", 1..=1000, default.recipients),
+        messages_per_connection: table.number("messages_per_connection", many.clone(), default.messages_per_connection),
+        errors_per_connection: table.number("errors_per_connection", many, default.errors_per_connection),
+        command_timeout: positive(table, "command_timeout", default.command_timeout),
+        data_timeout: positive(table, "data_timeout", default.data_timeout),
+        transaction_timeout: positive(table, "transaction_timeout", default.transaction_timeout),
+        message_size: size(table, "message_size", default.message_size),
+        bytes_in_flight: size(table, "bytes_in_flight", default.bytes_in_flight),
+        ..default
     };
     if limits.bytes_in_flight < limits.message_size {
         let key = if table.has("bytes_in_flight") { "bytes_in_flight" } else { "message_size" };
@@ -132,8 +132,8 @@ pub(super) fn dmarc(table: &Table<'_>, takes_mail: bool) -> dmarc::Settings {
              read its reports with `postbud dmarc import`",
         );
     }
-    let usual = dmarc::Settings::default();
-    let keep = table.or("keep", usual.keep);
+    let default = dmarc::Settings::default();
+    let keep = table.or("keep", default.keep);
     if keep < Duration::from_secs(35 * 86_400) {
         table.mistake("keep", "is shorter than 35 days; whether the next policy is safe is judged by the last 30");
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::mistake::ReadAgain;
 use super::reader::Table;
-use super::secret::{self, Source};
+use super::secret::{self, Source, secret_keys};
 use super::value::{ByteSize, HostName, Port};
 use crate::hex::octets;
 use crate::route::{
@@ -14,33 +15,12 @@ use crate::route::{
 };
 use crate::smtp::Mechanism;
 
-const USERNAME: Source = Source {
-    inline: "username",
-    file: "username_file",
-    env: "username_env",
-    command: "username_command",
-    may_be_inline: true,
-    secret: false,
-};
-const PASSWORD: Source = Source {
-    inline: "password",
-    file: "password_file",
-    env: "password_env",
-    command: "password_command",
-    may_be_inline: false,
-    secret: true,
-};
-const CLIENT_SECRET: Source = Source {
-    inline: "client_secret",
-    file: "client_secret_file",
-    env: "client_secret_env",
-    command: "client_secret_command",
-    may_be_inline: false,
-    secret: true,
-};
+const USERNAME: Source = Source { may_be_inline: true, is_secret: false, ..secret_keys!("username") };
+const PASSWORD: Source = secret_keys!("password");
+const CLIENT_SECRET: Source = secret_keys!("client_secret");
 
 /// The defaults that depend on the table's place in the configuration.
-pub(super) struct Usual {
+pub(super) struct RouteDefaults {
     pub id: RouteId,
     pub kind: RouteKind,
     pub host: Option<&'static str>,
@@ -50,23 +30,23 @@ pub(super) struct Usual {
 }
 
 /// Reads a route and notes its mistakes. Returns `None` if it has no host.
-pub(super) fn route(table: &Table<'_>, usual: Usual) -> Option<Arc<Route>> {
-    let host = match usual.host {
+pub(super) fn route(table: &Table<'_>, default: RouteDefaults) -> Option<Arc<Route>> {
+    let host = match default.host {
         Some(host) => Some(table.get("host").unwrap_or(HostName(host.to_owned()))),
         None => table.require("host", "\"mail.example.com\""),
     };
     let mode = table.choice("tls", &tls_modes()).unwrap_or(TlsMode::Required);
     let port = table.or("port", Port(if mode == TlsMode::Implicit { 465 } else { 587 })).0;
-    doubt_port(table, port, mode);
+    warn_of_port(table, port, mode);
     let tls = tls(table, mode);
-    let login = login(table, mode, usual.login_required);
-    let caps = caps(&table.table("limits"), usual.caps);
-    let message_size = table.or("message_size", ByteSize(usual.message_size)).0;
+    let login = login(table, mode, default.login_required);
+    let caps = caps(&table.table("limits"), default.caps);
+    let message_size = table.or("message_size", ByteSize(default.message_size)).0;
     if message_size <= ADDED {
         table.mistake("message_size", "nothing could be sent; write a size like \"25 MiB\"");
     }
     let route =
-        Route { id: usual.id, kind: usual.kind, host: host?.0, port, tls, login, caps, message_size, verp: false };
+        Route { id: default.id, kind: default.kind, host: host?.0, port, tls, login, caps, message_size, verp: false };
     Some(Arc::new(route))
 }
 
@@ -74,7 +54,8 @@ fn tls_modes() -> [(&'static str, TlsMode); 4] {
     TlsMode::ALL.map(|mode| (mode.as_str(), mode))
 }
 
-fn doubt_port(table: &Table<'_>, port: u16, mode: TlsMode) {
+/// Warns of a port that usually speaks TLS in another way than the route.
+fn warn_of_port(table: &Table<'_>, port: u16, mode: TlsMode) {
     match (port, mode) {
         (465, TlsMode::Off | TlsMode::Opportunistic | TlsMode::Required) => {
             table.warning("port", "port 465 usually speaks TLS from the first octet: tls = \"implicit\"");
@@ -87,7 +68,7 @@ fn doubt_port(table: &Table<'_>, port: u16, mode: TlsMode) {
 }
 
 fn tls(table: &Table<'_>, mode: TlsMode) -> TlsPolicy {
-    let ca_file = secret::certificates(table, "ca_file").map(|(path, _)| path);
+    let ca_file = secret::certificates(table, "ca_file", ReadAgain::Always).map(|(path, _)| path);
     let pinned_sha256 = table.get::<String>("pinned_sha256").and_then(|text| {
         let found = fingerprint(&text);
         if found.is_none() {
@@ -142,7 +123,7 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
     let password = secret::value(table, PASSWORD).map(|password| LoginSecret::Password(password.as_str().to_owned()));
     let oauth = table.table("oauth");
     let has_oauth = oauth.is_there();
-    let token = has_oauth.then(|| client_credentials(&oauth)).flatten();
+    let credentials = has_oauth.then(|| client_credentials(&oauth)).flatten();
     let allow_plaintext = table.or("allow_plaintext_auth", false);
     let mechanism = table.choice("auth", &mechanisms());
 
@@ -189,7 +170,7 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
         let [username, password] = [USERNAME, PASSWORD].map(|source| secret::place(table, source).unwrap_or_default());
         format!("{username} and {password} in {}", table.place_by_name())
     };
-    Some(Login { username: username?, secret: password.or(token)?, allow_plaintext, mechanism, stands_in })
+    Some(Login { username: username?, secret: password.or(credentials)?, allow_plaintext, mechanism, stands_in })
 }
 
 fn mechanisms() -> [(&'static str, Mechanism); 4] {
@@ -224,9 +205,9 @@ fn client_credentials(table: &Table<'_>) -> Option<LoginSecret> {
     })
 }
 
-fn caps(table: &Table<'_>, usual: Caps) -> Caps {
+fn caps(table: &Table<'_>, default: Caps) -> Caps {
     let presets = Preset::ALL.map(|preset| (preset.as_str(), preset));
-    let base = table.choice("preset", &presets).map_or(usual, Preset::caps);
+    let base = table.choice("preset", &presets).map_or(default, Preset::caps);
     let some = 1..=u32::MAX;
     let single = CapsOverride {
         concurrency: table.number_if_any("concurrency", 1..=1000),

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use super::mistake::ReadAgain;
 use super::reader::Table;
 use crate::files;
 use crate::sealed;
@@ -26,8 +27,24 @@ pub(super) struct Source {
     /// True if the value may be in the configuration itself.
     pub may_be_inline: bool,
     /// True if other users must not read the file.
-    pub secret: bool,
+    pub is_secret: bool,
 }
+
+/// Makes the four keys of a secret: `secret_keys!("password")` are `password`, `password_file`, `password_env` and `password_command`. The
+/// secret must not be in the configuration itself, and other users must not read its file.
+macro_rules! secret_keys {
+    ($name:literal) => {
+        $crate::config::secret::Source {
+            inline: $name,
+            file: concat!($name, "_file"),
+            env: concat!($name, "_env"),
+            command: concat!($name, "_command"),
+            may_be_inline: false,
+            is_secret: true,
+        }
+    };
+}
+pub(super) use secret_keys;
 
 /// Returns the value, if there is one that can be used. It is a mistake if the value comes from two places.
 pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<String>> {
@@ -51,7 +68,7 @@ pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<Strin
         return None;
     }
     if let Some(path) = table.get::<PathBuf>(file) {
-        return from_file(table, file, &path, source.secret);
+        return from_file(table, file, &path, source.is_secret);
     }
     if table.has(command) {
         return from_command(table, command, &table.get::<Vec<String>>(command)?);
@@ -89,7 +106,7 @@ fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) ->
         table.mistake(key, what);
         return None;
     }
-    let bytes = read(table, key, path)?;
+    let bytes = read(table, key, path, ReadAgain::WithItsKey)?;
     if secret {
         warn_if_readable_by_others(table, key, path);
     }
@@ -172,10 +189,10 @@ fn unshown(table: &Table<'_>, key: &'static str) -> String {
 }
 
 /// Reads a file of at most 1 MiB.
-fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
+fn read(table: &Table<'_>, key: &'static str, path: &Path, read_again: ReadAgain) -> Option<Zeroizing<Vec<u8>>> {
     match files::read_plain(path) {
         Ok(bytes) => {
-            table.contents(key, &bytes);
+            table.contents(key, &bytes, read_again);
             Some(bytes)
         }
         Err(error) => {
@@ -193,14 +210,7 @@ fn warn_if_readable_by_others(table: &Table<'_>, key: &'static str, path: &Path)
     }
 }
 
-const PASSPHRASE: Source = Source {
-    inline: "passphrase",
-    file: "passphrase_file",
-    env: "passphrase_env",
-    command: "passphrase_command",
-    may_be_inline: false,
-    secret: true,
-};
+const PASSPHRASE: Source = secret_keys!("passphrase");
 /// The shortest passphrase. Passphrases are random, and nobody types them.
 const SHORTEST_PASSPHRASE: usize = 16;
 
@@ -222,9 +232,13 @@ fn place_key(table: &Table<'_>) -> &'static str {
 }
 
 /// Reads a file with at least one PEM certificate. Returns its path and its certificates.
-pub(super) fn certificates(table: &Table<'_>, key: &'static str) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
+pub(super) fn certificates(
+    table: &Table<'_>,
+    key: &'static str,
+    read_again: ReadAgain,
+) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
     let path: PathBuf = table.get(key)?;
-    let bytes = read(table, key, &path)?;
+    let bytes = read(table, key, &path, read_again)?;
     match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
         Ok(found) if !found.is_empty() => Some((path, found)),
         Ok(_) => {
@@ -239,9 +253,13 @@ pub(super) fn certificates(table: &Table<'_>, key: &'static str) -> Option<(Path
 }
 
 /// Reads a file with a PEM private key for TLS.
-pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<(PathBuf, PrivateKeyDer<'static>)> {
+fn private_key(
+    table: &Table<'_>,
+    key: &'static str,
+    read_again: ReadAgain,
+) -> Option<(PathBuf, PrivateKeyDer<'static>)> {
     let path: PathBuf = table.get(key)?;
-    let bytes = read(table, key, &path)?;
+    let bytes = read(table, key, &path, read_again)?;
     warn_if_readable_by_others(table, key, &path);
     match PrivateKeyDer::from_pem_slice(&bytes) {
         Ok(found) => Some((path, found)),
@@ -253,15 +271,16 @@ pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<(PathB
     }
 }
 
-/// Reads a certificate file and the file of its private key, which must belong together. Either both are given or neither.
+/// Reads a certificate file and the file of its private key, which must belong together. Either both are given or neither. The caller
+/// makes sure that a running relay reads both again.
 pub(super) fn key_pair(table: &Table<'_>, certificate: &'static str, key: &'static str) -> Option<(PathBuf, PathBuf)> {
     match (table.has(certificate), table.has(key)) {
         (true, false) => table.mistake(certificate, format!("needs {key} besides")),
         (false, true) => table.mistake(key, format!("needs {certificate} besides")),
         _ => {}
     }
-    let chain = certificates(table, certificate);
-    let private = private_key(table, key);
+    let chain = certificates(table, certificate, ReadAgain::Always);
+    let private = private_key(table, key, ReadAgain::Always);
     let ((chain_path, chain), (key_path, private)) = (chain?, private?);
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     if let Err(error) = rustls::sign::CertifiedKey::from_der(chain, private, &provider) {

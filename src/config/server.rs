@@ -9,8 +9,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::reader::{Table, not_one_of};
-use super::route::{Usual, route};
-use super::secret::{self, Source};
+use super::route::{RouteDefaults, route};
+use super::secret::{self, Source, secret_keys};
 use super::value::{Bind, ByteSize, HostName, Port};
 use crate::bounce::{self, Language};
 use crate::customers::{Requirement, Tier};
@@ -30,14 +30,7 @@ use crate::smtp::Domain;
 use crate::spool::Backoff;
 use crate::submission::{Limits, MAX_HEADER_SIZE};
 
-const PROXY_PASSWORD: Source = Source {
-    inline: "proxy_password",
-    file: "proxy_password_file",
-    env: "proxy_password_env",
-    command: "proxy_password_command",
-    may_be_inline: false,
-    secret: true,
-};
+const PROXY_PASSWORD: Source = secret_keys!("proxy_password");
 /// The largest message for Mailjet: in-v3.mailjet.com takes 15 MB of attachments.
 pub(super) const MAILJET_MESSAGE_SIZE: u64 = 15 << 20;
 
@@ -107,19 +100,19 @@ fn proxy_address(table: &Table<'_>, url: &Url) -> Option<SocketAddr> {
 
 /// Reads `[delivery]`: the time limit of each phase.
 pub(super) fn timeouts(table: &Table<'_>) -> Timeouts {
-    let usual = Timeouts::default();
+    let default = Timeouts::default();
     let timeouts = Timeouts {
-        connect: positive(table, "connect_timeout", usual.connect),
-        greeting: positive(table, "greeting_timeout", usual.greeting),
-        handshake: positive(table, "handshake_timeout", usual.handshake),
-        mail: positive(table, "mail_timeout", usual.mail),
-        rcpt: positive(table, "rcpt_timeout", usual.rcpt),
-        data_start: positive(table, "data_start_timeout", usual.data_start),
-        data_block: positive(table, "data_block_timeout", usual.data_block),
-        data_end: positive(table, "data_end_timeout", usual.data_end),
-        quit: positive(table, "quit_timeout", usual.quit),
+        connect: positive(table, "connect_timeout", default.connect),
+        greeting: positive(table, "greeting_timeout", default.greeting),
+        handshake: positive(table, "handshake_timeout", default.handshake),
+        mail: positive(table, "mail_timeout", default.mail),
+        rcpt: positive(table, "rcpt_timeout", default.rcpt),
+        data_start: positive(table, "data_start_timeout", default.data_start),
+        data_block: positive(table, "data_block_timeout", default.data_block),
+        data_end: positive(table, "data_end_timeout", default.data_end),
+        quit: positive(table, "quit_timeout", default.quit),
     };
-    if timeouts.data_end < usual.data_end {
+    if timeouts.data_end < default.data_end {
         let what = "is below the 10 minutes of RFC 5321 §4.5.3.2.6: giving up early makes duplicates";
         table.warning("data_end_timeout", what);
     }
@@ -132,16 +125,16 @@ pub(super) fn route_alert_after(table: &Table<'_>) -> Duration {
 }
 
 /// Reads a duration over zero.
-pub(super) fn positive(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
-    let found = table.or(key, usual);
+pub(super) fn positive(table: &Table<'_>, key: &'static str, default: Duration) -> Duration {
+    let found = table.or(key, default);
     if found.is_zero() {
         table.mistake(key, "must be longer than nothing");
     }
     found
 }
 
-pub(super) fn size(table: &Table<'_>, key: &'static str, usual: u64) -> u64 {
-    let found = table.or(key, ByteSize(usual)).0;
+pub(super) fn size(table: &Table<'_>, key: &'static str, default: u64) -> u64 {
+    let found = table.or(key, ByteSize(default)).0;
     if found == 0 {
         table.mistake(key, "must be more than nothing, like \"25 MiB\"");
     }
@@ -150,41 +143,45 @@ pub(super) fn size(table: &Table<'_>, key: &'static str, usual: u64) -> u64 {
 
 /// Reads `[limits]` of the submission server.
 pub(super) fn limits(table: &Table<'_>) -> Limits {
-    let usual = Limits::default();
+    let default = Limits::default();
     let many = 1..=10_000_000;
     let limits = Limits {
-        connections: table.number("connections", 1..=1_000_000, usual.connections),
-        connections_per_address: table.number("connections_per_address", 1..=1_000_000, usual.connections_per_address),
-        recipients: table.number("recipients", 1..=100_000, usual.recipients),
-        messages_per_connection: table.number("messages_per_connection", many.clone(), usual.messages_per_connection),
-        errors_per_connection: table.number("errors_per_connection", many.clone(), usual.errors_per_connection),
-        commands_per_minute: table.number("commands_per_minute", many.clone(), usual.commands_per_minute),
-        commands_without_mail: table.number("commands_without_mail", many.clone(), usual.commands_without_mail),
-        login_timeout: positive(table, "login_timeout", usual.login_timeout),
-        command_timeout: positive(table, "command_timeout", usual.command_timeout),
-        handshake_timeout: positive(table, "handshake_timeout", usual.handshake_timeout),
-        reply_timeout: positive(table, "reply_timeout", usual.reply_timeout),
-        data_timeout: positive(table, "data_timeout", usual.data_timeout),
-        transaction_timeout: positive(table, "transaction_timeout", usual.transaction_timeout),
+        connections: table.number("connections", 1..=1_000_000, default.connections),
+        connections_per_address: table.number(
+            "connections_per_address",
+            1..=1_000_000,
+            default.connections_per_address,
+        ),
+        recipients: table.number("recipients", 1..=100_000, default.recipients),
+        messages_per_connection: table.number("messages_per_connection", many.clone(), default.messages_per_connection),
+        errors_per_connection: table.number("errors_per_connection", many.clone(), default.errors_per_connection),
+        commands_per_minute: table.number("commands_per_minute", many.clone(), default.commands_per_minute),
+        commands_without_mail: table.number("commands_without_mail", many.clone(), default.commands_without_mail),
+        login_timeout: positive(table, "login_timeout", default.login_timeout),
+        command_timeout: positive(table, "command_timeout", default.command_timeout),
+        handshake_timeout: positive(table, "handshake_timeout", default.handshake_timeout),
+        reply_timeout: positive(table, "reply_timeout", default.reply_timeout),
+        data_timeout: positive(table, "data_timeout", default.data_timeout),
+        transaction_timeout: positive(table, "transaction_timeout", default.transaction_timeout),
         // The rate is written as the size that must arrive in a second.
-        minimum_rate: table.or("minimum_rate", ByteSize(usual.minimum_rate)).0,
-        minimum_rate_grace: table.or("minimum_rate_grace", usual.minimum_rate_grace),
-        message_size: size(table, "message_size", usual.message_size),
-        header_size: usize::try_from(size(table, "header_size", usual.header_size as u64)).unwrap_or(usize::MAX),
-        header_fields: table.number("header_fields", 1..=100_000, usual.header_fields),
-        line_length: table.number("line_length", 78..=1_000_000, usual.line_length),
-        received: table.number("received", 1..=1000, usual.received),
-        bytes_in_flight: size(table, "bytes_in_flight", usual.bytes_in_flight),
-        bytes_in_flight_wait: table.or("bytes_in_flight_wait", usual.bytes_in_flight_wait),
-        login_delay: table.or("login_delay", usual.login_delay),
-        longest_login_delay: table.or("longest_login_delay", usual.longest_login_delay),
+        minimum_rate: table.or("minimum_rate", ByteSize(default.minimum_rate)).0,
+        minimum_rate_grace: table.or("minimum_rate_grace", default.minimum_rate_grace),
+        message_size: size(table, "message_size", default.message_size),
+        header_size: usize::try_from(size(table, "header_size", default.header_size as u64)).unwrap_or(usize::MAX),
+        header_fields: table.number("header_fields", 1..=100_000, default.header_fields),
+        line_length: table.number("line_length", 78..=1_000_000, default.line_length),
+        received: table.number("received", 1..=1000, default.received),
+        bytes_in_flight: size(table, "bytes_in_flight", default.bytes_in_flight),
+        bytes_in_flight_wait: table.or("bytes_in_flight_wait", default.bytes_in_flight_wait),
+        login_delay: table.or("login_delay", default.login_delay),
+        longest_login_delay: table.or("longest_login_delay", default.longest_login_delay),
         login_failures_per_address: table.number(
             "login_failures_per_address",
             many.clone(),
-            usual.login_failures_per_address,
+            default.login_failures_per_address,
         ),
-        login_failures_per_name: table.number("login_failures_per_name", many, usual.login_failures_per_name),
-        login_window: positive(table, "login_window", usual.login_window),
+        login_failures_per_name: table.number("login_failures_per_name", many, default.login_failures_per_name),
+        login_window: positive(table, "login_window", default.login_window),
     };
     if limits.header_size > MAX_HEADER_SIZE {
         let most = ByteSize(MAX_HEADER_SIZE as u64);
@@ -212,13 +209,13 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
 
 /// Reads the table `[retry]`.
 pub(super) fn patience(table: &Table<'_>) -> Patience {
-    let usual = Patience::default();
+    let default = Patience::default();
     let backoff = Backoff {
-        first: positive(table, "first", usual.retry.backoff.first),
-        factor: table.number("factor", 1.0..=100.0, usual.retry.backoff.factor),
-        longest: positive(table, "longest", usual.retry.backoff.longest),
+        first: positive(table, "first", default.retry.backoff.first),
+        factor: table.number("factor", 1.0..=100.0, default.retry.backoff.factor),
+        longest: positive(table, "longest", default.retry.backoff.longest),
     };
-    let retry = Schedule { backoff, give_up: positive(table, "give_up", usual.retry.give_up) };
+    let retry = Schedule { backoff, give_up: positive(table, "give_up", default.retry.give_up) };
     if retry.backoff.longest < retry.backoff.first {
         table.mistake(if table.has("longest") { "longest" } else { "first" }, "longest must not be shorter than first");
     }
@@ -231,7 +228,7 @@ pub(super) fn patience(table: &Table<'_>) -> Patience {
     if retry.give_up < Duration::from_secs(4 * 86_400) {
         table.warning("give_up", "RFC 5321 §4.5.4.1 asks for at least 4–5 days of trying");
     }
-    Patience { retry, delay_notice: positive(table, "delay_notice", usual.delay_notice) }
+    Patience { retry, delay_notice: positive(table, "delay_notice", default.delay_notice) }
 }
 
 /// Reads the tables `[mailjet.<tier>]`: the tiers, and the accounts in which domains are registered.
@@ -242,7 +239,7 @@ pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<Strin
         if name.is_empty() || !name.bytes().all(legal) {
             table.mistake("", format!("\"{name}\" is not a tier's name: lower case letters, digits, hyphens"));
         }
-        let usual = Usual {
+        let default = RouteDefaults {
             id: RouteId::new(&format!("mailjet.{name}")),
             kind: RouteKind::Mailjet,
             host: Some("in-v3.mailjet.com"),
@@ -252,7 +249,7 @@ pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<Strin
         };
         let requires = requirements(&table, "requires", Vec::new());
         let api = api(&table);
-        if let Some(route) = route(&table, usual) {
+        if let Some(route) = route(&table, default) {
             accounts.extend(account(api, &route).map(|account| (name.clone(), account)));
             tiers.insert(name, Tier { route, requires });
         }
@@ -273,10 +270,10 @@ pub(super) fn account(api: Option<Url>, route: &Route) -> Option<Account> {
 /// Reads `api`, the address of Mailjet's REST API. A server that is not Mailjet's has none, unless the file names one.
 pub(super) fn api(table: &Table<'_>) -> Option<Url> {
     let host: Option<HostName> = table.get("host");
-    let usual = || Url::parse("https://api.mailjet.com").expect("a constant that is a URL");
+    let default = || Url::parse("https://api.mailjet.com").expect("a constant that is a URL");
     let is_mailjet = host.is_none_or(|host| host.0.to_ascii_lowercase().ends_with(".mailjet.com"));
     if !table.has("api") {
-        return is_mailjet.then(usual);
+        return is_mailjet.then(default);
     }
     let text: String = table.get("api")?;
     if text == "off" {
@@ -296,8 +293,8 @@ pub(super) fn api(table: &Table<'_>) -> Option<Url> {
     }
 }
 
-fn requirements(table: &Table<'_>, key: &'static str, usual: Vec<Requirement>) -> Vec<Requirement> {
-    let Some(words) = table.get::<Vec<String>>(key) else { return usual };
+fn requirements(table: &Table<'_>, key: &'static str, default: Vec<Requirement>) -> Vec<Requirement> {
+    let Some(words) = table.get::<Vec<String>>(key) else { return default };
     let names = Requirement::ALL.map(Requirement::as_str);
     let mut found = Vec::new();
     for word in words {
@@ -314,14 +311,14 @@ fn requirements(table: &Table<'_>, key: &'static str, usual: Vec<Requirement>) -
 
 /// Reads the table `[events]`, without its webhooks.
 pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
-    let usual = events::Settings::default();
+    let default = events::Settings::default();
     events::Settings {
         log: table.get("log"),
-        rotate_size: size(table, "rotate_size", usual.rotate_size),
-        rotate_every: positive(table, "rotate_every", usual.rotate_every),
+        rotate_size: size(table, "rotate_size", default.rotate_size),
+        rotate_every: positive(table, "rotate_every", default.rotate_every),
         retention: Retention {
-            age: positive(table, "keep", usual.retention.age),
-            size: size(table, "keep_size", usual.retention.size),
+            age: positive(table, "keep", default.retention.age),
+            size: size(table, "keep_size", default.retention.size),
         },
         customer_share: table.has("customer_share").then(|| size(table, "customer_share", u64::MAX)),
         state_dir: state_dir.to_owned(),
@@ -331,36 +328,36 @@ pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
 
 /// Reads the table `[dns]`.
 pub(super) fn dns(table: &Table<'_>) -> resolver::Settings {
-    let usual = resolver::Settings::default();
+    let default = resolver::Settings::default();
     resolver::Settings {
-        servers: table.or("servers", usual.servers),
-        timeout: positive(table, "timeout", usual.timeout),
-        attempts: table.number("attempts", 1..=10, usual.attempts),
-        cache_entries: table.number("cache_entries", 1..=10_000_000, usual.cache_entries),
-        longest_ttl: table.or("longest_ttl", usual.longest_ttl),
-        longest_negative_ttl: table.or("longest_negative_ttl", usual.longest_negative_ttl),
+        servers: table.or("servers", default.servers),
+        timeout: positive(table, "timeout", default.timeout),
+        attempts: table.number("attempts", 1..=10, default.attempts),
+        cache_entries: table.number("cache_entries", 1..=10_000_000, default.cache_entries),
+        longest_ttl: table.or("longest_ttl", default.longest_ttl),
+        longest_negative_ttl: table.or("longest_negative_ttl", default.longest_negative_ttl),
     }
 }
 
 /// Reads `[bounce_mail]`: how notifications by mail are written.
 pub(super) fn bounce(table: &Table<'_>, hostname: &str, retry_first: Duration) -> bounce::Settings {
-    let usual = bounce::Settings::default();
+    let default = bounce::Settings::default();
     let languages = [("da", Language::Danish), ("en", Language::English), ("both", Language::Both)];
-    let language = table.choice("language", &languages).unwrap_or(usual.language);
-    let local_part = table.or("sender", usual.local_part);
+    let language = table.choice("language", &languages).unwrap_or(default.language);
+    let local_part = table.or("sender", default.local_part);
     if crate::smtp::Mailbox::parse(&format!("{local_part}@example.com")).is_err() {
         table.mistake(
             "sender",
             format!("\"{local_part}\" is not the part of an address before the @, like \"mailer-daemon\""),
         );
     }
-    let full_limit = table.or("full_limit", ByteSize(usual.full_limit)).0;
+    let full_limit = table.or("full_limit", ByteSize(default.full_limit)).0;
     bounce::Settings { language, reporting_mta: hostname.to_owned(), local_part, full_limit, retry_first }
 }
 
 /// Reads `[bounce_mail.route]`: the separate route of notifications.
 pub(super) fn bounce_route(table: &Table<'_>, message_size: u64) -> Option<Arc<Route>> {
-    let usual = Usual {
+    let default = RouteDefaults {
         id: RouteId::new("bounces"),
         kind: RouteKind::OwnServer,
         host: None,
@@ -368,7 +365,7 @@ pub(super) fn bounce_route(table: &Table<'_>, message_size: u64) -> Option<Arc<R
         message_size,
         login_required: false,
     };
-    table.is_there().then(|| route(table, usual)).flatten()
+    table.is_there().then(|| route(table, default)).flatten()
 }
 
 /// Reads `[onboarding]`: the settings of domain checks that are the same for all customers.
@@ -378,49 +375,49 @@ pub(super) fn onboarding(
     egress: Option<IpAddr>,
     give_up: Duration,
 ) -> onboarding::Settings {
-    let usual = onboarding::Settings::default();
-    let rotation_overlap = table.or("rotation_overlap", usual.rotation_overlap);
+    let default = onboarding::Settings::default();
+    let rotation_overlap = table.or("rotation_overlap", default.rotation_overlap);
     if rotation_overlap < give_up.saturating_add(Duration::from_secs(86_400)) {
         let what =
             "should be a day longer than [retry] give_up: mail signed with the old key is on its way for so long";
         table.warning("rotation_overlap", what);
     }
-    let jitter = table.number("jitter", 0.0..=1.0, usual.jitter);
+    let jitter = table.number("jitter", 0.0..=1.0, default.jitter);
     onboarding::Settings {
         state_dir: state_dir.join("onboarding"),
         shared: None,
-        egress: egress.unwrap_or(usual.egress),
-        spf_include: table.or("spf_include", usual.spf_include),
-        ownership_label: label(table, "ownership_label", usual.ownership_label),
-        mailjet: usual.mailjet,
-        mailjet_accounts: usual.mailjet_accounts,
-        issued: usual.issued,
-        delegation: usual.delegation,
-        mailjet_selector: label(table, "mailjet_selector", usual.mailjet_selector),
-        return_path_label: label(table, "return_path_label", usual.return_path_label),
-        return_path_target: table.or("return_path_target", usual.return_path_target),
+        egress: egress.unwrap_or(default.egress),
+        spf_include: table.or("spf_include", default.spf_include),
+        ownership_label: label(table, "ownership_label", default.ownership_label),
+        mailjet: default.mailjet,
+        mailjet_accounts: default.mailjet_accounts,
+        issued: default.issued,
+        delegation: default.delegation,
+        mailjet_selector: label(table, "mailjet_selector", default.mailjet_selector),
+        return_path_label: label(table, "return_path_label", default.return_path_label),
+        return_path_target: table.or("return_path_target", default.return_path_target),
         rua: table.get("rua"),
-        report_address: usual.report_address,
-        bulk_requires: requirements(table, "bulk_requires", usual.bulk_requires),
-        check_every: positive(table, "check_every", usual.check_every),
+        report_address: default.report_address,
+        bulk_requires: requirements(table, "bulk_requires", default.bulk_requires),
+        check_every: positive(table, "check_every", default.check_every),
         check_every_while_incomplete: positive(
             table,
             "check_every_while_incomplete",
-            usual.check_every_while_incomplete,
+            default.check_every_while_incomplete,
         ),
-        incomplete_is_recent_for: table.or("incomplete_is_recent_for", usual.incomplete_is_recent_for),
-        check_time: usual.check_time,
+        incomplete_is_recent_for: table.or("incomplete_is_recent_for", default.incomplete_is_recent_for),
+        check_time: default.check_time,
         jitter,
-        grace: table.or("grace", usual.grace),
+        grace: table.or("grace", default.grace),
         rotation_overlap,
-        history: table.number("history", 1..=100_000, usual.history),
-        http_timeout: positive(table, "http_timeout", usual.http_timeout),
-        http_allow_private: table.or("http_allow_private", usual.http_allow_private),
-        http_port: table.or("http_port", Port(usual.http_port)).0,
-        https_port: table.or("https_port", Port(usual.https_port)).0,
+        history: table.number("history", 1..=100_000, default.history),
+        http_timeout: positive(table, "http_timeout", default.http_timeout),
+        http_allow_private: table.or("http_allow_private", default.http_allow_private),
+        http_port: table.or("http_port", Port(default.http_port)).0,
+        https_port: table.or("https_port", Port(default.https_port)).0,
         domain_connect: domain_connect(&table.table("domain_connect")),
         letters_from: table.get("letters_from"),
-        lang: table.choice("lang", &[("da", Lang::Da), ("en", Lang::En)]).unwrap_or(usual.lang),
+        lang: table.choice("lang", &[("da", Lang::Da), ("en", Lang::En)]).unwrap_or(default.lang),
     }
 }
 
@@ -456,8 +453,8 @@ fn domain_connect(table: &Table<'_>) -> Option<DomainConnect> {
 }
 
 /// Reads one or more DNS labels in front of a domain's name. A dot at the end is dropped, because there would be two.
-fn label(table: &Table<'_>, key: &'static str, usual: String) -> String {
-    let found = table.or(key, usual);
+fn label(table: &Table<'_>, key: &'static str, default: String) -> String {
+    let found = table.or(key, default);
     match crate::smtp::Domain::parse(&found) {
         Ok(label) => label.to_string(),
         Err(_) => {

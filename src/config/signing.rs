@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
 use super::reader::Table;
-use super::secret::{self, Source};
+use super::secret::{self, Source, secret_keys};
 use crate::customers::{KeyPlace, SigningDomain};
 use crate::dkim::{self, Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
 use crate::onboarding::Delegation;
@@ -68,16 +68,9 @@ pub(super) fn defaults(table: &Table<'_>, give_up: Duration) -> SigningDefaults 
     SigningDefaults { header_canonicalization, body_canonicalization, headers, expires, second: second.flatten() }
 }
 
-const TSIG_SECRET: Source = Source {
-    inline: "tsig_secret",
-    file: "tsig_secret_file",
-    env: "tsig_secret_env",
-    command: "tsig_secret_command",
-    may_be_inline: false,
-    secret: true,
-};
+const TSIG_SECRET: Source = secret_keys!("tsig_secret");
 /// Two selectors that no other sender is likely to have.
-const USUAL_SELECTORS: [&str; 2] = ["postbud-a", "postbud-b"];
+const DEFAULT_SELECTORS: [&str; 2] = ["postbud-a", "postbud-b"];
 /// The default interval for rotating customers' keys: a year.
 const ROTATE_EVERY: Duration = Duration::from_secs(365 * 86_400);
 
@@ -88,7 +81,7 @@ pub(super) fn delegation(table: &Table<'_>) -> Option<Delegation> {
         return None;
     }
     let zone = table.require("zone", "\"dkim.webcrm.com\"");
-    let names = table.or("selectors", USUAL_SELECTORS.map(str::to_owned).to_vec());
+    let names = table.or("selectors", DEFAULT_SELECTORS.map(str::to_owned).to_vec());
     let selectors: Vec<Selector> = names.iter().filter_map(|name| Selector::parse(name).ok()).collect();
     let selectors = <[Selector; 2]>::try_from(selectors).ok().filter(|[a, b]| a != b && names.len() == 2);
     if selectors.is_none() {
@@ -141,16 +134,16 @@ pub(super) fn delegation(table: &Table<'_>) -> Option<Delegation> {
 /// Reads the lists of fields. `sealed` fields are signed once more than they occur, `headers` fields as often as they are present. If
 /// both are absent, the lists follow current practice.
 fn header_list(table: &Table<'_>) -> HeaderList {
-    let usual = HeaderList::default();
-    let usual_names =
-        |sealed| usual.names().filter(move |(_, is)| *is == sealed).map(|(name, _)| name.to_owned()).collect();
-    let sealed: Vec<String> = table.get("sealed_headers").unwrap_or_else(|| usual_names(true));
-    let present: Vec<String> = table.get("headers").unwrap_or_else(|| usual_names(false));
+    let default = HeaderList::default();
+    let default_names =
+        |sealed| default.names().filter(move |(_, is)| *is == sealed).map(|(name, _)| name.to_owned()).collect();
+    let sealed: Vec<String> = table.get("sealed_headers").unwrap_or_else(|| default_names(true));
+    let present: Vec<String> = table.get("headers").unwrap_or_else(|| default_names(false));
     let key = if table.has("headers") { "headers" } else { "sealed_headers" };
     let list = HeaderList::new(sealed.iter().map(String::as_str), present.iter().map(String::as_str));
     list.unwrap_or_else(|error| {
         table.mistake(key, error.to_string());
-        usual
+        default
     })
 }
 

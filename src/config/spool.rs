@@ -4,22 +4,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::mistake::ReadAgain;
 use super::reader::Table;
-use super::secret::{self, Source};
+use super::secret::{self, Source, secret_keys};
 use super::server::{positive, size};
 use super::value::{ByteSize, Port};
 use crate::postgres::{Server, client_config};
 use crate::server::SpoolSettings;
 use crate::spool::{embedded, postgres};
 
-const PASSWORD: Source = Source {
-    inline: "password",
-    file: "password_file",
-    env: "password_env",
-    command: "password_command",
-    may_be_inline: false,
-    secret: true,
-};
+const PASSWORD: Source = secret_keys!("password");
 /// The keys of the embedded spool.
 const EMBEDDED: [&str; 6] = ["dir", "min_free", "min_free_inodes", "segment_size", "settle_delay", "guard_interval"];
 /// The default number of shards for a shared spool: two, three, four or six nodes get equal parts.
@@ -38,27 +32,27 @@ pub(super) fn spool(table: &Table<'_>, state_dir: &Path, hostname: &str) -> Spoo
         return SpoolSettings::Postgres(Box::new(postgres(&database, hostname)));
     }
     if database.is_there() {
-        database.forget_unknown();
+        database.allow_all_keys();
         database.mistake("", "has no use without backend = \"postgres\" in [spool]");
     }
     SpoolSettings::Embedded(embedded(table, state_dir))
 }
 
 fn embedded(table: &Table<'_>, state_dir: &Path) -> embedded::Settings {
-    let usual = embedded::Settings::default();
+    let default = embedded::Settings::default();
     embedded::Settings {
         dir: table.get("dir").unwrap_or_else(|| state_dir.join("spool")),
-        min_free: table.or("min_free", ByteSize(usual.min_free)).0,
-        min_free_inodes: table.or("min_free_inodes", usual.min_free_inodes),
-        segment_size: segment_size(table, usual.segment_size),
-        settle_delay: table.or("settle_delay", usual.settle_delay),
-        guard_interval: positive(table, "guard_interval", usual.guard_interval),
-        ..usual
+        min_free: table.or("min_free", ByteSize(default.min_free)).0,
+        min_free_inodes: table.or("min_free_inodes", default.min_free_inodes),
+        segment_size: segment_size(table, default.segment_size),
+        settle_delay: table.or("settle_delay", default.settle_delay),
+        guard_interval: positive(table, "guard_interval", default.guard_interval),
+        ..default
     }
 }
 
-fn segment_size(table: &Table<'_>, usual: u64) -> u64 {
-    let found = size(table, "segment_size", usual);
+fn segment_size(table: &Table<'_>, default: u64) -> u64 {
+    let found = size(table, "segment_size", default);
     if !(1 << 20..=1 << 30).contains(&found) {
         table.mistake("segment_size", format!("{} is outside of 1 MiB to 1 GiB", ByteSize(found)));
     }
@@ -66,7 +60,7 @@ fn segment_size(table: &Table<'_>, usual: u64) -> u64 {
 }
 
 fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
-    let usual = postgres::Settings::default();
+    let default = postgres::Settings::default();
     let server = Server::default();
     let hosts = match table.is_text("host") {
         true => table.get("host").into_iter().collect(),
@@ -80,8 +74,8 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
     if !(Duration::from_secs(3)..=Duration::from_secs(300)).contains(&lease) {
         table.mistake("lease", "is outside of 3s to 5m");
     }
-    let nodes = table.number("nodes", 1..=16, usual.nodes);
-    let shards = table.number("shards", 1..=64, if nodes == 1 { usual.shards } else { SHARDS });
+    let nodes = table.number("nodes", 1..=16, default.nodes);
+    let shards = table.number("shards", 1..=64, if nodes == 1 { default.shards } else { SHARDS });
     if shards < nodes {
         table.mistake("shards", format!("is less than nodes ({nodes}): some nodes would have none"));
     }
@@ -100,16 +94,16 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
         },
         nodes,
         shards,
-        segment_size: segment_size(table, usual.segment_size),
-        max_size: if table.has("max_size") { size(table, "max_size", usual.max_size) } else { usual.max_size },
-        standbys: table.number("standbys", 0..=10, usual.standbys),
-        ..usual
+        segment_size: segment_size(table, default.segment_size),
+        max_size: if table.has("max_size") { size(table, "max_size", default.max_size) } else { default.max_size },
+        standbys: table.number("standbys", 0..=10, default.standbys),
+        ..default
     }
 }
 
 /// Reads the settings of TLS. By default, mail crosses no network unencrypted.
 fn tls(table: &Table<'_>, is_local: bool) -> Option<std::sync::Arc<rustls::ClientConfig>> {
-    let authorities = secret::certificates(table, "ca_file");
+    let authorities = secret::certificates(table, "ca_file", ReadAgain::WithItsKey);
     let wanted = table.choice("tls", &[("required", true), ("off", false)]);
     if wanted == Some(false) && table.has("ca_file") {
         table.mistake("ca_file", "has no use with tls = \"off\"");
@@ -134,8 +128,8 @@ fn is_local(host: &str) -> bool {
     host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn name(table: &Table<'_>, key: &'static str, usual: String) -> String {
-    let found = table.or(key, usual);
+fn name(table: &Table<'_>, key: &'static str, default: String) -> String {
+    let found = table.or(key, default);
     if !is_name(&found) {
         table.mistake(key, format!("is not a name of 1 to {LONGEST_NAME} characters"));
     }
@@ -162,8 +156,8 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
 }
 
-fn schema(table: &Table<'_>, usual: String) -> String {
-    let found = table.or("schema", usual);
+fn schema(table: &Table<'_>, default: String) -> String {
+    let found = table.or("schema", default);
     if !postgres::is_schema_name(&found) {
         let what =
             "cannot be a schema's name here: a lower case letter, then letters, digits and underscores, 40 at most";

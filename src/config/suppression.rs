@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::reader::Table;
 use crate::customers::suppression::{LONGEST_WINDOW, Mode, Policy};
 
-/// Reads the table. Missing keys have the values of `usual`.
-pub(super) fn policy(table: &Table<'_>, usual: Policy) -> Policy {
+/// Reads the table. Missing keys have the values of `default`.
+pub(super) fn policy(table: &Table<'_>, default: Policy) -> Policy {
     let modes = [("off", Mode::Off), ("event", Mode::Event), ("refuse", Mode::Refuse)];
     let policy = Policy {
-        mode: table.choice("mode", &modes).unwrap_or(usual.mode),
-        hard_bounces: table.number("hard_bounces", 1..=100, usual.hard_bounces),
-        window: longer_than_nothing(table, "window", usual.window),
-        bounces_expire: longer_than_nothing(table, "bounces_expire", usual.bounces_expire),
+        mode: table.choice("mode", &modes).unwrap_or(default.mode),
+        hard_bounces: table.number("hard_bounces", 1..=100, default.hard_bounces),
+        window: longer_than_nothing(table, "window", default.window),
+        bounces_expire: longer_than_nothing(table, "bounces_expire", default.bounces_expire),
     };
     if policy.window > LONGEST_WINDOW {
         let days = LONGEST_WINDOW.as_secs() / 86_400;
@@ -21,8 +21,8 @@ pub(super) fn policy(table: &Table<'_>, usual: Policy) -> Policy {
     policy
 }
 
-fn longer_than_nothing(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
-    let found = table.or(key, usual);
+fn longer_than_nothing(table: &Table<'_>, key: &'static str, default: Duration) -> Duration {
+    let found = table.or(key, default);
     if found.is_zero() {
         table.mistake(key, "must be longer than nothing");
     }

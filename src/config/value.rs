@@ -17,19 +17,19 @@ use crate::visible::is_unseen;
 
 /// Why a value cannot be used, and where it stands in its file.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct BadValue {
     pub at: Range<usize>,
     pub what: String,
 }
 
 /// Refuses a value, with what is wrong with it.
-fn refuse<T>(value: &Spanned<DeValue<'_>>, what: String) -> Result<T, Vec<Refused>> {
-    Err(vec![Refused { at: value.span(), what }])
+fn refuse<T>(value: &Spanned<DeValue<'_>>, what: String) -> Result<T, Vec<BadValue>> {
+    Err(vec![BadValue { at: value.span(), what }])
 }
 
 /// A checked type that the configuration can hold. Relative paths are relative to `dir`. Unusable elements of a list are refused singly.
 pub(super) trait FromValue: Sized {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>>;
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<BadValue>>;
 }
 
 /// A type that is written as text.
@@ -40,7 +40,7 @@ trait FromText: Sized {
 }
 
 impl<T: FromText> FromValue for T {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<BadValue>> {
         match value.get_ref() {
             DeValue::String(text) => T::from_text(text, dir).or_else(|what| refuse(value, what)),
             other => refuse(value, format!("is {}, but {} belongs here", shown(other), T::WANTED)),
@@ -219,7 +219,7 @@ impl FromText for HostName {
 pub(super) struct Port(pub u16);
 
 impl FromValue for Port {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<BadValue>> {
         let refused = |shown: String| refuse(value, format!("{shown} is not a port (1–65535)"));
         match value.get_ref() {
             DeValue::Integer(_) => {
@@ -287,7 +287,7 @@ impl FromText for Url {
 }
 
 impl FromValue for bool {
-    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Vec<Refused>> {
+    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Vec<BadValue>> {
         match value.get_ref() {
             DeValue::Boolean(flag) => Ok(*flag),
             DeValue::String(text) => refuse(value, format!("\"{text}\" is a text; write true or false without quotes")),
@@ -297,7 +297,7 @@ impl FromValue for bool {
 }
 
 impl FromValue for i64 {
-    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Vec<Refused>> {
+    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Vec<BadValue>> {
         match value.get_ref() {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .or_else(|_| refuse(value, format!("{number} is too large a number"))),
@@ -312,7 +312,7 @@ impl FromValue for i64 {
 macro_rules! whole_number {
     ($($type:ty),*) => {$(
         impl FromValue for $type {
-            fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
+            fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<BadValue>> {
                 let number = i64::from_value(value, dir)?;
                 let wrong = if number < 0 { "is negative" } else { "is too large a number" };
                 <$type>::try_from(number).or_else(|_| refuse(value, format!("{number} {wrong}")))
@@ -323,7 +323,7 @@ macro_rules! whole_number {
 whole_number!(u32, u64, usize);
 
 impl FromValue for f64 {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<BadValue>> {
         match value.get_ref() {
             DeValue::Float(number) => {
                 let parsed = number.as_str().replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite());
@@ -337,7 +337,7 @@ impl FromValue for f64 {
 
 /// Reads a list. Each element that cannot be used is refused at its own place.
 impl<T: FromValue> FromValue for Vec<T> {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<BadValue>> {
         let DeValue::Array(array) = value.get_ref() else {
             let what = format!("is {}, but a list in [square brackets] belongs here", kind(value.get_ref()));
             return refuse(value, what);

@@ -30,7 +30,7 @@ const OPERATORS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv
 const MAILJET: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8029);
 
 /// The address of another endpoint, with the name of its table.
-pub(super) type Taken<'a> = (&'a str, Option<SocketAddr>);
+pub(super) type TakenAddress<'a> = (&'a str, Option<SocketAddr>);
 
 /// Reads `[web]`. Without this table no pages are served.
 pub(super) fn pages(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<Settings> {
@@ -69,10 +69,10 @@ pub(super) fn browsers(
 
 /// Reads the settings that only operators' pages have.
 fn of_operators(table: &Table<'_>, pages: operate::pages::Settings) -> Option<operators::Settings> {
-    let usual = SessionTimes::default();
+    let default = SessionTimes::default();
     let sessions = SessionTimes {
-        idle: positive(table, "session_idle", usual.idle),
-        longest: positive(table, "session_lifetime", usual.longest),
+        idle: positive(table, "session_idle", default.idle),
+        longest: positive(table, "session_lifetime", default.longest),
     };
     if sessions.idle > sessions.longest {
         table.mistake("session_idle", "is longer than session_lifetime, and would never end a session");
@@ -97,15 +97,15 @@ fn of_operators(table: &Table<'_>, pages: operate::pages::Settings) -> Option<op
 
 fn browser(
     table: &Table<'_>,
-    usual: SocketAddr,
+    default: SocketAddr,
     secrets: &str,
     listeners: &[ListenerSettings],
-    taken: &[Taken<'_>],
+    taken: &[TakenAddress<'_>],
 ) -> Option<operate::pages::Settings> {
     if !table.is_there() {
         return None;
     }
-    let address = address(table, usual, "the pages a port of their own", listeners);
+    let address = address(table, default, "the pages a port of their own", listeners);
     let url: Option<Url> = table.require("url", "\"https://mail.webcrm.com\"");
     let url = url.and_then(|url| public_url(table, url));
     let mut endpoint = endpoint(table, address, secrets, "the pages", taken)?;
@@ -119,7 +119,7 @@ fn browser(
 pub(super) fn mailjet(
     table: &Table<'_>,
     listeners: &[ListenerSettings],
-    taken: &[Taken<'_>],
+    taken: &[TakenAddress<'_>],
 ) -> Option<(Settings, Url)> {
     let address = address(table, MAILJET, "Mailjet's events a port of their own", listeners);
     let url: Option<Url> = table.require("url", "\"https://hooks.webcrm.com\"");
@@ -158,7 +158,7 @@ fn endpoint(
     address: SocketAddr,
     secrets: &str,
     what: &str,
-    taken: &[Taken<'_>],
+    taken: &[TakenAddress<'_>],
 ) -> Option<Settings> {
     for (name, other) in taken {
         if other.is_some_and(|other| overlap(other, address)) {
@@ -193,8 +193,8 @@ fn endpoint(
     Some(Settings { address, hosts, tls, proxies, plaintext_from_anywhere: allow_plaintext })
 }
 
-fn address(table: &Table<'_>, usual: SocketAddr, what: &str, listeners: &[ListenerSettings]) -> SocketAddr {
-    let address = table.or("address", usual);
+fn address(table: &Table<'_>, default: SocketAddr, what: &str, listeners: &[ListenerSettings]) -> SocketAddr {
+    let address = table.or("address", default);
     if let Some(listener) = listeners.iter().find(|listener| overlap(listener.address, address)) {
         let taken = listener.address;
         table.mistake("address", format!("a [[listener]] has {taken} already; give {what}"));

@@ -5,29 +5,22 @@ use std::collections::{BTreeSet, HashSet};
 use url::Url;
 
 use super::reader::{Table, not_one_of};
-use super::secret::{self, Source};
+use super::secret::{self, Source, secret_keys};
 use super::server::{positive, size};
 use crate::events::{EventKind, Filter, Secret, Webhook};
 use crate::message::CustomerId;
 
-const SECRET: Source = Source {
-    inline: "secret",
-    file: "secret_file",
-    env: "secret_env",
-    command: "secret_command",
-    may_be_inline: false,
-    secret: true,
-};
+const SECRET: Source = secret_keys!("secret");
 
-/// The usable part of an `[[events.webhook]]`.
-pub(super) struct Named {
+/// What an `[[events.webhook]]` says. There is no webhook if the table has a mistake.
+pub(super) struct WebhookTable {
     pub webhook: Option<Webhook>,
     /// The customers that it names. A later check ensures that they exist.
     pub listed: Vec<String>,
 }
 
 /// Reads every `[[events.webhook]]`, and returns one result for each table.
-pub(super) fn webhooks(tables: &[Table<'_>]) -> Vec<Named> {
+pub(super) fn webhooks(tables: &[Table<'_>]) -> Vec<WebhookTable> {
     let mut names = HashSet::new();
     let mut webhooks = Vec::new();
     for table in tables {
@@ -52,7 +45,7 @@ fn name(table: &Table<'_>) -> Option<String> {
     Some(name)
 }
 
-fn webhook(table: &Table<'_>, name: Option<String>) -> Named {
+fn webhook(table: &Table<'_>, name: Option<String>) -> WebhookTable {
     let url = url(table);
     let (customers, listed) = customers(table);
     let filter = Filter { kinds: kinds(table), customers };
@@ -67,22 +60,22 @@ fn webhook(table: &Table<'_>, name: Option<String>) -> Named {
     }
     let nowhere = || Url::parse("https://localhost/").expect("a constant that is a URL");
     // The following keys are checked even if others are unusable.
-    let usual = Webhook::new("", url.clone().unwrap_or_else(nowhere), Secret::new(Vec::new()));
+    let default = Webhook::new("", url.clone().unwrap_or_else(nowhere), Secret::new(Vec::new()));
     let webhook = Webhook {
         filter,
-        batch_events: table.number("batch_events", 1..=100_000, usual.batch_events),
-        batch_bytes: usize::try_from(size(table, "batch_bytes", usual.batch_bytes as u64)).unwrap_or(usize::MAX),
-        linger: table.or("linger", usual.linger),
-        timeout: positive(table, "timeout", usual.timeout),
-        retry_first: positive(table, "retry_first", usual.retry_first),
-        retry_longest: positive(table, "retry_longest", usual.retry_longest),
-        alert_after: positive(table, "alert_after", usual.alert_after),
-        ..usual
+        batch_events: table.number("batch_events", 1..=100_000, default.batch_events),
+        batch_bytes: usize::try_from(size(table, "batch_bytes", default.batch_bytes as u64)).unwrap_or(usize::MAX),
+        linger: table.or("linger", default.linger),
+        timeout: positive(table, "timeout", default.timeout),
+        retry_first: positive(table, "retry_first", default.retry_first),
+        retry_longest: positive(table, "retry_longest", default.retry_longest),
+        alert_after: positive(table, "alert_after", default.alert_after),
+        ..default
     };
     let named = name.zip(url).zip(secret);
     let webhook =
         named.map(|((name, url), secret)| Webhook { name, url, secret: Secret::new(secret.as_bytes()), ..webhook });
-    Named { webhook, listed }
+    WebhookTable { webhook, listed }
 }
 
 fn url(table: &Table<'_>) -> Option<Url> {

@@ -6,6 +6,7 @@
 
 mod customer;
 mod directory;
+mod domain_map;
 mod pause;
 pub mod public_mailboxes;
 mod routing;

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::domain_map::DomainMap;
 use super::{Customer, Directory, Pause, PauseCause, Pauses, VerificationStatus, Via};
 use crate::message::{CustomerId, Lane, MailKind, TEST_DOMAIN};
 use crate::route::{Caps, Route, RouteId, RouteKind, TlsPolicy};
@@ -31,7 +32,7 @@ static TEST_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
 });
 
 /// The verified requirements of each From domain. A domain that is not in the map has verified nothing.
-type Statuses = HashMap<Domain, VerificationStatus>;
+type Statuses = DomainMap<VerificationStatus>;
 
 /// Returns the name of a customer's own Mailjet account in lists of tiers. The name has a dot, which no tier's name has.
 pub fn own_account(customer: &CustomerId) -> String {
@@ -39,12 +40,12 @@ pub fn own_account(customer: &CustomerId) -> String {
 }
 
 /// The Mailjet tiers that take a domain's mail only after their account has accepted the domain, and which accounts have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Acceptance {
     /// The tiers in whose accounts postbud registers domains. Every other tier takes mail of every domain.
-    pub tiers: BTreeSet<String>,
+    pub tiers: Arc<BTreeSet<String>>,
     /// The tiers that have accepted each domain.
-    pub domains: HashMap<Domain, BTreeSet<String>>,
+    pub domains: DomainMap<Arc<BTreeSet<String>>>,
 }
 
 impl Acceptance {
@@ -62,8 +63,8 @@ impl Acceptance {
 /// The known state of From domains.
 #[derive(Clone, Default)]
 struct DomainStates {
-    statuses: Arc<Statuses>,
-    acceptance: Arc<Acceptance>,
+    statuses: Statuses,
+    acceptance: Acceptance,
 }
 
 /// Resolves routes. Cheap to clone; all clones see a reload and a new verification status at once.
@@ -181,14 +182,35 @@ impl Routing {
 
     /// Replaces the verification status of all domains.
     pub fn set_statuses(&self, statuses: HashMap<Domain, VerificationStatus>) {
-        let statuses = Arc::new(statuses);
-        self.0.known.rcu(|known| DomainStates { statuses: Arc::clone(&statuses), ..DomainStates::clone(known) });
+        let statuses: Statuses = statuses.into_iter().collect();
+        self.0.known.rcu(|known| DomainStates { statuses: statuses.clone(), ..DomainStates::clone(known) });
+    }
+
+    /// Replaces the verification status of one domain.
+    pub fn set_status(&self, domain: &Domain, status: Option<VerificationStatus>) {
+        self.0
+            .known
+            .rcu(|known| DomainStates { statuses: known.statuses.with(domain, status), ..DomainStates::clone(known) });
     }
 
     /// Replaces the acceptance of domains by tiers.
     pub fn set_acceptance(&self, acceptance: Acceptance) {
-        let acceptance = Arc::new(acceptance);
-        self.0.known.rcu(|known| DomainStates { acceptance: Arc::clone(&acceptance), ..DomainStates::clone(known) });
+        self.0.known.rcu(|known| DomainStates { acceptance: acceptance.clone(), ..DomainStates::clone(known) });
+    }
+
+    /// Replaces the tiers that have accepted one domain.
+    pub fn set_accepted(&self, domain: &Domain, tiers: BTreeSet<String>) {
+        let tiers = Arc::new(tiers);
+        self.0.known.rcu(|known| {
+            let domains = known.acceptance.domains.with(domain, Some(Arc::clone(&tiers)));
+            let acceptance = Acceptance { domains, ..known.acceptance.clone() };
+            DomainStates { acceptance, ..DomainStates::clone(known) }
+        });
+    }
+
+    /// Returns the tiers that have accepted a domain.
+    pub fn accepted(&self, domain: &Domain) -> Option<Arc<BTreeSet<String>>> {
+        self.0.known.load().acceptance.domains.get(domain).cloned()
     }
 
     /// Returns the customers whose mail is paused.

@@ -32,12 +32,13 @@ use tokio::sync::watch;
 
 use self::postgres::Shared;
 use self::sqlite::File;
+use crate::machine::threads;
 use crate::postgres::Server;
 
 pub use self::error::Error;
 pub use self::many::{list, portions};
 pub use self::row::Row;
-pub use self::sqlite::{BESIDE, FILE, snapshot};
+pub use self::sqlite::{BESIDE, FILE, check_version, snapshot};
 pub use self::transaction::Transaction;
 pub use self::value::Value;
 
@@ -51,6 +52,17 @@ pub struct Schema {
     pub owner: &'static str,
     /// Each step is one or more SQL statements, run in one transaction. `TEXT` compares by octets, in both databases.
     pub steps: &'static [&'static str],
+}
+
+impl Schema {
+    /// Returns how many steps have run, of those that this version knows. `found` is the number in the database at `place`.
+    fn steps_done(&self, place: &str, found: i64) -> Result<usize, Error> {
+        let (known, done) = (self.steps.len(), usize::try_from(found).unwrap_or_default());
+        if done > known {
+            return Err(Error::Newer { place: place.to_owned(), owner: self.owner.to_owned(), found, known });
+        }
+        Ok(done)
+    }
 }
 
 /// The place of the state.
@@ -187,7 +199,7 @@ impl Database {
         E: From<Error> + Send + 'static,
     {
         let database = self.clone();
-        on_blocking_thread(move || database.write_blocking(work)).await
+        threads::asking(move || database.write_blocking(work)).await
     }
 
     /// Like [`read_blocking`](Self::read_blocking), on a thread that may block.
@@ -197,7 +209,7 @@ impl Database {
         E: From<Error> + Send + 'static,
     {
         let database = self.clone();
-        on_blocking_thread(move || database.read_blocking(work)).await
+        threads::asking(move || database.read_blocking(work)).await
     }
 }
 
@@ -233,13 +245,6 @@ impl Changes {
 
 fn first(schemas: &[Schema]) -> &'static str {
     schemas.first().map_or("", |schema| schema.owner)
-}
-
-async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
 
 #[cfg(test)]

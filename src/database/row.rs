@@ -1,6 +1,7 @@
 //! How rows are read.
 
 use super::{Error, Value, postgres, sqlite};
+use crate::time::Timestamp;
 
 /// A row of a query's result. Columns are numbered from 0. A column of an unexpected type is an error, because only this program writes
 /// the tables.
@@ -37,6 +38,15 @@ impl Row<'_> {
         }
     }
 
+    pub fn time(&self, column: usize) -> Result<Timestamp, Error> {
+        self.integer(column).map(timestamp)
+    }
+
+    /// Reads a time that may be null.
+    pub fn maybe_time(&self, column: usize) -> Result<Option<Timestamp>, Error> {
+        Ok(self.maybe_integer(column)?.map(timestamp))
+    }
+
     pub fn text(&self, column: usize) -> Result<&str, Error> {
         self.maybe_text(column)?.ok_or_else(|| self.unexpected(column))
     }
@@ -70,4 +80,9 @@ impl Row<'_> {
             Of::Shared(row) => row.unexpected(column),
         }
     }
+}
+
+/// A time before 1970 is in no table of ours.
+fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
 }

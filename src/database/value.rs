@@ -1,6 +1,9 @@
 //! The types of columns.
 
-/// The value of a parameter or of a column. Times are integers: seconds or milliseconds since 1970, as the owner decides.
+use crate::time::Timestamp;
+
+/// The value of a parameter or of a column. Times are integers: a [`Timestamp`] in milliseconds since 1970, or seconds where the owner
+/// decides so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     Null,
@@ -13,6 +16,12 @@ pub enum Value<'a> {
 impl From<i64> for Value<'_> {
     fn from(value: i64) -> Self {
         Value::Integer(value)
+    }
+}
+
+impl From<Timestamp> for Value<'_> {
+    fn from(value: Timestamp) -> Self {
+        Value::Integer(i64::try_from(value.as_millis()).unwrap_or(i64::MAX))
     }
 }
 

@@ -4,7 +4,7 @@
 //! | what happened | what is tried again, once |
 //! |---|---|
 //! | a kept connection was dead | the same transaction over a new connection |
-//! | a kept connection refused the sender, all recipients or DATA | the same transaction over a new connection: some servers take only so many messages over one connection, and then refuse without closing it |
+//! | a kept connection refused the sender, all recipients, DATA, or the content for now | the same transaction over a new connection: some servers take only so many messages over one connection, and then refuse without closing it |
 //! | the server refused parameters that it offers | the same transaction without parameters, for the recipients concerned |
 //!
 //! A connection is closed after trouble, because the connection itself may be the cause.
@@ -15,7 +15,7 @@ use super::Shared;
 use super::connection::{Broken, Connection};
 use super::dial::Failure;
 use super::job::Job;
-use super::outcome::{Class, Outcome, Scope, Verdict};
+use super::outcome::{Meaning, Outcome, Scope, Verdict};
 use super::pool::{Pool, retire};
 use super::step::StepLog;
 use super::transaction::{self, Ending};
@@ -73,10 +73,11 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
             continue;
         }
         let in_trouble = done.outcome.trouble.is_some();
+        let closes = in_trouble || done.refused_content;
         outcome.add(done.outcome);
         let goes_on = !in_trouble && !done.without_parameters.is_empty();
         if done.usable {
-            kept = give_back(connection, pool, shared, in_trouble, goes_on);
+            kept = give_back(connection, pool, shared, closes, goes_on);
         }
         if !goes_on {
             return outcome;
@@ -87,16 +88,10 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
 }
 
 /// Decides where a usable connection goes after a transaction. It is returned if this attempt still needs it, and goes
-/// to the pool otherwise. After trouble it is closed.
-fn give_back(
-    connection: Connection,
-    pool: &Pool,
-    shared: &Shared,
-    in_trouble: bool,
-    goes_on: bool,
-) -> Option<Connection> {
+/// to the pool otherwise. After trouble it is closed (`closes`).
+fn give_back(connection: Connection, pool: &Pool, shared: &Shared, closes: bool, goes_on: bool) -> Option<Connection> {
     let quit_within = shared.settings.timeouts.quit;
-    if in_trouble {
+    if closes {
         retire(connection, quit_within);
         return None;
     }
@@ -110,7 +105,8 @@ fn give_back(
 /// The outcome without a connection: every recipient is deferred, and the route has trouble.
 fn not_connected(recipients: &[usize], failure: Failure) -> Outcome {
     let advice = failure.advice().map(str::to_owned);
-    let class = Class { advice, ..Class::new(Verdict::Deferred, Scope::Route, failure.reason, Some(failure.class)) };
-    let recipients = recipients.iter().map(|index| class.clone().of(*index)).collect();
+    let meaning =
+        Meaning { advice, ..Meaning::new(Verdict::Deferred, Scope::Route, failure.reason, Some(failure.class)) };
+    let recipients = recipients.iter().map(|index| meaning.clone().of(*index)).collect();
     Outcome { recipients, trouble: Some(failure.trouble), ..Outcome::default() }
 }

@@ -6,24 +6,32 @@
 use crate::message::headers::{Field, fields};
 use crate::route::RouteKind;
 use crate::smtp::{BareLineEnd, DotStuffer};
-use crate::spool::Bytes;
+use crate::spool::{Bytes, is_for_now};
 
 /// Octets gathered before a write. A small message needs one write, a large one a few.
 const WRITE_SIZE: usize = 128 * 1024;
 
-/// Why the message's bytes cannot be sent. The message is held for a person to look at, and not tried again.
+/// Why the message's octets cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable(pub String);
+pub enum Unreadable {
+    /// They are damaged, or no server takes them as they are. The message is held for a person to look at, and not tried again.
+    Damaged(String),
+    /// The spool cannot read them now. The message is tried again later.
+    ForNow(String),
+}
 
 impl From<BareLineEnd> for Unreadable {
     fn from(error: BareLineEnd) -> Self {
-        Unreadable(error.to_string())
+        Unreadable::Damaged(error.to_string())
     }
 }
 
 impl From<crate::spool::Error> for Unreadable {
     fn from(error: crate::spool::Error) -> Self {
-        Unreadable(error.to_string())
+        match is_for_now(&error) {
+            true => Unreadable::ForNow(error.to_string()),
+            false => Unreadable::Damaged(error.to_string()),
+        }
     }
 }
 
@@ -42,7 +50,7 @@ impl<'a> Body<'a> {
         let first = if bytes.chunks() == 0 { Vec::new() } else { bytes.chunk(0).await? };
         let header_len = bytes.header_len as usize;
         if header_len > first.len() {
-            return Err(Unreadable(format!(
+            return Err(Unreadable::Damaged(format!(
                 "the header of {header_len} octets does not lie within the first chunk of {}",
                 first.len()
             )));
@@ -179,6 +187,24 @@ mod tests {
         let to_mailjet = sent(&message, "X-Mailjet-TrackOpen: 0\r\n", RouteKind::Mailjet).await.unwrap();
         assert!(to_mailjet.starts_with("X-Mailjet-TrackOpen: 0\r\nDKIM-Signature: x\r\nx-mj-CustomID: 1\r\n"));
         assert!(to_mailjet.contains("X-Mailjet-Campaign: a\r\n folded\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_is_away_damages_no_message() {
+        struct Failing(std::io::ErrorKind);
+        impl ReadChunk for Failing {
+            fn chunks(&self) -> usize {
+                1
+            }
+            fn read(self: Arc<Self>, _: usize) -> Pending<Result<Vec<u8>, Error>> {
+                Box::pin(async move { Err(Error::Io { what: "reading".into(), source: self.0.into() }) })
+            }
+        }
+        let of =
+            async |kind| sent(&Bytes::new(Vec::new(), 0, 9, Arc::new(Failing(kind))), "", RouteKind::OwnServer).await;
+        let (away, broken) = (of(std::io::ErrorKind::NotConnected).await, of(std::io::ErrorKind::InvalidData).await);
+        assert!(matches!(away, Err(Unreadable::ForNow(_))), "{away:?}");
+        assert!(matches!(broken, Err(Unreadable::Damaged(_))), "{broken:?}");
     }
 
     #[tokio::test]

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::job::Job;
-use super::signal::Phase;
-use super::words::Words;
+use super::reply::signal::Phase;
+use super::reply::words::Words;
 use crate::message::{BodyKind, Recipient, Ret};
 use crate::smtp::dsn::orcpt_in_ascii;
 use crate::smtp::{EnhancedCode, Extensions, Reply};

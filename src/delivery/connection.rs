@@ -74,9 +74,9 @@ pub enum Stream {
 }
 
 /// Counts a connection as open while it exists.
-struct Open(Gauge);
+struct OpenGuard(Gauge);
 
-impl Drop for Open {
+impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -108,7 +108,7 @@ pub struct Connection {
     pub used: Instant,
     /// A transaction was left open, so RSET must be sent before the next one.
     pub reset_first: bool,
-    _open: Open,
+    _open: OpenGuard,
 }
 
 impl Connection {
@@ -133,7 +133,7 @@ impl Connection {
             served: 0,
             used: Instant::now(),
             reset_first: false,
-            _open: Open(open.clone()),
+            _open: OpenGuard(open.clone()),
         }
     }
 
@@ -154,6 +154,7 @@ impl Connection {
         sent.map_err(|_| Broken::TimedOut(limit))?.map_err(Broken::from)
     }
 
+    /// Reads the next reply of the server.
     pub async fn reply(&mut self, limit: Duration) -> Result<Reply, Broken> {
         // Usually the reply is buffered already, and no timer is needed.
         if let Some(reply) = self.buffered_reply()? {

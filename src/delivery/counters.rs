@@ -69,15 +69,15 @@ impl Counters {
         for recipient in &outcome.recipients {
             let labels = OutcomeLabels {
                 route: route.to_owned(),
-                verdict: match recipient.class.verdict {
+                verdict: match recipient.meaning.verdict {
                     Verdict::Relayed => "relayed",
                     Verdict::Deferred => "deferred",
                     Verdict::Failed => "failed",
                 },
-                scope: recipient.class.scope.as_str(),
+                scope: recipient.meaning.scope.as_str(),
             };
             self.outcomes.get_or_create(&labels).inc();
-            if recipient.class.unknown {
+            if recipient.meaning.unknown {
                 self.unknown.inc();
             }
         }

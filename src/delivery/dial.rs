@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::addresses::Failed;
-use super::classify::{Context, Phase, classify};
+use super::auth::login::{self, NoLogin};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
 use super::egress::{self, ConnectError, Endpoint};
-use super::login::{self, NoLogin};
 use super::outcome::{Trouble, clip, clipped};
+use super::reply::classify::{Context, Phase, classify};
+use super::reply::words::Words;
 use super::settings::Settings;
 use super::step::{Step, StepLog};
 use super::tls::{Fallback, TlsClient, TlsError};
-use super::words::Words;
 use crate::machine::net::TcpStream;
 use crate::message::FailureClass;
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
@@ -422,16 +422,16 @@ impl<T: TokenSource> Dialler<'_, T> {
     fn refused(&self, connection: &Connection, phase: Phase, reply: &Reply) -> Failure {
         let context = Context::of(self.route, self.settings.egress.address, connection.fallback.as_ref());
         let reply = &clip(reply.clone());
-        let (class, trouble) = classify(phase, reply, &context);
+        let (meaning, trouble) = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());
         let trouble =
-            trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: class.advice });
+            trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: meaning.advice });
         let everywhere = phase == Phase::Login || matches!(trouble, Trouble::Suspend { .. });
         Failure {
             step: phase.step(),
             reason,
             trouble,
-            class: class.reply.class.unwrap_or(FailureClass::Unknown),
+            class: meaning.reply.class.unwrap_or(FailureClass::Unknown),
             everywhere,
         }
     }

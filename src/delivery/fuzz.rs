@@ -1,7 +1,59 @@
-//! For `tests/fuzz` only (feature `fuzzing`): what a smarthost's certificate says, in words.
+//! For `tests/fuzz` only (feature `fuzzing`): what a smarthost's certificate says, in words, and what its replies mean.
 
-use super::certificate::{PublicKey, broken_signature_among, describe, is_pinnable};
+use std::net::IpAddr;
+
+use super::auth::login::Blame;
+use super::auth::sasl::Exchange;
+use super::commands::may_refuse_parameters;
+use super::reply::classify::{Context, Phase, TakenRecipients, classify};
+use super::reply::number_of_recipients::is_about_number_of_recipients;
+use super::tls::certificate::{PublicKey, broken_signature_among, describe, is_pinnable};
+use crate::route::RouteKind;
+use crate::smtp::{Mechanism, Reply};
 use crate::visible::is_unseen;
+
+/// Answers a challenge by every mechanism, as often as the server may ask.
+///
+/// # Panics
+/// Panics if an answer is more than one line, or if the exchange never ends.
+pub fn challenge(reply: &Reply) {
+    let text = reply.lines.first().map_or("", String::as_str);
+    for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::CramMd5, Mechanism::Xoauth2] {
+        let mut exchange = Exchange::new(mechanism, "webcrm", "secret");
+        let mut asked = 0;
+        while let Some(line) = exchange.answer(text) {
+            assert!(!line.contains(['\r', '\n']), "one line");
+            asked += 1;
+            assert!(asked < 8, "{mechanism:?} goes on for ever");
+        }
+    }
+}
+
+/// Judges a negative reply wherever it may be heard.
+pub fn judge(reply: &Reply) {
+    let phases = [
+        Phase::Greeting,
+        Phase::Hello,
+        Phase::StartTls,
+        Phase::Login,
+        Phase::Mail,
+        Phase::Rcpt,
+        Phase::Data,
+        Phase::End,
+    ];
+    let context = Context {
+        kind: RouteKind::OwnServer,
+        internal: reply.code.is_multiple_of(2),
+        egress: IpAddr::from([40, 74, 40, 57]),
+        login: None,
+        fallback: None,
+        taken: TakenRecipients::Nobody,
+    };
+    for phase in phases {
+        let _ = classify(phase, reply, &context);
+    }
+    let _ = (is_about_number_of_recipients(reply), Blame::of(reply), may_refuse_parameters(reply));
+}
 
 /// Describes octets that a server sent for its certificate.
 ///

@@ -1,69 +1,38 @@
-//! Delivery makes one attempt at one smarthost and reports the outcome. It decides nothing: the queue does.
+//! Delivery makes one attempt at one smarthost, and reports what the server's replies mean. The queue decides what happens next.
 //!
 //! ```text
 //! attempt ─► pool ─► connection (egress, greeting, EHLO, STARTTLS, AUTH) ─► transaction (MAIL, RCPT…, DATA, body, dot)
 //!                                                                              │
-//!         outcome ◄── settle (by recipient) ◄── classify (reply → verdict, scope, trouble, advice)
+//!         outcome ◄── interpret (by recipient) ◄── reply (→ verdict, scope, trouble, advice)
 //! ```
 //!
 //! Promises: every connection leaves from the configured address, or no connection is made. A password crosses the
-//! network without encryption only if the customer's file allows it. A recipient counts as delivered only after a
+//! network without encryption only if the customer's file allows it. A recipient counts as relayed only after a
 //! positive reply to the final dot. If the connection breaks after the final dot, the outcome is reported as unknown.
 //! Replies are bounded in octets, lines and time.
 
-mod about_us;
 mod addresses;
-mod advice;
 mod attempt;
-mod blocked_account;
+mod auth;
 mod body;
-mod certificate;
-mod classify;
 mod commands;
 mod connection;
 mod counters;
 mod dial;
 mod egress;
-mod entra;
-mod failure_class;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod interpret;
 mod job;
-mod limits;
-mod login;
-mod number_of_recipients;
-mod oauth;
-mod our_address;
 pub(crate) mod outcome;
-mod periods;
 mod pool;
 pub(crate) mod probe;
-mod refusal;
-mod relaying;
-#[cfg(test)]
-mod replies;
-mod sasl;
+mod reply;
 pub(crate) mod settings;
-mod settle;
-mod signal;
 mod step;
 mod test_attempt;
 mod tls;
 mod transaction;
-mod verifier;
-#[cfg(test)]
-mod wordings;
-#[cfg(test)]
-mod wordings_collected;
-#[cfg(test)]
-mod wordings_invented;
-#[cfg(test)]
-mod wordings_of_one;
-#[cfg(test)]
-mod wordings_public;
-#[cfg(test)]
-mod wordings_reworded;
-mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,15 +41,14 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-pub(crate) use classify::class_of_quoted;
 pub use counters::Counters;
-pub(crate) use failure_class::class_of_reported;
-pub use outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+pub use outcome::{Meaning, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 pub use probe::{ProbeReport, ProbeStep, StepResult};
+pub(crate) use reply::{class_of_quoted, class_of_reported};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};
 pub use step::Step;
 
-use body::{Body, Unreadable};
+use body::Body;
 use job::Job;
 use pool::{Pool, retire};
 
@@ -175,15 +143,15 @@ impl Delivery {
                 };
                 attempt::run(&self.shared, &pool, &job).await
             }
-            Err(Unreadable(reason)) => Outcome { hold: Some(reason), ..Outcome::default() },
+            Err(why) => interpret::unread(why, recipients.iter().copied()),
         };
         self.shared.counters.count(route.id.as_str(), &outcome);
         outcome
     }
 
-    /// Returns true if each recipient of this message needs a transaction of its own, because the return path names the recipient. A null
+    /// Returns true if each recipient of this message must have a transaction of its own, because the return path names the recipient. A null
     /// sender is never replaced.
-    pub fn goes_one_by_one(&self, route: &Route, record: &Record) -> bool {
+    pub fn separates_recipients(&self, route: &Route, record: &Record) -> bool {
         let has_sender = record.lane.kind == MailKind::Mail && record.envelope.reverse_path.mailbox().is_some();
         route.verp && has_sender && self.shared.settings.return_paths.is_some()
     }
@@ -192,7 +160,7 @@ impl Delivery {
     fn return_path(&self, route: &Route, record: &Record, recipients: &[usize]) -> Option<ReversePath> {
         let paths = self.shared.settings.return_paths.as_ref()?;
         match recipients {
-            [index] if self.goes_one_by_one(route, record) => {
+            [index] if self.separates_recipients(route, record) => {
                 let address = paths.address(Returned { queue_id: record.id, index: *index });
                 Some(ReversePath::Mailbox(address))
             }

@@ -67,12 +67,12 @@ pub enum Verdict {
 
 /// The meaning of a reply, or of a missing reply, for its recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class {
+pub struct Meaning {
     /// The action for the recipients.
     pub verdict: Verdict,
     /// How far the failure reaches.
     pub scope: Scope,
-    /// The server's reply on one line with its codes, or a text that says what broke, and its class.
+    /// The server's reply on one line with its codes, or a text that says what broke, and the failure class.
     pub reply: ReplyText,
     /// The remedy in plain words, where one is known (internal-spoof protection, certificate, login).
     pub advice: Option<String>,
@@ -80,15 +80,15 @@ pub struct Class {
     pub unknown: bool,
 }
 
-impl Class {
-    /// A class without advice, for an outcome that is known. `why` is `None` where the message was taken.
+impl Meaning {
+    /// The meaning without advice, for an outcome that is known. `why` is `None` where the message was taken.
     pub fn new(verdict: Verdict, scope: Scope, reply: impl Into<String>, why: Option<FailureClass>) -> Self {
-        Class { verdict, scope, reply: ReplyText::new(clipped(reply.into()), why), advice: None, unknown: false }
+        Meaning { verdict, scope, reply: ReplyText::new(clipped(reply.into()), why), advice: None, unknown: false }
     }
 
     /// The outcome of the recipient at this index of the envelope.
     pub fn of(self, index: usize) -> RecipientOutcome {
-        RecipientOutcome { index, class: self }
+        RecipientOutcome { index, meaning: self }
     }
 }
 
@@ -98,7 +98,7 @@ pub struct RecipientOutcome {
     /// The recipient's index in the envelope.
     pub index: usize,
     /// The reply, and what it means.
-    pub class: Class,
+    pub meaning: Meaning,
 }
 
 /// The result of an attempt for the route itself.
@@ -196,7 +196,7 @@ pub struct Outcome {
     /// (RFC 5321 §4.5.3.1.10). It is less than the number tried. All recipients that are missing from the outcome are
     /// tried at once in further transactions of at most this size.
     pub takes: Option<usize>,
-    /// Delivered recipients whose server takes DSN parameters, and which must therefore report success itself (RFC 3461
+    /// Relayed recipients whose server takes DSN parameters, and which must therefore report success itself (RFC 3461
     /// §5.2.2). It is kept for each recipient, because another transaction may reach another server of the same host.
     pub reported: Vec<usize>,
     /// Why the message must be held: its bytes cannot be read from the spool, or its signatures have expired. No server

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::addresses::Failed;
+use super::auth::oauth::{RouteTokens, Tokens};
 use super::connection::Connection;
 use super::counters::Counters;
 use super::dial::{Dialler, Failure};
-use super::oauth::{RouteTokens, Tokens};
 use super::outcome::Trouble;
 use super::settings::Settings;
 use super::step::{Step, StepLog};

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::certificate::{describe, fingerprint, is_pinnable};
-use super::classify::{Context, Phase, classify, is_internal};
 use super::connection::{Broken, Connection};
 use super::dial::Failure;
 use super::outcome::clip;
 use super::pool::Pool;
+use super::reply::classify::{Context, Phase, classify, is_internal};
 use super::step::{Step, StepLog};
+use super::tls::certificate::{describe, fingerprint, is_pinnable};
 use super::{Delivery, Timeouts, egress};
 use crate::hex::hex;
 use crate::message::{QueueId, Returned};

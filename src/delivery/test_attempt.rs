@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::outcome::{Class, Outcome, Scope, Verdict};
+use super::outcome::{Meaning, Outcome, Scope, Verdict};
 use crate::message::{FailureClass, TestOutcome};
 use crate::spool::Record;
 
@@ -16,11 +16,11 @@ pub(super) async fn run(record: &Record, recipients: &[usize]) -> Outcome {
         tokio::time::sleep(SLOW).await;
     }
     let is_first = record.attempts == 0;
-    let heard = recipients.iter().filter_map(|index| Some(class(outcome_of(*index)?, is_first).of(*index)));
+    let heard = recipients.iter().filter_map(|index| Some(meaning(outcome_of(*index)?, is_first).of(*index)));
     Outcome { recipients: heard.collect(), ..Outcome::default() }
 }
 
-fn class(outcome: TestOutcome, is_first: bool) -> Class {
+fn meaning(outcome: TestOutcome, is_first: bool) -> Meaning {
     let (verdict, reply, why) = match outcome {
         TestOutcome::Bounced => {
             (Verdict::Failed, "550 5.1.1 test mode: no such address", Some(FailureClass::Hard))
@@ -43,5 +43,5 @@ fn class(outcome: TestOutcome, is_first: bool) -> Class {
         // Submission has already left out suppressed recipients. Mail accepted before the list of names changed may still hold one.
         | TestOutcome::Suppressed => (Verdict::Relayed, "250 2.0.0 test mode: taken, and sent to nobody", None),
     };
-    Class::new(verdict, Scope::Recipient, reply, why)
+    Meaning::new(verdict, Scope::Recipient, reply, why)
 }

@@ -1,22 +1,21 @@
 //! One transaction: MAIL, RCPT…, DATA, the content, the final dot. With PIPELINING the commands are sent in one flight
 //! (RFC 2920), and without it one by one.
 //!
-//! Promises: a recipient is delivered only after a 2xx reply to the final dot. If the connection breaks between the
-//! final dot and its reply, the outcome is unknown. [`settle`] decides what the replies mean for each recipient. A
+//! Promises: a recipient is relayed only after a 2xx reply to the final dot. If the connection breaks between the
+//! final dot and its reply, the outcome is unknown. [`interpret`] decides what the replies mean for each recipient. A
 //! server that answers 354 although it refused every recipient gets an empty message: RFC 2920 §3.1 tells us to send
 //! it, and RFC 5321 tells the server to refuse it.
 
 use std::time::Duration;
 
-use super::body::Unreadable;
-use super::classify::Phase;
 use super::commands::{Command, may_refuse_parameters};
 use super::connection::{Broken, Connection};
+use super::interpret::{self, Flight};
 use super::job::Job;
-use super::number_of_recipients::is_about_number_of_recipients;
 use super::outcome::{Outcome, Scope, clip};
+use super::reply::classify::Phase;
+use super::reply::number_of_recipients::is_about_number_of_recipients;
 use super::settings::Timeouts;
-use super::settle::{self, Flight};
 use crate::message::BodyKind;
 use crate::smtp::Reply;
 use crate::smtp::response::ResponseError;
@@ -42,8 +41,11 @@ pub struct Done {
     pub outcome: Outcome,
     /// The connection can be used again.
     pub usable: bool,
-    /// Everybody was refused before any content was sent, and the replies may be about the connection.
+    /// Everybody was refused, and the replies may be about the connection.
     pub may_be_about_connection: bool,
+    /// The server read the content and then refused it, with a reply that may be about the connection. The connection is closed, so that
+    /// a server that refuses all content gets none twice.
+    pub refused_content: bool,
     /// Recipients that are missing from the outcome, because the server refused parameters that it offers. They are
     /// tried again without parameters.
     pub without_parameters: Vec<usize>,
@@ -52,7 +54,7 @@ pub struct Done {
 impl Done {
     /// A result after which nothing is tried again.
     fn new(outcome: Outcome, usable: bool) -> Self {
-        Done { outcome, usable, may_be_about_connection: false, without_parameters: Vec::new() }
+        Done { outcome, usable, may_be_about_connection: false, refused_content: false, without_parameters: Vec::new() }
     }
 }
 
@@ -62,7 +64,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     let asks_for_utf8 = job.envelope.smtputf8;
     let of_message = asks_for_utf8 && job.needs_smtputf8();
     if let Some(reason) = lacks(connection, job, of_message) {
-        let recipients = settle::failed(job.recipients, &reason, Scope::Message);
+        let recipients = interpret::failed(job.recipients, &reason, Scope::Message);
         return done(Outcome { recipients, ..Outcome::default() }, true);
     }
     let needs_utf8 = |index: &usize| asks_for_utf8 && job.envelope.recipients[*index].address.needs_smtputf8();
@@ -72,7 +74,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     }
     // The other recipients still get the message.
     let reason = "5.6.7 the address is not ASCII, and the server does not offer SMTPUTF8";
-    let refused = settle::failed(&in_utf8, reason, Scope::Recipient);
+    let refused = interpret::failed(&in_utf8, reason, Scope::Recipient);
     if in_ascii.is_empty() {
         return done(Outcome { recipients: refused, ..Outcome::default() }, true);
     }
@@ -94,18 +96,19 @@ async fn transact(
 ) -> Ending {
     let mut flight = Flight { smtputf8, ..Flight::default() };
     if let Err(why) = send_commands(connection, job, timeouts, &mut flight).await {
-        if reused && flight.data.is_none() {
+        // A 421 to DATA ends the connection like one to a command before it.
+        if reused && flight.data.as_ref().is_none_or(|reply| reply.code == 421) {
             return Ending::Stale(why);
         }
         if matches!(why, Broken::OutOfStep(_)) {
-            return Ending::OutOfStep(settle::broken_off(job, flight, &why));
+            return Ending::OutOfStep(interpret::broken_off(job, flight, &why));
         }
         if flight.mail_refused.is_none() {
             // These recipients are deferred with the others.
             flight.without_parameters.clear();
         }
         let without_parameters = flight.without_parameters.clone();
-        let outcome = settle::broken_off(job, flight, &why);
+        let outcome = interpret::broken_off(job, flight, &why);
         return Ending::Done(Done { without_parameters, ..Done::new(outcome, false) });
     }
     let go = flight.data.as_ref().is_some_and(|reply| reply.code == 354);
@@ -122,7 +125,7 @@ async fn transact(
     connection.reset_first = flight.mail_refused.is_none();
     let may_be_about_connection = flight.may_be_about_connection();
     let without_parameters = flight.without_parameters.clone();
-    let outcome = settle::before_content(job, flight);
+    let outcome = interpret::before_content(job, flight);
     Ending::Done(Done { may_be_about_connection, without_parameters, ..Done::new(outcome, usable) })
 }
 
@@ -247,26 +250,38 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         let without_parameters = without_parameters.clone();
         Ending::Done(Done { without_parameters, ..Done::new(outcome, usable) })
     };
+    let ended = |flight, reply: &Reply, usable| {
+        let outcome = interpret::at_end(job, flight, reply, dsn);
+        // A permanent refusal of this message alone says nothing about the connection.
+        let refused_content = reply.is_transient() || (reply.is_permanent() && outcome.trouble.is_some());
+        let without_parameters = without_parameters.clone();
+        let may_be_about_connection = refused_content;
+        Ending::Done(Done {
+            may_be_about_connection,
+            refused_content,
+            without_parameters,
+            ..Done::new(outcome, usable)
+        })
+    };
     loop {
         connection.out.clear();
         let last = match content.fill(&mut connection.out).await {
             Ok(last) => last,
             // Half a message must not look whole, so the connection is dropped without a final dot.
-            Err(Unreadable(reason)) => {
+            Err(why) => {
                 connection.out.clear();
-                return done(Outcome { hold: Some(reason), ..Outcome::default() }, false);
+                return done(interpret::unread_after(job, &flight, why), false);
             }
         };
         if let Err(why) = connection.send(timeouts.data_block).await {
             // Not all of it was sent, so the server has seen no final dot. It may have said why it stopped reading.
-            let outcome = match connection.last_words().await.filter(|reply| !reply.is_positive()) {
-                Some(reply) => settle::at_end(job, flight, &clip(reply), dsn),
+            return match connection.last_words().await.filter(|reply| !reply.is_positive()) {
+                Some(reply) => ended(flight, &clip(reply), false),
                 None => {
                     let flight = Flight { data: None, sent: "content", surplus: Vec::new(), ..flight };
-                    settle::broken_off(job, flight, &why)
+                    done(interpret::broken_off(job, flight, &why), false)
                 }
             };
-            return done(outcome, false);
         }
         if last {
             break;
@@ -274,18 +289,18 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
     }
     match connection.reply(timeouts.data_end).await {
         Ok(reply) if reply.code / 100 != 3 => {
-            let reply = clip(reply);
-            done(settle::at_end(job, flight, &reply, dsn), reply.code != 421)
+            let usable = reply.code != 421;
+            ended(flight, &clip(reply), usable)
         }
         Ok(reply) => {
             let reason = format!("{} is no answer to the end of a message", clip(reply));
-            done(settle::unknown(job, flight, &reason), false)
+            done(interpret::unknown(job, flight, &reason), false)
         }
         // All lines of a reply have the same code (RFC 5321 §4.2.1), so the code counts even if the text is too long.
         Err(Broken::Malformed(ResponseError::TooLong { code })) if matches!(code / 100, 2 | 4 | 5) => {
-            done(settle::at_end(job, flight, &Reply::bare(code, "(with more text than any reply has)"), dsn), false)
+            ended(flight, &Reply::bare(code, "(with more text than any reply has)"), false)
         }
-        Err(why) => done(settle::unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str())), false),
+        Err(why) => done(interpret::unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str())), false),
     }
 }
 

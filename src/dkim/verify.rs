@@ -21,6 +21,7 @@ use mail_auth::{
 };
 
 use super::canonical::{Body, Canonicalization};
+use crate::digits::digits;
 use crate::resolver::{Resolver, joined};
 
 /// The source of the public keys.
@@ -129,8 +130,8 @@ fn body_hash(body: &[u8], signature: &dkim::Signature, length: Option<u64>) -> O
 fn length(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let mut tags = text.split(';').filter_map(|tag| tag.split_once('='));
-    let (_, digits) = tags.find(|(name, _)| name.trim() == "l")?;
-    digits.trim().parse().ok()
+    let (_, length) = tags.find(|(name, _)| name.trim() == "l")?;
+    digits(length.trim())
 }
 
 async fn record(name: &str, keys: &Keys<'_>) -> Txt {

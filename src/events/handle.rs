@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::alerts::{AlertLists, Board, EndedAlert, Noted, OpenAlert};
 use super::share::{News, Shares};
-use super::{Event, EventKind, Mail, Told};
+use super::{Event, EventKind, Mail, RecipientEvent};
 use crate::message::CustomerId;
 use crate::record::Subject;
 use crate::record::journal::Journal;
@@ -131,7 +131,7 @@ impl Events {
 
     /// Writes the event lines about a mail. The spool stores the lines together with the fact that they report. Lines beyond the customer's
     /// share of the log are left out. Text is copied only if a log or subscriber needs it.
-    pub fn write(&self, mail: &Mail<'_>, told: &[Told]) -> PendingEvents {
+    pub fn write(&self, mail: &Mail<'_>, told: &[RecipientEvent]) -> PendingEvents {
         let is_heard = self.is_heard();
         let mut pending =
             PendingEvents { lines: Vec::new(), kinds: Vec::with_capacity(told.len()), events: Vec::new() };

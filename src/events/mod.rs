@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::files;
 pub use crate::record::Subject;
-pub use crate::record::event::{Action, Event, EventId, EventKind, Mail, Submission, Text, Told, Tried};
+pub use crate::record::event::{Action, Event, EventId, EventKind, Mail, RecipientEvent, Submission, Text, Tried};
 use crate::record::journal::buffer::Buffer;
 use crate::record::journal::feed::Feed;
 use crate::record::journal::writer::{Rotation, Writer};

@@ -215,7 +215,8 @@ pub fn client_config(ca: Option<&Path>) -> Result<rustls::ClientConfig, String> 
     match ca {
         Some(ca) => {
             let refused = |error: &dyn std::fmt::Display| format!("{}: {error}", ca.display());
-            for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| refused(&error))? {
+            let octets = crate::files::read(ca).map_err(|error| refused(&error))?;
+            for certificate in CertificateDer::pem_slice_iter(&octets) {
                 let certificate = certificate.map_err(|error| refused(&error))?;
                 roots.add(certificate).map_err(|error| refused(&error))?;
             }

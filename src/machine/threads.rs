@@ -1,11 +1,14 @@
 //! Threads that block, and the ways in which they wait.
 
 use std::io;
+use std::pin::pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
 
@@ -74,6 +77,39 @@ pub(crate) fn answer<T>(receiver: oneshot::Receiver<T>) -> Option<T> {
     receiver.blocking_recv().ok()
 }
 
+/// Polls a future on this thread until it is done, even if the thread belongs to a runtime. The things that the future waits for must run
+/// on other threads.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    let unpark = Arc::new(Unpark(std::thread::current()));
+    #[cfg(test)]
+    let bell = Arc::as_ptr(&unpark).addr();
+    let waker = Waker::from(unpark);
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        #[cfg(test)]
+        if let Some(thread) = simulated::this() {
+            // It may have been woken while it was polled, when the bell was not heard yet.
+            thread.wait(Some(bell), Some(Duration::from_millis(50)));
+            continue;
+        }
+        std::thread::park();
+    }
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        #[cfg(test)]
+        simulated::ring(Arc::as_ptr(&self).addr());
+        self.0.unpark();
+    }
+}
+
 /// Wakes a thread that waits for a change of what a mutex protects.
 #[derive(Default)]
 pub(crate) struct Bell(Condvar);
@@ -122,4 +158,31 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await
+}
+
+/// Does what waits for other machines' answers on a thread that may block. A panic of the work goes on in the caller.
+pub(crate) async fn asking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    #[cfg(test)]
+    if crate::simulation::here().is_some() {
+        let (send, done) = oneshot::channel();
+        let thread = Thread::start("asking", move || drop(send.send(work())));
+        let _ending = thread.expect("a simulated machine has threads");
+        return done.await.expect("the work does not panic");
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Returns a runtime for connections that blocking threads use. A thread of this name drives it until `ends` is done.
+pub(crate) fn drive(name: &str, ends: impl Future<Output = ()> + Send + 'static) -> io::Result<Handle> {
+    #[cfg(test)]
+    if let Some(machine) = crate::simulation::here() {
+        return Ok(machine.runtime().clone());
+    }
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new().name(name.into()).spawn(move || runtime.block_on(ends))?;
+    Ok(handle)
 }

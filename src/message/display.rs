@@ -32,15 +32,24 @@ pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
         if c.is_control() && c != '\t' {
             return Err(AddressError::Control);
         }
-        // Joiners are not shown, but some scripts and emoji need them between two characters that are not ASCII.
-        let joins = matches!(c, '\u{200c}' | '\u{200d}')
-            && [before, rest.peek().copied()].iter().all(|c| c.is_some_and(|c: char| !c.is_ascii()));
+        // Joiners are not shown, but some scripts and emoji need them between two characters that are not ASCII. A selector chooses
+        // between two pictures of the character before it.
+        let is_wide = |c: Option<char>| c.is_some_and(|c: char| !c.is_ascii());
+        let joins = match c {
+            '\u{200c}' | '\u{200d}' => is_wide(before) && is_wide(rest.peek().copied()),
+            c => is_picture_selector(c) && is_wide(before),
+        };
         if is_unseen(c) && !is_space(c) && !joins {
             return Err(AddressError::Unseen(c));
         }
         before = Some(c);
     }
     Ok(behind_at(&text))
+}
+
+/// Returns true for the selectors that tell an emoji from a plain sign (U+FE0E and U+FE0F). Ordinary text has them behind many emoji.
+pub(super) fn is_picture_selector(c: char) -> bool {
+    matches!(c, '\u{fe0e}' | '\u{fe0f}')
 }
 
 /// Returns true for white space within a line. Names hold no-break spaces and the wide space of Chinese and Japanese, and

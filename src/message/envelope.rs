@@ -1,10 +1,11 @@
 //! The envelope: sender and recipients as the client named them in SMTP, and what intake found out about the content.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
 use super::References;
+use crate::smtp::dsn::xtext_decoded;
 pub use crate::smtp::dsn::{Notify, Ret};
 use crate::smtp::{Mailbox, ReversePath};
 
@@ -94,8 +95,19 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// The value of RET; `None` if the client did not give it.
     pub ret: Option<Ret>,
-    /// The value of ENVID, still in xtext.
+    /// The value of ENVID, still in xtext. [`decoded_envid`](Self::decoded_envid) decodes it.
     pub envid: Option<String>,
     /// The submitter's own names for the message.
     pub references: References,
+}
+
+impl Envelope {
+    /// Returns ENVID decoded, or as it is if it is no xtext.
+    pub fn decoded_envid(&self) -> Option<Cow<'_, str>> {
+        let envid = self.envid.as_deref()?;
+        Some(match xtext_decoded(envid) {
+            Some(decoded) if decoded != envid => Cow::Owned(decoded),
+            _ => Cow::Borrowed(envid),
+        })
+    }
 }

@@ -170,7 +170,7 @@ fn text(value: &[u8]) -> Result<String, ReferenceError> {
     let text = std::str::from_utf8(value).map_err(|_| ReferenceError::Unseen)?.trim();
     let unfolded = text.replace("\r\n", "").replace('\t', " ");
     let text = display::decoded_text(&unfolded);
-    match text.chars().any(is_unseen) {
+    match text.chars().any(|c| is_unseen(c) && !display::is_picture_selector(c)) {
         true => Err(ReferenceError::Unseen),
         false => Ok(text.trim().to_owned()),
     }

@@ -31,7 +31,8 @@ pub enum FailureClass {
     Rate,
     /// No working connection to the server, or the server is out of order.
     Network,
-    /// A limit of this relay, not of a server: the mail grew too old, or it is larger than this relay accepts.
+    /// The cause is in this relay, not in a server: the mail grew too old, it is larger than this relay accepts, or the spool cannot read it
+    /// now.
     RelayLimit,
     /// Nothing in the reply says why.
     Unknown,

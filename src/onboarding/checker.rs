@@ -349,7 +349,11 @@ fn from_domain(domain: &Domain, name: Name, spf: &mut Check, mx: &mut Check) -> 
     if let Name::Alias(target) = name {
         check.say(Finding::FromDomainAlias { domain: text(), target: target.clone() });
         match spf.severity() {
-            Severity::Fault => spf.say_first(Finding::SpfBesideAlias { domain: text(), target: target.clone() }),
+            // What would be published, and how, leads nowhere here: the alias must go first.
+            Severity::Fault => {
+                spf.expected.clear();
+                spf.findings = vec![Finding::SpfBesideAlias { domain: text(), target: target.clone() }];
+            }
             // The record at the alias's target works, and a better one cannot be published here.
             _ => {
                 spf.expected.clear();

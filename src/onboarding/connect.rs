@@ -93,7 +93,7 @@ async fn ask(
     Some(Apply { provider: name, url: url.into() })
 }
 
-/// Reads a web address of the provider: it must have this scheme and a host name, and no login or port.
+/// Reads a web address of the provider: it must have this scheme and a host name, and no login. `fetch` asks only the usual ports.
 fn address(text: &str, scheme: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let is_plain =

@@ -124,10 +124,11 @@ pub(super) async fn offer(
     for selector in &delegation.selectors {
         let Some(target) = delegation.target(selector.as_str(), domain) else { return false };
         // An alias that could not be looked up is offered, too.
-        if !is_alias(resolver, selector, domain, &target).await.unwrap_or(false) {
+        let is_there = is_alias(resolver, selector, domain, &target).await;
+        if !matches!(is_there, Ok(true)) {
             has_all = false;
             let (host, target) = (selector.dns_name(domain), target.to_string());
-            check.say(Finding::DelegationOffered { host, target });
+            check.say(Finding::DelegationOffered { host, target, unanswered: is_there.is_err() });
         }
     }
     has_all

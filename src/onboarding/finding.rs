@@ -224,7 +224,13 @@ pub enum Finding {
     /// The customer has not published the alias of the key that signs next.
     DelegationIdle { host: String, target: String },
     /// The customer's keys are published by hand. With this alias and its twin they would change without the customer.
-    DelegationOffered { host: String, target: String },
+    /// `unanswered` is true if DNS did not answer whether it is there.
+    DelegationOffered {
+        host: String,
+        target: String,
+        #[serde(skip)]
+        unanswered: bool,
+    },
     /// The customer's keys are published by hand, and both aliases are there: the next key can be a delegated one.
     DelegationReady { zone: String },
     /// No usable Mailjet key is published, and its value is not configured, so the customer cannot be told which value to publish.
@@ -470,19 +476,9 @@ impl Check {
     pub fn say(&mut self, finding: Finding) {
         if !self.findings.contains(&finding) {
             let at = self.findings.partition_point(|said| said.severity() >= finding.severity());
-            self.insert(at, finding);
+            self.findings.insert(at, finding);
+            self.findings.truncate(MOST_FINDINGS);
         }
-    }
-
-    /// Adds a finding before the others of the same severity, because it explains them.
-    pub fn say_first(&mut self, finding: Finding) {
-        let at = self.findings.partition_point(|said| said.severity() > finding.severity());
-        self.insert(at, finding);
-    }
-
-    fn insert(&mut self, at: usize, finding: Finding) {
-        self.findings.insert(at, finding);
-        self.findings.truncate(MOST_FINDINGS);
     }
 
     /// Returns the severity of the worst finding.

@@ -39,6 +39,8 @@ pub mod rotation;
 pub(crate) mod settings;
 pub mod spf;
 pub(crate) mod state;
+#[cfg(test)]
+mod test_table;
 pub(crate) mod text;
 
 pub use checker::{Checker, Overall, ProbeFailure, Report, Seen};

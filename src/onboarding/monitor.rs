@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use self::agenda::{Agenda, Due};
@@ -317,17 +316,17 @@ impl Monitor {
             let status = routing.status(&domain);
             async move {
                 let Some(registrar) = registrar else {
-                    return checker.check(&directory, &customer, &domain, now).await;
+                    return Ok(checker.check(&directory, &customer, &domain, now).await);
                 };
-                let checker = registrar.informed(checker, &directory, &customer, &domain, status);
+                let checker = registrar.informed(checker, &directory, &customer, &domain, status)?;
                 let mut report = checker.check(&directory, &customer, &domain, now).await;
                 registrar.register(&directory, &customer, &mut report, Pace::Usual).await;
-                report
+                Ok(report)
             }
         });
     }
 
-    async fn finish(&mut self, due: &Due, checked: Result<Report, JoinError>) {
+    async fn finish(&mut self, due: &Due, checked: Result<Report, String>) {
         match checked {
             // A failure to store it raises an alert.
             Ok(report) => drop(self.apply_report(&due.customer, &report).await),

@@ -19,7 +19,7 @@ use crate::files::{self, Whole};
 use crate::hex::hex;
 use crate::message::CustomerId;
 use crate::plain;
-use crate::resolver::{Resolver, joined};
+use crate::resolver::{self, Resolver, joined};
 use crate::smtp::Domain;
 
 /// The secret from which tokens are made.
@@ -126,64 +126,21 @@ pub async fn check(
 ) -> Check {
     let mut check = Check::new(Item::Ownership, need);
     check.expected = vec![format!("{} TXT \"{}\"", challenge.host, challenge.token), challenge.url.clone()];
-    let matches = |texts: &[Vec<Vec<u8>>]| texts.iter().any(|strings| challenge.is_met_by(&text(strings)));
-    let mut others = Vec::new();
-    let mut unanswered = None;
-    for (host, token) in &challenge.others {
-        match resolver.txt(host).await {
-            Ok(texts) if texts.iter().any(|strings| bare(&text(strings)).eq_ignore_ascii_case(token)) => {
-                others.push(Finding::OwnershipByTxt { host: host.clone() });
-            }
-            Ok(_) => {}
-            Err(error) => unanswered = Some(error),
-        }
+    let (others, mut unanswered) = by_other_tokens(resolver, challenge).await;
+    match resolver.txt(&challenge.host).await {
+        Ok(texts) => check.found.extend(texts.iter().map(|strings| text(strings))),
+        Err(error) => unanswered = Some(error),
     }
-    let own = match resolver.txt(&challenge.host).await {
-        Ok(texts) => {
-            check.found.extend(texts.iter().map(|strings| text(strings)));
-            if matches(&texts) {
-                let host = || challenge.host.clone();
-                check.say(Finding::OwnershipByTxt { host: host() });
-                let untidy = check.found.iter().find(|found| challenge.is_met_by(found));
-                let untidy =
-                    untidy.filter(|found| challenge.by_mailjet && !found.eq_ignore_ascii_case(&challenge.token));
-                if let Some(found) = untidy.cloned() {
-                    check.say(Finding::OwnershipUntidy { host: host(), found });
-                }
-                others.into_iter().for_each(|other| check.say(other));
-                return check;
-            }
-            None
-        }
-        Err(error) => Some(error),
-    };
-    if !others.is_empty() {
-        others.into_iter().for_each(|other| check.say(other));
+    let is_met = say_token(&mut check, challenge) || !others.is_empty();
+    others.into_iter().for_each(|other| check.say(other));
+    if is_met {
         return check;
     }
-    unanswered = own.or(unanswered);
     for found in check.found.iter().filter(|found| challenge.is_meant_by(found)).cloned().collect::<Vec<_>>() {
         check.say(Finding::OwnershipWrongValue { host: challenge.host.clone(), found });
     }
-    for scheme in ["http", "https"] {
-        let url = challenge.url.replacen("http", scheme, 1);
-        match fetcher.empty_file(resolver, &url, domain).await {
-            Ok(Fetched::Empty) => {
-                check.findings.clear();
-                check.say(Finding::OwnershipByFile { url });
-                return check;
-            }
-            Ok(Fetched::NotEmpty) => check.say(Finding::FileNotEmpty { url }),
-            Ok(Fetched::Anything) => check.say(Finding::FileAnywhere { url }),
-            // It is unknown whether the file exists, so a missing TXT record does not mean that the proof is missing.
-            Err(FetchError::Unanswered(error)) => {
-                unanswered.get_or_insert(error);
-            }
-            Err(error) => {
-                let trouble = finding_about(error, url).filter(|trouble| !repeats(&check, trouble));
-                trouble.into_iter().for_each(|trouble| check.say(trouble));
-            }
-        }
+    if by_file(&mut check, resolver, fetcher, challenge, domain, &mut unanswered).await {
+        return check;
     }
     if let Some(reason) = unanswered {
         check.say(Finding::Unanswered { reason });
@@ -191,7 +148,8 @@ pub async fn check(
     }
     if !check.findings.iter().any(|finding| matches!(finding, Finding::OwnershipWrongValue { .. })) {
         for host in misplaced(resolver, challenge, domain).await {
-            if resolver.txt(&host).await.is_ok_and(|texts| matches(&texts)) {
+            let is_met = |texts: Vec<Vec<Vec<u8>>>| texts.iter().any(|strings| challenge.is_met_by(&text(strings)));
+            if resolver.txt(&host).await.is_ok_and(is_met) {
                 check.say(wrong_host(resolver, host, &challenge.host).await);
             }
         }
@@ -202,6 +160,62 @@ pub async fn check(
         url: challenge.url.clone(),
     });
     check
+}
+
+/// Looks for the tokens of Mailjet's other accounts. Returns those that are published, and the error if DNS did not answer.
+async fn by_other_tokens(resolver: &dyn Resolver, challenge: &Challenge) -> (Vec<Finding>, Option<resolver::Error>) {
+    let (mut found, mut unanswered) = (Vec::new(), None);
+    for (host, token) in &challenge.others {
+        match resolver.txt(host).await {
+            Ok(texts) if texts.iter().any(|strings| bare(&text(strings)).eq_ignore_ascii_case(token)) => {
+                found.push(Finding::OwnershipByTxt { host: host.clone() });
+            }
+            Ok(_) => {}
+            Err(error) => unanswered = Some(error),
+        }
+    }
+    (found, unanswered)
+}
+
+/// Says that the token is published, if it is among the values that were found. Returns true if so.
+fn say_token(check: &mut Check, challenge: &Challenge) -> bool {
+    let Some(found) = check.found.iter().find(|found| challenge.is_met_by(found)).cloned() else { return false };
+    let host = || challenge.host.clone();
+    check.say(Finding::OwnershipByTxt { host: host() });
+    if challenge.by_mailjet && !found.eq_ignore_ascii_case(&challenge.token) {
+        check.say(Finding::OwnershipUntidy { host: host(), found });
+    }
+    true
+}
+
+/// Looks for the file. Returns true if it proves the ownership. Sets `unanswered` if it is unknown whether the file exists, because a missing
+/// TXT record does not mean then that the proof is missing.
+async fn by_file(
+    check: &mut Check,
+    resolver: &dyn Resolver,
+    fetcher: &Fetcher,
+    challenge: &Challenge,
+    domain: &Domain,
+    unanswered: &mut Option<resolver::Error>,
+) -> bool {
+    for scheme in ["http", "https"] {
+        let url = challenge.url.replacen("http", scheme, 1);
+        match fetcher.empty_file(resolver, &url, domain).await {
+            Ok(Fetched::Empty) => {
+                check.findings.clear();
+                check.say(Finding::OwnershipByFile { url });
+                return true;
+            }
+            Ok(Fetched::NotEmpty) => check.say(Finding::FileNotEmpty { url }),
+            Ok(Fetched::Anything) => check.say(Finding::FileAnywhere { url }),
+            Err(FetchError::Unanswered(error)) => drop(unanswered.get_or_insert(error)),
+            Err(error) => {
+                let trouble = finding_about(error, url).filter(|trouble| !repeats(check, trouble));
+                trouble.into_iter().for_each(|trouble| check.say(trouble));
+            }
+        }
+    }
+    false
 }
 
 /// Returns a TXT value as text.

@@ -272,7 +272,7 @@ impl Service {
         let (row_key, row_actor, row_note) = (key.to_owned(), actor.to_string(), note.to_owned());
         let now = Timestamp::now();
         let written = self.acknowledgements.0.write(move |tables| {
-            let oldest = millis(now - NOTES_OF_NOTICES_KEPT);
+            let oldest = now - NOTES_OF_NOTICES_KEPT;
             let sql = "DELETE FROM alert_acknowledged WHERE at < $1 AND subject LIKE $2";
             tables.execute(sql, &[oldest.into(), format!("{OF_NOTICE}%").as_str().into()])?;
             self::note(tables, &row_key, &row_actor, &row_note, now)
@@ -309,13 +309,13 @@ pub(super) fn note(
 ) -> Result<(), database::Error> {
     let sql = "INSERT INTO alert_acknowledged (subject, actor, note, at) VALUES ($1, $2, $3, $4) ON CONFLICT (subject) DO UPDATE SET \
                actor = excluded.actor, note = excluded.note, at = excluded.at";
-    tables.execute(sql, &[subject.into(), actor.into(), note.into(), millis(at).into()]).map(drop)
+    tables.execute(sql, &[subject.into(), actor.into(), note.into(), at.into()]).map(drop)
 }
 
 /// Deletes the note of an alert that ended at `at`. A newer note is about a new alert.
 pub(super) fn forget(tables: &Transaction<'_>, subject: &str, at: Timestamp) -> Result<(), database::Error> {
     let sql = "DELETE FROM alert_acknowledged WHERE subject = $1 AND at <= $2";
-    tables.execute(sql, &[subject.into(), millis(at).into()]).map(drop)
+    tables.execute(sql, &[subject.into(), at.into()]).map(drop)
 }
 
 /// Returns the subjects of acknowledged alerts.
@@ -327,14 +327,9 @@ pub(super) fn acknowledged(tables: &Transaction<'_>) -> Result<Vec<String>, data
 fn read(tables: &Transaction<'_>) -> Result<HashMap<String, Acknowledged>, database::Error> {
     let mut found = HashMap::new();
     tables.query("SELECT subject, actor, note, at FROM alert_acknowledged", &[], |row| {
-        let at = Timestamp::from_millis(u64::try_from(row.integer(3)?).unwrap_or_default());
-        let noted = Acknowledged { actor: row.text(1)?.to_owned(), note: row.text(2)?.to_owned(), at };
+        let noted = Acknowledged { actor: row.text(1)?.to_owned(), note: row.text(2)?.to_owned(), at: row.time(3)? };
         found.insert(row.text(0)?.to_owned(), noted);
         Ok::<_, database::Error>(())
     })?;
     Ok(found)
-}
-
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }

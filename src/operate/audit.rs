@@ -92,6 +92,7 @@ pub(super) fn tell(events: &Events, actor: &Actor, act: Act) {
 pub(super) struct Notes {
     state_dir: PathBuf,
 }
+
 impl Notes {
     /// Makes sure that notes can be written, before the command does anything that must be noted.
     pub fn open(state_dir: &Path) -> Result<Self, Error> {

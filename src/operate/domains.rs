@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::actor::Need;
+use super::audit::{self, Act};
 use super::dmarc::DmarcReport;
 use super::jobs::{Checked, Job, JobKind, JobResult, Jobs, Unkept};
 use super::queue::Page;
@@ -17,6 +18,7 @@ use super::site::Site;
 use super::{Actor, Error, Service};
 use crate::customers::{Customer, Directory, Requirement, Via};
 use crate::delivery::{Step, StepResult};
+use crate::events::Action;
 use crate::message::CustomerId;
 use crate::onboarding::connect::{self, Apply};
 use crate::onboarding::mailjet::Pace;
@@ -38,6 +40,8 @@ pub struct DomainLook {
     pub report: Report,
     /// The DNS provider of the zone.
     pub provider: DnsProvider,
+    /// The names of the zone's name servers, if DNS names them.
+    pub name_servers: Vec<String>,
     /// The link that applies the missing records with one click, if there is one.
     pub apply: Option<Apply>,
     /// What DMARC reports say, where the relay takes any.
@@ -107,6 +111,11 @@ pub struct VerdictChange {
 }
 
 impl Service {
+    /// Notes for the audit that somebody has one domain of a customer checked.
+    pub(super) fn tell_of_check(&self, actor: &Actor, customer: &CustomerId, domain: &Domain) {
+        audit::tell(&self.events, actor, check_of(Some(customer.as_str()), &format!("of {domain}")));
+    }
+
     /// Returns From domains in the order of their names, after `after`. Only domains that the actor may see.
     pub fn domains(
         &self,
@@ -158,9 +167,7 @@ impl Service {
         let customer = self.owner(actor, domain)?;
         let settings = self.live()?.configured().onboarding;
         let store = Store::new(&settings);
-        let state = store
-            .load(domain)
-            .map_err(|error| Error::failed(error.to_string(), "move the file away, and check the domain again"))?;
+        let state = store.load(domain).map_err(unreadable)?;
         // The state of another customer does not apply to this one.
         let state = state.filter(|state| state.customer == customer.as_str());
         let time = |millis: u64| Timestamp::from_millis(millis).to_string();
@@ -198,6 +205,20 @@ impl Service {
     }
 }
 
+/// The error about a domain's state that cannot be read. A missing state is none.
+fn unreadable(error: impl std::fmt::Display) -> Error {
+    Error::failed(
+        error.to_string(),
+        "see that the relay's user can read it, or move it away, and check the domain again",
+    )
+}
+
+/// Makes the act of a check; no customer means all of them.
+fn check_of(customer: Option<&str>, what: &str) -> Act {
+    let act = Act::new(Action::DomainCheck, format!("a check {what} was commanded"));
+    Act { customer: customer.map(str::to_owned), ..act }
+}
+
 impl Site {
     /// Returns the records that a customer must publish for one of its domains.
     pub async fn records_of(&self, actor: &Actor, customer: &str, domain: &Domain) -> Result<RecordTable, Error> {
@@ -212,24 +233,26 @@ impl Site {
     pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<RecordTable>, Error> {
         let customer = self.customer(actor, customer)?;
         let registrar = &self.registrar;
-        let table = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
-            let registrar = registrar.clone();
-            async move {
-                let mut checker = checker;
-                if registrar.lacks_records(&directory, &customer, &domain) {
-                    let mut report = checker.check(&directory, &customer, &domain, Timestamp::now()).await;
-                    registrar.register(&directory, &customer, &mut report, Pace::Usual).await;
-                    let status = report.status();
-                    checker = registrar.informed(checker, &directory, &customer, &domain, status);
+        let table =
+            |checker: Result<Checker, Error>, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
+                let registrar = registrar.clone();
+                async move {
+                    let mut checker = checker?;
+                    if registrar.lacks_records(&directory, &customer, &domain).map_err(unreadable)? {
+                        let mut report = checker.check(&directory, &customer, &domain, Timestamp::now()).await;
+                        registrar.register(&directory, &customer, &mut report, Pace::Usual).await;
+                        let status = report.status();
+                        checker =
+                            registrar.informed(checker, &directory, &customer, &domain, status).map_err(unreadable)?;
+                    }
+                    Ok::<_, Error>(records::table(&checker, &directory, &customer, &domain, Timestamp::now()).await)
                 }
-                records::table(&checker, &directory, &customer, &domain, Timestamp::now()).await
-            }
-        };
-        self.of_each_domain(&[customer], table).await
+            };
+        self.of_each_domain(&[customer], table).await?.into_iter().collect()
     }
 
     /// Checks now what one customer, or every customer, has published, and stores the results for a running relay. With `with_probe`,
-    /// customers' own servers are probed too.
+    /// customers' own servers are probed too. The audit has the check before it begins.
     pub async fn check(&self, actor: &Actor, customer: Option<&str>, with_probe: bool) -> Result<Checked, Error> {
         let customers: Vec<Arc<Customer>> = match customer {
             Some(id) => {
@@ -241,16 +264,28 @@ impl Site {
                 self.configured.directory.customers().cloned().collect()
             }
         };
+        let of = customer.map_or("of all customers' domains", |_| "of the customer's domains");
+        let with = if with_probe { ", with a probe of own servers," } else { "" };
+        self.audit()?.tell(actor, check_of(customer, &format!("{of}{with}")))?;
         let registrar = &self.registrar;
-        let check = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
-            let registrar = registrar.clone();
-            async move {
-                let mut report = checker.check(&directory, &customer, &domain, Timestamp::now()).await;
-                registrar.register(&directory, &customer, &mut report, Pace::Now).await;
-                report
+        let check =
+            |checker: Result<Checker, Error>, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
+                let registrar = registrar.clone();
+                async move {
+                    let checker = checker
+                        .map_err(|error| Unkept { domain: domain.to_string(), reason: error.message.clone() })?;
+                    let mut report = checker.check(&directory, &customer, &domain, Timestamp::now()).await;
+                    registrar.register(&directory, &customer, &mut report, Pace::Now).await;
+                    Ok::<_, Unkept>(report)
+                }
+            };
+        let (mut reports, mut unkept) = (Vec::new(), Vec::new());
+        for checked in self.of_each_domain(&customers, check).await? {
+            match checked {
+                Ok(report) => reports.push(report),
+                Err(unread) => unkept.push(unread),
             }
-        };
-        let mut reports = self.of_each_domain(&customers, check).await?;
+        }
         if with_probe {
             self.probe_own_servers(&customers, &mut reports).await?;
         }
@@ -259,7 +294,6 @@ impl Site {
                 self.add_dmarc(&dmarc, report).await;
             }
         }
-        let mut unkept = Vec::new();
         for report in &reports {
             let Some(customer) = customers.iter().find(|it| it.id.as_str() == report.customer) else { continue };
             if let Err(reason) = self.running.keep(customer, report, &self.configured.onboarding).await {
@@ -303,43 +337,47 @@ impl Site {
             return Err(Error::not_found(message, "it was removed meanwhile"));
         }
         let directory = &self.configured.directory;
-        let mut checker = self.checker_of(&customer, domain);
-        if self.registrar.lacks_records(directory, &customer, domain) {
+        let mut checker = self.checker_of(&customer, domain)?;
+        if self.registrar.lacks_records(directory, &customer, domain).map_err(unreadable)? {
             // Mailjet issues some of the records.
             let mut report = checker.check(directory, &customer, domain, Timestamp::now()).await;
             self.registrar.register(directory, &customer, &mut report, Pace::Usual).await;
-            checker = self.registrar.informed(checker, directory, &customer, domain, report.status());
+            let informed = self.registrar.informed(checker, directory, &customer, domain, report.status());
+            checker = informed.map_err(unreadable)?;
         }
         let now = Timestamp::now();
         let (table, mut report) = records::look(&checker, directory, &customer, domain, now, told).await;
         self.registrar.register(directory, &customer, &mut report, Pace::Now).await;
         let unkept = self.running.keep(&customer, &report, &self.configured.onboarding).await.err();
-        let provider = match &table.zone {
+        let name_servers = match &table.zone {
             // The provider's name only makes the texts more specific, so the general words do without it.
             Some(zone) => match tokio::time::timeout(PROVIDER_TIME, checker.resolver.name_servers(zone)).await {
-                Ok(Ok(names)) => DnsProvider::of(&names),
-                _ => DnsProvider::Other,
+                Ok(Ok(names)) => names,
+                _ => Vec::new(),
             },
-            None => DnsProvider::Other,
+            None => Vec::new(),
         };
+        let provider = DnsProvider::of(&name_servers);
         let apply = connect::discover(&*checker.resolver, &checker.settings, &table).await;
         let dmarc = self.dmarc_of(domain).await;
-        Ok(DomainLook { table, report, provider, apply, dmarc, unkept })
+        Ok(DomainLook { table, report, provider, name_servers, apply, dmarc, unkept })
     }
 
-    /// Makes a checker that knows the records which Mailjet has issued for the domain.
-    fn checker_of(&self, customer: &Customer, domain: &Domain) -> Checker {
-        let kept = Store::new(&self.configured.onboarding).load(domain).ok().flatten();
+    /// Makes a checker that knows the records which Mailjet has issued for the domain. Without the domain's state it would not know which.
+    fn checker_of(&self, customer: &Customer, domain: &Domain) -> Result<Checker, Error> {
+        let kept = Store::new(&self.configured.onboarding).load(domain).map_err(unreadable)?;
         let status = kept.filter(|kept| kept.customer == customer.id.as_str()).map(|kept| kept.status());
         let directory = &self.configured.directory;
-        self.registrar.informed(self.checker.clone(), directory, customer, domain, status.unwrap_or_default())
+        let informed =
+            self.registrar.informed(self.checker.clone(), directory, customer, domain, status.unwrap_or_default());
+        informed.map_err(unreadable)
     }
 
     /// Runs an action for all domains of the customers, several at the same time, and returns the results in order.
     async fn of_each_domain<T: Send + 'static, F>(
         &self,
         customers: &[Arc<Customer>],
-        look: impl Fn(Checker, Arc<Directory>, Arc<Customer>, Domain) -> F,
+        look: impl Fn(Result<Checker, Error>, Arc<Directory>, Arc<Customer>, Domain) -> F,
     ) -> Result<Vec<T>, Error>
     where
         F: Future<Output = T> + Send + 'static,

@@ -64,6 +64,12 @@ impl Error {
         Error::new(ErrorKind::NotFound, message, remedy)
     }
 
+    /// Makes the error of a command that names a customer that does not exist.
+    pub fn no_customer(id: impl fmt::Display) -> Self {
+        let remedy = "a customer's id is the name of its file without .toml; `postbud customer list` names them";
+        Error::not_found(format!("there is no customer \"{id}\""), remedy)
+    }
+
     /// Makes the error of a command that does not fit the existing state.
     pub fn conflict(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::Conflict, message, remedy)

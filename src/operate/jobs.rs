@@ -67,6 +67,8 @@ pub enum JobKind {
     Probe,
     /// Sends a test mail.
     TestSend,
+    /// Erases a recipient from the record.
+    RecordErase,
 }
 
 /// All jobs. Cheap to clone.
@@ -101,18 +103,24 @@ impl Jobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns up to `most` jobs that the actor may see, the latest first.
-    pub fn list(&self, actor: &Actor, most: usize) -> Vec<Job> {
+    /// Returns up to `most` jobs that the actor may see, the latest first; only those that began before the job `before`.
+    pub fn list(&self, actor: &Actor, before: Option<&str>, most: usize) -> Result<Vec<Job>, Error> {
+        let end = match before {
+            None => u64::MAX,
+            Some(id) => number(id).ok_or_else(|| {
+                let message = format!("cursor: \"{id}\" is the id of no job");
+                Error::invalid(message, "give `next` of an answer, or leave it out to begin")
+            })?,
+        };
         let known = self.known();
-        let seen = known.jobs.values().rev().filter(|entry| entry.is_seen_by(actor));
-        seen.take(most).map(|entry| entry.seen.borrow().clone()).collect()
+        let seen = known.jobs.range(..end).rev().map(|(_, entry)| entry).filter(|entry| entry.is_seen_by(actor));
+        Ok(seen.take(most).map(|entry| entry.seen.borrow().clone()).collect())
     }
 
     /// Returns a job that can be followed.
     pub fn watched(&self, actor: &Actor, id: &str) -> Result<watch::Receiver<Job>, Error> {
         let known = self.known();
-        let number = u64::from_str_radix(id, 16).ok().filter(|number| shown(*number) == id);
-        let entry = number.and_then(|number| known.jobs.get(&number)).filter(|entry| entry.is_seen_by(actor));
+        let entry = number(id).and_then(|number| known.jobs.get(&number)).filter(|entry| entry.is_seen_by(actor));
         entry.map(|entry| entry.seen.clone()).ok_or_else(|| {
             let remedy =
                 "jobs are remembered until the relay stops, and the latest 1,000 of them; GET /jobs lists them";
@@ -153,6 +161,11 @@ impl Jobs {
         known.jobs.insert(number, Entry { owner, customer, seen });
         Ok(Task { state })
     }
+}
+
+/// Reads the id of a job.
+fn number(id: &str) -> Option<u64> {
+    u64::from_str_radix(id, 16).ok().filter(|number| shown(*number) == id)
 }
 
 fn shown(number: u64) -> String {

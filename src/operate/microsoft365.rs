@@ -16,10 +16,10 @@ use super::actor::Need;
 use super::audit::Act;
 use super::customers::replace;
 use super::keys::{read, unchanged};
-use super::site::Site;
+use super::site::{Site, postmaster};
 use super::{Actor, Error, Service, routes};
 use crate::customers::{Customer, Directory, Via};
-use crate::delivery::ProbeReport;
+use crate::delivery::{ProbeReport, Step, StepResult};
 use crate::events::Action;
 use crate::files;
 use crate::message::CustomerId;
@@ -57,6 +57,36 @@ pub struct Application {
 
 /// Stands where an application's id goes that is not known yet.
 const UNKNOWN_ID: &str = "<application (client) id>";
+
+/// The step at which the trial of an application failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedStep {
+    /// The step that failed.
+    pub step: Step,
+    /// What this means for the application.
+    pub means: String,
+}
+
+impl FailedStep {
+    /// Returns the failed step of a trial, or `None` if mail can be delivered with the application.
+    pub fn of(trial: &ProbeReport) -> Option<Self> {
+        let step = trial.steps.iter().find(|step| step.finding == StepResult::Failed)?.step;
+        let means = match step {
+            Step::Token => {
+                "Microsoft gave the application no token: check the tenant, the application's id and the secret's Value"
+            }
+            Step::Login => {
+                "Microsoft gave a token, and the mailbox does not accept it: check SMTP.SendAsApp and its consent, and that the lines for \
+                 PowerShell were run, which register the enterprise application's object id; Exchange Online may take an hour to know it"
+            }
+            Step::Mail | Step::Rcpt | Step::Rset | Step::ReturnPath => {
+                "the login works, and the server refuses what follows: check that the mailbox may send"
+            }
+            _ => "the server was not reached as far as the login",
+        };
+        Some(FailedStep { step, means: means.to_owned() })
+    }
+}
 
 impl Service {
     /// Lists the routes that log in at Microsoft 365 with a password, with the replies that the nodes got there.
@@ -124,11 +154,9 @@ impl Site {
         actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
         let customer = self.customer(actor, customer)?;
         let route = with_application(&customer, application)?;
-        let first = customer.domains.keys().next();
-        let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
         // The mailbox that logs in may send as itself.
         let own = route.login.as_ref().and_then(|login| Mailbox::parse(&login.username).ok());
-        let from = own.or(address).ok_or_else(|| Error::invalid("the customer has no domain", "give it one"))?;
+        let from = own.map_or_else(|| postmaster(&customer), Ok)?;
         Ok(self.delivery()?.probe(&route, &from, &from).await)
     }
 
@@ -189,7 +217,10 @@ fn at_microsoft365(customer: &Customer) -> Result<(&Arc<Route>, &Login), Error> 
         Via::OwnServer(route) if Cloud::of(&route.host).is_some() => route,
         _ => {
             let what = format!("the mail of {} does not go to Microsoft 365", customer.id);
-            return Err(Error::invalid(what, "`postbud route list --microsoft365` names the customers that are meant"));
+            return Err(Error::invalid(
+                what,
+                "the list of routes with a password at Microsoft 365 names the customers that are meant",
+            ));
         }
     };
     let login = route.login.as_ref().ok_or_else(|| {
@@ -324,6 +355,7 @@ fn has_header(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::ProbeStep;
     use crate::test_customers::{customer, ed25519, route};
 
     const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
@@ -357,6 +389,27 @@ mod tests {
         let other = Route { host: "mail.test.dk".into(), ..route("own-server.test-as", "x") };
         let other = customer("test-as", [ed25519("test.dk")], Via::OwnServer(Arc::new(other)));
         assert!(with_application(&other, &application()).unwrap_err().to_string().contains("does not go to Microsoft"));
+    }
+
+    #[test]
+    fn the_step_that_failed_is_named_with_what_it_means() {
+        let step = |step, finding| ProbeStep { step, finding, took_ms: 1.0, found: "x".to_owned(), advice: None };
+        let trial = |last: Step, finding| ProbeReport {
+            route: "r".to_owned(),
+            server: "s".to_owned(),
+            verdict: finding,
+            steps: vec![step(Step::Tls, StepResult::Warning), step(last, finding)],
+        };
+        for (last, part) in [
+            (Step::Token, "gave the application no token"),
+            (Step::Login, "the mailbox does not accept it"),
+            (Step::Mail, "the login works"),
+            (Step::Connect, "not reached"),
+        ] {
+            let failed = FailedStep::of(&trial(last, StepResult::Failed)).unwrap();
+            assert!(failed.step == last && failed.means.contains(part), "{failed:?}");
+        }
+        assert_eq!(FailedStep::of(&trial(Step::Login, StepResult::Ok)), None);
     }
 
     #[test]

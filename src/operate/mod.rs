@@ -48,7 +48,7 @@ pub mod signers;
 mod site;
 pub mod socket;
 mod spare_keys;
-pub mod standing;
+pub mod stuck;
 pub mod suppression;
 pub mod test_send;
 pub mod tokens;
@@ -69,9 +69,10 @@ pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Si
 pub use spare_keys::SpareKeys;
 pub use tokens::Tokens;
 
-use crate::customers::Routing;
 use crate::customers::suppression::Suppression;
+use crate::customers::{Customer, Routing};
 use crate::events::Events;
+use crate::message::CustomerId;
 use crate::queue::Outcomes;
 use crate::returns::dmarc::Reports;
 use crate::route::RouteControl;
@@ -119,5 +120,10 @@ impl Service {
         self.live
             .as_ref()
             .ok_or_else(|| Error::new(ErrorKind::Unavailable, message, "give the command beside the relay"))
+    }
+
+    /// Returns a customer of the active configuration.
+    pub(crate) fn customer_with(&self, id: &CustomerId) -> Result<Arc<Customer>, Error> {
+        self.routing.customer(id).ok_or_else(|| Error::no_customer(id))
     }
 }

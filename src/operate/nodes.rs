@@ -36,7 +36,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Nodes of another version are not asked: they might understand something else.
-const VERSION: u32 = 2;
+const VERSION: u32 = 4;
 /// A node that gives no sign for so long does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a node that is at work says so.
@@ -78,6 +78,7 @@ pub(super) enum Ask {
     Unpause { customer: String },
     Alerts,
     Trace { query: Query, most: usize },
+    Erase { recipient: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -336,6 +337,7 @@ impl Service {
             Ask::Unpause { customer } => value(self.unpause_here(actor, &customer).await?),
             Ask::Alerts => value(self.alerts_here(actor)?),
             Ask::Trace { query, most } => value(self.trace_here(actor, query, most).await?),
+            Ask::Erase { recipient } => value(self.erase_here(actor, recipient).await?),
         }
     }
 }
@@ -346,7 +348,7 @@ fn value(part: impl Serialize) -> Result<Value, Error> {
 
 fn put_questions(tables: &Transaction<'_>, asked: &[(String, String)], text: &str) -> Result<(), database::Error> {
     for (id, node) in asked {
-        let row = [id.as_str().into(), node.as_str().into(), now().into(), text.into()];
+        let row = [id.as_str().into(), node.as_str().into(), Timestamp::now().into(), text.into()];
         tables.execute("INSERT INTO ask (id, node, at, question) VALUES ($1, $2, $3, $4)", &row)?;
     }
     tables.announce().map(drop)
@@ -371,7 +373,7 @@ fn take_questions(tables: &Transaction<'_>) -> Result<Vec<(String, String)>, dat
 fn put_answer(tables: &Transaction<'_>, id: &str, text: &str) -> Result<(), database::Error> {
     let sql = "INSERT INTO ask_answer (id, at, answer) VALUES ($1, $2, $3) \
                ON CONFLICT (id) DO UPDATE SET at = excluded.at, answer = excluded.answer";
-    tables.execute(sql, &[id.into(), now().into(), text.into()])?;
+    tables.execute(sql, &[id.into(), Timestamp::now().into(), text.into()])?;
     tables.announce().map(drop)
 }
 
@@ -394,11 +396,7 @@ fn forget(tables: &Transaction<'_>, ids: &[String]) -> Result<(), database::Erro
 }
 
 fn tidy(tables: &Transaction<'_>) -> Result<(), database::Error> {
-    let before = now() - i64::try_from(FORGOTTEN.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp::now() - FORGOTTEN;
     tables.execute("DELETE FROM ask WHERE at < $1", &[before.into()])?;
     tables.execute("DELETE FROM ask_answer WHERE at < $1", &[before.into()]).map(drop)
-}
-
-fn now() -> i64 {
-    i64::try_from(Timestamp::now().as_millis()).unwrap_or(i64::MAX)
 }

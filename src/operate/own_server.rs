@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::actor::Need;
 use super::customers::{CustomerChange, Customers, Password, Patch, RouteChange, TlsName, ViaName};
-use super::site::Site;
+use super::site::{Site, postmaster};
 use super::{Actor, Error};
 use crate::customers::{Customer, Via};
 use crate::delivery::ProbeReport;
@@ -17,7 +17,7 @@ use crate::message::CustomerId;
 use crate::onboarding::fetch::is_public;
 use crate::resolver::{Memo, SharedResolver};
 use crate::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
-use crate::smtp::{Domain, Mailbox};
+use crate::smtp::Domain;
 
 /// The ports at which mail servers accept submitted mail.
 pub const PORTS: [u16; 6] = [25, 465, 587, 588, 2525, 2587];
@@ -84,9 +84,7 @@ impl Site {
             Ok(route) => Arc::new(route),
             Err(why) => return Ok(Trial::Not(why)),
         };
-        let first = customer.domains.keys().next();
-        let from = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
-        let from = from.ok_or_else(|| Error::invalid("the customer has no domain to send from", "give it one"))?;
+        let from = postmaster(&customer)?;
         let delivery = self.delivery_asking(resolver)?;
         match tokio::time::timeout(TRIAL_TIME, delivery.probe(&route, &from, &from)).await {
             Ok(report) => Ok(Trial::Done(report)),

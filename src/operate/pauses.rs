@@ -1,17 +1,20 @@
 //! Commands that pause and resume a customer's mail.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
 use super::audit::{self, Act};
 use super::nodes::Ask;
+use super::queue::check_reason;
 use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::message::CustomerId;
 
 /// A customer whose mail is paused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Paused {
+    /// The customer's id.
     pub customer: String,
     /// The cause: `operator`, `cap`, `leap`, `bounces` or `complaints`.
     pub cause: String,
@@ -47,12 +50,8 @@ impl Service {
     pub async fn pause(&self, actor: &Actor, customer: &str, reason: &str, spares_single: bool) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let id = CustomerId::new(customer);
-        if self.routing.customer(&id).is_none() {
-            return Err(Error::not_found(
-                format!("there is no customer \"{id}\""),
-                "the id is the name of the customer's file",
-            ));
-        }
+        self.customer_with(&id)?;
+        check_reason(reason)?;
         let saved = self.routes.pause(&id, reason, spares_single).await;
         let detail = format!("paused by an operator ({actor}): {reason}");
         self.tell_of_pause(actor, Action::CustomerPause, &id, detail);

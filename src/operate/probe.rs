@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::audit::Act;
 use super::jobs::{Job, JobKind, JobResult, Jobs};
-use super::site::Site;
+use super::site::{Site, postmaster};
 use super::{Actor, Error};
-use crate::customers::{Customer, Via};
+use crate::customers::Via;
 use crate::delivery::{Delivery, ProbeReport};
+use crate::events::Action;
 use crate::route::Route;
 use crate::smtp::Mailbox;
 
@@ -21,7 +23,8 @@ pub struct Probe {
 
 impl Site {
     /// Prepares a probe of a customer's routes: its own server; or its own Mailjet account, and every Mailjet tier or the one in its file.
-    /// The default of `from` is postmaster@ the customer's first domain; the default of `to` is `from`.
+    /// The default of `from` is postmaster@ the customer's first domain; the default of `to` is `from`. The audit has the probe before it
+    /// begins.
     pub fn probe(
         &self,
         actor: &Actor,
@@ -44,14 +47,12 @@ impl Site {
                 customer.own_mailjet.iter().cloned().chain(tiers).collect()
             }
         };
-        Ok(Probe { delivery: self.delivery()?, from, to, routes })
+        let delivery = self.delivery()?;
+        let detail = format!("a probe of its routes was commanded, with MAIL FROM:<{from}> and RCPT TO:<{to}>");
+        let act = Act { customer: Some(customer.id.to_string()), ..Act::new(Action::CustomerProbe, detail) };
+        self.audit()?.tell(actor, act)?;
+        Ok(Probe { delivery, from, to, routes })
     }
-}
-
-fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
-    let first = customer.domains.keys().next();
-    let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
-    address.ok_or_else(|| Error::invalid("the customer has no domain to send from", "name an address to send from"))
 }
 
 impl Probe {

@@ -1,12 +1,14 @@
 //! Commands about the record: search it, and erase a recipient from it.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::actor::Need;
-use super::audit::{Act, Notes};
+use super::audit::{self, Act, Notes};
+use super::jobs::{Job, JobKind, JobResult};
 use super::nodes::Ask;
 use super::queue::together;
-use super::{Actor, Error, Service};
+use super::{Actor, Error, ErrorKind, Service};
 use crate::events::Action;
 use crate::message::CustomerId;
 use crate::record::erase::{self, Erased};
@@ -26,17 +28,75 @@ impl Service {
     pub(super) async fn trace_here(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
         let customer = query.customer.as_deref().map(CustomerId::new);
         actor.may(customer.as_ref().map_or(Need::Read, Need::ReadOf))?;
-        if query == Query::default() {
+        if query.is_empty() {
             let remedy = "give a queue id, a recipient, a sender, a Message-ID, a customer or a time";
             return Err(Error::invalid("the question names no mail", remedy));
         }
-        let Some(log) = self.events.log().map(Path::to_owned) else {
-            return Err(Error::not_found("nothing is recorded", "name a file in [events] log of the server file"));
-        };
+        let log = self.recorded_in()?;
         let found = tokio::task::spawn_blocking(move || trace::find(&log, &query, most)).await;
         let failed = |error: String| Error::failed(format!("cannot read the record: {error}"), "see the relay's log");
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }
+}
+
+impl Service {
+    /// Erases every event about `recipient` from the record, as a job. Where several nodes share the spool, each erases in its own record.
+    pub fn begin_erasure(&self, actor: &Actor, recipient: &str) -> Result<Job, Error> {
+        actor.may(Need::Admin)?;
+        if !recipient.contains('@') {
+            return Err(Error::invalid(format!("\"{recipient}\" is no address"), "give the recipient's address"));
+        }
+        self.recorded_in()?;
+        let task = self.jobs.begin(actor, JobKind::RecordErase, None)?;
+        let (service, actor, recipient) = (self.clone(), actor.clone(), recipient.to_owned());
+        Ok(task.spawn(|_| async move { Ok(JobResult::Erased(service.erase_everywhere(&actor, recipient).await?)) }))
+    }
+
+    async fn erase_everywhere(&self, actor: &Actor, recipient: String) -> Result<Erased, Error> {
+        let ask = Ask::Erase { recipient: recipient.clone() };
+        let (own, answers) =
+            tokio::join!(self.erase_here(actor, recipient), self.ask_others::<Erased>(actor, ask, None));
+        let (parts, missing) = together(own, answers)?;
+        if !missing.is_empty() {
+            let message = format!("the record of some nodes still has the recipient: {}", missing.join("; "));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                message,
+                "give the command again: what is erased stays erased",
+            ));
+        }
+        let sum =
+            |all: Erased, part: Erased| Erased { events: all.events + part.events, files: all.files + part.files };
+        Ok(parts.into_iter().fold(Erased::default(), sum))
+    }
+
+    /// Like [`begin_erasure`](Self::begin_erasure), in this node's record only, and to its end.
+    pub(super) async fn erase_here(&self, actor: &Actor, recipient: String) -> Result<Erased, Error> {
+        actor.may(Need::Admin)?;
+        let log = self.recorded_in()?;
+        let work = tokio::task::spawn_blocking(move || erase::erase(&log, &recipient));
+        let erased = work.await.map_err(|error| not_erased(&error))?.map_err(|error| not_erased(&error))?;
+        audit::tell(&self.events, actor, erased_act(erased));
+        Ok(erased)
+    }
+
+    /// Returns the path of the event log.
+    fn recorded_in(&self) -> Result<PathBuf, Error> {
+        let nothing = || Error::not_found("nothing is recorded", "name a file in [events] log of the server file");
+        self.events.log().map(Path::to_owned).ok_or_else(nothing)
+    }
+}
+
+fn not_erased(error: &dyn fmt::Display) -> Error {
+    Error::failed(
+        format!("the recipient is not erased everywhere: {error}"),
+        "give the command again, as the user that runs the relay or as root; what is erased stays erased",
+    )
+}
+
+fn erased_act(erased: Erased) -> Act {
+    let detail = format!("erased {} events about one recipient in {} files", erased.events, erased.files);
+    Act { changed: Some(erased.events), ..Act::new(Action::RecordErase, detail) }
 }
 
 /// Erases every event about `recipient` from the event log at `log` and its archives. The audit records who did it and how many events were
@@ -44,14 +104,8 @@ impl Service {
 pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Result<Erased, Error> {
     actor.may(Need::Admin)?;
     let notes = Notes::open(state_dir)?;
-    let erased = erase::erase(log, recipient).map_err(|error| {
-        Error::failed(
-            format!("the recipient is not erased everywhere: {error}"),
-            "run the command again as the user that runs the relay or as root; what is erased stays erased",
-        )
-    })?;
-    let detail = format!("erased {} events about one recipient in {} files", erased.events, erased.files);
-    notes.leave(actor, Act { changed: Some(erased.events), ..Act::new(Action::RecordErase, detail) })?;
+    let erased = erase::erase(log, recipient).map_err(|error| not_erased(&error))?;
+    notes.leave(actor, erased_act(erased))?;
     Ok(erased)
 }
 

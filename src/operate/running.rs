@@ -11,8 +11,9 @@ use super::routes::Route;
 use super::signers::Signer;
 use super::socket::protocol::Command;
 use super::socket::{self, CallError};
+use super::stuck::StuckCustomer;
 use super::{Actor, Error, Service};
-use crate::customers::Customer;
+use crate::customers::{Customer, Pause};
 use crate::dkim::{KeyError, SigningKey};
 use crate::message::CustomerId;
 use crate::onboarding::{self, Looked, Report, Store};
@@ -62,6 +63,20 @@ impl Running {
         }
     }
 
+    /// Returns the customers whose mail would be stuck now. Returns `None` if no relay is running, or if it carries out this command itself.
+    /// Blocks.
+    pub fn stuck_customers(&self) -> Result<Option<Vec<StuckCustomer>>, Error> {
+        let Running::Socket(state_dir) = self else { return Ok(None) };
+        let mut found = Vec::new();
+        let read = |item| found.extend(serde_json::from_value(item).ok());
+        match socket::call(state_dir, Command::StuckCustomers, read, |_| {}) {
+            Ok(_) => Ok(Some(found)),
+            Err(CallError::NotRunning(_)) => Ok(None),
+            Err(CallError::Refused(error)) => Err(error),
+            Err(error) => Err(Error::failed("cannot ask the running relay which mail stands still", error.to_string())),
+        }
+    }
+
     /// Stores a report for the relay. If the relay runs in this process, it reports changes at once. The error says why the report cannot
     /// be stored.
     pub async fn keep(
@@ -88,6 +103,14 @@ impl Running {
         match self {
             Running::Here(_) => self.take_customer(actor, customer),
             Running::Socket(_) => Ok(false),
+        }
+    }
+
+    /// Returns the pause of a customer's mail, if the relay itself carries out this command.
+    pub fn pause_of(&self, customer: &CustomerId) -> Option<Pause> {
+        match self {
+            Running::Here(service) => service.routing.pauses().get(customer).cloned(),
+            Running::Socket(_) => None,
         }
     }
 

@@ -1,7 +1,5 @@
 //! The command that encrypts or decrypts a file with a key or a password.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -11,7 +9,7 @@ use super::audit::{Act, Notes};
 use super::{Actor, Configuration, Error};
 use crate::dkim::{KeyError, SigningKey};
 use crate::events::Action;
-use crate::files::{self, Whole, folder};
+use crate::files;
 use crate::sealed::{self, Passphrase};
 
 /// Encrypts a file in place, or decrypts it if `open`. Returns false if it is already in that state.
@@ -32,13 +30,8 @@ pub fn file(configuration: &dyn Configuration, actor: &Actor, path: &Path, open:
         return Ok(false);
     }
     let changed = if open { opened(content, passphrase) } else { closed(&content, passphrase) }.map_err(within)?;
-    let work = || -> std::io::Result<()> {
-        let path = &path.canonicalize()?;
-        let mode = fs::metadata(path)?.permissions().mode();
-        Whole::write(folder(path), &changed, mode, Some(path))?.replace(path)
-    };
-    let written = work();
-    written.map_err(|error| within(Error::failed(error.to_string(), "make sure that its folder can be written")))?;
+    files::replace_alike(path, &changed)
+        .map_err(|error| within(Error::failed(error.to_string(), "make sure that its folder can be written")))?;
     let what = if open { "decrypted" } else { "encrypted" };
     notes.leave(actor, Act::new(Action::SecretSeal, format!("{} was {what}", path.display())))?;
     Ok(true)

@@ -16,7 +16,7 @@ use crate::database::{Database, Home};
 use crate::delivery::{self, Delivery, Egress, Timeouts};
 use crate::dkim::{KeyError, SigningKey};
 use crate::message::{CustomerId, ReturnPaths};
-use crate::onboarding::mailjet::Registrar;
+use crate::onboarding::mailjet::{Account, Registrar};
 use crate::onboarding::settings::MailjetRecords;
 use crate::onboarding::{self, Checker, kept};
 use crate::resolver::{self, Dns, SharedResolver};
@@ -55,6 +55,8 @@ pub struct ReadCustomer {
     pub customer: Customer,
     /// The values in Mailjet's console for its domains.
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
+    /// Its own account at Mailjet's API.
+    pub account: Option<Account>,
     /// Remarks on what should be corrected.
     pub remarks: Vec<String>,
 }
@@ -76,8 +78,14 @@ pub trait Live: Send + Sync {
     /// Returns the channel for reports of checks that somebody requested.
     fn looks(&self) -> mpsc::Sender<onboarding::Looked>;
 
-    /// Replaces the customers, and the values in Mailjet's console for their domains. Deliveries continue meanwhile.
-    fn take(&self, directory: Directory, mailjet: BTreeMap<Domain, MailjetRecords>);
+    /// Replaces the customers, the values in Mailjet's console for their domains, and the accounts at Mailjet's API. Deliveries continue
+    /// meanwhile.
+    fn take(
+        &self,
+        directory: Directory,
+        mailjet: BTreeMap<Domain, MailjetRecords>,
+        accounts: BTreeMap<String, Account>,
+    );
 }
 
 /// The parts of the configuration that commands need.
@@ -153,6 +161,13 @@ impl Configured {
             }
         })
     }
+}
+
+/// Returns postmaster@ the customer's first domain: the sender of a probe or a test mail that names no other.
+pub(super) fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
+    let first = customer.domains.keys().next();
+    let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
+    address.ok_or_else(|| Error::invalid("the customer has no domain to send from", "give it one in its file"))
 }
 
 /// The current configuration, with the means to ask DNS and the running relay.

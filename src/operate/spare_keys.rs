@@ -6,8 +6,8 @@ use crate::dkim::{KeyError, SigningKey};
 
 /// The size that new customers get.
 const BITS: usize = 2048;
-/// The number of keys that are kept ready.
-const READY: usize = 2;
+/// The number of keys that are kept ready. A program that brings customers in adds several one after the other, faster than keys are made.
+const READY: usize = 16;
 
 /// The keys. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +67,9 @@ mod tests {
     #[test]
     fn no_key_is_given_twice_and_the_next_ones_are_made_meanwhile() {
         let spare = SpareKeys::default();
-        let keys: BTreeSet<String> = (0..4).map(|_| spare.take().unwrap().public_key_base64().unwrap()).collect();
-        assert_eq!(keys.len(), 4);
+        let keys: BTreeSet<String> =
+            (0..READY + 2).map(|_| spare.take().unwrap().public_key_base64().unwrap()).collect();
+        assert_eq!(keys.len(), READY + 2);
         let until = Instant::now() + Duration::from_secs(60);
         while spare.lock().is_making {
             assert!(Instant::now() < until, "the thread does not end");

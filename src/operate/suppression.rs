@@ -85,7 +85,7 @@ impl Service {
         let found = self.suppression.list(&customer, after.map(str::to_owned), limit.min(MOST)).await?;
         if found.is_empty() && after.is_none() {
             // A customer that was removed may still have a list.
-            self.known(&customer)?;
+            self.customer_with(&customer)?;
         }
         Ok(found.into_iter().map(Suppressed::from).collect())
     }
@@ -110,7 +110,7 @@ impl Service {
     ) -> Result<(), Error> {
         actor.may(Need::Operate)?;
         let customer = CustomerId::new(customer);
-        self.known(&customer)?;
+        self.customer_with(&customer)?;
         let now = Timestamp::now();
         let entry = Entry {
             address: folded(&mailbox(address)?),
@@ -140,14 +140,14 @@ impl Service {
     /// Refuses an actor that may not import into a customer's list, and an unknown customer.
     pub(super) fn may_import(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
-        self.known(&CustomerId::new(customer))
+        self.customer_with(&CustomerId::new(customer)).map(drop)
     }
 
     /// Adds up to [`MOST`] entries to a customer's list, all or none. Existing entries are replaced.
     pub async fn import_suppressed(&self, actor: &Actor, customer: &str, entries: &[Suppressed]) -> Result<u64, Error> {
         actor.may(Need::Operate)?;
         let customer = CustomerId::new(customer);
-        self.known(&customer)?;
+        self.customer_with(&customer)?;
         if entries.len() > MOST {
             let what = format!("{} entries are more than the {MOST} of one import", entries.len());
             return Err(Error::invalid(what, "send them in several"));
@@ -162,16 +162,6 @@ impl Service {
         let detail = format!("{count} addresses were put on the suppression list of {customer}");
         self.told(actor, Action::SuppressionImport, &customer, count, detail);
         Ok(count)
-    }
-
-    fn known(&self, customer: &CustomerId) -> Result<(), Error> {
-        let found = self.routing.customer(customer).map(drop);
-        found.ok_or_else(|| {
-            Error::not_found(
-                format!("there is no customer \"{customer}\""),
-                "the id is the name of the customer's file",
-            )
-        })
     }
 
     fn told(&self, actor: &Actor, action: Action, customer: &CustomerId, count: u64, detail: String) {

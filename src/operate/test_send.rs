@@ -12,11 +12,12 @@ use super::actor::Need;
 use super::audit::{self, Act};
 use super::jobs::{Job, JobKind, JobResult, TestSent};
 use super::nodes::Ask;
+use super::site::postmaster;
 use super::{Actor, Error, Service};
 use crate::customers::test_mode::{self, TestWay};
 use crate::customers::{Customer, SigningDomain};
 use crate::dkim;
-use crate::events::{Action, Event, EventKind, Mail, Submission, Told};
+use crate::events::{Action, Event, EventKind, Mail, RecipientEvent, Submission};
 use crate::message::{
     BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, References, Urgency, is_test_address,
 };
@@ -48,10 +49,7 @@ impl Service {
 
     async fn prepare_test(&self, actor: &Actor, customer: &str, to: &str, from: Option<&str>) -> Result<Draft, Error> {
         actor.may(Need::Operate)?;
-        let id = CustomerId::new(customer);
-        let customer = self.routing.customer(&id).ok_or_else(|| {
-            Error::not_found(format!("there is no customer \"{id}\""), "the id is the name of the customer's file")
-        })?;
+        let customer = self.customer_with(&CustomerId::new(customer))?;
         let to = address("to", to)?;
         let from = match from {
             Some(from) => address("from", from)?,
@@ -102,7 +100,7 @@ impl Service {
 
     /// Returns the kind of the mail and its recipient. Test mode and the suppression list apply to it too.
     fn way(&self, customer: &Customer, to: Mailbox) -> Result<(MailKind, Mailbox), Error> {
-        if let Some(reason) = self.suppression.refuses(customer, &to) {
+        if let Some(reason) = self.suppression.refusal_reason(customer, &to) {
             let what = format!("{to} is on the suppression list of {} ({reason})", customer.id);
             return Err(Error::conflict(what, "take it off the list first, or send to another address"));
         }
@@ -185,8 +183,9 @@ impl Service {
     /// Stores the mail and emits its `accepted` event.
     async fn put(&self, actor: &Actor, mut draft: Draft) -> Result<(), Error> {
         let by = Submission { peer: actor.address(), ..Submission::default() };
-        let told =
-            Told::new(EventKind::Accepted, 0, Timestamp::now()).because("a test send").by(&actor.to_string().into());
+        let told = RecipientEvent::new(EventKind::Accepted, 0, Timestamp::now())
+            .because("a test send")
+            .by(&actor.to_string().into());
         let mut pending = self.events.write(&Mail::of_draft(&draft).handed_in(by), &[told]);
         draft.lines = pending.take_lines();
         let durable = self.spool.commit(draft).await;
@@ -237,12 +236,6 @@ fn sent(id: QueueId, event: &Value) -> TestSent {
 
 fn address(name: &str, text: &str) -> Result<Mailbox, Error> {
     Mailbox::parse(text).map_err(|error| Error::invalid(format!("{name}: {error}"), "give one like anna@example.com"))
-}
-
-fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
-    let first = customer.domains.keys().next();
-    let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
-    address.ok_or_else(|| Error::invalid("the customer has no domain to send from", "give it one in its file"))
 }
 
 fn signing_domain<'a>(customer: &'a Customer, from: &Mailbox) -> Result<(&'a Domain, &'a SigningDomain), Error> {

@@ -85,17 +85,28 @@ pub struct Failure {
     pub why: String,
     /// The server's code, if the server answered.
     pub code: Option<SqlState>,
+    /// True if the library refused the statement or its answer, although the connection is well: a mistake of this program.
+    pub is_mistake: bool,
 }
 
 impl Failure {
     /// Makes the failure of a request without an answer.
     pub fn new(why: impl Into<String>) -> Failure {
-        Failure { why: why.into(), code: None }
+        Failure { why: why.into(), code: None, is_mistake: false }
     }
 
     /// Makes the failure of a request that was not answered in time.
     pub fn late(after: Duration) -> Failure {
         Failure::new(format!("no answer after {} s", after.as_secs_f64()))
+    }
+
+    /// Returns true if the statement is at fault, and not the server: it would fail again. By the classes of PostgreSQL's error codes.
+    pub fn is_of_statement(&self) -> bool {
+        let Some(code) = &self.code else { return self.is_mistake };
+        // 08 connection, 40 rolled back, 53 no resources, 55 not in this state, 57 told to end, 58 system, F0 configuration, XX internal.
+        let is_of_server =
+            ["08", "40", "53", "55", "57", "58", "F0", "XX"].iter().any(|class| code.code().starts_with(class));
+        !is_of_server && *code != SqlState::READ_ONLY_SQL_TRANSACTION
     }
 
     /// Returns true if the server has no room.
@@ -119,7 +130,7 @@ impl From<tokio_postgres::Error> for Failure {
         let is_answer = said.parsed_severity() == Some(Severity::Error);
         let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         let why = format!("{}{detail}", said.message());
-        Failure { why, code: is_answer.then(|| said.code().clone()) }
+        Failure { why, code: is_answer.then(|| said.code().clone()), is_mistake: false }
     }
 }
 

@@ -1,16 +1,17 @@
 //! Applies decisions about records. Every decision goes through here: a worker's after an attempt, queue ageing's about mail behind a route
-//! in trouble, and an operator's who gives mail up.
+//! in trouble, and an operator's decision to give mail up.
 //!
 //! The order is a promise: first the sender's notification is made durable, then the spool records the decision together with its event
 //! lines, then counters and subscribers learn of it. After a crash in between, a notification may be sent twice, but is never lost.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+
 use tokio::time::Instant;
 
 use crate::bounce::{Action, Content, Postmaster};
 use crate::customers::suppression::Suppression;
 use crate::customers::{Customer, Pause, PauseCause, Reaction};
-use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
+use crate::events::{Event, EventKind, Events, Mail, RecipientEvent, Subject};
 use crate::message::{CustomerId, FailureClass, Lane, MailKind, QueueId, Urgency};
 use crate::queue::by_customer::CountedOutcome;
 use crate::queue::counters::{CauseLabel, Counters};
@@ -115,14 +116,15 @@ impl Outcomes {
     }
 
     /// Counts results that another system reported after the next server had taken the mail. The caller updates the suppression list.
-    pub(crate) fn counted_later(&self, customer: &Customer, hard: u32, complaints: u32) {
+    pub(crate) fn count_later_results(&self, customer: &Customer, hard: u32, complaints: u32) {
         self.react_to(customer, Results { hard, complaints, ..Results::default() });
     }
 
     /// Counts results. If they are unusual, raises an alert or pauses the customer, as its limits say.
     fn react_to(&self, customer: &Customer, results: Results) {
         let now = Timestamp::now();
-        let Some(Trip { cause, detail }) = self.volumes.settle(&customer.id, results, &customer.limits, now) else {
+        let Some(Trip { cause, detail }) = self.volumes.add_results(&customer.id, results, &customer.limits, now)
+        else {
             return;
         };
         let subject = Subject::Volume(customer.id.to_string());
@@ -177,11 +179,10 @@ impl Outcomes {
         over.filter(|(customer, _)| self.resume(customer, "there is room under its cap again")).count() > 0
     }
 
-    /// Counts a message that is about to leave. If the customer's cap is used up, pauses the customer until the cap has room again, and
-    /// returns false.
-    pub(super) fn count_leaving(&self, lane: &Lane) -> bool {
+    /// Counts a message that is about to leave at `now`. If the customer's cap is used up, pauses the customer until the cap has room again,
+    /// and returns false.
+    pub(super) fn count_leaving(&self, lane: &Lane, now: Timestamp) -> bool {
         let Some(customer) = self.capped(lane) else { return true };
-        let now = Timestamp::now();
         match self.volumes.take(&customer.id, &customer.limits, now) {
             Ok(()) => true,
             Err(Capped { until, detail }) => {
@@ -192,10 +193,10 @@ impl Outcomes {
         }
     }
 
-    /// Undoes the count of a message that did not leave.
-    pub(super) fn uncount_leaving(&self, lane: &Lane) {
+    /// Undoes the count of a message that was counted at `counted` and did not leave.
+    pub(super) fn uncount_leaving(&self, lane: &Lane, counted: Timestamp) {
         if let Some(customer) = self.capped(lane) {
-            self.volumes.give_back(&customer.id, Timestamp::now());
+            self.volumes.give_back(&customer.id, counted);
         }
     }
 
@@ -208,8 +209,8 @@ impl Outcomes {
 
     /// Returns the recipients whose server refused them as unknown or closed for good, each with the reply. Leaves out the relay's own
     /// notifications and test mail.
-    fn gone_for_good(&self, record: &Record, told: &[Told]) -> Vec<Gone> {
-        let is_gone = |told: &&Told| {
+    fn gone_for_good(&self, record: &Record, told: &[RecipientEvent]) -> Vec<Gone> {
+        let is_gone = |told: &&RecipientEvent| {
             told.event == EventKind::Bounced
                 && told.heard.as_ref().is_some_and(|heard| heard.class == Some(FailureClass::Hard))
         };
@@ -218,7 +219,7 @@ impl Outcomes {
             return Vec::new();
         }
         let Some(customer) = self.postmaster.routing.customer(&record.lane.customer) else { return Vec::new() };
-        let of = |told: &Told| {
+        let of = |told: &RecipientEvent| {
             let address = record.envelope.recipients.get(told.index)?.address.clone();
             let said = told.heard.as_ref().map(ToString::to_string).unwrap_or_default();
             Some(Gone { customer: Arc::clone(&customer), address, said, at: told.at })
@@ -252,7 +253,7 @@ impl Outcomes {
         self.events.emit(Event::alert(detail).about_customer(&record.lane.customer).about_message(record.id));
     }
 
-    fn count(&self, customer: &CustomerId, accepted: Timestamp, told: &Told) {
+    fn count(&self, customer: &CustomerId, accepted: Timestamp, told: &RecipientEvent) {
         let class = told.class.or(told.heard.as_ref().and_then(|heard| heard.class)).unwrap_or(FailureClass::Unknown);
         let outcome = match told.event {
             EventKind::Relayed => CountedOutcome::Relayed,
@@ -265,7 +266,7 @@ impl Outcomes {
     }
 
     /// Raises an alert about a held message. If many messages are held for one reason, only the first raises one.
-    fn tell_of_hold(&self, customer: &CustomerId, id: QueueId, told: &Told) {
+    fn tell_of_hold(&self, customer: &CustomerId, id: QueueId, told: &RecipientEvent) {
         let why = told.detail.as_deref().unwrap_or_default();
         if self.holds().needs_alert(customer, why, self.started.elapsed()) {
             self.alert_of_holds(customer, format!("message {id} is held: {why}"));

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::inner::Inner;
 use super::schedule::throttle_state::ThrottleState;
 use super::volume::Volume;
-use super::{Queue, Waiting};
+use super::{OpenedQueue, Queue};
 use crate::customers::{Directory, Pause, Via};
 use crate::message::CustomerId;
 use crate::route::{Cause, RouteId};
@@ -41,10 +41,10 @@ struct Suspension {
     since: u64,
 }
 
-/// Texts that arrived before the queue existed.
 #[derive(Default)]
-struct Early {
-    customers: Vec<(CustomerId, Texts)>,
+struct State {
+    /// The customers that this node took over before the queue existed.
+    early: Vec<(CustomerId, Texts)>,
     queue: Option<Weak<Inner>>,
     /// The texts for all nodes, as this node's files had them at the start.
     common: Texts,
@@ -54,27 +54,27 @@ struct Early {
 
 /// The queue's part of what nodes tell each other.
 #[derive(Default)]
-pub struct Carrier(Mutex<Early>);
+pub struct Carrier(Mutex<State>);
 
 impl Carrier {
     /// Connects the queue, and hands it the texts that arrived earlier. Call this before the queue delivers.
-    pub fn attach(&self, waiting: &Waiting) {
-        let Queue(inner) = waiting.queue();
-        let mut early = self.early();
-        early.queue = Some(Arc::downgrade(inner));
-        early.common = common(inner);
-        let customers = std::mem::take(&mut early.customers);
-        drop(early);
-        for (customer, texts) in customers {
+    pub fn attach(&self, opened: &OpenedQueue) {
+        let Queue(inner) = opened.queue();
+        let mut state = self.state();
+        state.queue = Some(Arc::downgrade(inner));
+        state.common = common(inner);
+        let early = std::mem::take(&mut state.early);
+        drop(state);
+        for (customer, texts) in early {
             take_over(inner, &customer, &texts);
         }
     }
 
     fn queue(&self) -> Option<Arc<Inner>> {
-        self.early().queue.as_ref().and_then(Weak::upgrade)
+        self.state().queue.as_ref().and_then(Weak::upgrade)
     }
 
-    fn early(&self) -> MutexGuard<'_, Early> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,21 +100,27 @@ impl Carried for Carrier {
     }
 
     fn take_over(&self, customer: CustomerId, texts: Texts) {
-        match self.queue() {
-            Some(inner) => take_over(&inner, &customer, &texts),
-            None => self.early().customers.push((customer, texts)),
+        let mut state = self.state();
+        let queue = state.queue.as_ref().and_then(Weak::upgrade);
+        match queue {
+            Some(inner) => {
+                drop(state);
+                take_over(&inner, &customer, &texts);
+            }
+            // Under the same lock, so that `attach` finds it.
+            None => state.early.push((customer, texts)),
         }
     }
 
     fn configuration(&self) -> Option<String> {
         let directory = self.queue()?.parts.routing.directory();
-        let mut early = self.early();
+        let mut state = self.state();
         // The digest is kept, because computing it reads all keys, and the lease is renewed once a second.
-        match &early.digest {
+        match &state.digest {
             Some((of, digest)) if Arc::ptr_eq(of, &directory) => Some(digest.clone()),
             _ => {
                 let digest = directory.digest();
-                early.digest = Some((directory, digest.clone()));
+                state.digest = Some((directory, digest.clone()));
                 Some(digest)
             }
         }
@@ -125,7 +131,7 @@ impl Carried for Carrier {
     }
 
     fn common_at_start(&self) -> Texts {
-        self.early().common.clone()
+        self.state().common.clone()
     }
 
     fn changed_elsewhere(&self, name: &str, text: Option<&str>) -> bool {
@@ -167,7 +173,7 @@ fn take_over(inner: &Inner, customer: &CustomerId, texts: &Texts) {
     }
 }
 
-/// Applies that another node suspended or resumed a route. The suspension is copied exactly, so that nodes that suspended the route at the
+/// Suspends or resumes a route, because another node did. The suspension is copied exactly, so that nodes that suspended the route at the
 /// same time end with the same one.
 fn change_route(inner: &Inner, id: &RouteId, text: Option<&str>) -> bool {
     inner.with_routes(|routes, now| {
@@ -178,7 +184,7 @@ fn change_route(inner: &Inner, id: &RouteId, text: Option<&str>) -> bool {
     })
 }
 
-/// Applies that another node paused or resumed a customer.
+/// Pauses or resumes a customer, because another node did.
 fn change_customer(inner: &Inner, id: &CustomerId, text: Option<&str>) -> bool {
     let routing = &inner.parts.routing;
     let before = routing.resume(id);

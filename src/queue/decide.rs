@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounce::{Attempt, RecipientReport};
-use crate::delivery::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-use crate::events::{EventKind, Told, Tried};
+use crate::delivery::{Meaning, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+use crate::events::{EventKind, RecipientEvent, Tried};
 use crate::message::{FailureClass, Recipient, ReplyText, TestOutcome};
 use crate::queue::retry::Schedule;
 use crate::route::{Route, RouteId};
@@ -35,7 +35,7 @@ pub struct Decision {
     /// What the spool records.
     pub settlement: Settlement,
     /// The results for programs, in the order of the recipients.
-    pub events: Vec<Told>,
+    pub events: Vec<RecipientEvent>,
     /// Recipients that will never be tried again, as reported to the sender.
     pub failures: Vec<RecipientReport>,
     /// Relayed recipients to report to a sender that asked for it, because the next server does not report itself (RFC 3461 §5.2.2).
@@ -92,10 +92,10 @@ pub fn after_attempt(
     let Moment { now, own_waiting, clock_trusted } = moment;
     let expires_at = expires_at(record, &patience.retry) + own_waiting;
     let in_doubt = matches!(outcome.trouble, Some(Trouble::Doubt { .. }));
-    let of_message = |class: &Class| class.scope != Scope::Route || in_doubt;
-    let mut classes = outcome.recipients.iter().map(|heard| &heard.class);
-    let deferred = classes.clone().any(|class| of_message(class) && class.verdict == Verdict::Deferred);
-    let counts = classes.any(|class| of_message(class) || class.verdict != Verdict::Deferred);
+    let of_message = |meaning: &Meaning| meaning.scope != Scope::Route || in_doubt;
+    let mut meanings = outcome.recipients.iter().map(|heard| &heard.meaning);
+    let deferred = meanings.clone().any(|meaning| of_message(meaning) && meaning.verdict == Verdict::Deferred);
+    let counts = meanings.any(|meaning| of_message(meaning) || meaning.verdict != Verdict::Deferred);
     let next = if deferred { patience.retry.backoff.next_attempt(record.attempts + 1, now, jitter) } else { now };
     let due = if clock_trusted { next.min(expires_at).max(now) } else { next };
 
@@ -112,7 +112,7 @@ pub fn after_attempt(
     for heard in &outcome.recipients {
         decision.add_outcome(&tried, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
-        if asked && heard.class.verdict == Verdict::Relayed && !outcome.reported.contains(&heard.index) {
+        if asked && heard.meaning.verdict == Verdict::Relayed && !outcome.reported.contains(&heard.index) {
             decision.relayed.push(report_of(heard, route, now));
         }
     }
@@ -147,8 +147,8 @@ pub fn while_waiting(
 /// Decides about a record that an operator gives up, either for all waiting recipients or for those in one domain. Returns `None` if no
 /// recipient matches. `route` is the record's current route.
 pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Timestamp) -> Option<Decision> {
-    // The other recipients stay as they were, also on hold.
-    let mut decision = Decision::new(Settlement { hold: record.held.clone(), ..untried(record) });
+    // The other recipients stay as they are. Another operator may hold or release the record at this moment.
+    let mut decision = Decision::new(untried(record));
     let kind = if how.tells_sender { EventKind::Bounced } else { EventKind::Removed };
     // The reason is the relay's own text, even if it looks like a server's reply.
     let reason: Arc<str> = how.reason.as_str().into();
@@ -160,8 +160,8 @@ pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Tim
         if how.tells_sender {
             decision.failures.push(RecipientReport { index, reply, advice: None, attempt: None, expired: false });
         }
-        let told = Told::new(kind, index, now).on(route).because(Arc::clone(&reason)).by(&how.actor);
-        decision.events.push(Told { class, ..told });
+        let told = RecipientEvent::new(kind, index, now).on(route).because(Arc::clone(&reason)).by(&how.actor);
+        decision.events.push(RecipientEvent { class, ..told });
     }
     (!decision.events.is_empty()).then_some(decision)
 }
@@ -216,9 +216,9 @@ impl Decision {
             };
             for kind in kinds {
                 let class = (*kind == EventKind::Bounced).then_some(FailureClass::Hard);
-                let report = Told::new(*kind, index, now).because("test mode: nobody reported it");
+                let report = RecipientEvent::new(*kind, index, now).because("test mode: nobody reported it");
                 // A consumer tells late reports by their reason, and tries that out in test mode.
-                reports.push(Told { class, reason: Some("test_mode"), ..report });
+                reports.push(RecipientEvent { class, reason: Some("test_mode"), ..report });
             }
         }
         self.events.extend(reports);
@@ -245,8 +245,8 @@ impl Decision {
         let why = why.map(|why| format!("{why}; ")).unwrap_or_default();
         let detail: Arc<str> = format!("{why}tried until {until}").into();
         for report in &waiting {
-            let told = Told::new(EventKind::Delayed, report.index, now).on(Some(&route.id));
-            self.events.push(Told { heard: Some(report.reply.clone()), ..told.because(Arc::clone(&detail)) });
+            let told = RecipientEvent::new(EventKind::Delayed, report.index, now).on(Some(&route.id));
+            self.events.push(RecipientEvent { heard: Some(report.reply.clone()), ..told.because(Arc::clone(&detail)) });
         }
         self.settlement.delay_notified = true;
         self.delayed = Some(Delay { until, waiting });
@@ -268,19 +268,19 @@ impl Decision {
 
     /// Adds the outcome of one recipient.
     fn add_outcome(&mut self, tried: &Tried, route: &Route, heard: &RecipientOutcome, now: Timestamp) {
-        let RecipientOutcome { index, class } = heard;
-        let reply = class.reply.clone();
-        let (state, kind) = match class.verdict {
+        let RecipientOutcome { index, meaning } = heard;
+        let reply = meaning.reply.clone();
+        let (state, kind) = match meaning.verdict {
             Verdict::Relayed => (RecipientState::Relayed { reply }, EventKind::Relayed),
             Verdict::Deferred => (RecipientState::Waiting { last_reply: Some(reply) }, EventKind::Deferred),
             Verdict::Failed => (RecipientState::Failed { reply }, EventKind::Bounced),
         };
-        if class.verdict == Verdict::Failed {
+        if meaning.verdict == Verdict::Failed {
             self.failures.push(report_of(heard, route, now));
         }
-        let mut told = Told::of_attempt(kind, *index, now, tried, class.reply.clone());
-        told.detail = class.advice.as_deref().map(Arc::from).or_else(|| {
-            class
+        let mut told = RecipientEvent::of_attempt(kind, *index, now, tried, meaning.reply.clone());
+        told.detail = meaning.advice.as_deref().map(Arc::from).or_else(|| {
+            meaning
                 .unknown
                 .then(|| "the connection broke after the whole message was sent: the server may have taken it".into())
         });
@@ -293,7 +293,9 @@ impl Decision {
         let why: Arc<str> = why.into();
         for (index, _) in record.waiting() {
             if self.leaves_waiting(index) {
-                self.events.push(Told::new(EventKind::Held, index, now).on(Some(&route.id)).because(Arc::clone(&why)));
+                self.events.push(
+                    RecipientEvent::new(EventKind::Held, index, now).on(Some(&route.id)).because(Arc::clone(&why)),
+                );
             }
         }
     }
@@ -315,8 +317,8 @@ impl Decision {
             let unheard =
                 || ReplyText::new("the route carried no mail in all this time", Some(FailureClass::RelayLimit));
             let reply = last.unwrap_or_else(unheard);
-            let told = Told::new(EventKind::Expired, index, now).on(Some(&route.id));
-            self.events.push(Told { heard: Some(reply.clone()), ..told });
+            let told = RecipientEvent::new(EventKind::Expired, index, now).on(Some(&route.id));
+            self.events.push(RecipientEvent { heard: Some(reply.clone()), ..told });
             self.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
             self.failures.push(RecipientReport { index, reply, advice: None, attempt, expired: true });
         }
@@ -330,7 +332,7 @@ impl Decision {
 
 /// Makes the sender's report about a recipient of this attempt.
 fn report_of(heard: &RecipientOutcome, route: &Route, now: Timestamp) -> RecipientReport {
-    let (reply, advice) = (heard.class.reply.clone(), heard.class.advice.clone());
+    let (reply, advice) = (heard.meaning.reply.clone(), heard.meaning.advice.clone());
     RecipientReport { index: heard.index, reply, advice, attempt: Some(attempt(route, now)), expired: false }
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Looks at the spool once. Returns when to look again.
+/// Looks at the spool once: puts the lanes with due mail in line, and starts workers. Returns when to look again.
 async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
     if let Some(left) = inner.halt.left() {
         return now + left;
@@ -68,7 +68,7 @@ async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
         }
     };
     let mut unrouted = Vec::new();
-    let next_change = inner.with_routes(|routes, now| {
+    let (started, next_change) = inner.with_routes(|routes, now| {
         let routing = inner.parts.routing.view();
         for lane in due {
             match routing.resolve(&lane) {
@@ -79,11 +79,11 @@ async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
                 Err(_) => {}
             }
         }
-        for route in routes.start(now) {
-            inner.tasks.spawn(worker::run(worker::Slot::new(inner, route)));
-        }
-        routes.next_change(now)
+        (routes.start(now), routes.next_change(now))
     });
+    for route in started {
+        inner.tasks.spawn(worker::run(worker::Slot::new(inner, route)));
+    }
     for (customer, why) in unrouted {
         let subject = Subject::Unrouted(customer.to_string());
         inner.alert(Some(&customer), None, Some(subject), format!("its queued mail is kept: {why}"));

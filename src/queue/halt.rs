@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
 
 use crate::spool;
 

@@ -99,14 +99,14 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
 
-/// A queue that answers queries and commands, but does not deliver yet.
-pub struct Waiting {
+/// A queue that has been opened: it answers queries and commands, but does not deliver yet.
+pub struct OpenedQueue {
     queue: Queue,
     throttle_states: ThrottleStateFile,
     volumes: VolumeFile,
 }
 
-impl Waiting {
+impl OpenedQueue {
     /// Returns the queue.
     pub fn queue(&self) -> &Queue {
         &self.queue
@@ -115,7 +115,7 @@ impl Waiting {
     /// Starts to deliver the spool's mail. Call this last: if the start fails after an attempt was made, the next start may send that mail
     /// again.
     pub fn deliver(self) -> Queue {
-        let Waiting { queue, throttle_states, volumes } = self;
+        let OpenedQueue { queue, throttle_states, volumes } = self;
         queue.tell_of_suspensions();
         let inner = &queue.0;
         inner.tasks.spawn(dispatch::run(Arc::clone(inner)));
@@ -131,7 +131,7 @@ impl Waiting {
 impl Queue {
     /// Reads the state that the last process saved, and the configured routes. Fails if the throttle states, the suspensions or the volumes
     /// cannot be read.
-    pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
+    pub fn open(settings: Settings, parts: Parts) -> std::io::Result<OpenedQueue> {
         let (file, throttle_states) = ThrottleStateFile::open(settings.throttle_states.clone())?;
         let volumes = VolumeFile::open(settings.volumes.clone(), parts.outcomes.volumes())?;
         let (suspensions, (suspended, pauses), fingerprints) = SuspensionFile::open(settings.suspensions.clone())?;
@@ -140,7 +140,7 @@ impl Queue {
         let queue = Queue(Arc::new(Inner::new(settings, parts, routes, suspensions)));
         // Load the routes before any command comes, because a command about an unknown route would be refused.
         queue.reload();
-        Ok(Waiting { queue, throttle_states: file, volumes })
+        Ok(OpenedQueue { queue, throttle_states: file, volumes })
     }
 
     /// Returns the metrics of the queue.
@@ -267,7 +267,7 @@ impl RouteControl for Queue {
     }
 }
 
-/// Saves the customers' counts as they change, and once more at the end.
+/// Saves the customers' counts as they change, and a last time when the queue begins to stop.
 async fn keep_volumes(inner: Arc<Inner>, mut file: VolumeFile) {
     loop {
         let stopping = tokio::time::timeout(volume::SAVE_EVERY, inner.stop.cancelled()).await.is_ok();
@@ -289,7 +289,7 @@ async fn keep_volumes(inner: Arc<Inner>, mut file: VolumeFile) {
     }
 }
 
-/// Saves the throttle states as they change, and once more at the end.
+/// Saves the throttle states as they change, and a last time when the queue begins to stop.
 async fn keep_throttle_states(inner: Arc<Inner>, mut file: ThrottleStateFile) {
     loop {
         let stopping = tokio::time::timeout(SAVE_EVERY, inner.stop.cancelled()).await.is_ok();

@@ -1,12 +1,15 @@
 //! The allowance of a day that nodes share: the cap `per_day` of a route that all of them use.
 //!
-//! A node takes a chunk of the allowance from the database before it spends it, and more once little of that is left. What is taken counts as
-//! spent, so no recipient goes uncounted if a node dies: the rest of its chunk is lost, and nothing more.
-//! A node gives back what it has no mail for, and what is left when it stops. Chunks are small, so that no node waits for what another one
-//! does not need.
+//! A node takes a chunk of the allowance from the database before it spends it, and the next chunk when little of that is left. What is
+//! taken counts as spent. So if a node dies, every recipient is counted, and only the rest of its chunk stays unused. A node gives back
+//! what it has no mail for, and what is left when it stops. Chunks are small, so that no node waits for what another one does not need.
+//!
+//! If the database does not say whether a chunk was taken or given back, it counts as spent, because the cap must hold. If it is certain
+//! that nothing was written, the node takes or gives back again later, and nothing is lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -75,18 +78,33 @@ pub(super) async fn run(inner: Arc<Inner>, database: Database) {
     give_back(&inner, &database, &all).await;
 }
 
-/// Gives back what routes have taken and not spent. If that cannot be written, it counts as spent.
+/// Gives back what routes have taken and not spent. What could not be given back stays with the node.
 async fn give_back(inner: &Inner, database: &Database, routes: &[RouteId]) {
     for (route, day, recipients) in inner.with_routes(|all, _| all.give_up_reserved(routes)) {
-        let id = route.clone();
-        let given = database.write(move |tables| {
-            let sql = "UPDATE day_taken SET taken = taken - $1 WHERE route = $2 AND day = $3";
-            tables.execute(sql, &[i64::from(recipients).into(), id.as_str().into(), number(day).into()]).map(drop)
-        });
-        if let Err(error) = given.await {
-            tracing::warn!("{recipients} recipients of the day's allowance of {route} stay unused: {error}");
+        if !is_given_back(database, &route, day, recipients).await {
+            inner.with_routes(|routes, now| routes.reserve(&route, day, recipients, now));
         }
     }
+}
+
+/// Gives back so many recipients of a day. Returns false if it is certain that nothing was written, so that this node may still spend them.
+async fn is_given_back(database: &Database, route: &RouteId, day: u64, recipients: u32) -> bool {
+    let may_be_written = Arc::new(AtomicBool::new(false));
+    let (id, reached_commit) = (route.clone(), Arc::clone(&may_be_written));
+    let given = database.write(move |tables| {
+        let sql = "UPDATE day_taken SET taken = taken - $1 WHERE route = $2 AND day = $3";
+        tables.execute(sql, &[i64::from(recipients).into(), id.as_str().into(), number(day).into()])?;
+        reached_commit.store(true, Ordering::Relaxed);
+        Ok::<_, database::Error>(())
+    });
+    let Err(error) = given.await else { return true };
+    let may_be_written = may_be_written.load(Ordering::Relaxed);
+    if may_be_written {
+        tracing::warn!("{recipients} recipients of the day's allowance of {route} may stay unused: {error}");
+    } else {
+        tracing::debug!("{recipients} recipients of the day's allowance of {route} are given back later: {error}");
+    }
+    may_be_written
 }
 
 /// Takes a chunk, or what is left. Returns how many recipients.
@@ -122,5 +140,23 @@ mod tests {
         };
         assert_eq!([take(7, 4, 3), take(7, 4, 0), take(7, 4, 0)], [4, 3, 0], "3 were sent before");
         assert_eq!([take(8, 4, 0), take(8, 40, 0), take(8, 1, 9)], [4, 6, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_node_keeps_what_it_certainly_did_not_give_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA]).unwrap().of(&SCHEMA);
+        let route = RouteId::new("mailjet.starter");
+        let wanted = ChunkRequest { day: 7, cap: 10, chunk: 4, sent: 0 };
+        let take = || database.write_blocking(|tables| super::take(tables, &route, wanted)).unwrap();
+        assert_eq!([take(), take(), take()], [4, 4, 2]);
+        assert!(is_given_back(&database, &route, 7, 4).await);
+        assert_eq!(take(), 4, "another node gets what was given back");
+        // As while the database is away: the statement before the commit fails.
+        let rename = |sql: &'static str| database.write_blocking(move |tables| tables.execute(sql, &[])).unwrap();
+        rename("ALTER TABLE day_taken RENAME TO away");
+        assert!(!is_given_back(&database, &route, 7, 4).await);
+        rename("ALTER TABLE away RENAME TO day_taken");
+        assert_eq!(take(), 0, "nothing was given back");
     }
 }

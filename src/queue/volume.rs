@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! before an attempt: take ──► mail may leave, or waits until the next hour or day
-//! after it: settle ──► sudden leap? many bounces? many complaints? ──► Trip
+//! after it: add_results ──► sudden leap? many bounces? many complaints? ──► Trip
 //! ```
 //!
 //! The counts are saved in a file, like the routes' throttle states. A kill -9 loses the counts of the last seconds.
@@ -20,6 +20,8 @@ use crate::files;
 use crate::message::CustomerId;
 use crate::time::Timestamp;
 
+/// How often the counts are saved.
+pub const SAVE_EVERY: Duration = Duration::from_secs(5);
 const HOUR: u64 = 3_600_000;
 /// The number of hours kept, for the rates and the daily cap.
 const HOURS: u64 = 24;
@@ -106,9 +108,9 @@ impl Volume {
         Ok(())
     }
 
-    /// Undoes the count of a message that did not leave.
-    fn give_back(&mut self, now: Timestamp) {
-        if let Some(hour) = self.hours.get_mut(&(now.as_millis() / HOUR)) {
+    /// Undoes the count of a message that was taken at `taken` and did not leave.
+    fn give_back(&mut self, taken: Timestamp) {
+        if let Some(hour) = self.hours.get_mut(&(taken.as_millis() / HOUR)) {
             hour.sent = hour.sent.saturating_sub(1);
         }
     }
@@ -131,7 +133,7 @@ impl Volume {
         Some(Trip { cause: PauseCause::Leap, detail })
     }
 
-    fn settle(&mut self, results: Results, now: Timestamp) {
+    fn add_results(&mut self, results: Results, now: Timestamp) {
         let hour = now.as_millis() / HOUR;
         self.roll(hour);
         let count = self.hours.entry(hour).or_default();
@@ -202,15 +204,15 @@ impl Volumes {
         }
     }
 
-    /// Undoes the count of a message that did not leave.
-    pub fn give_back(&self, customer: &CustomerId, now: Timestamp) {
+    /// Undoes the count of a message that was taken at `taken` and did not leave.
+    pub fn give_back(&self, customer: &CustomerId, taken: Timestamp) {
         if let Some(volume) = self.all().get_mut(customer) {
-            volume.give_back(now);
+            volume.give_back(taken);
         }
     }
 
     /// Counts results, and returns what is unusual about them.
-    pub fn settle(
+    pub fn add_results(
         &self,
         customer: &CustomerId,
         results: Results,
@@ -222,7 +224,7 @@ impl Volumes {
             Some(volume) => volume,
             None => all.entry(customer.clone()).or_default(),
         };
-        volume.settle(results, now);
+        volume.add_results(results, now);
         let odd = (results.hard > 0 || results.complaints > 0).then(|| volume.rates(limits)).flatten();
         odd.or_else(|| volume.leap(limits, now))
     }
@@ -294,9 +296,6 @@ impl VolumeFile {
     }
 }
 
-/// How often the counts are saved.
-pub const SAVE_EVERY: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,7 +312,7 @@ mod tests {
     fn send(volumes: &Volumes, limits: &VolumeLimits, count: u32, now: Timestamp) -> Option<Trip> {
         (0..count).fold(None, |odd, _| {
             volumes.take(&customer(), limits, now).unwrap();
-            odd.or(volumes.settle(&customer(), Results { relayed: 1, ..Results::default() }, limits, now))
+            odd.or(volumes.add_results(&customer(), Results { relayed: 1, ..Results::default() }, limits, now))
         })
     }
 
@@ -330,6 +329,11 @@ mod tests {
         assert_eq!(take(at(1, 59)), Ok(()));
         assert_eq!((take(at(2, 0)), take(at(2, 1))), (Ok(()), Ok(())));
         assert_eq!(take(at(2, 2)), Err(at(24, 0)), "the day's");
+        // An attempt of the hour before ends now, and leaves no more room in this hour.
+        volumes.give_back(&customer(), at(1, 59));
+        let of_this_hour = VolumeLimits { per_hour: Some(2), per_day: None, ..limits };
+        assert!(volumes.take(&customer(), &of_this_hour, at(2, 3)).is_err());
+        assert_eq!(take(at(2, 3)), Ok(()), "the day has room again");
         assert_eq!(volumes.take(&CustomerId::new("other"), &limits, at(2, 2)), Ok(()));
         assert_eq!(take(at(24, 0)), Ok(()));
         // An operator lifts the cap.
@@ -375,18 +379,20 @@ mod tests {
             (200, 100, 3, Some(PauseCause::Complaints)),
         ] {
             let volumes = Volumes::default();
-            volumes.settle(&customer(), Results { relayed, ..Results::default() }, &limits, at(1, 0));
+            volumes.add_results(&customer(), Results { relayed, ..Results::default() }, &limits, at(1, 0));
             let rest = Results { relayed: 0, hard, complaints };
-            let odd = volumes.settle(&customer(), rest, &limits, at(20, 0));
+            let odd = volumes.add_results(&customer(), rest, &limits, at(20, 0));
             assert_eq!(odd.map(|odd| odd.cause), expected, "{relayed} {hard} {complaints}");
             // A day later the results no longer count. The same holds after an operator looked.
             assert!(volumes.is_calm(&customer(), &limits, at(45, 0)));
         }
         let volumes = Volumes::default();
         let bounced = Results { hard: 200, ..Results::default() };
-        assert!(volumes.settle(&customer(), bounced, &limits, at(1, 0)).is_some());
+        assert!(volumes.add_results(&customer(), bounced, &limits, at(1, 0)).is_some());
         volumes.forgive(&customer(), None, at(1, 1));
-        assert!(volumes.settle(&customer(), Results { hard: 1, ..Results::default() }, &limits, at(1, 2)).is_none());
+        assert!(
+            volumes.add_results(&customer(), Results { hard: 1, ..Results::default() }, &limits, at(1, 2)).is_none()
+        );
     }
 
     #[test]

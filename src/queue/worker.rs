@@ -13,6 +13,7 @@ use crate::machine;
 use crate::message::{Lane, MailKind, QueueId, References};
 use crate::queue::decide::{self, Moment};
 use crate::queue::inner::Inner;
+use crate::queue::schedule::throttle::Taken;
 use crate::route::{Route, RouteKind};
 use crate::spool::{Lease, Record};
 use crate::time::Timestamp;
@@ -32,6 +33,7 @@ impl Slot {
         Slot { inner: Arc::clone(inner), route }
     }
 
+    /// Takes one more slot of the same route, if one is free.
     fn another(&self) -> Option<Slot> {
         let entered = self.inner.with_routes(|routes, now| routes.enter(&self.route, now));
         entered.then(|| Slot::new(&self.inner, Arc::clone(&self.route)))
@@ -51,6 +53,7 @@ pub(super) async fn run(slot: Slot) {
     take_turns(slot, VecDeque::new()).await;
 }
 
+/// Takes turns, beginning with leases that are already claimed.
 async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
     let inner = Arc::clone(&slot.inner);
     // The leases in hand are from a turn that another worker took.
@@ -78,13 +81,8 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
         match inner.parts.routing.resolve(&lease.record.lane) {
             // Resolve the route again, because a reload may have changed it since the worker began.
             Ok(route) if route.id == slot.route.id => attempt(&inner, &route, lease).await,
-            // Since the claim the lane has got another route, or none. The lease is given back unchanged, and the next look at the spool
-            // puts the lane in the right line.
-            _ => {
-                inner.with_routes(|routes, _| routes.exhausted(&slot.route.id, &lease.record.lane));
-                drop(lease);
-                inner.wake.notify_one();
-            }
+            // Since the claim the lane has got another route, or none.
+            _ => give_back(&inner, &slot.route, lease),
         }
     }
 }
@@ -130,14 +128,19 @@ fn share_leases(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
     }
 }
 
+/// Gives a lease back unchanged. The lane has no turn on this route any more; the next look at the spool puts it in the right line.
+fn give_back(inner: &Inner, route: &Route, lease: Lease) {
+    inner.with_routes(|routes, _| routes.exhausted(&route.id, &lease.record.lane));
+    drop(lease);
+    inner.wake.notify_one();
+}
+
 /// Makes one attempt for a record, decides on the result and applies it.
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
-    if !inner.parts.outcomes.count_leaving(&lease.record.lane) {
-        // The lease is given back unchanged. The customer's mail has no route until its cap has room.
-        inner.with_routes(|routes, _| routes.exhausted(&route.id, &lease.record.lane));
-        drop(lease);
-        inner.wake.notify_one();
-        return;
+    let counted = Timestamp::now();
+    if !inner.parts.outcomes.count_leaving(&lease.record.lane, counted) {
+        // The customer's mail has no route until its cap has room.
+        return give_back(inner, route, lease);
     }
     let (own_waiting, began) = inner
         .with_routes(|routes, now| (routes.own_waiting(&route.id, lease.record.due, lease.record.expedited, now), now));
@@ -151,9 +154,9 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
             Some(Outcome { hold, ..Outcome::default() })
         }
     };
-    let left = outcome.iter().flat_map(|outcome| &outcome.recipients).any(|it| it.class.verdict == Verdict::Relayed);
+    let left = outcome.iter().flat_map(|outcome| &outcome.recipients).any(|it| it.meaning.verdict == Verdict::Relayed);
     if !left {
-        inner.parts.outcomes.uncount_leaving(&lease.record.lane);
+        inner.parts.outcomes.uncount_leaving(&lease.record.lane, counted);
     }
     // Nothing was tried, so the lease is given back unchanged.
     let Some(outcome) = outcome else { return };
@@ -174,7 +177,7 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
     let extra_header = mailjet_fields(record, customer.as_deref(), route.kind);
     let mut groups = VecDeque::from([waiting_recipients(record)]);
     let mut outcome = Outcome::default();
-    let one_by_one = inner.parts.delivery.goes_one_by_one(route, record);
+    let one_by_one = inner.parts.delivery.separates_recipients(route, record);
     let (mut tried, mut again, mut most) = (false, 0, if one_by_one { 1 } else { usize::MAX });
     // When the queue stops, the running transaction ends, and further ones are left to the next start. The same happens if the process was
     // frozen for so long that another node may own the message.
@@ -182,11 +185,11 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
         let Some(mut group) = groups.pop_front() else { break };
         let wanted = group.len().min(most);
         let taken = inner.with_routes(|routes, now| routes.take(&route.id, wanted, now));
-        if taken == 0 {
+        if taken.recipients == 0 {
             break;
         }
         tried = true;
-        groups.push_front(group.split_off(taken));
+        groups.push_front(group.split_off(taken.recipients as usize));
         inner.parts.outcomes.counters().attempts.inc();
         let transaction = inner.parts.delivery.attempt(route, record, bytes, &group, &extra_header);
         let Some(mut part) = inner.cut.run_until_cancelled(transaction).await else {
@@ -239,7 +242,7 @@ fn waiting_recipients(record: &Record) -> Vec<usize> {
 }
 
 /// Tells the route about the outcome. New trouble that a person must correct raises an alert.
-async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &Outcome, taken: usize) {
+async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &Outcome, taken: Taken) {
     let jitter = machine::random();
     if !inner.with_routes(|routes, now| routes.report(route, message, outcome, taken, now, jitter)) {
         return;

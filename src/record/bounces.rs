@@ -1,12 +1,13 @@
 //! The hard bounces of a time, for those who must not miss one.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use memchr::memmem;
 use serde::Deserialize;
 
-use super::files::files;
+use super::files::search;
 use crate::time::Timestamp;
 
 /// A server refused a recipient for good at an attempt of this relay, and the event log has it.
@@ -43,12 +44,10 @@ struct Line {
 /// Returns them from `since` on, oldest first. Reads files, so it must not run on an async worker.
 pub(crate) fn hard_bounces(log: &Path, since: Timestamp) -> io::Result<Vec<HardBounce>> {
     let mut found = Vec::new();
-    for file in files(log)? {
-        file.search(&[], (since, Timestamp::NEVER), |lines| {
-            found.extend(lines.split(|octet| *octet == b'\n').filter_map(hard_bounce).filter(|it| it.at >= since));
-            Ok(())
-        })?;
-    }
+    search(log, &[], (since, Timestamp::NEVER), |lines| {
+        found.extend(lines.split(|octet| *octet == b'\n').filter_map(hard_bounce).filter(|it| it.at >= since));
+        Ok(ControlFlow::Continue(()))
+    })?;
     found.sort_by_key(|bounce| bounce.at);
     Ok(found)
 }

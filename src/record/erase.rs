@@ -4,16 +4,19 @@
 //! fields about the person. The line keeps its length, so that positions in the journal stay valid for webhooks and readers. Mail that
 //! waits in the queue is not part of the journal; `postbud queue remove` removes it.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::archive::keys::{Key, Named};
 use super::archive::{Archive, ArchiveWriter};
-use super::files::files;
+use super::files::{JournalFile, files};
 use crate::files::{folder, in_state, open_regular};
 
 /// The fields that an erased event keeps. All other fields are erased, also those that a later version adds.
@@ -34,7 +37,8 @@ const KEPT: [&str; 14] = [
     "tags",
 ];
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What was erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Erased {
     /// The number of events about the recipient.
     pub events: u64,
@@ -45,32 +49,38 @@ pub struct Erased {
 /// Erases every event about `recipient` from the journal at `log`, including the file that is being written. After an error, each file is
 /// either unchanged or erased, and erasing again finishes the rest. Root does this with the rights of the folder's owner.
 pub fn erase(log: &Path, recipient: &str) -> io::Result<Erased> {
-    in_state(&[folder(log)], || erase_in_folder(log, recipient))
+    in_state(&[folder(log)], || erase_in_files(recipient, || files(log)))
 }
 
-fn erase_in_folder(log: &Path, recipient: &str) -> io::Result<Erased> {
+/// Erases in the files that `list` returns.
+fn erase_in_files(recipient: &str, mut list: impl FnMut() -> io::Result<Vec<JournalFile>>) -> io::Result<Erased> {
     let mut erased = Erased::default();
-    for file in files(log)? {
-        let mut events = 0;
-        let mut of = |path: &Path, erase: fn(&Path, &str) -> io::Result<u64>| match erase(path, recipient) {
-            Ok(more) => {
-                events += more;
-                Ok(())
-            }
-            // Retention removed the file, or it was archived meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-        };
-        if !file.is_archive {
-            of(&file.path, in_place)?;
+    let mut done = BTreeSet::new();
+    // A rotation gives the path of the current file to another one. Look again until nothing is left that was not seen.
+    loop {
+        let left: Vec<JournalFile> = list()?.into_iter().filter(|file| !done.contains(&file.number)).collect();
+        if left.is_empty() {
+            return Ok(erased);
         }
-        if file.number.is_some() {
-            of(&file.archive_path(), in_archive)?;
+        for file in left {
+            let events = erase_in_file(&file, recipient)?;
+            erased.events += events;
+            erased.files += u64::from(events > 0);
+            done.insert(file.number);
         }
-        erased.events += events;
-        erased.files += u64::from(events > 0);
     }
-    Ok(erased)
+}
+
+/// Erases the recipient's events in a file, in every form that it has, and returns their number.
+fn erase_in_file(file: &JournalFile, recipient: &str) -> io::Result<u64> {
+    let of = |path: &Path, erase: fn(&Path, &str) -> io::Result<u64>| match erase(path, recipient) {
+        // Retention removed the file, or it was archived meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        other => other.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    };
+    let in_place = if file.is_archive { 0 } else { of(&file.path, in_place)? };
+    let in_archive = if file.number.is_some() { of(&file.archive_path(), in_archive)? } else { 0 };
+    Ok(in_place + in_archive)
 }
 
 /// Rewrites the archive if one of its blocks names the recipient.
@@ -95,10 +105,15 @@ fn in_archive(path: &Path, recipient: &str) -> io::Result<u64> {
     Ok(events)
 }
 
-/// Overwrites lines of a file to which lines may still be appended.
+/// Overwrites lines of a file to which lines may still be appended. Waits until the file is not being compressed any more, because the archive
+/// would have the lines as they were.
 fn in_place(path: &Path, recipient: &str) -> io::Result<u64> {
     const PIECE: u64 = 4 << 20;
     let file = open_regular(OpenOptions::new().read(true).write(true), path)?;
+    file.lock()?;
+    if file.metadata()?.nlink() == 0 {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let (mut at, mut events) = (0, 0);
     loop {
         let mut piece = read_at(&file, at, PIECE)?;
@@ -204,6 +219,59 @@ mod tests {
             assert_eq!((eighth["event_id"].as_str(), eighth["code"].as_u64()), (Some("7"), Some(550)));
             assert!(eighth.get("recipient").is_none() && eighth.get("reply").is_none());
         }
+    }
+
+    #[test]
+    fn a_file_that_is_rotated_meanwhile_is_erased_from_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("e.jsonl");
+        fs::write(&log, line(1, "ole@x.dk")).unwrap();
+        let mut lists = 0;
+        let erased = erase_in_files("ole@x.dk", || {
+            let found = files(&log);
+            lists += 1;
+            if lists <= 2 {
+                fs::rename(&log, dir.path().join(format!("e.jsonl.{lists:06}"))).unwrap();
+                fs::write(&log, line(lists + 1, "ole@x.dk")).unwrap();
+            }
+            found
+        });
+        // What is written behind the erased events is new.
+        assert_eq!(erased.unwrap(), Erased { events: 2, files: 2 });
+        let text = fs::read_to_string(dir.path().join("e.jsonl.000001")).unwrap();
+        assert!(!text.contains("ole@x.dk"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_being_compressed_is_erased_from_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("e.jsonl");
+        let (full, archive) = (dir.path().join("e.jsonl.000001"), dir.path().join("e.jsonl.000001.zst"));
+        fs::write(&full, line(1, "ole@x.dk")).unwrap();
+        let compressing = File::open(&full).unwrap();
+        compressing.lock().unwrap();
+        let inode = compressing.metadata().unwrap().ino();
+        std::thread::scope(|scope| {
+            let erasing = scope.spawn(|| erase(&log, "ole@x.dk").unwrap());
+            let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&format!(":{inode} "));
+            while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+                assert!(!erasing.is_finished(), "it does not wait");
+                std::thread::yield_now();
+            }
+            let mut writer = ArchiveWriter::new(&archive, 0o600).unwrap();
+            writer.add(line(1, "ole@x.dk").as_bytes()).unwrap();
+            writer.finish().unwrap();
+            fs::remove_file(&full).unwrap();
+            drop(compressing);
+            assert_eq!(erasing.join().unwrap(), Erased { events: 1, files: 1 });
+        });
+        // The other way round, the file stays until it is tried again.
+        fs::write(&full, line(2, "else@x.dk")).unwrap();
+        let erasing = File::open(&full).unwrap();
+        erasing.lock().unwrap();
+        assert_eq!(archive::close(&full, &archive, 0o600).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(erasing);
+        archive::close(&full, &archive, 0o600).unwrap();
     }
 
     #[test]

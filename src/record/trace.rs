@@ -1,20 +1,28 @@
 //! Finds mails, and returns all events of each, from submission to the final state.
 //!
-//! Files are read from the newest to the oldest, so that the newest mails are found first and a search can end early. A query without a key
-//! (only a customer or a time) reads every line of its period. All other queries read only the blocks that the archives' indexes name, and
-//! the open files.
+//! Files are read from the newest line to the oldest, so that the newest mails are found first and a search can end early. A query without
+//! a key (only a customer or a time) reads every line of its period until it has enough mails. All other queries read only the blocks that
+//! the archives' indexes name, and the open files.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::archive::keys::{Key, Named};
-use super::files::files;
+use super::files::search;
+use crate::digits::digits;
 use crate::message::QueueId;
 use crate::time::Timestamp;
+
+/// The longest id in a cursor. Ids are much shorter.
+const LONGEST_NAME: usize = 100;
 
 /// A query. All given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,11 +37,75 @@ pub struct Query {
     pub campaign: Option<String>,
     /// One of the submitter's tags.
     pub tag: Option<String>,
+    /// ENVID of MAIL, decoded.
+    pub envid: Option<String>,
     pub customer: Option<String>,
     /// Only events at or after this time.
     pub from: Option<Timestamp>,
     /// Only events up to this time.
     pub until: Option<Timestamp>,
+    /// Only traces behind this place: the search goes on where another one ended.
+    pub after: Option<Place>,
+}
+
+impl Query {
+    /// Returns true if there is no condition.
+    pub fn is_empty(&self) -> bool {
+        Query { after: None, ..self.clone() } == Query::default()
+    }
+}
+
+/// The place of a trace in the order of answers, in which the newest come first. It stays the same whatever else happens to the mail.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Place {
+    /// When the mail arrived, or when the event happened that is about no mail.
+    at: Timestamp,
+    /// The queue id, or the id of the event.
+    name: String,
+}
+
+impl Place {
+    fn of(id: QueueId) -> Self {
+        Place { at: id.arrived(), name: id.to_string() }
+    }
+}
+
+/// Writes it as a cursor.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.at.as_millis(), self.name)
+    }
+}
+
+impl From<Place> for String {
+    fn from(place: Place) -> String {
+        place.to_string()
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = NoPlace;
+
+    fn try_from(text: String) -> Result<Self, NoPlace> {
+        text.parse()
+    }
+}
+
+/// A text that is no cursor of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no cursor of a search")]
+pub struct NoPlace;
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let (at, name) = text.split_once('-').ok_or(NoPlace)?;
+        let is_name = name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let at = digits(at).filter(|_| is_name).ok_or(NoPlace)?;
+        Ok(Place { at: Timestamp::from_millis(at), name: name.to_owned() })
+    }
 }
 
 /// The events of one mail, oldest first.
@@ -71,17 +143,28 @@ impl Found {
                 None => traces.push(trace),
             }
         }
-        traces.sort_by(|one, two| two.began().cmp(one.began()));
+        traces.sort_by_cached_key(|trace| Reverse(trace.place()));
         more |= traces.len() > most;
         traces.truncate(most);
         Found { traces, more, missing }
     }
+
+    /// Returns the place from which to continue if more mails match.
+    pub fn next(&self) -> Option<Place> {
+        self.traces.last().filter(|_| self.more).map(Trace::place)
+    }
 }
 
 impl Trace {
-    /// When it began, as its first event says.
-    fn began(&self) -> &str {
-        self.events.first().and_then(|event| event["at"].as_str()).unwrap_or_default()
+    fn place(&self) -> Place {
+        let first = self.events.first();
+        match self.queue_id.as_deref().and_then(|id| id.parse().ok()) {
+            Some(id) => Place::of(id),
+            None => Place {
+                at: first.and_then(time).unwrap_or(Timestamp::EPOCH),
+                name: first.and_then(|event| event["event_id"].as_str()).unwrap_or_default().to_owned(),
+            },
+        }
     }
 
     fn join(&mut self, other: Trace) {
@@ -110,36 +193,43 @@ pub fn lives(log: &Path, ids: impl IntoIterator<Item = QueueId>) -> io::Result<B
     Ok(mails)
 }
 
-/// Finds up to `most` mails. Reads files for a second or more, so it must not run on an async worker.
+/// Finds up to `most` mails. Reads files for a second or more, so it must not run on an async worker. To continue a search, everything that
+/// the search before read is read again, because a late event of an old mail may be there.
 pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     let texts = Texts::of(query);
     let mut found = Found::default();
     let mut mails = BTreeMap::new();
     let span = (query.from.unwrap_or(Timestamp::EPOCH), query.until.unwrap_or(Timestamp::NEVER));
-    for file in files(log)?.iter().rev() {
-        file.search(&texts.most_selective(), span, |lines| {
-            for (line, named) in events(lines) {
-                if !texts.fit(query, &named) {
-                    continue;
-                }
-                match named.queue_id.as_deref().and_then(|id| id.parse::<QueueId>().ok()) {
-                    Some(id) => drop(mails.insert(id, Vec::new())),
-                    None => found.traces.push(Trace { queue_id: None, events: vec![parsed(line)?] }),
+    let is_left = |place: Place| query.after.as_ref().is_none_or(|after| place < *after);
+    search(log, &texts.most_selective(), span, |lines| {
+        for (line, named) in texts.events(lines) {
+            if !texts.fit(query, &named) {
+                continue;
+            }
+            match named.queue_id.as_deref().and_then(|id| id.parse::<QueueId>().ok()) {
+                Some(id) if mails.contains_key(&id) || !is_left(Place::of(id)) => {}
+                Some(id) => drop(mails.insert(id, Vec::new())),
+                None => {
+                    let trace = Trace { queue_id: None, events: vec![parsed(line)?] };
+                    found.traces.extend(Some(trace).filter(|trace| is_left(trace.place())));
                 }
             }
-            Ok(())
-        })?;
-        if mails.len() + found.traces.len() > most {
-            break;
         }
-    }
+        // A mail that arrived after the first of these lines was written has been found by now. One that arrived earlier may have been found
+        // by a late event, before newer ones are.
+        let read_from = lines.split(|b| *b == b'\n').find_map(Named::of).and_then(|first| first.at.parse().ok());
+        let newest = mails.keys().rev().take(most + 1);
+        let newest = read_from.map_or(0, |at: Timestamp| newest.take_while(|id| id.arrived() >= at).count());
+        let is_enough = newest + found.traces.len() > most;
+        Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
     while mails.len() > most {
         mails.pop_first();
         found.more = true;
     }
     read_lives(log, &mut mails, texts.recipient)?;
     found.traces.extend(mails.into_iter().rev().map(|(id, events)| Trace { queue_id: Some(id.to_string()), events }));
-    found.traces.sort_by_cached_key(|trace| std::cmp::Reverse(trace.events.first().and_then(time)));
+    found.traces.sort_by_cached_key(|trace| Reverse(trace.place()));
     found.more |= found.traces.len() > most;
     found.traces.truncate(most);
     Ok(found)
@@ -151,29 +241,44 @@ fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: 
     let ids: Vec<String> = mails.keys().map(ToString::to_string).collect();
     let ids_wanted: HashSet<QueueId> = mails.keys().copied().collect();
     let keys: Vec<Key<'_>> = ids.iter().map(|id| Key::QueueId(id)).collect();
-    for file in files(log)? {
-        file.search(&keys, (earliest, Timestamp::NEVER), |lines| {
-            let is_of_these = |line: &&[u8]| id_in(line).is_some_and(|id| ids_wanted.contains(&id));
-            let of_these = lines.split(|b| *b == b'\n').filter(is_of_these);
-            for (line, named) in of_these.filter_map(|line| Named::of(line).map(|named| (line, named))) {
-                let id = named.queue_id.as_deref().and_then(|id| id.parse::<QueueId>().ok());
-                let Some(life) = id.and_then(|id| mails.get_mut(&id)) else { continue };
-                let is_meant = match (recipient, named.recipient.as_deref()) {
-                    (Some(wanted), Some(other)) => wanted.eq_ignore_ascii_case(other),
-                    _ => true,
-                };
-                if is_meant {
-                    life.push(parsed(line)?);
-                }
+    // The mails whose first event was not found yet.
+    let mut unbegun = ids_wanted.clone();
+    search(log, &keys, (earliest, Timestamp::NEVER), |lines| {
+        let mut has_any = false;
+        let is_of_these = |line: &&[u8]| id_in(line).is_some_and(|id| ids_wanted.contains(&id));
+        // The newest line first, as the pieces are.
+        let of_these = lines.rsplit(|b| *b == b'\n').filter(is_of_these);
+        for (line, named) in of_these.filter_map(|line| Named::of(line).map(|named| (line, named))) {
+            let Some(id) = named.queue_id.as_deref().and_then(|id| id.parse::<QueueId>().ok()) else { continue };
+            let Some(life) = mails.get_mut(&id) else { continue };
+            has_any = true;
+            let is_meant = match (recipient, named.recipient.as_deref()) {
+                (Some(wanted), Some(other)) => wanted.eq_ignore_ascii_case(other),
+                _ => true,
+            };
+            if is_first(line) {
+                unbegun.remove(&id);
             }
-            Ok(())
-        })?;
-    }
+            if is_meant {
+                life.push(parsed(line)?);
+            }
+        }
+        // A mail's first events stand together, one for each recipient, and may be in several pieces.
+        let is_all = unbegun.is_empty() && !has_any;
+        Ok(if is_all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    mails.values_mut().for_each(|life| life.reverse());
     Ok(())
 }
 
-/// Reads the queue id of an event without parsing the rest, because most lines are about other mail. These octets cannot occur inside a
-/// text, because a quotation mark in a text has a backslash before it.
+/// Returns true if an event is one of a mail's first events: it was accepted for a recipient. These octets cannot occur inside a text,
+/// because a quotation mark in a text has a backslash before it.
+fn is_first(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b"\"event\":\"accepted\"").is_some()
+}
+
+/// Reads the queue id of an event without parsing the rest, because most lines are about other mail. As in [`is_first`], these octets cannot
+/// occur inside a text.
 fn id_in(line: &[u8]) -> Option<QueueId> {
     const NAME: &[u8] = b"\"queue_id\":\"";
     let at = memchr::memmem::find(line, NAME)? + NAME.len();
@@ -185,6 +290,9 @@ struct Texts<'a> {
     queue_id: Option<String>,
     recipient: Option<&'a str>,
     keys: Vec<Key<'a>>,
+    envid: Option<&'a str>,
+    /// Octets that every line of the customer has.
+    customer: Option<Vec<u8>>,
 }
 
 impl<'a> Texts<'a> {
@@ -200,13 +308,29 @@ impl<'a> Texts<'a> {
             query.sender.as_deref().map(Key::Sender),
         ];
         let queue_id = query.queue_id.map(|id| id.to_string());
-        Texts { queue_id, recipient, keys: keys.into_iter().flatten().collect() }
+        let customer =
+            query.customer.as_ref().map(|customer| format!("\"customer\":{}", Value::from(&**customer)).into());
+        let envid = query.envid.as_deref();
+        Texts { queue_id, recipient, keys: keys.into_iter().flatten().collect(), envid, customer }
     }
 
-    /// Returns one key for the index, because the lines that it leads to are compared with all conditions.
+    /// Parses the events among these lines. Skips lines that a crash cut off, and those of other customers without parsing them, because a
+    /// search for a customer reads them all.
+    fn events<'l>(&self, lines: &'l [u8]) -> impl Iterator<Item = (&'l [u8], Named<'l>)> {
+        let customer = self.customer.as_deref().map(memchr::memmem::Finder::new);
+        let is_meant = move |line: &&[u8]| customer.as_ref().is_none_or(|customer| customer.find(line).is_some());
+        let of_customer = lines.split(|b| *b == b'\n').filter(is_meant);
+        of_customer.filter_map(|line| Named::of(line).map(|named| (line, named)))
+    }
+
+    /// Returns the keys of one condition for the index, because the lines that they lead to are compared with all conditions.
     fn most_selective(&self) -> Vec<Key<'_>> {
-        let id = self.queue_id.as_deref().map(Key::QueueId);
-        id.or_else(|| self.keys.first().copied()).into_iter().collect()
+        match (&self.queue_id, self.envid, self.keys.first()) {
+            (Some(id), ..) => vec![Key::QueueId(id)],
+            // An ENVID that is the reference as well is in the index as that only.
+            (None, Some(envid), _) => vec![Key::Envid(envid), Key::Reference(envid)],
+            (None, None, first) => first.copied().into_iter().collect(),
+        }
     }
 
     fn fit(&self, query: &Query, named: &Named<'_>) -> bool {
@@ -218,13 +342,9 @@ impl<'a> Texts<'a> {
                 query.from.is_none_or(|from| at >= from) && query.until.is_none_or(|until| at <= until)
             });
         let has_id = self.queue_id.as_deref().is_none_or(|id| named.names(&Key::QueueId(id)));
-        has_tag && is_of_customer && is_in_time && has_id && self.keys.iter().all(|key| named.names(key))
+        let has_envid = self.envid.is_none_or(|envid| named.names(&Key::Envid(envid)));
+        has_tag && has_envid && is_of_customer && is_in_time && has_id && self.keys.iter().all(|key| named.names(key))
     }
-}
-
-/// Parses the events among these lines. Skips lines that a crash cut off.
-fn events(lines: &[u8]) -> impl Iterator<Item = (&[u8], Named<'_>)> {
-    lines.split(|b| *b == b'\n').filter_map(|line| Named::of(line).map(|named| (line, named)))
 }
 
 fn parsed(line: &[u8]) -> io::Result<Value> {
@@ -236,163 +356,4 @@ fn time(event: &Value) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::archive;
-    use std::fmt::Write as _;
-    use std::fs;
-    use std::time::Duration;
-
-    /// A journal of three files: an archive, a full file, and the file that is being written.
-    struct Journal {
-        dir: tempfile::TempDir,
-        ids: Vec<QueueId>,
-    }
-
-    impl Journal {
-        fn new() -> Journal {
-            let dir = tempfile::tempdir().unwrap();
-            let ids: Vec<QueueId> =
-                (0..30).map(|n| QueueId::first_at(Timestamp::now() + Duration::from_millis(n * 5))).collect();
-            let mut texts = [String::new(), String::new(), String::new()];
-            for (n, id) in ids.iter().enumerate() {
-                let at = id.arrived();
-                let recipients = [format!("r{n}@x.dk"), "All@x.dk".to_owned()];
-                let common = format!(
-                    r#""queue_id":"{id}","message_id":"m{n}@a.dk","reference":"ref-{n}","campaign":"c{}","tags":["t{}","all"],"customer":"cust{}","sender":"news@a.dk""#,
-                    n % 3,
-                    n % 3,
-                    n % 2
-                );
-                let text = &mut texts[n / 10];
-                for recipient in &recipients {
-                    writeln!(text, r#"{{"at":"{at}","event":"accepted",{common},"recipient":"{recipient}"}}"#).unwrap();
-                }
-                // This event comes ten mails later, so that the events of some mails are in two files.
-                let later = &mut texts[((n + 5) / 10).min(2)];
-                for recipient in &recipients {
-                    let at = at + Duration::from_millis(1);
-                    writeln!(later, r#"{{"at":"{at}","event":"relayed",{common},"recipient":"{recipient}"}}"#).unwrap();
-                }
-                writeln!(later, r#"{{"at":"{}","event":"held",{common}}}"#, at + Duration::from_millis(2)).unwrap();
-            }
-            writeln!(
-                texts[2],
-                r#"{{"at":"{}","event":"rejected","customer":"cust0","recipient":"r3@x.dk"}}"#,
-                Timestamp::now() + Duration::from_secs(1)
-            )
-            .unwrap();
-            texts[2].push_str("{\"at\":\"torn");
-            let journal = Journal { dir, ids };
-            let (first, second) = (journal.path("e.jsonl.000001"), journal.path("e.jsonl.000002"));
-            fs::write(&first, &texts[0]).unwrap();
-            archive::close(&first, &journal.path("e.jsonl.000001.zst"), 0o600).unwrap();
-            fs::write(second, &texts[1]).unwrap();
-            fs::write(journal.path("e.jsonl"), &texts[2]).unwrap();
-            journal
-        }
-
-        fn path(&self, name: &str) -> std::path::PathBuf {
-            self.dir.path().join(name)
-        }
-
-        fn find(&self, query: &Query, most: usize) -> Found {
-            find(&self.path("e.jsonl"), query, most).unwrap()
-        }
-    }
-
-    fn kinds(trace: &Trace) -> Vec<&str> {
-        trace.events.iter().map(|event| event["event"].as_str().unwrap()).collect()
-    }
-
-    #[test]
-    fn every_key_finds_the_whole_life_of_its_mail() {
-        let journal = Journal::new();
-        for n in [0usize, 7, 12, 25] {
-            let id = journal.ids[n].to_string();
-            for query in [
-                Query { queue_id: Some(journal.ids[n]), ..Query::default() },
-                Query { message_id: Some(format!("<M{n}@a.dk>")), ..Query::default() },
-                Query { reference: Some(format!("ref-{n}")), ..Query::default() },
-                Query { reference: Some(format!("ref-{n}")), sender: Some("news@A.dk".into()), ..Query::default() },
-            ] {
-                let found = journal.find(&query, 10);
-                assert_eq!(found.traces.len(), 1, "{query:?}");
-                assert_eq!(found.traces[0].queue_id.as_ref(), Some(&id));
-                assert_eq!(
-                    kinds(&found.traces[0]),
-                    ["accepted", "accepted", "relayed", "relayed", "held"],
-                    "{query:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_life_is_cut_to_its_newest_events() {
-        let journal = Journal::new();
-        let kinds = |most| -> Vec<String> {
-            let life = life(&journal.path("e.jsonl"), journal.ids[7], most).unwrap();
-            life.iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
-        };
-        assert_eq!(kinds(9), ["accepted", "accepted", "relayed", "relayed", "held"]);
-        assert_eq!(kinds(2), ["relayed", "held"]);
-    }
-
-    #[test]
-    fn a_recipients_mail_shows_no_other_recipient() {
-        let journal = Journal::new();
-        let found = journal.find(&Query { recipient: Some("R3@x.dk".into()), ..Query::default() }, 10);
-        assert_eq!(found.traces.len(), 2, "the mail and what was refused");
-        assert_eq!(kinds(&found.traces[0]), ["rejected"]);
-        assert_eq!(kinds(&found.traces[1]), ["accepted", "relayed", "held"]);
-    }
-
-    #[test]
-    fn the_newest_mails_come_first_and_more_are_announced() {
-        let journal = Journal::new();
-        let all = Query { recipient: Some("all@x.dk".into()), ..Query::default() };
-        let found = journal.find(&all, 4);
-        let ids: Vec<_> = found.traces.iter().map(|trace| trace.queue_id.clone().unwrap()).collect();
-        let newest: Vec<_> = journal.ids.iter().rev().take(4).map(ToString::to_string).collect();
-        assert_eq!((ids, found.more), (newest, true));
-        let found = journal.find(&all, 30);
-        assert_eq!((found.traces.len(), found.more), (30, false));
-    }
-
-    #[test]
-    fn customer_and_time_narrow_a_question_or_make_one() {
-        let journal = Journal::new();
-        let of_customer = Query { customer: Some("cust1".into()), ..Query::default() };
-        assert_eq!(journal.find(&of_customer, 100).traces.len(), 15);
-        let tagged = Query { tag: Some("T1".into()), ..Query::default() };
-        assert_eq!(journal.find(&tagged, 100).traces.len(), 10);
-        let both = Query { campaign: Some("c1".into()), ..of_customer };
-        assert_eq!(journal.find(&both, 100).traces.len(), 5);
-        let (from, until) = (Some(Timestamp::EPOCH), Some(journal.ids[0].arrived() - Duration::from_millis(1)));
-        assert!(journal.find(&Query { from, until, ..Query::default() }, 100).traces.is_empty());
-        assert!(journal.find(&Query { campaign: Some("c9".into()), ..Query::default() }, 100).traces.is_empty());
-    }
-
-    #[test]
-    fn what_several_nodes_found_is_one_answer_with_each_event_once() {
-        let event = |id: &str, second: u32| serde_json::json!({"event_id": id, "at": format!("2026-11-29T08:00:{second:02}.000Z")});
-        let mail = |id: &str, events: Vec<Value>| Trace { queue_id: Some(id.into()), events };
-        let part = |traces| Found { traces, ..Found::default() };
-        let parts = || {
-            vec![
-                part(vec![mail("b", vec![event("1", 5), event("3", 9)]), mail("a", vec![event("0", 1)])]),
-                part(vec![mail("c", vec![event("7", 6)]), mail("b", vec![event("1", 5), event("2", 7)])]),
-            ]
-        };
-        let found = Found::of_nodes(parts(), 5, vec!["node2 does not answer".into()]);
-        let expected = [
-            mail("c", vec![event("7", 6)]),
-            mail("b", vec![event("1", 5), event("2", 7), event("3", 9)]),
-            mail("a", vec![event("0", 1)]),
-        ];
-        assert_eq!((&found.traces[..], found.more, found.missing.len()), (&expected[..], false, 1));
-        let cut = Found::of_nodes(parts(), 2, Vec::new());
-        assert_eq!((&cut.traces[..], cut.more), (&expected[..2], true));
-    }
-}
+mod tests;

@@ -85,7 +85,7 @@ pub const ADDED: u64 = 16 << 10;
 
 impl Route {
     /// The largest message that can be accepted for the route, in octets as its sender counts them.
-    pub fn carries(&self) -> u64 {
+    pub fn accepts_up_to(&self) -> u64 {
         self.message_size.saturating_sub(ADDED)
     }
 

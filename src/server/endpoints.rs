@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpAddresses, StartError};
-use crate::operate::pages;
-use crate::returns::mailjet;
+use super::{HttpAddresses, Settings, StartError};
 use crate::web;
 
 /// The bound addresses. `None` stands for one that is not configured.
@@ -18,26 +16,20 @@ pub(super) struct Endpoints {
     pub mailjet: Option<BoundEndpoint>,
 }
 
-/// The settings of all addresses.
-pub(super) struct EndpointSettings<'a> {
-    pub status: Option<web::Settings>,
-    pub api: Option<web::Settings>,
-    pub customers: Option<&'a pages::Settings>,
-    pub operators: Option<&'a pages::Settings>,
-    pub mailjet: Option<&'a mailjet::Settings>,
-}
-
 impl Endpoints {
-    /// Binds all addresses. `own_name` is the relay's host name.
-    pub async fn bind(settings: EndpointSettings<'_>, own_name: &str) -> Result<Self, StartError> {
+    /// Binds all addresses.
+    pub async fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let own_name = settings.hostname.as_str();
         let bind = async |what, endpoint| BoundEndpoint::bind(what, endpoint, own_name).await;
-        let of_pages = |pages: Option<&pages::Settings>| pages.map(|pages| pages.endpoint.clone());
+        let customers = settings.customers_pages.as_ref().map(|pages| &pages.endpoint);
+        let operators = settings.operators_pages.as_ref().map(|operators| &operators.pages.endpoint);
+        let mailjet = settings.mailjet_events.as_ref().map(|mailjet| &mailjet.web);
         Ok(Endpoints {
-            status: bind("the status pages", settings.status).await?,
-            api: bind("the API", settings.api).await?,
-            customers: bind("the customers' pages", of_pages(settings.customers)).await?,
-            operators: bind("the operators' pages", of_pages(settings.operators)).await?,
-            mailjet: bind("the endpoint of Mailjet's events", settings.mailjet.map(|it| it.web.clone())).await?,
+            status: bind("the status pages", settings.web.as_ref()).await?,
+            api: bind("the API", settings.api.as_ref()).await?,
+            customers: bind("the customers' pages", customers).await?,
+            operators: bind("the operators' pages", operators).await?,
+            mailjet: bind("the endpoint of Mailjet's events", mailjet).await?,
         })
     }
 
@@ -59,13 +51,13 @@ pub(super) struct BoundEndpoint {
 impl BoundEndpoint {
     async fn bind(
         what: &'static str,
-        settings: Option<web::Settings>,
+        settings: Option<&web::Settings>,
         own_name: &str,
     ) -> Result<Option<Self>, StartError> {
         let Some(settings) = settings else { return Ok(None) };
         let address = settings.address;
         let taken = |source| StartError::Listen { address, source };
-        let endpoint = web::Endpoint::bind(settings, own_name.to_owned()).await.map_err(taken)?;
+        let endpoint = web::Endpoint::bind(settings.clone(), own_name.to_owned()).await.map_err(taken)?;
         Ok(Some(BoundEndpoint { what, address: endpoint.address().map_err(taken)?, endpoint }))
     }
 

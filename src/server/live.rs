@@ -12,11 +12,13 @@ use crate::database::Home;
 use crate::delivery::{Egress, Timeouts};
 use crate::events::{Events, Subject};
 use crate::onboarding;
+use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings::MailjetRecords;
 use crate::operate::{self, Configured, CustomerReader};
 use crate::queue::Queue;
 use crate::resolver;
 use crate::returns;
+use crate::route::microsoft::WHEN;
 use crate::smtp::{Domain, Mailbox};
 
 /// The running configuration.
@@ -41,7 +43,7 @@ pub(super) struct Live {
     pub routing: Routing,
     /// Notified when routes may have changed.
     pub queue: Queue,
-    /// Ends alerts about keys.
+    /// Raises and ends the alerts about the configuration.
     pub events: Events,
     /// The settings of the domain checks.
     pub onboarding: watch::Sender<Arc<onboarding::Settings>>,
@@ -51,6 +53,8 @@ pub(super) struct Live {
     pub dmarc: returns::dmarc::Settings,
     /// Reads a single customer's file.
     pub customer_files: Mutex<Arc<dyn CustomerReader>>,
+    /// The routes that the alert about passwords at Microsoft 365 names.
+    pub with_passwords: Mutex<Option<Vec<String>>>,
 }
 
 impl Live {
@@ -75,6 +79,30 @@ impl Live {
         self.queue.reload();
         self.onboarding.send_replace(Arc::new(onboarding));
         self.end_alerts_about_keys();
+        self.tell_of_microsoft365();
+    }
+
+    /// Keeps one alert open while routes log in to Microsoft 365 with a password.
+    pub fn tell_of_microsoft365(&self) {
+        let routes = self.routing.routes().into_iter();
+        let routes = routes.filter(|route| route.password_at_microsoft365().is_some());
+        let routes: Vec<String> = routes.map(|route| route.id.to_string()).collect();
+        let mut told = self.with_passwords.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref() == Some(&routes) {
+            return;
+        }
+        let subject = Subject::PasswordsAtMicrosoft365;
+        match routes.len() {
+            0 => self.events.resolve(&subject, "no route logs in at Microsoft 365 with a password any more"),
+            count => self.events.raise(
+                subject,
+                format!(
+                    "{WHEN}, and {count} routes log in with one: {}; `postbud route list --microsoft365` says what each needs",
+                    routes.join(", ")
+                ),
+            ),
+        }
+        *told = Some(routes);
     }
 
     /// Ends alerts about keys that can be read again, and about domains that are gone.
@@ -127,8 +155,13 @@ impl operate::Live for Live {
         self.looks.clone()
     }
 
-    fn take(&self, directory: Directory, mailjet: BTreeMap<Domain, MailjetRecords>) {
+    fn take(
+        &self,
+        directory: Directory,
+        mailjet: BTreeMap<Domain, MailjetRecords>,
+        mailjet_accounts: BTreeMap<String, Account>,
+    ) {
         let old = Arc::clone(&self.onboarding.borrow());
-        self.put(directory, onboarding::Settings { mailjet, ..onboarding::Settings::clone(&old) });
+        self.put(directory, onboarding::Settings { mailjet, mailjet_accounts, ..onboarding::Settings::clone(&old) });
     }
 }

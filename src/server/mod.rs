@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use live::Live;
+pub use open::unreadable_state;
 pub use settings::{Reload, Settings, SpoolSettings};
 pub use state::StateMove;
 
@@ -32,7 +33,6 @@ use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};
 use crate::message::Lane;
 use crate::queue::Queue;
-use crate::route::microsoft::WHEN;
 use crate::spool::embedded;
 use crate::spool::postgres;
 use crate::spool::{self, LaneStats, Spool};
@@ -193,26 +193,7 @@ impl Relay {
                 old.replace(secret);
             }
         }
-        self.tell_of_microsoft365();
         self.reload_certificates()
-    }
-
-    /// Raises one alert for all routes that log in to Microsoft 365 with a password, until there are none.
-    fn tell_of_microsoft365(&self) {
-        let routes = self.live.routing.routes().into_iter();
-        let routes = routes.filter(|route| route.password_at_microsoft365().is_some());
-        let routes: Vec<String> = routes.map(|route| route.id.to_string()).collect();
-        let subject = Subject::PasswordsAtMicrosoft365;
-        match routes.len() {
-            0 => self.events.resolve(&subject, "no route logs in at Microsoft 365 with a password any more"),
-            count => self.events.raise(
-                subject,
-                format!(
-                    "{WHEN}, and {count} routes log in with one: {}; `postbud route list --microsoft365` says what each needs",
-                    routes.join(", ")
-                ),
-            ),
-        }
     }
 
     fn reload_certificates(&self) -> Vec<submission::TlsError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
+use crate::events::{Event, EventKind, Events, Mail, RecipientEvent, Subject};
 use crate::message::QueueId;
 use crate::record::unread::{self, End};
 use crate::spool::{Filter, Notice, Notices, Record, Spool, embedded};
@@ -169,7 +169,7 @@ async fn tell_of_held(spool: Weak<dyn Spool>, events: Events, mut held: mpsc::Un
 fn tell_of_hold(events: &Events, record: &Record, why: &str) {
     let (mail, now) = (Mail::of(record), Timestamp::now());
     for (index, _) in record.waiting() {
-        let told = Told::new(EventKind::Held, index, now).because(why);
+        let told = RecipientEvent::new(EventKind::Held, index, now).because(why);
         events.emit(mail.event(&told));
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Settings, SpoolSettings, StartError, notices};
@@ -20,7 +19,7 @@ use crate::returns::mail::ReturnedMail;
 use crate::returns::mailjet;
 use crate::spool::embedded::{self, Embedded};
 use crate::spool::postgres::{self, Postgres};
-use crate::spool::{Counters, Spool};
+use crate::spool::{Carried, Counters, Spool};
 use crate::{files, onboarding, operate, queue, returns};
 
 /// The tables of all owners in the database.
@@ -38,6 +37,22 @@ pub(super) const DATABASE_SCHEMAS: &[database::Schema] = &[
     queue::shared_day::SCHEMA,
     database::moving::SCHEMA,
 ];
+
+/// Returns what another version has stored so that this one cannot read it. Only reads, and asks no database server. Folders that cannot be
+/// read are left to the start, which says so.
+pub fn unreadable_state(settings: &Settings) -> Vec<String> {
+    let check_spool = |dir| files::in_state(&[dir], || Ok::<_, io::Error>(embedded::check(dir))).ok()?.err();
+    let spool = settings.spool.dir().and_then(check_spool);
+    let database = match settings.spool.state_home(&settings.state_dir) {
+        Home::Folder(dir) => {
+            let checked =
+                files::in_state(&[&dir], || Ok::<_, io::Error>(database::check_version(&dir, DATABASE_SCHEMAS)));
+            checked.ok().and_then(Result::err)
+        }
+        Home::Server(_) => None,
+    };
+    spool.map(|error| error.to_string()).into_iter().chain(database.map(|error| error.to_string())).collect()
+}
 
 /// Makes the relay's folders private, because they hold customers' mail.
 pub(super) fn prepare(settings: &Settings) -> Result<(), StartError> {
@@ -63,9 +78,11 @@ pub(super) struct DurableParts {
 }
 
 impl DurableParts {
-    pub async fn open(state_dir: &Path, events: events::Settings, spool: SpoolSettings) -> Result<Self, StartError> {
-        let (events, mut running_events) = Events::start(events)?;
-        let database = open_database(spool.state_home(state_dir)).await?;
+    /// `carried` provides the knowledge that moves with customers between nodes.
+    pub async fn open(settings: &Settings, carried: Arc<dyn Carried>) -> Result<Self, StartError> {
+        let spool = settings.spool.clone().with_carried(carried);
+        let (events, mut running_events) = Events::start(settings.events.clone())?;
+        let database = open_database(spool.state_home(&settings.state_dir)).await?;
         let (suppression, reports) = open_suppression(database.clone()).await?;
         let spool_counters = Arc::clone(spool.counters());
         let spool = open_spool(spool.with_journal(running_events.has_journal()), events.clone()).await?;
@@ -81,13 +98,11 @@ pub(super) async fn return_paths(
 ) -> Result<Option<Arc<ReturnPaths>>, StartError> {
     let Some(settings) = settings else { return Ok(None) };
     let path = returns::mail::keys::file(state_dir);
-    let opened = tokio::task::spawn_blocking({
+    let keys = blocking({
         let path = path.clone();
         move || returns::mail::keys::read_or_make(&path)
     });
-    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
-    let keys = opened.await.map_err(panicked)?;
-    let keys = keys.map_err(|source| state("cannot read or make the keys of return paths in", &path, source))?;
+    let keys = keys.await?.map_err(|source| state("cannot read or make the keys of return paths in", &path, source))?;
     Ok(Some(Arc::new(ReturnPaths::new(settings.domain.clone(), &keys))))
 }
 
@@ -103,9 +118,7 @@ pub(super) fn returned_mail(
 
 /// Opens the database on a blocking thread, because the check for damage reads the whole file.
 async fn open_database(home: Home) -> Result<Database, StartError> {
-    let opened = tokio::task::spawn_blocking(move || Database::open_at(&home, DATABASE_SCHEMAS)).await;
-    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
-    Ok(opened.map_err(panicked)??)
+    Ok(blocking(move || Database::open_at(&home, DATABASE_SCHEMAS)).await??)
 }
 
 /// Lets the nodes share what is known of domains, and the secret of the tokens that customers publish, where they share a database.
@@ -119,18 +132,14 @@ pub(super) async fn share_domains(
     }
     let (dir, shared) = (settings.state_dir.clone(), onboarding::kept::Shared::new(database));
     let kept = shared.clone();
-    let done = tokio::task::spawn_blocking(move || onboarding::Secret::share(&dir, &kept)).await;
-    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
     let failed = |source| state("cannot share the secret of ownership tokens in", &settings.state_dir, source);
-    done.map_err(panicked)?.map_err(failed)?;
+    blocking(move || onboarding::Secret::share(&dir, &kept)).await?.map_err(failed)?;
     Ok(onboarding::Settings { shared: Some(shared), ..settings })
 }
 
 /// Reads all suppression lists into memory.
 async fn open_suppression(database: Database) -> Result<(Suppression, suppression::Feed), StartError> {
-    let opened = tokio::task::spawn_blocking(move || Suppression::open(database)).await;
-    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
-    Ok(opened.map_err(panicked)??)
+    Ok(blocking(move || Suppression::open(database)).await??)
 }
 
 /// Reads which DMARC reports exist.
@@ -142,9 +151,7 @@ pub(super) async fn dmarc(
 ) -> Result<Reports, StartError> {
     let onboarding = onboarding.subscribe();
     let in_force = move || (routing.directory(), Arc::clone(&onboarding.borrow()));
-    let opened = tokio::task::spawn_blocking(move || Reports::open(database, keep, in_force)).await;
-    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
-    Ok(opened.map_err(panicked)??)
+    Ok(blocking(move || Reports::open(database, keep, in_force)).await??)
 }
 
 /// Opens the spool on a blocking thread, because recovery may take seconds.
@@ -154,22 +161,20 @@ async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn S
     let spool: Arc<dyn Spool> = match settings {
         SpoolSettings::Embedded(settings) => {
             let settings = embedded::Settings { notices, ..settings };
-            let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
-            let panicked = |panic: JoinError| embedded::OpenError::Io {
-                what: "reading the spool".into(),
-                source: io::Error::other(panic),
-            };
-            opened.map_err(panicked)??
+            blocking(move || Embedded::open(settings)).await??
         }
         SpoolSettings::Postgres(settings) => {
             let settings = postgres::Settings { notices, ..*settings };
-            let opened = tokio::task::spawn_blocking(move || Postgres::open(settings)).await;
-            let panicked = |panic: JoinError| postgres::OpenError::Thread(io::Error::other(panic));
-            opened.map_err(panicked)??
+            blocking(move || Postgres::open(settings)).await??
         }
     };
     follow_up.begin(&spool, folder);
     Ok(spool)
+}
+
+/// Runs work that may take seconds on a thread that may block. An error means that it panicked.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| StartError::Threads(io::Error::other(panic)))
 }
 
 pub(super) fn state(what: &'static str, path: &Path, source: io::Error) -> StartError {

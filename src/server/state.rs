@@ -5,7 +5,16 @@ use std::path::Path;
 use super::open::DATABASE_SCHEMAS;
 use super::{Settings, SpoolSettings};
 use crate::database::moving::{self, Copied};
-use crate::database::{Database, Error, FILE, Home};
+use crate::database::{Database, Error, FILE, Home, Schema};
+use crate::operate;
+
+/// The owners whose rows are of no use after a move: questions that nodes ask each other are answered within seconds or not at all.
+const NOT_MOVED: &[&str] = &[operate::nodes::SCHEMA.owner];
+
+/// The tables that move.
+fn moved_schemas() -> Vec<Schema> {
+    DATABASE_SCHEMAS.iter().copied().filter(|schema| !NOT_MOVED.contains(&schema.owner)).collect()
+}
 
 /// The places of the state before and after a move.
 pub struct StateMove {
@@ -27,7 +36,7 @@ impl StateMove {
         }
         let source = Database::open_at(&self.source, DATABASE_SCHEMAS)?;
         let target = Database::open_at(&self.target, DATABASE_SCHEMAS)?;
-        moving::copy(&source, &target, DATABASE_SCHEMAS, id, progress)
+        moving::copy(&source, &target, &moved_schemas(), id, progress)
     }
 
     /// Removes what the move has copied. Blocks.
@@ -46,5 +55,19 @@ impl StateMove {
             (Home::Folder(source), Home::Server(_)) => !source.join(FILE).exists(),
             (Home::Server(_), Home::Folder(_)) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_moves_but_what_nodes_ask_each_other() {
+        let owners = |schemas: &[Schema]| schemas.iter().map(|schema| schema.owner).collect::<Vec<_>>();
+        let (moved, mut all) = (owners(&moved_schemas()), owners(DATABASE_SCHEMAS));
+        assert!(all.contains(&"ask"));
+        all.retain(|owner| *owner != "ask");
+        assert_eq!(moved, all);
     }
 }

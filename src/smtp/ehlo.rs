@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Reply;
+use crate::digits::digits;
 
 /// The extensions of a server that matter to this program's client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl Extensions {
                 "SIZE" => {
                     all.size = true;
                     // RFC 1870 §3: zero, or no number, means that there is no fixed limit.
-                    all.size_limit = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                    all.size_limit = words.next().and_then(digits).filter(|n| *n > 0);
                 }
                 "8BITMIME" => all.eight_bit_mime = true,
                 "SMTPUTF8" => all.smtputf8 = true,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::digits::digits;
+
 /// An enhanced status code, `class.subject.detail` (RFC 3463 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EnhancedCode(pub u8, pub u16, pub u16);
@@ -11,9 +13,9 @@ impl EnhancedCode {
     pub fn parse(text: &str) -> Option<Self> {
         let word = text.split_ascii_whitespace().next()?;
         let mut parts = word.split('.');
-        let class: u8 = parts.next()?.parse().ok().filter(|c| matches!(c, 2 | 4 | 5))?;
-        let subject: u16 = parts.next()?.parse().ok().filter(|n| *n <= 999)?;
-        let detail: u16 = parts.next()?.parse().ok().filter(|n| *n <= 999)?;
+        let class: u8 = digits(parts.next()?).filter(|c| matches!(c, 2 | 4 | 5))?;
+        let subject: u16 = digits(parts.next()?).filter(|n| *n <= 999)?;
+        let detail: u16 = digits(parts.next()?).filter(|n| *n <= 999)?;
         parts.next().is_none().then_some(EnhancedCode(class, subject, detail))
     }
 }

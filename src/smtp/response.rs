@@ -32,6 +32,14 @@ pub enum ResponseError {
         /// The code that the reply begins with.
         code: u16,
     },
+    /// The lines of the reply have codes that contradict each other.
+    #[error("the lines of the server's reply have different codes: {one} and {other}")]
+    CodesDiffer {
+        /// The code of the lines before.
+        one: u16,
+        /// The code of the line that contradicts them.
+        other: u16,
+    },
     /// The line is not three digits and a text.
     #[error("the server's reply is no SMTP reply: \"{0}\"")]
     NotAReply(String),
@@ -47,7 +55,12 @@ pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseErr
 /// in.
 ///
 /// Harmless mistakes of servers are accepted: lines may end in LF, the text may be absent, an enhanced code may stand
-/// on the first line only, and blank lines are skipped. The code of the last line counts.
+/// on the first line only, and blank lines are skipped.
+///
+/// All lines of a reply must have the same code, and a client may go by any of them (RFC 5321 §4.2.1). Postfix goes by the last line and Exim
+/// by the first, so nobody knows which one a server means that sends different codes. If all are of one kind (their first digits are the
+/// same), the last one counts. If they are refusals of both kinds, a transient one counts, because then nothing is given up too early. Any
+/// other reply is an error: it may be two replies of which a part is missing.
 #[derive(Clone, Debug, Default)]
 pub struct ReplyReader {
     /// Start of the line that is still unfinished.
@@ -56,6 +69,8 @@ pub struct ReplyReader {
     searched: usize,
     /// Number of whole lines, blank ones excluded.
     lines: usize,
+    /// The code of the whole lines together.
+    code: Option<u16>,
     /// Octets of blank lines.
     blank: usize,
 }
@@ -65,10 +80,10 @@ impl ReplyReader {
     pub fn take(&mut self, received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseError> {
         while let Some(found) = memchr::memchr(b'\n', &received[self.searched..]) {
             let end = self.searched + found;
-            if self.is_last(received, end)? {
+            if let Some(code) = self.last(received, end)? {
                 let used = end + 1;
                 *self = ReplyReader::default();
-                return Ok(Some((reply(&received[..used]), used)));
+                return Ok(Some((reply(&received[..used], code), used)));
             }
             (self.line, self.searched) = (end + 1, end + 1);
         }
@@ -80,26 +95,46 @@ impl ReplyReader {
         // Check an unfinished line, too, so that a server that does not speak SMTP is found at once.
         check_start(rest)?;
         let outgrown = rest.len() > MAX_LINE || received.len() > MAX_REPLY;
-        if outgrown { Err(too_long(received)) } else { Ok(None) }
+        if !outgrown {
+            return Ok(None);
+        }
+        // Only the last of many lines can be without a code yet.
+        let code = self.code.filter(|_| rest.len() < 3);
+        Err(ResponseError::TooLong { code: code.map_or_else(|| self.code_with(rest), Ok)? })
     }
 
-    /// Returns true if the line that ends at `end` is the last one of the reply.
-    fn is_last(&mut self, received: &[u8], end: usize) -> Result<bool, ResponseError> {
+    /// Returns the reply's code if the line that ends at `end` is the last one of the reply.
+    fn last(&mut self, received: &[u8], end: usize) -> Result<Option<u16>, ResponseError> {
         let line = &received[self.line..end];
         if is_blank(line) {
             self.blank += line.len() + 1;
-            return self.bound_blank(0).map(|()| false);
+            return self.bound_blank(0).map(|()| None);
         }
+        let code = self.code_with(without_cr(line))?;
         if line.len() > MAX_LINE || end >= MAX_REPLY || self.lines == MAX_LINES {
-            return Err(too_long(received));
+            return Err(ResponseError::TooLong { code });
         }
         self.lines += 1;
-        let line = without_cr(line);
+        self.code = Some(code);
+        Ok((without_cr(line).get(3) != Some(&b'-')).then_some(code))
+    }
+
+    /// Returns the code of the lines up to this one together. Fails if this is no line of a reply, or contradicts the others.
+    fn code_with(&self, line: &[u8]) -> Result<u16, ResponseError> {
         check_start(line)?;
         if line.len() < 3 {
             return Err(not_a_reply(line));
         }
-        Ok(line.get(3) != Some(&b'-'))
+        let code = code(line);
+        match self.code {
+            None => Ok(code),
+            Some(before) if before / 100 == code / 100 => Ok(code),
+            Some(before) => match (before, code) {
+                (400..=499, 500..=599) => Ok(before),
+                (500..=599, 400..=499) => Ok(code),
+                (one, other) => Err(ResponseError::CodesDiffer { one, other }),
+            },
+        }
     }
 
     fn bound_blank(&self, more: usize) -> Result<(), ResponseError> {
@@ -110,13 +145,14 @@ impl ReplyReader {
     }
 }
 
-/// Builds a reply from whole lines that have been checked.
-fn reply(received: &[u8]) -> Reply {
-    let (mut code, mut enhanced, mut lines) = (0, None, Vec::new());
+/// Builds a reply with this code from whole lines that have been checked.
+fn reply(received: &[u8], code: u16) -> Reply {
+    let (mut enhanced, mut lines) = (None, Vec::new());
     for line in received.split(|octet| *octet == b'\n').map(without_cr).filter(|line| !is_blank(line)) {
-        code = self::code(line);
         let mut text = printable(line.get(4..).unwrap_or_default());
-        if let Some(found) = EnhancedCode::parse(&text) {
+        // The enhanced code of a line with a code of the other kind would contradict the reply's code.
+        let is_of_code = self::code(line) / 100 == code / 100;
+        if let Some(found) = EnhancedCode::parse(&text).filter(|_| is_of_code) {
             enhanced = enhanced.or(Some(found));
             if enhanced == Some(found) {
                 let skip = text.find(' ').map_or(text.len(), |space| space + 1);
@@ -169,15 +205,6 @@ fn check_start(line: &[u8]) -> Result<(), ResponseError> {
     if legal { Ok(()) } else { Err(not_a_reply(line)) }
 }
 
-/// The error for a reply that is too long. Either each line has been checked, or the first line is itself too long.
-fn too_long(received: &[u8]) -> ResponseError {
-    let received = &received[blank_lines(received)..];
-    match check_start(received) {
-        Ok(()) => ResponseError::TooLong { code: code(received) },
-        Err(not_a_reply) => not_a_reply,
-    }
-}
-
 /// Reads the code from the first three octets, which have been checked to be digits.
 fn code(line: &[u8]) -> u16 {
     line.iter().take(3).fold(0, |sum, digit| sum * 10 + u16::from(digit.wrapping_sub(b'0')))
@@ -217,6 +244,48 @@ mod tests {
         assert_eq!(taken("250-a\n250 b\n").0.lines, ["a", "b"]);
         assert_eq!(taken("550-5.1.1 gone\r\n550 sorry\r\n").0.enhanced, Some(EnhancedCode(5, 1, 1)));
         assert_eq!(taken("550 5.1.1\r\n").0.lines, [""]);
+    }
+
+    #[test]
+    fn lines_with_different_codes_count_as_one_reply_only_if_they_do_not_contradict_each_other() {
+        let enhanced = |text: &str| EnhancedCode::parse(text);
+        for (received, code, kept) in [
+            ("250-a\r\n250 b\r\n", 250, None),
+            ("250-2.1.5 a\r\n251 2.1.5 b\r\n", 251, enhanced("2.1.5")),
+            ("354-a\r\n334 b\r\n", 334, None),
+            ("550-5.7.1 a\r\n554 b\r\n", 554, enhanced("5.7.1")),
+            ("421-a\r\n450 b\r\n", 450, None),
+            ("550-5.7.1 a\r\n451 4.7.0 b\r\n", 451, enhanced("4.7.0")),
+            ("451-4.7.0 a\r\n550 5.7.1 b\r\n", 451, enhanced("4.7.0")),
+            ("421-a\r\n554 5.7.1 b\r\n", 421, None),
+            ("550-a\r\n450-b\r\n554 c\r\n", 450, None),
+            ("550-a\r\n421-b\r\n554-c\r\n452 d\r\n", 452, None),
+        ] {
+            let reply = taken(received).0;
+            assert_eq!(
+                (reply.code, reply.enhanced, reply.lines.len()),
+                (code, kept, received.lines().count()),
+                "{received}"
+            );
+        }
+        let differ = |one, other| Err(ResponseError::CodesDiffer { one, other });
+        for (received, refused) in [
+            ("250-a\r\n550 b\r\n", differ(250, 550)),
+            ("550-a\r\n250 b\r\n", differ(550, 250)),
+            ("250-a\r\n451 b\r\n", differ(250, 451)),
+            ("451-a\r\n250 b\r\n", differ(451, 250)),
+            ("250-a\r\n354 b\r\n", differ(250, 354)),
+            ("354-a\r\n250 b\r\n", differ(354, 250)),
+            ("354-a\r\n554 b\r\n", differ(354, 554)),
+            ("550-a\r\n450-b\r\n250 c\r\n", differ(450, 250)),
+            // It is refused before the whole reply is there.
+            ("250-a\r\n550-b\r\n", differ(250, 550)),
+            (&format!("250-a\r\n550-{}", "x".repeat(MAX_LINE)), differ(250, 550)),
+            (&format!("550-a\r\n450-{}", "x".repeat(MAX_LINE)), Err(ResponseError::TooLong { code: 450 })),
+            (&format!("450-a\r\n{}", "550-x\r\n".repeat(MAX_LINES)), Err(ResponseError::TooLong { code: 450 })),
+        ] {
+            assert_eq!(take_reply(received.as_bytes()), refused, "{:.40}", received);
+        }
     }
 
     #[test]
@@ -286,10 +355,29 @@ mod tests {
         assert!(take_reply(b"550 \xff\r\n").unwrap().unwrap().0.lines[0].contains('\u{fffd}'));
     }
 
+    #[test]
+    fn a_reply_that_comes_octet_by_octet_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |received: &String| {
+                let mut reader = ReplyReader::default();
+                let taken = (1..=received.len()).find_map(|end| reader.take(&received.as_bytes()[..end]).transpose());
+                assert!(taken.is_some_and(|taken| taken.is_ok()), "{} octets", received.len());
+            },
+            &[
+                ("short lines", |size| format!("{}250 ok\r\n", "250-x\r\n".repeat(size / 40))),
+                ("long lines", |size| {
+                    format!("{}250 ok\r\n", format!("250-{}\r\n", "x".repeat(994)).repeat(size / 1000))
+                }),
+                ("one line", |size| format!("250 {}\r\n", "x".repeat(size / 2 - 10))),
+            ],
+        );
+    }
+
     proptest::proptest! {
         #[test]
         fn a_reply_is_the_same_whatever_pieces_it_comes_in(
-            lines in proptest::collection::vec("(250|550)[ -][a-z0-9. ]{0,20}\r?\n|\r\n|[ -~]{0,9}\n", 0..6),
+            lines in proptest::collection::vec("(250|450|550)[ -][a-z0-9. ]{0,20}\r?\n|\r\n|[ -~]{0,9}\n", 0..6),
             cuts in proptest::collection::vec(0usize..120, 0..12),
         ) {
             let received = lines.concat().into_bytes();

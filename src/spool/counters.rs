@@ -22,7 +22,7 @@ pub struct Counters {
     pub records: Gauge,
     /// Octets of disk space that the spool uses.
     pub disk_bytes: Gauge,
-    /// Records set aside as unreadable since the start.
+    /// Records found unreadable since the start. The embedded spool sets them aside, a spool in a database holds them.
     pub quarantined: Counter,
     /// Records copied forward so that their segment could be reclaimed.
     pub copied: Counter,

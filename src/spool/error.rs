@@ -48,3 +48,10 @@ pub fn is_short_of_means(error: &Error) -> bool {
     let means = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
     means.map(|errno| Some(errno.raw_os_error())).contains(&source.raw_os_error())
 }
+
+/// Returns true if a read failed for now: the spool's database is away, or [means](is_short_of_means) are lacking. Nothing is known to be
+/// wrong with the record, and the same call may succeed later.
+pub fn is_for_now(error: &Error) -> bool {
+    let is_away = matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotConnected);
+    is_away || is_short_of_means(error)
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Record;
 use crate::message::{CustomerId, Lane, QueueId};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -41,6 +42,12 @@ impl Filter {
     /// Selects the records with these ids.
     pub fn of(ids: impl IntoIterator<Item = QueueId>) -> Self {
         Filter { ids: Some(Arc::new(ids.into_iter().collect())), ..Filter::default() }
+    }
+
+    /// Returns true if a waiting recipient of the record is in the filter's domain, or the filter names none.
+    pub(super) fn fits_domain_of(&self, record: &Record) -> bool {
+        let is_in = |domain: &Domain| record.waiting().any(|(_, recipient)| recipient.address.domain() == Some(domain));
+        self.recipient_domain.as_ref().is_none_or(is_in)
     }
 
     /// Returns the lowest id that can match, as far as [`after`](Self::after) tells.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Error, Pending, RecipientState, Record};
+use super::{Error, Pending, RecipientState, Record, ready};
 use crate::time::Timestamp;
 
 /// A record that is leased for one attempt. It is ended by [`Work::settle`](super::Work::settle). Dropping a lease gives the record back as
@@ -67,7 +67,8 @@ impl Bytes {
     }
 
     /// Reads chunk number `index`. A chunk has at most 256 KiB, except for the first if the header block is larger: the whole header block
-    /// is always in the first chunk. The content of a small message is already in memory; other content is read on a blocking thread.
+    /// is always in the first chunk. The content of a small message is already in memory. Other content is read without blocking the
+    /// caller's thread.
     pub async fn chunk(&self, index: usize) -> Result<Vec<u8>, Error> {
         Arc::clone(&self.source).read(index).await
     }
@@ -79,6 +80,19 @@ pub trait ReadChunk: Send + Sync {
     fn chunks(&self) -> usize;
     /// Reads the chunk with this number.
     fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>>;
+}
+
+/// Content that was read together with its record.
+pub(super) struct InMemory(pub Vec<u8>);
+
+impl ReadChunk for InMemory {
+    fn chunks(&self) -> usize {
+        1
+    }
+
+    fn read(self: Arc<Self>, _index: usize) -> Pending<Result<Vec<u8>, Error>> {
+        ready(Ok(self.0.clone()))
+    }
 }
 
 /// The queue's decision after an attempt. The default changes nothing.
@@ -95,7 +109,7 @@ pub struct Settlement {
     pub waited_for_caps: Duration,
     /// True once a delay notice was sent.
     pub delay_notified: bool,
-    /// Holds the record for this reason.
+    /// Holds the record for this reason. `None` leaves it held or not held, as it is when the result is recorded.
     pub hold: Option<String>,
     /// Lines for the [`Outbox`](super::Outbox): the events about this attempt.
     pub lines: Vec<u8>,

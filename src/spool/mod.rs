@@ -36,7 +36,7 @@
 //!   (kill -9) repeats only attempts that were in progress. A power cut also repeats those settled since the last sync, and so does a disk
 //!   that fails until the spool gives up on it.
 //! - **No event is lost.** The event lines of a commit or a change are durable with it, and are kept until the journal has them on disk
-//!   ([`Outbox`]).
+//!   ([`Outbox`]). A settled message is not deleted before its result is durable, unless the disk has no room for results.
 //! - **Operators' changes last.** [`Intervene`] answers after a change would survive a power cut.
 //! - **Order.** [`Work::claim`] returns expedited records first, then those that have been due longest.
 //! - **Bounded answers.** No call returns more than it was asked for.
@@ -51,6 +51,7 @@ mod error;
 mod filter;
 mod health;
 mod index;
+mod item;
 mod lease;
 pub mod moving;
 mod next_try;
@@ -77,7 +78,7 @@ pub use backoff::Backoff;
 pub use carried::{Carried, Texts};
 pub use counters::Counters;
 pub use draft::{Draft, Durable};
-pub use error::{Error, is_short_of_means};
+pub use error::{Error, is_for_now, is_short_of_means};
 pub use filter::Filter;
 pub use health::Health;
 pub use lease::{Bytes, Lease, LeaseGuard, ReadChunk, Settled, Settlement};

@@ -1,19 +1,19 @@
-//! Moving: all mail of one spool goes to another one, of either backend, with its state. A move that is interrupted is run again.
+//! Moves all mail of one spool, with its state, to another spool of either backend. An interrupted move continues when it is run again.
 //!
-//! Both spools say durably that a move is under way, in a [`Mark`]. As long as a spool has one, no relay starts with it. So at no moment
-//! do two relays work on the same mail, and none works on half of it.
+//! Both spools store a durable [`Mark`] of the move. A relay does not start with a marked spool. So two relays never work on the same mail,
+//! and no relay works on half of it.
 //!
-//! | what was done | source says | target says | who may start | the next run |
+//! | what was done | source's mark | target's mark | who may start | the next run |
 //! |---|---|---|---|---|
-//! | nothing | | | a relay on the source | begins |
-//! | the target is marked | | arriving | a relay on the source | goes on: nothing was copied yet |
+//! | nothing | none | none | a relay on the source | begins |
+//! | the target is marked | none | arriving | a relay on the source | goes on: nothing was copied yet |
 //! | the source is marked | leaving | arriving | nobody | goes on |
-//! | some mail is copied | leaving | arriving | nobody | copies what the target does not hold |
-//! | all mail is copied and compared | left | arriving | nobody | opens the target |
-//! | the target is opened | left | | a relay on the target | says that all is done |
+//! | some mail is copied | leaving | arriving | nobody | copies what the target lacks |
+//! | all mail is copied and compared | left | arriving | nobody | removes the target's mark |
+//! | the target's mark is removed | left | none | a relay on the target | reports that the move is done |
 //!
-//! A message keeps its queue id, so a target that holds a message already is known by that. The source keeps what it had: its mark says
-//! where the mail went, and it is deleted by hand.
+//! A message keeps its queue id, so the next run skips what the target already holds. The source keeps its mail, now as copies. Its mark
+//! says where the mail went. The operator deletes it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,11 +27,11 @@ use super::{Durable, Error, Pending, Spool};
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// How many messages are under way at once, and how many octets, whichever is reached first.
+/// The most messages that are copied at once, and the most octets. A larger message is copied alone.
 const MESSAGES: usize = 256;
 const OCTETS: u64 = 16 << 20;
 
-/// A message with all that its spool knows of it.
+/// A message with its content and its state.
 pub struct Whole {
     pub(super) id: QueueId,
     pub(super) meta: Meta,
@@ -41,19 +41,19 @@ pub struct Whole {
 
 /// A spool whose mail can be moved. It was opened for a move, so nobody else works on it.
 pub trait Movable: Spool {
-    /// Where it is, for people, and so that a later run knows it again.
+    /// Returns the spool's address, as operators read it. A later run recognises the spool by it.
     fn place(&self) -> String;
 
-    /// What it says of a move.
+    /// Returns the mark of the move in which the spool takes part, if there is one.
     fn mark(&self) -> Pending<Result<Option<Mark>, Error>>;
 
-    /// Says this from now on. Answers once that is durable.
+    /// Replaces the mark, and answers after that is durable.
     fn set_mark(&self, mark: Option<Mark>) -> Pending<Result<(), Error>>;
 
-    /// Waits until nothing is on its way to the log any more.
+    /// Waits until all accepted mail is in the log, including mail that other nodes accepted.
     fn gathered(&self) -> Pending<Result<(), Error>>;
 
-    /// Every message with the octets that it takes, oldest first.
+    /// Returns every message with the octets that it takes, oldest first.
     fn holdings(&self) -> Vec<(QueueId, u64)>;
 
     /// Returns true if it holds this message.
@@ -62,27 +62,27 @@ pub trait Movable: Spool {
     /// Reads a message with its state.
     fn copy_out(&self, id: QueueId) -> Pending<Result<Whole, Error>>;
 
-    /// Makes a message durable as it was in another spool.
+    /// Makes a message of another spool durable, with its state.
     fn copy_in(&self, message: Whole) -> Pending<Result<Durable, Error>>;
 
-    /// Forgets messages. Answers once that is durable.
+    /// Deletes messages, and answers after that is durable.
     fn forget(&self, ids: Vec<QueueId>) -> Pending<Result<(), Error>>;
 }
 
-/// What a spool says of a move.
+/// The mark of a move. Each of the two spools stores one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Tells one move from another. Both spools say the same.
+    /// Identifies the move. Both spools have the same.
     pub id: String,
-    /// How far it is.
+    /// How far the move is.
     pub stage: MoveStage,
-    /// Where the other spool is.
+    /// The address of the other spool.
     pub other: String,
-    /// When it began.
+    /// When this mark was set.
     pub since: String,
 }
 
-/// How far a move is, as the spool sees it that says so.
+/// How far a move is, for the spool that has the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MoveStage {
@@ -105,7 +105,7 @@ impl fmt::Display for Mark {
             ),
             MoveStage::Left => write!(
                 f,
-                "its mail was moved to {other} (begun {since}), and what it holds are copies. Use that spool, and delete this one"
+                "its mail was moved to {other} at {since}, and what it holds are copies. Use that spool, and delete this one"
             ),
             MoveStage::Arriving => write!(
                 f,
@@ -118,12 +118,12 @@ impl fmt::Display for Mark {
 /// Why mail was not moved, or not all of it.
 #[derive(Debug, ThisError)]
 pub enum MoveError {
-    /// A spool cannot do what it must. What was copied stays copied.
+    /// A spool failed. What was copied stays copied.
     #[error("{place}: {source}. Run the same command again: it goes on where it stopped")]
     Spool {
-        /// Which of the two.
+        /// The address of that spool.
         place: String,
-        /// What went wrong.
+        /// The spool's error.
         #[source]
         source: Error,
     },
@@ -135,15 +135,15 @@ pub enum MoveError {
     NotEmpty {
         /// The target of the move.
         place: String,
-        /// How many messages it holds.
+        /// The number of messages that it holds.
         messages: usize,
     },
     /// One of the two spools takes part in another move.
     #[error("{place} takes part in another move: {mark}")]
     Other {
-        /// Which of the two.
+        /// The address of that spool.
         place: String,
-        /// What it says.
+        /// Its mark.
         mark: Box<Mark>,
     },
     /// There is nothing to take back.
@@ -172,9 +172,9 @@ pub enum MoveError {
     Unreadable {
         /// The source of the move.
         place: String,
-        /// How many they are.
+        /// The number of these messages.
         count: usize,
-        /// One of them.
+        /// The oldest of them.
         first: QueueId,
     },
     /// The target lacks what was copied into it.
@@ -184,12 +184,12 @@ pub enum MoveError {
     Lacks {
         /// The target of the move.
         place: String,
-        /// What it lacks.
+        /// A message that it lacks.
         id: QueueId,
     },
 }
 
-/// How far the copying is.
+/// The progress of the copying.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Progress {
     /// Messages that the target holds.
@@ -200,12 +200,12 @@ pub struct Progress {
     pub octets: u64,
 }
 
-/// What came of a move.
+/// The result of a move.
 #[derive(Clone, Debug, Default)]
 pub struct Moved {
     /// Messages that this run copied.
     pub copied: u64,
-    /// Octets of these.
+    /// The octets of these messages.
     pub octets: u64,
     /// Messages that an earlier run had copied.
     pub copied_before: u64,
@@ -213,7 +213,7 @@ pub struct Moved {
     pub left_behind: BTreeSet<QueueId>,
     /// Messages that turned out to be damaged, and were put into the source's quarantine.
     pub set_aside: u64,
-    /// An earlier run had finished the move.
+    /// True if an earlier run had finished the move.
     pub was_done: bool,
 }
 
@@ -226,9 +226,11 @@ pub struct Move<'a> {
 }
 
 impl<'a> Move<'a> {
-    /// Marks both spools, unless an earlier run did. An error says what speaks against the move.
+    /// Marks both spools, unless an earlier run did. An error says why the move is impossible.
     pub async fn begin(source: &'a dyn Movable, target: &'a dyn Movable) -> Result<Move<'a>, MoveError> {
         let (from, to) = marks(source, target).await?;
+        // Mail that is still in transit to the target is its own, too, and must not be deleted when the move is taken back.
+        target.gathered().await.map_err(|source| MoveError::Spool { place: target.place(), source })?;
         let held = target.holdings().len();
         let is_source = |mark: &Mark| mark.other == source.place();
         match (from, to) {
@@ -256,7 +258,7 @@ impl<'a> Move<'a> {
         }
     }
 
-    /// Returns the name of the move, which all its runs have.
+    /// Returns the id of the move, which is the same in all its runs.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -266,8 +268,8 @@ impl<'a> Move<'a> {
         self.is_done
     }
 
-    /// Copies what the target does not hold, compares, and opens the target. `leave_unreadable`: what cannot be read does not keep it
-    /// from that.
+    /// Copies what the target lacks, compares the two spools, and removes the target's mark. With `leave_unreadable`, messages that cannot
+    /// be read do not prevent that.
     pub async fn finish(self, leave_unreadable: bool, mut progress: impl FnMut(Progress)) -> Result<Moved, MoveError> {
         if self.is_done {
             return Ok(Moved { was_done: true, ..Moved::default() });
@@ -327,7 +329,8 @@ impl<'a> Move<'a> {
     }
 }
 
-/// Returns the name of the move from `source` to `target` that is under way and can be taken back, if there is one.
+/// Returns the id of the move from `source` to `target`, if it is under way and can be taken back. Returns `None` if only the source is
+/// marked, because the target was emptied or made anew.
 pub async fn under_way(source: &dyn Movable, target: &dyn Movable) -> Result<Option<String>, MoveError> {
     let (from, to) = marks(source, target).await?;
     if from.as_ref().is_some_and(|from| from.stage == MoveStage::Left) {
@@ -336,17 +339,18 @@ pub async fn under_way(source: &dyn Movable, target: &dyn Movable) -> Result<Opt
     let is_its_own = |to: &Mark| {
         to.stage == MoveStage::Arriving && from.as_ref().map_or(to.other == source.place(), |from| from.id == to.id)
     };
-    match to {
-        Some(to) if is_its_own(&to) => Ok(Some(to.id)),
-        Some(to) => Err(other(target, to)),
-        None if from.is_none() => Err(MoveError::NoMove { source_place: source.place(), place: target.place() }),
+    match (from.as_ref(), to) {
+        (_, Some(to)) if is_its_own(&to) => Ok(Some(to.id)),
+        (_, Some(to)) => Err(other(target, to)),
+        (None, None) => Err(MoveError::NoMove { source_place: source.place(), place: target.place() }),
         // Somebody has emptied the target by other means, or made it anew.
-        None => Ok(None),
+        (Some(from), None) if from.stage == MoveStage::Leaving && from.other == target.place() => Ok(None),
+        (Some(from), None) => Err(other(source, from.clone())),
     }
 }
 
 /// Takes back a move that is not finished: the target is emptied, and the source can be used again. Returns how many messages were
-/// deleted at the target. A run that is interrupted is run again.
+/// deleted at the target. If it is interrupted, it is run again.
 pub async fn cancel(source: &dyn Movable, target: &dyn Movable) -> Result<u64, MoveError> {
     let mut deleted = 0;
     if under_way(source, target).await?.is_some() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::message::QueueId;
 
-/// A message to the operator. A spool in a folder tells all of these, one in a database nothing of files.
+/// A message to the operator. The embedded spool sends all of these. A spool in a database sends none about files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Something on the disk cannot be read. It was copied to `file` and is not delivered.
@@ -25,14 +25,14 @@ pub enum Notice {
         /// The part that is missing from the write.
         why: String,
     },
-    /// This message cannot be read now, so it is held. An alert tells of it by itself, once for each segment.
+    /// This message cannot be read now, so it is held. [`Notice::Unreadable`] reports the cause, once for many messages.
     Unread {
         /// The id of the message.
         id: QueueId,
         /// The system's error.
         why: String,
     },
-    /// A part of a segment's file cannot be read, set aside or closed. It may not be lost.
+    /// A part of a segment's file cannot be read, set aside or closed. No mail is known to be lost.
     Unreadable {
         /// The part and its place, the system's error, and what happens next.
         why: String,

@@ -14,7 +14,8 @@ use crate::time::Timestamp;
 /// After a panic dropped a lease, the record is due again after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(300);
 
-/// A backend, as the owner of its index. The log has the order in which the index changes, because both happen under the index's lock.
+/// A backend that owns an index. Changes reach the log in the order in which they are made in the index, because both happen under the
+/// index's lock.
 pub(super) trait Owner: Send + Sync + Sized + 'static {
     fn index(&self) -> MutexGuard<'_, Index>;
 
@@ -32,7 +33,7 @@ pub(super) trait Owner: Send + Sync + Sized + 'static {
         true
     }
 
-    /// Has facts written in order.
+    /// Queues facts for the log, in order. The caller holds the index's lock.
     fn record(&self, index: &mut Index, facts: Vec<LogEntry>);
 
     /// Waits until everything recorded so far is durable.
@@ -116,7 +117,7 @@ pub(super) fn claim<O: Owner>(
     limit: usize,
     backoff: &Backoff,
 ) -> impl Future<Output = Result<Vec<Lease>, Error>> + Send + use<O> {
-    // Delivery is forbidden under the index's lock, so what was allowed here is leased before that.
+    // Check this under the index's lock. A shard that is handed over forbids delivery under the same lock, so nothing is leased after that.
     let mut index = owner.index();
     let claimed = owner.may_deliver().map(|()| {
         let claim = calls::claim(&mut index, lane, now, limit, backoff);
@@ -250,7 +251,7 @@ pub(super) fn expedite<O: Owner>(owner: Arc<O>, filter: Filter) -> impl Future<O
     change_matching(owner, filter, LinesById::new(), move |index, entry| calls::expedite(index, entry, now))
 }
 
-/// Every message with the octets that it takes, oldest first.
+/// Returns every message with the octets that it takes, oldest first.
 pub(super) fn holdings<O: Owner>(owner: &O) -> Vec<(QueueId, u64)> {
     let (mut all, mut from) = (Vec::new(), Some(QueueId::from_u64(0)));
     while let Some(start) = from {

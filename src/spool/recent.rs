@@ -22,6 +22,8 @@ struct State {
     from: Place,
     /// The end of the synced log, and the mark of that segment.
     to: (Place, u64),
+    /// The end of the log after the last lines that this process wrote.
+    last: Place,
     confirmed: Place,
 }
 
@@ -36,7 +38,8 @@ pub(super) enum Source {
 impl Recent {
     /// Starts empty, for a log that ends at `end`. Without a journal no lines are kept.
     pub fn new(has_journal: bool, end: (Place, u64)) -> Self {
-        let state = State { lines: Vec::new(), from: end.0, to: end, confirmed: Place::default() };
+        let state =
+            State { lines: Vec::new(), from: end.0, to: end, last: Place::default(), confirmed: Place::default() };
         Recent { has_journal, state: Mutex::new(state), filled: Arc::default() }
     }
 
@@ -55,6 +58,9 @@ impl Recent {
         all.for_each(|lines| state.lines.extend_from_slice(lines));
         state.to = (end, mark);
         let has_more = state.lines.len() > before;
+        if has_more {
+            state.last = end;
+        }
         if state.lines.len() > IN_MEMORY {
             state.lines = Vec::new();
             state.from = end;
@@ -69,6 +75,12 @@ impl Recent {
     /// Returns true if the journal may not have everything before `end`.
     pub fn is_unconfirmed(&self, end: Place) -> bool {
         self.has_journal && self.state().confirmed < end
+    }
+
+    /// Returns true if this process wrote lines that the journal may not have.
+    pub fn has_unconfirmed_lines(&self) -> bool {
+        let state = self.state();
+        self.has_journal && state.confirmed < state.last
     }
 
     /// Returns where the lines behind a place are. Lines in memory are returned once.

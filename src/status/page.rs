@@ -8,7 +8,7 @@ use super::Sources;
 use crate::events::{EndedAlert, Event};
 use crate::operate::alerts::{AlertView, Alerts};
 use crate::operate::queue::{LaneStats, Stats};
-use crate::operate::standing::{Standing, StandingStill};
+use crate::operate::stuck::{QueueOverview, StuckMail};
 use crate::operate::{self, Actor, Role};
 use crate::route::{RouteState, RouteStatus};
 use crate::time::Timestamp;
@@ -36,18 +36,18 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     );
     let service = &sources.service;
     let reader = Actor::new("the status page", Role::Read);
-    let (standing, told) = tokio::join!(service.standing(&reader), service.alerts_of_all(&reader));
-    readiness(&mut html, &sources.readiness.reasons(), &standing);
+    let (overview, told) = tokio::join!(service.overview(&reader), service.alerts_of_all(&reader));
+    readiness(&mut html, &sources.readiness.reasons(), &overview);
     if let Some(missing) =
-        standing.as_ref().ok().map(|standing| &standing.stats.missing).filter(|missing| !missing.is_empty())
+        overview.as_ref().ok().map(|overview| &overview.stats.missing).filter(|missing| !missing.is_empty())
     {
         let missing = escaped(&missing.join("; "));
         put(&mut html, format_args!("<p class=\"no\">The part of other nodes is missing: {missing}</p>"));
     }
-    match &standing {
-        Ok(standing) => {
-            queue(&mut html, &standing.stats);
-            routes(&mut html, &standing.routes);
+    match &overview {
+        Ok(overview) => {
+            queue(&mut html, &overview.stats);
+            routes(&mut html, &overview.routes);
         }
         Err(why) => {
             put(&mut html, format_args!("<h2>Queue</h2><p class=\"no\">{}</p>", escaped(&why.to_string())));
@@ -68,25 +68,25 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
 }
 
 /// Shows whether mail is accepted, and whether accepted mail leaves.
-fn readiness(html: &mut String, reasons: &[(&'static str, String)], standing: &Result<Standing, operate::Error>) {
-    let still = standing.as_ref().map(|standing| &*standing.still).unwrap_or_default();
+fn readiness(html: &mut String, reasons: &[(&'static str, String)], overview: &Result<QueueOverview, operate::Error>) {
+    let stuck = overview.as_ref().map(|overview| &*overview.stuck).unwrap_or_default();
     if !reasons.is_empty() {
         html.push_str("<p class=\"no\">Not ready:</p><ul>");
         for (check, reason) in reasons {
             put(html, format_args!("<li>{check}: {}</li>", escaped(reason)));
         }
         html.push_str("</ul>");
-    } else if still.is_empty() && standing.is_ok() {
+    } else if stuck.is_empty() && overview.is_ok() {
         html.push_str("<p class=\"ready\">Ready: takes mail and sends it.</p>");
         return;
     } else {
         html.push_str("<p class=\"no\">Takes mail, but not all of it leaves.</p>");
     }
-    if still.is_empty() {
+    if stuck.is_empty() {
         return;
     }
     html.push_str("<h2>Mail that stands still</h2><table><tr><th>Customer<th class=\"n\">Messages<th>Why</tr>");
-    for StandingStill { customer, why, messages, .. } in still.iter().take(LINES) {
+    for StuckMail { customer, why, messages, .. } in stuck.iter().take(LINES) {
         put(
             html,
             format_args!(
@@ -97,7 +97,7 @@ fn readiness(html: &mut String, reasons: &[(&'static str, String)], standing: &R
         );
     }
     html.push_str("</table>");
-    more(html, standing.as_ref().map_or(0, |standing| standing.still_count), "such lines");
+    more(html, overview.as_ref().map_or(0, |overview| overview.stuck_count), "such lines");
 }
 
 fn queue(html: &mut String, stats: &Stats) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Context;
-use crate::events::{EventKind, Mail, PendingEvents, Submission, Told};
+use crate::events::{EventKind, Mail, PendingEvents, RecipientEvent, Submission};
 use crate::message::{Envelope, Header, References};
 use crate::smtp::Mailbox;
 use crate::spool::Draft;
@@ -39,8 +39,9 @@ pub(super) fn accepted_events(
 ) -> PendingEvents {
     let now = Timestamp::now();
     let detail: Option<Arc<str>> = detail.map(Arc::from);
-    let told = |index| Told { detail: detail.clone(), ..Told::new(EventKind::Accepted, index, now) };
-    let told: Vec<Told> = (0..draft.envelope.recipients.len()).map(told).collect();
+    let told =
+        |index| RecipientEvent { detail: detail.clone(), ..RecipientEvent::new(EventKind::Accepted, index, now) };
+    let told: Vec<RecipientEvent> = (0..draft.envelope.recipients.len()).map(told).collect();
     context.events.write(&Mail::of_draft(draft).handed_in(by), &told)
 }
 
@@ -74,7 +75,7 @@ mod tests {
         let mail = Mail::new(id, &lane, &envelope, &message_id).handed_in(by);
         let taken = (0..to.len()).map(|index| {
             let mut line = Vec::new();
-            mail.event(&Told::new(EventKind::Accepted, index, Timestamp::now())).write_line(&mut line);
+            mail.event(&RecipientEvent::new(EventKind::Accepted, index, Timestamp::now())).write_line(&mut line);
             line.len()
         });
         (octets_of_events(&envelope, &header), taken.sum())

@@ -1,4 +1,5 @@
-//! Admits messages: limits the memory and the time that each message may use, over all connections of a kind of listener.
+//! Admits messages: limits the memory and the time that each message may use. One [`Admission`] counts the messages of all connections of
+//! submission, and another those of returned mail.
 //!
 //! Memory for content. A session that would exceed the limit waits, so that TCP slows its client down. If it waits too long, the client
 //! gets 452. Half-read messages occupy memory that others wait for, so fifty large messages could all stop before their ends. Therefore one
@@ -121,7 +122,7 @@ impl Admitted {
     /// Reserves memory for one more recipient. Returns false if there is no room.
     pub(super) fn reserve_recipient(&mut self, octets: u64) -> bool {
         let most = self.all.limits.bytes_in_flight;
-        let within = |held: u64| held.checked_add(octets).filter(|held| *held <= most);
+        let within = |used: u64| used.checked_add(octets).filter(|used| *used <= most);
         // A refused request must not occupy memory, because it would cause further refusals.
         let grown = self.all.lists.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok();
         if grown {

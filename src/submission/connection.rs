@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use self::lines::{Endless, Form, Line, Lines};
 use self::wire::{Read, Wire};
 use super::Credentials;
-use super::session::{Customers, Next, Overdue, Session};
+use super::session::{EnvelopePolicy, Next, Overdue, Session};
 use super::transaction::Transaction;
 use crate::smtp::{CommandError, EnhancedCode, Reply};
 
@@ -39,7 +39,7 @@ const LOGIN_LINE: usize = 12_288;
 /// reserves no memory for them.
 pub(crate) trait Service: Send {
     /// Returns the source of limits and refusals that apply to an envelope before its content.
-    fn customers(&self) -> &impl Customers;
+    fn envelope_policy(&self) -> &impl EnvelopePolicy;
 
     /// Returns how long a whole command may take to arrive.
     fn command_timeout(&self) -> Duration;
@@ -281,7 +281,7 @@ impl<S: Stream> Connection<S> {
         let line = &pending[..len];
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         let next = match form {
-            Form::Whole => self.session.line(text, now, service.customers()),
+            Form::Whole => self.session.line(text, now, service.envelope_policy()),
             Form::TooLong => self.session.invalid_line(text, &CommandError::TooLong, now),
             Form::BareLf => self.session.invalid_line(line, &CommandError::Octets, now),
         };

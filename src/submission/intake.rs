@@ -2,27 +2,30 @@
 //! Then the message is signed and made durable, and the client is answered.
 //!
 //! If a message is refused, its memory is freed, and the rest of it is read and dropped: the client gets the reply once, at the true end of
-//! the message. A message is changed only in two ways, before anything is hashed: Bcc, Return-Path, X-Postbud fields and an empty Date or
-//! Message-ID are cut, and a missing last CRLF or blank line is added.
+//! the message.
+//!
+//! Fields are added in front of a message: Received, its signatures, and a missing Date or Message-ID. The message itself is changed only in
+//! two ways, before anything is hashed: Bcc, Return-Path, X-Postbud fields and an empty Date or Message-ID are cut, and a missing last CRLF
+//! or blank line is added.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::accepted::{accepted_events, octets_of_events};
+use super::added_fields::{self, Origin};
 use super::admission::{Admitted, NoRoom};
 use super::policy::{self, Decision, Identity};
 use super::refusal::{LeftOut, Refusal, RefusedMessage};
 use super::suppressed;
 use super::test_mode::{self, Judged};
-use super::trace::{self, Trace};
 use super::transaction::Transaction;
 use super::{Context, Limits};
 use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{Events, Mail, Subject};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, QueueId, References};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, References};
 use crate::route::{Route, RouteKind};
 use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
@@ -115,7 +118,7 @@ impl Intake {
     }
 
     /// Returns the octets in memory, including the events to come.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn octets_in_memory(&self) -> usize {
         match self.phase {
             Phase::Refused(_) => 0,
             _ => self.len as usize + self.event_octets,
@@ -129,23 +132,23 @@ impl Intake {
 
     /// Waits for memory before more of the message is read.
     pub(super) async fn cover(&mut self) {
-        let held = self.held();
-        if let Err(why) = self.admitted.cover(held).await {
+        let octets = self.octets_in_memory();
+        if let Err(why) = self.admitted.cover(octets).await {
             self.refuse(no_room(why));
         }
     }
 
     /// Refuses the message if it may no longer keep its memory.
     pub(super) fn check_memory(&mut self, now: Instant) {
-        let held = self.held();
-        if !self.admitted.may_keep(held, now) {
+        let octets = self.octets_in_memory();
+        if !self.admitted.may_keep(octets, now) {
             self.refuse(no_room(NoRoom::TooSlow));
         }
     }
 
     /// Returns when to [check](Self::check_memory) the memory of a stalled message. `None` if it has no memory.
     pub(super) fn next_check(&self) -> Option<Instant> {
-        self.admitted.next_check(self.held())
+        self.admitted.next_check(self.octets_in_memory())
     }
 
     /// Refuses the message. If it is refused already, the first reason stays.
@@ -240,7 +243,7 @@ impl Intake {
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
         let header_len = end - cut;
         self.len -= cut as u64;
-        self.most = self.most.min(decision.route.carries());
+        self.most = self.most.min(decision.route.accepts_up_to());
         if self.sent > self.most {
             return Err(too_large(self.most).with_header(&header, Some(&decision.customer.id)));
         }
@@ -270,14 +273,14 @@ impl Intake {
     pub(super) async fn finish(
         mut self,
         ends_with_line: bool,
-        trace: &Trace,
+        origin: &Origin,
         context: &Context,
     ) -> Result<Accepted, Refusal> {
         if !ends_with_line {
             self.take(b"\r\n", context);
         }
         match self.end(context) {
-            Ok((checked, body)) => self.accept(checked, body, trace, context).await,
+            Ok((checked, body)) => self.accept(checked, body, origin, context).await,
             Err(refusal) => Err(refusal.with_envelope(&self.envelope)),
         }
     }
@@ -302,23 +305,22 @@ impl Intake {
         self,
         checked: Checked,
         body: BodyHash,
-        trace: &Trace,
+        origin: &Origin,
         context: &Context,
     ) -> Result<Accepted, Refusal> {
         let Intake { identity, mut envelope, first, rest, len, admitted, .. } = self;
         let Checked { header, header_len, decision, left_out, test } = checked;
+        // Without another reference, ENVID is the message's reference.
         envelope.references = header.references;
         if envelope.references.reference.is_none() {
             envelope.references.reference = envelope.envid.as_deref().and_then(xtext_decoded).map(Box::from);
         }
         let (id, now) = (context.spool.next_id(), Timestamp::now());
-        let mut added = Vec::new();
-        if !header.has_date {
-            trace::date(now, &mut added);
-        }
-        let message_id = header.message_id.unwrap_or_else(|| add_message_id(id, &decision.from_domain, &mut added));
+        let (mut added, message_id) =
+            added_fields::missing(header.has_date, header.message_id, id, &decision.from_domain, now);
         let added_len = added.len();
         added.extend_from_slice(&first[..header_len]);
+        // The signatures also cover the added Date and Message-ID.
         let job = Job { signer: Arc::clone(&decision.signer), header: added, body, now };
         let about = |refusal: Refusal| {
             let mut refusal = refusal.with_envelope(&envelope);
@@ -332,8 +334,9 @@ impl Intake {
         if context.events.has_open_alerts() {
             context.events.resolve(&Subject::SigningKey(decision.from_domain.to_string()), "its mail is signed again");
         }
+        // The fields in front of the message, from top to bottom.
         let mut prefix = Vec::with_capacity(256 + signed.signatures.len() + added_len);
-        trace.received(&context.hostname, id, envelope.smtputf8, now, &mut prefix);
+        origin.received(&context.hostname, id, envelope.smtputf8, now, &mut prefix);
         prefix.extend_from_slice(&signed.signatures);
         prefix.extend_from_slice(&signed.header[..added_len]);
         let size = len + prefix.len() as u64;
@@ -354,7 +357,7 @@ impl Intake {
             held: None,
             lines: Vec::new(),
         };
-        let by = identity.submission(trace.peer);
+        let by = identity.submission(origin.peer);
         if warning.is_some() {
             context.counters.warned.inc();
         }
@@ -374,13 +377,6 @@ impl Intake {
         counters.accepted_recipients.inc_by(recipients);
         Ok(Accepted { receipt, left_out })
     }
-}
-
-/// Adds a Message-ID to a header that has none, and returns it.
-fn add_message_id(id: QueueId, from_domain: &Domain, added: &mut Vec<u8>) -> String {
-    let made = trace::message_id(id, from_domain);
-    added.extend_from_slice(format!("Message-ID: <{made}>\r\n").as_bytes());
-    made
 }
 
 /// Makes a message durable.

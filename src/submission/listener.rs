@@ -139,7 +139,7 @@ impl<R: MailReceiver> Listener<R> {
             Ok(counted) => counted,
             Err(full) => return self.turn_away(&stream, peer, TurnedAway::Full(full)),
         };
-        let open = Open::new(&self.receiver);
+        let open = OpenGuard::new(&self.receiver);
         let listener = Arc::clone(self);
         self.tasks.spawn(async move {
             listener.serve(stream, peer).await;
@@ -167,7 +167,7 @@ impl<R: MailReceiver> Listener<R> {
             ListenerTls::Implicit(tls) => {
                 // Boxed, so that plaintext connections reserve no memory for it.
                 if let Some(stream) = Box::pin(self.shake_hands(tls, stream, peer)).await {
-                    Box::pin(self.secured(stream, peer, session, true)).await;
+                    Box::pin(self.converse_in_tls(stream, peer, session, true)).await;
                 }
             }
             ListenerTls::Off | ListenerTls::StartTls(_) => {
@@ -177,14 +177,14 @@ impl<R: MailReceiver> Listener<R> {
                 let (End::StartTls(upgrade), ListenerTls::StartTls(tls)) = (end, &self.settings.tls) else { return };
                 let (stream, session) = *upgrade;
                 if let Some(stream) = Box::pin(self.shake_hands(tls, stream, peer)).await {
-                    Box::pin(self.secured(stream, peer, session.secured(), false)).await;
+                    Box::pin(self.converse_in_tls(stream, peer, session.secured(), false)).await;
                 }
             }
         }
     }
 
-    async fn secured(&self, stream: TlsStream<TcpStream>, peer: IpAddr, session: Session, greet: bool) {
-        let tls = described(&stream);
+    async fn converse_in_tls(&self, stream: TlsStream<TcpStream>, peer: IpAddr, session: Session, greet: bool) {
+        let tls = encryption_of(&stream);
         let mut connection = self.connection(stream, peer, session);
         if greet {
             connection.greet();
@@ -218,7 +218,7 @@ impl<R: MailReceiver> Listener<R> {
 }
 
 /// Returns the TLS version and cipher suite as the standards write them, for the Received field.
-fn described(stream: &TlsStream<TcpStream>) -> Option<Encryption> {
+fn encryption_of(stream: &TlsStream<TcpStream>) -> Option<Encryption> {
     let connection = stream.get_ref().1;
     let version = match connection.protocol_version()? {
         ProtocolVersion::TLSv1_3 => "TLSv1.3",
@@ -235,16 +235,16 @@ fn described(stream: &TlsStream<TcpStream>) -> Option<Encryption> {
 }
 
 /// Tells the receiver when a connection is open and when it has ended.
-struct Open<R: MailReceiver>(Arc<R>);
+struct OpenGuard<R: MailReceiver>(Arc<R>);
 
-impl<R: MailReceiver> Open<R> {
+impl<R: MailReceiver> OpenGuard<R> {
     fn new(receiver: &Arc<R>) -> Self {
         receiver.opened();
-        Open(Arc::clone(receiver))
+        OpenGuard(Arc::clone(receiver))
     }
 }
 
-impl<R: MailReceiver> Drop for Open<R> {
+impl<R: MailReceiver> Drop for OpenGuard<R> {
     fn drop(&mut self) {
         self.0.closed();
     }

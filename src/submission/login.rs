@@ -5,7 +5,7 @@
 //!
 //! | the client | its login is checked |
 //! |---|---|
-//! | is known: this submitter has logged in from there with the present password ([`clients`]) | always, for up to 100 logins at once |
+//! | is known: this submitter has logged in from there with the present password ([`clients`]) | always. If 100 of its logins are under way at its address, a further one waits |
 //! | is not known | until its address was wrong too often ([`strikes`]); then from time to time |
 //! | is not known, and the name is being guessed from many addresses | until it was wrong once |
 //!
@@ -18,11 +18,11 @@ mod strikes;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -34,9 +34,14 @@ use super::{Credentials, Limits, Submitter, Submitters};
 
 /// How long a login waits for its check.
 const CHECK_WAIT: Duration = Duration::from_secs(20);
-/// The most logins of a known client at once, including wrong ones that wait for their answer. Beyond that, the client counts as unknown.
-/// This limits guessing from an address that also logs in correctly.
+/// The most logins of known clients at one address at once, including wrong ones that wait for their answer. Others wait for a permit, so
+/// guesses at an address that also logs in rightly are slow and keep nobody out.
 const UNDER_WAY: usize = 100;
+/// How long a known client waits for a permit. A right login gets one even while 250 connections guess at its address. .NET's SmtpClient
+/// waits for 100 seconds.
+const PERMIT_WAIT: Duration = Duration::from_secs(90);
+/// How many addresses are remembered before those without a login under way are forgotten.
+const MANY: usize = 1000;
 
 /// The result of a login.
 #[derive(Debug)]
@@ -54,6 +59,17 @@ pub(crate) enum Login {
     Busy,
 }
 
+/// The client whose password is verified.
+struct UnverifiedClient {
+    peer: IpAddr,
+    /// The digest of the given name.
+    name: [u8; 32],
+    /// The login with this name, if somebody has it.
+    login: Option<Fingerprint>,
+    is_known: bool,
+    start: Instant,
+}
+
 /// Checks the logins of all connections.
 pub(crate) struct Logins {
     /// Permits for simultaneous checks. Known clients have their own, so that they do not wait behind guessers.
@@ -63,7 +79,8 @@ pub(crate) struct Logins {
     memories: Arc<Mutex<Vec<Memory>>>,
     strikes: Arc<Strikes>,
     clients: Arc<Clients>,
-    under_way: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    /// The permits of each address that has logins of known clients under way.
+    permits: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
 }
 
 impl Logins {
@@ -77,17 +94,24 @@ impl Logins {
             memories: Arc::default(),
             strikes: Arc::new(Strikes::new(limits)),
             clients: Arc::new(Clients::open(known_clients)),
-            under_way: Arc::default(),
+            permits: Mutex::default(),
         }
     }
 
-    /// Checks one login. A wrong login returns after its delay, which is counted from the start, so that its duration does not reveal what
-    /// was compared.
+    /// Checks one login. A wrong login returns after its delay, which is counted from the moment at which its check could begin, so that its
+    /// duration does not reveal what was compared.
     pub(crate) async fn check(&self, submitters: Arc<Submitters>, credentials: Credentials, peer: IpAddr) -> Login {
-        let start = Instant::now();
         let peer = counted_as(peer);
         let login = submitters.fingerprint(&credentials.username);
-        let known = login.filter(|login| self.clients.has(*login, peer)).and_then(|_| UnderWay::begin(self, peer));
+        // A known client keeps its permit until it is answered, also during the delay of a wrong login.
+        let known = match login.is_some_and(|login| self.clients.has(login, peer)) {
+            true => match tokio::time::timeout(PERMIT_WAIT, self.permits_at(peer).acquire_owned()).await {
+                Ok(permit) => Some(permit.expect("the semaphore is never closed")),
+                Err(_) => return Login::Throttled,
+            },
+            false => None,
+        };
+        let start = Instant::now();
         if known.is_some() {
             if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
                 return right;
@@ -113,39 +137,63 @@ impl Logins {
         if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
             return right;
         }
+        let client = UnverifiedClient { peer, name, login, is_known: known.is_some(), start };
+        match self.verify(submitters, credentials, client, permit).await {
+            Some(Ok(submitter)) => Login::Right { submitter, remembered: false },
+            Some(Err((delay, username))) => {
+                tokio::time::sleep_until(start + delay).await;
+                Login::Wrong { username }
+            }
+            None => Login::Busy,
+        }
+    }
+
+    /// Verifies a password on a blocking thread, with `permit` for the check. Records the client as known if the password is right, and
+    /// counts a strike otherwise. Returns the submitter, or the delay of the answer with the given name. Returns `None` if the thread
+    /// failed.
+    async fn verify(
+        &self,
+        submitters: Arc<Submitters>,
+        credentials: Credentials,
+        client: UnverifiedClient,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Result<Arc<Submitter>, (Duration, Zeroizing<String>)>> {
+        let UnverifiedClient { peer, name, login, is_known, start } = client;
         let (memories, strikes, clients) =
             (Arc::clone(&self.memories), Arc::clone(&self.strikes), Arc::clone(&self.clients));
-        let is_known = known.is_some();
-        let checked = tokio::task::spawn_blocking(move || {
+        let verified = tokio::task::spawn_blocking(move || {
             let kept = || memories.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = kept().pop().unwrap_or_default();
             let submitter = submitters.verify(&credentials, &mut memory);
             kept().push(memory);
-            let checked = match submitter {
-                Some(submitter) => {
-                    let is_new = login.is_some_and(|login| clients.add(login, peer, &submitters));
-                    Ok((submitter, is_new))
-                }
+            let is_new = submitter.is_some() && login.is_some_and(|login| clients.add(login, peer, &submitters));
+            let verified = submitter.ok_or_else(|| match is_known {
                 // A known client's mistake does not count against others who use its name.
-                None if is_known => Err((strikes.strike_address(peer, start), credentials.username)),
-                None => Err((strikes.strike(peer, name, start), credentials.username)),
-            };
+                true => (strikes.strike_address(peer, start), credentials.username),
+                false => (strikes.strike(peer, name, start), credentials.username),
+            });
             // The next guess must be counted after this one.
             drop(permit);
-            if let Ok((_, true)) = checked {
+            if is_new {
                 clients.save();
             }
-            checked
-        })
-        .await;
-        match checked {
-            Ok(Ok((submitter, _))) => Login::Right { submitter, remembered: false },
-            Ok(Err((delay, username))) => {
-                tokio::time::sleep_until(start + delay).await;
-                Login::Wrong { username }
-            }
-            Err(_) => Login::Busy,
+            verified
+        });
+        verified.await.ok()
+    }
+
+    /// Returns the permits of known clients at an address. They are given in the order of asking.
+    fn permits_at(&self, peer: IpAddr) -> Arc<Semaphore> {
+        let mut all = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(permits) = all.get(&peer).and_then(Weak::upgrade) {
+            return permits;
         }
+        if all.len() >= MANY {
+            all.retain(|_, permits| permits.strong_count() > 0);
+        }
+        let permits = Arc::new(Semaphore::new(UNDER_WAY));
+        all.insert(peer, Arc::downgrade(&permits));
+        permits
     }
 
     /// Returns the login if this very password was verified before.
@@ -165,38 +213,10 @@ impl Logins {
     }
 }
 
-/// Counts a login of a known client until it is answered.
-struct UnderWay {
-    all: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    peer: IpAddr,
-}
-
-impl UnderWay {
-    fn begin(logins: &Logins, peer: IpAddr) -> Option<Self> {
-        let mut all = logins.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = all.entry(peer).or_default();
-        (*here < UNDER_WAY).then(|| {
-            *here += 1;
-            UnderWay { all: Arc::clone(&logins.under_way), peer }
-        })
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(here) = all.get_mut(&self.peer) {
-            *here -= 1;
-            if *here == 0 {
-                all.remove(&self.peer);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use argon2::password_hash::{PasswordHasher, SaltString};
     use argon2::{Algorithm, Argon2, Params, Version};
@@ -305,8 +325,44 @@ mod tests {
         looked_at(guesses).await;
         let begun = Instant::now();
         let found = rig.guess(NEAR, "webcrm", 900).await;
-        assert!(found <= UNDER_WAY + 2 && begun.elapsed().as_secs() >= 30, "{found} in {:?}", begun.elapsed());
+        // A hundred each longest delay, while one waits for its permit.
+        assert!(found <= 4 * UNDER_WAY + 2 && begun.elapsed().as_secs() >= 90, "{found} in {:?}", begun.elapsed());
         assert!(rig.right(NEAR, "webcrm").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_over_hundreds_of_connections_from_its_own_address_keep_no_submitter_out() {
+        let rig = Rig::new();
+        assert!(rig.right(NEAR, "webcrm").await);
+        let (is_over, looked_at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let guessers: Vec<_> = (0..250)
+            .map(|guesser| {
+                let (logins, submitters) = (Arc::clone(&rig.logins), Arc::clone(&rig.submitters));
+                let (is_over, looked_at) = (Arc::clone(&is_over), Arc::clone(&looked_at));
+                tokio::spawn(async move {
+                    for number in 0.. {
+                        if is_over.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let password = format!("guess {guesser}-{number}").into();
+                        let credentials = Credentials { username: "webcrm".to_owned().into(), password };
+                        let login = logins.check(Arc::clone(&submitters), credentials, NEAR.parse().unwrap()).await;
+                        looked_at.fetch_add(usize::from(matches!(login, Login::Wrong { .. })), Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let begun = Instant::now();
+        for login in 0..10 {
+            assert!(rig.right(NEAR, "webcrm").await, "login {login} in {:?}", begun.elapsed());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for guesser in guessers {
+            guesser.await.unwrap();
+        }
+        let delays = begun.elapsed().as_secs() / 30 + 2;
+        let looked_at = looked_at.load(Ordering::Relaxed);
+        assert!(looked_at as u64 <= delays * UNDER_WAY as u64, "{looked_at} in {:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,16 +1,20 @@
 //! Submission takes mail from webCRM over SMTP, checks it, has it signed, and answers 250 once the spool has made it durable.
 //!
 //! ```text
-//! listener ─► connection ─► session (commands)
-//!  TLS, limits    │  │  └──► login (auth, sasl)
-//!                 │  └─────► intake ─► policy ─► dkim::Workers ─► spool ─► 250
-//!                 └── admission (memory, time)   trace (Received, Date, Message-ID)
+//! running ─► listener ─► connection ◄─► session (commands, sasl, conduct)
+//!            TLS, limits     │             └► transaction (MAIL, RCPT), admission (memory, time)
+//!                            └► connection/submitting ─┬► login ─► auth                                        AUTH
+//!                                                      └► content ─► intake ─► policy ─► dkim ─► spool ─► 250  DATA, BDAT
 //! ```
+//!
+//! Beside the policy, `suppressed` and `test_mode` change or refuse an envelope. `added_fields` writes Received, Date and Message-ID.
+//! `accepted` and `refusals` report what became of a message.
 //!
 //! Promises: a message that is answered with 250 is on disk. Only messages signed with the key of the customer in From are accepted. Every
 //! refusal says what to change. Memory is bounded, whatever clients do.
 
 mod accepted;
+mod added_fields;
 pub(crate) mod admission;
 mod auth;
 mod conduct;
@@ -32,7 +36,6 @@ mod stack;
 mod suppressed;
 mod test_mode;
 mod tls;
-mod trace;
 pub(crate) mod transaction;
 
 pub(crate) use auth::hash_password;

@@ -1,4 +1,4 @@
-//! Counts the open connections of clients, so that neither one address nor all of them together can take all of the relay's.
+//! Counts the open connections of clients, in all and for each address. No single address can take all connections that the relay allows.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -50,7 +50,8 @@ impl Identity {
         }
     }
 
-    fn usually(&self) -> Urgency {
+    /// Returns the urgency of mail that does not say its own.
+    fn default_urgency(&self) -> Urgency {
         match self {
             Identity::Submitter(submitter) => submitter.urgency.unwrap_or(Urgency::Single),
             Identity::Network => Urgency::Single,
@@ -100,16 +101,7 @@ pub(super) fn decide(
         let text = format!("mail of customer \"{}\" is suspended by the operator", customer.id);
         return Err(Refusal::new(450, EnhancedCode(4, 7, 1), "suspended", text));
     }
-    let named = header.sender.iter().map(|sender| ("Sender", sender));
-    for (field, address) in named.chain(header.also_from.iter().map(|(field, address)| (*field, address))) {
-        if !owns(customer, address) {
-            let text = format!(
-                "{field} {address} is not in a domain of customer \"{}\", whose From domain it is",
-                customer.id
-            );
-            return Err(refuse("sender", text));
-        }
-    }
+    check_senders(customer, header)?;
     check_shown(customer, header)?;
     check_reverse_path(customer, reverse_path)?;
     let signer = match customer.domains.get(from_domain) {
@@ -118,7 +110,7 @@ pub(super) fn decide(
         None => return Err(unsigned(from_domain, "no key is configured")),
     };
     let status = routing.status(from_domain);
-    let is_bulk = header.bulk || identity.usually() == Urgency::Bulk;
+    let is_bulk = header.bulk || identity.default_urgency() == Urgency::Bulk;
     let warning = if is_bulk {
         let domain = check_bulk(customer, from_domain, status, bulk_requires)?;
         [domain, check_one_click(customer, header)?]
@@ -128,38 +120,20 @@ pub(super) fn decide(
     } else {
         None
     };
-    let taken = match routing.route_of(customer, from_domain, MailKind::Mail) {
-        Ok(route) => Some(route),
-        // The mail waits in the queue until Mailjet's account accepts the domain.
-        Err(NoRoute::NotAccepted { tier, .. }) => routing.directory().tiers().get(&tier).map(|tier| &tier.route),
-        Err(_) => None,
-    };
-    let route = taken.ok_or_else(|| {
-        let least = routing.directory().tiers().values().min_by_key(|tier| tier.requires.len());
-        let missing = least.and_then(|tier| status.missing(&tier.requires));
-        let step = missing.map_or_else(|| "a route".to_owned(), |step| format!("its {step} step verified"));
-        refuse("no_tier", format!("no Mailjet tier takes mail of \"{from_domain}\" before it has {step}"))
-    })?;
+    let route = present_route(routing, customer, from_domain, status)?;
     let urgency = header.priority.unwrap_or(if is_bulk { Urgency::Bulk } else { Urgency::Single });
-    Ok(Decision {
-        customer: Arc::clone(customer),
-        from_domain: from_domain.clone(),
-        signer,
-        urgency,
-        route: Arc::clone(route),
-        warning,
-    })
+    Ok(Decision { customer: Arc::clone(customer), from_domain: from_domain.clone(), signer, urgency, route, warning })
 }
 
 /// Returns the most octets that mail with this reverse path can have, as far as the reverse path tells. From decides the route, and From
 /// may be in any domain of the customer ([`check_reverse_path`]).
-pub(super) fn carries(routing: &RoutingView<'_>, reverse_path: &ReversePath) -> u64 {
+pub(super) fn accepts_up_to(routing: &RoutingView<'_>, reverse_path: &ReversePath) -> u64 {
     let Some(domain) = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()) else { return u64::MAX };
     if routing.directory().is_bounce_domain(domain) {
         return u64::MAX;
     }
     let of = |customer: &Customer| {
-        let route = |from| routing.route_of(customer, from, MailKind::Mail).ok().map(|route| route.carries());
+        let route = |from| routing.route_of(customer, from, MailKind::Mail).ok().map(|route| route.accepts_up_to());
         customer.domains.keys().filter_map(route).max()
     };
     // Without any route, the message is refused for another reason after From is known.
@@ -210,6 +184,44 @@ fn check_shown(customer: &Customer, header: &Header) -> Result<(), Refusal> {
             Err(Refusal::new(550, NOT_AUTHORIZED, "display", text))
         }
     }
+}
+
+/// Refuses a message if a field besides From names a sender in somebody else's domain.
+fn check_senders(customer: &Customer, header: &Header) -> Result<(), Refusal> {
+    let named = header.sender.iter().map(|sender| ("Sender", sender));
+    let mut senders = named.chain(header.also_from.iter().map(|(field, address)| (*field, address)));
+    match senders.find(|(_, address)| !owns(customer, address)) {
+        None => Ok(()),
+        Some((field, address)) => {
+            let text = format!(
+                "{field} {address} is not in a domain of customer \"{}\", whose From domain it is",
+                customer.id
+            );
+            Err(Refusal::new(550, NOT_AUTHORIZED, "sender", text))
+        }
+    }
+}
+
+/// Returns the route that mail of this domain would use now. Refuses the message if no tier would take it.
+fn present_route(
+    routing: &RoutingView<'_>,
+    customer: &Customer,
+    from_domain: &Domain,
+    status: VerificationStatus,
+) -> Result<Arc<Route>, Refusal> {
+    let taken = match routing.route_of(customer, from_domain, MailKind::Mail) {
+        Ok(route) => Some(route),
+        // The mail waits in the queue until Mailjet's account accepts the domain.
+        Err(NoRoute::NotAccepted { tier, .. }) => routing.directory().tiers().get(&tier).map(|tier| &tier.route),
+        Err(_) => None,
+    };
+    taken.cloned().ok_or_else(|| {
+        let least = routing.directory().tiers().values().min_by_key(|tier| tier.requires.len());
+        let missing = least.and_then(|tier| status.missing(&tier.requires));
+        let step = missing.map_or_else(|| "a route".to_owned(), |step| format!("its {step} step verified"));
+        let text = format!("no Mailjet tier takes mail of \"{from_domain}\" before it has {step}");
+        Refusal::new(550, NOT_AUTHORIZED, "no_tier", text)
+    })
 }
 
 fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result<(), Refusal> {
@@ -269,190 +281,4 @@ fn check_one_click(customer: &Customer, header: &Header) -> Result<Option<String
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-    use super::*;
-    use crate::customers::{Directory, Routing, Tier};
-    use crate::message::CustomerId;
-    use crate::route::{ADDED, Route};
-    use crate::submission::Allowed;
-    use crate::test_customers::{self, domain, ed25519, mailjet};
-
-    fn route(id: &str) -> Arc<Route> {
-        Arc::new(Route { message_size: 1000, ..test_customers::route(id, "smarthost.test") })
-    }
-
-    fn customer(id: &str, domains: &[&str], via: Via) -> Customer {
-        Customer {
-            bounce_domains: vec![domain("bounce.webcrm.com")],
-            ..test_customers::customer(id, domains.iter().map(|name| ed25519(name)), via)
-        }
-    }
-
-    fn path(mail_from: &str) -> ReversePath {
-        match mail_from {
-            "" => ReversePath::Null,
-            address => ReversePath::Mailbox(Mailbox::parse(address).unwrap()),
-        }
-    }
-
-    fn verified(name: &str, requirement: Requirement) -> HashMap<Domain, VerificationStatus> {
-        HashMap::from([(domain(name), VerificationStatus::default().with(requirement))])
-    }
-
-    struct World {
-        mailjet: Customer,
-        own: Customer,
-        verified: HashMap<Domain, VerificationStatus>,
-        identity: Identity,
-        tier_requires: Vec<Requirement>,
-    }
-
-    impl World {
-        fn new() -> Self {
-            World {
-                mailjet: customer("acme", &["acme.dk", "news.acme.dk", "gmail.com"], mailjet()),
-                own: customer("own", &["own.dk"], Via::OwnServer(route("own-server.own"))),
-                verified: HashMap::new(),
-                identity: Identity::Network,
-                tier_requires: Vec::new(),
-            }
-        }
-
-        fn decide(&self, mail_from: &str, header: &str) -> Result<Decision, String> {
-            let tier = Tier { route: route("mailjet.starter"), requires: self.tier_requires.clone() };
-            let tiers = BTreeMap::from([("starter".to_owned(), tier)]);
-            let directory = Directory::new(vec![self.mailjet.clone(), self.own.clone()], tiers);
-            let reverse_path = path(mail_from);
-            let bounds = crate::message::scan::Bounds { fields: 100, received: 10 };
-            let header = crate::message::scan::scan(header.as_bytes(), bounds).unwrap();
-            let routing = Routing::new(directory, None);
-            routing.set_statuses(self.verified.clone());
-            decide(&routing.view(), &[Requirement::Spf], &self.identity, &reverse_path, &header)
-                .map_err(|refusal| refusal.reply.to_string())
-        }
-
-        fn refusal(&self, mail_from: &str, header: &str) -> String {
-            self.decide(mail_from, header).map(|d| d.customer.id.clone()).expect_err("refused")
-        }
-    }
-
-    #[test]
-    fn from_sender_and_mail_from_belong_to_one_customer() {
-        let world = World::new();
-        for (mail_from, header) in [
-            ("a@acme.dk", "From: a@acme.dk\r\n"),
-            ("a@news.acme.dk", "From: a@acme.dk\r\nSender: b@news.acme.dk\r\n"),
-            ("x+1@bounce.webcrm.com", "From: a@acme.dk\r\n"),
-            ("", "From: a@own.dk\r\n"),
-        ] {
-            assert!(world.decide(mail_from, header).is_ok(), "{mail_from} {header}");
-        }
-        for (mail_from, header) in [
-            ("a@own.dk", "From: a@acme.dk\r\n"),
-            ("a@evil.dk", "From: a@acme.dk\r\n"),
-            ("a@x.acme.dk", "From: a@acme.dk\r\n"),
-            ("a@acme.dk", "From: a@own.dk\r\n"),
-            ("a@acme.dk", "From: a@acme.dk\r\nSender: b@own.dk\r\n"),
-            ("a@acme.dk", "From: a@evil.dk\r\n"),
-            ("a@acme.dk", "From: a@[192.0.2.1]\r\n"),
-            ("", "From: a@acme.dk\r\n"),
-        ] {
-            let refusal = world.refusal(mail_from, header);
-            assert!(refusal.starts_with("550 5.7.1 "), "{mail_from} {header}: {refusal}");
-        }
-    }
-
-    #[test]
-    fn a_submitter_sends_for_its_customers_only() {
-        let mut world = World::new();
-        world.identity = Identity::Submitter(Arc::new(Submitter {
-            username: "acme-only".into(),
-            password_hash: String::new(),
-            customers: Allowed::Listed(BTreeSet::from([CustomerId::new("acme")])),
-            urgency: Some(Urgency::Bulk),
-            test: None,
-        }));
-        world.verified = verified("acme.dk", Requirement::Spf);
-        assert_eq!(world.decide("a@acme.dk", "From: a@acme.dk\r\n").unwrap().urgency, Urgency::Bulk);
-        assert!(world.refusal("a@own.dk", "From: a@own.dk\r\n").contains("this login may not send"));
-    }
-
-    #[test]
-    fn bulk_mail_is_refused_with_the_missing_step() {
-        let mut world = World::new();
-        let newsletter = "From: a@acme.dk\r\nList-Unsubscribe: <https://acme.dk/u>\r\nX-Mailjet-Prio: 3\r\n";
-        assert!(world.refusal("a@acme.dk", newsletter).contains("spf step"));
-        world.mailjet.bulk = BulkPolicy::Warn;
-        assert!(world.decide("a@acme.dk", newsletter).unwrap().warning.unwrap().contains("spf"));
-        world.verified = verified("acme.dk", Requirement::Spf);
-        let decision = world.decide("a@acme.dk", newsletter).unwrap();
-        assert_eq!((decision.warning, decision.urgency), (None, Urgency::Single));
-        let refusal = world.refusal("a@acme.dk", "From: a@gmail.com\r\nPrecedence: bulk\r\n");
-        assert!(refusal.contains("public mailbox"), "{refusal}");
-        assert!(world.decide("a@acme.dk", "From: a@gmail.com\r\n").is_ok());
-    }
-
-    #[test]
-    fn bulk_mail_without_one_click_unsubscription_is_refused_or_noted_with_what_lacks() {
-        let mut world = World::new();
-        world.verified = verified("acme.dk", Requirement::Spf);
-        let good = "From: a@acme.dk\r\nList-Unsubscribe: <https://acme.dk/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n";
-        let bad = "From: a@acme.dk\r\nPrecedence: bulk\r\nList-Unsubscribe: <mailto:u@acme.dk>\r\n";
-        world.mailjet.one_click = Some(BulkPolicy::Refuse);
-        let refusal = world.refusal("a@acme.dk", bad);
-        assert!(refusal.starts_with("550 5.7.1 ") && refusal.contains("lacks an https address"), "{refusal}");
-        assert_eq!(world.decide("a@acme.dk", good).unwrap().warning, None);
-        assert!(world.decide("a@acme.dk", "From: a@acme.dk\r\n").is_ok(), "single mail");
-        world.mailjet.one_click = Some(BulkPolicy::Warn);
-        assert!(world.decide("a@acme.dk", bad).unwrap().warning.unwrap().contains("lacks an https address"));
-        world.verified = HashMap::new();
-        world.mailjet.bulk = BulkPolicy::Warn;
-        let both = world.decide("a@acme.dk", bad).unwrap().warning.unwrap();
-        assert!(both.contains("spf step") && both.contains("https"), "{both}");
-        world.mailjet.one_click = None;
-        assert!(!world.decide("a@acme.dk", bad).unwrap().warning.unwrap().contains("https"));
-    }
-
-    #[test]
-    fn suspended_customers_and_broken_keys_are_deferred() {
-        let mut world = World::new();
-        world.mailjet.suspended = Some("unpaid".into());
-        let refusal = world.refusal("a@acme.dk", "From: a@acme.dk\r\n");
-        assert!(refusal.starts_with("450 4.7.1 ") && !refusal.contains("unpaid"), "{refusal}");
-        world.mailjet.suspended = None;
-        world.mailjet.domains.insert(domain("acme.dk"), SigningDomain::Broken("keys/acme.pem: no such file".into()));
-        let refusal = world.refusal("a@acme.dk", "From: a@acme.dk\r\n");
-        assert!(refusal.starts_with("451 4.7.5 ") && !refusal.contains("pem"), "{refusal}");
-    }
-
-    #[test]
-    fn a_domain_that_no_tier_takes_hears_what_is_missing() {
-        let mut world = World::new();
-        world.tier_requires = vec![Requirement::Ownership];
-        assert!(world.refusal("a@acme.dk", "From: a@acme.dk\r\n").contains("its ownership step"));
-    }
-
-    #[test]
-    fn a_reverse_path_bounds_the_size_by_the_largest_route_that_its_mail_could_take() {
-        let World { mailjet, mut own, .. } = World::new();
-        own.bounce_domains.push(domain("gmail.com"));
-        let tier = |id: &str, message_size, requires: &[Requirement]| {
-            let route = Arc::new(Route { message_size, ..test_customers::route(id, "smarthost.test") });
-            (id.to_owned(), Tier { route, requires: requires.to_vec() })
-        };
-        let tiers = [tier("starter", 50_000, &[]), tier("trusted", 90_000, &[Requirement::Spf])];
-        let directory = Directory::new(vec![mailjet, own], BTreeMap::from(tiers));
-        let routing = Routing::new(directory, None);
-        let carries = |mail_from: &str| carries(&routing.view(), &path(mail_from));
-        assert_eq!(carries("a@acme.dk"), 50_000 - ADDED);
-        // From may be in the other domain, whose tier accepts larger messages.
-        routing.set_statuses(verified("news.acme.dk", Requirement::Spf));
-        assert_eq!(carries("a@acme.dk"), 90_000 - ADDED);
-        // These reverse paths reveal nothing about From.
-        for mail_from in ["", "a@[192.0.2.1]", "x@bounce.webcrm.com", "a@gmail.com", "a@elsewhere.dk"] {
-            assert_eq!(carries(mail_from), u64::MAX, "{mail_from}");
-        }
-    }
-}
+mod tests;

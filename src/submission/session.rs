@@ -40,12 +40,12 @@ pub(crate) struct Rules {
     pub(crate) takes_reports: bool,
 }
 
-/// What the customers' settings say about an envelope before From is known.
-pub(crate) trait Customers {
+/// What is known about an envelope before its content: from the customers' settings, or for returned mail from the relay's own addresses.
+pub(crate) trait EnvelopePolicy {
     /// Returns how many octets the route of mail with this reverse path accepts.
-    fn carries(&self, sender: &ReversePath) -> u64;
-    /// Returns the refusal of a suppressed recipient, or `None`.
-    fn refuses(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply>;
+    fn accepts_up_to(&self, sender: &ReversePath) -> u64;
+    /// Returns the refusal of a recipient that this mail must not go to, or `None` if it is accepted for now.
+    fn refusal_of(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply>;
 }
 
 /// The connection's next action.
@@ -137,7 +137,7 @@ impl Session {
         Reply::bare(220, format!("{} ESMTP postbud", self.rules.hostname))
     }
 
-    /// Sets the client's identity after a reload.
+    /// Replaces the client's identity, because a reload may have changed the submitter's settings since the login.
     pub(crate) fn identify(&mut self, identity: Identity) {
         self.identity = Some(identity);
     }
@@ -180,7 +180,7 @@ impl Session {
     }
 
     /// Processes one line without its CRLF.
-    pub(crate) fn line(&mut self, line: &[u8], now: Instant, customers: &impl Customers) -> Next {
+    pub(crate) fn line(&mut self, line: &[u8], now: Instant, policy: &impl EnvelopePolicy) -> Next {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Login(exchange) => {
                 if line.iter().any(u8::is_ascii_control) {
@@ -192,7 +192,7 @@ impl Session {
             state => self.state = state,
         }
         let next = match Command::parse(line) {
-            Ok(command) => self.command(command, now, customers),
+            Ok(command) => self.command(command, now, policy),
             Err(refusal) => after_refused_line(line, refusal.reply()),
         };
         self.count_command(line, next, now)
@@ -294,14 +294,14 @@ impl Session {
         }
     }
 
-    fn command(&mut self, command: Command<'_>, now: Instant, customers: &impl Customers) -> Next {
+    fn command(&mut self, command: Command<'_>, now: Instant, policy: &impl EnvelopePolicy) -> Next {
         match command {
             Command::Ehlo(name) => self.hello(name, true),
             Command::Helo(name) => self.hello(name, false),
             Command::StartTls => self.starttls(),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
-            Command::Mail(mail) => self.mail(mail, now, customers),
-            Command::Rcpt(rcpt) => Next::Say(self.rcpt(rcpt, customers)),
+            Command::Mail(mail) => self.mail(mail, now, policy),
+            Command::Rcpt(rcpt) => Next::Say(self.rcpt(rcpt, policy)),
             Command::Data => self.data(),
             Command::Bdat { size, last } => self.bdat(size, last),
             Command::Rset => {
@@ -390,7 +390,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, mail: Mail, now: Instant, customers: &impl Customers) -> Next {
+    fn mail(&mut self, mail: Mail, now: Instant, policy: &impl EnvelopePolicy) -> Next {
         let refuse = |code, detail, text: &str| Next::Say(Reply::new(code, detail, text));
         let limits = &self.rules.limits;
         match self.state {
@@ -410,7 +410,7 @@ impl Session {
             return refuse(553, EnhancedCode(5, 6, 7), "an address outside ASCII needs the parameter SMTPUTF8");
         }
         if let Some(size) = mail.size {
-            let most = customers.carries(&mail.path).min(limits.message_size);
+            let most = policy.accepts_up_to(&mail.path).min(limits.message_size);
             if size > most {
                 let text = format!("{size} octets are announced; at most {most} can be sent this way");
                 return refuse(552, EnhancedCode(5, 3, 4), &text);
@@ -420,12 +420,12 @@ impl Session {
         Next::Say(Reply::new(250, EnhancedCode(2, 1, 0), "sender noted"))
     }
 
-    fn rcpt(&mut self, rcpt: Rcpt, customers: &impl Customers) -> Reply {
+    fn rcpt(&mut self, rcpt: Rcpt, policy: &impl EnvelopePolicy) -> Reply {
         let State::Transaction(transaction) = &mut self.state else {
             return Reply::new(503, EnhancedCode(5, 5, 1), "MAIL first");
         };
         if let Some(identity) = &self.identity
-            && let Some(refusal) = customers.refuses(identity, &transaction.mail.path, &rcpt.address)
+            && let Some(refusal) = policy.refusal_of(identity, &transaction.mail.path, &rcpt.address)
         {
             return refusal;
         }

@@ -56,7 +56,7 @@ pub(super) fn at_rcpt(
     let routing = context.routing.view();
     let customer = customer(&routing, identity, sender)?;
     let played = (plays && test_mode::is_on(identity, customer)).then_some(PLAYED);
-    let reason = played.or_else(|| context.suppression.refuses(customer, recipient))?;
+    let reason = played.or_else(|| context.suppression.refusal_reason(customer, recipient))?;
     let text = format!("{recipient} is on the suppression list of customer \"{}\" ({reason})", customer.id);
     Some(Reply::new(550, SUPPRESSED, text))
 }
@@ -98,7 +98,7 @@ pub(super) fn leave_out(
     }
     let refuses = |address: &Mailbox| match is_test && plays_suppressed(address) {
         true => Some(PLAYED),
-        false => context.suppression.refuses(customer, address),
+        false => context.suppression.refusal_reason(customer, address),
     };
     envelope.recipients.retain(|recipient| match refuses(&recipient.address) {
         Some(reason) => {

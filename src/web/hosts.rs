@@ -10,6 +10,8 @@ use axum::http::{HeaderValue, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::digits::digits;
+
 /// The names and addresses of the pages. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Hosts(Arc<KnownNames>);
@@ -62,7 +64,7 @@ fn without_port(host: &str) -> Option<&str> {
         Some(end) => host[end + 1..].strip_prefix(':').or(host[end + 1..].is_empty().then_some("0")),
         None => host.split_once(':').map_or(Some("0"), |(_, port)| Some(port)),
     };
-    let port = port.filter(|port| port.parse::<u16>().is_ok())?;
+    let port = port.filter(|port| digits::<u16>(port).is_some())?;
     Some(host.strip_suffix(port).and_then(|host| host.strip_suffix(':')).unwrap_or(host))
 }
 
@@ -131,6 +133,8 @@ mod tests {
             "localhost:evil",
             "localhost:99999",
             "localhost:80:80",
+            "localhost:+80",
+            "[::1]:+9",
             "[::1",
             "[::1]evil",
             "[::1]]",

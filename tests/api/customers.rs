@@ -236,6 +236,17 @@ fn the_command_line_changes_the_same_files_and_the_relay_takes_them_over() {
     assert_eq!(client.read("/customers/anna")["suspended"], "unpaid");
     assert_eq!(client.read("/customers")["items"][0]["suspended"], "unpaid", "the relay knows it");
     assert!(run(&["customer", "resume", "anna"]).0);
+    assert!(run(&["route", "suspend", "own-server.anna", "--reason", "they move"]).0);
+    let why = "route own-server.anna is suspended: they move";
+    let listed = client.read("/customers");
+    assert_eq!((&listed["items"][0]["stuck"], &listed["items"][1]["stuck"]), (&json!(why), &Value::Null), "{listed}");
+    assert_eq!(client.read("/customers/anna")["stuck"], why);
+    let (_, list) = run(&["customer", "list"]);
+    assert!(list.contains(&format!("stands still: {why}\n")) && list.contains("in service\n"), "{list}");
+    let (_, list) = run(&["customer", "list", "--json"]);
+    assert!(list.contains(&format!("\"stuck\":\"{why}\"")), "{list}");
+    assert!(run(&["route", "resume", "own-server.anna"]).0);
+    assert_eq!(client.read("/customers/anna")["stuck"], Value::Null);
     assert!(run(&["customer", "change", "anna", "{\"name\":\"Anna ApS\"}"]).0);
     let (_, list) = run(&["customer", "list"]);
     assert!(list.contains("Anna ApS"), "{list}");
@@ -249,6 +260,28 @@ fn the_command_line_changes_the_same_files_and_the_relay_takes_them_over() {
     client.get("/customers/bo").is_problem("not-found");
     let event = rig.site.wait_for_event("the audit", |event| event["command"] == "customer.remove");
     assert!(event["actor"].as_str().unwrap().starts_with("uid "), "{event}");
+    rig.relay.stop();
+    let done = rig.site.operate(&["customer", "list"]);
+    let list = String::from_utf8_lossy(&done.stdout);
+    assert!(list.contains("Anna ApS") && !list.contains("in service"), "nobody says so: {list}");
+}
+
+#[test]
+fn a_customer_that_cannot_be_added_is_refused_while_another_one_is_changed() {
+    let rig = Rig::start();
+    let client = rig.client("admin");
+    // As a command does that is about to write.
+    let held = fs::OpenOptions::new().write(true).open(rig.site.path("state/customers.lock"));
+    let held = held.or_else(|_| fs::File::create(rig.site.path("state/customers.lock"))).unwrap();
+    held.lock().unwrap();
+    client.post("/customers", &new("anna").to_string()).is_problem("conflict");
+    std::thread::scope(|scope| {
+        let added = scope.spawn(|| client.post("/customers", &new("cecilie").to_string()));
+        // The answer above shows that nobody waits for the lock before the key is made; this one does.
+        assert!(!rig.site.customer_file("cecilie").exists());
+        drop(held);
+        assert_eq!(added.join().unwrap().status, 201);
+    });
 }
 
 #[test]
@@ -262,6 +295,45 @@ fn a_customer_that_a_submitter_names_is_not_removed() {
     let answer = client.send("DELETE", "/customers/anna", &[("If-Match", "*")], None);
     assert!(answer.is_problem("conflict").body.contains("submitter"), "{answer:?}");
     assert!(rig.site.customer_file("anna").exists());
+}
+
+#[test]
+fn a_pause_is_seen_and_commanded() {
+    let rig = Rig::start();
+    let (operator, reader) = (rig.client("operate"), rig.client("read"));
+    assert!(!reader.get("/customers/anna").body.contains("pause"), "it is not paused");
+    let pause = |body: &Value| operator.post("/customers/anna/pause", &body.to_string());
+    for (body, said) in
+        [(json!({}), "reason"), (json!({ "reason": " " }), "reason"), (json!({ "reason": "a\nb" }), "reason")]
+    {
+        assert!(pause(&body).is_problem("invalid").body.contains(said), "{body}");
+    }
+    assert_eq!(pause(&json!({ "reason": "bought <addresses>", "spare_single": true })).status, 204);
+    let shown = reader.read("/customers/anna")["pause"].clone();
+    assert_eq!(
+        (&shown["cause"], &shown["reason"], &shown["spares_single"], &shown["until"]),
+        (&json!("operator"), &json!("bought <addresses>"), &json!(true), &Value::Null)
+    );
+    assert!(shown["since"].as_str().unwrap().ends_with('Z'), "{shown}");
+    assert_eq!(reader.read("/customers/bo")["pause"], Value::Null, "it is anna's alone");
+    // A change of the file says it, too.
+    let changed =
+        rig.client("admin").send("PATCH", "/customers/anna", &[("If-Match", "*")], Some("{\"name\":\"Anna ApS\"}"));
+    assert_eq!(changed.json()["pause"], shown, "{changed:?}");
+    // Now all of its mail waits.
+    assert_eq!(pause(&json!({ "reason": "all of it" })).status, 204);
+    assert_eq!(reader.read("/customers/anna")["pause"]["spares_single"], false);
+    rig.submit("ole@anna.example", "x@example.com");
+    assert_eq!(reader.read("/queue?state=stopped")["items"].as_array().unwrap().len(), 1);
+    assert_eq!(operator.post("/customers/anna/unpause", "{}").status, 204);
+    assert_eq!(reader.read("/customers/anna")["pause"], Value::Null);
+    assert_eq!(reader.read("/queue?state=stopped")["items"], json!([]));
+    operator.post("/customers/anna/unpause", "{}").is_problem("not-found");
+    operator.post("/customers/nobody/pause", "{\"reason\":\"x\"}").is_problem("not-found");
+    for command in ["customer.pause", "customer.unpause"] {
+        let told = rig.site.wait_for_event(command, |event| event["command"] == command);
+        assert!(told["customer"] == "anna" && told["peer"] == "127.0.0.1", "{told}");
+    }
 }
 
 #[test]

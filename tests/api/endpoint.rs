@@ -1,8 +1,9 @@
 //! The endpoint itself: names, headers, sizes, TLS, proxies, and invalid requests.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, parsed, raw};
 use crate::rig::Rig;
@@ -156,6 +157,41 @@ fn requests_that_are_none_are_refused_and_nothing_breaks() {
         let status = raw(rig.api, request.as_bytes()).status;
         assert!(statuses.contains(&status), "{status}: {}", &request[..request.len().min(200)]);
     }
+    assert_eq!(client.get("/token").status, 200);
+}
+
+/// Connections that are held, silent or in the middle of a request, keep nobody out, and each comes to an end.
+#[test]
+fn whoever_sends_slowly_hears_504_or_is_closed_and_keeps_nobody_out() {
+    let rig = Rig::start();
+    let client = rig.client("operate");
+    let open = |octets: &str| {
+        let mut stream = TcpStream::connect(rig.api).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
+        stream.write_all(octets.as_bytes()).unwrap();
+        stream
+    };
+    let head = "POST /api/v1/queue/count HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let body = format!("{head}Authorization: Bearer {}\r\nContent-Length: 100\r\n\r\n{{\"all\":", client.token);
+    let started = Instant::now();
+    let mut half_a_body = open(&body);
+    let mut held: Vec<TcpStream> = (0..40).flat_map(|_| [open(""), open(head)]).collect();
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(client.get("/token").status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    }
+    let answer = parsed(&mut half_a_body);
+    assert_eq!(answer.status, 504, "{answer:?}");
+    answer.is_problem("timed-out");
+    assert!(started.elapsed() >= Duration::from_secs(25), "a request has its time: {:?}", started.elapsed());
+    for stream in &mut held {
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        let is_late = ended.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(!is_late, "a connection is held open");
+    }
+    assert!(started.elapsed() < Duration::from_secs(45), "{:?}", started.elapsed());
     assert_eq!(client.get("/token").status, 200);
 }
 

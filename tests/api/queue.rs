@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::rig::Rig;
 
@@ -30,6 +30,29 @@ fn a_list_is_read_page_by_page_and_nothing_is_missed_or_twice() {
     client.get("/queue/messages/0000000000000").is_problem("not-found");
     let trace = client.until("/trace?recipient=3@example.com", |found| found["items"] != json!([]));
     assert_eq!(trace["items"][0]["queue_id"], sent[3]);
+
+    // The history of mail, the newest first.
+    let ids = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items.filter_map(|item| item["queue_id"].as_str().map(str::to_owned)).collect()
+    };
+    client.until("/trace?sender=ole@anna.example", |found| ids(found).len() == 7);
+    let (mut found, mut path) = (Vec::new(), "/trace?sender=ole@anna.example&limit=3".to_owned());
+    loop {
+        let page = client.read(&path);
+        assert_eq!(
+            (page["more"] == true, ids(&page).len()),
+            (page["next"].is_string(), 3.min(7 - found.len())),
+            "{page}"
+        );
+        found.extend(ids(&page));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/trace?sender=ole@anna.example&limit=3&cursor={next}");
+    }
+    sent.reverse();
+    assert_eq!(found, sent);
+    client.get("/trace?sender=ole@anna.example&cursor=elsewhere").is_problem("invalid");
+    client.get(&format!("/trace?cursor={}", path.rsplit('=').next().unwrap())).is_problem("invalid");
 }
 
 #[test]
@@ -45,6 +68,7 @@ fn a_list_is_narrowed_by_what_the_submitter_calls_its_mail() {
         ("campaign=Spring", vec![&second]),
         ("tag=b", vec![&second]),
         ("tag=c", vec![]),
+        ("envid=order%207", vec![]),
         ("recipient_domain=other.example", vec![&second]),
         ("recipient_domain=other.example&sender=ole@anna.example", vec![]),
         ("customer=anna", vec![&first, &second]),
@@ -57,6 +81,21 @@ fn a_list_is_narrowed_by_what_the_submitter_calls_its_mail() {
             (expected.into_iter().map(String::as_str).collect(), true),
             "{filter}"
         );
+    }
+    // The history of mail is narrowed in the same way.
+    client.until("/trace?customer=anna", |found| found["items"].as_array().unwrap().len() == 2);
+    for (filter, expected) in [
+        ("sender=Ole@anna.example", Some(&first)),
+        ("reference=order%207", Some(&second)),
+        ("campaign=Spring", Some(&second)),
+        ("tag=b", Some(&second)),
+        ("tag=c", None),
+        ("tag=a&sender=ole@anna.example", None),
+    ] {
+        let found = client.read(&format!("/trace?{filter}"));
+        let ids: Vec<&str> =
+            found["items"].as_array().unwrap().iter().map(|item| item["queue_id"].as_str().unwrap()).collect();
+        assert_eq!(ids, expected.into_iter().map(String::as_str).collect::<Vec<_>>(), "{filter}");
     }
 }
 

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use crate::rig::Rig;
 use crate::support::scripted_dns::{ScriptedDns, name, soa};
 
-/// The TXT records of the world.
-type Published = Arc<Mutex<BTreeMap<String, String>>>;
+/// The TXT records of the world, by name.
+pub type Published = Arc<Mutex<BTreeMap<String, String>>>;
 
-fn dns(published: &Published) -> ScriptedDns {
+/// Starts a server of the DNS that has these records and no others.
+pub fn dns(published: &Published) -> ScriptedDns {
     let published = Arc::clone(published);
     ScriptedDns::start(move |asked, kind, answer| {
         let found = published.lock().unwrap().get(asked).cloned().filter(|_| kind == RecordType::Txt);
@@ -33,7 +34,7 @@ fn dns(published: &Published) -> ScriptedDns {
 }
 
 /// Publishes the record of the key that signs for a customer's domain.
-fn publish_present_key(rig: &Rig, published: &Published) {
+pub fn publish_present_key(rig: &Rig, published: &Published) {
     let printed = rig.site.operate(&["dkim", "record", "anna"]);
     let text = String::from_utf8(printed.stdout).unwrap();
     let fields: Vec<&str> = text.trim().split('\t').collect();

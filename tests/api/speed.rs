@@ -163,6 +163,23 @@ fn speed_of_adding_a_customer_to_ten_thousand() {
             assert_eq!(answer.status, 201, "{answer:?}");
         }
         println!("adding a customer to 10,000: {} (bound: 200 ms)", figures(times));
+        let at_once = std::thread::scope(|scope| {
+            let add = |n: usize| {
+                let client = &client;
+                scope.spawn(move || {
+                    let body = json!({
+                        "id": format!("m{n}"), "name": "Ny A/S", "domains": [format!("m{n}.example")],
+                        "route": { "via": "own-server", "host": "127.0.0.1", "tls": "required" },
+                    });
+                    let began = Instant::now();
+                    assert_eq!(client.post("/customers", &body.to_string()).status, 201);
+                    began.elapsed()
+                })
+            };
+            let adding: Vec<_> = (0..5).map(add).collect();
+            adding.into_iter().map(|added| added.join().unwrap()).collect()
+        });
+        println!("each of five that are added at once: {} (bound: 200 ms)", figures(at_once));
         let busy = server.received().len();
         is_over.store(true, Ordering::SeqCst);
         (quiet, busy)

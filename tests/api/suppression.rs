@@ -95,7 +95,7 @@ fn a_table_is_imported_whole_or_not_at_all_and_exported_as_it_is() {
 }
 
 /// Lets a customer's mail go to a server that takes it.
-fn mend_route(client: &Client, server: &Capture) {
+pub fn mend_route(client: &Client, server: &Capture) {
     let change = json!({ "route": { "port": server.address.port() } }).to_string();
     let changed = client.send("PATCH", "/customers/anna", &[("If-Match", "*")], Some(&change));
     assert_eq!(changed.status, 200, "{changed:?}");

@@ -39,14 +39,18 @@ fn request(id: &str, path: &str, message: &str, job: &str) -> (String, Option<St
         "sendTest" => Some(json!({ "to": "x@example.com" })),
         "suppress" => Some(json!({ "address": "x@example.com" })),
         "importSuppression" => Some(json!("x@example.com")),
-        "suspendCustomer" | "suspendRoute" => Some(json!({ "reason": "x" })),
+        "suspendCustomer" | "suspendRoute" | "pauseCustomer" => Some(json!({ "reason": "x" })),
         "acknowledgeAlert" => Some(json!({ "key": "spool-room", "note": "x" })),
         "countMessages" => Some(json!({ "customer": "bo" })),
         "releaseMessages" | "retryMessages" => Some(json!({ "which": { "customer": "bo" }, "at_most": 9 })),
         "holdMessages" | "bounceMessages" | "removeMessages" => {
             Some(json!({ "which": { "customer": "bo" }, "at_most": 9, "reason": "x" }))
         }
-        "checkDomain" | "probeCustomer" | "rotateKey" | "addLink" => Some(json!({})),
+        "eraseRecipient" => Some(json!({ "recipient": "nobody@example.net" })),
+        "tryOauth" => Some(
+            json!({ "tenant": "bo.example", "client_id": "01234567-89ab-cdef-0123-456789abcdef", "secret": "a~b" }),
+        ),
+        "checkDomain" | "probeCustomer" | "rotateKey" | "addLink" | "giveMailjetKey" => Some(json!({})),
         _ => None,
     };
     let path = match id {
@@ -124,8 +128,9 @@ fn each_role_may_do_what_it_is_for_on_every_path() {
             if ["PATCH", "DELETE"].contains(&method.as_str()) { &[("If-Match", "*")] } else { &[] };
         let needs = match id.as_str() {
             "addCustomer" | "changeCustomer" | "removeCustomer" | "suspendCustomer" | "resumeCustomer"
-            | "rotateKey" | "listLinks" | "addLink" | "revokeLink" => 2,
-            "suspendRoute" | "resumeRoute" | "checkDomain" | "sendTest" => 1,
+            | "rotateKey" | "listLinks" | "addLink" | "revokeLink" | "giveMailjetKey" | "tryOauth"
+            | "eraseRecipient" => 2,
+            "suspendRoute" | "resumeRoute" | "pauseCustomer" | "unpauseCustomer" | "checkDomain" | "sendTest" => 1,
             "suppress" | "unsuppress" | "importSuppression" => 1,
             id if operate.iter().any(|known| known == id) => 1,
             _ => 0,

@@ -102,6 +102,6 @@ fn records_that_cost_hold_up_nobody_elses_mail() {
         checking.join().unwrap();
         slowest
     });
-    assert!(slowest < Duration::from_secs(10), "a transaction took {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "a transaction took {slowest:?}");
     relay.stop();
 }

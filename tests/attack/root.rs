@@ -248,6 +248,7 @@ fn whatever_lies_in_the_state_folder_leads_root_nowhere() {
         "webhook-outbox.jsonl",
         "returned",
         "spool/LOCK",
+        "spool/00000001-0000000000000007.seg",
     ];
     let Some(world) = World::new(NAME) else { return };
     let archive = world.site.path("backup.tar.zst");

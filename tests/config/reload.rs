@@ -98,6 +98,59 @@ fn a_file_that_holds_another_secret_is_named_where_a_reload_does_not_take_it() {
     assert_eq!(named, ["bounce_mail.route.password_file (what the file holds)"]);
 }
 
+/// A server file in which every server and a route have certificates of their own, in `certs/`.
+fn with_certificates_everywhere(scratch: &Scratch) -> String {
+    let pair = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        scratch.write(&format!("certs/{name}.pem"), &made.cert.pem());
+        scratch.write_secret(&format!("certs/{name}.key"), &made.signing_key.serialize_pem());
+        format!("certificate = \"../certs/{name}.pem\"\nprivate_key = \"../certs/{name}.key\"\n")
+    };
+    pair("server");
+    scratch.write_secret("config/secrets/events", "0123456789abcdef0123456789abcdef\n");
+    let mut text = fs::read_to_string(scratch.path("config/postbud.toml")).expect("the example");
+    for (table, keys) in [
+        ("api", "tls = \"implicit\"\n"),
+        ("pages.customers", "tls = \"implicit\"\nurl = \"https://mail.webcrm.com\"\n"),
+        ("pages.operators", "tls = \"implicit\"\nurl = \"https://post.webcrm.com\"\n"),
+        ("returns", "domain = \"returns.webcrm.com\"\nlisten = \"127.0.0.1:2600\"\n"),
+        (
+            "returns.mailjet",
+            "tls = \"implicit\"\nurl = \"https://hooks.webcrm.com\"\nsecret_file = \"secrets/events\"\n\
+             username = \"mailjet\"\npassword_file = \"secrets/events\"\n",
+        ),
+    ] {
+        text.push_str(&format!("\n[{table}]\n{keys}{}", pair(table)));
+    }
+    let of_route =
+        pair("route").replace("certificate =", "client_certificate =").replace("private_key =", "client_key =");
+    let route = "[bounce_mail.route]\nhost = \"bounces.webcrm.com\"\nca_file = \"../certs/route.pem\"";
+    text.push_str(&format!("\n{route}\n{of_route}"));
+    text
+}
+
+#[test]
+fn no_certificate_of_a_server_or_a_route_needs_a_restart_and_that_of_a_database_does() {
+    let scratch = Scratch::new();
+    let text = with_certificates_everywhere(&scratch);
+    let named = text.lines().filter(|line| !line.starts_with('#') && line.contains("\"../certs/")).count();
+    assert_eq!(named, 7 * 2 + 1, "{text}");
+    scratch.write("config/postbud.toml", &text);
+    let loaded = || load(&scratch.path("config/postbud.toml")).map_err(|e| e.to_string()).expect("it is usable");
+    let before = loaded();
+    // New ones in all files.
+    with_certificates_everywhere(&scratch);
+    assert_eq!(before.keys.needs_restart(&loaded().keys), Vec::<String>::new());
+
+    let database =
+        "[spool]\nbackend = \"postgres\"\n[spool.postgres]\nhost = \"db.internal\"\nca_file = \"../certs/route.pem\"\n";
+    let text = text.replace("[spool]\nbackend = \"embedded\"", database).replace("\nmin_free = ", "\n# min_free = ");
+    scratch.write("config/postbud.toml", &text);
+    let before = loaded();
+    with_certificates_everywhere(&scratch);
+    assert_eq!(before.keys.needs_restart(&loaded().keys), ["spool.postgres.ca_file (what the file holds)"]);
+}
+
 #[test]
 fn a_file_that_holds_another_secret_is_not_named_where_a_reload_takes_it() {
     let webhook = [

@@ -1,7 +1,8 @@
 //! The kernel turns a file system read-only when it finds an error on it: mail is refused from then on, and what was acknowledged
 //! is there after the repair.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::check::{End, Log, assert_legal, check};
@@ -24,12 +25,22 @@ async fn turn_read_only_once() -> Result<(), String> {
     let disk = Mounted::make("ext4")?;
     let spool = disk.path().join("spool");
     let mut driver = start(&spool, &[], 60.0);
-    let mut said = driver.stdout.take().expect("it is piped");
+    let said = BufReader::new(driver.stdout.take().expect("it is piped"));
+    let (at_work, is_at_work) = mpsc::channel();
     let reader = std::thread::spawn(move || {
-        let mut all = String::new();
-        said.read_to_string(&mut all).map(|_| all)
+        let (mut all, mut acknowledged) = (String::new(), 0);
+        for line in said.lines() {
+            let line = line?;
+            acknowledged += u32::from(line.starts_with("A "));
+            if acknowledged == 20 {
+                // It is told once or more often, and heard once.
+                let _ = at_work.send(());
+            }
+            all += &(line + "\n");
+        }
+        Ok::<_, std::io::Error>(all)
     });
-    std::thread::sleep(Duration::from_millis(500));
+    is_at_work.recv_timeout(Duration::from_secs(30)).expect("the driver gets to work");
     let turned = disk.turn_read_only();
     // Longer than the spool waits before it writes again after a failure.
     std::thread::sleep(Duration::from_millis(1200));

@@ -67,7 +67,7 @@ async fn an_address_that_accepts_the_connection_and_fails_leads_to_the_next_one(
     for (what, script) in failures {
         let pair = Pair::start(vec![script], vec![takes(), takes()]).await;
         let outcome = pair.attempt().await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{what}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{what}: {outcome:?}");
         assert_eq!(outcome.trouble, None, "{what}: of the route there is none");
         pair.attempt().await;
         assert_eq!(pair.connections(), (1, 2), "{what}: the address that failed goes last for a while");
@@ -93,7 +93,7 @@ async fn tls_that_fails_at_one_address_is_tried_at_the_next() {
         let mut pair = Pair::start(vec![script], vec![[starttls(good.clone()), over_tls].concat()]).await;
         pair.route.tls = TlsPolicy { mode: TlsMode::Required, ca_file: Some(ca_file.clone()), ..TlsPolicy::default() };
         let outcome = pair.attempt().await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_refused_login_is_not_tried_at_the_next_address() {
         pair.route.login =
             login("webcrm", "wrong").map(|login| postbud::route::Login { allow_plaintext: true, ..login });
         let outcome = pair.attempt().await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "{outcome:?}");
         assert_eq!(pair.connections(), (1, 0), "{outcome:?}");
     }
 }
@@ -114,7 +114,7 @@ async fn a_refused_login_is_not_tried_at_the_next_address() {
 async fn where_all_addresses_fail_the_text_says_so_with_what_a_server_said() {
     let pair = Pair::start(vec![vec![say("421 4.3.2 too busy")]], vec![vec![say("220 x"), hear("EHLO")]]).await;
     let outcome = pair.attempt().await;
-    let reply = &outcome.recipients[0].class.reply;
+    let reply = &outcome.recipients[0].meaning.reply;
     assert!(reply.starts_with("421 4.3.2 too busy (at greeting); 2 addresses of mail.kunde.test"), "{reply}");
     assert!(matches!(&outcome.trouble, Some(Trouble::BackOff { reason, .. }) if reason.contains("2 addresses")));
     assert_eq!(pair.connections(), (1, 1));
@@ -136,7 +136,7 @@ async fn a_host_of_silent_addresses_ends_in_time() {
     (settings.timeouts.connect, settings.timeouts.greeting) = (Duration::from_millis(50), Duration::from_millis(50));
     let route = Arc::new(Route { host: HOST.to_owned(), ..route(servers[0].address) });
     let outcome = attempt(&Delivery::new(settings).unwrap(), &route, &message(&["x@test.net"])).await;
-    assert!(outcome.recipients[0].class.reply.contains("no answer within"), "{outcome:?}");
+    assert!(outcome.recipients[0].meaning.reply.contains("no answer within"), "{outcome:?}");
     let tried = servers.iter().filter(|server| server.connections() > 0).count();
     // Each takes 50 ms and more; none is begun after 200.
     assert!((1..=4).contains(&tried), "{tried}");

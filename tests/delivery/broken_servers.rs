@@ -50,10 +50,10 @@ async fn bounded(delivery: &Delivery, route: &Arc<Route>) -> Outcome {
 
 fn waits(outcome: &Outcome, nth: usize) {
     let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
-    assert_eq!(recipient.class.verdict, Verdict::Deferred, "{}: {outcome:?}", ANSWERS[nth]);
-    assert_eq!(recipient.class.unknown, nth == LAST, "{}: {outcome:?}", ANSWERS[nth]);
+    assert_eq!(recipient.meaning.verdict, Verdict::Deferred, "{}: {outcome:?}", ANSWERS[nth]);
+    assert_eq!(recipient.meaning.unknown, nth == LAST, "{}: {outcome:?}", ANSWERS[nth]);
     let scope = if nth < 2 { Scope::Route } else { Scope::Session };
-    assert_eq!(recipient.class.scope, scope, "{}: {outcome:?}", ANSWERS[nth]);
+    assert_eq!(recipient.meaning.scope, scope, "{}: {outcome:?}", ANSWERS[nth]);
     // Within the transaction it may be the message's own.
     let trouble = outcome.trouble.as_ref().unwrap_or_else(|| panic!("{}: {outcome:?}", ANSWERS[nth]));
     assert_eq!(matches!(trouble, Trouble::BackOff { .. }), nth < 2, "{}: {outcome:?}", ANSWERS[nth]);
@@ -79,7 +79,7 @@ async fn silence_at_any_point_ends_in_time_and_slows_the_route() {
         let (nth, outcome) = ended.unwrap();
         waits(&outcome, nth);
         let said = format!("no answer within 1 s (at {})", ANSWERS[nth]);
-        assert!(outcome.recipients[0].class.reply.contains(&said), "{outcome:?}");
+        assert!(outcome.recipients[0].meaning.reply.contains(&said), "{outcome:?}");
     }
 }
 
@@ -90,7 +90,7 @@ async fn a_reply_that_comes_byte_by_byte_is_read_and_an_endless_one_is_cut_off()
         .flat_map(|byte| [Step::Say(vec![*byte]), Step::Pause(Duration::from_millis(5))])
         .collect();
     let outcome = outcome_of(broken_at(LAST, &slow)).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed);
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed);
     let drip: Vec<Step> = (0..40).flat_map(|_| [say("250-more"), Step::Pause(Duration::from_millis(100))]).collect();
     waits(&outcome_of(broken_at(LAST, &drip)).await, LAST);
 }
@@ -110,8 +110,8 @@ async fn endless_replies_and_junk_are_refused_at_any_point() {
             let outcome = outcome_of(broken_at(nth, &[Step::SayForEver(text.to_vec())])).await;
             if nth == LAST && text.starts_with(b"250") {
                 // Its code was heard, and with it that the message was taken: sending it again would make a duplicate.
-                assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
-                assert!(outcome.recipients[0].class.reply.starts_with("250"), "{outcome:?}");
+                assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
+                assert!(outcome.recipients[0].meaning.reply.starts_with("250"), "{outcome:?}");
             } else {
                 waits(&outcome, nth);
             }
@@ -135,7 +135,7 @@ async fn blank_lines_between_replies_are_passed_over_and_the_connection_is_kept(
         let server = Server::start(vec![script]).await;
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         assert_eq!(
-            bounded(&delivery, &route).await.recipients[0].class.verdict,
+            bounded(&delivery, &route).await.recipients[0].meaning.verdict,
             Verdict::Relayed,
             "{:?}",
             server.heard()
@@ -145,12 +145,34 @@ async fn blank_lines_between_replies_are_passed_over_and_the_connection_is_kept(
     let server = Server::start(vec![spaced([hello(&[]), takes_one(), takes_one()].concat())]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     for _ in 0..2 {
-        assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
+        assert_eq!(bounded(&delivery, &route).await.recipients[0].meaning.verdict, Verdict::Relayed);
     }
     assert_eq!(server.connections(), 1);
     let endless = Step::SayForEver(b"\r\n".to_vec());
     let outcome = outcome_of([hello(&[]), vec![hear("MAIL"), endless]].concat()).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_reply_whose_lines_contradict_each_other_makes_mail_wait_whichever_comes_last() {
+    for (nth, point) in ANSWERS.into_iter().enumerate() {
+        for text in ["250-2.0.0 ok\r\n550 5.7.1 no", "550-5.7.1 no\r\n250 2.0.0 ok", "220-x\r\n354 y"] {
+            let outcome = outcome_of(broken_at(nth, &[say(text), Step::Hang])).await;
+            waits(&outcome, nth);
+            let reply = &outcome.recipients[0].meaning.reply;
+            assert!(reply.contains("different codes") && reply.contains(&format!("(at {point})")), "{point}: {reply}");
+        }
+        for text in ["550-5.1.1 gone\r\n450 4.2.0 later", "450-4.2.0 later\r\n550 5.1.1 gone"] {
+            let outcome = outcome_of(broken_at(nth, &[say(text)])).await;
+            let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
+            assert_eq!(
+                (recipient.meaning.verdict, recipient.meaning.unknown),
+                (Verdict::Deferred, false),
+                "{point}: {outcome:?}"
+            );
+            assert!(recipient.meaning.reply.starts_with("450 4.2.0"), "{point}: {outcome:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -165,16 +187,16 @@ async fn octets_that_are_no_reply_are_quoted() {
     ] {
         for (nth, point) in ANSWERS.into_iter().enumerate() {
             let outcome = outcome_of(broken_at(nth, &[Step::Say(octets.to_vec())])).await;
-            assert!(outcome.recipients[0].class.reply.contains(shown), "{point}: {outcome:?}");
+            assert!(outcome.recipients[0].meaning.reply.contains(shown), "{point}: {outcome:?}");
         }
     }
     let unfinished = outcome_of(vec![Step::Say(b"220 mail".to_vec()), Step::Hang]).await;
-    let reply = &unfinished.recipients[0].class.reply;
+    let reply = &unfinished.recipients[0].meaning.reply;
     assert!(reply.contains("within 1 s, only \"220 mail\" (at greeting)"), "{reply}");
     // Behind a whole reply, where nothing was asked any more.
     let script = vec![hear("MAIL"), say("250 ok"), hear("RCPT"), say("250 ok\r\n* OK IMAP4"), Step::Hang];
     let outcome = outcome_of([hello(&[]), script].concat()).await;
-    assert!(outcome.recipients[0].class.reply.contains("\"* OK IMAP4"), "{outcome:?}");
+    assert!(outcome.recipients[0].meaning.reply.contains("\"* OK IMAP4"), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -187,8 +209,11 @@ async fn a_server_that_closes_at_one_recipient_leaves_those_it_took_for_another_
         let to = ["a@test.net", "b@test.net", "poison@test.net", "c@test.net"];
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
         let [poison] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
-        assert_eq!((poison.index, poison.class.verdict, poison.class.scope), (2, Verdict::Deferred, Scope::Session));
-        assert_eq!(poison.class.reply, reply);
+        assert_eq!(
+            (poison.index, poison.meaning.verdict, poison.meaning.scope),
+            (2, Verdict::Deferred, Scope::Session)
+        );
+        assert_eq!(poison.meaning.reply, reply);
         assert_eq!(outcome.again, [0, 1]);
         assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{outcome:?}");
     }
@@ -200,10 +225,10 @@ async fn a_refusal_at_any_step_is_reported() {
         for (reply, permanent) in [("451 4.7.1 later", false), ("550 5.7.1 never", true), ("421 4.3.2 bye", false)] {
             let outcome = outcome_of(broken_at(nth, &[say(reply)])).await;
             let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
-            assert!(recipient.class.reply.starts_with(reply), "{}: {outcome:?}", point);
+            assert!(recipient.meaning.reply.starts_with(reply), "{}: {outcome:?}", point);
             let bounces = permanent && nth >= 2;
-            assert_eq!(recipient.class.verdict == Verdict::Failed, bounces, "{}: {outcome:?}", point);
-            assert!(!recipient.class.unknown, "an answer was heard: {outcome:?}");
+            assert_eq!(recipient.meaning.verdict == Verdict::Failed, bounces, "{}: {outcome:?}", point);
+            assert!(!recipient.meaning.unknown, "an answer was heard: {outcome:?}");
         }
     }
 }
@@ -214,9 +239,9 @@ async fn unexpected_replies_do_not_shift_the_conversation() {
     let babbler = [hello(&[]), takes_one(), vec![say("250 2.0.0 again"), Step::Hang]].concat();
     let server = Server::start(vec![babbler, [hello(&[]), takes_one()].concat()]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].meaning.verdict, Verdict::Relayed);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].meaning.verdict, Verdict::Relayed);
     assert_eq!(server.connections(), 2);
 }
 
@@ -230,7 +255,7 @@ async fn an_answer_before_the_content_is_not_taken_for_the_answer_to_it() {
     ];
     let outcome = outcome_of(hasty.concat()).await;
     assert_eq!(
-        (outcome.recipients[0].class.verdict, outcome.recipients[0].class.unknown),
+        (outcome.recipients[0].meaning.verdict, outcome.recipients[0].meaning.unknown),
         (Verdict::Deferred, false),
         "{outcome:?}"
     );
@@ -248,16 +273,16 @@ async fn replies_that_do_not_fit_the_commands_are_named_and_deliver_nothing() {
         let outcome = outcome_of([hello(&[]), script].concat()).await;
         let [recipient] = outcome.recipients.as_slice() else { panic!("{what}: {outcome:?}") };
         assert_eq!(
-            (recipient.class.verdict, recipient.class.unknown),
+            (recipient.meaning.verdict, recipient.meaning.unknown),
             (Verdict::Deferred, false),
             "{what}: {outcome:?}"
         );
-        assert!(recipient.class.reply.contains("do not fit our commands"), "{what}: {outcome:?}");
+        assert!(recipient.meaning.reply.contains("do not fit our commands"), "{what}: {outcome:?}");
         assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{what}: {outcome:?}");
     }
     // With the answers to all its commands in its greeting.
     let hasty = vec![say("220 x\r\n250 x\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken"), Step::Hang];
-    assert_eq!(outcome_of(hasty).await.recipients[0].class.verdict, Verdict::Deferred);
+    assert_eq!(outcome_of(hasty).await.recipients[0].meaning.verdict, Verdict::Deferred);
 }
 
 /// Says two replies to a recipient that it does not know, one after the other.
@@ -291,9 +316,9 @@ async fn replies_out_of_step_refuse_nobody_and_the_next_commands_go_one_by_one()
         let outcome = attempt(&delivery, &route, &message(&to)).await;
         assert_eq!(outcome.recipients.len(), 2, "{outcome:?}");
         for recipient in &outcome.recipients {
-            let found = (recipient.class.verdict, recipient.class.scope);
+            let found = (recipient.meaning.verdict, recipient.meaning.scope);
             assert_eq!(found, (Verdict::Deferred, Scope::Session), "{to:?}: {outcome:?}");
-            assert!(recipient.class.reply.contains("do not fit our commands"), "{outcome:?}");
+            assert!(recipient.meaning.reply.contains("do not fit our commands"), "{outcome:?}");
         }
         assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{outcome:?}");
         // One by one it is known whose refusal it is.
@@ -301,10 +326,10 @@ async fn replies_out_of_step_refuse_nobody_and_the_next_commands_go_one_by_one()
         outcome.recipients.sort_by_key(|recipient| recipient.index);
         for (to, recipient) in to.iter().zip(&outcome.recipients) {
             let right = if *to == "x@test.net" { Verdict::Deferred } else { Verdict::Failed };
-            assert_eq!(recipient.class.verdict, right, "{to}: {outcome:?}");
+            assert_eq!(recipient.meaning.verdict, right, "{to}: {outcome:?}");
         }
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
     }
 }
 
@@ -316,7 +341,7 @@ async fn an_unexpected_421_is_not_out_of_step() {
     let server = Server::start(vec![script]).await;
     let outcome =
         attempt(&delivery(), &Arc::new(route(server.address)), &message(&["unknown@test.net", "x@test.net"])).await;
-    assert!(outcome.recipients.iter().all(|recipient| recipient.class.verdict == Verdict::Failed), "{outcome:?}");
+    assert!(outcome.recipients.iter().all(|recipient| recipient.meaning.verdict == Verdict::Failed), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -335,7 +360,7 @@ async fn a_kept_connection_that_died_is_replaced_within_the_attempt() {
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         for _ in 0..2 {
             let outcome = bounded(&delivery, &route).await;
-            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "death {i}: {outcome:?}");
+            assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "death {i}: {outcome:?}");
             assert_eq!(outcome.trouble, None, "death {i}");
         }
         assert_eq!(server.connections(), 2, "death {i}");
@@ -348,7 +373,7 @@ async fn a_kept_connection_that_breaks_after_the_dot_is_not_tried_again() {
     dies.pop();
     let server = Server::start(vec![dies]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].meaning.verdict, Verdict::Relayed);
     waits(&bounded(&delivery, &route).await, LAST);
     assert_eq!(server.connections(), 1);
     assert_eq!(delivery.counters().unknown.get(), 1);
@@ -376,8 +401,8 @@ async fn a_refusal_in_the_middle_of_a_large_message_is_read() {
     ];
     let server = Server::start(vec![script.concat()]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Failed, "{outcome:?}");
-    assert!(outcome.recipients[0].class.reply.contains("too large for us"));
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Failed, "{outcome:?}");
+    assert!(outcome.recipients[0].meaning.reply.contains("too large for us"));
 }
 
 #[tokio::test]
@@ -407,5 +432,5 @@ async fn a_server_that_does_not_listen_makes_mail_wait_and_slows_the_route() {
     let address = super::peers::free_port("127.0.0.1");
     let outcome = bounded(&delivery(), &Arc::new(route(address))).await;
     waits(&outcome, 0);
-    assert!(outcome.recipients[0].class.reply.contains("refused"), "{outcome:?}");
+    assert!(outcome.recipients[0].meaning.reply.contains("refused"), "{outcome:?}");
 }

@@ -47,14 +47,14 @@ fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
             let route = Arc::new(route);
             for _ in 0..3 {
                 let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-                assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}\n{}", postfix.log());
+                assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}\n{}", postfix.log());
             }
             let log = postfix.log();
             assert_eq!(log.matches(&format!("]: connect from unknown[{EGRESS}]")).count(), 3, "{log}");
 
             assert!(ip("addr del 40.74.40.57/24 dev out0"));
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+            assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "{outcome:?}");
             let Some(Trouble::BackOff { reason, advice: Some(advice), .. }) = outcome.trouble else {
                 panic!("an alert")
             };
@@ -63,7 +63,7 @@ fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
 
             assert!(ip("addr add 40.74.40.57/24 dev out0"));
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+            assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
         });
         let mails = postfix.wait_for_mails(4);
         assert_eq!(mails.len(), 4);
@@ -103,7 +103,7 @@ async fn addresses_of_the_other_family_are_passed_over() {
     let server = Server::start(vec![]).await;
     let route = Route { host: "::1".to_owned(), ..route(server.address) };
     let outcome = attempt(&delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
-    assert!(outcome.recipients[0].class.reply.contains("no address of the family"), "{outcome:?}");
+    assert!(outcome.recipients[0].meaning.reply.contains("no address of the family"), "{outcome:?}");
     assert_eq!(server.connections(), 0);
 }
 
@@ -141,8 +141,8 @@ async fn only_addresses_of_our_own_family_are_asked_for() {
         let message = message(&["x@test.net"]);
         let attempted = tokio::time::timeout(Duration::from_secs(10), attempt(&delivery, &route, &message));
         let outcome = attempted.await.unwrap_or_else(|_| panic!("{heard} is not heard"));
-        assert!(outcome.recipients[0].class.reply.contains(heard), "{heard}: {outcome:?}");
-        assert_eq!(outcome.recipients[0].class.advice.is_some(), advised, "{outcome:?}");
+        assert!(outcome.recipients[0].meaning.reply.contains(heard), "{heard}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.advice.is_some(), advised, "{outcome:?}");
     }
 }
 
@@ -165,10 +165,10 @@ async fn a_server_that_sees_another_address_stops_the_route() {
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
     let Some(Trouble::Suspend { cause: Cause::Address, reason, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
     assert_eq!(reason, "the server sees us as 203.0.113.7, not as 40.74.40.57");
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "mail waits");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "mail waits");
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
     }
 }
 
@@ -188,7 +188,7 @@ async fn a_socks5_proxy_carries_mail_and_its_failure_makes_mail_wait() {
     one.caps.messages_per_connection = 1;
     let one = Arc::new(one);
     let outcome = attempt(&through(login.1), &one, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
 
     let outcome = attempt(&through("wrong"), &one, &message(&["x@test.net"])).await;
     assert!(
@@ -202,7 +202,7 @@ async fn a_socks5_proxy_carries_mail_and_its_failure_makes_mail_wait() {
 
     drop(running);
     let outcome = attempt(&through(login.1), &one, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred);
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred);
     assert_eq!(server.connections(), 1, "nothing went around the proxy");
 }
 
@@ -210,8 +210,8 @@ async fn a_socks5_proxy_carries_mail_and_its_failure_makes_mail_wait() {
 async fn a_name_without_address_makes_mail_wait() {
     let route = Route { host: "no-such-host.invalid".to_owned(), ..route("127.0.0.1:25".parse().unwrap()) };
     let outcome = attempt(&patient_delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred);
-    assert!(outcome.recipients[0].class.reply.contains("cannot resolve no-such-host.invalid"), "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred);
+    assert!(outcome.recipients[0].meaning.reply.contains("cannot resolve no-such-host.invalid"), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn the_hosts_file_goes_before_dns_and_is_read_at_each_connection() {
     let caps = Caps { messages_per_connection: 1, ..Caps::default() };
     let route = Arc::new(Route { host: HOST.to_owned(), caps, ..route(server.address) });
     let delivery = Delivery::new(settings).unwrap();
-    let verdict = async || attempt(&delivery, &route, &message(&["x@test.net"])).await.recipients[0].class.verdict;
+    let verdict = async || attempt(&delivery, &route, &message(&["x@test.net"])).await.recipients[0].meaning.verdict;
 
     assert_eq!(verdict().await, Verdict::Deferred, "neither knows the name");
     std::fs::write(file.path(), format!("127.0.0.1 {HOST}\n")).unwrap();

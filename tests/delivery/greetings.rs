@@ -29,10 +29,13 @@ async fn a_refusal_of_ehlo_is_told_with_its_advice() {
         let server = Server::start(vec![greeted(end.clone()), greeted(end)]).await;
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        let class = &outcome.recipients[0].class;
-        assert_eq!(class.verdict, Verdict::Deferred, "end {number}: {outcome:?}");
-        assert!(class.reply.contains("5.7.1 your HELO name does not match (at EHLO)"), "end {number}: {outcome:?}");
-        assert!(class.advice.as_deref().is_some_and(|advice| advice.contains("hostname")), "end {number}: {outcome:?}");
+        let meaning = &outcome.recipients[0].meaning;
+        assert_eq!(meaning.verdict, Verdict::Deferred, "end {number}: {outcome:?}");
+        assert!(meaning.reply.contains("5.7.1 your HELO name does not match (at EHLO)"), "end {number}: {outcome:?}");
+        assert!(
+            meaning.advice.as_deref().is_some_and(|advice| advice.contains("hostname")),
+            "end {number}: {outcome:?}"
+        );
         let Some(trouble @ Trouble::BackOff { .. }) = outcome.trouble else { panic!("end {number}: {outcome:?}") };
         let shown = trouble.in_words();
         assert!(shown.contains("does not match") && shown.contains("40.74.40.57"), "{shown}");
@@ -62,14 +65,14 @@ async fn helo_is_tried_where_ehlo_is_not_known() {
         let script = greeted([vec![say(reply), hear("HELO out.webcrm.test"), say("250 old")], takes_one()].concat());
         let server = Server::start(vec![script]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{reply}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{reply}: {outcome:?}");
         server.heard();
     }
     for reply in ["501 5.5.4 Invalid EHLO argument", "550 go away", "554 5.7.1 no", "451 4.7.1 later", "421 4.3.2 busy"]
     {
         let server = Server::start(vec![greeted(vec![say(reply), Step::Hang])]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
-        assert!(outcome.recipients[0].class.reply.starts_with(reply), "{reply}: {outcome:?}");
+        assert!(outcome.recipients[0].meaning.reply.starts_with(reply), "{reply}: {outcome:?}");
         assert_eq!(server.heard()[0].len(), 1, "{reply}: HELO was said");
     }
 }
@@ -95,10 +98,10 @@ async fn a_refusal_of_ehlo_is_heard_whatever_comes_after_it() {
     ] {
         let server = Server::start(vec![greeted(script)]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
-        let class = &outcome.recipients[0].class;
-        assert_eq!(class.verdict, Verdict::Deferred, "{outcome:?}");
-        assert!(class.reply.starts_with(told) && class.reply.ends_with("(at EHLO)"), "{told}: {outcome:?}");
-        assert_eq!(class.advice.is_some(), advised, "{told}: {outcome:?}");
+        let meaning = &outcome.recipients[0].meaning;
+        assert_eq!(meaning.verdict, Verdict::Deferred, "{outcome:?}");
+        assert!(meaning.reply.starts_with(told) && meaning.reply.ends_with("(at EHLO)"), "{told}: {outcome:?}");
+        assert_eq!(meaning.advice.is_some(), advised, "{told}: {outcome:?}");
         assert!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })), "{told}: {outcome:?}");
         server.heard();
     }

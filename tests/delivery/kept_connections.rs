@@ -8,7 +8,7 @@ use super::messages::{attempt, delivery, message, route};
 use super::script::{Server, Step, hear, hello, say, takes_one};
 
 fn verdicts(outcome: &Outcome) -> Vec<Verdict> {
-    outcome.recipients.iter().map(|recipient| recipient.class.verdict).collect()
+    outcome.recipients.iter().map(|recipient| recipient.meaning.verdict).collect()
 }
 
 /// Greets, takes one message, then goes on like this until it hears QUIT.
@@ -16,12 +16,16 @@ fn then(further: Vec<Step>) -> Vec<Step> {
     [hello(&[]), takes_one(), further, vec![hear("QUIT"), say("221 bye")]].concat()
 }
 
-/// Without PIPELINING: the steps up to a refusal at MAIL, RCPT or DATA.
+/// Without PIPELINING: the steps up to a refusal at MAIL, RCPT, DATA or the final dot.
 fn refused_at(command: &str, reply: &str) -> Vec<Step> {
     let taken = |command| [hear(command), say("250 ok")];
     match command {
         "MAIL" => vec![hear("MAIL"), say(reply)],
         "RCPT" => [taken("MAIL").to_vec(), vec![hear("RCPT"), say(reply)]].concat(),
+        "." => {
+            let content = vec![hear("DATA"), say("354 go"), Step::HearContent, say(reply)];
+            [taken("MAIL").to_vec(), taken("RCPT").to_vec(), content].concat()
+        }
         _ => [taken("MAIL").to_vec(), taken("RCPT").to_vec(), vec![hear("DATA"), say(reply)]].concat(),
     }
 }
@@ -64,6 +68,53 @@ async fn a_kept_connection_that_refuses_everybody_before_the_content_is_replaced
             assert_eq!(server.heard().len(), 2, "{reply} at {command}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_refuses_content_for_its_own_sake_is_replaced_within_the_attempt() {
+    for (command, reply) in [
+        (".", "451 4.7.0 try again later"),
+        (".", "452 4.5.3 Too many messages this session"),
+        (".", "550 too many messages in this connection"),
+        (".", "421 4.7.0 enough of you"),
+        ("DATA", "421 4.7.0 enough of you"),
+    ] {
+        // After a 421 the server closes the connection.
+        let goodbye = if reply.starts_with("421") { vec![] } else { vec![hear("QUIT"), say("221 bye")] };
+        let first = [hello(&[]), takes_one(), refused_at(command, reply), goodbye].concat();
+        let server = Server::start(vec![first, [hello(&[]), takes_one()].concat()]).await;
+        let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+        for _ in 0..2 {
+            let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+            assert_eq!(verdicts(&outcome), [Verdict::Relayed], "{reply} at {command}: {outcome:?}");
+            assert_eq!(outcome.trouble, None, "{reply} at {command}");
+        }
+        assert_eq!(server.heard().len(), 2, "{reply} at {command}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_all_content_for_now_gets_each_message_once_an_attempt() {
+    let refuses = [hello(&[]), refused_at(".", "451 4.7.1 scanner is down"), vec![hear("QUIT"), say("221 bye")]];
+    let server = Server::start(vec![refuses.concat(), refuses.concat()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    for _ in 0..2 {
+        let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+        assert_eq!(verdicts(&outcome), [Verdict::Deferred], "{outcome:?}");
+    }
+    assert_eq!(server.heard().len(), 2);
+}
+
+#[tokio::test]
+async fn a_message_refused_for_good_at_its_end_costs_no_connection() {
+    let script = [hello(&[]), takes_one(), refused_at(".", "554 5.6.0 it has a virus"), takes_one()];
+    let server = Server::start(vec![script.concat()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    for right in [Verdict::Relayed, Verdict::Failed, Verdict::Relayed] {
+        let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+        assert_eq!(verdicts(&outcome), [right], "{outcome:?}");
+    }
+    assert_eq!(server.heard().len(), 1);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn each_mechanism_logs_in() {
     ];
     for (offer, dialogue) in [("AUTH PLAIN", plain), ("AUTH=LOGIN NTLM", login), ("AUTH CRAM-MD5 PLAIN", cram)] {
         let outcome = outcome_of(vec![hello(&[offer]), dialogue, takes_one()]).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{offer}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{offer}: {outcome:?}");
     }
 }
 
@@ -93,7 +93,7 @@ pub async fn logs_in(auth: &str, over_tls: bool, only: Option<Mechanism>, dialog
     let what = format!("{auth}, TLS {over_tls}, only {only:?}: {dialogue}\n{outcome:?}");
     server.heard();
     match (ends, &outcome.trouble) {
-        (Ends::Well, None) => assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{what}"),
+        (Ends::Well, None) => assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{what}"),
         (Ends::Suspended(start, hint), Some(Trouble::Suspend { cause: Cause::Login, reason, advice })) => {
             assert!(reason.starts_with(start) && advice.contains(hint), "{what}");
         }
@@ -345,7 +345,7 @@ async fn a_server_that_passes_over_a_response_is_given_it_once_more() {
         takes_one(),
     ])
     .await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
     let (url, _) = token_endpoint("200 OK").await;
     let dialogue = vec![hear("AUTH XOAUTH2 dXNlcj1h"), say("334 "), hear("dXNlcj1h"), say("235 ok")];
     let server = Server::start(vec![[hello(&["AUTH XOAUTH2"]), dialogue, takes_one()].concat()]).await;
@@ -369,7 +369,7 @@ async fn a_refused_login_suspends_the_route_and_no_other_mechanism_is_tried() {
         ["535 5.7.8 wrong", "535 5.7.139 SMTP AUTH is disabled", "550 5.7.30 Basic authentication is not supported"]
     {
         let outcome = outcome_of(vec![hello(&["AUTH PLAIN LOGIN"]), vec![hear("AUTH PLAIN"), say(reply)]]).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "mail waits: {outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "mail waits: {outcome:?}");
         let Some(Trouble::Suspend { cause: Cause::Login, reason, advice }) = &outcome.trouble else {
             panic!("{outcome:?}")
         };
@@ -469,7 +469,7 @@ fn bearer(token: &str) -> String {
 
 async fn delivers(delivery: &Delivery, route: &Arc<Route>) {
     let outcome = attempt(delivery, route, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
 }
 
 #[tokio::test]
@@ -522,10 +522,10 @@ async fn a_refusing_token_endpoint_suspends_and_a_broken_one_only_waits() {
         let (url, _) = token_endpoint(status).await;
         let server = Server::start(vec![hello(&["AUTH XOAUTH2"])]).await;
         let outcome = attempt(&delivery(), &with_tokens(&server, url), &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred);
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred);
         assert_eq!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), suspends, "{status}: {outcome:?}");
         if suspends {
-            assert!(outcome.recipients[0].class.reply.contains("AADSTS7000215"), "{outcome:?}");
+            assert!(outcome.recipients[0].meaning.reply.contains("AADSTS7000215"), "{outcome:?}");
             let Some(Trouble::Suspend { advice, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
             assert!(advice.contains("the secret's Value, not its Secret ID"), "{advice}");
         }
@@ -545,7 +545,7 @@ async fn what_answers_in_place_of_the_token_endpoint_says_nothing_of_the_credent
         let (url, _) = token_endpoint_saying(status, body).await;
         let server = Server::start(vec![hello(&["AUTH XOAUTH2"])]).await;
         let outcome = attempt(&delivery(), &with_tokens(&server, url), &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred);
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred);
         let Some(Trouble::BackOff { reason, advice: Some(advice), .. }) = &outcome.trouble else {
             panic!("{status} {body}: {outcome:?}")
         };

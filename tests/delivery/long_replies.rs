@@ -19,7 +19,7 @@ fn long(code: &str) -> String {
 
 fn is_clipped(outcome: &Outcome, begins: &str) {
     for recipient in &outcome.recipients {
-        let reply = &recipient.class.reply;
+        let reply = &recipient.meaning.reply;
         assert!(
             reply.len() <= MOST && reply.starts_with(begins) && reply.ends_with("[…]"),
             "{} octets: {reply}",
@@ -41,7 +41,7 @@ async fn a_long_refusal_of_each_of_many_recipients_is_clipped() {
     let server = Server::start(vec![script]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
     assert_eq!(outcome.recipients.len(), RECIPIENTS);
-    assert!(outcome.recipients.iter().all(|recipient| recipient.class.verdict == Verdict::Failed));
+    assert!(outcome.recipients.iter().all(|recipient| recipient.meaning.verdict == Verdict::Failed));
     is_clipped(&outcome, "550 5.7.1 æyyy");
     server.heard();
 }
@@ -67,9 +67,9 @@ async fn a_long_reply_is_clipped_at_every_step() {
     {
         let server = Server::start(vec![[hello(&[]), content(&long(code))].concat()]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, verdict, "{code}");
-        assert!(outcome.recipients[0].class.reply.len() <= MOST, "{code}");
-        assert!(outcome.recipients[0].class.reply.starts_with(begins), "{code}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, verdict, "{code}");
+        assert!(outcome.recipients[0].meaning.reply.len() <= MOST, "{code}");
+        assert!(outcome.recipients[0].meaning.reply.starts_with(begins), "{code}");
     }
 }
 

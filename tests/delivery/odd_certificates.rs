@@ -110,7 +110,7 @@ impl Peer {
     /// Returns true if mail goes out over TLS with this policy.
     async fn is_encrypted(&self, tls: TlsPolicy) -> bool {
         let outcome = self.attempt(tls).await;
-        let delivered = outcome.recipients[0].class.verdict == Verdict::Relayed;
+        let delivered = outcome.recipients[0].meaning.verdict == Verdict::Relayed;
         assert!(delivered || self.mail_over().is_none_or(|over| over != "clear"), "{outcome:?}");
         delivered && self.mail_over().is_some_and(|over| over.starts_with("TLSv1."))
     }
@@ -130,7 +130,7 @@ fn checked(ca: Option<&Path>) -> TlsPolicy {
 
 /// The reason and the advice of a refusal.
 fn refusal(outcome: &Outcome) -> (&str, &str) {
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "{outcome:?}");
     match &outcome.trouble {
         Some(Trouble::BackOff { reason, advice: Some(advice), .. }) => (reason, advice),
         _ => panic!("{outcome:?}"),
@@ -365,10 +365,10 @@ async fn a_pinned_certificate_without_its_key_is_refused() {
                 let server = Server::start(vec![[hello(&["STARTTLS"]), start, after].concat()]).await;
                 let route = Arc::new(Route { tls: pinned(&made), ..route(server.address) });
                 let outcome = attempt(&patient_delivery(), &route, &message(&["x@test.net"])).await;
-                let delivered = outcome.recipients[0].class.verdict == Verdict::Relayed;
+                let delivered = outcome.recipients[0].meaning.verdict == Verdict::Relayed;
                 assert_eq!(delivered, right, "{version:?}: {outcome:?}");
                 if !right {
-                    let reason = &outcome.recipients[0].class.reply;
+                    let reason = &outcome.recipients[0].meaning.reply;
                     assert!(reason.contains("does not have the key"), "{reason}");
                 }
             }

@@ -25,7 +25,7 @@ fn demanding(to: &[&str]) -> Message {
 }
 
 fn verdicts(outcome: &Outcome) -> Vec<(usize, Verdict)> {
-    let mut all: Vec<_> = outcome.recipients.iter().map(|r| (r.index, r.class.verdict)).collect();
+    let mut all: Vec<_> = outcome.recipients.iter().map(|r| (r.index, r.meaning.verdict)).collect();
     all.sort_by_key(|(index, _)| *index);
     all
 }

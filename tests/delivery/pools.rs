@@ -17,7 +17,7 @@ fn good_for(messages: usize) -> Vec<Step> {
 
 async fn deliver(delivery: &postbud::delivery::Delivery, route: &Arc<Route>) {
     let outcome = attempt(delivery, route, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use postbud::delivery::{Delivery, ProbeReport, StepResult};
+use postbud::delivery::{Delivery, ProbeReport, Settings, StepResult};
+use postbud::message::ReturnPaths;
 use postbud::route::{Route, TlsMode, TlsPolicy};
-use postbud::smtp::Mailbox;
+use postbud::smtp::{Domain, Mailbox};
+use zeroize::Zeroizing;
 
 use super::certs::self_signed;
 use super::messages::{delivery, login, route, settings_from};
@@ -95,6 +97,33 @@ async fn a_step_has_the_same_name_in_success_and_failure() {
         let last = report.steps.last().unwrap();
         assert_eq!((last.step.as_str(), last.finding), (step, StepResult::Failed), "{report}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_the_mailbox_alone_fails_at_the_return_path() {
+    let refusing = [
+        hello(&[]),
+        vec![hear("MAIL FROM:<a@test.dk>"), say("250 ok"), hear("RCPT"), say("250 ok"), hear("RSET"), say("250 ok")],
+        vec![hear("MAIL FROM:<r-"), say("550 5.7.60 SMTP; Client does not have permissions to send as this sender")],
+    ];
+    let server = Server::start(vec![refusing.concat()]).await;
+    let paths = ReturnPaths::new(Domain::parse("returns.webcrm.test").unwrap(), &[Zeroizing::new([7; 32])]);
+    let settings = Settings { return_paths: Some(Arc::new(paths)), ..settings_from([127, 0, 0, 1].into()) };
+    let delivery = Delivery::new(settings).unwrap();
+    let report = probe(&delivery, Route { verp: true, ..route(server.address) }).await;
+    let last = report.steps.last().unwrap();
+    assert_eq!((last.step.as_str(), last.finding), ("return path", StepResult::Failed), "{report}");
+    assert!(last.found.contains("@returns.webcrm.test>: 550 5.7.60"), "{report}");
+    let advice = last.advice.as_deref().expect("advice");
+    assert!(advice.contains("returns.webcrm.test") && advice.contains("return_path = \"sender\""), "{report}");
+    assert_eq!(report.verdict, StepResult::Failed);
+    assert!(report.to_string().ends_with("mail cannot be delivered here now"), "{report}");
+    // The mailbox itself is taken, and only that counts where mail leaves with its own sender.
+    let own = [hello(&[]), rehearsal()].concat();
+    let server = Server::start(vec![own]).await;
+    let report = probe(&delivery, route(server.address)).await;
+    assert!(report.steps.iter().all(|step| step.step.as_str() != "return path"), "{report}");
+    assert_ne!(report.verdict, StepResult::Failed, "{report}");
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn postfix_takes_mail_after_starttls_and_login() {
     for _ in 0..3 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net", "y@test.net"])).await;
         assert!(
-            outcome.recipients.iter().all(|r| r.class.verdict == Verdict::Relayed),
+            outcome.recipients.iter().all(|r| r.meaning.verdict == Verdict::Relayed),
             "{outcome:?}\n{}",
             postfix.log()
         );
@@ -58,7 +58,7 @@ async fn postfix_takes_every_mechanism_and_a_wrong_password_suspends() {
         let good = Arc::new(route_to(&postfix, mode, Some(known)));
         let outcome = attempt(&patient_delivery(), &good, &message(&["x@test.net"])).await;
         assert_eq!(
-            outcome.recipients[0].class.verdict,
+            outcome.recipients[0].meaning.verdict,
             Verdict::Relayed,
             "{mechanisms}: {outcome:?}\n{}",
             postfix.log()
@@ -80,7 +80,7 @@ async fn a_large_message_arrives_as_it_was() {
     parts.extend(chunks.iter().map(String::as_str));
     let route = Arc::new(route_to(&postfix, TlsMode::Required, postfix_login()));
     let outcome = attempt(&patient_delivery(), &route, &message_of(&["x@test.net"], &parts)).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
     let mail = postfix.wait_for_mails(1).remove(0);
     let body = mail.split_once("\n\n").unwrap().1;
     assert!(body == chunks.concat().replace("\r\n", "\n"), "the body was changed");
@@ -94,7 +94,7 @@ async fn postfix_hears_the_mechanism_that_the_route_names() {
         let named = postfix_login().map(|login| Login { mechanism: Some(mechanism), ..login });
         let route = Arc::new(route_to(&postfix, TlsMode::Required, named));
         let outcome = attempt(&patient_delivery(), &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}\n{}", postfix.log());
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}\n{}", postfix.log());
         let method = format!("sasl_method={}", mechanism.as_str());
         assert_eq!(postfix.log().matches(&method).count(), 1, "{}", postfix.log());
     }
@@ -127,7 +127,7 @@ async fn exim_takes_mail_after_starttls_and_login() {
         for _ in 0..2 {
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
             assert_eq!(
-                outcome.recipients[0].class.verdict,
+                outcome.recipients[0].meaning.verdict,
                 Verdict::Relayed,
                 "{mechanisms}: {outcome:?}\n{}",
                 exim.log()
@@ -158,7 +158,7 @@ async fn dovecot_takes_mail_after_starttls_and_login_and_hands_it_on() {
         for _ in 0..2 {
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
             let log = dovecot.log();
-            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{mechanisms}: {outcome:?}\n{log}");
+            assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{mechanisms}: {outcome:?}\n{log}");
         }
         let mails = behind.wait_for_mails(sent);
         assert!(
@@ -180,7 +180,7 @@ async fn a_server_that_knows_only_auth_login_takes_mail() {
     let delivery = patient_delivery();
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}\n{}", server.log());
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}\n{}", server.log());
     }
     let mails = server.wait_for_mails(2);
     assert!(

@@ -52,12 +52,12 @@ async fn outcome_with(issued: Issued, policy: TlsPolicy) -> Outcome {
 }
 
 fn delivered(outcome: &Outcome) {
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
 }
 
 /// The mail waits, the route backs off, and both say why; the advice is not the reason once more.
 fn refused(outcome: &Outcome, hints: &[&str]) {
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "{outcome:?}");
     let Some(Trouble::BackOff { reason, advice: Some(advice), .. }) = &outcome.trouble else { panic!("{outcome:?}") };
     for hint in hints {
         assert!([reason, advice].iter().any(|text| text.contains(hint)), "{hint} is not in: {reason}. {advice}");
@@ -135,7 +135,7 @@ async fn required_tls_never_falls_back() {
     for script in [stripped, refusing, broken] {
         let server = Server::start(vec![script.concat()]).await;
         let outcome = attempt_at(&server, case.required()).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "{outcome:?}");
         assert!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })));
         assert!(!server.heard().concat().iter().any(|line| line.starts_with("MAIL")));
     }
@@ -188,7 +188,7 @@ async fn a_handshake_that_failed_once_where_the_server_wants_tls_makes_the_route
     let route = Arc::new(Route { tls, host: "127.0.0.1".to_owned(), ..route(server.address) });
     let delivery = delivery();
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.reply, wants_tls);
+    assert_eq!(outcome.recipients[0].meaning.reply, wants_tls);
     refused(&outcome, &[wants_tls, "the TLS handshake failed", "minimum version"]);
     // The one in clear is not kept.
     delivered(&attempt(&delivery, &route, &message(&["x@test.net"])).await);
@@ -258,7 +258,7 @@ async fn a_server_that_asks_for_our_certificate_gets_it() {
             (stranger, "the server does not accept the route's client_certificate"),
         ] {
             let outcome = attempt_at(&Server::start(vec![asking()]).await, policy).await;
-            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+            assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Deferred, "{outcome:?}");
             let Some(Trouble::BackOff { reason, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
             assert!(reason.contains(hint), "{hint} is not in: {reason}");
         }

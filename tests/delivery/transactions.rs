@@ -13,7 +13,7 @@ const DOTTED: &str = "DKIM-Signature: v=1\r\nSubject: test\r\nFrom: a@test.dk\r\
 
 /// Verdict and scope of each recipient, by index.
 fn results(outcome: &Outcome) -> Vec<(usize, Verdict, Scope)> {
-    let mut all: Vec<_> = outcome.recipients.iter().map(|r| (r.index, r.class.verdict, r.class.scope)).collect();
+    let mut all: Vec<_> = outcome.recipients.iter().map(|r| (r.index, r.meaning.verdict, r.meaning.scope)).collect();
     all.sort_by_key(|(index, ..)| *index);
     all
 }
@@ -25,7 +25,7 @@ async fn a_message_is_delivered_and_the_connection_kept() {
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
         assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)], "{outcome:?}");
-        assert_eq!(outcome.recipients[0].class.reply, "250 2.0.0 queued");
+        assert_eq!(outcome.recipients[0].meaning.reply, "250 2.0.0 queued");
         assert_eq!(outcome.trouble, None);
     }
     let heard = server.heard();
@@ -98,7 +98,7 @@ async fn a_refused_sender_concerns_the_message_and_the_connection_serves_on() {
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
     assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
-    assert_eq!(outcome.recipients[0].class.reply, "550 5.1.8 bad sender");
+    assert_eq!(outcome.recipients[0].meaning.reply, "550 5.1.8 bad sender");
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
     assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
     server.heard();
@@ -114,7 +114,7 @@ async fn a_refused_sender_stays_so_where_the_server_then_hangs_up() {
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
         let failed = |index| (index, Verdict::Failed, Scope::Message);
         assert_eq!(results(&outcome), [failed(0), failed(1)], "{last}");
-        assert!(outcome.recipients.iter().all(|r| r.class.reply == "550 5.1.8 bad sender"), "{outcome:?}");
+        assert!(outcome.recipients.iter().all(|r| r.meaning.reply == "550 5.1.8 bad sender"), "{outcome:?}");
         assert_eq!(outcome.trouble, None, "{last}");
     }
 }
@@ -189,7 +189,7 @@ async fn five_hundred_recipients_go_in_flights_that_cannot_deadlock() {
     let server = Server::start(vec![script]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
     assert_eq!(
-        outcome.recipients.iter().filter(|r| r.class.verdict == Verdict::Relayed).count(),
+        outcome.recipients.iter().filter(|r| r.meaning.verdict == Verdict::Relayed).count(),
         500,
         "{:?}",
         outcome.trouble
@@ -204,22 +204,22 @@ async fn what_the_server_lacks_bounces_before_anything_is_sent() {
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     let too_large = attempt(&delivery, &route, &message(&["x@test.net"])).await;
     let says = |outcome: &Outcome, limit: &str| {
-        let reply = &outcome.recipients[0].class.reply;
+        let reply = &outcome.recipients[0].meaning.reply;
         assert!(reply.starts_with("5.3.4 the message has") && reply.ends_with(limit), "{outcome:?}");
     };
     says(&too_large, "the server takes at most 60");
     let mut eight_bit = message_of(&["x@test.net"], &["A: b\r\n\r\n\u{e5}\r\n"]);
     eight_bit.record.envelope.body = BodyKind::EightBit;
     let eight_bit = attempt(&delivery, &route, &eight_bit).await;
-    assert!(eight_bit.recipients[0].class.reply.contains("5.6.3"), "{eight_bit:?}");
+    assert!(eight_bit.recipients[0].meaning.reply.contains("5.6.3"), "{eight_bit:?}");
     let mut utf8 = message_of(&["s\u{f8}ren@test.net"], &["A: b\r\n\r\n"]);
     utf8.record.envelope.smtputf8 = true;
     let utf8 = attempt(&delivery, &route, &utf8).await;
-    assert!(utf8.recipients[0].class.reply.contains("5.6.7"), "{utf8:?}");
+    assert!(utf8.recipients[0].meaning.reply.contains("5.6.7"), "{utf8:?}");
     let mut in_header = message_of(&["x@test.net"], &["Subject: \u{e5}\r\n\r\n"]);
     in_header.record.envelope.smtputf8 = true;
     let in_header = attempt(&delivery, &route, &in_header).await;
-    assert!(in_header.recipients[0].class.reply.contains("5.6.7"), "{in_header:?}");
+    assert!(in_header.recipients[0].meaning.reply.contains("5.6.7"), "{in_header:?}");
     assert_eq!(results(&utf8), [(0, Verdict::Failed, Scope::Recipient)]);
     for outcome in [too_large, eight_bit, in_header] {
         assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
@@ -246,7 +246,7 @@ async fn an_address_outside_ascii_does_not_stop_mail_to_other_recipients() {
         let right = [(0, Verdict::Failed, Scope::Recipient), (1, Verdict::Relayed, Scope::Recipient)];
         assert_eq!(results(&outcome), right, "{header:?}");
         let refused = outcome.recipients.iter().find(|r| r.index == 0).unwrap();
-        assert!(refused.class.reply.contains("5.6.7"), "{outcome:?}");
+        assert!(refused.meaning.reply.contains("5.6.7"), "{outcome:?}");
     }
     let heard = server.heard().concat();
     assert_eq!(heard.iter().filter(|line| line.as_str() == "MAIL FROM:<bounce@test.dk>").count(), 2, "{heard:?}");
@@ -279,7 +279,7 @@ async fn what_the_server_offers_is_used() {
     envelope.recipients[1].notify = Some(Notify::NEVER);
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
     assert!(
-        outcome.recipients.iter().all(|r| r.class.verdict == Verdict::Relayed),
+        outcome.recipients.iter().all(|r| r.meaning.verdict == Verdict::Relayed),
         "{outcome:?}, {:?}",
         server.heard()
     );
@@ -348,7 +348,7 @@ async fn a_refusal_at_the_end_concerns_all_that_were_accepted() {
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
         assert_eq!(results(&outcome), [(0, verdict, scope)], "{reply}");
         assert_eq!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })), throttled, "{reply}");
-        assert!(!outcome.recipients[0].class.unknown);
+        assert!(!outcome.recipients[0].meaning.unknown);
         server.heard();
     }
 }
@@ -367,5 +367,5 @@ async fn internal_mail_refused_as_forged_names_the_remedy() {
     let server = Server::start(vec![script.concat()]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["colleague@test.dk"])).await;
     assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Recipient)]);
-    assert!(outcome.recipients[0].class.advice.as_deref().unwrap().contains("allow 40.74.40.57"));
+    assert!(outcome.recipients[0].meaning.advice.as_deref().unwrap().contains("allow 40.74.40.57"));
 }

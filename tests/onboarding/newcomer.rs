@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::contract;
 use crate::knot::Knot;
 use crate::skip::skip;
 
@@ -44,6 +45,8 @@ impl Site {
             username = "key"
             password_file = "secrets/mailjet"
             requires = ["ownership", "spf", "dkim"]
+            [events]
+            log = "../state/events.jsonl"
             [dns]
             servers = ["{}"]
             [onboarding]
@@ -92,6 +95,15 @@ impl Site {
 
     pub fn file(&self, path: &str) -> std::path::PathBuf {
         self.dir.path().join(path)
+    }
+}
+
+/// All events of a site's relay are checked against the contract.
+impl Drop for Site {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            contract::check(&self.file("state/events.jsonl"));
+        }
     }
 }
 

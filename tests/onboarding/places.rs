@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::customers::{Customer, Via};
+use postbud::dkim::Selector;
 use postbud::onboarding::alias::{self, Alias};
 use postbud::onboarding::records::{self, InTheWay, RecordTable, Row};
-use postbud::onboarding::{Finding, Item, Lang, Report, Settings, Severity, report};
+use postbud::onboarding::{Delegation, Finding, Item, Lang, MailjetRecords, Report, Settings, Severity, report};
 use postbud::resolver::{self, Dns, FixedZone, Lookup, RecordType, Resolver};
 use postbud::time::Timestamp;
 
@@ -19,7 +20,11 @@ const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
 
 /// What is said of a customer's domain in a zone, as report and table.
 async fn both(zone: FixedZone, customer: &Customer, name: &str) -> (Report, RecordTable) {
-    let settings = Settings { http_timeout: Duration::from_millis(200), ..Settings::default() };
+    both_with(Settings::default(), zone, customer, name).await
+}
+
+async fn both_with(settings: Settings, zone: FixedZone, customer: &Customer, name: &str) -> (Report, RecordTable) {
+    let settings = Settings { http_timeout: Duration::from_millis(200), ..settings };
     let directory = directory(vec![customer.clone()]);
     let checker = checker(settings, Arc::new(zone));
     let (name, now) = (domain(name), Timestamp::from_millis(1_795_458_240_000));
@@ -135,6 +140,58 @@ async fn where_the_zone_is_not_known_the_whole_name_stands_and_it_is_said_so() {
 }
 
 #[tokio::test]
+async fn a_record_about_which_dns_did_not_answer_is_not_called_missing() {
+    let delegation = Delegation {
+        zone: domain("dkim.webcrm.com"),
+        selectors: ["postbud-a", "postbud-b"].map(|name| Selector::parse(name).unwrap()),
+        rotate_every: Duration::from_secs(1),
+        ttl: Duration::from_secs(300),
+        updates: None,
+    };
+    let mut settings = Settings { delegation: Some(delegation), ..Settings::default() };
+    settings.mailjet.insert(
+        domain("test.dk"),
+        MailjetRecords { ownership: None, dkim: Some(key_record("test.dk").replace("v=DKIM1; ", "")) },
+    );
+    let of = customer("test-as", "Test A/S", &["test.dk"], mailjet());
+    let zone = |lines: &str| FixedZone::parse(&format!("{OURS}test.dk SOA\n{lines}")).unwrap();
+    let hosts = [
+        "_postbud-challenge.test.dk",
+        "postbud1._domainkey.test.dk",
+        "mailjet._domainkey.test.dk",
+        "bnc3.test.dk",
+        "postbud-a._domainkey.test.dk",
+        "postbud-b._domainkey.test.dk",
+    ];
+    for dead in hosts {
+        let (_, table) = both_with(settings.clone(), zone(&format!("{dead} FAIL")), &of, "test.dk").await;
+        assert!(hosts.iter().all(|host| table.rows.iter().any(|row| row.host == *host)), "{table:#?}");
+        for row in &table.rows {
+            assert_eq!((row.present, row.unanswered), (false, row.host == dead), "{dead}: {row:?}");
+        }
+        assert!(table.is_lacking() && !table.is_done(), "the others are known to be missing");
+        for (lang, word, sentence) in [
+            (Lang::Da, "  (DNS svarede ikke)\n", "om denne record allerede findes"),
+            (Lang::En, "  (DNS did not answer)\n", "whether this record is published already"),
+        ] {
+            let text = records::text(&table, lang);
+            assert_eq!((text.matches(word).count(), text.matches(sentence).count()), (1, 1), "{text}");
+            assert!(mail(&table, lang).contains(sentence), "{}", mail(&table, lang));
+        }
+        let json = records::json(std::slice::from_ref(&table), Lang::En);
+        let unanswered = |row: &&serde_json::Value| row["unanswered"] == true;
+        let hosts: Vec<_> =
+            json[0]["rows"].as_array().unwrap().iter().filter(unanswered).map(|row| &row["host"]).collect();
+        assert_eq!(hosts, [dead]);
+    }
+    let (_, table) = both_with(settings.clone(), zone("test.dk FAIL"), &of, "test.dk").await;
+    assert!(table.rows.iter().all(|row| row.unanswered && !row.present), "{table:#?}");
+    assert!(!table.is_lacking() && !table.is_done(), "nothing is known: {table:#?}");
+    let (_, table) = both_with(settings, zone(""), &of, "test.dk").await;
+    assert!(table.rows.iter().all(|row| !row.unanswered && !row.present) && table.is_lacking(), "{table:#?}");
+}
+
+#[tokio::test]
 async fn a_record_at_a_doubled_name_is_named_with_the_label_to_type() {
     let zone = FixedZone::parse(&format!("{OURS}sub.dk SOA")).unwrap();
     zone.add_txt("postbud1._domainkey.nyhed.sub.dk.sub.dk", &key_record("nyhed.sub.dk"));
@@ -159,6 +216,8 @@ async fn a_from_domain_that_is_an_alias_hears_the_way_out_and_gets_no_line_besid
         let (report, table) = of_mailjet(&format!("{alias}{target}"), "nyhed.sub.dk").await;
         let spf = report.check(Item::Spf).unwrap();
         assert_eq!(spf.severity(), Severity::Fault);
+        // Nothing else is said that would have to be published there.
+        assert_eq!((spf.findings.len(), &spf.expected[..]), (1, &[][..]), "{spf:?}");
         for (lang, way_out) in [(Lang::Da, "Send fra et andet domæne"), (Lang::En, "Send from another domain")] {
             let first = lang.finding(&spf.findings[0]);
             assert!(first.what.contains("alias (CNAME)") && first.what.contains("web.host.dk"), "{first:?}");

@@ -1,5 +1,5 @@
-//! The whole path of a customer, with nothing typed at webCRM but its name and domain: added, published by delegation, verified against
-//! a real DNS server that takes dynamic updates, moved to the better tier, its first newsletter relayed and delivered, and its key changed
+//! The whole path of a customer, with nothing typed at webCRM but its name and domain: added, sent a link, published by delegation from what
+//! its page shows, checked there, verified against a real DNS server that takes dynamic updates, moved to the better tier, its first newsletter relayed and delivered, and its key changed
 //! without it.
 
 use std::fs;
@@ -30,7 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const SECRET: &str = "3f0c9a7e51d24b6f8a10";
 
 /// webCRM's side: a listener, two tiers with Mailjet's API behind them, a place for Mailjet's events, a zone with keys that takes updates.
-fn configuration(submission: SocketAddr, mailjet: SocketAddr, api: &str, hooks: SocketAddr, dns: SocketAddr) -> String {
+fn configuration(
+    (submission, hooks, pages): (SocketAddr, SocketAddr, SocketAddr),
+    mailjet: SocketAddr,
+    api: &str,
+    dns: SocketAddr,
+) -> String {
     let tier = |name: &str, more: &str| {
         format!(
             "[mailjet.{name}]\napi = \"{api}\"\nhost = \"{}\"\nport = {}\ntls = \"off\"\nallow_plaintext_auth = true\nusername = \"key-{name}\"\n\
@@ -47,7 +52,8 @@ fn configuration(submission: SocketAddr, mailjet: SocketAddr, api: &str, hooks: 
          password_file = \"secrets/hooks\"\n{}{}[dns]\nservers = [\"{dns}\"]\nlongest_ttl = \"1s\"\nlongest_negative_ttl = \"1s\"\n\
          [onboarding]\ncheck_every_while_incomplete = \"1s\"\ncheck_every = \"1s\"\nrotation_overlap = \"1s\"\nhttp_timeout = \"1s\"\nbulk = \"refuse\"\n\
          [dkim.delegation]\nzone = \"keys.example\"\nttl = \"1s\"\nserver = \"{dns}\"\ntsig_key = \"postbud\"\n\
-         tsig_secret_file = \"secrets/tsig\"\n",
+         tsig_secret_file = \"secrets/tsig\"\n\
+         [pages.customers]\naddress = \"{pages}\"\nurl = \"http://{pages}\"\ntls = \"off\"\n",
         tier("starter", ""),
         tier("trusted", "requires = [\"ownership\", \"spf\", \"dkim\"]"),
     )
@@ -87,8 +93,8 @@ fn from_a_name_and_a_domain_to_a_relayed_newsletter_and_a_changed_key() {
     let Some(mut site) = Site::new(WORLD) else { return skip(NAME, "knot is not installed") };
     let (server, submission) = (Capture::start(), free_port("127.0.0.1"));
     let api = MailjetApi::start(&["key-starter", "key-trusted"], &key_record("test.dk").replace("v=DKIM1; ", ""));
-    let hooks = free_port("127.0.0.1");
-    let config = configuration(submission, server.address, &api.url, hooks, site.knot.address);
+    let (hooks, pages) = (free_port("127.0.0.1"), free_port("127.0.0.1"));
+    let config = configuration((submission, hooks, pages), server.address, &api.url, site.knot.address);
     fs::write(site.file("config/postbud.toml"), config).unwrap();
     fs::write(site.file("config/secrets/tsig"), TSIG).unwrap();
     fs::write(site.file("config/secrets/hooks"), SECRET).unwrap();
@@ -102,16 +108,21 @@ fn from_a_name_and_a_domain_to_a_relayed_newsletter_and_a_changed_key() {
     let refused = newsletter(submission, "too-early");
     assert!(refused.starts_with("550"), "{refused}");
 
-    // The customer publishes what is printed, as it is printed, and nothing else.
-    let printed = site.run(&["domain", "records", "test-as", "--zone"], "");
-    let lines = out(&printed);
+    // The customer opens the link that webCRM sends, publishes the lines that stand there, as they stand there, and nothing else.
+    let made = site.run(&["customer", "link", "test-as", "--language", "en", "--json"], "");
+    let link: Value = serde_json::from_slice(&made.stdout).unwrap_or_else(|error| panic!("{error}: {}", err(&made)));
+    let page = Page::at(pages, link["url"].as_str().unwrap());
+    let lines = wait(&site, "the records are on the page", || page.zone_lines());
     let records: String = lines.lines().filter(|line| !line.starts_with(';')).map(|line| format!("{line}\n")).collect();
-    assert!(records.contains("IN CNAME postbud-a.test.dk.keys.example."), "{lines}{}", err(&printed));
+    assert!(records.contains("IN CNAME postbud-a.test.dk.keys.example."), "{lines}");
     assert!(!records.contains("v=DKIM1; k=rsa; p=") || records.contains("mailjet._domainkey"), "{records}");
     site.knot.publish(&format!("{WORLD}{records}"));
     ["key-starter", "key-trusted"].iter().for_each(|key| api.publish(key, "test.dk"));
+    wait(&site, "the page says that everything is in order", || {
+        page.checked().contains("Everything is in order").then_some(())
+    });
 
-    // The relay sees it by itself, and moves the customer to the better tier.
+    // The relay knows it, and moves the customer to the better tier.
     wait(&site, "the domain is verified", || {
         let check = site.run(&["domain", "check", "test-as", "--json"], "");
         let report: Value = serde_json::from_str(&out(&check)).ok()?;
@@ -172,6 +183,47 @@ fn from_a_name_and_a_domain_to_a_relayed_newsletter_and_a_changed_key() {
     });
     assert!(verifies(&site, &server));
     drop(relay);
+}
+
+/// The customer's page, used as without scripts.
+struct Page {
+    pages: SocketAddr,
+    path: String,
+}
+
+impl Page {
+    fn at(pages: SocketAddr, link: &str) -> Self {
+        Page { pages, path: format!("{}/test.dk", &link[link.find("/link/").expect("a link")..]) }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&str>) -> http::Answer {
+        // A link gets a request back every second.
+        std::thread::sleep(Duration::from_secs(1));
+        let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+        let request = http::request(method, path, &self.pages.to_string(), &kind, body);
+        http::raw(self.pages, request.as_bytes())
+    }
+
+    /// The records as lines of a zone file, once the domain was looked at.
+    fn zone_lines(&self) -> Option<String> {
+        let page = self.ask("GET", &self.path, None).body;
+        let (_, rest) = page.split_once("id=\"zone-lines\"")?;
+        let text = rest.split_once('>')?.1.split("</pre>").next()?;
+        Some(text.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    }
+
+    /// Presses "check now" where the page has the button, and gives what the page says before it has an answer.
+    fn checked(&self) -> String {
+        let page = self.ask("GET", &self.path, None);
+        let check = format!("{}/check", self.path);
+        let form = format!("action=\"{check}\"");
+        // While a look runs, there is no button.
+        if page.body.contains(&form) {
+            let pressed = self.ask("POST", &check, Some(&format!("form={}", page.code(&form))));
+            assert_eq!(pressed.status, 303, "{pressed:?}");
+        }
+        page.body
+    }
 }
 
 /// Brings an event as Mailjet does.

@@ -136,7 +136,8 @@ print(json.dumps({
     'message': dict((k, str(v)) for k, v in status[0].items()),
     'recipients': [dict((k, str(v)) for k, v in block.items()) for block in status[1:] if block.keys()],
 }))";
-    let started = Command::new("python3").args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let started =
+        Command::new("/usr/bin/python3").args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut python) = started else {
         crate::skip::skip("notifications read by Python", "no python3");
         return None;

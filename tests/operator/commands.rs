@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command as Process;
 
-use postbud::events::{EventKind, Mail, Told, Tried};
+use postbud::events::{EventKind, Mail, RecipientEvent, Tried};
 use postbud::message::{FailureClass, MailKind, QueueId, ReplyText};
 use postbud::operate::queue::{Message, MessageState, Selection, Stats};
 use postbud::operate::routes::Route;
@@ -316,7 +316,7 @@ async fn show_tells_every_reply_heard() {
     let tried = Tried::new(&record, &route("own-server.test-as", "mail.test.dk"));
     let told = ["451 4.7.1 later", "421 4.3.2 busy"].map(|reply| {
         let heard = ReplyText::new(reply, Some(FailureClass::Rate));
-        Told::of_attempt(EventKind::Deferred, 0, Timestamp::now(), &tried, heard)
+        RecipientEvent::of_attempt(EventKind::Deferred, 0, Timestamp::now(), &tried, heard)
     });
     let lines = fixture.events.write(&Mail::of(&record), &told).take_lines();
     let lease = fixture.spool.claim(&lane("test-as"), soon(), 1, &backoff()).await.unwrap().remove(0);

@@ -73,7 +73,7 @@ fn python_hmac(timestamp: u64, body: &[u8]) -> String {
     use std::process::{Command, Stdio};
     let script = "import hmac,hashlib,sys; print(hmac.new(b'canary-4f1d9c', sys.stdin.buffer.read(), hashlib.sha256).hexdigest())";
     let Ok(mut python) =
-        Command::new("python3").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        Command::new("/usr/bin/python3").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
     else {
         crate::skip::skip("webhook signature", "no python3 to check it with");
         return signature(&Secret::new(CANARY), timestamp, body).trim_start_matches("v1=").to_owned();

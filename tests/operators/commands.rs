@@ -171,12 +171,23 @@ fn routes_customers_and_suppression_are_commanded_as_on_the_command_line() {
     assert_eq!(anna.send(path, "id=\"suspend\"", path, &stop).status, 303);
     let page = anna.get("/routes?state=suspended");
     assert!(page.body.contains("own-server.bo") && page.body.contains("they move tonight"), "{}", page.body);
+    for place in ["/customers?q=bo", "/customers/bo"] {
+        let page = anna.get(place).body;
+        let why = page.contains("stands still") && page.contains("they move tonight");
+        assert!(why && !page.contains("in service"), "its route stands still: {page}");
+    }
     assert_eq!(anna.send(path, "id=\"resume\"", path, &[("do", "resume")]).status, 303);
     assert!(!anna.get("/routes?state=suspended").body.contains("own-server.bo"));
+    assert!(anna.get("/customers?q=bo").body.contains("in service"));
 
     let path = "/customers/bo";
     assert_eq!(anna.send(path, "id=\"pause\"", path, &[("do", "pause"), ("reason", "asked <them>")]).status, 303);
     assert!(anna.get(path).body.contains("asked &lt;them&gt;"));
+    let list = anna.get("/customers?q=bo").body;
+    assert!(list.contains("asked &lt;them&gt;") && !list.contains("in service"), "its mail stands still: {list}");
+    let found =
+        wait_for(&anna, "/trace?customer=bo", "what was done", |page| page.body.contains("Not about one mail")).body;
+    assert!(!found.contains("<h2> → </h2>"), "{found}");
     assert_eq!(anna.send(path, "id=\"pause\"", path, &[("do", "unpause")]).status, 303);
     assert_eq!(anna.send(path, "id=\"suspend\"", path, &[("do", "suspend"), ("reason", "unpaid")]).status, 303);
     let page = anna.get(path);
@@ -187,6 +198,11 @@ fn routes_customers_and_suppression_are_commanded_as_on_the_command_line() {
     assert_eq!(anna.get("/customers/nobody").status, 404);
     let probe = anna.send(path, "id=\"probe\"", path, &[("do", "probe")]);
     wait_for(&anna, probe.field("location"), "the probe", |page| page.body.contains("Step by step"));
+    assert_eq!(anna.send(path, "id=\"probe\"", path, &[("do", "check")]).status, 303);
+    for command in ["customer.probe", "domain.check"] {
+        let told = rig.site.wait_for_event(command, |event| event["command"] == command);
+        assert!(told["customer"] == "bo" && told["actor"] == "operator anna" && told["peer"] == "127.0.0.1", "{told}");
+    }
 
     let list = "/suppression?customer=bo";
     let add = [("customer", "bo"), ("address", "ole@x.example"), ("note", "asked us"), ("do", "add")];

@@ -35,6 +35,14 @@ impl Rig {
         Rig { site, relay, pages, server_of_anna: anna }
     }
 
+    /// The same with customers' pages besides, and where they are.
+    pub fn with_customers_pages() -> (Self, SocketAddr) {
+        let customers = free_port();
+        let pages =
+            format!("[pages.customers]\nurl = \"http://{customers}\"\naddress = \"{customers}\"\ntls = \"off\"\n");
+        (Rig::with("", &pages), customers)
+    }
+
     /// Runs `postbud operator …` with a password on its standard input.
     pub fn operator(&self, arguments: &[&str], password: &str) -> (bool, String) {
         let mut child = Command::new(binary())

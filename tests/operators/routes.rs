@@ -29,6 +29,36 @@ fn routes_with_a_password_at_microsoft_365_are_listed_with_what_each_needs() {
     assert!(!listed.body.contains("/customers/bo"), "{}", listed.body);
 }
 
+#[test]
+fn a_customers_own_key_at_mailjet_is_shown_with_its_caps() {
+    let tier = "[mailjet.starter]\nhost = \"127.0.0.1\"\nport = 9\ntls = \"off\"\nallow_plaintext_auth = true\napi = \"off\"\nusername = \"key\"\n\
+                password_command = [\"/bin/echo\", \"secret\"]\n";
+    let rig = Rig::with("", tier);
+    let login = tier.lines().skip(1).fold(String::new(), |all, line| all + line + "\n");
+    let own = format!(
+        "via = \"mailjet\"\nmailjet_account = \"own\"\n{login}[route.limits]\nper_minute = 1200\nper_day = 25000\n"
+    );
+    rig.site.add(&Customer { id: "carl", domain: "carl.example", route: own });
+    rig.site.add(&Customer { id: "dora", domain: "dora.example", route: "via = \"mailjet\"\n".to_owned() });
+    rig.relay.signal("HUP");
+    let anna = rig.logged_in("anna", "read");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !anna.get("/routes").body.contains("mailjet-own.carl") {
+        assert!(std::time::Instant::now() < until, "{}", anna.get("/routes").body);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let customer = anna.get("/customers/carl").body;
+    for wanted in
+        ["with an API key of its own", "/routes/mailjet-own.carl", "1 200 messages a minute", "25 000 recipients a day"]
+    {
+        assert!(customer.replace('\u{202f}', " ").contains(wanted), "{wanted}: {customer}");
+    }
+    let route = anna.get("/routes/mailjet-own.carl").body;
+    assert!(route.contains("/customers/carl") && route.replace('\u{202f}', " ").contains("25 000"), "{route}");
+    let of_tier = anna.get("/customers/dora").body;
+    assert!(!of_tier.contains("At most") && !of_tier.contains("API key of its own"), "{of_tier}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sends_a_test_mail() {
     let rig = Rig::start();

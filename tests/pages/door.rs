@@ -1,5 +1,7 @@
 //! Access to the pages, and their protection.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::rig::{BEFORE, Rig, path};
@@ -100,7 +102,20 @@ fn a_form_counts_for_its_page_only_and_never_from_another_site() {
         ))
     };
     let own = code(&link);
-    assert!(post(&link, &own, "").starts_with("HTTP/1.1 303"));
+    // The page looks by itself, too. The audit has what its reader commands, once a check begins: five seconds after the last one.
+    let checks =
+        || rig.site.events().into_iter().filter(|event| event["command"] == "domain.check").collect::<Vec<_>>();
+    assert!(checks().is_empty(), "{:?}", checks());
+    let patience = Instant::now() + Duration::from_secs(30);
+    while checks().is_empty() {
+        assert!(post(&link, &own, "").starts_with("HTTP/1.1 303"));
+        assert!(Instant::now() < patience, "the check is not in the audit");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let told = checks().remove(0);
+    assert!(told["customer"] == "test-as" && told["peer"] == "127.0.0.1", "{told}");
+    assert!(told["actor"].as_str().unwrap().starts_with("link "), "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("of test.dk"), "{told}");
     assert!(post(&link, &own, "Sec-Fetch-Site: same-origin\r\n").starts_with("HTTP/1.1 303"));
     for (link, code, headers) in [
         (&other, own.as_str(), ""),

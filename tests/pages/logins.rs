@@ -1,5 +1,6 @@
 //! Logins at a customer's own server, entered on the page: a wrong password and then the right one, and OAuth at Microsoft 365.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use crate::mail_server::{mail_server, proxy, token_endpoint};
@@ -8,6 +9,16 @@ use crate::support::browser::{self, Browser};
 use crate::support::certs::Authority;
 
 const APPLICATION: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+/// The file below `config/` with this key's value in the customer's file holds the secret, and nobody else may read it.
+fn is_kept(rig: &Rig, key: &str, secret: &str) {
+    let text = std::fs::read_to_string(rig.site.customer_file("test-as")).unwrap();
+    let named = text.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_prefix("= \"")?.split('"').next());
+    let named = named.unwrap_or_else(|| panic!("no {key}: {text}"));
+    let file = rig.site.customer_file("test-as").parent().unwrap().join(named);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{secret}\n"), "{}", file.display());
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+}
 
 /// Sends a form until it is tried: a customer's server is tried every ten seconds at most.
 fn try_it(browser: &Browser, fill: impl Fn(), button: &str) {
@@ -60,12 +71,15 @@ fn a_wrong_password_is_named_and_the_right_one_puts_the_server_to_use() {
     assert_eq!(browser.property(&browser.find("#password"), "value"), "", "and the password is not");
     let file = || std::fs::read_to_string(rig.site.customer_file("test-as")).unwrap();
     assert!(file().contains("via = \"mailjet\""), "{}", file());
+    let secrets = || std::fs::read_dir(rig.site.path("config/secrets")).map_or(0, Iterator::count);
+    assert_eq!(secrets(), 0, "a password that does not work is not kept");
 
     try_it(&browser, || fill("det rigtige"), "form[action$=server] button");
     browser.wait_for_text(&format!("smtp.test.example:{} virker og bliver brugt fra nu af", server.port()));
     browser.find("#spf");
     browser.is_sound("the right password");
     assert!(file().contains("via = \"own-server\"") && file().contains("username = \"crm@test.dk\""), "{}", file());
+    is_kept(&rig, "password_file", "det rigtige");
     for secret in ["det rigtige", "det forkerte"] {
         assert!(!browser.source().contains(secret) && !file().contains(secret) && !rig.relay.log().contains(secret));
     }
@@ -136,9 +150,14 @@ fn oauth_at_microsoft_365_is_tried_step_by_step_and_takes_the_passwords_place() 
     browser.is_sound("OAuth works");
     assert!(browser.all("#oauth").is_empty(), "there is nothing left to do");
     assert!(file().contains("[route.oauth]") && file().contains("# password_file"), "{}", file());
+    is_kept(&rig, "client_secret_file", "the~Value.of-it");
+    assert!(rig.site.path("config/secrets/test-as.oauth").exists(), "under the name that the guide gives it");
     for secret in ["the~Value.of-it", "a.good.token"] {
         assert!(!browser.source().contains(secret) && !file().contains(secret) && !rig.relay.log().contains(secret));
     }
+    rig.site.wait_for_event("the alert about the password ends", |event| {
+        event["subject"] == "passwords-at-microsoft365" && event["cured"] == true
+    });
     let left = rig.site.operate(&["route", "list", "--microsoft365", "--json"]);
     assert!(left.status.success() && left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
 }

@@ -1,5 +1,6 @@
 //! Stand-ins that customers' servers are tried against: a mail server with STARTTLS and logins, Microsoft's token endpoint, and a SOCKS5
 //! proxy that leads to them by the names that they have in the world.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -56,6 +57,16 @@ pub fn mail_server(issued: &Issued, accepted: &Accepted) -> SocketAddr {
 
 /// The same, which keeps what it takes.
 pub fn mail_server_that_keeps(issued: &Issued, accepted: &Accepted, taken: &Taken) -> SocketAddr {
+    serve_mail(issued, accepted, taken, "535 5.7.3 Authentication unsuccessful <b>[TEST.PROD]</b>")
+}
+
+/// The same, which answers a login that is not accepted with `refusal`.
+pub fn mail_server_that_says(issued: &Issued, accepted: &Accepted, refusal: &'static str) -> SocketAddr {
+    serve_mail(issued, accepted, &Taken::default(), refusal)
+}
+
+fn serve_mail(issued: &Issued, accepted: &Accepted, taken: &Taken, refusal: &'static str) -> SocketAddr {
+    let refusal = format!("{refusal}\r\n");
     let (tls, accepted, taken) = (tls_as(issued, ALL_VERSIONS, None), Arc::clone(accepted), Arc::clone(taken));
     listen(move |mut stream| {
         stream.write_all(b"220 mail.test.dk <script>alert(1)</script>\r\n")?;
@@ -79,7 +90,7 @@ pub fn mail_server_that_keeps(issued: &Issued, accepted: &Accepted, taken: &Take
                     is_known = logs_in(&mut stream, &said, &accepted.lock().unwrap())?;
                     match is_known {
                         true => b"235 2.7.0 welcome\r\n",
-                        false => b"535 5.7.3 Authentication unsuccessful <b>[TEST.PROD]</b>\r\n",
+                        false => refusal.as_bytes(),
                     }
                 }
                 "QUIT" => b"221 bye\r\n",

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::reports;
-use crate::rig::{BEFORE, Rig, SPF_BEFORE};
+use crate::rig::{self, BEFORE, Rig, SPF_BEFORE};
 use crate::support::browser::{Browser, Setup};
+use crate::{domains, reports};
 
 #[test]
 #[ignore = "writes pictures: docs/screenshots/make runs it"]
@@ -56,6 +56,10 @@ fn pictures_of_the_customers_page() {
     rig.check_until(&browser, "all is in order", |page| page.contains("Alt er i orden"));
     browser.run("scrollTo(0, 0)");
     browser.picture(&folder.join("customer-done.png"), false);
+
+    let rig = Rig::with(&rig::Setup { second: Some(("venner.dk", domains::SECOND)), ..rig::Setup::default() });
+    let second = format!("{}/venner.dk", rig.link("test-as", &[]));
+    take(desktop, &second, "Sådan gør I i jeres DNS-panel", "customer-domains", "nav.pages");
 
     let rig = reports::rig();
     reports::import(&rig);

@@ -120,7 +120,7 @@ pub trait Deliver: Sized {
         directory: Directory,
         patience: Patience,
         bounces: Option<Arc<Route>>,
-    ) -> (Rig, queue::Waiting);
+    ) -> (Rig, queue::OpenedQueue);
 }
 
 impl Deliver for Arc<Embedded> {
@@ -130,7 +130,7 @@ impl Deliver for Arc<Embedded> {
         directory: Directory,
         patience: Patience,
         bounces: Option<Arc<Route>>,
-    ) -> (Rig, queue::Waiting) {
+    ) -> (Rig, queue::OpenedQueue) {
         let log = folder.join("events.jsonl");
         let settings =
             events::Settings { log: Some(log.clone()), state_dir: folder.to_owned(), ..events::Settings::default() };

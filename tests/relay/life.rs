@@ -113,16 +113,23 @@ fn a_campaign_is_held_released_and_removed_with_an_event_for_each_recipient() {
     let spring = send("X-Postbud-Campaign: spring\r\n", &two);
     let mailjets = send("X-Mailjet-Campaign: Spring\r\nX-MJ-CustomID: 8\r\n", &two[..1]);
     let autumn = send("X-Postbud-Campaign: autumn\r\nX-Postbud-Reference: 9\r\n", &two[..1]);
+    client.say(&format!("MAIL FROM:<{FROM}> ENVID=run+2B7")).unwrap();
+    client.say("RCPT TO:<a@example.net>").unwrap();
+    let by_envid = queue_id(&client.content(&named("X-Postbud-Reference: 10\r\n", two[0])).unwrap()).to_owned();
     // The first one shows that the route is dead; the others wait behind it.
     site.wait_for_event("deferred", |event| event["event"] == "deferred" && event["class"] == "network");
     let listed = run(&site, &["queue", "list", "--campaign", "spring", "--json"]);
     assert!(listed.contains(&spring) && listed.contains(&mailjets) && !listed.contains(&autumn), "{listed}");
     assert!(listed.contains("\"reference\":\"8\""), "{listed}");
+    let listed = run(&site, &["queue", "list", "--envid", "Run+7", "--json"]);
+    assert!(listed.contains(&by_envid) && listed.contains("\"envid\":\"run+7\""), "{listed}");
+    assert_eq!(listed.lines().count(), 1, "{listed}");
     for (command, id) in [
         (vec!["queue", "hold", "--campaign", "spring", "--reason", "wrong price"], &spring),
         (vec!["queue", "release", "--campaign", "spring", "--sender", "NEWS@life.example"], &spring),
         (vec!["queue", "remove", "--campaign", "spring", "--reason", "wrong price"], &spring),
         (vec!["queue", "bounce", "--reference", "9", "--reason", "sent twice"], &autumn),
+        (vec!["queue", "remove", "--envid", "run+7", "--reason", "sent twice"], &by_envid),
     ] {
         run(&site, &command);
         let kind = match command[1] {
@@ -205,12 +212,20 @@ fn envid_is_the_reference_of_mail_that_has_no_other() {
     };
     let alone = send("", "order+2B7");
     let beside = send("X-Postbud-Reference: order 8\r\n", "order+2B9");
-    for (id, reference, envid) in [(alone, "order+7", "order+7"), (beside, "order 8", "order+9")] {
+    for (id, reference, envid) in [(&alone, "order+7", "order+7"), (&beside, "order 8", "order+9")] {
         let relayed = site.wait_for_event("relayed", |it| it["queue_id"] == id.as_str() && it["event"] == "relayed");
         assert_eq!((&relayed["reference"], &relayed["envid"]), (&reference.into(), &envid.into()), "{relayed}");
     }
-    let traced = run(&site, &["trace", "--reference", "order+7"]);
-    assert!(traced.contains("ok@example.net"), "{traced}");
+    for (name, value, found) in [
+        ("--reference", "order+7", &alone),
+        ("--envid", "order+7", &alone),
+        ("--envid", "ORDER+9", &beside),
+        ("--reference", "order 8", &beside),
+    ] {
+        let traced = run(&site, &["trace", name, value]);
+        assert!(traced.contains(found.as_str()) && traced.contains("ok@example.net"), "{name} {value}: {traced}");
+        assert_eq!(traced.matches("accepted").count(), 1, "{name} {value}: {traced}");
+    }
     relay.stop();
 }
 
@@ -225,7 +240,7 @@ fn the_sample_of_the_webhook_takes_what_a_relay_sends_and_no_forgery() {
     std::fs::write(site.config(), format!("{config}\n{webhook}")).unwrap();
     std::fs::write(site.path("config/hook.secret"), "et langt og hemmeligt ord som ingen gætter\n").unwrap();
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/samples/events_webhook.py");
-    let mut receiver = Command::new("python3")
+    let mut receiver = Command::new("/usr/bin/python3")
         .arg(sample)
         .arg(hook.port().to_string())
         .arg(site.path("config/hook.secret"))

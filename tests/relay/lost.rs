@@ -81,6 +81,11 @@ fn of(site: &Site, id: &str, kind: &str) -> Vec<Value> {
     site.events().into_iter().filter(|event| event["queue_id"] == *id && event["event"] == kind).collect()
 }
 
+/// Waits for this kind of event of a message, one for each of so many recipients.
+fn wait_for(site: &Site, count: usize, id: &str, kind: &str) -> Vec<Value> {
+    site.wait_for_events(count, kind, |event| event["event"] == kind && event["queue_id"] == id)
+}
+
 fn queued(site: &Site) -> Vec<String> {
     let listed = site.operate(&["queue", "list", "--json"]);
     let lines = String::from_utf8(listed.stdout).unwrap();
@@ -101,8 +106,7 @@ fn mail_that_the_disk_damages_ends_as_lost_for_each_recipient() {
     let relay = site.start();
     site.operate(&["queue", "retry", "--all"]);
     for (id, recipients) in [(&body, vec!["a@test.net", "b@test.net"]), (&envelope, vec!["second-marker@test.net"])] {
-        site.wait_for_event("lost", |event| event["event"] == "lost" && event["queue_id"] == **id);
-        let lost = of(&site, id, "lost");
+        let lost = wait_for(&site, recipients.len(), id, "lost");
         assert_eq!(lost.iter().map(|event| event["recipient"].as_str().unwrap()).collect::<Vec<_>>(), recipients);
         for event in lost {
             assert_eq!((&event["customer"], &event["sender"]), (&"good".into(), &FROM.into()), "{event}");
@@ -139,8 +143,7 @@ fn mail_whose_result_is_damaged_is_held_until_somebody_decides_and_that_is_told(
     // The journal keeps the reply too, in a file of its own: only the spool's copy is damaged.
     damage(&site, "doubt-marker", 1);
     let relay = site.start();
-    site.wait_for_event("held", |event| event["event"] == "held" && event["queue_id"] == *id);
-    let held = of(&site, &id, "held");
+    let held = wait_for(&site, 2, &id, "held");
     assert_eq!(
         held.iter().map(|event| event["recipient"].as_str().unwrap()).collect::<Vec<_>>(),
         ["a@test.net", "b@test.net"]
@@ -149,8 +152,7 @@ fn mail_whose_result_is_damaged_is_held_until_somebody_decides_and_that_is_told(
     assert!(of(&site, &id, "lost").is_empty(), "it is not lost");
     let removed = site.operate(&["queue", "remove", &id, "--reason", "they have it"]);
     assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
-    site.wait_for_event("removed", |event| event["event"] == "removed" && event["queue_id"] == *id);
-    assert_eq!(of(&site, &id, "removed").len(), 2);
+    assert_eq!(wait_for(&site, 2, &id, "removed").len(), 2);
     relay.stop();
 }
 
@@ -166,10 +168,7 @@ fn an_operator_ends_mail_that_the_disk_does_not_return() {
     site.wait_for_event("alert", |event| {
         event["event"] == "alert" && event["detail"].as_str().unwrap().contains("cannot be read")
     });
-    site.wait_for_event("held", |event| {
-        event["event"] == "held" && event["queue_id"] == *id && event["recipient"] == "b@test.net"
-    });
-    let held = of(&site, &id, "held");
+    let held = wait_for(&site, 2, &id, "held");
     assert_eq!(held.len(), 2, "one for each recipient: {held:#?}");
     assert!(held.iter().all(|event| event["detail"].as_str().unwrap().contains("cannot be read")), "{held:#?}");
     let bounced = site.operate(&["queue", "bounce", &id, "--reason", "gone"]);

@@ -116,9 +116,14 @@ fn a_full_disk_is_said_to_mailjet_and_what_it_repeats_is_told_once() {
         assert!(taken.len() < 40_000, "the disk never got full");
     };
     rig.wait_for_metric("postbud_alerts_open{about=\"mailjet\"}", |count| count == 1.0);
-    std::fs::remove_file(filler).unwrap();
-    // Mailjet repeats.
-    assert_eq!(rig.post(&Value::Array(refused.iter().map(|second| opened(&id, *second)).collect())), 200);
+    let group = Value::Array(refused.iter().map(|second| opened(&id, *second)).collect());
+    let heard = std::thread::scope(|scope| {
+        let mailjet = scope.spawn(|| rig.deliver(&group));
+        rig.wait_for_metric("postbud_alerts_open{about=\"mailjet\"}", |count| count == 1.0);
+        std::fs::remove_file(filler).unwrap();
+        mailjet.join().unwrap()
+    });
+    assert!(heard.iter().all(|status| *status == Some(503)), "{heard:?}");
     taken.extend(refused);
     wait_until_told(&rig, &taken);
     rig.wait_for_metric("postbud_alerts_open{about=\"mailjet\"}", |count| count == 0.0);

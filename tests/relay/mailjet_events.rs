@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use postbud::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::mailjet_api::MailjetApi;
@@ -21,7 +22,7 @@ fn every_kind_of_event_reaches_the_record_the_trace_and_the_suppression_list() {
     let rig = Rig::new("opens = true\nclicks = true\n", "", "[suppression]\nmode = \"refuse\"\nhard_bounces = 1\n");
     let relay = rig.site.start();
     let fields = "X-Postbud-Reference: order 7\r\nX-Postbud-Campaign: spring\r\n";
-    let names = ["good", "gone", "full", "angry", "bored", "blocked"];
+    let names = ["good", "gone", "full", "angry", "bored", "blocked", "odd"];
     let ids: BTreeMap<&str, String> =
         names.into_iter().map(|name| (name, rig.send(&format!("{name}@x.example"), fields))).collect();
     rig.received(&ids["good"]);
@@ -37,6 +38,9 @@ fn every_kind_of_event_reaches_the_record_the_trace_and_the_suppression_list() {
         of("angry", "spam", json!({"source": "JMRPP"})),
         of("bored", "unsub", json!({"mj_list_id": 1, "ip": "192.0.2.1"})),
         of("blocked", "blocked", json!({"error_related_to": "mailjet", "error": "preblocked"})),
+        // Times that cannot be: the first second of 1970, and a year from now.
+        of("odd", "open", json!({"time": 0, "ip": "192.0.2.1", "agent": "Mail"})),
+        of("odd", "open", json!({"time": Timestamp::now().as_secs() + 31_536_000, "ip": "192.0.2.1", "agent": "Mail"})),
         {"event": "typed", "time": 7}
     ]);
     assert_eq!(rig.post(&group), 200);
@@ -49,6 +53,7 @@ fn every_kind_of_event_reaches_the_record_the_trace_and_the_suppression_list() {
         ("angry", "complained"),
         ("bored", "unsubscribed"),
         ("blocked", "bounced"),
+        ("odd", "opened"),
     ] {
         rig.wait_for(kind, &ids[name]);
     }
@@ -57,8 +62,9 @@ fn every_kind_of_event_reaches_the_record_the_trace_and_the_suppression_list() {
     for one in group.as_array().unwrap() {
         assert_eq!(rig.post(one), 200);
     }
-    rig.wait_for_metric("postbud_mailjet_outcomes_total{outcome=\"repeated\"}", |count| count == 18.0);
+    rig.wait_for_metric("postbud_mailjet_outcomes_total{outcome=\"repeated\"}", |count| count == 22.0);
     assert_eq!(rig.told(&ids["good"]), ["accepted", "relayed", "delivered", "opened", "clicked"]);
+    assert_eq!(rig.told(&ids["odd"]), ["accepted", "relayed", "opened", "opened"]);
     assert_eq!(rig.told(&ids["gone"]), ["accepted", "relayed", "bounced"]);
     assert_eq!(rig.told(&ids["angry"]), ["accepted", "relayed", "delivered", "complained"]);
 
@@ -101,6 +107,33 @@ fn every_kind_of_event_reaches_the_record_the_trace_and_the_suppression_list() {
     assert_eq!(suppressed, expected.map(|(address, reason)| (address.to_owned(), reason.to_owned())).into());
     rig.wait_for_metric("postbud_mailjet_unknown_events_total", |count| count == 3.0);
     relay.stop();
+}
+
+#[test]
+fn what_is_reported_about_mail_in_test_mode_suppresses_and_pauses_nobody() {
+    let policies = "[suppression]\nmode = \"refuse\"\nhard_bounces = 1\n[limits]\non_complaints = \"pause\"\n\
+                    complaint_percent = 1.0\nrate_volume = 1\n";
+    for (mode, expected) in [("", 1), ("test = true\ntest_allow = [\"*@x.example\"]\n", 0)] {
+        let rig = Rig::new("", "", policies);
+        let file = rig.site.customer_file("news");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replacen("domains = ", &format!("{mode}domains = "), 1)).unwrap();
+        let relay = rig.site.start();
+        let id = rig.send("angry@x.example", "");
+        assert_eq!(rig.post(&event("spam", "angry@x.example", &id, &json!({"source": "JMRPP"}))), 200);
+        let told = rig.wait_for("complained", &id);
+        assert_eq!(told["test"] == true, expected == 0, "{told}");
+        // When the repetition has been read, everything that followed the first report is done.
+        assert_eq!(rig.post(&event("spam", "angry@x.example", &id, &json!({"source": "JMRPP"}))), 200);
+        rig.wait_for_metric("postbud_mailjet_outcomes_total{outcome=\"repeated\"}", |count| count == 1.0);
+        let listed = |what: &[&str]| String::from_utf8(rig.site.operate(what).stdout).unwrap().lines().count();
+        if expected == 1 {
+            rig.site.wait_for_event("paused", |event| event["event"] == "paused");
+        }
+        assert_eq!(listed(&["suppression", "list", "news", "--json"]), expected, "{mode}");
+        assert_eq!(listed(&["customer", "paused", "--json"]), expected, "{mode}");
+        relay.stop();
+    }
 }
 
 #[test]
@@ -244,28 +277,33 @@ fn while_the_database_takes_nothing_mailjet_hears_503_and_what_it_repeats_is_tol
     let sent = event("sent", "a@x.example", &id, &none());
     let other = rusqlite::Connection::open(rig.site.path("state/postbud.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(rig.post(&sent), 503);
-    rig.site.wait_for_event("an alert", |event| event["event"] == "alert" && event["subject"] == "mailjet:events");
-    other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(rig.post(&sent), 200);
+    let heard = std::thread::scope(|scope| {
+        let mailjet = scope.spawn(|| rig.deliver(&sent));
+        rig.site.wait_for_event("an alert", |event| event["event"] == "alert" && event["subject"] == "mailjet:events");
+        other.execute_batch("ROLLBACK").unwrap();
+        mailjet.join().unwrap()
+    });
+    assert!(!heard.is_empty() && heard.iter().all(|status| *status == Some(503)), "{heard:?}");
     rig.wait_for("delivered", &id);
     rig.site.wait_for_event("its end", |event| event["subject"] == "mailjet:events" && event["cured"] == true);
     assert_eq!(rig.told(&id), ["accepted", "relayed", "delivered"]);
     relay.stop();
 }
 
-/// What Mailjet heard 200 for is in the record once, wherever a kill comes.
+/// What Mailjet heard 200 for, at first or when it repeated it, is in the record once, wherever a kill comes.
 #[test]
 fn after_kill_9_every_event_that_heard_200_is_in_the_record_once() {
     const ROUNDS: u64 = 4;
     let rig = Rig::new("opens = true\n", "", "");
-    let acknowledged = Mutex::new(BTreeSet::new());
+    // A time that cannot be is replaced by that of the arrival, which would tell repetitions apart.
+    let begin = Timestamp::now().as_secs() - 50_000;
+    let (acknowledged, broken) = (Mutex::new(BTreeSet::new()), Mutex::new(Vec::new()));
     let mut relay = Some(rig.site.start());
     let ids: Vec<String> = (0..4).map(|n| rig.send(&format!("r{n}@x.example"), "")).collect();
     for round in 0..ROUNDS {
         std::thread::scope(|scope| {
             for (sender, id) in ids.iter().enumerate() {
-                let (rig, acknowledged) = (&rig, &acknowledged);
+                let (rig, acknowledged, broken) = (&rig, &acknowledged, &broken);
                 scope.spawn(move || {
                     for n in 0.. {
                         // Openings can come any number of times: each has an agent of its own.
@@ -275,11 +313,12 @@ fn after_kill_9_every_event_that_heard_200_is_in_the_record_once() {
                                 "open",
                                 &format!("r{sender}@x.example"),
                                 id,
-                                &json!({"agent": agent, "time": 1_700_000_000 + round * 100_000 + n * 3}),
+                                &json!({"agent": agent, "time": begin + round * 10_000 + n * 3}),
                             )
                         });
-                        let group = Value::Array(group.collect()).to_string();
-                        if rig.try_post(group.as_bytes()) != Some(200) {
+                        let group = Value::Array(group.collect());
+                        if rig.try_post(group.to_string().as_bytes()) != Some(200) {
+                            broken.lock().unwrap().push((id.clone(), round, n, group));
                             return;
                         }
                         acknowledged.lock().unwrap().insert((id.clone(), round, n));
@@ -295,6 +334,11 @@ fn after_kill_9_every_event_that_heard_200_is_in_the_record_once() {
             relay.take().expect("it runs").kill();
         });
         relay = Some(rig.site.start());
+        // Mailjet repeats what it got no answer to, whether it is on disk already or not.
+        for (id, round, n, group) in broken.lock().unwrap().drain(..) {
+            rig.deliver(&group);
+            acknowledged.lock().unwrap().insert((id, round, n));
+        }
     }
     let acknowledged = acknowledged.into_inner().unwrap();
     rig.wait_for_metric("postbud_mailjet_waiting_events", |count| count == 0.0);
@@ -305,9 +349,89 @@ fn after_kill_9_every_event_that_heard_200_is_in_the_record_once() {
     let count = |id: &str| opened.iter().filter(|event| event["queue_id"] == id).count();
     for id in &ids {
         let right = acknowledged.iter().filter(|(of, ..)| of == id).count() * 3;
-        assert!(count(id) >= right, "{id}: {} of {right} events are in the record", count(id));
+        assert_eq!(count(id), right, "{id}");
     }
     relay.expect("it runs").stop();
+}
+
+/// The status and the seconds of Retry-After that events hear.
+fn refused(rig: &Rig, body: &Value) -> (u16, u64) {
+    let path = format!("/mailjet/{SECRET}");
+    let (status, answer) = post(rig.endpoint, "POST", &path, Some(LOGIN), body.to_string().as_bytes()).unwrap();
+    let answer = answer.to_ascii_lowercase();
+    let wait = answer.lines().find_map(|line| line.strip_prefix("retry-after: ")).expect("a time to wait for");
+    (status, wait.trim().parse().unwrap())
+}
+
+#[test]
+fn events_that_come_too_fast_hear_429_and_those_without_room_503_until_they_are_taken() {
+    let rig = Rig::new("events_per_second = 100\nwaiting_events = 700\n", "", "");
+    let relay = rig.site.start();
+    let id = rig.send("a@x.example", "");
+    let openings = |count: usize| Value::Array(vec![event("open", "a@x.example", &id, &none()); count]);
+    // Those of five seconds may come at once. One request may exceed that, and the next one then waits.
+    assert_eq!(rig.post(&openings(1_500)), 200);
+    let sent = event("sent", "a@x.example", &id, &none());
+    let (status, wait) = refused(&rig, &sent);
+    assert_eq!(status, 429);
+    assert!((5..=10).contains(&wait), "{wait}: a thousand too many, at a hundred a second");
+    assert_eq!(rig.told(&id), ["accepted", "relayed"]);
+    // Mailjet repeats, and its patience is rewarded.
+    let heard = rig.deliver(&sent);
+    assert!(heard.iter().all(|status| *status == Some(429)), "{heard:?}");
+    rig.wait_for("delivered", &id);
+    relay.stop();
+
+    // More events than may wait to be recorded have no room, however slowly they come. Events that nobody wants need none.
+    let relay = rig.site.start();
+    let many = Value::Array(vec![event("unsub", "a@x.example", &id, &none()); 701]);
+    assert_eq!(refused(&rig, &many), (503, 30));
+    relay.stop();
+    assert_eq!(rig.told(&id), ["accepted", "relayed", "delivered"]);
+}
+
+fn paused(rig: &Rig) -> Vec<Value> {
+    let listed = rig.site.operate(&["customer", "paused", "--json"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn complaints_above_a_rate_raise_an_alert_and_pause_the_customer_if_that_is_wanted() {
+    for reaction in ["alert", "pause"] {
+        let limits = format!("[limits]\non_complaints = \"{reaction}\"\ncomplaint_percent = 30\nrate_volume = 4\n");
+        let rig = Rig::new("", "", &limits);
+        let relay = rig.site.start();
+        let ids: Vec<String> = (0..4).map(|n| rig.send(&format!("r{n}@x.example"), "")).collect();
+        let complain = |n: usize| {
+            assert_eq!(rig.post(&event("spam", &format!("r{n}@x.example"), &ids[n], &json!({"source": "JMRPP"}))), 200);
+            rig.wait_for("complained", &ids[n]);
+        };
+        let is_alert = |event: &Value| event["event"] == "alert" && event["subject"] == "volume:news";
+        // One of four is not more than 30 %, two are.
+        complain(0);
+        complain(1);
+        let alert = rig.site.wait_for_event("an alert", is_alert);
+        let detail = alert["detail"].as_str().unwrap();
+        assert!(detail.contains("2 of 4 recipients") && detail.contains("complained"), "{detail}");
+        assert_eq!(rig.site.events().iter().filter(|event| is_alert(event)).count(), 1);
+        if reaction == "alert" {
+            assert!(paused(&rig).is_empty());
+            rig.send("r5@x.example", "");
+        } else {
+            assert!(detail.contains("postbud customer unpause news"), "{detail}");
+            let told = rig.site.wait_for_event("paused", |event| event["event"] == "paused");
+            assert_eq!((&told["customer"], &told["reason"]), (&"news".into(), &"complaints".into()), "{told}");
+            let found = paused(&rig);
+            assert_eq!((found.len(), &found[0]["cause"]), (1, &"complaints".into()), "{found:?}");
+            let waiting = rig.site.submit("nyt@news.example", "r5@x.example", "x");
+            let stopped = rig.site.operate(&["queue", "list", "--state", "stopped", "--json"]);
+            assert!(String::from_utf8_lossy(&stopped.stdout).contains(&waiting), "{stopped:?}");
+            assert!(rig.site.operate(&["customer", "unpause", "news"]).status.success());
+            rig.wait_for("relayed", &waiting);
+        }
+        relay.stop();
+    }
 }
 
 #[test]

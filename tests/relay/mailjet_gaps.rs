@@ -71,6 +71,8 @@ fn what_was_not_heard_of_is_asked_for_page_by_page_through_outages_and_limits() 
     }
     rig.wait_for_metric("postbud_mailjet_gaps", |count| count == 0.0);
     relay.stop();
+    // The only 429 is the one that was scripted.
+    assert!(api.world().hurried.is_empty(), "{:?}", api.world().hurried);
 }
 
 #[test]
@@ -88,4 +90,5 @@ fn mail_that_mailjet_does_not_know_is_asked_for_again_and_counted() {
     let events: Vec<Value> = rig.site.events();
     assert!(events.iter().all(|event| event["event"] != "unmatched"), "nothing is made up");
     relay.stop();
+    assert!(api.world().hurried.is_empty(), "{:?}", api.world().hurried);
 }

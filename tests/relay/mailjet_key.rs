@@ -31,10 +31,15 @@ fn login(server: &Capture, key: &str) -> String {
 
 /// Gives a customer a key of its own, and has the running relay read it.
 fn give_key(site: &Site, relay: &Running, id: &str, server: &Capture) {
+    give_key_with(site, relay, id, server, "");
+}
+
+/// The same with further lines behind the key's.
+fn give_key_with(site: &Site, relay: &Running, id: &str, server: &Capture, more: &str) {
     let path = site.customer_file(id);
     let own = login(server, &format!("{id}s-key")).replace("mailjet.secret", "../mailjet.secret");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{text}mailjet_account = \"own\"\n{own}")).unwrap();
+    std::fs::write(&path, format!("{text}mailjet_account = \"own\"\n{own}{more}")).unwrap();
     relay.signal("HUP");
     let listed = || String::from_utf8(site.operate(&["route", "list", "--json"]).stdout).unwrap();
     let patience = std::time::Instant::now() + Duration::from_secs(30);
@@ -126,5 +131,37 @@ fn a_key_that_mailjet_blocks_stops_its_own_customer_alone() {
     assert_ne!(state("mailjet.starter"), "suspended", "{listed}");
     let queue = String::from_utf8(site.operate(&["queue", "list", "--json"]).stdout).unwrap();
     assert!(queue.contains(&waits) && queue.lines().count() == 1, "{queue}");
+    relay.stop();
+}
+
+#[test]
+fn a_key_of_ones_own_has_caps_of_its_own() {
+    let (tier, own) = (Capture::start(), Capture::start());
+    let site = site(&tier);
+    let relay = site.start();
+    give_key_with(&site, &relay, "a", &own, "[route.limits]\nper_day = 2\n");
+    for number in 0..4 {
+        send(&site, "a", &format!("a {number}"));
+        send(&site, "b", &format!("b {number}"));
+    }
+    own.wait_for(2, Duration::from_secs(20));
+    // The other customer's mail goes on with the tier's key, beyond the cap, and is over when the rest of a's still waits.
+    tier.wait_for(4, Duration::from_secs(20));
+    let count = || site.events().iter().filter(|event| event["event"] == "relayed").count();
+    site.wait_for_event("all that may leave has left", |_| count() == 6);
+    let listed = String::from_utf8(site.operate(&["route", "list", "--json"]).stdout).unwrap();
+    let mut lines = listed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let route = lines.find(|line| line["route"] == "mailjet-own.a").unwrap_or_else(|| panic!("{listed}"));
+    assert_eq!((&route["per_day"], &route["sent_today"]), (&2.into(), &2.into()), "{route}");
+    let shown = |id: &str| String::from_utf8(site.operate(&["customer", "show", id]).stdout).unwrap();
+    assert!(
+        shown("a").contains("mailjet, an API key of its own") && shown("a").contains("2 recipients a day"),
+        "{}",
+        shown("a")
+    );
+    assert!(!shown("b").contains("Caps"), "the tier's caps are not one customer's: {}", shown("b"));
+    let queue = String::from_utf8(site.operate(&["queue", "list", "--json"]).stdout).unwrap();
+    assert!(queue.lines().count() == 2 && queue.lines().all(|line| line.contains("\"customer\":\"a\"")), "{queue}");
+    assert_eq!((own.received().len(), tier.received().len()), (2, 4));
     relay.stop();
 }

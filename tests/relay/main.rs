@@ -30,6 +30,7 @@ mod restart;
 mod returned;
 mod samples;
 mod scale;
+mod sealed;
 mod service_manager;
 mod setup;
 mod start;
@@ -37,6 +38,7 @@ mod suppression;
 mod test_mode;
 mod test_send;
 mod trouble;
+mod upgrade;
 
 #[path = "../support"]
 mod support {
@@ -54,6 +56,7 @@ mod support {
     pub mod peers;
     pub mod ports;
     pub mod relay;
+    pub mod scripted_dns;
     pub mod skip;
 }
 

@@ -13,7 +13,15 @@ fn source() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn build(out: &Path, umask: &str) -> PathBuf {
+/// Returns why no package can be built here.
+pub fn cannot_be_built() -> Option<String> {
+    let is_missing = |tool: &&str| Command::new(tool).arg("--version").output().is_err();
+    let missing = ["dpkg-deb", "objcopy", "/usr/bin/python3"].into_iter().find(is_missing);
+    missing.map(|tool| format!("{tool} is not installed"))
+}
+
+/// Builds the package of version 1.2.3 into a folder, and returns its path.
+pub fn build(out: &Path, umask: &str) -> PathBuf {
     let script = format!("umask {umask} && exec deploy/debian/build --out \"$1\" --binary \"$0\" --version 1.2.3");
     let built = Command::new("bash")
         .args(["-c", &script, &binary()])
@@ -30,10 +38,8 @@ fn build(out: &Path, umask: &str) -> PathBuf {
 
 #[test]
 fn a_package_is_the_same_twice_and_has_everything_where_it_belongs() {
-    for tool in ["dpkg-deb", "objcopy", "python3"] {
-        if Command::new(tool).arg("--version").output().is_err() {
-            return skip(THIS, &format!("{tool} is not installed"));
-        }
+    if let Some(why) = cannot_be_built() {
+        return skip(THIS, &why);
     }
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let first = build(dirs[0].path(), "022");
@@ -53,6 +59,8 @@ fn a_package_is_the_same_twice_and_has_everything_where_it_belongs() {
         "-rw-r--r-- root/root ./usr/share/man/man1/postbud-queue-list.1.gz",
         "-rw-r--r-- root/root ./usr/share/bash-completion/completions/postbud",
         "-rw-r--r-- root/root ./usr/share/doc/postbud/examples/customers/test-as.toml",
+        "-rw-r--r-- root/root ./usr/share/doc/postbud/docs/events.schema.json",
+        "-rw-r--r-- root/root ./usr/share/doc/postbud/docs/samples/events.jsonl",
         "-rw-r--r-- root/root ./usr/share/doc/postbud/sbom.cdx.json",
     ] {
         let (mode, path) = (&entry[..20], &entry[21..]);
@@ -77,12 +85,23 @@ fn a_package_is_the_same_twice_and_has_everything_where_it_belongs() {
 }
 
 #[test]
+fn the_unit_leaves_the_relay_no_more_rights_than_it_needs() {
+    let this = "the_unit_leaves_the_relay_no_more_rights_than_it_needs";
+    // Tenths of systemd's measure, where 10 is a service without any protection.
+    let judge = ["security", "--no-pager", "--offline=yes", "--threshold=15", "deploy/systemd/postbud.service"];
+    let Ok(judged) = Command::new("systemd-analyze").args(judge).current_dir(source()).output() else {
+        return skip(this, "systemd-analyze is not installed");
+    };
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+}
+
+#[test]
 fn the_bill_of_materials_keeps_its_schema() {
     let this = "the_bill_of_materials_keeps_its_schema";
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source().join("target"), PathBuf::from);
     let python = target.join("cyclonedx/bin/python3");
     if !python.exists() {
-        return skip(this, "cyclonedx-python-lib is not installed; tests/run does that");
+        return skip(this, "cyclonedx-python-lib is not installed; tests/install does that");
     }
     let bill =
         Command::new("deploy/sbom").current_dir(source()).env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();

@@ -169,6 +169,56 @@ fn a_volume_that_leaps_is_told_and_goes_on_where_nothing_else_is_wanted() {
 }
 
 #[test]
+fn a_volume_that_leaps_pauses_the_customer_where_that_is_wanted() {
+    let (_server, site) = site("on_leap = \"pause\"\nleap_volume = 3\n");
+    let relay = site.start();
+    for n in 0..4 {
+        let id = send(&site, "anna@example.net", &format!("m{n}"), false);
+        wait_for(&site, "relayed", &id);
+    }
+    let alert = site.wait_for_event("alert", |told| told["event"] == "alert" && told["subject"] == "volume:acme");
+    let detail = alert["detail"].as_str().unwrap();
+    assert!(detail.contains("more than 3 messages") && detail.contains("postbud customer unpause acme"), "{detail}");
+    let told = site.wait_for_event("paused", |told| told["event"] == "paused");
+    assert_eq!((&told["customer"], &told["reason"]), (&"acme".into(), &"leap".into()), "{told}");
+    let waiting = send(&site, "anna@example.net", "waits", false);
+    assert!(stopped(&site, 1).contains(&waiting));
+    let found = paused(&site);
+    assert_eq!((found.len(), &found[0]["cause"], &found[0]["until"]), (1, &"leap".into(), &Value::Null));
+    // A person has looked: the rest of the hour is no leap again.
+    customer(&site, &["unpause", "acme"]);
+    wait_for(&site, "relayed", &waiting);
+    let id = send(&site, "anna@example.net", "one more", false);
+    wait_for(&site, "relayed", &id);
+    assert!(paused(&site).is_empty());
+    relay.stop();
+}
+
+#[test]
+fn single_mail_that_is_spared_is_neither_counted_nor_stopped() {
+    let (_server, site) = site("messages_per_day = 2\nspare_single = true\n");
+    let relay = site.start();
+    let relayed = |subject: &str, bulk: bool| {
+        let id = send(&site, "anna@example.net", subject, bulk);
+        wait_for(&site, "relayed", &id);
+    };
+    for n in 0..3 {
+        relayed(&format!("single {n}"), false);
+    }
+    // Both of the day are left for bulk mail.
+    relayed("bulk 0", true);
+    relayed("bulk 1", true);
+    assert!(paused(&site).is_empty());
+    let waiting = send(&site, "anna@example.net", "bulk 2", true);
+    assert!(stopped(&site, 1).contains(&waiting));
+    let found = paused(&site);
+    assert_eq!((&found[0]["cause"], &found[0]["spares_single"]), (&"cap".into(), &true.into()), "{found:?}");
+    relayed("single 3", false);
+    assert!(stopped(&site, 1).contains(&waiting));
+    relay.stop();
+}
+
+#[test]
 fn mistakes_in_the_configuration_are_named() {
     for (lines, expected) in [
         ("messages_per_hour = 0\n", "limits.messages_per_hour"),

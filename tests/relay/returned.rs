@@ -1,9 +1,14 @@
 //! Returned mail: return paths, the listener, and its handling of reports from real servers.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 
 use crate::own_server;
@@ -448,6 +453,126 @@ fn a_failure_goes_on_to_the_original_sender_and_is_not_answered() {
     wait_for_metric(&site, "postbud_returned_mail_forwarded_total{what=\"queued\"} 1");
     relay.stop();
     assert_eq!(next.received().len(), 2);
+}
+
+/// Mail to a return path usually has the null sender, but automatic replies and people's answers have their own.
+#[test]
+fn answers_with_a_sender_of_their_own_are_told_apart_and_forwarded_with_everything_but_complaints() {
+    let next = Capture::start();
+    let (site, listen) = site(next.address, "forward = \"everything\"\n");
+    let relay = site.start();
+    let (id, path) = relayed(&site, &next, "a@test.net");
+    let answered = |content: &str| {
+        let mut client = Client::connect(listen).unwrap();
+        let reply = client.send("a@test.net", &[&path], content.replace('\n', "\r\n").as_bytes()).unwrap();
+        assert_eq!(reply, "250 2.0.0 taken");
+    };
+    let forwarded = |count: usize, marker: &str| {
+        let mail = next.wait_for(count + 1, Duration::from_secs(20)).pop().unwrap();
+        assert!(mail.from.starts_with("<>"), "nothing answers it: {}", mail.from);
+        assert!(mail.to.len() == 1 && mail.to[0].contains(FROM), "{:?}", mail.to);
+        let content = String::from_utf8_lossy(&mail.content).into_owned();
+        assert!(content.contains(marker) && content.contains(&format!("X-Postbud-Returned: {id}")), "{content}");
+        wait_for_metric(&site, &format!("postbud_returned_mail_forwarded_total{{what=\"queued\"}} {count}"));
+    };
+    answered("From: a@test.net\nSubject: Away\nAuto-Submitted: auto-replied\n\nBack on Monday. 550 5.1.1\n");
+    wait_for_metric(&site, "postbud_returned_mail_read_total{what=\"auto_reply\"} 1");
+    forwarded(1, "Back on Monday");
+    answered("From: a@test.net\nSubject: Re: Nyhed\n\nThank you!\n");
+    wait_for_metric(&site, "postbud_returned_mail_read_total{what=\"other\"} 1");
+    forwarded(2, "Thank you!");
+    returned(listen, &path, &dsn("delayed", "4.4.1", "451 4.4.1 no answer"));
+    wait_for(&site, &id, "delayed");
+    forwarded(3, "Action: delayed");
+    // A complaint is for the relay alone.
+    returned(listen, &path, &feedback("abuse", "", &format!("Return-Path: <{path}>")));
+    assert_eq!(wait_for(&site, &id, "complained")["recipient"], "a@test.net");
+    assert!(of_mail(&site, &id, "bounced").is_empty());
+    relay.stop();
+    assert_eq!(next.received().len(), 4);
+}
+
+/// A report of this number on yesterday, as receivers mail it: 100 messages of a server that passes, and 5 that fail.
+fn dmarc_report(id: u32) -> Vec<u8> {
+    const DAY: u64 = 86_400;
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / DAY;
+    let record = |ip: &str, count: u32, result: &str| {
+        format!(
+            "<record><row><source_ip>{ip}</source_ip><count>{count}</count><policy_evaluated><disposition>none</disposition>\
+             <dkim>{result}</dkim><spf>fail</spf></policy_evaluated></row><identifiers><header_from>good.example</header_from>\
+             </identifiers><auth_results><dkim><domain>good.example</domain><selector>s</selector><result>{result}</result></dkim>\
+             </auth_results></record>"
+        )
+    };
+    let xml = format!(
+        "<?xml version=\"1.0\"?><feedback><report_metadata><org_name>receiver.example</org_name><report_id>{id}</report_id><date_range>\
+         <begin>{}</begin><end>{}</end></date_range></report_metadata><policy_published><domain>good.example</domain><p>none</p>\
+         </policy_published>{}{}</feedback>",
+        (today - 1) * DAY,
+        today * DAY - 1,
+        record("192.0.2.7", 100, "pass"),
+        record("198.51.100.9", 5, "fail")
+    );
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(xml.as_bytes()).unwrap();
+    let body = STANDARD.encode(packer.finish().unwrap());
+    let lines: Vec<&str> = body.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!(
+        "From: reports@receiver.example\r\nTo: dmarc@reports.test\r\nSubject: Report domain: good.example Report-ID: {id}\r\n\
+         MIME-Version: 1.0\r\nContent-Type: application/gzip; name=\"r!good.example!{id}.xml.gz\"\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+        lines.join("\r\n")
+    )
+    .into_bytes()
+}
+
+#[test]
+fn dmarc_reports_that_are_mailed_count_once_and_survive_a_kill() {
+    const ROUNDS: u32 = 3;
+    const REPORTS: u32 = 6;
+    let next = Capture::start();
+    let more = "[returns.dmarc]\naddress = \"dmarc@reports.test\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\nattempts = 1\n";
+    let (site, listen) = site(next.address, more);
+    let mut relay = site.start();
+    let mail = |id: u32| {
+        let mut client = Client::connect(listen).unwrap();
+        client.send("reports@receiver.example", &["dmarc@reports.test"], &dmarc_report(id)).unwrap()
+    };
+    let told = || {
+        let told = site.operate(&["dmarc", "report", "good", "--json"]);
+        // Nobody answers for the policy that is published, which is said besides.
+        let told: Value = serde_json::from_slice(&told.stdout).expect("what reports say");
+        (told[0]["reports"].as_u64().unwrap(), told[0]["all"]["messages"].as_u64().unwrap())
+    };
+    assert_eq!(told(), (0, 0));
+    assert_eq!(mail(1), "250 2.0.0 taken");
+    wait_for_metric(&site, "postbud_returned_mail_read_total{what=\"dmarc\"} 1");
+    assert_eq!(told(), (1, 105));
+    // The receiver mails it again.
+    assert_eq!(mail(1), "250 2.0.0 taken");
+    wait_for_metric(&site, "postbud_returned_mail_read_total{what=\"dmarc\"} 2");
+    assert_eq!(told(), (1, 105));
+    // No other address of that domain is taken.
+    let mut client = Client::connect(listen).unwrap();
+    assert!(client.say("MAIL FROM:<reports@receiver.example>").unwrap().starts_with("250"));
+    assert!(client.say("RCPT TO:<other@reports.test>").unwrap().starts_with("550"));
+
+    for round in 0..ROUNDS {
+        for number in 0..REPORTS {
+            assert_eq!(mail(2 + round * REPORTS + number), "250 2.0.0 taken");
+        }
+        relay.kill();
+        relay = site.start();
+    }
+    let all = u64::from(1 + ROUNDS * REPORTS);
+    let begun = Instant::now();
+    while told() != (all, 105 * all) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?} of {all}", told());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    relay.stop();
+    assert_eq!(std::fs::read_dir(site.path("state/returned")).unwrap().count(), 0);
+    assert_eq!(told(), (all, 105 * all));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::capture::Capture;
@@ -190,30 +191,41 @@ fn an_empty_flag_for_mailjet_means_without_mailjet_and_contradicts_the_other_one
 #[test]
 fn a_person_at_a_terminal_is_asked_again_after_a_slip_and_shows_no_secret() {
     let this = "a_person_at_a_terminal_is_asked_again_after_a_slip_and_shows_no_secret";
-    if Command::new("python3").arg("--version").output().is_err() {
+    if Command::new("/usr/bin/python3").arg("--version").output().is_err() {
         return skip(this, "python3 is not installed");
     }
-    let (place, mailjet) = (Place::new(), Capture::start());
+    let is_first = AtomicBool::new(true);
+    let refuses_the_first = move |line: &str| {
+        let is_refused = line.starts_with("AUTH") && is_first.swap(false, Ordering::SeqCst);
+        is_refused.then(|| "535 5.7.8 API key unknown".to_owned())
+    };
+    let (place, mailjet) = (Place::new(), Capture::scripted("127.0.0.1:0", Box::new(refuses_the_first)));
     let smtp = place.smtp.to_string();
     let conversation = serde_json::json!([
         ["Name of this relay", "out example"],
         // The slip is explained, and the question comes again.
         ["Name of this relay", "out.example.com"],
-        ["Egress address", "127.0.0.1"],
+        ["Egress address", ""],
+        ["this needs an answer", "127.0.0.1"],
         ["Local address that leaves as it", "192.0.2.77"],
         ["this machine cannot bind it", ""],
         ["Address and port to take mail on", smtp],
         ["Networks that may connect", ""],
-        ["Certificate file for TLS", ""],
-        ["webCRM's password", PASSWORD],
+        ["Certificate file for TLS", "/nowhere/server.pem"],
+        ["No such file", ""],
+        ["webCRM's password", ""],
+        ["this needs an answer", PASSWORD],
         ["Mailjet's API key", "api-key"],
+        ["Its secret", "not the secret"],
+        ["API key unknown", "api-key"],
         ["Its secret", "api-secret"],
         ["Id of the first customer", "nordlys"],
         ["Name of the customer", "Nordlys ApS"],
         ["From domains", "nordlys.example"],
-        ["Which way", "mailjet"],
+        ["Which way", "pigeon"],
+        ["none of the choices", "mailjet"],
     ]);
-    let screen = Command::new("python3")
+    let screen = Command::new("/usr/bin/python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/terminal.py"))
         .arg(conversation.to_string())
         .args([&binary(), "setup", "--dir"])

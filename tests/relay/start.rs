@@ -101,3 +101,31 @@ fn a_command_that_is_no_relay_ends_by_a_signal_as_usual() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
 }
+
+#[test]
+fn the_log_hides_addresses_where_that_is_wanted_and_the_record_does_not() {
+    let server = Capture::start();
+    let site = Site::new(&[Customer { id: "acme", domain: "acme.example", route: plain_route(server.address) }]);
+    // A refusal at submission is in the log, with its sender.
+    let refused = || {
+        let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+        let (from, to) = ("ole@stranger.example", "anna@example.net");
+        let reply = client.send(from, &[to], &message(from, to, "x")).unwrap();
+        assert!(reply.starts_with('5'), "{reply}");
+    };
+    let relay = site.start();
+    refused();
+    relay.stop();
+    let shown = fs::read_to_string(site.path("relay.log")).unwrap();
+    assert!(shown.contains("ole@stranger.example"), "{shown}");
+    let relay = site.start_hiding_addresses();
+    refused();
+    relay.stop();
+    let log = fs::read_to_string(site.path("relay.log")).unwrap();
+    let hidden = &log[shown.len()..];
+    assert!(hidden.contains("refused: ") && hidden.contains("…@stranger.example"), "{hidden}");
+    assert!(!hidden.contains("ole@") && !hidden.contains("anna@"), "{hidden}");
+    let told: Vec<_> = site.events().into_iter().filter(|event| event["event"] == "rejected").collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|event| event["sender"] == "ole@stranger.example"), "{told:?}");
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use postbud::time::Timestamp;
 use serde_json::Value;
 
 use crate::support::capture::Capture;
@@ -140,6 +141,32 @@ fn agreed_recipients_have_their_outcomes_and_nothing_leaves_over_a_reload_and_a_
     assert!(refused.starts_with("550 5.7.1") && refused.contains("test mode"), "{refused}");
     let told = site.wait_for_event("relayed", |event| event["queue_id"] == in_earnest.as_str());
     assert_eq!(told.get("test"), None, "{told}");
+    relay.stop();
+}
+
+#[test]
+fn a_slow_recipient_takes_ten_seconds_and_holds_nobody_else_up() {
+    let (server, lines) = server();
+    let site = site(&server);
+    test_login(&site, "");
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let slow = send(&mut client, &["slow@test.postbud.invalid"]);
+    let other = send(&mut client, &["deliver@test.postbud.invalid"]);
+    wait_until("both were told", || {
+        let events = site.events();
+        lives(&events, &slow).values().chain(lives(&events, &other).values()).map(Vec::len).sum::<usize>() == 6
+    });
+    let events = site.events();
+    assert_eq!(lives(&events, &slow)["slow@test.postbud.invalid"], ["accepted", "relayed", "delivered"]);
+    let at = |id: &str, kind: &str| {
+        let event = events.iter().find(|event| event["queue_id"] == id && event["event"] == kind).unwrap();
+        event["at"].as_str().unwrap().parse::<Timestamp>().unwrap()
+    };
+    let took = at(&slow, "relayed").since(at(&slow, "accepted"));
+    assert!((Duration::from_secs(10)..Duration::from_secs(25)).contains(&took), "{took:?}");
+    assert!(at(&other, "relayed") < at(&slow, "relayed"));
+    assert_eq!(lines.load(Ordering::SeqCst), 0);
     relay.stop();
 }
 

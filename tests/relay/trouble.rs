@@ -44,7 +44,13 @@ fn a_server_that_stays_dead_makes_one_alert_which_ends_with_the_trouble() {
     let page = get(site.web, "/");
     let (open, rest) = page.split_once("<h2>Routes").map(|_| page.split_once("Open alerts").unwrap()).unwrap();
     assert!(rest.contains("has carried no mail since"), "{open}{rest}");
+    // The log has one line about it, and none about somebody who looks.
     assert!(routes(&site)["in_trouble_since"].is_string(), "{}", routes(&site));
+    assert!(site.operate(&["queue", "list"]).status.success());
+    let told = |log: &str| log.lines().filter(|line| line.contains("alert: ") && line.contains(ROUTE)).count();
+    let commands = |log: &str| log.lines().filter(|line| line.contains("operator's")).count();
+    let log = relay.log();
+    assert_eq!((told(&log), commands(&log)), (1, 0), "{log}");
 
     let server = Capture::scripted(&address.to_string(), Box::new(|_| None));
     assert!(site.operate(&["route", "resume", ROUTE]).status.success());
@@ -55,6 +61,8 @@ fn a_server_that_stays_dead_makes_one_alert_which_ends_with_the_trouble() {
     let (_, alerts) = page.split_once("Open alerts").unwrap();
     let (open, ended) = alerts.split_once("Alerts that are over").expect("the end is shown");
     assert!(open.contains("None.") && ended.contains("has carried no mail since"), "{alerts}");
+    let log = relay.log();
+    assert_eq!((told(&log), commands(&log)), (1, 1), "however often it was tried, and with what was commanded: {log}");
     relay.stop();
     let events = site.events();
     assert_eq!(about_route(&events, "alert").len(), 2, "{events:#?}");
@@ -71,6 +79,29 @@ fn a_restart_forgets_nothing_of_what_was_sent_today_over_a_route_without_caps() 
     relay.stop();
     let relay = site.start();
     assert_eq!(routes(&site)["sent_today"], 1, "{}", routes(&site));
+    relay.stop();
+}
+
+#[test]
+fn a_restart_forgets_nothing_of_what_was_sent_today_over_a_mailjet_tier() {
+    let server = Capture::start();
+    let tier = format!(
+        "[mailjet.starter]\nhost = \"{}\"\nport = {}\ntls = \"off\"\nallow_plaintext_auth = true\nusername = \"key\"\n\
+         password_file = \"mailjet.secret\"\n",
+        server.address.ip(),
+        server.address.port(),
+    );
+    let site = Site::with(&[], &tier);
+    std::fs::write(site.path("config/mailjet.secret"), "secret").unwrap();
+    site.add(&Customer { id: "dead", domain: "dead.example", route: "via = \"mailjet\"\n".to_owned() });
+    let relay = site.start();
+    send(&site);
+    server.wait_for(1, Duration::from_secs(20));
+    site.wait_for_event("relayed", |event| event["event"] == "relayed");
+    relay.stop();
+    let relay = site.start();
+    let listed = routes(&site);
+    assert_eq!((&listed["route"], &listed["sent_today"]), (&"mailjet.starter".into(), &1.into()), "{listed}");
     relay.stop();
 }
 

@@ -1,6 +1,6 @@
 //! What clients and servers saw, for the judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub enum Heard {
 pub struct Submission {
     /// The step that it belongs to.
     pub number: u32,
+    pub customer: usize,
+    /// Where it was handed in.
+    pub node: usize,
     /// What all its recipients' addresses begin with.
     pub token: String,
     pub recipients: Vec<String>,
@@ -48,6 +51,14 @@ impl Take {
     pub fn heard(&self) -> Option<Duration> {
         lock(&self.link).read_by(0, self.heard_at)
     }
+}
+
+/// Something that went wrong with a node, or with the database of all (`None`), from when to when.
+#[derive(Clone, Copy, Debug)]
+pub struct Trouble {
+    pub node: Option<usize>,
+    pub from: Duration,
+    pub until: Duration,
 }
 
 /// Something that must not be.
@@ -80,11 +91,28 @@ pub struct Facts {
     pub held: BTreeMap<QueueId, (Duration, Duration)>,
     /// What the relay told of messages that it gave up, with the time.
     pub given_up: Vec<(QueueId, String)>,
+    /// Recipients for whom the spool of nodes has recorded that a server took the message.
+    pub recorded: BTreeSet<(QueueId, String)>,
+    /// What went wrong with nodes.
+    pub troubles: Vec<Trouble>,
+    /// When nodes were stopped in good order.
+    pub stops: Vec<Trouble>,
+    /// How many recipients of Mailjet's day the database has given to nodes, and how many of these no node heard of.
+    pub day_taken: i64,
+    pub day_unheard: i64,
     pub wrong: Vec<Wrong>,
     /// What happened, in words.
     pub history: Vec<String>,
     at_dot: BTreeMap<String, u32>,
     lost: BTreeMap<String, u32>,
+}
+
+impl Facts {
+    /// Returns true if something was wrong with a node, or with the database, between these times.
+    pub fn was_in_trouble(&self, node: usize, from: Duration, until: Duration) -> bool {
+        let is_of_node = |trouble: &Trouble| trouble.node.is_none_or(|of| of == node);
+        self.troubles.iter().any(|trouble| is_of_node(trouble) && trouble.from <= until && from <= trouble.until)
+    }
 }
 
 #[derive(Default)]

@@ -14,8 +14,6 @@ use super::plan::Fate;
 use super::site;
 use super::stream::Stream;
 
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(40);
 /// How often it hands a message in.
 const TRIES: u32 = 4;
 /// How long it waits in between.
@@ -29,6 +27,10 @@ pub struct Client {
     pub customer: usize,
     pub fates: Vec<Fate>,
     pub size: usize,
+    /// Who learns of what becomes of the message, with a fate of that mail.
+    pub sender: &'static str,
+    /// How long it waits for an answer.
+    pub patience: Duration,
     /// The nodes' listeners, the one to begin with in front.
     pub nodes: Vec<(usize, SocketAddr)>,
 }
@@ -38,7 +40,7 @@ impl Client {
         for attempt in 0..TRIES {
             let token = format!("m{}x{attempt}", self.number);
             let node = self.nodes[attempt as usize % self.nodes.len()];
-            let heard = match tokio::time::timeout(PATIENCE, self.hand_in(&token, node)).await {
+            let heard = match tokio::time::timeout(self.patience, self.hand_in(&token, node)).await {
                 Ok(Ok(heard)) => heard,
                 Ok(Err(_)) | Err(_) => Heard::Nothing,
             };
@@ -49,6 +51,8 @@ impl Client {
             };
             self.book.submitted(Submission {
                 number: self.number,
+                customer: self.customer,
+                node: node.0,
                 recipients: self.recipients(&token),
                 token,
                 at: self.clock.now(),
@@ -71,12 +75,12 @@ impl Client {
         let dialled = self.network.dial(Kind::Submission, node, (local, address), (&self.clock, &node_clock(node)?));
         let Some(stream) = dialled else { return std::future::pending().await };
         let mut stream = BufReader::new(stream?);
-        let domain = site::DOMAINS[self.customer];
+        let domain = &site::domain_of(self.customer);
         let recipients = self.recipients(token);
         if !reply(&mut stream).await?.starts_with("220") {
             return Ok(Heard::Refused("4xx at the greeting".to_owned()));
         }
-        let mut commands = vec!["EHLO client.test".to_owned(), format!("MAIL FROM:<sender@{domain}>")];
+        let mut commands = vec!["EHLO client.test".to_owned(), format!("MAIL FROM:<{}@{domain}>", self.sender)];
         commands.extend(recipients.iter().map(|address| format!("RCPT TO:<{address}>")));
         commands.push("DATA".to_owned());
         for command in &commands {

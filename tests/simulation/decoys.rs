@@ -1,5 +1,5 @@
-//! A spool that does what a deliberate fault says in place of what it was asked. It stands between the queue and the real spool, only while
-//! such a fault is on.
+//! A spool that does what a deliberate fault says in place of what it was asked. It stands between the queue and the real spool: while
+//! such a fault is on, and for a [`Watch`], which sees every lease of a node.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::faults::Fault;
+use super::nodes::Watch;
 use crate::message::{Lane, QueueId, ReplyText};
 use crate::spool::{
     Backoff, Bytes, Commit, Draft, DueLane, DuePage, Durable, Error, Filter, Health, Inspect, Intervene, LaneStats,
@@ -18,7 +19,8 @@ use crate::time::Timestamp;
 
 pub struct Decoy {
     spool: Arc<dyn Spool>,
-    fault: Fault,
+    fault: Option<Fault>,
+    watch: Option<Arc<Watch>>,
     /// Messages with a second lease, whose first result is the one that counts; or those of which a result was lost.
     known: Arc<Mutex<BTreeSet<QueueId>>>,
     /// Leases that nobody gets.
@@ -30,20 +32,73 @@ impl Decoy {
     pub fn before(spool: Arc<dyn Spool>, fault: Option<Fault>) -> Arc<dyn Spool> {
         match fault {
             Some(
-                fault @ (Fault::LeavesUnsigned
+                Fault::LeavesUnsigned
                 | Fault::LosesAcknowledged
                 | Fault::LosesResult
                 | Fault::LeasesTwice
                 | Fault::TakesLaterForNow
                 | Fault::DeliversHeld
-                | Fault::ForgetsDeferred),
-            ) => Arc::new(Decoy { spool, fault, known: Arc::default(), kept: Arc::default() }),
+                | Fault::ForgetsDeferred,
+            ) => Arc::new(Decoy { spool, fault, watch: None, known: Arc::default(), kept: Arc::default() }),
             _ => spool,
         }
     }
 
+    /// The spool of a node, behind a decoy that lets `watch` see its leases.
+    pub fn watched(spool: Arc<dyn Spool>, fault: Option<Fault>, watch: Watch) -> Arc<dyn Spool> {
+        let watch = Some(Arc::new(watch));
+        Arc::new(Decoy { spool, fault, watch, known: Arc::default(), kept: Arc::default() })
+    }
+
     fn is(&self, fault: Fault) -> bool {
-        self.fault == fault
+        self.fault == Some(fault)
+    }
+
+    /// What the spool leases, after what a fault does with it.
+    fn claimed(&self, claimed: Pending<Result<Vec<Lease>, Error>>) -> Pending<Result<Vec<Lease>, Error>> {
+        if self.is(Fault::ForgetsDeferred) {
+            let kept = Arc::clone(&self.kept);
+            return Box::pin(async move {
+                let was_tried = |lease: &mut Lease| lease.record.attempts > 0;
+                let mut leases = claimed.await?;
+                kept.lock().expect("nothing panics while it holds the leases").extend(leases.extract_if(.., was_tried));
+                Ok(leases)
+            });
+        }
+        if !self.is(Fault::LeasesTwice) {
+            return claimed;
+        }
+        let known = Arc::clone(&self.known);
+        Box::pin(async move {
+            let mut leases = Vec::new();
+            for lease in claimed.await? {
+                known.lock().expect("nothing panics while it holds the ids").insert(lease.record.id);
+                leases.extend(doubled(lease).await?);
+            }
+            Ok(leases)
+        })
+    }
+
+    fn settled(&self, lease: Lease, mut settlement: Settlement) -> Pending<Result<Settled, Error>> {
+        let mut known = self.known.lock().expect("nothing panics while it holds the ids");
+        match self.fault {
+            Some(Fault::LosesResult) if known.insert(lease.record.id) => {
+                let due = Some(Timestamp::now() + Duration::from_secs(30));
+                settlement = Settlement { due, ..Settlement::default() };
+            }
+            Some(Fault::TakesLaterForNow) => {
+                for (_, state) in &mut settlement.results {
+                    if let RecipientState::Waiting { .. } = state {
+                        *state = RecipientState::Relayed { reply: ReplyText::new("250 2.0.0 taken", None) };
+                    }
+                }
+            }
+            Some(Fault::LeasesTwice) if !known.remove(&lease.record.id) => {
+                return Box::pin(std::future::ready(Ok(Settled::Written)));
+            }
+            _ => {}
+        }
+        self.spool.settle(lease, settlement)
     }
 }
 
@@ -88,7 +143,7 @@ impl Commit for Decoy {
 }
 
 /// Content in memory.
-struct InMemory(Vec<Vec<u8>>);
+pub struct InMemory(pub Vec<Vec<u8>>);
 
 impl ReadChunk for InMemory {
     fn chunks(&self) -> usize {
@@ -130,50 +185,22 @@ impl Work for Decoy {
         limit: usize,
         backoff: &Backoff,
     ) -> Pending<Result<Vec<Lease>, Error>> {
-        let claimed = self.spool.claim(lane, now, limit, backoff);
-        if self.is(Fault::ForgetsDeferred) {
-            let kept = Arc::clone(&self.kept);
-            return Box::pin(async move {
-                let was_tried = |lease: &mut Lease| lease.record.attempts > 0;
-                let mut leases = claimed.await?;
-                kept.lock().expect("nothing panics while it holds the leases").extend(leases.extract_if(.., was_tried));
-                Ok(leases)
-            });
-        }
-        if !self.is(Fault::LeasesTwice) {
-            return claimed;
-        }
-        let known = Arc::clone(&self.known);
-        Box::pin(async move {
-            let mut leases = Vec::new();
-            for lease in claimed.await? {
-                known.lock().expect("nothing panics while it holds the ids").insert(lease.record.id);
-                leases.extend(doubled(lease).await?);
-            }
-            Ok(leases)
-        })
+        let claimed = self.claimed(self.spool.claim(lane, now, limit, backoff));
+        let Some(watch) = self.watch.clone() else { return claimed };
+        Box::pin(async move { Ok(claimed.await?.into_iter().map(|lease| watch.leased(lease)).collect()) })
     }
 
-    fn settle(&self, lease: Lease, mut settlement: Settlement) -> Pending<Result<Settled, Error>> {
-        let mut known = self.known.lock().expect("nothing panics while it holds the ids");
-        match self.fault {
-            Fault::LosesResult if known.insert(lease.record.id) => {
-                let due = Some(Timestamp::now() + Duration::from_secs(30));
-                settlement = Settlement { due, ..Settlement::default() };
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<Result<Settled, Error>> {
+        let Some(watch) = self.watch.clone() else { return self.settled(lease, settlement) };
+        let relayed = watch.relayed(&lease, &settlement);
+        let settled = self.settled(watch.given_back(lease), settlement);
+        Box::pin(async move {
+            let settled = settled.await?;
+            if let Settled::Written = settled {
+                watch.recorded(relayed);
             }
-            Fault::TakesLaterForNow => {
-                for (_, state) in &mut settlement.results {
-                    if let RecipientState::Waiting { .. } = state {
-                        *state = RecipientState::Relayed { reply: ReplyText::new("250 2.0.0 taken", None) };
-                    }
-                }
-            }
-            Fault::LeasesTwice if !known.remove(&lease.record.id) => {
-                return Box::pin(std::future::ready(Ok(Settled::Written)));
-            }
-            _ => {}
-        }
-        self.spool.settle(lease, settlement)
+            Ok(settled)
+        })
     }
 
     fn changed(&self) -> Arc<Notify> {

@@ -1,7 +1,7 @@
 //! Deliberate faults: each is a wrong that the relay could do, and the simulation has to find every one of them.
 //!
-//! None of them is in the relay's code. They stand where a simulated machine does something for the relay, and change what passes there as
-//! if the relay had not asked for it, or had asked for something else. So they exist in the unit tests' build alone, and nothing in the
+//! None of them is in the relay's code. They stand where a simulated machine or database does something for the relay, or between the
+//! queue and the spool, and change what passes there as if the relay had not asked for it, or had asked for something else. So they exist in the unit tests' build alone, and nothing in the
 //! relay asks whether one is on.
 
 use super::here;
@@ -38,10 +38,25 @@ pub enum Fault {
     DeliversHeld,
     /// A message that was put off is not tried again.
     ForgetsDeferred,
+    /// An owner does not check its epoch, neither in a transaction nor when it continues over a new connection.
+    SkipsEpochCheck,
+    /// What a commit left whose outcome was unknown is not removed before the log goes on.
+    SkipsTakingBack,
+    /// A commit is confirmed now and then that is not kept: no sync, or a standby that was not waited for.
+    LosesCommit,
+    /// An attempt begins although the node's lease is over.
+    IgnoresLease,
+    /// A node does not divide the caps on connections of a route that all nodes use.
+    KeepsCapsWhole,
+    /// A node takes a part of a day's allowance without a look at what the others took.
+    ForgetsDayOfOthers,
+    /// The next owner of a customer's mail does not learn what the customer's server got from the last one.
+    ForgetsCarried,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 15] = [
+    /// Those that the simulation of one relay has to find.
+    pub const ALONE: [Fault; 15] = [
         Fault::SkipsSync,
         Fault::SkipsFolderSync,
         Fault::LeavesFromElsewhere,
@@ -56,6 +71,22 @@ impl Fault {
         Fault::OneConnectionMore,
         Fault::ForgetsTransactionCaps,
         Fault::DeliversHeld,
+        Fault::ForgetsDeferred,
+    ];
+    /// Those that the simulation of several nodes has to find.
+    pub const OF_NODES: [Fault; 13] = [
+        Fault::SkipsEpochCheck,
+        Fault::SkipsTakingBack,
+        Fault::LosesCommit,
+        Fault::IgnoresLease,
+        Fault::LosesResult,
+        Fault::KeepsCapsWhole,
+        Fault::ForgetsDayOfOthers,
+        Fault::ForgetsCarried,
+        Fault::LosesAcknowledged,
+        Fault::LeasesTwice,
+        Fault::SettlesBeforeReply,
+        Fault::ForgetsMinute,
         Fault::ForgetsDeferred,
     ];
 }

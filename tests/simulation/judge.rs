@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::book::{Book, Facts, Heard, Submission, Take};
+use super::network::lock;
 use super::site;
 use crate::message::{MailKind, QueueId};
 use crate::spool::Record;
@@ -68,8 +69,13 @@ impl Troubles {
 pub fn day_is_used_up(facts: &Facts, troubles: &Troubles) -> bool {
     let wrong =
         troubles.kills.len() + troubles.cuts.len() + troubles.stops.len() + troubles.others + troubles.disk.len();
-    let heard_of = facts.heard_of.get(&2).copied().unwrap_or_default();
-    site::caps_of(2).per_day.is_some_and(|most| heard_of + 6 * wrong >= most as usize)
+    day_may_be_used_up(facts, wrong)
+}
+
+/// Returns true if so many troubles may have left the day's allowance at Mailjet used up.
+pub fn day_may_be_used_up(facts: &Facts, troubles: usize) -> bool {
+    let heard_of = facts.heard_of.get(&site::MAILJET).copied().unwrap_or_default();
+    site::caps_of(site::MAILJET).per_day.is_some_and(|most| heard_of + 6 * troubles >= most as usize)
 }
 
 /// Returns true if a message is one that the cap of a day keeps back.
@@ -90,9 +96,10 @@ pub fn judge(book: &Book, troubles: &Troubles, left: &[Record], now: Duration) {
                 }
             }
         }
-        duplicates(&facts, troubles, &mut tell);
+        duplicates(&facts, |_, heard, attempt| troubles.excuse(heard, attempt), &mut tell);
         held(&facts, &mut tell);
-        caps(&facts, troubles, &mut tell);
+        let is_counted = |take: &Take| !troubles.is_uncounted(take.begun);
+        caps(&facts, is_counted, is_counted, &troubles.jumps, &mut tell);
         let used_up = day_is_used_up(&facts, troubles);
         for record in left.iter().filter(|record| record.held.is_none() && !(used_up && may_wait(record))) {
             tell("nothing waits for ever", format!("{} still waits, due at {}", record.id, record.due));
@@ -136,9 +143,15 @@ fn accepted(
     }
 }
 
-fn duplicates(facts: &Facts, troubles: &Troubles, tell: &mut impl FnMut(&'static str, String)) {
+/// Looks for recipients that got a message twice. `excuses` says whether the relay need not know at the end of what it heard at this time,
+/// where its attempt may go on for so long.
+pub fn duplicates(
+    facts: &Facts,
+    excuses: impl Fn(&Take, Duration, Duration) -> bool,
+    tell: &mut impl FnMut(&'static str, String),
+) {
     let mut by_address: BTreeMap<&str, Vec<&Take>> = BTreeMap::new();
-    for take in facts.takes.iter().filter(|take| take.server != 3) {
+    for take in facts.takes.iter().filter(|take| take.server != site::SENDERS) {
         by_address.entry(&take.address).or_default().push(take);
     }
     for (address, takes) in by_address {
@@ -148,7 +161,10 @@ fn duplicates(facts: &Facts, troubles: &Troubles, tell: &mut impl FnMut(&'static
             let most = site::caps_of(first.server).recipients_per_transaction as usize;
             let goes_on = submission.is_some_and(|submission| submission.recipients.len() > most);
             let attempt = if goes_on { NEXT_TRANSACTIONS } else { Duration::ZERO };
-            if first.heard().is_some_and(|heard| !troubles.excuse(heard, attempt)) {
+            // A node that was frozen goes on with what it was sending, although another one has tried the message meanwhile.
+            let machine = |take: &Take| lock(&take.link).machine;
+            let was_under_way = machine(first) != machine(second) && excuses(second, second.at, attempt);
+            if !was_under_way && first.heard().is_some_and(|heard| !excuses(first, heard, attempt)) {
                 let (first, second) = (first.at.as_secs_f64(), second.at.as_secs_f64());
                 tell("no duplicates", format!("{address} was taken at {first:.3} s, and again at {second:.3} s"));
             }
@@ -168,20 +184,26 @@ fn held(facts: &Facts, tell: &mut impl FnMut(&'static str, String)) {
     }
 }
 
-fn caps(facts: &Facts, troubles: &Troubles, tell: &mut impl FnMut(&'static str, String)) {
+/// Looks for caps of a minute and of a day that were passed. `in_minute` and `in_day` say of which messages the relay has to know there.
+pub fn caps(
+    facts: &Facts,
+    in_minute: impl Fn(&Take) -> bool,
+    in_day: impl Fn(&Take) -> bool,
+    jumps: &[Duration],
+    tell: &mut impl FnMut(&'static str, String),
+) {
     for server in 0..site::SERVERS.len() {
         let caps = site::caps_of(server);
-        let is_counted = |take: &&Take| take.server == server && !troubles.is_uncounted(take.begun);
-        let takes: Vec<&Take> = facts.takes.iter().filter(is_counted).collect();
+        let takes: Vec<&Take> = facts.takes.iter().filter(|take| take.server == server).collect();
         // A message with several recipients is taken for all of them at once.
-        let mut times: Vec<Duration> = takes.iter().map(|take| take.begun).collect();
+        let mut times: Vec<Duration> = takes.iter().filter(|take| in_minute(take)).map(|take| take.begun).collect();
         times.sort_unstable();
         times.dedup();
         let minute = Duration::from_secs(60);
         if let Some(most) = caps.per_minute {
             for window in times.windows(most as usize + 1) {
                 let (first, last) = (window[0], window[most as usize]);
-                let jumped = troubles.jumps.iter().any(|at| (first.saturating_sub(minute)..=last).contains(at));
+                let jumped = jumps.iter().any(|at| (first.saturating_sub(minute)..=last).contains(at));
                 if last - first < minute && !jumped {
                     let from = first.as_secs_f64();
                     tell(
@@ -196,11 +218,10 @@ fn caps(facts: &Facts, troubles: &Troubles, tell: &mut impl FnMut(&'static str, 
                 }
             }
         }
-        if let Some(most) = caps.per_day.filter(|most| takes.len() > *most as usize) {
-            tell(
-                "caps",
-                format!("{} got {} recipients on a day, and bears {most}", site::SERVERS[server], takes.len()),
-            );
+        let of_day = takes.iter().filter(|take| in_day(take)).count();
+        if let Some(most) = caps.per_day.filter(|most| of_day > *most as usize) {
+            let seen = format!("{} got {of_day} recipients on a day, and bears {most}", site::SERVERS[server]);
+            tell("caps", seen);
         }
     }
 }

@@ -16,6 +16,7 @@ mod machine;
 mod network;
 pub mod nodes;
 mod plan;
+mod process;
 mod relay;
 mod server;
 mod site;

@@ -286,14 +286,13 @@ impl Network {
         links.into_iter().filter(|link| wanted(&lock(link))).collect()
     }
 
-    /// Resets one of the connections of a kind. Returns true if there was one.
-    pub fn cut(&self, kind: Kind, pick: u32) -> bool {
+    /// Resets one of the connections of a kind. Returns the machine of that one, if there was one.
+    pub fn cut(&self, kind: Kind, pick: u32) -> Option<usize> {
         let live = self.of(|link| link.kind == kind && !link.is_reset && link.open == [true; 2]);
-        if live.is_empty() {
-            return false;
-        }
-        lock(&live[pick as usize % live.len()]).reset();
-        true
+        let picked = live.get((pick as usize).checked_rem(live.len())?)?;
+        let mut link = lock(picked);
+        link.reset();
+        Some(link.machine)
     }
 
     /// The process on a machine is gone: all its connections are reset, and nobody listens.

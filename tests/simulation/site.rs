@@ -1,4 +1,5 @@
-//! The site that is simulated: customers, their keys, their routes with caps, and how the relay is set up.
+//! The sites that are simulated, of one relay and of several nodes: customers, their keys, their routes with caps, and how the relay is
+//! set up.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,22 +24,33 @@ pub const SETTLE_DELAY: Duration = Duration::from_millis(50);
 /// How long a stop waits for attempts.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// The From domain of each customer.
-pub const DOMAINS: [&str; 3] = ["alpha.dk", "beta.dk", "gamma.dk"];
-/// The servers' names: one for each customer, and the one that notifications go to.
-pub const SERVERS: [&str; 4] = ["alpha's server", "beta's server", "Mailjet", "the senders' server"];
+/// The customers' names, each with the server that its mail goes to. The plans of one relay have mail of the first three alone.
+pub const CUSTOMERS: [(&str, usize); 7] =
+    [("alpha", 0), ("beta", 1), ("gamma", 2), ("epsilon", 2), ("lambda", 2), ("zeta", 4), ("iota", 5)];
+/// The customer whose server bears few messages a minute.
+pub const ALPHA: usize = 0;
+pub const BETA: usize = 1;
+/// The customers whose mail nothing holds up: their servers take everything at once, and have no caps that matter.
+pub const SWIFT: std::ops::Range<usize> = 5..7;
+/// The server that customers share.
+pub const MAILJET: usize = 2;
+/// The server that notifications go to.
+pub const SENDERS: usize = 3;
+/// The servers' names.
+pub const SERVERS: [&str; 6] =
+    ["alpha's server", "beta's server", "Mailjet", "the senders' server", "zeta's server", "iota's server"];
 
 /// Nothing is signed by these threads: Ed25519 is signed by who asks. So all simulations share them.
 pub static WORKERS: LazyLock<Workers> = LazyLock::new(|| Workers::start(1, 1).expect("a thread can be started"));
 /// The public keys, as DNS has them.
 static RECORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let record = |number| {
-        let domain = test_customers::domain(DOMAINS[number]);
+        let domain = test_customers::domain(&domain_of(number));
         let selector = crate::dkim::Selector::parse("postbud1").expect("a selector");
         let record = record::render(&domain, &selector, &key(number)).expect("a key has a record");
         record.strings().collect::<String>()
     };
-    (0..DOMAINS.len()).map(record).collect()
+    (0..CUSTOMERS.len()).map(record).collect()
 });
 
 fn key(customer: usize) -> SigningKey {
@@ -47,7 +59,17 @@ fn key(customer: usize) -> SigningKey {
 
 /// The key record of a From domain.
 pub fn record_of(domain: &str) -> Option<&'static str> {
-    DOMAINS.iter().position(|known| *known == domain).map(|number| &*RECORDS[number])
+    (0..CUSTOMERS.len()).find(|number| domain_of(*number) == domain).map(|number| &*RECORDS[number])
+}
+
+/// The From domain of a customer.
+pub fn domain_of(customer: usize) -> String {
+    format!("{}.dk", CUSTOMERS[customer].0)
+}
+
+/// Returns true if mail of several customers goes to a server, so that nodes share its caps.
+pub fn is_shared(server: usize) -> bool {
+    server == MAILJET || server == SENDERS
 }
 
 /// Where a server listens.
@@ -66,54 +88,78 @@ pub fn caps_of(server: usize) -> Caps {
     match server {
         0 => Caps { concurrency: 2, per_minute: Some(10), ..usual },
         1 => Caps { concurrency: 3, ..usual },
-        2 => Caps { concurrency: 2, per_day: Some(14), ..usual },
-        _ => Caps { concurrency: 2, ..usual },
+        MAILJET => Caps { concurrency: 3, per_day: Some(14), ..usual },
+        SENDERS => Caps { concurrency: 3, ..usual },
+        _ => Caps { concurrency: 20, messages_per_connection: 100, ..usual },
     }
 }
 
-/// The caps that the relay keeps. With a fault they are not the server's.
-fn kept_caps(server: usize, fault: Option<Fault>) -> Caps {
-    let caps = caps_of(server);
-    match fault {
-        Some(Fault::ForgetsMinute) => Caps { per_minute: None, ..caps },
-        Some(Fault::OneConnectionMore) => Caps { concurrency: caps.concurrency + 1, ..caps },
-        Some(Fault::ForgetsTransactionCaps) => {
-            Caps { recipients_per_transaction: 100, messages_per_connection: 100, ..caps }
+/// How the relay is set up at a site.
+pub struct Site {
+    /// How many nodes share the spool.
+    pub nodes: u32,
+    pub backoff: Backoff,
+}
+
+/// One relay with a spool of its own.
+pub const ALONE: Site = Site {
+    nodes: 1,
+    backoff: Backoff { first: Duration::from_secs(10), factor: 2.0, longest: Duration::from_secs(120) },
+};
+/// Nodes that share a spool.
+pub const NODES: Site = Site {
+    nodes: 3,
+    backoff: Backoff { first: Duration::from_secs(5), factor: 2.0, longest: Duration::from_secs(20) },
+};
+
+impl Site {
+    /// The caps that a relay keeps. With a fault they are not the server's.
+    fn kept_caps(&self, server: usize, fault: Option<Fault>) -> Caps {
+        let caps = caps_of(server);
+        let caps = match fault {
+            Some(Fault::ForgetsMinute) => Caps { per_minute: None, ..caps },
+            Some(Fault::OneConnectionMore) => Caps { concurrency: caps.concurrency + 1, ..caps },
+            Some(Fault::ForgetsTransactionCaps) => {
+                Caps { recipients_per_transaction: 100, messages_per_connection: 100, ..caps }
+            }
+            _ => caps,
+        };
+        if !is_shared(server) {
+            return caps;
         }
-        _ => caps,
+        // The part has to come from the configuration's own function, which the fault leaves out.
+        let part = caps.part(self.nodes).expect("the caps can be divided");
+        if fault == Some(Fault::KeepsCapsWhole) { Caps { concurrency: caps.concurrency, ..part } } else { part }
     }
-}
 
-fn route(id: &str, server: usize, fault: Option<Fault>) -> Arc<Route> {
-    Arc::new(Route {
-        port: address_of(server).port(),
-        tls: TlsPolicy { mode: TlsMode::Off, ..TlsPolicy::default() },
-        caps: kept_caps(server, fault),
-        ..test_customers::route(id, &address_of(server).ip().to_string())
-    })
-}
+    fn route(&self, id: &str, server: usize, fault: Option<Fault>) -> Arc<Route> {
+        Arc::new(Route {
+            port: address_of(server).port(),
+            tls: TlsPolicy { mode: TlsMode::Off, ..TlsPolicy::default() },
+            caps: self.kept_caps(server, fault),
+            ..test_customers::route(id, &address_of(server).ip().to_string())
+        })
+    }
 
-fn customer(number: usize, id: &str, via: Via) -> Customer {
-    let domain = test_customers::signed(DOMAINS[number], key(number));
-    Customer { bulk: BulkPolicy::Warn, bounce_mail: true, ..test_customers::customer(id, [domain], via) }
-}
+    /// Who sends what over which route.
+    pub fn routing(&self, fault: Option<Fault>) -> Routing {
+        let customers = CUSTOMERS.iter().enumerate().map(|(number, (id, server))| {
+            let via = match *server {
+                MAILJET => test_customers::mailjet(),
+                own => Via::OwnServer(self.route(id, own, fault)),
+            };
+            let domain = test_customers::signed(&domain_of(number), key(number));
+            Customer { bulk: BulkPolicy::Warn, bounce_mail: true, ..test_customers::customer(id, [domain], via) }
+        });
+        let tier = Tier { route: self.route("mailjet.starter", MAILJET, fault), requires: Vec::new() };
+        let directory = Directory::new(customers.collect(), BTreeMap::from([("starter".to_owned(), tier)]));
+        Routing::new(directory, Some(self.route("bounces", SENDERS, fault)))
+    }
 
-/// Who sends what over which route.
-pub fn routing(fault: Option<Fault>) -> Routing {
-    let own = |id: &str, server| Via::OwnServer(route(id, server, fault));
-    let tier = Tier { route: route("mailjet.starter", 2, fault), requires: Vec::new() };
-    let customers = vec![
-        customer(0, "alpha", own("alpha", 0)),
-        customer(1, "beta", own("beta", 1)),
-        customer(2, "gamma", test_customers::mailjet()),
-    ];
-    let directory = Directory::new(customers, BTreeMap::from([("starter".to_owned(), tier)]));
-    Routing::new(directory, Some(route("bounces", 3, fault)))
-}
-
-pub fn patience() -> Patience {
-    let backoff = Backoff { first: Duration::from_secs(10), factor: 2.0, longest: Duration::from_secs(120) };
-    Patience { retry: Schedule { backoff, give_up: GIVE_UP }, delay_notice: Duration::from_secs(600) }
+    pub fn patience(&self) -> Patience {
+        let retry = Schedule { backoff: self.backoff.clone(), give_up: GIVE_UP };
+        Patience { retry, delay_notice: Duration::from_secs(600) }
+    }
 }
 
 pub fn timeouts() -> Timeouts {

@@ -1,26 +1,23 @@
 //! Runs a plan: the machines, the servers and the clients go forward together, step by step, in one thread.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::time::Sleep;
 
 use super::book::{Book, Wrong};
 use super::client::Client;
 use super::disk::Disk;
 use super::faults::Fault;
 use super::judge;
-use super::machine::{Clock, Hardware, Machine};
+use super::machine::{Clock, Hardware};
 use super::network::{Kind, Network};
 use super::plan::{Mood, Plan, What};
+use super::process::{Process, runtime};
 use super::relay::Relay;
 use super::server::{Moods, Server};
-use super::{enter, note_panics, set_clock_of, set_world_clock, site};
-use crate::events::EventKind;
+use super::{note_panics, set_world_clock, site};
 use crate::message::{MailKind, QueueId};
 use crate::spool::{Filter, LinesById, Record};
 
@@ -34,8 +31,8 @@ const LATE: Duration = Duration::from_millis(500);
 const AT_LAST: Duration = Duration::from_secs(2 * 1200 + 1000);
 /// How often an end is looked for.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long an operator's command may take: the process is ahead of the world by that.
-const MOMENT: Duration = Duration::from_millis(300);
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(40);
 /// When a process is started again that stopped by itself.
 const RESTART: Duration = Duration::from_secs(2);
 
@@ -49,16 +46,6 @@ pub struct Outcome {
     pub accepted: usize,
     /// How many recipients the servers took.
     pub taken: usize,
-}
-
-/// A process, with the runtime that it runs on.
-struct Process {
-    machine: Arc<Machine>,
-    runtime: Runtime,
-    relay: Relay,
-    parked: Arc<Mutex<Option<Waker>>>,
-    /// Being stopped in good order.
-    stopping: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// What ends by itself later.
@@ -124,15 +111,10 @@ pub fn run(plan: &Plan, fault: Option<Fault>) -> Outcome {
 }
 
 /// In memory, if the system has such a folder: nothing here is to outlive anything.
-fn scratch() -> tempfile::TempDir {
+pub fn scratch() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("a scratch folder can be made")
-}
-
-fn runtime(parks: impl Fn() + Send + Sync + 'static) -> Runtime {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true).on_thread_park(parks).build().expect("a runtime can be made")
 }
 
 /// However a simulation ends, its process does, too.
@@ -205,9 +187,7 @@ impl World<'_> {
     /// Lets the time go on.
     fn forward(&mut self, until: Duration) {
         if let Some(process) = &self.process {
-            enter(Some(Arc::clone(&process.machine)));
             process.forward(until);
-            enter(None);
         }
         let instant = {
             let _inside = self.runtime.enter();
@@ -216,8 +196,8 @@ impl World<'_> {
         self.runtime.block_on(async { tokio::time::sleep_until(instant).await });
         self.now = until;
         self.hears();
-        let stopped =
-            self.process.as_ref().is_some_and(|process| process.relay.spool.health().borrow().stopped.is_some());
+        let relay = self.process.as_ref().and_then(|process| process.relay.as_ref());
+        let stopped = relay.is_some_and(|relay| relay.spool.health().borrow().stopped.is_some());
         let is_stopping = self.process.as_ref().is_some_and(|process| process.stopping.is_some());
         if stopped && !is_stopping {
             self.book.note(self.now, "the spool stopped by itself");
@@ -246,6 +226,8 @@ impl World<'_> {
                     customer: *customer,
                     fates: fates.clone(),
                     size: *size,
+                    sender: "sender",
+                    patience: PATIENCE,
                     nodes: vec![(0, site::listener_of(0))],
                 };
                 self.clients.push(self.runtime.spawn(client.run()));
@@ -269,14 +251,12 @@ impl World<'_> {
                 self.later(*down, Later::Start);
             }
             What::Stop => {
-                if let Some(process) = self.process.as_mut().filter(|process| process.stopping.is_none()) {
-                    enter(Some(Arc::clone(&process.machine)));
-                    process.stopping = Some(process.stop());
-                    enter(None);
+                if let Some(process) = &mut self.process {
+                    process.stop();
                 }
             }
             What::Cut { kind, pick } => {
-                if self.network.cut(*kind, *pick) {
+                if self.network.cut(*kind, *pick).is_some() {
                     self.troubles.others += 1;
                     self.book.note(self.now, "a connection is reset");
                 }
@@ -329,40 +309,20 @@ impl World<'_> {
             return;
         }
         self.starts += 1;
-        let machine = Machine::new(Arc::clone(&self.hardware), self.now, self.plan.seed ^ (self.starts << 32));
-        let parked: Arc<Mutex<Option<Waker>>> = Arc::default();
-        let (threads, root) = (Arc::downgrade(&machine), Arc::clone(&parked));
-        let runtime = runtime(move || {
-            if threads.upgrade().is_some_and(|machine| machine.threads.are_due())
-                && let Some(root) = root.lock().expect("nothing panics while it holds the waker").take()
-            {
-                root.wake();
-            }
-        });
-        machine.runs_on(runtime.handle().clone());
-        enter(Some(Arc::clone(&machine)));
-        let relay = {
-            let _inside = runtime.enter();
-            Relay::start(&machine, site::listener_of(0))
-        };
-        enter(None);
-        match relay {
+        let mut process = Process::begin(&self.hardware, self.now, self.plan.seed ^ (self.starts << 32));
+        let machine = Arc::clone(&process.machine);
+        match process.inside(|| Relay::open(&machine)) {
             Ok(relay) => {
                 self.book.note(self.now, "the relay runs");
-                set_clock_of(0, Some(Arc::clone(&machine.clock)));
-                self.process = Some(Process { machine, runtime, relay, parked, stopping: None });
+                process.relay = Some(relay);
+                self.process = Some(process);
             }
             Err(why) => {
                 // The folder has another name each time.
                 let folder = self.hardware.disk.state_dir().display().to_string();
                 let why = why.replace(&folder, "its folder");
                 self.book.note(self.now, &format!("the relay does not start: {why}"));
-                machine.dies();
-                self.network.kill(0);
-                machine.threads.set_free();
-                enter(Some(machine));
-                drop(runtime);
-                enter(None);
+                process.die();
                 self.later(RESTART, Later::Start);
             }
         }
@@ -370,25 +330,14 @@ impl World<'_> {
 
     /// The process is gone, from one moment to the next.
     fn kill(&mut self) {
-        let Some(process) = self.process.take() else { return };
-        process.machine.dies();
-        self.network.kill(0);
-        process.machine.threads.set_free();
-        set_clock_of(0, None);
-        enter(Some(Arc::clone(&process.machine)));
-        let Process { runtime, relay, .. } = process;
-        drop(runtime);
-        drop(relay);
-        enter(None);
+        if let Some(process) = self.process.take() {
+            process.die();
+        }
     }
 
     /// Does something with the spool as an operator would. `None` if the relay does not run.
     fn in_process<T>(&self, work: impl AsyncFnOnce(&Relay) -> T) -> Option<T> {
-        let process = self.process.as_ref().filter(|process| process.stopping.is_none())?;
-        enter(Some(Arc::clone(&process.machine)));
-        let done = process.during(work(&process.relay));
-        enter(None);
-        done
+        self.process.as_ref()?.during(work)
     }
 
     fn accepted(&self, number: u32) -> Option<QueueId> {
@@ -421,13 +370,8 @@ impl World<'_> {
 
     /// Writes down what the relay tells of mail that it gave up.
     fn hears(&mut self) {
-        let Some(process) = &mut self.process else { return };
-        while let Ok(event) = process.relay.events.try_recv() {
-            if let (EventKind::Bounced | EventKind::Expired, Some(id)) = (event.event, event.queue_id) {
-                let recipient = event.recipient.as_deref().unwrap_or_default().to_owned();
-                self.book.note(self.now, &format!("{id} is given up for {recipient}: {:?}", event.event));
-                self.book.facts().given_up.push((id, recipient));
-            }
+        if let Some(relay) = self.process.as_mut().and_then(|process| process.relay.as_mut()) {
+            relay.tells(&self.book, self.now);
         }
     }
 
@@ -449,73 +393,5 @@ impl World<'_> {
             self.book.note(self.now, &format!("left: {} ({of}) for {waiting:?}, held: {held}", record.id));
         }
         found
-    }
-}
-
-impl Process {
-    /// Lets the time go on for the process: its threads and its tasks.
-    fn forward(&self, until: Duration) {
-        let mut now = self.now();
-        while now < until || self.machine.threads.are_due() {
-            self.machine.threads.run(now);
-            let next = self.machine.threads.next().map_or(until, |next| next.min(until));
-            self.runtime.block_on(self.rests(next.max(now), std::future::pending::<()>()));
-            now = self.now();
-        }
-    }
-
-    /// Runs what somebody asks for from outside, and the threads that it needs, for a moment. `None` if that is not enough.
-    fn during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = std::pin::pin!(work);
-        let until = self.now() + MOMENT;
-        while self.now() < until {
-            self.machine.threads.run(self.now());
-            let next = self.machine.threads.next().map_or(until, |next| next.min(until));
-            if let Some(done) = self.runtime.block_on(self.rests(next, work.as_mut())) {
-                return Some(done);
-            }
-        }
-        None
-    }
-
-    fn now(&self) -> Duration {
-        let _inside = self.runtime.enter();
-        self.machine.clock.now()
-    }
-
-    /// Ends at that time, or as soon as a thread has something to do, or with what `work` gives.
-    fn rests<F: Future>(&self, until: Duration, work: F) -> Rests<'_, F> {
-        Rests { process: self, until, timer: None, work: Box::pin(work) }
-    }
-
-    /// Begins to stop in good order.
-    fn stop(&self) -> tokio::task::JoinHandle<()> {
-        let stop = self.relay.stopping();
-        let _inside = self.runtime.enter();
-        tokio::spawn(stop)
-    }
-}
-
-struct Rests<'a, F: Future> {
-    process: &'a Process,
-    until: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    work: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Rests<'_, F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(done) = self.work.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        if self.process.machine.threads.are_due() {
-            return Poll::Ready(None);
-        }
-        *self.process.parked.lock().expect("nothing panics while it holds the waker") = Some(cx.waker().clone());
-        let instant = self.process.machine.clock.instant(self.until);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(instant)));
-        timer.as_mut().poll(cx).map(|()| None)
     }
 }

@@ -181,6 +181,14 @@ async fn mail_goes_only_to_an_empty_spool_and_to_one_at_a_time<A: Backend, B: Ba
     assert!(matches!(refused, Err(MoveError::Other { .. })), "{refused:?}");
     let refused = go(&to, &third, u64::MAX).await.unwrap();
     assert!(matches!(refused, Err(MoveError::Other { .. })), "{refused:?}");
+    // Nor is the move taken back with another target.
+    let fourth = B::new();
+    let (source, other) = (from.open_to_move().unwrap(), fourth.open_to_move().unwrap());
+    let refused = moving::cancel(&*source, &*other).await;
+    assert!(matches!(refused, Err(MoveError::Other { .. })), "{refused:?}");
+    source.stop().await;
+    other.stop().await;
+    assert!(from.try_open().is_err());
 }
 
 macro_rules! moves {
@@ -259,4 +267,26 @@ async fn mail_in_transit_is_moved_too() {
     let moved = go(&from, &to, u64::MAX).await.unwrap().unwrap();
     assert_eq!(moved.copied, 50);
     assert_eq!(known_at(&to).await.into_keys().collect::<Vec<_>>(), ids);
+}
+
+#[tokio::test]
+async fn a_target_with_mail_in_transit_is_not_empty() {
+    if let Some(lack) = Schema::<5>::lack() {
+        return skip("a_target_with_mail_in_transit_is_not_empty", lack);
+    }
+    let (from, to) = (SegmentLog::new(), Schema::<5>::new());
+    for place in [&from.open(), &to.open()] {
+        let _ = place.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
+        place.stop().await;
+    }
+    // The target's mail is where another node would have put it.
+    let (server, schema) = (postgres::shared().unwrap(), to.settings().server.schema);
+    let segment = server.sql(&format!("SELECT shard || '_' || number FROM {schema}.segment"));
+    let (shard, _) = segment.split_once('_').unwrap();
+    server.sql(&format!(
+        "CREATE TABLE {schema}.transit_1 AS SELECT {shard} AS shard, * FROM {schema}.segment_{segment}; \
+         DELETE FROM {schema}.segment_{segment}; INSERT INTO {schema}.transit (number, instance) VALUES (1, 1)"
+    ));
+    let refused = go(&from, &to, u64::MAX).await.unwrap();
+    assert!(matches!(refused, Err(MoveError::NotEmpty { messages: 1, .. })), "{refused:?}");
 }

@@ -152,12 +152,12 @@ fn msmtp() {
 
 #[test]
 fn python_smtplib() {
-    if !has("python3") {
+    if !has("/usr/bin/python3") {
         return skip("submission::python_smtplib", "python3 is not installed");
     }
     let server = Setup { plaintext_auth: false, ..Setup::default() }.start();
     let output = run(
-        Command::new("python3")
+        Command::new("/usr/bin/python3")
             .arg("tests/clients/smtplib_client.py")
             .arg(server.address.port().to_string())
             .arg(server.ca_file())
@@ -172,7 +172,7 @@ fn python_smtplib() {
 fn nodemailer() {
     let modules = Path::new("target/clients/node_modules");
     if !has("node") || !modules.join("nodemailer").exists() {
-        return skip("submission::nodemailer", "nodemailer is not installed; tests/install-peers does it");
+        return skip("submission::nodemailer", "nodemailer is not installed; tests/install does it");
     }
     let server = Setup { plaintext_auth: false, ..Setup::default() }.start();
     let output = run(
@@ -194,7 +194,7 @@ fn system_net_mail() {
     if !Path::new("target/clients/venv/ready").exists() {
         return skip(
             "submission::system_net_mail",
-            "pythonnet and dotnetcore2 are not installed; tests/install-peers does it",
+            "pythonnet and dotnetcore2 are not installed; tests/install does it",
         );
     }
     // Its TLS needs an OpenSSL older than what systems have: plaintext on loopback.

@@ -122,7 +122,7 @@ fn idle_connections_hold_little_memory() {
     if is_alone() {
         return measure();
     }
-    if resident().is_none() || Command::new("python3").arg("--version").output().is_err() {
+    if resident().is_none() || Command::new("/usr/bin/python3").arg("--version").output().is_err() {
         return skip("submission::idle_connections_hold_little_memory", "needs /proc and python3");
     }
     let said = alone("idle_connections_hold_little_memory");
@@ -150,7 +150,7 @@ sys.stdin.read()
 alive = sum(1 for s in kept if not s.sendall(b'NOOP\\r\\n') and s.recv(1000).startswith(b'250'))
 print('alive', alive, flush=True)
 ";
-    Command::new("python3")
+    Command::new("/usr/bin/python3")
         .args(["-c", SCRIPT, &count.to_string(), &port.to_string(), &tls.to_string(), &plain(USERNAME, PASSWORD)])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -252,11 +252,11 @@ impl Browser {
     }
 
     /// Nobody who sees, hears or moves little meets an obstacle, in light and dark, on a desktop and on a phone; nothing is wider than the
-    /// screen; and nothing was refused by the page's own policy.
+    /// screen, tables on a phone included; and nothing was refused by the page's own policy.
     pub fn is_sound(&self, what: &str) {
         let axe = axe();
         if axe.is_none() {
-            skip(what, "no axe-core: tests/install-peers installs it");
+            skip(what, "no axe-core: tests/install installs it");
         }
         for (dark, width) in [(false, None), (true, None), (false, Some(390)), (true, Some(390))] {
             let taste = if dark { "dark" } else { "light" };
@@ -275,7 +275,9 @@ impl Browser {
             }
             let wider = self.run(
                 "const screen = document.documentElement.clientWidth; return [...document.querySelectorAll('body *')].filter(it => \
-                 it.getBoundingClientRect().right > screen + 1 && !it.closest('.scroll, .unseen, .skip, pre, thead')).map(it => it.outerHTML.slice(0, 120))",
+                 it.getBoundingClientRect().right > screen + 1 && !it.closest('.scroll, .unseen, .skip, pre, thead')).map(it => it.outerHTML.slice(0, 120))\
+                 .concat(screen > 640 ? [] : [...document.querySelectorAll('.scroll')].filter(it => it.scrollWidth > it.clientWidth + 1)\
+                 .map(it => `${it.clientWidth} of ${it.scrollWidth} seen: ${it.outerHTML.slice(0, 400)}`))",
             );
             assert_eq!(wider, json!([]), "{look}: wider than the screen");
         }
@@ -371,7 +373,7 @@ fn text(value: Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Returns axe-core as `tests/install-peers` installs it, or `None` if it is not there.
+/// Returns axe-core as `tests/install` installs it, or `None` if it is not there.
 pub fn axe() -> Option<String> {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     std::fs::read_to_string(format!("{target}/clients/node_modules/axe-core/axe.min.js")).ok()

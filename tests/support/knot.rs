@@ -24,22 +24,24 @@ impl Knot {
     /// Serves `records`: lines of a zone file with absolute names. `dead.example` and names below it answer SERVFAIL, and `cut.example` and
     /// `keys.example` are separate zones. Returns `None` if knot is not installed.
     pub fn start(records: &str) -> Option<Knot> {
-        Knot::with_zone(records, None)
+        Knot::with_zones(records, &[])
     }
 
-    /// Does the same with one more separate zone: its name and its records, without SOA.
-    pub fn with_zone(records: &str, zone: Option<(&str, &str)>) -> Option<Knot> {
+    /// Does the same with further separate zones: their names and their records, without SOA.
+    pub fn with_zones(records: &str, zones: &[(&str, &str)]) -> Option<Knot> {
         Command::new("knotd").arg("--version").stdout(Stdio::null()).status().ok()?;
         // Another process may take the port between the search and knotd's start; then try another one.
-        (0..5).find_map(|_| Self::try_start(records, zone))
+        (0..5).find_map(|_| Self::try_start(records, zones))
     }
 
-    fn try_start(records: &str, zone: Option<(&str, &str)>) -> Option<Knot> {
+    fn try_start(records: &str, zones: &[(&str, &str)]) -> Option<Knot> {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let address = ports::free_port("127.0.0.1");
         let path = dir.path().display();
-        let own =
-            zone.map(|(name, _)| format!("\x20 - domain: {name}\n    file: \"{path}/own.zone\"\n")).unwrap_or_default();
+        let own: String = zones
+            .iter()
+            .map(|(name, _)| format!("\x20 - domain: {name}\n    file: \"{path}/{name}.zone\"\n"))
+            .collect();
         let config = format!(
             "server:\n    rundir: \"{path}\"\n    listen: 127.0.0.1@{port}\n\
              database:\n    storage: \"{path}/db\"\n\
@@ -60,8 +62,8 @@ impl Knot {
         std::fs::write(dir.path().join("cut.zone"), cut).expect("the folder is ours");
         let keys = "keys.example. 60 IN SOA ns. hostmaster. 1 60 60 60 1\nkeys.example. 60 IN NS ns.\n";
         std::fs::write(dir.path().join("keys.zone"), keys).expect("the folder is ours");
-        if let Some((name, records)) = zone {
-            write_own(&dir.path().join("own.zone"), name, records, 1);
+        for (name, records) in zones {
+            write_own(&dir.path().join(format!("{name}.zone")), name, records, 1);
         }
         let child = Command::new("knotd")
             .arg("-c")
@@ -81,10 +83,10 @@ impl Knot {
         self.reload(".");
     }
 
-    /// Replaces all records of the separate zone.
+    /// Replaces all records of a separate zone.
     pub fn publish_zone(&mut self, name: &str, records: &str) {
         self.serial += 1;
-        write_own(&self.dir.path().join("own.zone"), name, records, self.serial);
+        write_own(&self.dir.path().join(format!("{name}.zone")), name, records, self.serial);
         self.reload(name);
     }
 

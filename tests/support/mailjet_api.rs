@@ -7,10 +7,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+
+/// The time between two calls about messages that an account is asked to keep. Mailjet's documentation limits the calls a second of each API
+/// key and does not say how many it takes, so the stand-in takes one.
+const CALL_EVERY: Duration = Duration::from_secs(1);
 
 /// How a call fails.
 #[derive(Clone, Debug)]
@@ -50,6 +55,10 @@ pub struct World {
     pub messages: Vec<Message>,
     /// The addresses for events.
     pub callbacks: Vec<Value>,
+    /// The calls about messages that came too soon after the one before, and heard 429.
+    pub hurried: Vec<String>,
+    /// When the last call about messages of each API key was answered.
+    answered: BTreeMap<String, Instant>,
     senders: Vec<Sender>,
 }
 
@@ -156,6 +165,15 @@ impl World {
     /// Returns the number of senders in all accounts.
     pub fn senders(&self) -> usize {
         self.senders.len()
+    }
+
+    /// Returns true if a call about messages comes too soon after the one before.
+    fn hurries(&mut self, key: &str, path: &str) -> bool {
+        if !path.starts_with("/v3/REST/message") {
+            return false;
+        }
+        let before = self.answered.insert(key.to_owned(), Instant::now());
+        before.is_some_and(|before| before.elapsed() < CALL_EVERY)
     }
 
     fn dkim_of(&self, key: &str) -> String {
@@ -277,7 +295,11 @@ impl World {
                 it["ID"] = number;
                 data(200, vec![it.clone()])
             }
-            ("GET", ["apikey"]) => data(200, self.keys_made.iter().map(api_key).collect()),
+            ("GET", ["apikey"]) => {
+                let number = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.parse().ok());
+                let (limit, offset) = (number("Limit=").unwrap_or(10usize).min(1000), number("Offset=").unwrap_or(0));
+                data(200, self.keys_made.iter().skip(offset).take(limit).map(api_key).collect())
+            }
             ("POST", ["apikey"]) => {
                 if self.keys_made.iter().any(|(_, made, _)| made == key) {
                     return error(403, "Operation not allowed");
@@ -331,8 +353,14 @@ fn serve(stream: TcpStream, world: &Mutex<World>) {
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let (key, secret) = login.split_once(':').unwrap_or_default();
     let mut world = world.lock().unwrap();
-    world.calls.push(format!("{key} {method} {path}"));
-    let fail = world.fails.pop_front().flatten();
+    let call = format!("{key} {method} {path}");
+    world.calls.push(call.clone());
+    let fail = if world.hurries(key, &path) {
+        world.hurried.push(call);
+        Some(Fail::Status(429, None, "Too many requests"))
+    } else {
+        world.fails.pop_front().flatten()
+    };
     if matches!(fail, Some(Fail::Broken)) {
         return;
     }

@@ -114,6 +114,21 @@ impl Rig {
         post(self.endpoint, "POST", &format!("/mailjet/{SECRET}"), Some(LOGIN), body).map(|(status, _)| status)
     }
 
+    /// Sends a body of events as Mailjet does: again and again until the answer is 200. Returns what it heard before; `None` for a
+    /// connection that broke.
+    pub fn deliver(&self, body: &Value) -> Vec<Option<u16>> {
+        let patience = std::time::Instant::now() + Duration::from_secs(60);
+        let mut heard = Vec::new();
+        loop {
+            match self.try_post(body.to_string().as_bytes()) {
+                Some(200) => return heard,
+                other => heard.push(other),
+            }
+            assert!(std::time::Instant::now() < patience, "the endpoint does not take the events: {heard:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits until the value of a metric fits.
     pub fn wait_for_metric(&self, line: &str, fits: impl Fn(f64) -> bool) {
         let patience = std::time::Instant::now() + Duration::from_secs(20);

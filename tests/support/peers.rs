@@ -129,7 +129,7 @@ pub fn can_run(test: &str, program: &str) -> bool {
         return false;
     }
     if !Path::new(program).exists() {
-        skip(test, &format!("{program} is not installed; tests/install-peers fetches it"));
+        skip(test, &format!("{program} is not installed; tests/install fetches it"));
         return false;
     }
     true
@@ -218,7 +218,7 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
 }
 
-/// Returns a program that `tests/install-peers` has unpacked.
+/// Returns a program that `tests/install` has unpacked.
 pub fn unpacked(package: &str, program: &str) -> String {
     format!("{}/target/peers/{package}/{program}", env!("CARGO_MANIFEST_DIR"))
 }
@@ -230,7 +230,7 @@ pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
         return None;
     }
     if !Command::new("id").arg("Debian-exim").stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success() {
-        skip(test, "Exim's user Debian-exim is not there; tests/install-peers makes it");
+        skip(test, "Exim's user Debian-exim is not there; tests/install makes it");
         return None;
     }
     let dir = scratch();
@@ -343,7 +343,7 @@ pub fn start_dovecot(test: &str, options: &Options, behind: SocketAddr) -> Optio
 pub fn start_aiosmtpd(test: &str) -> Option<Peer> {
     let modules = unpacked("python3-aiosmtpd", "usr/lib/python3/dist-packages");
     if !Path::new(&modules).exists() {
-        skip(test, "aiosmtpd is not there; tests/install-peers fetches it");
+        skip(test, "aiosmtpd is not there; tests/install fetches it");
         return None;
     }
     let dir = scratch();
@@ -383,7 +383,7 @@ fn can_overlay(test: &str) -> bool {
 pub fn start_microsocks(test: &str, login: Option<(&str, &str)>) -> Option<(SocketAddr, Stopped)> {
     let program = unpacked("microsocks", "usr/bin/microsocks");
     if !Path::new(&program).exists() {
-        skip(test, "microsocks is not there; tests/install-peers fetches it");
+        skip(test, "microsocks is not there; tests/install fetches it");
         return None;
     }
     let address = free_port("127.0.0.1");

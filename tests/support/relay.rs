@@ -152,20 +152,37 @@ impl Site {
         self.path("config/postbud.toml")
     }
 
-    /// Returns all events in the event log, one per line.
+    /// Returns all events in the event log, one per line. A last line without an end is still being written.
     pub fn events(&self) -> Vec<serde_json::Value> {
-        let log = fs::read_to_string(self.path("state/events.jsonl")).unwrap_or_default();
-        log.lines().map(|line| serde_json::from_str(line).expect("an event is JSON")).collect()
+        let log = fs::read(self.path("state/events.jsonl")).unwrap_or_default();
+        let lines = log.split_inclusive(|octet| *octet == b'\n').filter(|line| line.ends_with(b"\n"));
+        lines.map(|line| serde_json::from_slice(line).expect("an event is JSON")).collect()
     }
 
     /// Waits for an event that `wanted` accepts.
     pub fn wait_for_event(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        self.wait_for_events(1, what, wanted).remove(0)
+    }
+
+    /// Waits for so many events that `wanted` accepts, for example one for each recipient, and returns all that are there then.
+    pub fn wait_for_events(
+        &self,
+        count: usize,
+        what: &str,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> Vec<serde_json::Value> {
         let patience = Instant::now() + Duration::from_secs(20);
         loop {
-            if let Some(found) = self.events().into_iter().find(&wanted) {
+            let found: Vec<_> = self.events().into_iter().filter(&wanted).collect();
+            if found.len() >= count {
                 return found;
             }
-            assert!(Instant::now() < patience, "no event: {what}; events: {:#?}", self.events());
+            assert!(
+                Instant::now() < patience,
+                "{} of {count} events: {what}; events: {:#?}",
+                found.len(),
+                self.events()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -229,6 +246,11 @@ impl Site {
     /// Starts the relay with a standard error that accepts no output, and waits until it greets.
     pub fn start_with_full_log(&self) -> Running {
         self.start_from_shell("exec \"$0\" \"$@\" 2>/dev/full")
+    }
+
+    /// Starts the relay with `--hide-addresses`, and waits until it greets.
+    pub fn start_hiding_addresses(&self) -> Running {
+        self.start_from_shell("exec \"$0\" \"$@\" --hide-addresses")
     }
 
     /// Starts the relay with a umask, and waits until it greets.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use zeroize::Zeroizing;
 
-use crate::cli::ask::{ask, choice, given_or_asked};
+use crate::cli::ask::{choice, given_or_asked, given_or_asked_until};
 use crate::cli::domain::Language;
 use crate::cli::{ConfigFile, block_on, hash_password};
 use crate::dkim::Selector;
@@ -19,10 +19,10 @@ use crate::route::TlsMode;
 
 /// Add a customer: write its file, make its key, print what to publish.
 ///
-/// Asks for everything that no flag gives: the name, the From domains, the route, and for an own server its host, port, TLS and login
-/// (section 4 of webCRM's guide for customers). Answers may also come from a pipe, one per line. Writes `customers/ID.toml`, a 2048-bit
-/// DKIM key and, if there is a password, a file with it, all readable only by their owner. No existing file is overwritten. If the
-/// configuration would be invalid with the new customer, no file remains.
+/// Asks for everything that no flag gives: the name, the From domains, the route, and for an own server its host, port, TLS and login.
+/// Answers may also come from a pipe, one per line. Writes `customers/ID.toml`, a 2048-bit DKIM key and, if there is a password, a file
+/// with it, all readable only by their owner. No existing file is overwritten. If the configuration would be invalid with the new
+/// customer, no file remains.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -165,20 +165,22 @@ impl Args {
             None => customers.usual_selector(),
         };
         let name = given_or_asked(self.name.clone(), "Name of the customer", "--name", None)?;
-        let texts = match self.domains.is_empty() {
-            false => self.domains.clone(),
-            true => {
-                let line = ask("From domains, separated by spaces", "--domain", None)?;
-                line.split([' ', ',']).filter(|text| !text.is_empty()).map(str::to_owned).collect()
-            }
+        let domains = match self.domains.is_empty() {
+            false => self.domains.iter().map(|text| customers.check_domain(text)).collect::<Result<Vec<_>, _>>()?,
+            true => given_or_asked_until(None, "From domains, separated by spaces", "--domain", None, |line| {
+                let texts = line.split([' ', ',']).filter(|text| !text.is_empty());
+                texts.map(|text| customers.check_domain(text)).collect::<Result<Vec<_>, _>>()
+            })?,
         };
-        let domains = texts.iter().map(|text| customers.check_domain(text)).collect::<Result<Vec<_>, _>>()?;
         if domains.is_empty() {
             bail!("a customer has at least one From domain: give --domain");
         }
         let via = match self.via {
             Some(via) => via,
-            None => choice("Which way mail goes (mailjet, own-server)", "--via", Some("mailjet"))?,
+            None => {
+                let usual = if customers.has_mailjet() { "mailjet" } else { "own-server" };
+                choice("Which way mail goes (mailjet, own-server)", "--via", Some(usual))?
+            }
         };
         let route = match via {
             Via::Mailjet => {
@@ -208,7 +210,9 @@ impl Args {
         let usual = if tls == Tls::Implicit { "465" } else { "587" };
         let port = match self.port {
             Some(port) => port,
-            None => ask("Port", "--port", Some(usual))?.parse().context("the port is no number from 1 to 65535")?,
+            None => given_or_asked_until(None, "Port", "--port", Some(usual), |port| {
+                port.parse().map_err(|_| "the port is no number from 1 to 65535")
+            })?,
         };
         let username = given_or_asked(
             self.username.clone(),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::cli::ConfigFile;
+use crate::files;
 use crate::operate::Actor;
 use crate::operate::customers::{CustomerChange, Customers};
 
@@ -34,7 +35,8 @@ impl Change {
             "-" => std::io::read_to_string(std::io::stdin()).context("cannot read the change")?,
             text => text.to_owned(),
         };
-        let change: CustomerChange = serde_json::from_str(&text).context("the change is not understood")?;
+        let change: CustomerChange =
+            serde_json::from_str(files::line_of_text(&text)).context("the change is not understood")?;
         let files = self.config.files();
         Customers::beside(&files)?.change(&Actor::this_process(), &self.customer, &change, None)?;
         show!("Customer {} is changed", self.customer);

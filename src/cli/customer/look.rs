@@ -1,20 +1,25 @@
 //! `postbud customer list` and `postbud customer show`.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use crate::cli::relay::Columns;
 use crate::cli::{ConfigFile, output};
 use crate::operate::Actor;
-use crate::operate::customers::{CustomerView, Customers};
+use crate::operate::customers::{CapsView, CustomerView, Customers};
 use crate::visible::visible;
 
 /// List the customers of the configuration.
+///
+/// STATE is `in service` or why mail of the customer stands still: it is suspended or paused, it has no route, or its route is suspended or
+/// carries no mail. Only the running relay knows the state of routes; if none runs, STATE is empty unless the customer is suspended.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   postbud customer list
   postbud customer list --domain test.dk
-  postbud customer list --json | jq 'select(.suspended != null) | .id'")]
+  postbud customer list --json | jq 'select(.suspended != null) | .id'
+  postbud customer list --json | jq 'select(.stuck != null) | [.id, .stuck]'")]
 pub(super) struct List {
     #[command(flatten)]
     config: ConfigFile,
@@ -31,8 +36,17 @@ impl List {
         let files = self.config.files();
         let customers = Customers::beside(&files)?;
         let found = customers.list(&Actor::this_process(), self.domain.as_deref(), None, usize::MAX)?;
-        let mut columns = Columns::new(&["ID", "NAME", "VIA", "DOMAINS", "SUSPENDED"]);
-        for customer in found.items {
+        // The list is useful without the state of routes, for example to somebody who may not command the relay.
+        let stuck = customers.stuck().unwrap_or_else(|error| {
+            say!("postbud: {error}");
+            None
+        });
+        let is_known = stuck.is_some();
+        let mut stuck: HashMap<String, String> =
+            stuck.into_iter().flatten().map(|stuck| (stuck.customer, stuck.why)).collect();
+        let mut columns = Columns::new(&["ID", "NAME", "VIA", "DOMAINS", "STATE"]);
+        for mut customer in found.items {
+            customer.stuck = stuck.remove(&customer.id);
             if self.json {
                 output::json_line(&customer)?;
                 continue;
@@ -42,7 +56,11 @@ impl List {
                 customer.name,
                 customer.via.as_str().to_owned(),
                 customer.domains.join(" "),
-                customer.suspended.unwrap_or_default(),
+                match (customer.suspended, customer.stuck) {
+                    (Some(why), _) => format!("suspended: {why}"),
+                    (None, Some(why)) => format!("stands still: {why}"),
+                    (None, None) => if is_known { "in service" } else { "" }.to_owned(),
+                },
             ]);
         }
         if !self.json {
@@ -81,6 +99,17 @@ impl Show {
     }
 }
 
+fn capped(caps: CapsView) -> String {
+    let cap = |cap: Option<u32>| cap.map_or("any number of".to_owned(), |cap| cap.to_string());
+    let CapsView { concurrency, recipients_per_transaction, messages_per_connection, .. } = caps;
+    format!(
+        "{concurrency} connections, {} messages a minute, {} recipients a day; {recipients_per_transaction} recipients a transaction, \
+         {messages_per_connection} messages a connection",
+        cap(caps.per_minute),
+        cap(caps.per_day)
+    )
+}
+
 fn described(view: &CustomerView) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<14} {}\n", visible(value)));
@@ -100,10 +129,15 @@ fn described(view: &CustomerView) -> String {
             let login = route.username.as_ref().map_or("no login".to_owned(), |name| format!("login {name}"));
             format!("own-server {host}:{} (tls {tls}, {login})", route.port.unwrap_or_default())
         }
-        (None, Some(tier)) => format!("mailjet, tier {tier}"),
-        (None, None) => "mailjet".to_owned(),
+        (None, tier) => {
+            let tier = tier.as_ref().map(|tier| format!(", tier {tier}")).unwrap_or_default();
+            format!("mailjet{tier}{}", if route.own_key { ", an API key of its own" } else { "" })
+        }
     };
     line("Route", &way);
+    if let Some(caps) = route.caps {
+        line("Caps", &capped(caps));
+    }
     line("Bulk", view.bulk.as_str());
     line("Bounces", view.bounces.as_str());
     if view.test {

@@ -15,6 +15,7 @@ pub(super) fn read(path: Option<&PathBuf>) -> anyhow::Result<Vec<u8>> {
         Some(path) => octets = files::read(path).with_context(|| path.display().to_string())?,
         None => {
             std::io::stdin().lock().read_to_end(&mut octets).context("standard input")?;
+            octets = files::without_mark(octets);
         }
     }
     Ok(with_crlf(&octets))

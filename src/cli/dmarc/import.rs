@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::{ConfigFile, block_on, output, said};
+use crate::files::without_mark;
 use crate::operate::Actor;
 use crate::returns::dmarc::container::LONGEST;
 use crate::returns::dmarc::{ReportRefused, TakenReport};
@@ -239,6 +240,7 @@ fn whole(name: &str, input: impl Read, take: &mut Take<'_>) -> anyhow::Result<()
     let unread = || format!("cannot read {name}");
     let mut input = input;
     input.by_ref().take(LONGEST as u64 + 1).read_to_end(&mut octets).with_context(unread)?;
+    let octets = without_mark(octets);
     if octets.starts_with(b"From ") {
         return mailbox(name, octets, input, take);
     }
@@ -310,6 +312,19 @@ mod tests {
         }
         std::os::unix::fs::symlink(dir.path(), dir.path().join("cur/again")).unwrap();
         assert_eq!(found(dir.path()), [pair("4", "d"), pair("1:2,S", "a"), pair("2", "b")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_mail_or_a_mailbox() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("box");
+        for (text, mails) in [
+            ("\u{feff}From a\nSubject: 1\n\nx\nFrom b\nlast", &["Subject: 1\n\nx\n", "last"][..]),
+            ("\u{feff}Subject: 1\n\nx", &["Subject: 1\n\nx"]),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(found(&file).into_iter().map(|(_, mail)| mail).collect::<Vec<_>>(), mails, "{text:?}");
+        }
     }
 
     #[test]

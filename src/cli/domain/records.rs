@@ -19,9 +19,10 @@ use crate::operate::Actor;
 /// - Mailjet's own records from its API or the customer's file; a domain that Mailjet does not have yet is registered first;
 /// - a first DMARC policy and the return-path alias.
 ///
-/// Beside each host is its name in its zone, as DNS panels want it. Published records are marked, and so are records that must be removed
-/// first: no record can exist beside an alias, and `--zone` prints no line there. If DNS does not answer, SPF and DMARC are left out,
-/// because a record without the customer's other senders would stop their mail. A Mailjet key with an unknown value is left out too.
+/// Beside each host is its name in its zone, as DNS panels want it. Published records are marked, and so are records about which DNS did
+/// not answer, and records that must be removed first: no record can exist beside an alias, and `--zone` prints no line there. If DNS does
+/// not answer, SPF and DMARC are left out, because a record without the customer's other senders would stop their mail. A Mailjet key with
+/// an unknown value is left out too.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::cli::ask::{ask, given_or_asked, given_or_asked_until};
+use crate::cli::ask::{ask, given_or_asked_until, is_person};
 use crate::cli::hash_password;
 use crate::files::{line, read_text};
 use crate::smtp::Domain;
+use crate::submission::ServerTls;
 
 /// Mailjet's submission server.
 const MAILJET: &str = "in-v3.mailjet.com:587";
@@ -135,16 +136,28 @@ impl Given {
             true => "Certificate file for TLS (empty: in clear, on the loopback address)",
             false => "Certificate file for TLS",
         };
-        let certificate = given_or_asked(self.certificate.clone(), question, "--certificate", usual)?;
-        if certificate.is_empty() {
-            return Ok(None);
+        let is_asked = self.certificate.is_none() && self.private_key.is_none() && is_person();
+        loop {
+            let certificate =
+                given_or_asked_until(self.certificate.clone(), question, "--certificate", usual, optional_file)?;
+            let Some(certificate) = certificate else { return Ok(None) };
+            let (question, given) = ("File of its private key", self.private_key.clone());
+            let private_key = given_or_asked_until(given, question, "--private-key", None, file)?;
+            match ServerTls::load(&certificate, &private_key) {
+                Ok(_) => return Ok(Some(Tls { certificate, private_key })),
+                Err(why) if is_asked => say!("  {why}"),
+                Err(why) => return Err(why.into()),
+            }
         }
-        let private_key = given_or_asked(self.private_key.clone(), "File of its private key", "--private-key", None)?;
-        let absolute = |path: &str| std::path::absolute(path).with_context(|| format!("cannot find {path}"));
-        Ok(Some(Tls { certificate: absolute(&certificate)?, private_key: absolute(&private_key)? }))
     }
 
-    fn mailjet(&self) -> anyhow::Result<Option<Mailjet>> {
+    /// Returns true if Mailjet's keys are typed by a person, who can type them again.
+    pub fn are_mailjet_keys_typed(&self) -> bool {
+        self.mailjet_key_from.is_none() && self.mailjet_secret_from.is_none() && is_person()
+    }
+
+    /// Asks for Mailjet's keys.
+    pub fn mailjet(&self) -> anyhow::Result<Option<Mailjet>> {
         match (self.mailjet_key_from.as_deref(), self.mailjet_secret_from.as_deref()) {
             (Some(""), None | Some("")) | (None, Some("")) => return Ok(None),
             (Some(""), Some(_)) | (Some(_), Some("")) => bail!(
@@ -174,6 +187,17 @@ impl Given {
         let (host, port) = parts.with_context(|| format!("--mailjet-server {server} is not HOST:PORT"))?;
         Ok(Some(Mailjet { host, port, key, secret }))
     }
+}
+
+/// Returns the absolute path of a file that can be read.
+fn file(path: &str) -> std::io::Result<PathBuf> {
+    std::fs::read(path)?;
+    std::path::absolute(path)
+}
+
+/// The same, or `None` for an empty answer.
+fn optional_file(path: &str) -> std::io::Result<Option<PathBuf>> {
+    (!path.is_empty()).then(|| file(path)).transpose()
 }
 
 fn secret_of(path: &Path) -> anyhow::Result<Zeroizing<String>> {

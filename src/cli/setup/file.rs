@@ -17,7 +17,7 @@ pub(super) fn text(state_dir: &Path, answers: &Answers) -> String {
          # Relative paths are relative to this file.\n\n\
          # Our name: greeting, EHLO, Received. It should be the PTR record of the egress address.\n\
          hostname = {}\n\
-         # Spool, verdicts, daily counters and the operators' socket.\n\
+         # Spool, verified domains, daily counters and the operators' socket.\n\
          state_dir = {}\n\
          customers_dir = \"customers\"\n\n\
          # Where webCRM submits its mail.\n\

@@ -10,7 +10,12 @@ use crate::resolver::{Dns, SharedResolver};
 use crate::server::Settings;
 use crate::smtp::Mailbox;
 
-/// Returns an error if a server refuses the login. An unreachable server is only reported, because the network may not be ready yet.
+/// A server refuses a login, for the reason that it gives.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct LoginRefused(String);
+
+/// Fails with [`LoginRefused`] if a server refuses the login. An unreachable server is only reported, because the network may not be ready yet.
 pub(super) fn try_tiers(settings: Settings) -> anyhow::Result<()> {
     block_on(async move {
         let hostname = settings.hostname.as_str().to_owned();
@@ -30,7 +35,7 @@ pub(super) fn try_tiers(settings: Settings) -> anyhow::Result<()> {
             match failed {
                 None => say!("{}: the login of [mailjet.{name}] is accepted", report.server),
                 Some(ProbeStep { step: Step::Login, found, .. }) => {
-                    bail!("{} refuses the login of [mailjet.{name}]: {found}", report.server)
+                    bail!(LoginRefused(format!("{} refuses the login of [mailjet.{name}]: {found}", report.server)))
                 }
                 Some(ProbeStep { step, found, .. }) => say!(
                     "{}: the login of [mailjet.{name}] could not be tried ({step}: {found}); `postbud probe CUSTOMER` tries it later",

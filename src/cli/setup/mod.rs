@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use self::answers::Answers;
+use self::login::LoginRefused;
 use crate::cli::{ConfigFile, customer, hash_password};
 use crate::config::{self, Refused};
 use crate::files::{write_public, write_secret_for};
@@ -61,27 +62,37 @@ impl Args {
                 server_file.display()
             );
         }
-        let answers = self.answers.ask(&self.dir)?;
+        let mut answers = self.answers.ask(&self.dir)?;
         let state_dir = match &self.state_dir {
             Some(dir) => dir.clone(),
             None if self.dir == Path::new("/etc/postbud") => PathBuf::from("/var/lib/postbud"),
             None => PathBuf::from("state"),
         };
-        let mut written = Written { files: Vec::new(), example: None };
-        let result = write(&self.dir, &server_file, &state_dir, &answers, example, &mut written)
-            .and_then(|()| self.check(&server_file, &answers));
-        if let Err(why) = result {
-            written.take_back();
-            say!("no file of it stays");
-            return Err(why);
-        }
+        let written = loop {
+            let mut written = Written { files: Vec::new(), example: None };
+            let result = write(&self.dir, &server_file, &state_dir, &answers, example, &mut written)
+                .and_then(|()| self.check(&server_file, &answers));
+            match result {
+                Ok(()) => break written,
+                Err(why) => {
+                    written.take_back();
+                    if why.is::<LoginRefused>() && self.answers.are_mailjet_keys_typed() {
+                        say!("  {why}");
+                        answers.mailjet = self.answers.mailjet()?;
+                        continue;
+                    }
+                    say!("no file of it stays");
+                    return Err(why);
+                }
+            }
+        };
         for path in &written.files {
             say!("wrote {}", path.display());
         }
         self.first_customer(server_file)
     }
 
-    /// Checks that the files are valid, and that Mailjet accepts the keys.
+    /// Checks that the files are valid, and that Mailjet accepts the keys; otherwise the error is [`LoginRefused`].
     fn check(&self, server_file: &Path, answers: &Answers) -> anyhow::Result<()> {
         let settings = match config::load(server_file) {
             Ok(loaded) => loaded.settings,

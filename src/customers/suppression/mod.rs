@@ -117,7 +117,7 @@ impl Suppression {
     }
 
     /// Returns why this customer's mail must not go to an address, or `None` if it may.
-    pub fn refuses(&self, customer: &Customer, address: &Mailbox) -> Option<Reason> {
+    pub fn refusal_reason(&self, customer: &Customer, address: &Mailbox) -> Option<Reason> {
         (customer.suppression.mode == Mode::Refuse).then(|| self.reason(&customer.id, address)).flatten()
     }
 

@@ -42,14 +42,6 @@ pub const SCHEMA: Schema = Schema {
 /// For so long it is known which addresses were taken off a list. A node that was away for longer reads all lists at its start.
 const REMOVALS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
-}
-
 /// An unknown name can only come from a later version. The address stays suppressed, as if by an operator.
 fn reason(name: &str) -> Reason {
     name.parse().unwrap_or(Reason::Operator)
@@ -59,8 +51,8 @@ fn entry(row: Row<'_>) -> Result<Entry, Error> {
     Ok(Entry {
         address: row.text(0)?.to_owned(),
         reason: reason(row.text(1)?),
-        since: timestamp(row.integer(2)?),
-        expires: row.maybe_integer(3)?.map(timestamp),
+        since: row.time(2)?,
+        expires: row.maybe_time(3)?,
         note: row.text(4)?.to_owned(),
     })
 }
@@ -72,8 +64,8 @@ pub(super) fn each(
     mut found: impl FnMut(&str, &str, Reason, Option<Timestamp>),
 ) -> Result<(), Error> {
     let sql = "SELECT customer, address, reason, expires FROM suppression WHERE expires IS NULL OR expires > $1";
-    tables.query(sql, &[millis(now).into()], |row| {
-        found(row.text(0)?, row.text(1)?, reason(row.text(2)?), row.maybe_integer(3)?.map(timestamp));
+    tables.query(sql, &[now.into()], |row| {
+        found(row.text(0)?, row.text(1)?, reason(row.text(2)?), row.maybe_time(3)?);
         Ok(())
     })
 }
@@ -85,7 +77,7 @@ pub(super) fn changes(tables: &Transaction<'_>, seen: i64) -> Result<Vec<Change>
     let mut changes = Vec::new();
     tables.query(sql, &[seen.into()], |row| {
         let now = match row.maybe_text(2)? {
-            Some(name) => Some((reason(name), row.maybe_integer(3)?.map(timestamp))),
+            Some(name) => Some((reason(name), row.maybe_time(3)?)),
             None => None,
         };
         changes.push(Change { customer: CustomerId::new(row.text(0)?), address: row.text(1)?.to_owned(), now });
@@ -106,7 +98,7 @@ pub(super) fn list(
                WHERE customer = $1 AND address > $2 AND (expires IS NULL OR expires > $3) ORDER BY address LIMIT $4";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut entries = Vec::new();
-    let which = [customer.into(), after.unwrap_or_default().into(), millis(now).into(), limit.into()];
+    let which = [customer.into(), after.unwrap_or_default().into(), now.into(), limit.into()];
     tables.query(sql, &which, |row| {
         entries.push(entry(row)?);
         Ok::<_, Error>(())
@@ -123,7 +115,7 @@ pub(super) fn find(
 ) -> Result<Option<Entry>, Error> {
     let sql = "SELECT address, reason, since, expires, note FROM suppression
                WHERE customer = $1 AND address = $2 AND (expires IS NULL OR expires > $3)";
-    tables.first(sql, &[customer.into(), address.into(), millis(now).into()], entry)
+    tables.first(sql, &[customer.into(), address.into(), now.into()], entry)
 }
 
 /// Writes an entry and replaces an existing one. `number` is that of the write.
@@ -137,8 +129,8 @@ pub(super) fn put(tables: &Transaction<'_>, number: i64, customer: &str, entry: 
         customer.into(),
         entry.address.as_str().into(),
         entry.reason.as_str().into(),
-        millis(entry.since).into(),
-        entry.expires.map(millis).into(),
+        entry.since.into(),
+        entry.expires.into(),
         entry.note.as_str().into(),
         number.into(),
     ];
@@ -160,7 +152,7 @@ pub(super) fn remove(
     }
     let sql = "INSERT INTO suppression_removed (customer, address, changed, at) VALUES ($1, $2, $3, $4)
                ON CONFLICT (customer, address) DO UPDATE SET changed = excluded.changed, at = excluded.at";
-    tables.execute(sql, &[customer.into(), address.into(), number.into(), millis(now).into()])?;
+    tables.execute(sql, &[customer.into(), address.into(), number.into(), now.into()])?;
     Ok(true)
 }
 
@@ -172,13 +164,13 @@ pub(super) fn has_bounced(
     at: Timestamp,
 ) -> Result<bool, Error> {
     let sql = "SELECT at FROM suppression_bounce WHERE customer = $1 AND address = $2 AND at = $3 LIMIT 1";
-    let which = [customer.into(), address.into(), millis(at).into()];
+    let which = [customer.into(), address.into(), at.into()];
     Ok(tables.first(sql, &which, |row| row.integer(0))?.is_some())
 }
 
 /// Records a hard bounce.
 pub(super) fn note_bounce(tables: &Transaction<'_>, customer: &str, address: &str, at: Timestamp) -> Result<(), Error> {
-    let bounce = [customer.into(), address.into(), millis(at).into()];
+    let bounce = [customer.into(), address.into(), at.into()];
     tables.execute("INSERT INTO suppression_bounce (customer, address, at) VALUES ($1, $2, $3)", &bounce).map(drop)
 }
 
@@ -190,7 +182,7 @@ pub(super) fn bounces_since(
     from: Timestamp,
 ) -> Result<u32, Error> {
     let sql = "SELECT count(*) FROM suppression_bounce WHERE customer = $1 AND address = $2 AND at > $3";
-    let since = [customer.into(), address.into(), millis(from).into()];
+    let since = [customer.into(), address.into(), from.into()];
     let count = tables.first(sql, &since, |row| row.integer(0))?;
     Ok(count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default())
 }
@@ -203,7 +195,7 @@ pub(super) fn forget_bounces(tables: &Transaction<'_>, customer: &str, address: 
 
 /// Removes entries that expired, and bounces before `bounces_from`.
 pub(super) fn tidy(tables: &Transaction<'_>, now: Timestamp, bounces_from: Timestamp) -> Result<(), Error> {
-    tables.execute("DELETE FROM suppression WHERE expires <= $1", &[millis(now).into()])?;
-    tables.execute("DELETE FROM suppression_removed WHERE at < $1", &[millis(now - REMOVALS_KEPT).into()])?;
-    tables.execute("DELETE FROM suppression_bounce WHERE at < $1", &[millis(bounces_from).into()]).map(drop)
+    tables.execute("DELETE FROM suppression WHERE expires <= $1", &[now.into()])?;
+    tables.execute("DELETE FROM suppression_removed WHERE at < $1", &[(now - REMOVALS_KEPT).into()])?;
+    tables.execute("DELETE FROM suppression_bounce WHERE at < $1", &[bounces_from.into()]).map(drop)
 }

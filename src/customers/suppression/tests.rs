@@ -66,8 +66,8 @@ async fn what_was_reported_is_refused_for_that_customer_and_after_a_restart() {
             ("\"c\"@test.dk", Some(Reason::Unsubscribe)),
             ("d@test.dk", None),
         ] {
-            assert_eq!(lists.refuses(&acme, &address(text)), expected, "{text}");
-            assert_eq!(lists.refuses(&other, &address(text)), None, "{text}");
+            assert_eq!(lists.refusal_reason(&acme, &address(text)), expected, "{text}");
+            assert_eq!(lists.refusal_reason(&other, &address(text)), None, "{text}");
         }
         assert_eq!(lists.len(), 3);
     }
@@ -84,7 +84,7 @@ async fn the_mode_decides_what_is_recorded_and_what_is_refused() {
         let (lists, _feed) = world.open();
         lists.take(report(&of, "a@test.dk", Reason::Complaint).into_iter().collect()).await.unwrap();
         assert_eq!(lists.reason(&of.id, &address("a@test.dk")).is_some(), recorded, "{mode:?}");
-        assert_eq!(lists.refuses(&of, &address("a@test.dk")).is_some(), refused, "{mode:?}");
+        assert_eq!(lists.refusal_reason(&of, &address("a@test.dk")).is_some(), refused, "{mode:?}");
     }
 }
 

@@ -1,9 +1,10 @@
 //! Asks several times a second which owners have announced a change, and thereby finds out whether the database answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::super::Versions;
 use super::{LOOK_EVERY, connect};

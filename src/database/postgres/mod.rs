@@ -9,21 +9,20 @@
 mod follow;
 mod schema;
 mod transaction;
-mod wait;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 use tokio_postgres::error::SqlState;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::follow::Followed;
 use self::transaction::Session;
 pub(super) use self::transaction::{Row, Transaction};
-use self::wait::wait;
 use super::{Error, Schema, Versions};
+use crate::machine::threads;
 use crate::postgres::{Connection, Failure, Server};
 
 /// The maximum number of connections of one process. Further calls wait.
@@ -61,15 +60,12 @@ impl Shared {
         let stop = CancellationToken::new();
         let followed = Arc::new(Followed::default());
         let away = |detail: String| Error::Away { place: place.clone(), detail };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| away(error.to_string()))?;
-        let handle = runtime.handle().clone();
-        let until = stop.clone();
-        let driven = move || runtime.block_on(until.cancelled());
-        std::thread::Builder::new().name("state".into()).spawn(driven).map_err(|error| away(error.to_string()))?;
+        let runtime = threads::drive("state", stop.clone().cancelled_owned());
+        let runtime = runtime.map_err(|error| away(error.to_string()))?;
         let shared = Shared {
             server,
             place,
-            runtime: handle,
+            runtime,
             pool: Mutex::default(),
             returned: Condvar::new(),
             followed,
@@ -191,10 +187,10 @@ impl Shared {
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Error> {
-        let (send, receive) = mpsc::sync_channel(1);
+        let (send, receive) = oneshot::channel();
         self.runtime.spawn(async move { drop(send.send(work.await)) });
         let ended = || Failure::new("the thread of its connections has ended");
-        receive.recv().map_err(|_| ended()).flatten().map_err(|failure| failed(&self.place, failure))
+        threads::wait(receive).map_err(|_| ended()).flatten().map_err(|failure| failed(&self.place, failure))
     }
 }
 
@@ -236,20 +232,15 @@ async fn connect(server: &Server) -> Result<Connection, Failure> {
 
 /// Classifies a failure.
 fn failed(place: &str, failure: Failure) -> Error {
-    let (place, detail) = (place.to_owned(), failure.why);
-    match failure.code {
-        None => Error::Away { place, detail },
+    let (place, is_of_statement) = (place.to_owned(), failure.is_of_statement());
+    let Failure { why: detail, code, .. } = failure;
+    match code {
         Some(code) if code == SqlState::DISK_FULL => Error::Full { place },
         Some(code) if code == SqlState::LOCK_NOT_AVAILABLE => {
             Error::Away { place, detail: "another node keeps its tables locked".into() }
         }
-        Some(code)
-            if [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::QUERY_CANCELED, SqlState::TOO_MANY_CONNECTIONS]
-                .contains(&code) =>
-        {
-            Error::Away { place, detail }
-        }
-        Some(_) => Error::Statement { place, detail },
+        _ if is_of_statement => Error::Statement { place, detail },
+        _ => Error::Away { place, detail },
     }
 }
 

@@ -58,12 +58,8 @@ async fn missing(connection: &Connection, place: &str, schemas: &[Schema]) -> Re
     for schema in schemas {
         let row = rows.iter().find(|row| row.get::<_, &str>(0) == schema.owner);
         let found: i64 = row.map_or(0, |row| row.get(1));
-        let known = schema.steps.len();
-        let done = usize::try_from(found).unwrap_or(0);
-        if done > known {
-            return Err(Error::Newer { place: place.to_owned(), owner: schema.owner.to_owned(), found, known });
-        }
-        if done < known || row.is_none() {
+        let done = schema.steps_done(place, found)?;
+        if done < schema.steps.len() || row.is_none() {
             missing.push((*schema, done));
         }
     }

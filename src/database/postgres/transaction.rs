@@ -6,15 +6,17 @@ use std::error;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::TryStreamExt;
+use tokio::time::Instant;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
 use super::super::{Error, Value};
-use super::{failed, wait};
+use super::failed;
+use crate::machine::threads;
 use crate::postgres::{Connection, Failure};
 
 /// How often to check whether a statement takes too long.
@@ -72,11 +74,19 @@ impl Session {
     pub fn run<T>(&self, asked: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
         let patience = u64::try_from(self.limit.patience.as_millis()).unwrap_or(u64::MAX);
         self.limit.ends.store(self.limit.now().saturating_add(patience).max(1), Ordering::Release);
-        let answer = wait(asked);
+        let answer = threads::wait(asked);
         self.limit.ends.store(0, Ordering::Release);
-        answer.map_err(|error| match self.client().is_closed() && error.as_db_error().is_none() {
-            true => Failure::new("the connection broke, or the answer took too long"),
-            false => Failure::from(error),
+        answer.map_err(|error| {
+            if error.as_db_error().is_some() {
+                return Failure::from(error);
+            }
+            if self.client().is_closed() {
+                return Failure::new("the connection broke, or the answer took too long");
+            }
+            // What remains on a connection that is well are wrong parameters, such as too few.
+            let cause = error::Error::source(&error);
+            let is_of_connection = error.is_closed() || cause.is_some_and(<dyn error::Error>::is::<std::io::Error>);
+            Failure { is_mistake: !is_of_connection, ..Failure::from(error) }
         })
     }
 

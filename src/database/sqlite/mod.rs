@@ -8,6 +8,7 @@ mod snapshot;
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, ErrorCode, ToSql, TransactionBehavior};
@@ -15,10 +16,16 @@ use tokio::sync::watch;
 
 use super::{Error, Schema, Value, Versions};
 
-pub use snapshot::{BESIDE, snapshot};
+pub use snapshot::snapshot;
 
 /// The name of the file in the state directory.
 pub const FILE: &str = "postbud.db";
+
+/// The ends of the names of SQLite's additional files. A copy does not need them, and must not be used with another file's.
+pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// How long a call waits for another process's lock.
+const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5000 });
 
 /// The query for the tables and their columns.
 pub(super) const COLUMNS: &str = "SELECT tables.name, columns.name FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns \
@@ -29,6 +36,11 @@ pub(super) struct File {
     place: String,
     pub(super) connection: Mutex<rusqlite::Connection>,
     versions: watch::Sender<Versions>,
+}
+
+/// Refuses the file in `state_dir` if a newer version has changed its tables. Only reads.
+pub fn check_version(state_dir: &Path, schemas: &[Schema]) -> Result<(), Error> {
+    open::check_version(&state_dir.join(FILE), schemas)
 }
 
 impl File {

@@ -1,15 +1,12 @@
 //! Opens the file: sets its mode and settings, checks it for damage, and runs missing steps.
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use super::{Error, Schema, failed};
+use super::{BESIDE, Error, LOCK_WAIT, Schema, failed};
 use crate::files;
 
-/// How long a call waits for another process's lock.
-pub(super) const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5000 });
 /// Marks the file as postbud's: "pbud".
 const APPLICATION_ID: i64 = 0x7062_7564;
 /// The write-ahead log is cut to this size after its content has been copied to the file.
@@ -37,6 +34,32 @@ pub(super) fn open(path: &Path, schemas: &[Schema]) -> Result<Connection, Error>
     set_up(&connection).map_err(failed)?;
     run_missing_steps(&mut connection, &place, schemas)?;
     Ok(connection)
+}
+
+/// Refuses a file whose tables a newer version has changed. Only reads. Whatever else is wrong with the file, a start says it.
+pub(super) fn check_version(path: &Path, schemas: &[Schema]) -> Result<(), Error> {
+    let Some(connection) = open_to_read(path) else { return Ok(()) };
+    let sql = "SELECT step FROM schema_step WHERE owner = ?1";
+    let place = path.display().to_string();
+    schemas.iter().try_for_each(|schema| {
+        let found = connection.query_row(sql, [schema.owner], |row| row.get(0)).unwrap_or_default();
+        schema.steps_done(&place, found).map(drop)
+    })
+}
+
+/// Opens a file to read it, without making files beside it. SQLite makes a write-ahead log if there is none, unless the file is immutable.
+/// Opens nothing if one of its files is a link, a pipe or a device: root may run the command, and must not hang on it.
+fn open_to_read(path: &Path) -> Option<Connection> {
+    files::open_to_read(path).ok()?;
+    let beside = BESIDE.map(|end| PathBuf::from(format!("{}{end}", path.display())));
+    if beside.iter().any(|path| path.symlink_metadata().is_ok_and(|found| !found.is_file())) {
+        return None;
+    }
+    let name = path.to_str()?.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let has_log = Path::new(&format!("{}-wal", path.display())).exists();
+    let uri = format!("file:{name}?immutable={}", u8::from(!has_log));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags).ok()
 }
 
 fn check_for_damage(connection: &Connection, place: &str) -> Result<(), Error> {
@@ -76,15 +99,10 @@ fn run_missing_steps(connection: &mut Connection, place: &str, schemas: &[Schema
                 row.get(0)
             })
             .map_err(failed)?;
-        let known = schema.steps.len();
-        let done = usize::try_from(found).unwrap_or(0);
-        if done > known {
-            return Err(Error::Newer { place: place.to_owned(), owner: schema.owner.to_owned(), found, known });
-        }
-        for step in &schema.steps[done..] {
+        for step in &schema.steps[schema.steps_done(place, found)?..] {
             transaction.execute_batch(step).map_err(failed)?;
         }
-        let newest = i64::try_from(known).unwrap_or(i64::MAX);
+        let newest = i64::try_from(schema.steps.len()).unwrap_or(i64::MAX);
         transaction
             .execute(
                 "INSERT INTO schema_step VALUES (?1, ?2) ON CONFLICT (owner) DO UPDATE SET step = excluded.step",

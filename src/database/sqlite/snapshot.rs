@@ -4,11 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Error, failed};
+use super::{Error, LOCK_WAIT, failed};
 use crate::files;
-
-/// The ends of the names of SQLite's additional files. A copy does not need them, and must not be used with another file's.
-pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Returns the content of a copy. Equal tables give equal octets.
 pub fn snapshot(path: &Path) -> Result<Vec<u8>, Error> {
@@ -17,7 +14,7 @@ pub fn snapshot(path: &Path) -> Result<Vec<u8>, Error> {
     let io = |error: std::io::Error| Error::Io { place: place.clone(), detail: error.to_string() };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(super::open::LOCK_WAIT).map_err(failed)?;
+    connection.busy_timeout(LOCK_WAIT).map_err(failed)?;
     // Use a private folder, because SQLite creates the copy with the umask's mode.
     let folder = tempfile::Builder::new().prefix(".copy").tempdir_in(files::folder(path)).map_err(io)?;
     let copy = folder.path().join("copy");

@@ -30,6 +30,27 @@ async fn what_was_written_is_there_after_the_next_start() {
 }
 
 #[test]
+fn a_mistake_in_a_statement_is_not_blamed_on_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(dir.path(), &[FIRST]).unwrap();
+    add(&database, "a").unwrap();
+    let wrong: [(&str, &[Value<'_>]); 7] = [
+        ("INSERT INTO notes (name) VALUES ($1)", &[]),
+        ("INSERT INTO notes (name, times) VALUES ($1, $2)", &[Value::Text("a")]),
+        ("INSERT INTO notes (name) VALUES ($1)", &[Value::Text("a"), Value::Text("b")]),
+        ("INSERT INTO no_table (name) VALUES ($1)", &[Value::Text("a")]),
+        ("INSERT INTO notes (no_column) VALUES ($1)", &[Value::Text("a")]),
+        ("INSERT INTO notes (name) VALUES ($1) ", &[Value::Text("a")]),
+        ("INSERT notes", &[]),
+    ];
+    for (number, (sql, parameters)) in wrong.into_iter().enumerate() {
+        let failed = database.write_blocking(|tables| tables.execute(sql, parameters));
+        assert!(matches!(failed, Err(Error::Statement { .. })), "{sql} {parameters:?}: {failed:?}");
+        add(&database, &number.to_string()).unwrap();
+    }
+}
+
+#[test]
 fn many_rows_are_inserted_once_each_and_in_one_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let database = Database::open(dir.path(), &[FIRST]).unwrap();

@@ -1,8 +1,9 @@
 //! DMARC records as customers, panels and copying break them, each with what the check says of it and the record that it proposes.
 
-use super::check::{Path, look};
+use super::check::look;
+use super::judgement::Path;
 use crate::onboarding::finding::{Finding, Need, TagMistake};
-use crate::onboarding::text::Lang;
+use crate::onboarding::test_table::{Differences, assert_worded, owned};
 use crate::onboarding::{Seen, Settings};
 use crate::resolver::FixedZone;
 use crate::smtp::{Domain, Mailbox};
@@ -37,11 +38,7 @@ fn judged(text: &str) -> (Vec<String>, Option<String>) {
     let domain = Domain::parse("test.dk").unwrap();
     let (check, proposed) =
         runtime.block_on(look(&zone, &settings, &domain, Need::Required)).judge(Path::OwnServer, Seen::Verified);
-    for finding in &check.findings {
-        for lang in [Lang::En, Lang::Da] {
-            assert!(!lang.finding(finding).what.is_empty(), "{finding:?}");
-        }
-    }
+    check.findings.iter().for_each(assert_worded);
     (check.findings.iter().filter_map(short).collect(), proposed)
 }
 
@@ -52,7 +49,7 @@ const WITH_RUA: &str = "v=DMARC1; p=reject; rua=mailto:a@test.dk";
 
 #[test]
 fn each_broken_record_is_named_for_what_broke_it_and_keeps_its_policy() {
-    let mut wrong = Vec::new();
+    let mut differences = Differences::default();
     for (text, said, proposed) in [
         // The version.
         ("p=reject; v=DMARC1", &["version"][..], Some(REJECT)),
@@ -83,7 +80,32 @@ fn each_broken_record_is_named_for_what_broke_it_and_keeps_its_policy() {
         ("v=DMARC1; p=reject; sp=rejekt", &["policy sp=rejekt"], Some("v=DMARC1; p=reject; sp=reject")),
         ("v=DMARC1; policy=reject", &["name policy"], Some(REJECT)),
         ("v=DMARC1; Policy=quarantine; pct=100", &["name Policy"], Some("v=DMARC1; p=quarantine")),
-        ("v=DMARC1; sp=reject", &["no policy"], Some(FIRST)),
+        ("v=DMARC1; sp=reject", &["no policy"], Some("v=DMARC1; p=none; sp=reject; rua=mailto:dmarc@test.dk")),
+        (
+            "v=DMARC1; np=reject; rua=mailto:a@test.dk",
+            &["no policy"],
+            Some("v=DMARC1; p=none; np=reject; rua=mailto:a@test.dk"),
+        ),
+        (
+            "v=DMARC1; sp=quarantine; np=reject; pct=0",
+            &["no policy"],
+            Some("v=DMARC1; p=none; sp=quarantine; np=reject; t=y; rua=mailto:dmarc@test.dk"),
+        ),
+        ("v=DMARC1; sp=maybe", &["policy sp=maybe", "no policy"], Some(FIRST)),
+        // A percentage of no mail, and of a policy for names below only.
+        ("v=DMARC1; p=none; sp=reject; pct=0", &["percent 0", "good none"], Some("v=DMARC1; p=none; sp=reject; t=y")),
+        ("v=DMARC1; p=none; np=reject; pct=0", &["percent 0", "good none"], Some("v=DMARC1; p=none; np=reject; t=y")),
+        ("v=DMARC1; p=none; sp=none; pct=0", &["obsolete pct", "good none"], None),
+        ("v=DMARC1; p=none; sp=quarantine; pct=50", &["percent 50", "good none"], None),
+        (
+            "v=DMARC1; p=quarantine; sp=none; pct=0",
+            &["percent 0", "good quarantine"],
+            Some("v=DMARC1; p=quarantine; sp=none; t=y"),
+        ),
+        ("v=DMARC1; p=reject; pct=0%", &["percent 0", "good reject"], Some("v=DMARC1; p=reject; t=y")),
+        ("v=DMARC1; p=reject; pct=0.0", &["percent 0", "good reject"], Some("v=DMARC1; p=reject; t=y")),
+        ("v=DMARC1; p=reject; pct=000", &["percent 0", "good reject"], Some("v=DMARC1; p=reject; t=y")),
+        ("v=DMARC1; p=reject; pct=0.5", &["obsolete pct", "good reject"], None),
         ("v=DMARC1; p='reject'", &["Quoting('\\'')"], Some(REJECT)),
         ("v=DMARC1; p=\"reject\"", &["Quoting('\"')"], Some(REJECT)),
         // Signs between and around the tags.
@@ -153,13 +175,59 @@ fn each_broken_record_is_named_for_what_broke_it_and_keeps_its_policy() {
         ("V=DMARC1; P=REJECT; RUA=MAILTO:a@test.dk", &["good reject"], None),
         (" v = DMARC1 ;\r\n\tp = reject ; rua = mailto:a%2Bb@test.dk ; ", &["good reject"], None),
         ("v=DMARC1; p=reject; rua=mailto:o'brien@test.dk", &["good reject"], None),
+        // Others of the same kinds.
+        ("v=DMARC1;p=reject\u{a0}", &["Character('\\u{a0}')"], Some(REJECT)),
+        ("v=DMARC1;\u{3000}p=reject", &["Character('\\u{3000}')"], Some(REJECT)),
+        ("v=DMARC1\u{a0}; p=reject", &["no record: Character('\\u{a0}')"], Some(REJECT)),
+        ("\u{feff}v=DMARC1; p=reject", &["no record: Character('\\u{feff}')"], Some(REJECT)),
+        ("\u{200b}v=DMARC1; p=reject", &["no record: Character('\\u{200b}')"], Some(REJECT)),
+        ("v=DMARC1; p =reject", &["good reject"], None),
+        ("v=DMARC1; p=Reject; sp=None", &["good reject"], None),
+        ("v=DMARC1; p=reject;;", &["EmptyTag"], Some(REJECT)),
+        ("v=DMARC1;; p=reject", &["EmptyTag"], Some(REJECT)),
+        ("v=DMARC1; p=reject,", &["policy p=reject,"], Some(REJECT)),
+        ("v=DMARC1; p=reject; sp=", &["policy sp="], Some(REJECT)),
+        ("v=DMARC1; p=reject; pct=", &["obsolete pct", "good reject"], None),
+        ("v=DMARC1; p=reject; pct=101", &["obsolete pct", "good reject"], None),
+        ("v=DMARC1; p=reject; pct=50%", &["obsolete pct", "good reject"], None),
+        ("v=DMARC1; p=none; pct=50", &["obsolete pct", "good none"], None),
+        (
+            "v=DMARC1; p=quarantine; pct=00; rua=mailto:a@test.dk",
+            &["percent 0", "good quarantine"],
+            Some("v=DMARC1; p=quarantine; t=y; rua=mailto:a@test.dk"),
+        ),
+        (
+            "v=DMARC1; p=reject; rua=mailto:a@test.dk mailto:b@test.dk",
+            &["unread rua=mailto:a@test.dk mailto:b@test.dk", "good reject"],
+            None,
+        ),
+        ("v=DMARC1; p=reject; rua= mailto:a@test.dk", &["good reject"], None),
+        ("v=DMARC1; p=reject; rua=mailto: a@test.dk", &["unread rua=mailto: a@test.dk", "good reject"], None),
+        ("v=DMARC1; p=reject; rua=mailto:<a@test.dk>", &["unread rua=mailto:<a@test.dk>", "good reject"], None),
+        ("v=DMARC1; p=reject; rua:mailto:a@test.dk", &["NoSign(\"rua\")"], Some(WITH_RUA)),
+        ("v=DMARC1; p=reject; rua=mailto=a@test.dk", &["unread rua=mailto=a@test.dk", "good reject"], None),
+        ("v=DMARC1; p=reject; p=reject", &["Twice(\"p\")"], Some(REJECT)),
+        (
+            "v=DMARC1; p=reject; rua=mailto:a@test.dk; rua=mailto:b@test.dk",
+            &["Twice(\"rua\")"],
+            Some("v=DMARC1; p=reject; rua=mailto:a@test.dk,mailto:b@test.dk"),
+        ),
+        ("v=DMARC1; p=reject; adkim=s; aspf=relaxed", &["value aspf=relaxed"], Some("v=DMARC1; p=reject; adkim=s")),
+        ("v=DMARC1; p=karantæne", &["policy p=karantæne"], Some("v=DMARC1; p=quarantine")),
+        ("v=DMARC1; p=ingen", &["policy p=ingen"], Some(FIRST)),
+        ("v=DMARC1; p=block", &["policy p=block"], Some(FIRST)),
+        ("v=DMARC1; p=Quarantine;sp=Reject;", &["good quarantine"], None),
+        ("_dmarc.test.dk TXT v=DMARC1; p=reject", &["no record: ZoneLine"], Some(REJECT)),
+        ("TXT: v=DMARC1; p=reject", &["no record: ZoneLine"], Some(REJECT)),
+        ("'v=DMARC1; p=reject'", &["no record: Quoting('\\'')"], Some(REJECT)),
+        ("v=\"DMARC1\"; p=reject", &["no record: Quoting('\"')"], Some(REJECT)),
+        ("v=DMARC1; p=reject\r\n", &["good reject"], None),
+        ("v=DMARC1; p=reject | rua=mailto:a@test.dk", &["NoSemicolon(\"rua\")"], Some(WITH_RUA)),
+        ("v=DMARC1; p=reject, sp=none", &["NoSemicolon(\"sp\")"], Some("v=DMARC1; p=reject; sp=none")),
+        ("v=DMARC1; p\u{200b}=reject", &["Character('\\u{200b}')"], Some(REJECT)),
+        ("v=DMARC1; p=reject; np=quarantine; psd=n", &["good reject"], None),
     ] {
-        let said: Vec<String> = said.iter().map(|said| (*said).to_owned()).collect();
-        let expected = (said, proposed.map(str::to_owned));
-        let found = judged(text);
-        if found != expected {
-            wrong.push(format!("{text:?}\n  found {found:?}\n  not   {expected:?}"));
-        }
+        differences.compare(text, &judged(text), &(owned(said), proposed.map(str::to_owned)));
     }
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    differences.assert_none();
 }

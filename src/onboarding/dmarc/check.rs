@@ -1,62 +1,15 @@
-//! Judges the policy that applies to a domain.
+//! Finds the policy that applies to a domain, and what is wrong with its record.
 
+use super::judgement::{Applies, Found};
 use super::record::{Policy, Record, TAGS, amended, destination, is_dmarc, looks_like_dmarc};
 use super::tree::{At, at, organization, tree};
 use crate::dkim::tags::TagList;
-use crate::onboarding::deadline::Outcome;
+use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Item, Need, Severity, TagMistake};
 use crate::onboarding::misplaced::{doubled, wrong_host};
-use crate::onboarding::{Seen, Settings};
 use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::{Domain, Mailbox};
-
-/// The way by which the domain's mail is sent, as far as alignment depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// Mail is sent through Mailjet.
-    Mailjet {
-        /// The result for the return-path alias: `bnc3.<domain>` points to Mailjet.
-        alias: Seen,
-    },
-    /// Mail is sent through the customer's own server.
-    OwnServer,
-}
-
-impl Path {
-    /// Returns the item of the key whose signature receivers find on our mail.
-    fn key(self) -> Item {
-        match self {
-            Path::Mailjet { .. } => Item::MailjetDkim,
-            Path::OwnServer => Item::Dkim,
-        }
-    }
-}
-
-/// The policy that applies to a domain, as far as DNS answers. Its effect on our mail depends on the keys, which are checked at the same
-/// time.
-#[derive(Debug)]
-pub struct Found {
-    check: Check,
-    applies: Option<Applies>,
-    domain: Domain,
-    alias: String,
-    proposed: Option<String>,
-}
-
-/// A policy that applies.
-#[derive(Debug)]
-struct Applies {
-    policy: Policy,
-    strict_spf: bool,
-}
-
-impl Outcome for Found {
-    /// The policy is judged together with the key.
-    fn severity(&self) -> Option<Severity> {
-        None
-    }
-}
 
 /// Looks up the policy that applies to the domain.
 pub async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, need: Need) -> Found {
@@ -114,11 +67,6 @@ pub async fn published(resolver: &dyn Resolver, domain: &Domain) -> Result<Publi
         _ => None,
     };
     Ok(Published { host, own, inherited })
-}
-
-/// Returns the policy of a record that can be used.
-pub fn policy_of(record: &str) -> Option<Policy> {
-    Record::parse(record).ok().map(|record| record.policy)
 }
 
 /// Returns the first record to publish. It changes nothing for mail, and brings reports if there is an address for them.
@@ -182,12 +130,19 @@ async fn policy(
             return Ok(());
         }
     };
-    let inherited = at != name;
+    say_policy(found, &record, &host, text, at != name);
+    let ours = settings.report_address.as_ref().and_then(Mailbox::domain);
+    reports(&mut found.check, resolver, &record, at, ours).await
+}
+
+/// Says what the record that applies asks of receivers. `inherited` is true if it is a parent domain's.
+fn say_policy(found: &mut Found, record: &Record, host: &str, text: &str, inherited: bool) {
+    let check = &mut found.check;
     let policy = if inherited { record.subdomain_policy.unwrap_or(record.policy) } else { record.policy };
     found.applies = Some(Applies { policy, strict_spf: record.strict_spf });
-    check.say(Finding::DmarcGood { host: host.clone(), policy: policy.as_str().to_owned() });
+    check.say(Finding::DmarcGood { host: host.to_owned(), policy: policy.as_str().to_owned() });
     if inherited {
-        check.say(Finding::DmarcInherited { host: host.clone() });
+        check.say(Finding::DmarcInherited { host: host.to_owned() });
     }
     if policy == Policy::None {
         check.say(Finding::DmarcMonitoring);
@@ -195,11 +150,11 @@ async fn policy(
     if record.testing {
         check.say(Finding::DmarcTesting);
     }
-    match record.percent {
+    match record.percent.map(|percent| (percent, record.acting())) {
         // A percentage of nothing is nothing.
-        Some(_) if record.policy == Policy::None => check.say(Finding::DmarcObsolete { tag: "pct".to_owned() }),
-        Some(percent) => {
-            check.say(Finding::DmarcPercent { percent, policy: record.policy.as_str().to_owned() });
+        Some((_, None)) => check.say(Finding::DmarcObsolete { tag: "pct".to_owned() }),
+        Some((percent, Some(policy))) => {
+            check.say(Finding::DmarcPercent { percent, policy });
             if percent == 0 && !inherited {
                 found.proposed = amended(text);
             }
@@ -210,49 +165,7 @@ async fn policy(
         check.say(Finding::DmarcObsolete { tag: tag.clone() });
     }
     for tag in &record.unread {
-        check.say(Finding::DmarcTag { host: host.clone(), tag: tag.clone() });
-    }
-    let ours = settings.report_address.as_ref().and_then(Mailbox::domain);
-    reports(check, resolver, &record, at, ours).await
-}
-
-impl Found {
-    /// Judges the effect of the policy on our mail. `key` is the result for the key whose signature receivers find on our mail. Also
-    /// returns the record to publish, if the domain has none that counts with every receiver.
-    pub fn judge(self, path: Path, key: Seen) -> (Check, Option<String>) {
-        let Found { mut check, applies, domain, alias, proposed } = self;
-        if let Some(record) = &proposed {
-            check.expected.push(format!("_dmarc.{domain} TXT \"{record}\""));
-        }
-        let Some(Applies { policy, strict_spf }) = applies else {
-            let strict = proposed.as_deref().and_then(policy_of).filter(|policy| *policy > Policy::None);
-            if let Some(policy) = strict.filter(|_| key == Seen::Missing) {
-                check.say(Finding::DmarcKeyFirst { policy: policy.as_str().to_owned(), key: path.key() });
-            }
-            return (check, proposed);
-        };
-        // Our d= is the From domain itself, and so is Mailjet's, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
-        let spf = match path {
-            Path::Mailjet { alias } if !strict_spf => alias,
-            _ => Seen::Missing,
-        };
-        match (key, spf) {
-            (Seen::Verified, _) => check.say(Finding::DmarcDkimAligned { domain: domain.to_string() }),
-            (Seen::Missing, Seen::Verified | Seen::Missing) if policy > Policy::None => {
-                let (policy, key) = (policy.as_str().to_owned(), path.key());
-                check.say(match spf {
-                    Seen::Verified => Finding::DmarcOnSpfAlone { policy, key },
-                    _ => Finding::DmarcWithoutDkim { policy, key },
-                });
-            }
-            (Seen::Missing | Seen::Unknown, _) => {}
-        }
-        match path {
-            Path::Mailjet { alias: Seen::Missing } => check.say(Finding::DmarcSpfUnaligned { alias }),
-            Path::Mailjet { alias: Seen::Verified } if strict_spf => check.say(Finding::DmarcSpfStrict { alias }),
-            Path::Mailjet { .. } | Path::OwnServer => {}
-        }
-        (check, proposed)
+        check.say(Finding::DmarcTag { host: host.to_owned(), tag: tag.clone() });
     }
 }
 
@@ -316,6 +229,8 @@ async fn misplaced(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onboarding::Seen;
+    use crate::onboarding::dmarc::Path;
     use crate::resolver::FixedZone;
 
     /// Settings in which reports go to dmarc@test.dk.
@@ -421,7 +336,8 @@ mod tests {
             ),
             (&["v=DMARC1; p=reject; p=none"], Some(first)),
             (&["v=DMARC1;\u{a0}p=reject"], Some("v=DMARC1; p=reject")),
-            (&["v=DMARC1; sp=reject"], Some(first)),
+            (&["v=DMARC1; sp=reject"], Some("v=DMARC1; p=none; sp=reject; rua=mailto:dmarc@test.dk")),
+            (&["v=DMARC1; sp=maybe"], Some(first)),
             (&["\"v=DMARC1; p=quarantine\""], Some("v=DMARC1; p=quarantine")),
             (
                 &["v=DMARC1; p=quarantine; pct=0; rua=mailto:a@test.dk"],

@@ -1,13 +1,15 @@
-//! DMARC: the policy that applies to a domain (`tree`), whether our mail aligns with it and its reports reach somebody (`check`), and which
+//! DMARC: the policy that applies to a domain (`tree`), whether its record is right and its reports reach somebody (`check`), whether our mail aligns with it (`judgement`), and which
 //! policy comes next (`step`).
 
 #[cfg(test)]
 mod broken;
 mod check;
+mod judgement;
 mod record;
 pub mod step;
 mod tree;
 
-pub use check::{Found, Path, Published, look, policy_of, proposed, published};
-pub use record::{Policy, Record, Unusable, amended, is_dmarc, policy_meant};
+pub use check::{Published, look, proposed, published};
+pub use judgement::{Found, Path};
+pub use record::{Policy, Record, Unusable, amended, is_dmarc, policy_meant, policy_of};
 pub use tree::organization;

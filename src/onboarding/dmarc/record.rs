@@ -2,6 +2,9 @@
 
 mod meant;
 
+use std::collections::BTreeSet;
+
+use crate::digits::digits;
 use crate::dkim::tags::{Mistake, Tag, TagList};
 use crate::plain;
 use crate::smtp::Mailbox;
@@ -23,6 +26,8 @@ pub struct Record {
     pub policy: Policy,
     /// The policy for names below it (`sp=`).
     pub subdomain_policy: Option<Policy>,
+    /// The policy for names below it that do not exist (`np=`).
+    pub nonexistent_policy: Option<Policy>,
     /// True if SPF must align strictly (`aspf=s`).
     pub strict_spf: bool,
     /// The value of `psd=`: true for y, false for n.
@@ -81,6 +86,11 @@ impl Policy {
     }
 }
 
+/// Returns the policy of a record that can be used.
+pub fn policy_of(record: &str) -> Option<Policy> {
+    Record::parse(record).ok().map(|record| record.policy)
+}
+
 /// Returns true if a TXT value claims to be a DMARC record: its first tag is `v=DMARC1`, with the name in any case and the value in exactly
 /// this case (RFC 9989 §4.7, §4.8).
 pub fn is_dmarc(text: &str) -> bool {
@@ -126,6 +136,7 @@ impl Record {
         let mut record = Record {
             policy: Policy::None,
             subdomain_policy: None,
+            nonexistent_policy: None,
             strict_spf: false,
             public_suffix: None,
             testing: false,
@@ -145,7 +156,7 @@ impl Record {
                         (None, _) => unusable.push(Unusable::Policy(written())),
                         (Some(found), "p") => record.policy = found,
                         (found, "sp") => record.subdomain_policy = found,
-                        _ => {}
+                        (found, _) => record.nonexistent_policy = found,
                     }
                 }
                 tag @ ("aspf" | "adkim") if is("r") || is("s") => record.strict_spf |= tag == "aspf" && is("s"),
@@ -157,7 +168,8 @@ impl Record {
                 "aspf" | "adkim" | "fo" | "rua" | "ruf" => unusable.push(Unusable::Value(written())),
                 "psd" if is("y") || is("n") || is("u") => record.public_suffix = (!is("u")).then(|| is("y")),
                 "t" if is("y") || is("n") => record.testing = is("y"),
-                "pct" if value.parse::<u8>().is_ok_and(|percent| percent < 100) => record.percent = value.parse().ok(),
+                "pct" if is_zero(value) => record.percent = Some(0),
+                "pct" if digits::<u8>(value).is_some_and(|percent| percent < 100) => record.percent = digits(value),
                 tag if OBSOLETE.contains(&tag) => record.obsolete.push(tag.to_owned()),
                 _ if record.unread.len() < MOST_UNREAD => record.unread.push(written()),
                 _ => {}
@@ -173,11 +185,39 @@ impl Record {
                 ["sp", "np"].iter().filter(|name| has(name)).map(|name| (*name).to_owned()).collect(),
             ));
         }
+        // A letter of a policy's word is no stray character: the word is wrong.
+        let letters: BTreeSet<char> = unusable
+            .iter()
+            .filter_map(|why| if let Unusable::Policy(written) = why { Some(written.chars()) } else { None })
+            .flatten()
+            .filter(|c| c.is_alphabetic())
+            .collect();
+        unusable.retain(|why| !matches!(why, Unusable::Tags(Mistake::Character(c)) if letters.contains(c)));
         if unusable.is_empty() { Ok(record) } else { Err(unusable) }
     }
 }
 
-/// Returns the record that `text` was meant to be, in a form that every receiver can use. Returns `None` if it names no policy. Breaks of
+impl Record {
+    /// Returns the first of the record's policies that acts on mail, as a text names it: `reject` for the domain itself, else the tag with it,
+    /// `sp=reject`.
+    pub fn acting(&self) -> Option<String> {
+        let acts = |policy: &Policy| *policy > Policy::None;
+        let of =
+            |tag: &str, policy: Option<Policy>| policy.filter(acts).map(|policy| format!("{tag}{}", policy.as_str()));
+        of("", Some(self.policy))
+            .or_else(|| of("sp=", self.subdomain_policy))
+            .or_else(|| of("np=", self.nonexistent_policy))
+    }
+}
+
+/// Returns true if the value of `pct=` means no mail at all: `0`, `00`, `0%`, `0.0`.
+fn is_zero(value: &str) -> bool {
+    let number = blank(value.trim_end_matches('%'));
+    number.starts_with('0') && number.chars().all(|c| matches!(c, '0' | '.' | ','))
+}
+
+/// Returns the record that `text` was meant to be, in a form that every receiver can use. Returns `None` if it names no policy. Without one
+/// for the domain itself, but with one for names below it, nothing happens to the domain's own mail. Breaks of
 /// the grammar are corrected, and so is a policy that is misspelt. If a tag is there twice, the milder policy stays, or all addresses for reports. `pct=0`, which many receivers
 /// read as "act on nothing", becomes `t=y`.
 pub fn amended(text: &str) -> Option<String> {
@@ -188,11 +228,16 @@ pub fn amended(text: &str) -> Option<String> {
     };
     let policy =
         |name: &str| values(name).into_iter().map(meant::policy).collect::<Option<Vec<_>>>()?.into_iter().min();
-    let first = policy("p").or_else(|| values("p").is_empty().then(|| meant::policy(&policy_tag(&list)?.value))?)?;
+    let below = ["sp", "np"].map(policy);
+    let of_others = || match policy_tag(&list) {
+        Some(tag) => meant::policy(&tag.value),
+        None => below.iter().any(Option::is_some).then_some(Policy::None),
+    };
+    let first = policy("p").or_else(|| values("p").is_empty().then(of_others)?)?;
     let mut record = format!("v=DMARC1; p={}", first.as_str());
     let mut add = |name: &str, value: &str| record.push_str(&format!("; {name}={value}"));
-    for name in ["sp", "np"] {
-        if let Some(policy) = policy(name) {
+    for (name, policy) in ["sp", "np"].into_iter().zip(below) {
+        if let Some(policy) = policy {
             add(name, policy.as_str());
         }
     }
@@ -205,7 +250,8 @@ pub fn amended(text: &str) -> Option<String> {
         }
     }
     let is_testing = values("t").iter().any(|value| value.eq_ignore_ascii_case("y"));
-    let acts_on_nothing = values("pct").iter().any(|value| value.parse() == Ok(0)) && first > Policy::None;
+    let acts = below.into_iter().flatten().chain([first]).any(|policy| policy > Policy::None);
+    let acts_on_nothing = acts && values("pct").iter().any(|value| is_zero(value));
     if is_testing || acts_on_nothing {
         add("t", "y");
     }

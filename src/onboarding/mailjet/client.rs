@@ -234,10 +234,7 @@ impl Client {
         path: &str,
         body: Option<Value>,
     ) -> Result<Vec<T>, RequestError> {
-        let text = self.text(method, path, body).await?;
-        let envelope: Envelope<T> = serde_json::from_slice(&text)
-            .map_err(|error| RequestError::NoAnswer(format!("Mailjet's answer is not understood: {error}")))?;
-        Ok(envelope.data)
+        list(&self.text(method, path, body).await?)
     }
 
     async fn text(&self, method: Method, path: &str, body: Option<Value>) -> Result<Vec<u8>, RequestError> {
@@ -266,6 +263,13 @@ impl Client {
         }
         Err(problem)
     }
+}
+
+/// Reads the list in an answer.
+pub(super) fn list<T: DeserializeOwned>(text: &[u8]) -> Result<Vec<T>, RequestError> {
+    let envelope: Envelope<T> = serde_json::from_slice(text)
+        .map_err(|error| RequestError::NoAnswer(format!("Mailjet's answer is not understood: {error}")))?;
+    Ok(envelope.data)
 }
 
 fn one<T>(list: Vec<T>) -> Result<T, RequestError> {

@@ -75,6 +75,12 @@ pub async fn history(client: &Client, id: u64) -> Result<Vec<Step>, RequestError
     }
 }
 
+/// For `tests/fuzz` only (feature `fuzzing`): reads two answers as [`list`] and [`history`] do.
+#[cfg(feature = "fuzzing")]
+pub fn read(messages: &[u8], history: &[u8]) -> (Vec<Message>, Vec<Step>) {
+    (super::client::list(messages).unwrap_or_default(), super::client::list(history).unwrap_or_default())
+}
+
 /// Returns the meaning of an error number: what it concerns, and the error in the words of Mailjet's events.
 pub fn error_of(state: u64) -> (&'static str, &'static str) {
     match state {

@@ -21,7 +21,7 @@ pub mod messages;
 pub mod own_key;
 mod registration;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,17 +109,18 @@ impl Registrar {
         tiers
     }
 
-    /// Returns true if an account in which a domain is registered has not issued its records yet.
-    pub fn lacks_records(&self, directory: &Directory, customer: &Customer, domain: &Domain) -> bool {
+    /// Returns true if an account in which a domain is registered has not issued its records yet. A registration that cannot be read is an
+    /// error: the records may be there.
+    pub fn lacks_records(&self, directory: &Directory, customer: &Customer, domain: &Domain) -> io::Result<bool> {
         let tiers = self.tiers(directory, customer, domain, VerificationStatus::default());
         if tiers.is_empty() {
-            return false;
+            return Ok(false);
         }
-        let kept = self.store.load(domain).unwrap_or_default();
+        let kept = self.store.load(domain)?;
         let has = |tier: &String| {
             kept.get(tier).is_some_and(|it| it.key == self.clients[tier].account().key && it.issued.is_some())
         };
-        !tiers.iter().all(has)
+        Ok(!tiers.iter().all(has))
     }
 
     /// Returns the records that Mailjet has issued for a domain. Those of the first account come first.
@@ -148,7 +149,8 @@ impl Registrar {
         Ok(issued)
     }
 
-    /// Returns a checker that knows the records which Mailjet has issued for a domain.
+    /// Returns a checker that knows the records which Mailjet has issued for a domain. A registration that cannot be read is an error,
+    /// because a checker without those records would find the published ones wrong.
     pub fn informed(
         &self,
         checker: Checker,
@@ -156,25 +158,25 @@ impl Registrar {
         customer: &Customer,
         domain: &Domain,
         status: VerificationStatus,
-    ) -> Checker {
-        let issued = match self.issued(directory, customer, domain, status) {
-            Ok(issued) if issued.is_empty() => return checker,
-            Ok(issued) => issued,
-            Err(error) => {
-                tracing::error!("what Mailjet has issued for {domain} cannot be read: {error}");
-                return checker;
-            }
-        };
+    ) -> io::Result<Checker> {
+        let issued = self.issued(directory, customer, domain, status)?;
+        if issued.is_empty() {
+            return Ok(checker);
+        }
         let mut settings = Settings::clone(&checker.settings);
         settings.issued.insert(domain.clone(), issued);
-        Checker { settings: Arc::new(settings), ..checker }
+        Ok(Checker { settings: Arc::new(settings), ..checker })
     }
 
-    /// Returns which tiers accept mail of which domains. Registrations that cannot be read are returned as errors and count as not
-    /// accepted.
-    pub fn acceptance(&self, directory: &Directory) -> (Acceptance, Vec<io::Error>) {
+    /// Returns which tiers accept mail of which domains. Registrations that cannot be read are returned as errors; for their domains
+    /// `before` counts.
+    pub fn acceptance(
+        &self,
+        directory: &Directory,
+        before: impl Fn(&Domain) -> Option<Arc<BTreeSet<String>>>,
+    ) -> (Acceptance, Vec<io::Error>) {
         let mut errors = Vec::new();
-        let mut domains = HashMap::new();
+        let mut domains = Vec::new();
         // One question for all rows, where nodes share them.
         let rows = self.store.load_rows().unwrap_or_else(|error| {
             errors.push(error);
@@ -182,22 +184,30 @@ impl Registrar {
         });
         for customer in directory.customers() {
             for domain in customer.domains.keys().filter(|_| !self.clients.is_empty()) {
-                let accepted = match self.settings.mailjet.contains_key(domain) {
-                    true => self.clients.keys().cloned().collect(),
-                    false => {
-                        match rows.get(domain.as_str()).map_or_else(|| self.store.load(domain), |it| Ok(it.clone())) {
-                            Ok(kept) => self.accepted(&kept),
-                            Err(error) => {
-                                errors.push(error);
-                                BTreeSet::new()
-                            }
-                        }
+                let accepted = match rows.get(domain.as_str()) {
+                    Some(kept) => Ok(self.accepted(kept)),
+                    None => self.accepted_of(domain),
+                };
+                let accepted = match accepted {
+                    Ok(accepted) => Arc::new(accepted),
+                    Err(error) => {
+                        errors.push(error);
+                        before(domain).unwrap_or_default()
                     }
                 };
-                domains.insert(domain.clone(), accepted);
+                domains.push((domain.clone(), accepted));
             }
         }
-        (Acceptance { tiers: self.clients.keys().cloned().collect(), domains }, errors)
+        let tiers = Arc::new(self.clients.keys().cloned().collect());
+        (Acceptance { tiers, domains: domains.into_iter().collect() }, errors)
+    }
+
+    /// Returns which tiers accept mail of one domain.
+    pub fn accepted_of(&self, domain: &Domain) -> io::Result<BTreeSet<String>> {
+        match self.settings.mailjet.contains_key(domain) {
+            true => Ok(self.clients.keys().cloned().collect()),
+            false => self.store.load(domain).map(|kept| self.accepted(&kept)),
+        }
     }
 
     fn accepted(&self, kept: &Registrations) -> BTreeSet<String> {

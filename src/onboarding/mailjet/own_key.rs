@@ -30,10 +30,25 @@ fn wiped<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Zeroizing<String>,
     String::deserialize(from).map(Zeroizing::new)
 }
 
+/// The number of keys in an answer; Mailjet's highest.
+const PAGE: usize = 1000;
+
+async fn find(client: &Client, name: &str) -> Result<Option<ApiKey>, RequestError> {
+    for page in 0.. {
+        let path = format!("apikey?Limit={PAGE}&Offset={}", page * PAGE);
+        let keys: Vec<ApiKey> = client.call(Method::GET, &path, None).await?;
+        let is_last = keys.len() < PAGE;
+        let found = keys.into_iter().find(|key| key.name == name);
+        if found.is_some() || is_last {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
 /// Returns the key with this name, and makes it if the account has none.
 pub async fn find_or_make(client: &Client, name: &str) -> Result<ApiKey, RequestError> {
-    let all: Vec<ApiKey> = client.call(Method::GET, "apikey?Limit=1000", None).await?;
-    let found = match all.into_iter().find(|key| key.name == name) {
+    let found = match find(client, name).await? {
         Some(found) => found,
         None => {
             let body = json!({ "Name": name, "IsActive": true });

@@ -4,9 +4,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 
 use crate::customers::Customer;
 use crate::message::CustomerId;
@@ -29,7 +30,7 @@ pub struct Due {
 #[derive(Default)]
 pub struct Agenda {
     waiting: VecDeque<Due>,
-    tasks: JoinSet<Report>,
+    tasks: JoinSet<io::Result<Report>>,
     under_way: HashMap<Id, Due>,
 }
 
@@ -43,7 +44,7 @@ impl Agenda {
     /// Begins checks until the maximum number of checks runs.
     pub fn begin<C>(&mut self, check: impl Fn(Due) -> C)
     where
-        C: Future<Output = Report> + Send + 'static,
+        C: Future<Output = io::Result<Report>> + Send + 'static,
     {
         while self.tasks.len() < AT_ONCE
             && let Some(due) = self.next()
@@ -67,14 +68,14 @@ impl Agenda {
         self.waiting.remove(at)
     }
 
-    /// Waits for the next check to end and returns its domain and result, which is an error if the check panicked. Waits for ever if no
+    /// Waits for the next check to end and returns its domain and result, which is an error if the check panicked or could not be made. Waits for ever if no
     /// check is running.
-    pub async fn done(&mut self) -> (Due, Result<Report, JoinError>) {
+    pub async fn done(&mut self) -> (Due, Result<Report, String>) {
         loop {
             let (id, checked) = match self.tasks.join_next_with_id().await {
                 None => std::future::pending().await,
-                Some(Ok((id, report))) => (id, Ok(report)),
-                Some(Err(error)) => (error.id(), Err(error)),
+                Some(Ok((id, checked))) => (id, checked.map_err(|error| error.to_string())),
+                Some(Err(error)) => (error.id(), Err(error.to_string())),
             };
             if let Some(due) = self.under_way.remove(&id) {
                 return (due, checked);
@@ -119,7 +120,7 @@ mod tests {
             if due.customer.id.as_str() == "slow" {
                 std::future::pending::<()>().await;
             }
-            report(&due)
+            Ok(report(&due))
         });
     }
 
@@ -161,7 +162,11 @@ mod tests {
         agenda.begin(|_| async { panic!("a test's check") });
         let (due, checked) = agenda.done().await;
         assert_eq!(due.domain.as_str(), "d0.a.dk");
-        assert!(checked.unwrap_err().is_panic());
+        let due = vec![due];
+        assert!(checked.unwrap_err().contains("panicked"));
         assert!(agenda.is_empty());
+        agenda.put(due.into_iter());
+        agenda.begin(|_| async { Err(io::Error::other("its state cannot be read")) });
+        assert_eq!(agenda.done().await.1, Err("its state cannot be read".to_owned()));
     }
 }

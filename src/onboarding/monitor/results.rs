@@ -94,6 +94,7 @@ impl Monitor {
                 let soonest =
                     report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
                 let due = state.next_check(&settings, at_random()).max(soonest);
+                let is_known = self.watched.contains_key(&report.domain);
                 self.watch(customer, &report.domain, due, state.status(), None);
                 let kept = "its verification status can be written to disk again";
                 self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
@@ -101,8 +102,9 @@ impl Monitor {
                 let before = self.states.insert(report.domain.clone(), state);
                 let is_complete_now = is_complete && before.is_none_or(|before| before.is_incomplete());
                 changes.iter().for_each(|change| self.announce(customer, report, change));
+                // Mailjet may accept the domain later than our own check does.
                 if report.check(Item::MailjetAccount).is_some() {
-                    self.publish();
+                    self.publish_one(customer, &report.domain, is_known);
                 }
                 self.send_changes(customer, &report.domain, changes, is_complete_now);
                 Ok(())
@@ -139,19 +141,7 @@ impl Monitor {
         if before.as_ref().map(|it| it.status).unwrap_or_default() == status {
             return;
         }
-        let lane = Lane {
-            customer: customer.id.clone(),
-            domain: domain.clone(),
-            urgency: Urgency::Single,
-            kind: MailKind::Mail,
-        };
-        let route = || self.routing.resolve(&lane).ok().map(|route| route.id.clone());
-        let left = route();
-        self.publish();
-        // A state that is read from disk at a start is no change of route.
-        if before.is_some() {
-            self.announce_route(&lane, left, route());
-        }
+        self.publish_one(customer, domain, before.is_some());
     }
 
     /// Gives all statuses, and the list of tiers that accept each domain, to routing.
@@ -160,16 +150,46 @@ impl Monitor {
         let watched = self.watched.iter().filter(|(domain, it)| is_owner(&directory, &it.owner, domain));
         self.routing.set_statuses(watched.map(|(domain, it)| (domain.clone(), it.status)).collect());
         let Some(registrar) = &self.registrar else { return };
-        let (acceptance, errors) = registrar.acceptance(&directory);
-        for error in &errors {
-            tracing::error!("which domains Mailjet's accounts have accepted cannot be read: {error}");
-        }
-        // No domain loses its tier because the database does not answer.
+        // No domain loses its tier because the database does not answer, or its file cannot be read.
+        let (acceptance, errors) = registrar.acceptance(&directory, |domain| self.routing.accepted(domain));
+        errors.iter().for_each(not_accepted);
         if !errors.is_empty() && self.checker.settings.shared.is_some() {
             return;
         }
         self.routing.set_acceptance(acceptance);
     }
+
+    /// Gives the status of one domain, and the list of tiers that accept it, to routing. Announces it if the domain's mail takes another
+    /// route by that, unless the domain was not known before: a state that is read from disk at a start is no change of route.
+    fn publish_one(&self, customer: &Customer, domain: &Domain, is_known: bool) {
+        let lane = Lane {
+            customer: customer.id.clone(),
+            domain: domain.clone(),
+            urgency: Urgency::Single,
+            kind: MailKind::Mail,
+        };
+        let route = || self.routing.resolve(&lane).ok().map(|route| route.id.clone());
+        let left = route();
+        self.give_to_routing(domain);
+        if is_known {
+            self.announce_route(&lane, left, route());
+        }
+    }
+
+    fn give_to_routing(&self, domain: &Domain) {
+        let directory = self.routing.directory();
+        let watched = self.watched.get(domain).filter(|it| is_owner(&directory, &it.owner, domain));
+        self.routing.set_status(domain, watched.map(|it| it.status));
+        let Some(registrar) = self.registrar.as_ref().filter(|_| watched.is_some()) else { return };
+        match registrar.accepted_of(domain) {
+            Ok(accepted) => self.routing.set_accepted(domain, accepted),
+            Err(error) => not_accepted(&error),
+        }
+    }
+}
+
+fn not_accepted(error: &std::io::Error) {
+    tracing::error!("which domains Mailjet's accounts have accepted cannot be read: {error}");
 }
 
 /// Returns true if a customer has the domain of a step such as `test.dk/spf`.

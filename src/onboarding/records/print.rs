@@ -10,15 +10,18 @@ use crate::onboarding::text::{Lang, Text, Word};
 use crate::visible::visible;
 
 impl Row {
-    /// Returns what is in the way, what comes first, the notes and the obstacles, each on one line.
+    /// Returns that DNS did not answer, what is in the way, what comes first, the notes and the obstacles, each on one line.
     pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
+        let unanswered = self.unanswered.then(|| lang.word(Word::Unanswered).to_owned());
         let in_the_way = self.in_the_way.iter().map(move |what| lang.in_the_way(&self.host, what));
         let notes = self.notes.iter().map(move |note| lang.note(note));
         let first = self.first.iter().map(move |finding| {
             let Text { what, next } = lang.finding(finding);
             format!("{what} {next}")
         });
-        in_the_way
+        unanswered
+            .into_iter()
+            .chain(in_the_way)
             .chain(first)
             .chain(notes)
             .chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
@@ -32,8 +35,13 @@ pub fn text(table: &RecordTable, lang: Lang) -> String {
     let mut lines = vec![head];
     for row in &table.rows {
         let mut value = visible(&row.value).into_owned();
-        if row.present {
-            let _ = write!(value, "  ({})", lang.word(Word::AlreadyThere));
+        let state = match (row.present, row.unanswered) {
+            (true, _) => Some(Word::AlreadyThere),
+            (false, true) => Some(Word::NotKnown),
+            (false, false) => None,
+        };
+        if let Some(state) = state {
+            let _ = write!(value, "  ({})", lang.word(state));
         }
         lines.push([
             lang.need(row.need).to_owned(),

@@ -2,6 +2,7 @@
 //! front of `-all`, and every repair is named.
 
 use super::merge::{Note, merge};
+use crate::onboarding::test_table::{Differences, owned};
 use crate::onboarding::text::Lang;
 use crate::smtp::Domain;
 
@@ -24,7 +25,7 @@ fn short(note: &Note) -> String {
 
 /// Returns the record to publish without our include, and what is said of the changes.
 fn proposed(published: &[&str]) -> (String, Vec<String>) {
-    let published: Vec<String> = published.iter().map(|text| (*text).to_owned()).collect();
+    let published = owned(published);
     let ours = Domain::parse("spf.webcrm.com").unwrap();
     match merge(&published, Some(&ours), &["mx".to_owned()]) {
         Ok(merged) => {
@@ -42,7 +43,7 @@ fn proposed(published: &[&str]) -> (String, Vec<String>) {
 
 #[test]
 fn each_broken_record_keeps_its_senders_and_each_repair_is_named() {
-    let mut wrong = Vec::new();
+    let mut differences = Differences::default();
     for (published, record, notes) in [
         // `all` misspelt, missing, twice, or in the wrong place.
         (&["v=spf1 mx -al"][..], "v=spf1 mx -all", &["-al → -all"][..]),
@@ -60,6 +61,45 @@ fn each_broken_record_keeps_its_senders_and_each_repair_is_named() {
         (&["v=spf1 mx ‐ all"], "v=spf1 mx -all", &["‐ all → -all"]),
         (&["v=spf1 mx \u{ff0d}\u{ff41}ll"], "v=spf1 mx -all", &["\u{ff0d}\u{ff41}ll → -all"]),
         (&["v=spf1 mx -\u{430}ll"], "v=spf1 mx -all", &["-\u{430}ll → -all"]),
+        // A beginning that is there twice.
+        (
+            &["v=spf1 ip4:ip4:203.0.113.8 -all"],
+            "v=spf1 ip4:203.0.113.8 -all",
+            &["ip4:ip4:203.0.113.8 → ip4:203.0.113.8"],
+        ),
+        (&["v=spf1 include:include:a.dk -all"], "v=spf1 include:a.dk -all", &["include:include:a.dk → include:a.dk"]),
+        (&["v=spf1 include:INCLUDE:a.dk -all"], "v=spf1 INCLUDE:a.dk -all", &["include:INCLUDE:a.dk → INCLUDE:a.dk"]),
+        (&["v=spf1 include=include:a.dk -all"], "v=spf1 include:a.dk -all", &["include=include:a.dk → include:a.dk"]),
+        (&["v=spf1 +include:include:a.dk -all"], "v=spf1 include:a.dk -all", &["+include:include:a.dk → include:a.dk"]),
+        (
+            &["v=spf1 ip4:ip4:ip4:192.0.2.1 -all"],
+            "v=spf1 ip4:192.0.2.1 -all",
+            &["ip4:ip4:ip4:192.0.2.1 → ip4:192.0.2.1"],
+        ),
+        (&["v=spf1 ip4:ipv4:192.0.2.1 -all"], "v=spf1 ip4:192.0.2.1 -all", &["ip4:ipv4:192.0.2.1 → ip4:192.0.2.1"]),
+        (
+            &["v=spf1 ip4:ip6:2001:db8::1 -all"],
+            "v=spf1 ip6:2001:db8::1 -all",
+            &["ip4:ip6:2001:db8::1 → ip6:2001:db8::1"],
+        ),
+        (
+            &["v=spf1 include:ip4:192.0.2.1 -all"],
+            "v=spf1 ip4:192.0.2.1 -all",
+            &["include:ip4:192.0.2.1 → ip4:192.0.2.1"],
+        ),
+        (
+            &["v=spf1 mx:mx:a.dk a:A:b.dk -all"],
+            "v=spf1 mx:a.dk a:b.dk -all",
+            &["mx:mx:a.dk → mx:a.dk", "a:A:b.dk → a:b.dk"],
+        ),
+        (&["v=spf1 mx:mx.a.dk -all"], "v=spf1 mx:mx.a.dk -all", &[]),
+        (&["v=spf1 redirect=redirect=a.dk"], "v=spf1 redirect=a.dk", &["redirect=redirect=a.dk → redirect=a.dk"]),
+        (
+            &["v=spf1 -include:include:a.dk mx -all"],
+            "v=spf1 include:a.dk mx ~all",
+            &["-include:include:a.dk → include:a.dk", "unread -include:", "softened"],
+        ),
+        (&["v=spf1 ip4: ip4:192.0.2.1 -all"], "v=spf1 ip4:192.0.2.1 ~all", &["unread ip4:", "softened"]),
         // redirect.
         (&["v=spf1 redirect=a.dk ~all"], "v=spf1 include:a.dk ~all", &["redirect=a.dk → include:a.dk"]),
         (&["v=spf1 mx -all redirect=a.dk"], "v=spf1 mx include:a.dk -all", &["redirect=a.dk → include:a.dk"]),
@@ -137,13 +177,77 @@ fn each_broken_record_keeps_its_senders_and_each_repair_is_named() {
         (&["v=spf1 (mx) [a] -all"], "v=spf1 mx a -all", &["(mx) → mx", "[a] → a"]),
         (&["v=spf1 mx\\; a\\; -all"], "v=spf1 mx a -all", &["mx\\; → mx", "a\\; → a"]),
         (&["v=spf1 +include:a.dk +mx -all"], "v=spf1 +include:a.dk +mx -all", &[]),
+        // Others of the same kinds.
+        (
+            &["v=spf1 ip4:192.0.2.1\u{a0}-all"],
+            "v=spf1 ip4:192.0.2.1 -all",
+            &["ip4:192.0.2.1\u{a0}-all → ip4:192.0.2.1 -all"],
+        ),
+        (
+            &["v=spf1 ip4:192.0.2.1/\u{200b}24 -all"],
+            "v=spf1 ip4:192.0.2.1/24 -all",
+            &["ip4:192.0.2.1/\u{200b}24 → ip4:192.0.2.1/24"],
+        ),
+        (&["v=spf1 IP4:192.0.2.1 -all"], "v=spf1 IP4:192.0.2.1 -all", &[]),
+        (&["v=spf1 ip4 =192.0.2.1 -all"], "v=spf1 ip4:192.0.2.1 -all", &["ip4 =192.0.2.1 → ip4:192.0.2.1"]),
+        (&["v=spf1 ipv4 : 192.0.2.1 -all"], "v=spf1 ip4:192.0.2.1 -all", &["ipv4 : 192.0.2.1 → ip4:192.0.2.1"]),
+        (
+            &["v=spf1 ip4:192.0.2.1,+ip4:192.0.2.2 -all"],
+            "v=spf1 ip4:192.0.2.1 +ip4:192.0.2.2 -all",
+            &["ip4:192.0.2.1,+ip4:192.0.2.2 → ip4:192.0.2.1 +ip4:192.0.2.2"],
+        ),
+        (
+            &["v=spf1 include: spf.protection.outlook.com -all"],
+            "v=spf1 include:spf.protection.outlook.com -all",
+            &["include: spf.protection.outlook.com → include:spf.protection.outlook.com"],
+        ),
+        (&["v=spf1 include:spf.protection.outlook.com. -all"], "v=spf1 include:spf.protection.outlook.com. -all", &[]),
+        (&["v=spf1 include\u{ff1a}a.dk -all"], "v=spf1 include:a.dk -all", &["include\u{ff1a}a.dk → include:a.dk"]),
+        (&["v=spf1 include;a.dk -all"], "v=spf1 include:a.dk -all", &["include;a.dk → include:a.dk"]),
+        (&["v=spf1 a;mx;-all"], "v=spf1 a mx -all", &["a;mx;-all → a mx -all"]),
+        (&["v=spf1 mx -ALL."], "v=spf1 mx -all", &["-ALL. → -all"]),
+        (&["v=spf1 mx -all -all"], "v=spf1 mx -all", &["dead -all"]),
+        (&["v=spf1 mx ~all -all"], "v=spf1 mx ~all", &["dead -all"]),
+        (&["v=spf1 mx -all,"], "v=spf1 mx -all", &["-all, → -all"]),
+        (&["v=spf1 mx +mx -all"], "v=spf1 mx -all", &[]),
+        (&["v=spf1 a:mail.test.dk/32 -all"], "v=spf1 a:mail.test.dk/32 -all", &[]),
+        (&["v=spf1 ip6:2001:0DB8::/32 -all"], "v=spf1 ip6:2001:0DB8::/32 -all", &[]),
+        (&["v=spf1 ip6=2001:db8::1 -all"], "v=spf1 ip6:2001:db8::1 -all", &["ip6=2001:db8::1 → ip6:2001:db8::1"]),
+        (&["v=spf1 ip4:192.0.2.0/24/ -all"], "v=spf1 ip4:192.0.2.0/24 -all", &["ip4:192.0.2.0/24/ → ip4:192.0.2.0/24"]),
+        (&["v=spf1 ip4:192.0.2.0\\24 -all"], "v=spf1 ~all", &["unread ip4:192.0.2.0\\24", "softened"]),
+        (&["v=spf1 ip4:192.168.1 .5 -all"], "v=spf1 ip4:192.168.1.5 -all", &["ip4:192.168.1 .5 → ip4:192.168.1.5"]),
+        (&["v=spf1 ip4:192,0,2,1 -all"], "v=spf1 ~all", &["unread ip4:192 0 2 1", "softened"]),
+        (&["v=spf1 include:a..dk -all"], "v=spf1 ~all", &["unread include:a..dk", "softened"]),
+        (&["v=spf1 include:-a.dk -all"], "v=spf1 include:-a.dk -all", &[]),
+        (&["v=spf1 include:https://a.dk -all"], "v=spf1 include:a.dk -all", &["include:https://a.dk → include:a.dk"]),
+        (&["v=spf1 include:www.a.dk/path -all"], "v=spf1 ~all", &["unread include:www.a.dk/path", "softened"]),
+        (&["v=spf1 include:a@b.dk -all"], "v=spf1 ~all", &["unread include:a@b.dk", "softened"]),
+        (&["v=spf1 include:a.dk -all\u{feff}"], "v=spf1 include:a.dk -all", &["-all\u{feff} → -all"]),
+        (&["\u{200b}v=spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spf1\u{200b} mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spf1\u{3000}mx -all"], "v=spf1 mx -all", &["begun", "v=spf1\u{3000}mx → mx"]),
+        (&[" v=spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["v=spf1\tmx\t-all"], "v=spf1 mx -all", &["begun", "v=spf1\tmx\t-all → mx -all"]),
+        (&["“v=spf1 mx -all”"], "v=spf1 mx -all", &["begun", "-all” → -all"]),
+        (&["v=spf1 “mx” -all"], "v=spf1 mx -all", &["“mx” → mx"]),
+        (&["TXT \"v=spf1 mx -all\""], "v=spf1 mx -all", &["begun", "-all\" → -all"]),
+        (&["test.dk. IN TXT v=spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (&["spf=v=spf1 mx -all"], "v=spf1 mx -all", &["begun"]),
+        (
+            &["v=spf1; include:a.dk; ~all;"],
+            "v=spf1 include:a.dk ~all",
+            &["begun", "include:a.dk; → include:a.dk", "~all; → ~all"],
+        ),
+        (&["v=spf1, include:a.dk, ~all"], "v=spf1 include:a.dk ~all", &["begun", "include:a.dk, → include:a.dk"]),
+        (&["v=spf1.mx -all"], "v=spf1 mx -all", &["begun", "v=spf1.mx → mx"]),
+        (
+            &["v=spf1 mx include:a.dk -all include:b.dk"],
+            "v=spf1 mx include:a.dk include:b.dk -all",
+            &["moved include:b.dk"],
+        ),
+        (&["v=spf1 mx v=spf1 include:a.dk -all"], "v=spf1 mx include:a.dk -all", &["v=spf1 → "]),
     ] {
-        let notes: Vec<String> = notes.iter().map(|note| (*note).to_owned()).collect();
-        let expected = (record.to_owned(), notes);
-        let found = proposed(published);
-        if found != expected {
-            wrong.push(format!("{published:?}\n  found {found:?}\n  not   {expected:?}"));
-        }
+        differences.compare(published, &proposed(published), &(record.to_owned(), owned(notes)));
     }
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    differences.assert_none();
 }

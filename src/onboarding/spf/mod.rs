@@ -11,6 +11,7 @@ pub mod merge;
 pub(crate) mod obstacle;
 pub(crate) mod proposal;
 pub(crate) mod record;
+mod remarks;
 pub(crate) mod repair;
 pub mod walk;
 

@@ -7,7 +7,7 @@ mod records;
 mod rotation;
 
 use super::Word;
-use super::is_bare_address;
+use super::{is_bare_address, is_version};
 use crate::onboarding::Overall;
 use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
@@ -117,7 +117,11 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::SpfNoEffect { domain, terms } => (
             format!("I SPF-recorden for {domain} virker {} ikke: modtagerne springer det over.", terms.join(" ")),
-            "Skriv kolon i stedet for lighedstegn (include:, ip4:), eller fjern det.".into(),
+            match terms.iter().all(|term| is_version(term)) {
+                true => "Fjern det: v=spf1 skal stå i begyndelsen og kun én gang.",
+                false => "Skriv kolon i stedet for lighedstegn (include:, ip4:), eller fjern det.",
+            }
+            .into(),
         ),
         F::SpfMeant { written, meant } => (
             match meant.is_empty() {
@@ -280,7 +284,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Der er intet alias til {target} på {host}, som den næste nøgle har brug for."),
             "Opret den viste CNAME.".into(),
         ),
-        F::DelegationOffered { host, target } => (
+        F::DelegationOffered { host, target, .. } => (
             format!("Nøglerne er oprettet i hånden. Med et alias til {target} på {host} og dets makker skifter de af sig selv."),
             "Opret den viste CNAME ved siden af den record, der er der nu. Den bliver stående indtil videre.".into(),
         ),
@@ -592,6 +596,8 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::Expected => "forventet",
         Word::Next => "næste skridt",
         Word::AlreadyThere => "findes allerede",
+        Word::NotKnown => "DNS svarede ikke",
+        Word::Unanswered => "DNS svarede ikke, så vi ved ikke, om denne record allerede findes.",
         Word::OneLineHint => {
             "Hver værdi er én linje uden anførselstegn. Hvis et panel kun tager 255 tegn pr. streng, så del værdien uden at tilføje et mellemrum."
         }

@@ -7,7 +7,7 @@ mod records;
 mod rotation;
 
 use super::Word;
-use super::is_bare_address;
+use super::{is_bare_address, is_version};
 use crate::onboarding::Overall;
 use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
@@ -115,7 +115,11 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::SpfNoEffect { domain, terms } => (
             format!("In the SPF record of {domain}, {} has no effect: receivers pass over it.", terms.join(" ")),
-            "Write a colon in place of the equals sign (include:, ip4:), or remove it.".into(),
+            match terms.iter().all(|term| is_version(term)) {
+                true => "Remove it: v=spf1 belongs at the beginning, once.",
+                false => "Write a colon in place of the equals sign (include:, ip4:), or remove it.",
+            }
+            .into(),
         ),
         F::SpfMeant { written, meant } => (
             match meant.is_empty() {
@@ -278,7 +282,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("There is no alias to {target} at {host}, which the next key needs."),
             "Publish the CNAME shown.".into(),
         ),
-        F::DelegationOffered { host, target } => (
+        F::DelegationOffered { host, target, .. } => (
             format!("The keys are published by hand. With an alias to {target} at {host}, and its twin, they would change by themselves."),
             "Publish the CNAME beside the record that is there, which stays for now.".into(),
         ),
@@ -598,6 +602,8 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::Expected => "expected",
         Word::Next => "next",
         Word::AlreadyThere => "there already",
+        Word::NotKnown => "DNS did not answer",
+        Word::Unanswered => "DNS did not answer, so we do not know whether this record is published already.",
         Word::OneLineHint => {
             "Each value is one line, without quotation marks. Where a panel takes only 255 characters a string, split it without adding a space."
         }

@@ -57,6 +57,10 @@ pub enum Word {
     Next,
     /// A record is already published.
     AlreadyThere,
+    /// Beside a record: DNS did not answer whether it is published.
+    NotKnown,
+    /// The same as a sentence.
+    Unanswered,
     /// The hint that values are one line.
     OneLineHint,
     /// The hint that DNS did not answer, so that records which depend on the published ones are left out.
@@ -225,6 +229,11 @@ pub fn change(domain: &Domain, change: &Change, settings: &Settings) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// Returns true if a term of an SPF record is a version: `v=spf1`.
+fn is_version(term: &str) -> bool {
+    term.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("v="))
+}
 
 /// Returns true if a destination of DMARC reports is an address without its `mailto:`: `rua=a@test.dk`.
 fn is_bare_address(tag: &str) -> bool {

@@ -101,7 +101,7 @@ fn samples() -> Vec<Finding> {
         F::DelegationMissing { host: h(), target: s("TARGET") },
         F::DelegationByHand { host: h(), target: s("TARGET") },
         F::DelegationIdle { host: h(), target: s("TARGET") },
-        F::DelegationOffered { host: h(), target: s("TARGET") },
+        F::DelegationOffered { host: h(), target: s("TARGET"), unanswered: false },
         F::DelegationReady { zone: s("ZONE") },
         F::MailjetAccepts { tier: s("TIER"), domain: d() },
         F::MailjetUnproven { tier: s("TIER"), domain: d() },

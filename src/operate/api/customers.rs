@@ -2,34 +2,29 @@
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{delete_with, get_with, patch_with, post_with};
-use aide::generate::GenContext;
-use aide::openapi::{Operation, Response as Documented};
 use aide::transform::TransformOperation;
-use aide::{OperationInput, OperationOutput};
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::header::{ETAG, IF_MATCH, LOCATION};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::response::NoContent;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
-use super::document::{CUSTOMERS, header, said};
+use super::document::{CUSTOMERS, said};
 use super::domains::LangName;
 use super::input::{At, Body, Nothing, Params, limit};
 use super::jobs::Accepted;
-use super::problem::{Problem, documented};
+use super::problem::Problem;
+use super::version::{Created, IfMatch, Versioned, versioned};
 use super::{Api, BASE, blocking};
 use crate::customers::KeyPlace;
 use crate::dkim::Selector;
 use crate::onboarding::text::Lang;
 use crate::operate::Site;
 use crate::operate::customers::{
-    CustomerChange, CustomerSummary, CustomerView, Customers, NewCustomer, NewLogin, NewRoute, Password, Removed,
-    TlsName, Version, ViaName,
+    CustomerChange, CustomerSummary, Customers, NewCustomer, NewLogin, NewRoute, Password, Removed, TlsName, ViaName,
 };
+use crate::operate::pauses::Paused;
 use crate::operate::queue::Page;
 use crate::smtp::Mailbox;
 
@@ -38,6 +33,15 @@ use crate::smtp::Mailbox;
 struct Filters {
     /// Only customers with this From domain.
     domain: Option<String>,
+    /// The position to continue from: `next` of the previous answer.
+    cursor: Option<String>,
+    /// The number of customers, from 1 to 500; the default is 50.
+    limit: Option<u16>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PausedFilters {
     /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
     /// The number of customers, from 1 to 500; the default is 50.
@@ -104,6 +108,18 @@ struct Suspend {
     reason: String,
 }
 
+/// A pause of a customer's mail.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PauseOrder {
+    /// The reason. Lists and the audit show it.
+    #[schemars(length(min = 1, max = 500))]
+    reason: String,
+    /// True if single mail is still sent.
+    #[serde(default)]
+    spare_single: bool,
+}
+
 /// The options of a probe.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -112,6 +128,14 @@ struct ProbeOptions {
     from: Option<String>,
     /// RCPT TO; the default is the same as `from`.
     to: Option<String>,
+}
+
+/// How an API key at Mailjet is made.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct MailjetKeyOptions {
+    /// The tier whose account makes the key; the default is the customer's fixed tier, or the only one with an account.
+    tier: Option<String>,
 }
 
 /// The options of a key rotation.
@@ -228,6 +252,32 @@ pub(super) fn routes() -> ApiRouter<Api> {
             post_with(resume, said(CUSTOMERS, "resumeCustomer", "Let a suspended customer go on", "Role admin.")),
         )
         .api_route(
+            "/customers/{customer}/pause",
+            post_with(
+                pause,
+                said(
+                    CUSTOMERS,
+                    "pauseCustomer",
+                    "Pause a customer's mail",
+                    "New mail is accepted, and waits in the queue until it is unpaused. Role operate.",
+                ),
+            ),
+        )
+        .api_route(
+            "/customers/{customer}/unpause",
+            post_with(
+                unpause,
+                said(CUSTOMERS, "unpauseCustomer", "Let a paused customer's mail go on", "Whatever paused it. Role operate."),
+            ),
+        )
+        .api_route(
+            "/paused",
+            get_with(
+                paused,
+                said(CUSTOMERS, "listPaused", "List customers whose mail is paused", "By id, with the cause. Role read."),
+            ),
+        )
+        .api_route(
             "/customers/{customer}/probe",
             post_with(
                 probe,
@@ -236,6 +286,20 @@ pub(super) fn routes() -> ApiRouter<Api> {
                     "probeCustomer",
                     "Probe a customer's routes",
                     "Goes the way a delivery would, step by step, and sends nothing. A job. Role operate; a customer probes its own.",
+                ),
+            ),
+        )
+        .api_route(
+            "/customers/{customer}/mailjet-key",
+            post_with(
+                give_mailjet_key,
+                said(
+                    CUSTOMERS,
+                    "giveMailjetKey",
+                    "Give a customer an API key of its own at Mailjet",
+                    "Makes a sub-account with the main account of a tier, writes its key and secret into files of their own, and registers \
+                     the customer's domains there. Mail moves once that account accepts them. A request that broke off may be repeated: a \
+                     key that was made is found. Role admin.",
                 ),
             ),
         )
@@ -257,12 +321,6 @@ pub(super) fn routes() -> ApiRouter<Api> {
         )
 }
 
-/// Documents that a request names the version that it changes.
-fn versioned(mut operation: TransformOperation<'_>) -> TransformOperation<'_> {
-    header(operation.inner_mut(), "If-Match", "The ETag of the version that is changed, or * for any.", true);
-    operation
-}
-
 async fn list(
     State(api): State<Api>,
     caller: Caller,
@@ -270,7 +328,9 @@ async fn list(
 ) -> Result<Json<Page<CustomerSummary>>, Problem> {
     let limit = limit(filters.limit)?;
     let customers = Customers::in_relay(&api.0.service)?;
-    Ok(Json(customers.list(&caller.0, filters.domain.as_deref(), filters.cursor.as_deref(), limit)?))
+    let mut page = customers.list(&caller.0, filters.domain.as_deref(), filters.cursor.as_deref(), limit)?;
+    page.missing = api.0.service.add_stuck(&caller.0, &mut page.items).await?;
+    Ok(Json(page))
 }
 
 async fn show(
@@ -279,8 +339,10 @@ async fn show(
     At(Id { customer }): At<Id>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Versioned, Problem> {
-    let service = api.0.service.clone();
-    blocking(move || Customers::in_relay(&service)?.show(&caller.0, &customer)).await.map(Versioned::current)
+    let (service, actor) = (api.0.service.clone(), caller.0.clone());
+    let (mut view, version) = blocking(move || Customers::in_relay(&service)?.show(&actor, &customer)).await?;
+    view.stuck = api.0.service.stuck(&caller.0, &view.id).await?;
+    Ok(Versioned::current((view, version)))
 }
 
 async fn add(State(api): State<Api>, caller: Caller, Body(new): Body<New>) -> Result<Created, Problem> {
@@ -289,7 +351,7 @@ async fn add(State(api): State<Api>, caller: Caller, Body(new): Body<New>) -> Re
         selector.map_err(|error| Problem::invalid(format!("selector: {error}"), "give one like postbud1"))?;
     let route = new.route.route()?;
     let service = api.0.service.clone();
-    let (view, version) = blocking(move || {
+    let added = blocking(move || {
         let customers = Customers::in_relay(&service)?;
         // An actor that may not add customers must not learn which exist.
         caller.0.may_administer()?;
@@ -300,8 +362,7 @@ async fn add(State(api): State<Api>, caller: Caller, Body(new): Body<New>) -> Re
         Customers::in_relay(&service)?.show(&caller.0, &customer.id)
     })
     .await?;
-    let location = Some(format!("{BASE}/customers/{}", view.id));
-    Ok(Created(Versioned { status: StatusCode::CREATED, location, version, view }))
+    Ok(Created::at(format!("{BASE}/customers/{}", added.0.id), added))
 }
 
 impl Way {
@@ -380,6 +441,40 @@ async fn resume(
     blocking(move || Customers::in_relay(&service)?.resume(&caller.0, &customer)).await.map(Versioned::current)
 }
 
+async fn pause(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Id { customer }): At<Id>,
+    Body(PauseOrder { reason, spare_single }): Body<PauseOrder>,
+) -> Result<NoContent, Problem> {
+    api.0.service.pause(&caller.0, &customer, &reason, spare_single).await?;
+    Ok(NoContent)
+}
+
+async fn unpause(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Id { customer }): At<Id>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Result<NoContent, Problem> {
+    api.0.service.unpause(&caller.0, &customer).await?;
+    Ok(NoContent)
+}
+
+async fn paused(
+    State(api): State<Api>,
+    caller: Caller,
+    Params(PausedFilters { cursor, limit: most }): Params<PausedFilters>,
+) -> Result<Json<Page<Paused>>, Problem> {
+    let most = limit(most)?;
+    let mut all = api.0.service.paused(&caller.0)?;
+    all.retain(|paused| cursor.as_ref().is_none_or(|after| paused.customer > *after));
+    let more = all.len() > most;
+    all.truncate(most);
+    let next = all.last().filter(|_| more).map(|last| last.customer.clone());
+    Ok(Json(Page::new(all, next)))
+}
+
 async fn probe(
     State(api): State<Api>,
     caller: Caller,
@@ -395,6 +490,23 @@ async fn probe(
     let (from, to) = (mailbox("from", options.from)?, mailbox("to", options.to)?);
     let probe = Site::of_relay(&api.0.service).await?.probe(&caller.0, &customer, from, to)?;
     Ok(probe.begin(&api.0.service.jobs, &caller.0, customer)?.into())
+}
+
+async fn give_mailjet_key(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Id { customer }): At<Id>,
+    Body(options): Body<MailjetKeyOptions>,
+) -> Result<Versioned, Problem> {
+    let site = Site::of_relay(&api.0.service).await?;
+    site.give_mailjet_key(&caller.0, &customer, options.tier.as_deref()).await?;
+    let service = api.0.service.clone();
+    blocking(move || {
+        service.take_customer(&caller.0, &customer)?;
+        Customers::in_relay(&service)?.show(&caller.0, &customer)
+    })
+    .await
+    .map(Versioned::current)
 }
 
 async fn keys(
@@ -433,118 +545,4 @@ async fn rotate(
         }
     });
     Ok(Json(RotationStep { waits: rotated.waits, steps: steps.collect() }))
-}
-
-/// The version that a request changes. `None` means any version.
-struct IfMatch(Option<Version>);
-
-impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        expected(&parts.headers)
-    }
-}
-
-impl OperationInput for IfMatch {
-    fn inferred_early_responses(context: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Documented)> {
-        documented(context, [StatusCode::CONFLICT, StatusCode::PRECONDITION_FAILED, StatusCode::PRECONDITION_REQUIRED])
-    }
-}
-
-fn expected(headers: &HeaderMap) -> Result<IfMatch, Problem> {
-    let mut given = headers.get_all(IF_MATCH).iter();
-    let (first, second) = (given.next(), given.next());
-    let Some(first) = first else {
-        let remedy = "read the customer, and send its ETag as If-Match; If-Match: * changes any version";
-        let detail = "the request has no If-Match";
-        return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail, remedy));
-    };
-    let text = first.to_str().unwrap_or_default().trim();
-    let tag = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|tag| !tag.contains('"'));
-    match (text, tag, second) {
-        ("*", _, None) => Ok(IfMatch(None)),
-        (_, Some(tag), None) => Ok(IfMatch(Some(Version::named(tag)))),
-        _ => Err(Problem::invalid("If-Match: is not one ETag in double quotes", "send the ETag as it was given")),
-    }
-}
-
-/// A customer, with the version of its file.
-struct Versioned {
-    status: StatusCode,
-    location: Option<String>,
-    version: Version,
-    view: CustomerView,
-}
-
-impl Versioned {
-    /// Makes the answer with the customer as it is now.
-    fn current((view, version): (CustomerView, Version)) -> Self {
-        Versioned { status: StatusCode::OK, location: None, version, view }
-    }
-}
-
-impl IntoResponse for Versioned {
-    fn into_response(self) -> Response {
-        let tag = [(ETAG, format!("\"{}\"", self.version))];
-        let location = self.location.map(|location| [(LOCATION, location)]);
-        match location {
-            Some(location) => (self.status, tag, location, Json(self.view)).into_response(),
-            None => (self.status, tag, Json(self.view)).into_response(),
-        }
-    }
-}
-
-impl OperationOutput for Versioned {
-    type Inner = CustomerView;
-
-    fn inferred_responses(context: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, Documented)> {
-        Json::<CustomerView>::inferred_responses(context, operation)
-    }
-}
-
-/// A customer that was just added.
-struct Created(Versioned);
-
-impl IntoResponse for Created {
-    fn into_response(self) -> Response {
-        self.0.into_response()
-    }
-}
-
-impl OperationOutput for Created {
-    type Inner = CustomerView;
-
-    fn inferred_responses(context: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, Documented)> {
-        let answer = Json::<CustomerView>::operation_response(context, operation);
-        answer.map(|answer| (Some(StatusCode::CREATED.as_u16()), answer)).into_iter().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn a_version_is_one_tag_in_quotes_or_any() {
-        let read = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(IF_MATCH, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-            }
-            expected(&headers)
-                .map(|IfMatch(version)| version.map(|it| it.to_string()))
-                .map_err(|problem| problem.status)
-        };
-        assert_eq!(read(&["\"abc\""]), Ok(Some("abc".into())));
-        assert_eq!(read(&["*"]), Ok(None));
-        assert_eq!(read(&[]), Err(428));
-        for wrong in
-            [&["abc"][..], &["W/\"abc\""], &["\"abc"], &["\"a\", \"b\""], &["\"a\"", "\"b\""], &["\"æ\""], &[""]]
-        {
-            assert_eq!(read(wrong), Err(400), "{wrong:?}");
-        }
-    }
 }

@@ -1,9 +1,15 @@
 //! `/customers/{customer}/dmarc`: the DMARC reports on a customer's domains.
 
+use aide::OperationOutput;
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
+use aide::generate::GenContext;
+use aide::openapi::{MediaType, Operation, Response as Documented};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +20,8 @@ use super::domains::LangName;
 use super::input::{At, Params, domain};
 use super::problem::Problem;
 use crate::operate::Site;
-use crate::operate::dmarc::{DAYS, DmarcView};
+use crate::operate::dmarc::{DAYS, DmarcReport, DmarcView};
+use crate::returns::dmarc::plot;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Id {
@@ -44,7 +51,17 @@ struct DmarcReports {
 
 /// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
-    ApiRouter::new().api_route(
+    let plot = get_with(
+        plot,
+        said(
+            CUSTOMERS,
+            "plotCustomerDmarc",
+            "Draw what DMARC reports tell",
+            "An SVG with a bar for each day: our mail and others', passing and failing. It has no scripts and refers to no other files. A \
+             customer with several domains names one. Any role; a customer sees its own.",
+        ),
+    );
+    ApiRouter::new().api_route("/customers/{customer}/dmarc.svg", plot).api_route(
         "/customers/{customer}/dmarc",
         get_with(
             show,
@@ -66,9 +83,58 @@ async fn show(
     At(Id { customer }): At<Id>,
     Params(DmarcQuestion { domain: named, days, lang }): Params<DmarcQuestion>,
 ) -> Result<Json<DmarcReports>, Problem> {
-    let named = named.as_deref().map(domain).transpose()?;
-    let found =
-        Site::of_relay(&api.0.service).await?.dmarc(&caller.0, &customer, named.as_ref(), days.unwrap_or(DAYS)).await?;
+    let found = reports(&api, &caller, &customer, named.as_deref(), days).await?;
     let lang = lang.unwrap_or_default().into();
     Ok(Json(DmarcReports { domains: found.iter().map(|report| report.view(lang)).collect() }))
+}
+
+async fn plot(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Id { customer }): At<Id>,
+    Params(DmarcQuestion { domain: named, days, lang }): Params<DmarcQuestion>,
+) -> Result<Drawing, Problem> {
+    let found = reports(&api, &caller, &customer, named.as_deref(), days).await?;
+    let [report] = &found[..] else {
+        let domains: Vec<&str> = found.iter().map(|it| it.summary.domain.as_str()).collect();
+        let detail = format!("domain: is missing, and the customer has several: {}", domains.join(", "));
+        return Err(Problem::invalid(detail, "name one of them"));
+    };
+    Ok(Drawing(plot::svg(&report.summary, lang.unwrap_or_default().into())))
+}
+
+async fn reports(
+    api: &Api,
+    caller: &Caller,
+    customer: &str,
+    named: Option<&str>,
+    days: Option<u32>,
+) -> Result<Vec<DmarcReport>, Problem> {
+    let named = named.map(domain).transpose()?;
+    let site = Site::of_relay(&api.0.service).await?;
+    Ok(site.dmarc(&caller.0, customer, named.as_ref(), days.unwrap_or(DAYS)).await?)
+}
+
+/// An answer with a drawing.
+struct Drawing(String);
+
+const SVG: &str = "image/svg+xml";
+
+impl IntoResponse for Drawing {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, SVG)], self.0).into_response()
+    }
+}
+
+impl OperationOutput for Drawing {
+    type Inner = String;
+
+    fn inferred_responses(_: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Documented)> {
+        let answer = Documented {
+            description: "A drawing.".to_owned(),
+            content: [(SVG.to_owned(), MediaType::default())].into_iter().collect(),
+            ..Documented::default()
+        };
+        vec![(Some(StatusCode::OK.as_u16()), answer)]
+    }
 }

@@ -98,6 +98,8 @@ struct Record {
     alternative: Option<String>,
     /// True if it is already published.
     present: bool,
+    /// True if DNS did not answer, so that nobody knows whether it is published; `present` is false then.
+    unanswered: bool,
     /// Further remarks about the record.
     remarks: Vec<String>,
 }
@@ -203,6 +205,7 @@ async fn records(
         value: row.value.clone(),
         alternative: row.alternative.clone(),
         present: row.present,
+        unanswered: row.unanswered,
         remarks: row.remarks(lang).collect(),
     });
     Ok(Json(Records {

@@ -23,11 +23,12 @@ use super::Api;
 use super::caller::Caller;
 use super::checked::CheckResult;
 use super::document::{JOBS, said};
-use super::input::{At, Nothing, Params, wait};
+use super::input::{At, Nothing, Params, limit, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
 use crate::operate::jobs::{self, JobKind, TestSent};
 use crate::operate::queue::{Changed, Page};
+use crate::record::erase::Erased;
 
 /// How often a stream of events sends a comment, because proxies close silent connections.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -84,6 +85,8 @@ pub(super) enum JobResult {
     Probe(Vec<ProbeReport>),
     /// The result of a test mail.
     TestSend(TestSent),
+    /// The result of an erasure of a recipient.
+    Erased(Erased),
 }
 
 impl From<&jobs::Job> for Job {
@@ -118,6 +121,7 @@ impl From<jobs::JobResult> for JobResult {
             jobs::JobResult::Check(checked, lang) => JobResult::Check(CheckResult::of(&checked, lang)),
             jobs::JobResult::Probe(reports) => JobResult::Probe(reports),
             jobs::JobResult::TestSend(sent) => JobResult::TestSend(sent),
+            jobs::JobResult::Erased(erased) => JobResult::Erased(erased),
         }
     }
 }
@@ -148,6 +152,15 @@ impl OperationOutput for Accepted {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Filters {
+    /// The position to continue from: `next` of the previous answer.
+    cursor: Option<String>,
+    /// The number of jobs, from 1 to 500; the default is 50.
+    limit: Option<u16>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Id {
     /// The job's id.
     id: String,
@@ -166,7 +179,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(
             "/jobs",
-            get_with(list, said(JOBS, "listJobs", "List jobs", "The latest first: those that the token may see, at most 100.")),
+            get_with(list, said(JOBS, "listJobs", "List jobs", "The latest first: those that the token may see.")),
         )
         .api_route(
             "/jobs/{id}",
@@ -190,10 +203,13 @@ pub(super) fn routes() -> ApiRouter<Api> {
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Params(Nothing {}): Params<Nothing>,
+    Params(Filters { cursor, limit: most }): Params<Filters>,
 ) -> Result<Json<Page<Job>>, Problem> {
-    let items = api.0.service.jobs.list(&caller.0, 100).iter().map(Job::from).collect();
-    Ok(Json(Page::new(items, None)))
+    let most = limit(most)?;
+    let found = api.0.service.jobs.list(&caller.0, cursor.as_deref(), most + 1)?;
+    let items: Vec<Job> = found.iter().take(most).map(Job::from).collect();
+    let next = (found.len() > most).then(|| items.last().map(|last| last.id.clone())).flatten();
+    Ok(Json(Page::new(items, next)))
 }
 
 async fn show(

@@ -21,6 +21,7 @@ mod domains;
 mod input;
 mod jobs;
 mod links;
+mod microsoft365;
 mod problem;
 mod queue;
 mod record;
@@ -29,6 +30,7 @@ mod routes;
 mod suppression;
 mod test_send;
 mod token;
+mod version;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +117,7 @@ fn documented() -> (Router<Api>, OpenApi) {
         .merge(token::routes())
         .merge(queue::routes())
         .merge(routes::routes())
+        .merge(microsoft365::routes())
         .merge(alerts::routes())
         .merge(customers::routes())
         .merge(links::routes())

@@ -31,6 +31,8 @@ struct Filters {
     campaign: Option<String>,
     /// Only messages with this tag of the submitter's.
     tag: Option<String>,
+    /// Only messages with this ENVID of MAIL, decoded.
+    envid: Option<String>,
     /// Only messages from this envelope sender; empty for the null sender.
     sender: Option<String>,
     /// Only messages that were accepted at least this number of seconds ago.
@@ -145,6 +147,7 @@ async fn list(
         reference: filters.reference,
         campaign: filters.campaign,
         tag: filters.tag,
+        envid: filters.envid,
         sender: filters.sender,
         older_than_secs: filters.older_than_secs,
         state: filters.state,

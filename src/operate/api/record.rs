@@ -1,7 +1,7 @@
 //! `/trace` and `/events`: the history of mails, and the event log.
 
 use aide::axum::ApiRouter;
-use aide::axum::routing::get_with;
+use aide::axum::routing::{get_with, post_with};
 use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::Api;
 use super::caller::Caller;
 use super::document::{RECORD, said};
-use super::input::{Params, limit, time, wait};
+use super::input::{Body, Params, limit, time, wait};
+use super::jobs::Accepted;
 use super::problem::Problem;
 use crate::operate::events::EventPage;
 use crate::record::trace::Query;
@@ -28,12 +29,22 @@ struct Question {
     sender: Option<String>,
     /// Only mails with this Message-ID, with or without angle brackets.
     message_id: Option<String>,
+    /// Only mails with this reference of the submitter.
+    reference: Option<String>,
+    /// Only mails of this campaign.
+    campaign: Option<String>,
+    /// Only mails with this tag.
+    tag: Option<String>,
+    /// Only mails with this ENVID of MAIL, decoded.
+    envid: Option<String>,
     /// Only mails of this customer.
     customer: Option<String>,
     /// Only mails with an event at or after this time, RFC 3339.
     since: Option<String>,
     /// Only mails with an event until this time, RFC 3339.
     until: Option<String>,
+    /// The position to continue from: `next` of the previous answer to the same question.
+    cursor: Option<String>,
     /// The number of mails, from 1 to 500; the default is 50.
     limit: Option<u16>,
 }
@@ -43,8 +54,11 @@ struct Question {
 struct Traces {
     /// The mails that were found, newest first.
     items: Vec<OneTrace>,
-    /// True if more mails match: add filters, or raise the limit.
+    /// True if more mails match.
     more: bool,
+    /// The position of the next page; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
     /// The nodes whose record is missing, because they did not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     missing: Vec<String>,
@@ -73,6 +87,15 @@ struct From {
     wait_secs: Option<u64>,
 }
 
+/// An erasure from the record.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    /// The recipient's address.
+    #[schemars(length(min = 3, max = 320))]
+    recipient: String,
+}
+
 /// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     let events = get_with(
@@ -86,7 +109,17 @@ pub(super) fn routes() -> ApiRouter<Api> {
              empty though more is true.",
         ),
     );
-    ApiRouter::new().api_route("/events", events).api_route(
+    let erase = post_with(
+        erase,
+        said(
+            RECORD,
+            "eraseRecipient",
+            "Erase a recipient from the record",
+            "Its events keep what mail is counted by, and lose the address and all texts. A job, because the whole record is read. Mail that \
+             waits in the queue stays. Role admin.",
+        ),
+    );
+    ApiRouter::new().api_route("/events", events).api_route("/record/erase", erase).api_route(
         "/trace",
         get_with(
             trace,
@@ -94,8 +127,9 @@ pub(super) fn routes() -> ApiRouter<Api> {
                 RECORD,
                 "trace",
                 "Tell what became of mails",
-                "Every event of each mail that fits, as far back as the record is kept. A question with a recipient, a Message-ID or a \
-                 queue id is fast; one with a customer or a time alone reads everything. Role read; a customer sees its own.",
+                "Every event of each mail that fits, as far back as the record is kept. A question with a customer, a tag or a time \
+                 alone reads the record until it has enough mails; every other one reads only what its index names. A page further back reads \
+                 all that those before it read. Role read; a customer sees its own.",
             ),
         ),
     )
@@ -111,6 +145,14 @@ async fn events(
     Ok(Json(api.0.service.events_since(&caller.0, cursor, most, wait).await?))
 }
 
+async fn erase(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(Erasure { recipient }): Body<Erasure>,
+) -> Result<Accepted, Problem> {
+    Ok(api.0.service.begin_erasure(&caller.0, &recipient)?.into())
+}
+
 async fn trace(
     State(api): State<Api>,
     caller: Caller,
@@ -120,17 +162,25 @@ async fn trace(
     let not_an_id = |error: crate::message::id::NotAQueueId| {
         Problem::invalid(format!("queue_id: {error}"), "give it as in \"250 … queued as 6H0K9MEFC7721\"")
     };
+    let not_a_cursor = |error: crate::record::trace::NoPlace| {
+        Problem::invalid(format!("cursor: {error}"), "give `next` of an answer, or leave it out to begin")
+    };
     let query = Query {
         queue_id: question.queue_id.as_deref().map(str::parse).transpose().map_err(not_an_id)?,
         recipient: question.recipient,
         sender: question.sender,
         message_id: question.message_id,
+        reference: question.reference,
+        campaign: question.campaign,
+        tag: question.tag,
+        envid: question.envid,
         customer: caller.customer(question.customer)?,
         from: time("since", question.since.as_deref())?,
         until: time("until", question.until.as_deref())?,
-        ..Query::default()
+        after: question.cursor.as_deref().map(str::parse).transpose().map_err(not_a_cursor)?,
     };
     let found = api.0.service.trace(&caller.0, query, limit).await?;
+    let next = found.next().map(|place| place.to_string());
     let items = found.traces.into_iter().map(|it| OneTrace { queue_id: it.queue_id, events: it.events }).collect();
-    Ok(Json(Traces { items, more: found.more, missing: found.missing }))
+    Ok(Json(Traces { items, more: found.more, next, missing: found.missing }))
 }

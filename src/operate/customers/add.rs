@@ -7,40 +7,31 @@ use super::{Added, Customers, NewCustomer, NewRoute, file};
 use crate::dkim::KeyError;
 use crate::events::Action;
 use crate::files;
+use crate::message::CustomerId;
 use crate::operate::actor::Need;
 use crate::operate::audit::Act;
-use crate::operate::{Actor, Error};
+use crate::operate::{Actor, Configured, Error};
 use crate::smtp::Domain;
 
 impl Customers<'_> {
     /// Adds a customer. No existing file is overwritten. If the configuration would be invalid with the new customer, no file remains.
     pub fn add(&self, actor: &Actor, customer: &NewCustomer) -> Result<Added, Error> {
         actor.may(Need::Admin)?;
-        let (_changes, now) = self.hold()?;
-        let id = now.check_new_id(&customer.id)?;
-        let [first, ..] = &customer.domains[..] else {
-            return Err(Error::invalid(
-                "a customer has at least one From domain",
-                "name the domains that its mail is sent from",
-            ));
+        self.configured.check_new(customer)?;
+        // A key may take a third of a second to be made, and longer to be encrypted. Whoever changes another customer must not wait for that.
+        let key = self.running.new_key().and_then(|key| self.configured.key_file(&key)).map_err(not_made)?;
+        let password = match &customer.route {
+            NewRoute::OwnServer { login: Some(login), .. } => Some(self.configured.secret_file(&login.password)?),
+            NewRoute::OwnServer { login: None, .. } | NewRoute::Mailjet => None,
         };
-        for domain in &customer.domains {
-            now.check_new_domain(domain.as_str())?;
-        }
+        let (_changes, now) = self.hold()?;
+        let (id, key_file) = now.check_new(customer)?;
         let audit = self.running.audit()?;
         let (dir, owner) = (now.customer_files.dir(), &now.state_dir);
         let mut written = Written::default();
-        let (key_file, password_file) = (format!("../../keys/{first}.pem"), format!("../secrets/{id}.password"));
-        let key_path = dir.join(&key_file);
-        if key_path.exists() {
-            // An existing key may already be published.
-            let message = format!("{} is already there and is never overwritten", key_path.display());
-            return Err(Error::conflict(message, "move it away first; nothing was changed"));
-        }
-        let key = self.running.new_key().and_then(|key| now.key_file(&key)).map_err(not_made)?;
-        written.write(&key_path, |path| files::write_secret_for(owner, path, key.as_bytes()))?;
-        if let NewRoute::OwnServer { login: Some(login), .. } = &customer.route {
-            let line = now.secret_file(&login.password)?;
+        let password_file = format!("../secrets/{id}.password");
+        written.write(&dir.join(&key_file), |path| files::write_secret_for(owner, path, key.as_bytes()))?;
+        if let Some(line) = password {
             let write = |path: &Path| files::write_secret_for(owner, path, line.as_bytes());
             written.write(&dir.join(&password_file), write)?;
         }
@@ -55,6 +46,30 @@ impl Customers<'_> {
         let detail = format!("customer \"{}\" added with {}", customer.name, domains.join(", "));
         audit.tell(actor, Act { customer: Some(customer.id.clone()), ..Act::new(Action::CustomerAdd, detail) })?;
         Ok(Added { file: files::tidy(&file), files, taken_over })
+    }
+}
+
+impl Configured {
+    /// Checks what a new customer must not share with others. Returns its id and the file of its key, relative to the customers' files.
+    fn check_new(&self, customer: &NewCustomer) -> Result<(CustomerId, String), Error> {
+        let id = self.check_new_id(&customer.id)?;
+        let [first, ..] = &customer.domains[..] else {
+            return Err(Error::invalid(
+                "a customer has at least one From domain",
+                "name the domains that its mail is sent from",
+            ));
+        };
+        for domain in &customer.domains {
+            self.check_new_domain(domain.as_str())?;
+        }
+        let key_file = format!("../../keys/{first}.pem");
+        let key_path = self.customer_files.dir().join(&key_file);
+        if key_path.exists() {
+            // An existing key may already be published.
+            let message = format!("{} is already there and is never overwritten", key_path.display());
+            return Err(Error::conflict(message, "move it away first; nothing was changed"));
+        }
+        Ok((id, key_file))
     }
 }
 

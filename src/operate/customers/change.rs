@@ -5,8 +5,9 @@ use zeroize::Zeroizing;
 
 use super::Customers;
 use super::add::Written;
-use super::edit::{self, CustomerChange, Patch};
+use super::edit;
 use super::look::CustomerView;
+use super::patch::{CustomerChange, Patch};
 use super::store::{self, Version};
 use crate::events::Action;
 use crate::files;
@@ -87,10 +88,10 @@ impl Customers<'_> {
         };
         let changed = edit::apply(&text, change, password_file.as_deref())?;
         if changed == text {
-            return Ok((now.view(&id, &text)?, Version::of(&text)));
+            return Ok((self.view(&now, &id, &text)?, Version::of(&text)));
         }
         let files = &now.customer_files;
-        let view = now.view(&id, &changed)?;
+        let view = self.view(&now, &id, &changed)?;
         store::keep(&now.state_dir, &id, &text)?;
         store::replace(&files.path(&id), &changed)?;
         written.keep();
@@ -127,8 +128,7 @@ impl Configured {
     /// Returns the id and the text of a customer's file.
     pub(super) fn existing_customer(&self, actor: &Actor, id: &str) -> Result<(CustomerId, String), Error> {
         actor.may_read(id)?;
-        let no_such =
-            || Error::not_found(format!("there is no customer \"{id}\""), "`postbud customer list` names them");
+        let no_such = || Error::no_customer(id);
         let parsed = CustomerId::parse(id).ok_or_else(no_such)?;
         let text = store::read(&self.customer_files.path(&parsed))?.ok_or_else(no_such)?;
         Ok((parsed, text))

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Customers;
 use super::store::Version;
-use crate::customers::{BulkPolicy, Contact, Customer, SigningDomain, Via};
+use crate::customers::{BulkPolicy, Contact, Customer, Pause, SigningDomain, Via};
 use crate::message::CustomerId;
 use crate::operate::actor::Need;
 use crate::operate::queue::Page;
 use crate::operate::site::ReadCustomer;
+use crate::operate::stuck::StuckCustomer;
 use crate::operate::{Actor, Configured, Error, Service};
-use crate::route::TlsMode;
+use crate::route::{Caps, TlsMode};
 
 /// A customer in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,10 @@ pub struct CustomerSummary {
     /// The reason for the suspension, if the customer is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<String>,
+    /// Why its mail, or a part of it, stands still: it is paused, it has no route, or its route is suspended or carries no mail. Absent if
+    /// its mail leaves, for the role customer, and where no running relay was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
 }
 
 /// A customer, as its file describes it now.
@@ -44,6 +49,13 @@ pub struct CustomerView {
     pub bounce_domains: Vec<String>,
     /// The reason for the suspension; `null` if the customer is not suspended.
     pub suspended: Option<String>,
+    /// The pause of the customer's mail in the queue; absent if it is not paused, and where only its file is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
+    /// Why its mail, or a part of it, stands still: it is paused, it has no route, or its route is suspended or carries no mail. Absent if
+    /// its mail leaves, for the role customer, and in the answer to a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
     /// The treatment of bulk mail from a domain that does not meet the requirements for bulk mail.
     pub bulk: BulkName,
     /// How senders are informed of failures.
@@ -66,6 +78,22 @@ pub struct CustomerView {
     pub mailjet: BTreeMap<String, MailjetView>,
     /// Remarks on what should be corrected.
     pub remarks: Vec<String>,
+}
+
+/// The pause of a customer's mail in the queue. New mail is accepted, and waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PauseView {
+    /// The cause: `operator`, `cap`, `leap`, `bounces` or `complaints`.
+    pub cause: String,
+    /// What was noticed, or the operator's reason.
+    pub reason: String,
+    /// When it began, RFC 3339.
+    pub since: String,
+    /// When it ends by itself, RFC 3339; absent if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// True if single mail is still sent.
+    pub spares_single: bool,
 }
 
 /// A contact at the customer, who gets mail about its domains.
@@ -119,6 +147,41 @@ pub struct RouteView {
     /// Own server: the user name. The password is never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+    /// Mailjet: true if the customer has an API key of its own. Its mail uses that account once the account accepts the From domain.
+    #[serde(default)]
+    pub own_key: bool,
+    /// The caps of its own server or its own API key; absent if it shares the caps of a tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caps: Option<CapsView>,
+}
+
+/// How much a route carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CapsView {
+    /// The most connections at once.
+    pub concurrency: u32,
+    /// The most messages a minute; absent if there is no cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_minute: Option<u32>,
+    /// The most recipients a day (UTC); absent if there is no cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<u32>,
+    /// The most recipients in one transaction.
+    pub recipients_per_transaction: u32,
+    /// The most messages over one connection.
+    pub messages_per_connection: u32,
+}
+
+impl From<Caps> for CapsView {
+    fn from(caps: Caps) -> Self {
+        CapsView {
+            concurrency: caps.concurrency,
+            per_minute: caps.per_minute,
+            per_day: caps.per_day,
+            recipients_per_transaction: caps.recipients_per_transaction,
+            messages_per_connection: caps.messages_per_connection,
+        }
+    }
 }
 
 /// The values in Mailjet's console for a domain.
@@ -261,14 +324,33 @@ impl Customers<'_> {
         Ok(Page::new(items, next))
     }
 
-    /// Returns a customer as its file describes it now, and the version of that file.
+    /// Returns the customers whose mail would be stuck now, as the running relay says. Returns `None` if no relay is running. Blocks.
+    pub fn stuck(&self) -> Result<Option<Vec<StuckCustomer>>, Error> {
+        self.running.stuck_customers()
+    }
+
+    /// Returns a customer as its file describes it now, with the pause of its mail, and the version of that file.
     pub fn show(&self, actor: &Actor, id: &str) -> Result<(CustomerView, Version), Error> {
         let (id, text) = self.configured.existing_customer(actor, id)?;
-        Ok((self.configured.view(&id, &text)?, Version::of(&text)))
+        Ok((self.view(&self.configured, &id, &text)?, Version::of(&text)))
+    }
+
+    /// Reads a text as the file of a customer, and adds the pause of its mail if the running relay carries out this command.
+    pub(super) fn view(&self, configured: &Configured, id: &CustomerId, text: &str) -> Result<CustomerView, Error> {
+        let pause = self.running.pause_of(id).as_ref().map(PauseView::from);
+        Ok(CustomerView { pause, ..configured.view(id, text)? })
     }
 }
 
 impl Service {
+    /// Adds to customers of a list why their mail would be stuck now, and returns the nodes whose part is missing.
+    pub async fn add_stuck(&self, actor: &Actor, customers: &mut [CustomerSummary]) -> Result<Vec<String>, Error> {
+        let ids: Vec<_> = customers.iter().map(|customer| CustomerId::new(&customer.id)).collect();
+        let (stuck, missing) = self.stuck_among(actor, &ids).await?;
+        customers.iter_mut().zip(stuck).for_each(|(customer, stuck)| customer.stuck = stuck);
+        Ok(missing)
+    }
+
     /// Returns customers whose id, name or domains contain `text`, in the order of their ids, after `after`.
     pub fn find_customers(
         &self,
@@ -295,7 +377,7 @@ impl Service {
 
 impl Configured {
     /// Reads a text as the file of a customer.
-    pub(super) fn view(&self, id: &CustomerId, text: &str) -> Result<CustomerView, Error> {
+    fn view(&self, id: &CustomerId, text: &str) -> Result<CustomerView, Error> {
         Ok(self.customer_files.read(id, text, &self.directory)?.into())
     }
 }
@@ -308,6 +390,19 @@ impl From<&Customer> for CustomerSummary {
             domains: customer.domains.keys().map(ToString::to_string).collect(),
             via: ViaName::of(&customer.via),
             suspended: customer.suspended.clone(),
+            stuck: None,
+        }
+    }
+}
+
+impl From<&Pause> for PauseView {
+    fn from(pause: &Pause) -> Self {
+        PauseView {
+            cause: pause.cause.as_str().to_owned(),
+            reason: pause.reason.clone(),
+            since: pause.since().to_string(),
+            until: pause.ends().map(|at| at.to_string()),
+            spares_single: pause.spares_single,
         }
     }
 }
@@ -323,7 +418,7 @@ impl From<&Contact> for ContactEntry {
 }
 
 impl From<ReadCustomer> for CustomerView {
-    fn from(ReadCustomer { customer, mailjet, remarks }: ReadCustomer) -> Self {
+    fn from(ReadCustomer { customer, mailjet, remarks, .. }: ReadCustomer) -> Self {
         let domains = customer.domains.iter().map(|(domain, signing)| {
             let (selectors, broken) = match signing {
                 SigningDomain::Ready(signer) => {
@@ -343,6 +438,8 @@ impl From<ReadCustomer> for CustomerView {
             port: None,
             tls: None,
             username: None,
+            own_key: customer.own_mailjet.is_some(),
+            caps: customer.own_routes().next().map(|route| route.caps.into()),
         };
         let route = match &customer.via {
             Via::Mailjet { tier } => RouteView {
@@ -365,6 +462,8 @@ impl From<ReadCustomer> for CustomerView {
             domains: domains.collect(),
             bounce_domains: customer.bounce_domains.iter().map(ToString::to_string).collect(),
             suspended: customer.suspended.clone(),
+            pause: None,
+            stuck: None,
             bulk: match customer.bulk {
                 BulkPolicy::Refuse => BulkName::Refuse,
                 BulkPolicy::Warn => BulkName::Warn,

@@ -13,6 +13,7 @@ mod edit;
 mod file;
 mod look;
 mod mailjet_key;
+mod patch;
 mod store;
 mod take;
 
@@ -35,11 +36,11 @@ use crate::route::TlsMode;
 use crate::smtp::{Domain, PathError};
 
 pub use change::Removed;
-pub use edit::{CustomerChange, LimitsChange, MailjetChange, Patch, RouteChange};
 pub use look::{
-    BulkName, ContactEntry, CustomerDomain, CustomerSummary, CustomerView, FailureName, MailjetView, RouteView,
-    TlsName, ViaName,
+    BulkName, CapsView, ContactEntry, CustomerDomain, CustomerSummary, CustomerView, FailureName, MailjetView,
+    PauseView, RouteView, TlsName, ViaName,
 };
+pub use patch::{CustomerChange, LimitsChange, MailjetChange, Patch, RouteChange};
 pub(super) use store::replace;
 pub use store::{Version, hold_changes};
 
@@ -176,6 +177,11 @@ impl<'a> Customers<'a> {
     pub fn usual_selector(&self) -> Selector {
         let delegated = self.configured.onboarding.delegation.as_ref().map(|it| it.selectors[0].clone());
         delegated.unwrap_or_else(|| Selector::parse("postbud1").expect("a constant that is a selector"))
+    }
+
+    /// Returns true if mail can go through Mailjet: the server file has a tier.
+    pub fn has_mailjet(&self) -> bool {
+        !self.configured.directory.tiers().is_empty()
     }
 
     /// Checks the id of a new customer.

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -104,14 +103,9 @@ pub(super) fn keep(state_dir: &Path, id: &CustomerId, text: &str) -> Result<Path
     Ok(path)
 }
 
-/// Replaces a file completely, with its old owner and permissions. If the path is a link, its target is replaced.
+/// Replaces a customer's file, and keeps its owner and permissions.
 pub(in crate::operate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    let work = || -> io::Result<()> {
-        let path = &path.canonicalize()?;
-        let mode = fs::metadata(path)?.permissions().mode();
-        Whole::write(folder(path), text.as_bytes(), mode, Some(path))?.replace(path)
-    };
-    work().map_err(|error| {
+    files::replace_alike(path, text.as_bytes()).map_err(|error| {
         Error::not_written(&error, "make sure that its folder can be written; nothing was changed")
             .within(&format!("cannot change {}", path.display()))
     })

@@ -1,6 +1,7 @@
 //! Makes the running relay use a customer's file that was written or removed.
 
 use super::store;
+use crate::customers::own_account;
 use crate::events::Subject;
 use crate::message::CustomerId;
 use crate::operate::actor::Need;
@@ -20,6 +21,8 @@ impl Service {
         for domain in old.iter().flat_map(|old| old.domains.keys()) {
             mailjet.remove(domain);
         }
+        let mut accounts = configured.onboarding.mailjet_accounts.clone();
+        accounts.remove(&own_account(&id));
         let path = configured.customer_files.path(&id);
         let directory = match store::read(&path)? {
             None => configured.directory.without(&id),
@@ -29,10 +32,11 @@ impl Service {
                     tracing::warn!("{remark}");
                 }
                 mailjet.extend(read.mailjet);
+                accounts.extend(read.account.map(|account| (own_account(&id), account)));
                 configured.directory.with(read.customer)
             }
         };
-        live.take(directory, mailjet);
+        live.take(directory, mailjet, accounts);
         // Mistakes in the rest of the configuration are left to the next reload.
         if self.events.is_open(&Subject::Configuration) {
             tracing::warn!("customer {id} is taken over, but the last reload of the whole configuration was refused");

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::{millis, timestamp};
 use crate::database::{Error, Transaction, Value as Parameter};
 use crate::operate::queue::Page;
 use crate::time::Timestamp;
@@ -11,6 +10,8 @@ use crate::time::Timestamp;
 const AUDIT: i64 = 50_000;
 /// The number of rows that are read at once.
 const PART: i64 = 500;
+/// The approximate number of rows that are read for one page. If few of them match, the page is short, and the next one continues.
+const MOST_READ: i64 = 5_000;
 /// The maximum number of kept alerts.
 const ALERTS: i64 = 5_000;
 
@@ -99,7 +100,7 @@ impl Told {
             kind.into(),
             tables.node().into(),
             subject.into(),
-            millis(self.at).into(),
+            self.at.into(),
             self.line.as_str().into(),
         ];
         tables.execute(sql, &row).map(drop)
@@ -146,7 +147,7 @@ pub(super) fn end_unseen(tables: &Transaction<'_>, subject: &str, now: Timestamp
 
 fn end(tables: &Transaction<'_>, subject: &str, at: Timestamp, detail: Option<&str>) -> Result<(), Error> {
     let sql = "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND node = $4 AND subject = $5 AND ended IS NULL";
-    let row = [millis(at).into(), detail.into(), OF_ALERT.into(), tables.node().into(), subject.into()];
+    let row = [at.into(), detail.into(), OF_ALERT.into(), tables.node().into(), subject.into()];
     tables.execute(sql, &row).map(drop)
 }
 
@@ -157,7 +158,7 @@ pub(super) fn audit(
     before: Option<&str>,
     limit: usize,
 ) -> Result<Page<Entry>, Error> {
-    page(tables, OF_AUDIT, before, limit, |row| {
+    page(tables, OF_AUDIT, before, (limit, MOST_READ), |row| {
         let entry = Entry { id: row.id, event: row.event };
         filter.fits(&entry.event).then_some(entry)
     })
@@ -165,7 +166,7 @@ pub(super) fn audit(
 
 /// Returns alerts, the latest first.
 pub(super) fn alerts(tables: &Transaction<'_>, before: Option<&str>, limit: usize) -> Result<Page<PastAlert>, Error> {
-    page(tables, OF_ALERT, before, limit, |row| {
+    page(tables, OF_ALERT, before, (limit, i64::MAX), |row| {
         let Row { id, at, ended, ended_detail, event } = row;
         Some(PastAlert { id, since: at, ended, ended_detail, event })
     })
@@ -179,17 +180,17 @@ struct Row {
     event: Value,
 }
 
-/// Reads rows in parts until `limit` of them match.
+/// Reads rows in parts until `limit` of them match, or about `most_read` were read.
 fn page<T>(
     tables: &Transaction<'_>,
     kind: &str,
     before: Option<&str>,
-    limit: usize,
+    (limit, most_read): (usize, i64),
     mut fits: impl FnMut(Row) -> Option<T>,
 ) -> Result<Page<T>, Error> {
     // Sorts after every id.
     let mut behind = before.unwrap_or("~").to_owned();
-    let (mut items, mut last) = (Vec::new(), None);
+    let (mut items, mut last, mut read) = (Vec::new(), None, 0);
     // Often each row fits. One more tells whether there is a next page.
     let mut most = i64::try_from(limit.saturating_add(1)).unwrap_or(PART).min(PART);
     loop {
@@ -205,8 +206,8 @@ fn page<T>(
                 return Ok::<_, Error>(());
             }
             let row = Row {
-                at: timestamp(row.integer(1)?),
-                ended: row.maybe_integer(2)?.map(timestamp),
+                at: row.time(1)?,
+                ended: row.maybe_time(2)?,
                 ended_detail: row.maybe_text(3)?.map(str::to_owned),
                 event: serde_json::from_str(row.text(4)?).unwrap_or_default(),
                 id: id.clone(),
@@ -225,7 +226,13 @@ fn page<T>(
             return Ok(Page::new(items, last));
         }
         match read_to {
-            Some(id) if rows == most => (behind, most) = (id, PART),
+            Some(id) if rows == most => {
+                read += rows;
+                if read >= most_read {
+                    return Ok(Page::new(items, Some(id)));
+                }
+                (behind, most) = (id, PART);
+            }
             _ => return Ok(Page::new(items, None)),
         }
     }
@@ -274,6 +281,33 @@ mod tests {
         assert_eq!(seen, (0..1200).rev().filter(|n| n % 3 == 1).collect::<Vec<_>>());
         let none = AuditFilter { customer: Some("x".into()), ..AuditFilter::default() };
         assert!(database.read_blocking(|tables| audit(tables, &none, None, 70)).unwrap().items.is_empty());
+    }
+
+    #[test]
+    fn a_filter_that_nothing_matches_reads_a_part_of_the_audit_for_each_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA]).unwrap();
+        let write = |tables: &Transaction<'_>| (0..2000).try_for_each(|n| told(n, false, None, false).write(tables));
+        database.write_blocking(write).unwrap();
+        for (most, pages) in [(i64::MAX, 1), (600, 3), (1000, 2), (1, 5)] {
+            let (mut count, mut before, mut read) = (0, None::<String>, 0);
+            loop {
+                let page = database.read_blocking(|tables| {
+                    page(tables, OF_AUDIT, before.as_deref(), (400, most), |row| {
+                        read += 1;
+                        (row.event["n"] == 7).then_some(row.id)
+                    })
+                });
+                let page = page.unwrap();
+                count += 1;
+                assert_eq!(page.items.len(), usize::from(page.next.is_none()), "the oldest part has the one that fits");
+                match page.next {
+                    Some(next) => before = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!((count, read), (pages, 2000), "{most}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::delivery::ProbeReport;
 use crate::onboarding::Report;
 use crate::onboarding::text::Lang;
 use crate::operate::queue::Changed;
+use crate::record::erase::Erased;
 
 /// The result of a job.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub enum JobResult {
     Probe(Vec<ProbeReport>),
     /// The result of a test mail.
     TestSend(TestSent),
+    /// The result of an erasure of a recipient.
+    Erased(Erased),
 }
 
 /// The results of checks of domains.

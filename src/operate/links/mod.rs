@@ -181,10 +181,7 @@ impl Service {
     pub async fn add_link(&self, actor: &Actor, customer: &str, new: &NewLink) -> Result<AddedLink, Error> {
         actor.may(Need::Admin)?;
         let id = CustomerId::new(customer);
-        if self.routing.customer(&id).is_none() {
-            let remedy = "`postbud customer list` names them";
-            return Err(Error::not_found(format!("there is no customer \"{customer}\""), remedy));
-        }
+        self.customer_with(&id)?;
         let days = new.days.unwrap_or(USUAL_DAYS);
         if !(1..=MOST_DAYS).contains(&days) {
             let message = format!("days: {days} is not from 1 to {MOST_DAYS}");

@@ -80,7 +80,7 @@ pub(super) fn list(tables: &Transaction<'_>, customer: Option<&str>) -> Result<V
 
 /// Adds a row, and deletes links that expired long ago. Returns false if the customer already has `most` valid links.
 pub(super) fn add(tables: &Transaction<'_>, kept: &StoredLink, now: Timestamp, most: usize) -> Result<bool, Error> {
-    let long_ago = millis(now) - i64::try_from(KEPT_EXPIRED.as_millis()).unwrap_or(i64::MAX);
+    let long_ago = now - KEPT_EXPIRED;
     tables.execute("DELETE FROM link WHERE expires < $1", &[long_ago.into()])?;
     let counting = list(tables, Some(kept.customer.as_str()))?.iter().filter(|it| !it.has_expired(now)).count();
     if counting >= most {
@@ -93,8 +93,8 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &StoredLink, now: Timestamp, m
         kept.id.as_str().into(),
         kept.customer.as_str().into(),
         kept.language.map(Lang::as_str).into(),
-        millis(kept.created).into(),
-        millis(kept.expires).into(),
+        kept.created.into(),
+        kept.expires.into(),
     ];
     tables.execute(sql, &row).map(|_| true)
 }
@@ -111,7 +111,7 @@ pub(super) fn remove(tables: &Transaction<'_>, customer: Option<&str>, id: &str)
 /// Stores the time of a use.
 pub(super) fn save_use(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
     let digest = digest.to_hex();
-    let row = [millis(at).into(), digest.as_str().into()];
+    let row = [at.into(), digest.as_str().into()];
     tables.execute("UPDATE link SET last_used = $1 WHERE digest = $2", &row).map(drop)
 }
 
@@ -126,16 +126,8 @@ fn read(row: &Row<'_>) -> Result<Option<StoredLink>, Error> {
         id: row.text(1)?.to_owned(),
         customer: CustomerId::new(row.text(2)?),
         language: row.maybe_text(3)?.and_then(|text| text.parse().ok()),
-        created: timestamp(row.integer(4)?),
-        expires: timestamp(row.integer(5)?),
-        last_used: row.maybe_integer(6)?.map(timestamp),
+        created: row.time(4)?,
+        expires: row.time(5)?,
+        last_used: row.maybe_time(6)?,
     }))
-}
-
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
 }

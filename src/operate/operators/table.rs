@@ -31,8 +31,8 @@ pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
                 name,
                 role,
                 password_hash: row.maybe_text(2)?.map(str::to_owned),
-                created: timestamp(row.integer(3)?),
-                last_login: row.maybe_integer(4)?.map(timestamp),
+                created: row.time(3)?,
+                last_login: row.maybe_time(4)?,
             }),
             None => tracing::warn!("the operator {name} is not understood and cannot log in"),
         }
@@ -41,7 +41,7 @@ pub(super) fn read_all(tables: &Transaction<'_>) -> Result<All, Error> {
     let sql = "SELECT digest, operator, address, created, last_seen FROM operator_session";
     tables.query(sql, &[], |row| {
         if let Some(digest) = Digest::from_hex(row.text(0)?) {
-            let (created, last_seen) = (timestamp(row.integer(3)?), timestamp(row.integer(4)?));
+            let (created, last_seen) = (row.time(3)?, row.time(4)?);
             let (operator, address) = (row.text(1)?.to_owned(), row.text(2)?.to_owned());
             sessions.push((digest, Session { operator, address, created, last_seen, saved: last_seen }));
         }
@@ -57,7 +57,7 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &StoredOperator) -> Result<boo
         kept.name.as_str().into(),
         kept.role.as_str().into(),
         kept.password_hash.as_deref().into(),
-        millis(kept.created).into(),
+        kept.created.into(),
     ];
     let is_new = tables.execute(sql, &row)? > 0;
     if is_new {
@@ -88,7 +88,7 @@ fn end_sessions_of(tables: &Transaction<'_>, name: &str) -> Result<(), Error> {
 
 /// Adds a session, and stores the time of the login.
 pub(super) fn begin_session(tables: &Transaction<'_>, digest: &Digest, session: &Session) -> Result<(), Error> {
-    let (digest, created) = (digest.to_hex(), millis(session.created));
+    let (digest, created) = (digest.to_hex(), session.created);
     let sql =
         "INSERT INTO operator_session (digest, operator, address, created, last_seen) VALUES ($1, $2, $3, $4, $5)";
     let row = [
@@ -96,7 +96,7 @@ pub(super) fn begin_session(tables: &Transaction<'_>, digest: &Digest, session: 
         session.operator.as_str().into(),
         session.address.as_str().into(),
         created.into(),
-        millis(session.last_seen).into(),
+        session.last_seen.into(),
     ];
     tables.execute(sql, &row)?;
     let row = [created.into(), session.operator.as_str().into()];
@@ -114,15 +114,7 @@ pub(super) fn end_sessions(tables: &Transaction<'_>, digests: &[Digest]) -> Resu
 /// Stores when a session was last used, so that the other nodes do not end it as idle.
 pub(super) fn save_seen(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
     let digest = digest.to_hex();
-    let row = [millis(at).into(), digest.as_str().into()];
+    let row = [at.into(), digest.as_str().into()];
     tables.execute("UPDATE operator_session SET last_seen = $1 WHERE digest = $2", &row)?;
     tables.announce().map(drop)
-}
-
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
 }

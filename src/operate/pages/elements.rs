@@ -159,12 +159,13 @@ pub(crate) fn select(name: &str, label: &str, choices: &[(&str, &str)], chosen: 
     }
 }
 
-/// Makes a table. Each cell also has its heading, for phones. A heading that begins with `#` is for numbers.
+/// Makes a table. Each cell also has its heading, for phones. A heading that begins with `#` is for numbers. What is wider than the screen
+/// is scrolled sideways, by keyboard too (WCAG 2.2, 2.1.1): so it can have the focus, and a reader says its caption.
 pub(crate) fn table(caption: &str, headings: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> Markup {
     let is_number = |heading: &str| heading.starts_with('#').then_some("number");
     let plain = |heading: &str| heading.trim_start_matches('#').to_owned();
     html! {
-        div.scroll {
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
             table.cards {
                 caption { (caption) }
                 thead { tr { @for heading in headings { th scope="col" class=[is_number(heading)] { (plain(heading)) } } } }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Selection;
 use super::selection::{Plan, Walk};
-use crate::events::{Action, EventKind, Mail, PendingEvents, Told};
+use crate::events::{Action, EventKind, Mail, PendingEvents, RecipientEvent};
 use crate::message::QueueId;
 use crate::operate::audit::{self, Act};
 use crate::operate::{Actor, Error, ErrorKind, Service};
@@ -183,9 +183,10 @@ impl Service {
     fn written(&self, record: &Record, holds: bool, by: &ToldByOperator) -> PendingEvents {
         let event = if holds { EventKind::Held } else { EventKind::Released };
         let (route, now) = (self.route_of(&record.lane), Timestamp::now());
-        let told =
-            |(index, _)| Told::new(event, index, now).on(route.as_ref()).because(Arc::clone(&by.detail)).by(&by.actor);
-        let told: Vec<Told> = record.waiting().map(told).collect();
+        let told = |(index, _)| {
+            RecipientEvent::new(event, index, now).on(route.as_ref()).because(Arc::clone(&by.detail)).by(&by.actor)
+        };
+        let told: Vec<RecipientEvent> = record.waiting().map(told).collect();
         self.events.write(&Mail::of(record), &told)
     }
 

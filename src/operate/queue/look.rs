@@ -1,12 +1,13 @@
 //! Commands that read the queue: list, show, stats.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::selection::{Plan, Walk, queue_id};
-use super::stopped::Way;
+use super::stopped::LaneRoute;
 use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
 use crate::message::{CustomerId, Lane, QueueId, Urgency};
 use crate::operate::actor::Need;
@@ -172,7 +173,7 @@ impl Service {
         let totals = self.spool.totals().await?;
         let lanes = spool::all_lanes(&*self.spool).await?;
         let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
-        let ways = self.ways();
+        let routes = self.lane_routes();
         let mut stats = Stats {
             disk_bytes: totals.disk_bytes,
             quarantined: totals.quarantined,
@@ -181,7 +182,7 @@ impl Service {
         };
         stats.lanes.reserve(lanes.len());
         for (lane, counts) in &lanes {
-            let Way { route, stopped } = ways.of(lane);
+            let LaneRoute { route, stopped } = routes.of(lane);
             if stopped.is_some() {
                 stats.stopped += counts.records.saturating_sub(counts.held + counts.leased);
             }
@@ -190,7 +191,7 @@ impl Service {
             stats.deferred += counts.deferred;
             stats.delivering += counts.leased;
             stats.bytes += counts.bytes;
-            stats.lanes.push(lane_stats(lane, counts, Way { route, stopped }, age(counts.oldest)));
+            stats.lanes.push(lane_stats(lane, counts, LaneRoute { route, stopped }, age(counts.oldest)));
         }
         Ok(stats)
     }
@@ -214,14 +215,14 @@ impl Service {
         let lanes = lanes.iter().filter(|(lane, _)| lane.customer == *customer);
         let stats = |(lane, counts): (&Lane, &spool::LaneStats)| {
             let oldest = counts.oldest.map(|id| now.since(id.arrived()).as_secs());
-            lane_stats(lane, counts, self.way_of(lane), oldest)
+            lane_stats(lane, counts, self.lane_route(lane), oldest)
         };
         Ok(lanes.map(stats).collect())
     }
 
     fn message(&self, record: &Record, recipients: Vec<Recipient>, now: Timestamp) -> Message {
         let is_free = !record.leased && record.held.is_none();
-        let Way { route, stopped } = self.way_of(&record.lane);
+        let LaneRoute { route, stopped } = self.lane_route(&record.lane);
         let references = &record.envelope.references;
         Message {
             id: record.id.to_string(),
@@ -235,6 +236,7 @@ impl Service {
             reference: references.reference.as_deref().map(str::to_owned),
             campaign: references.campaign.as_deref().map(str::to_owned),
             tags: references.tags.iter().map(ToString::to_string).collect(),
+            envid: record.envelope.decoded_envid().map(Cow::into_owned),
             size: record.size,
             arrived: record.id.arrived().to_string(),
             age_secs: now.since(record.id.arrived()).as_secs(),
@@ -314,14 +316,14 @@ impl Stats {
     }
 }
 
-fn lane_stats(lane: &Lane, counts: &spool::LaneStats, way: Way, oldest_secs: Option<u64>) -> LaneStats {
+fn lane_stats(lane: &Lane, counts: &spool::LaneStats, at: LaneRoute, oldest_secs: Option<u64>) -> LaneStats {
     LaneStats {
         customer: lane.customer.to_string(),
         domain: lane.domain.to_string(),
         urgency: urgency(lane.urgency).into(),
         kind: lane.kind.as_str().into(),
-        route: way.route.map(|route| route.to_string()),
-        stopped: way.stopped,
+        route: at.route.map(|route| route.to_string()),
+        stopped: at.stopped,
         messages: counts.records,
         held: counts.held,
         deferred: counts.deferred,

@@ -45,6 +45,9 @@ pub struct Selection {
     /// Messages with this tag of the submitter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// Messages with this ENVID of MAIL, decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envid: Option<String>,
     /// Messages from this envelope sender; empty for the null sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
@@ -71,7 +74,7 @@ pub enum MessageState {
     Held,
     /// Being delivered now.
     Delivering,
-    /// Waiting or deferred, and not tried until a person acts: its customer or its route is suspended, or it has no route. Only for
+    /// Waiting or deferred, but not tried: its customer is suspended or paused, its route is suspended, or it has no route. Only for
     /// selections; the message itself keeps its other state and has the reason in `stopped`.
     Stopped,
 }
@@ -98,7 +101,7 @@ pub struct Message {
     pub message_id: String,
     /// The id of the customer.
     pub customer: String,
-    /// `mail` or `bounce`.
+    /// `mail`, `bounce` (a notification of the relay's), or for test mode `test` (it stays here) and `test-leaving`.
     pub kind: String,
     /// `single` or `bulk`.
     pub urgency: String,
@@ -117,6 +120,9 @@ pub struct Message {
     /// The submitter's tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// ENVID of MAIL, decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envid: Option<String>,
     /// The size of the message in octets.
     pub size: u64,
     /// When it was accepted, RFC 3339.
@@ -127,7 +133,7 @@ pub struct Message {
     pub state: MessageState,
     /// Why it is held.
     pub held: Option<String>,
-    /// Why it is not tried until a person acts, although it is not held: its customer or its route is suspended, or it has no route.
+    /// Why it is not tried, although it is not held: its customer is suspended or paused, its route is suspended, or it has no route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
     /// The number of attempts that counted.
@@ -168,7 +174,7 @@ pub struct Stats {
     pub held: u64,
     /// The number of messages among them that were tried before.
     pub deferred: u64,
-    /// The number of messages among them that are not held, but are not tried until a person acts.
+    /// The number of messages among them that are stopped: not held, and not tried either.
     #[serde(default)]
     pub stopped: u64,
     /// The number of messages among them that are being delivered.
@@ -197,11 +203,11 @@ pub struct LaneStats {
     pub domain: String,
     /// `single` or `bulk`.
     pub urgency: String,
-    /// `mail` or `bounce`.
+    /// `mail`, `bounce` (a notification of the relay's), or for test mode `test` (it stays here) and `test-leaving`.
     pub kind: String,
     /// The route that its mail takes now; absent if there is none.
     pub route: Option<String>,
-    /// Why none of its mail is tried until a person acts.
+    /// Why none of its mail is tried, if it is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
     /// The number of waiting messages.

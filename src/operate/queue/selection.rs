@@ -27,7 +27,7 @@ pub(super) struct Plan {
     names: Names,
     /// True for messages that are being delivered, false for others.
     delivering: Option<bool>,
-    /// True for stopped messages, which are not tried until a person acts.
+    /// True for stopped messages, which are neither held nor tried.
     stopped: bool,
     /// Bounce and remove affect only recipients in this domain.
     pub recipient_domain: Option<Domain>,
@@ -39,6 +39,7 @@ struct Names {
     reference: Option<String>,
     campaign: Option<String>,
     tag: Option<String>,
+    envid: Option<String>,
     sender: Option<String>,
 }
 
@@ -51,6 +52,7 @@ impl Names {
         same(&self.reference, reference.as_deref())
             && same(&self.campaign, campaign.as_deref())
             && self.tag.as_deref().is_none_or(|tag| tags.iter().any(|has| has.eq_ignore_ascii_case(tag)))
+            && (self.envid.is_none() || same(&self.envid, record.envelope.decoded_envid().as_deref()))
             && (self.sender.is_none() || same(&self.sender, Some(&record.envelope.reverse_path.to_string())))
     }
 }
@@ -81,8 +83,7 @@ impl Plan {
             && service.routing.customer(id).is_none()
             && !service.has_mail_of(id).await?
         {
-            let message = format!("there is no customer \"{id}\"");
-            return Err(Error::not_found(message, "a customer's id is the name of its file without .toml"));
+            return Err(Error::no_customer(id));
         }
         if let Some(route) = &which.route
             && service.routes.status(&RouteId::new(route)).is_none()
@@ -117,6 +118,7 @@ impl Plan {
                 reference: which.reference.clone(),
                 campaign: which.campaign.clone(),
                 tag: which.tag.clone(),
+                envid: which.envid.clone(),
                 sender: which.sender.clone(),
             },
             delivering: which.state.map(|state| state == MessageState::Delivering),
@@ -154,15 +156,15 @@ impl Plan {
     }
 
     fn fits(&self, service: &Service, record: &Record) -> bool {
-        let is_on_way = || {
-            let way = service.way_of(&record.lane);
-            (!self.stopped || way.stopped.is_some()) && (self.route.is_none() || way.route == self.route)
+        let is_there = || {
+            let at = service.lane_route(&record.lane);
+            (!self.stopped || at.stopped.is_some()) && (self.route.is_none() || at.route == self.route)
         };
         let waits_in = |domain: &Domain| record.waiting().any(|(_, to)| to.address.domain() == Some(domain));
         self.delivering.is_none_or(|delivering| record.leased == delivering)
             && self.recipient_domain.as_ref().is_none_or(waits_in)
             && self.names.fit(record)
-            && ((!self.stopped && self.route.is_none()) || is_on_way())
+            && ((!self.stopped && self.route.is_none()) || is_there())
     }
 }
 

@@ -43,32 +43,22 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             items(service.events_since(actor, &since, limit, wait).await.map(|page| [page]), out).await
         }
         Command::Trace { query, limit } => {
-            match service.trace(actor, query, usize::try_from(limit).unwrap_or(usize::MAX)).await {
-                Ok(Found { traces, more, missing }) => {
-                    let answered = items(Ok(traces), out).await?;
-                    Ok(answered.map(|done| Done { more, missing, ..done }))
-                }
-                Err(error) => Ok(Err(error)),
-            }
+            let found = service.trace(actor, query, usize::try_from(limit).unwrap_or(usize::MAX)).await;
+            let rest = |Found { traces, more, missing }| (traces, Done { more, missing, ..Done::default() });
+            part(found.map(rest), out).await
         }
         Command::Stats => items(service.stats(actor).await.map(|stats| [stats]), out).await,
-        Command::Alerts => match service.alerts(actor).await {
-            Ok(alerts) => {
-                let answered = items(Ok(alerts.lines()), out).await?;
-                Ok(answered.map(|done| Done { missing: alerts.missing, ..done }))
-            }
-            Err(error) => Ok(Err(error)),
-        },
+        Command::Alerts => {
+            let alerts = service.alerts(actor).await;
+            part(alerts.map(|alerts| (alerts.lines(), without(alerts.missing))), out).await
+        }
         Command::AcknowledgeAlert { key, note } => {
             Ok(service.acknowledge_alert(actor, &key, &note).await.map(|()| Done::of(1)))
         }
-        Command::Routes => match service.routes(actor).await {
-            Ok((routes, missing)) => {
-                let answered = items(Ok(routes), out).await?;
-                Ok(answered.map(|done| Done { missing, ..done }))
-            }
-            Err(error) => Ok(Err(error)),
-        },
+        Command::Routes => {
+            let routes = service.routes(actor).await;
+            part(routes.map(|(routes, missing)| (routes, without(missing))), out).await
+        }
         Command::Signers { customer } => items(service.signers(actor, &customer), out).await,
         Command::Hold { which, reason } => {
             change(service.command(actor, &which, Do::Hold(reason), progress), told, out).await
@@ -98,6 +88,10 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             Ok(service.import_suppressed(actor, &customer, &entries).await.map(Done::of))
         }
         Command::PausedCustomers => items(service.paused(actor), out).await,
+        Command::StuckCustomers => {
+            let stuck = service.stuck_customers(actor).await;
+            part(stuck.map(|(stuck, missing)| (stuck, without(missing))), out).await
+        }
         Command::PauseCustomer { customer, reason, spare_single } => {
             Ok(service.pause(actor, &customer, &reason, spare_single).await.map(|()| Done::of(1)))
         }
@@ -146,6 +140,19 @@ async fn items<T: Serialize + Sync>(
         count += 1;
     }
     Ok(Ok(Done::of(count)))
+}
+
+/// Writes items that may be a part of all. The [`Done`] says what is missing.
+async fn part<T: Serialize + Sync + Send>(found: Result<(Vec<T>, Done), Error>, out: &mut impl Output) -> Answered {
+    match found {
+        Ok((found, rest)) => Ok(items(Ok(found), out).await?.map(|Done { count, .. }| Done { count, ..rest })),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Makes the result of a command to which these nodes did not answer.
+fn without(missing: Vec<String>) -> Done {
+    Done { missing, ..Done::default() }
 }
 
 /// Writes a list at the reader's pace.

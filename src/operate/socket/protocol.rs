@@ -132,6 +132,8 @@ pub enum Command {
     },
     /// One item for each customer whose mail is paused.
     PausedCustomers,
+    /// One item for each customer whose mail would be stuck now.
+    StuckCustomers,
     /// Pauses a customer's mail in the queue.
     PauseCustomer {
         customer: String,
@@ -230,6 +232,7 @@ impl Command {
             | Command::Signers { .. }
             | Command::SuppressionList { .. }
             | Command::PausedCustomers
+            | Command::StuckCustomers
             | Command::Alerts
             | Command::Routes
             | Command::Links { .. }

@@ -365,8 +365,7 @@ impl Service {
         }
         let unknown = |id: &String| self.routing.customer(&CustomerId::new(id)).is_none();
         if let Some(id) = new.customers.iter().find(|id| unknown(id)) {
-            let remedy = "a customer's id is the name of its file without .toml";
-            return Err(Error::not_found(format!("there is no customer \"{id}\""), remedy));
+            return Err(Error::no_customer(id));
         }
         Ok(new.customers.iter().map(|id| CustomerId::new(id)).collect())
     }

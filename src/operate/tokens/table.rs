@@ -52,15 +52,14 @@ fn read(row: &Row<'_>) -> Result<Option<StoredToken>, Error> {
     let role = row.text(2)?;
     let role = roles.into_iter().find(|known| known.as_str() == role);
     let (Some(digest), Some(role)) = (Digest::from_hex(row.text(0)?), role) else { return Ok(None) };
-    let time = |column| Ok::<_, Error>(row.maybe_integer(column)?.map(timestamp));
     Ok(Some(StoredToken {
         digest,
         name: row.text(1)?.to_owned(),
         role,
         customers: row.text(3)?.split_whitespace().map(CustomerId::new).collect(),
-        created: timestamp(row.integer(4)?),
-        expires: time(5)?,
-        last_used: time(6)?,
+        created: row.time(4)?,
+        expires: row.maybe_time(5)?,
+        last_used: row.maybe_time(6)?,
     }))
 }
 
@@ -75,8 +74,8 @@ pub(super) fn add(tables: &Transaction<'_>, kept: &StoredToken) -> Result<bool, 
         kept.name.as_str().into(),
         kept.role.as_str().into(),
         customers.as_str().into(),
-        millis(kept.created).into(),
-        kept.expires.map(millis).into(),
+        kept.created.into(),
+        kept.expires.into(),
     ];
     let is_new = tables.execute(sql, &row)? > 0;
     if is_new {
@@ -93,14 +92,6 @@ pub(super) fn remove(tables: &Transaction<'_>, digest: &Digest) -> Result<(), Er
 /// Stores the time of a use.
 pub(super) fn save_use(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
     let digest = digest.to_hex();
-    let row = [millis(at).into(), digest.as_str().into()];
+    let row = [at.into(), digest.as_str().into()];
     tables.execute("UPDATE token SET last_used = $1 WHERE digest = $2", &row).map(drop)
-}
-
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
 }

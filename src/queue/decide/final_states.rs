@@ -59,7 +59,7 @@ fn apply(record: &mut Record, settlement: &Settlement) {
     }
     record.attempts += u32::from(settlement.counts);
     record.delay_notified = settlement.delay_notified;
-    record.held.clone_from(&settlement.hold);
+    record.held = settlement.hold.clone().or_else(|| record.held.take());
 }
 
 fn decided(record: &Record, step: &Step, now: Timestamp) -> Option<Decision> {
@@ -96,8 +96,8 @@ proptest! {
         let mut now = arrived();
         let mut ids = HashSet::new();
         let mut is_lost = false;
-        let accepted = |index| Told::new(EventKind::Accepted, index, arrived());
-        let as_json = |record: &Record, told: &Told| serde_json::to_value(Mail::of(record).event(told)).unwrap();
+        let accepted = |index| RecipientEvent::new(EventKind::Accepted, index, arrived());
+        let as_json = |record: &Record, told: &RecipientEvent| serde_json::to_value(Mail::of(record).event(told)).unwrap();
         let mut events: Vec<serde_json::Value> =
             (0..record.recipients.len()).map(|index| as_json(&record, &accepted(index))).collect();
         let give_up = Step::GiveUp { tells_sender: false, only_one_domain: false };

@@ -22,7 +22,7 @@ pub(super) fn route(id: &str) -> Route {
 
 pub(super) fn heard(index: usize, verdict: Verdict, scope: Scope, reply: &str) -> RecipientOutcome {
     let why = (verdict != Verdict::Relayed).then_some(FailureClass::Unknown);
-    Class::new(verdict, scope, reply, why).of(index)
+    Meaning::new(verdict, scope, reply, why).of(index)
 }
 
 fn at(age: Duration, own_waiting: Duration) -> Moment {
@@ -88,7 +88,7 @@ fn a_failure_of_the_route_leaves_the_attempts_alone() {
 #[test]
 fn a_failure_that_may_be_the_messages_own_lets_others_go_first() {
     let refused = heard(0, Verdict::Deferred, Scope::Route, "554 5.7.1 Relay access denied");
-    let reason = refused.class.reply.clone();
+    let reason = refused.meaning.reply.clone();
     let trouble = Some(Trouble::Doubt { reason: reason.to_string(), at_least: None, advice: None });
     let outcome = Outcome { recipients: vec![refused], trouble, ..Outcome::default() };
     let route = route("own-server.a");
@@ -230,4 +230,13 @@ fn a_delay_notice_is_owed_once() {
     assert!(after(DAY / 6, &told, deferred()).delayed.is_none());
     let all_done = (0..3).map(|i| heard(i, Verdict::Relayed, Scope::Recipient, "250")).collect();
     assert!(after(DAY / 6, &record(), all_done).delayed.is_none());
+}
+
+#[test]
+fn who_gives_up_a_part_of_a_held_record_does_not_undo_another_operators_release() {
+    let held = Record { held: Some("looks odd".into()), ..record() };
+    let only_in = Some(Domain::parse("example.com").unwrap());
+    let how = GiveUp { tells_sender: false, reason: "enough".into(), actor: "anna".into(), only_in };
+    let decision = given_up(&held, None, &how, arrived()).unwrap();
+    assert_eq!(decision.settlement.hold, None, "the spool knows whether it is still held");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::forecast::last_leaves;
 use super::lanes::Lanes;
 use super::suspensions::{Fingerprints, Suspended};
-use super::throttle::{ChunkRequest, Throttle};
+use super::throttle::{ChunkRequest, Taken, Throttle};
 use super::throttle_state::{ThrottleState, ThrottleStates};
 use crate::message::{CustomerId, Lane};
 use crate::route::{Caps, Route, RouteId, RouteState, RouteStatus};
@@ -166,13 +166,13 @@ impl Routes {
         }
     }
 
-    /// Takes one transaction with up to `wanted` recipients from a route's caps. Returns how many recipients it may have.
-    pub fn take(&mut self, id: &RouteId, wanted: usize, now: Timestamp) -> usize {
+    /// Takes one transaction with up to `wanted` recipients from a route's caps.
+    pub fn take(&mut self, id: &RouteId, wanted: usize, now: Timestamp) -> Taken {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let Some(entry) = self.routes.get_mut(id) else { return 0 };
+        let Some(entry) = self.routes.get_mut(id) else { return Taken { recipients: 0, day: 0 } };
         let taken = entry.throttle.take(wanted, now);
         self.is_low |= entry.throttle.wanted(now).is_some();
-        taken as usize
+        taken
     }
 
     /// Returns true if a route that nodes share needs a chunk of the day's allowance.

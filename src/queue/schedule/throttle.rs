@@ -28,7 +28,7 @@ use crate::message::QueueId;
 use crate::route::{Caps, Cause, RouteState};
 use crate::time::Timestamp;
 use allowance::Allowance;
-pub use allowance::ChunkRequest;
+pub use allowance::{ChunkRequest, Taken};
 pub use troubles::LastingTrouble;
 use troubles::Troubles;
 
@@ -99,20 +99,17 @@ impl Throttle {
         }
     }
 
-    /// Takes one message with up to `wanted` recipients from the caps. Returns how many recipients it may have: 0 if a cap is used up or
-    /// the route carries nothing now.
-    pub fn take(&mut self, wanted: u32, now: Timestamp) -> u32 {
+    /// Takes one message with up to `wanted` recipients from the caps.
+    pub fn take(&mut self, wanted: u32, now: Timestamp) -> Taken {
         // A worker may still hold messages that it claimed before the trouble began. Sending them would repeat, for example, a refused
         // login.
-        if *self.state(now) != RouteState::Ready {
-            return 0;
-        }
+        let wanted = if *self.state(now) == RouteState::Ready { wanted } else { 0 };
         self.allowance.take(wanted, self.caps, now)
     }
 
     /// Gives back what [`take`](Self::take) took for recipients that never reached the server.
-    pub fn give_back(&mut self, recipients: u32) {
-        self.allowance.give_back(recipients, self.caps);
+    pub fn give_back(&mut self, unheard: Taken) {
+        self.allowance.give_back(unheard, self.caps);
     }
 
     /// Returns the chunk of the day's allowance that this node is to take next, where several share it.

@@ -15,6 +15,8 @@ pub enum Key<'a> {
     QueueId(&'a str),
     Reference(&'a str),
     Campaign(&'a str),
+    /// ENVID of MAIL, decoded.
+    Envid(&'a str),
 }
 
 impl Key<'_> {
@@ -26,7 +28,8 @@ impl Key<'_> {
             | Key::MessageId(text)
             | Key::QueueId(text)
             | Key::Reference(text)
-            | Key::Campaign(text) => text,
+            | Key::Campaign(text)
+            | Key::Envid(text) => text,
         }
     }
 
@@ -39,6 +42,7 @@ impl Key<'_> {
             Key::QueueId(_) => b'q',
             Key::Reference(_) => b'f',
             Key::Campaign(_) => b'c',
+            Key::Envid(_) => b'e',
         };
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&[kind]);
@@ -71,6 +75,9 @@ pub struct Named<'a> {
     pub reference: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub campaign: Option<Cow<'a, str>>,
+    /// ENVID of MAIL, decoded.
+    #[serde(borrow, default)]
+    pub envid: Option<Cow<'a, str>>,
     /// The submitter's tags. They are not indexed.
     #[serde(borrow, default)]
     pub tags: Vec<Cow<'a, str>>,
@@ -84,8 +91,11 @@ impl<'a> Named<'a> {
         serde_json::from_slice(line).ok()
     }
 
-    /// Returns the keys under which the event is indexed.
+    /// Returns the keys under which the event is indexed. An ENVID that is the reference as well, as of mail without another reference, is
+    /// indexed as that only.
     pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        let envid = self.envid.as_deref().map(Key::Envid);
+        let is_reference = |key: &Key<'_>| self.names(&Key::Reference(key.text()));
         [
             self.recipient.as_deref().map(Key::Recipient),
             self.sender.as_deref().map(Key::Sender),
@@ -93,6 +103,7 @@ impl<'a> Named<'a> {
             self.queue_id.as_deref().map(Key::QueueId),
             self.reference.as_deref().map(Key::Reference),
             self.campaign.as_deref().map(Key::Campaign),
+            envid.filter(|key| !is_reference(key)),
         ]
         .into_iter()
         .flatten()
@@ -107,6 +118,7 @@ impl<'a> Named<'a> {
             Key::QueueId(_) => &self.queue_id,
             Key::Reference(_) => &self.reference,
             Key::Campaign(_) => &self.campaign,
+            Key::Envid(_) => &self.envid,
         };
         value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case(key.text()))
     }

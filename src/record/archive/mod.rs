@@ -101,11 +101,13 @@ impl Archive {
     }
 }
 
-/// Compresses a file of JSON lines into an archive at `to` with mode `mode`. The file is removed after the archive is on disk.
+/// Compresses a file of JSON lines into an archive at `to` with mode `mode`. The file is removed after the archive is on disk. Fails with
+/// `WouldBlock` if somebody erases from the file just now.
 pub fn close(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
     let file = open_to_read(from)?;
+    file.try_lock()?;
     let block = BLOCK.max(usize::try_from(file.metadata()?.len() / MOST_BLOCKS).unwrap_or(usize::MAX));
-    let mut lines = BufReader::with_capacity(BLOCK, file);
+    let mut lines = BufReader::with_capacity(BLOCK, &file);
     let mut archive = ArchiveWriter::new(to, mode)?;
     let mut gathered = Vec::with_capacity(block + 4096);
     loop {

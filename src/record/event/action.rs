@@ -90,6 +90,12 @@ pub enum Action {
     /// A test mail was sent for a customer.
     #[serde(rename = "customer.test")]
     CustomerTest,
+    /// A probe of a customer's routes was commanded.
+    #[serde(rename = "customer.probe")]
+    CustomerProbe,
+    /// A check of a customer's domains was commanded, or of all customers' domains.
+    #[serde(rename = "domain.check")]
+    DomainCheck,
     /// The rotation of a customer's key advanced by a step.
     #[serde(rename = "key.rotate")]
     KeyRotate,

@@ -56,6 +56,12 @@ impl KnownRecipient {
 }
 
 impl Known {
+    /// Returns true if bounces and complaints about the mail count for its customer and its suppression list. Notifications and mail in
+    /// test mode count for nobody.
+    pub fn counts(&self) -> bool {
+        !self.is_notification && !self.is_test
+    }
+
     /// Reads the events of one mail, oldest first. Returns `None` if none of them has the mail's fields.
     pub fn of(events: &[Value]) -> Option<Known> {
         let first = events.iter().find(|event| event["message_id"].is_string())?;
@@ -162,7 +168,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::events::Told;
+    use crate::events::RecipientEvent;
     use crate::message::{Envelope, MailKind, Recipient};
     use crate::record::event::Mail;
     use crate::record::event::fixtures::{AT, envelope, lane};
@@ -172,7 +178,7 @@ mod tests {
         let recipients = ["a@x.dk", "B@x.dk"].map(|to| Recipient::new(Mailbox::parse(to).unwrap()));
         let (lane, envelope) = (lane(MailKind::Mail), Envelope { recipients: recipients.into(), ..envelope() });
         let mail = Mail::new(QueueId::from_u64(7), &lane, &envelope, "1@test.dk");
-        let told = |kind, index| serde_json::to_value(mail.event(&Told::new(kind, index, AT))).unwrap();
+        let told = |kind, index| serde_json::to_value(mail.event(&RecipientEvent::new(kind, index, AT))).unwrap();
         let life = [
             told(EventKind::Accepted, 0),
             told(EventKind::Accepted, 1),

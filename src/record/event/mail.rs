@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::{About, Event, EventId, EventKind, Submission, Text};
 use crate::message::{Envelope, FailureClass, Lane, MailKind, QueueId, ReplyText};
 use crate::route::{Route, RouteId};
-use crate::smtp::dsn::xtext_decoded;
 use crate::spool::{Draft, Record};
 use crate::time::Timestamp;
 
@@ -24,7 +23,7 @@ pub struct Mail<'a> {
 
 /// The event of one recipient of a message, or of a recipient that was left out of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct RecipientEvent {
     pub event: EventKind,
     pub at: Timestamp,
     /// The recipient's index in the envelope.
@@ -60,10 +59,7 @@ impl<'a> Mail<'a> {
 
     /// Makes the part for a message with these fields.
     pub fn new(id: QueueId, lane: &'a Lane, envelope: &'a Envelope, message_id: &'a str) -> Self {
-        let envid = envelope.envid.as_deref().map(|envid| match xtext_decoded(envid) {
-            Some(decoded) if decoded != envid => Cow::Owned(decoded),
-            _ => Cow::Borrowed(envid),
-        });
+        let envid = envelope.decoded_envid();
         let sender = envelope.reverse_path.to_string();
         Mail { id, lane, envelope, message_id, sender, envid, handed_in: Submission::default() }
     }
@@ -79,7 +75,7 @@ impl<'a> Mail<'a> {
     }
 
     /// Makes the event about a recipient.
-    pub fn event<'e>(&'e self, told: &'e Told) -> Event<'e> {
+    pub fn event<'e>(&'e self, told: &'e RecipientEvent) -> Event<'e> {
         let id = EventId::Mail { queue_id: self.id, at: told.at, index: told.index, event: told.event };
         let heard = told.heard.as_ref();
         let mut event = Event {
@@ -133,10 +129,10 @@ impl<'a> Mail<'a> {
     }
 }
 
-impl Told {
+impl RecipientEvent {
     /// Makes an event of the recipient at `index`.
     pub fn new(event: EventKind, index: usize, at: Timestamp) -> Self {
-        Told {
+        RecipientEvent {
             event,
             at,
             index,
@@ -153,27 +149,27 @@ impl Told {
 
     /// Makes the event for a recipient's result of an attempt.
     pub fn of_attempt(event: EventKind, index: usize, at: Timestamp, tried: &Tried, heard: ReplyText) -> Self {
-        Told {
+        RecipientEvent {
             heard: Some(heard),
             route: Some(tried.route.clone()),
             attempt: Some((Arc::clone(&tried.server), tried.number)),
-            ..Told::new(event, index, at)
+            ..RecipientEvent::new(event, index, at)
         }
     }
 
     /// Adds the relay's own text.
     pub fn because(self, detail: impl Into<Arc<str>>) -> Self {
-        Told { detail: Some(detail.into()), ..self }
+        RecipientEvent { detail: Some(detail.into()), ..self }
     }
 
     /// Adds the operator who did it.
     pub fn by(self, actor: &Arc<str>) -> Self {
-        Told { actor: Some(Arc::clone(actor)), ..self }
+        RecipientEvent { actor: Some(Arc::clone(actor)), ..self }
     }
 
     /// Adds the route.
     pub fn on(self, route: Option<&RouteId>) -> Self {
-        Told { route: route.cloned(), ..self }
+        RecipientEvent { route: route.cloned(), ..self }
     }
 }
 
@@ -199,7 +195,7 @@ mod tests {
     use super::*;
     use crate::record::event::fixtures::{AT, envelope, lane};
 
-    fn json_of(kind: MailKind, told: &Told) -> Value {
+    fn json_of(kind: MailKind, told: &RecipientEvent) -> Value {
         let (lane, envelope) = (lane(kind), envelope());
         let mail = Mail::new(QueueId::from_u64(7), &lane, &envelope, "1@test.dk");
         serde_json::to_value(mail.event(told)).unwrap()
@@ -209,7 +205,7 @@ mod tests {
     fn an_event_of_mail_carries_all_that_names_it_and_the_reply_in_its_parts() {
         let tried = Tried { route: RouteId::new("mailjet.trusted"), server: "in-v3.mailjet.com".into(), number: 2 };
         let heard = ReplyText::new("452 4.2.2 the inbox is full", Some(FailureClass::MailboxFull));
-        let mut told = Told::of_attempt(EventKind::Deferred, 1, AT, &tried, heard);
+        let mut told = RecipientEvent::of_attempt(EventKind::Deferred, 1, AT, &tried, heard);
         told.next_attempt = Some(AT);
         assert_eq!(
             json_of(MailKind::Mail, &told),
@@ -226,11 +222,14 @@ mod tests {
 
     #[test]
     fn what_the_relay_says_itself_is_never_a_reply() {
-        let broke = Told { heard: Some("connection refused".into()), ..Told::new(EventKind::Deferred, 0, AT) };
+        let broke = RecipientEvent {
+            heard: Some("connection refused".into()),
+            ..RecipientEvent::new(EventKind::Deferred, 0, AT)
+        };
         for (told, detail) in [
             (broke.clone(), "connection refused"),
             (broke.because("look at the server"), "connection refused: look at the server"),
-            (Told::new(EventKind::Held, 0, AT).because("looks odd"), "looks odd"),
+            (RecipientEvent::new(EventKind::Held, 0, AT).because("looks odd"), "looks odd"),
         ] {
             let event = json_of(MailKind::Mail, &told);
             assert_eq!(event["detail"], detail);
@@ -240,7 +239,7 @@ mod tests {
 
     #[test]
     fn events_of_our_own_notifications_are_marked() {
-        let told = Told::new(EventKind::Relayed, 0, AT);
+        let told = RecipientEvent::new(EventKind::Relayed, 0, AT);
         assert_eq!(json_of(MailKind::Mail, &told).get("about"), None);
         assert_eq!(json_of(MailKind::Bounce, &told)["about"], "notification");
         for kind in [MailKind::Test, MailKind::TestLeaving] {

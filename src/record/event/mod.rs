@@ -1,6 +1,7 @@
 //! The events: one JSON object for each change of a recipient's state, for each alert, and for each change that somebody made.
 //!
-//! An event about mail is made from two parts: [`Mail`], which all events of a message share, and [`Told`], which is about one recipient.
+//! An event about mail is made from two parts: [`Mail`], which all events of a message share, and [`RecipientEvent`], which is about one
+//! recipient.
 //! Both are borrowed while the line is written, so that an event needs no copy of its texts. `docs/events.md` describes the fields for
 //! readers.
 
@@ -23,7 +24,7 @@ pub use action::Action;
 pub use id::EventId;
 pub use kind::EventKind;
 pub use known::{Known, KnownRecipient};
-pub use mail::{Mail, Told, Tried};
+pub use mail::{Mail, RecipientEvent, Tried};
 pub use others::Submission;
 
 use super::subject::Subject;

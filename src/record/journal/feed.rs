@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::buffer::{Buffer, FromOutbox};
 use super::kept::event_id;
-use crate::spool::{Error, OutboxPage, OutboxPosition, Spool};
+use crate::spool::{Error, Outbox, OutboxPage, OutboxPosition};
 
 /// The shortest pause between two reads, because the journal syncs after each.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -49,8 +49,10 @@ impl Feed {
     }
 
     /// Runs until `stopping`, and then copies the lines that the spool has at that moment. Returns true if the journal has all of them.
-    pub async fn run(mut self, spool: Arc<dyn Spool>, stopping: CancellationToken) -> bool {
+    pub async fn run(mut self, spool: Arc<dyn Outbox>, stopping: CancellationToken) -> bool {
         let filled = spool.filled();
+        // Remembered, so that each cause is logged once.
+        let mut complained = None;
         loop {
             let (began, is_last) = (Instant::now(), stopping.is_cancelled());
             let too_late = async {
@@ -65,30 +67,39 @@ impl Feed {
                 }
             };
             let is_all = matches!(brought, Ok(false));
-            let pause = match brought {
+            match brought {
                 Ok(true) => continue,
                 Ok(false) => {
+                    complained = None;
                     self.caught_up.send_replace(Some(began));
-                    PAUSE
                 }
                 Err(error) => {
-                    tracing::error!("the spool's outbox cannot be read: {error}. It is tried again");
-                    RETRY
+                    let why = error.to_string();
+                    if complained.as_ref() != Some(&why) {
+                        tracing::error!("the spool's outbox cannot be read: {why}. It is tried again until it can");
+                        complained = Some(why);
+                    }
                 }
-            };
+            }
             if is_last {
                 return is_all;
             }
             let more = async {
-                filled.notified().await;
-                tokio::time::sleep_until(began + pause).await;
+                match is_all {
+                    true => {
+                        filled.notified().await;
+                        tokio::time::sleep_until(began + PAUSE).await;
+                    }
+                    // The lines that were not read are there already, and nothing tells of them again.
+                    false => tokio::time::sleep_until(began + RETRY).await,
+                }
             };
             stopping.run_until_cancelled(more).await;
         }
     }
 
     /// Copies one page. Returns true if there is more.
-    async fn bring(&mut self, spool: &dyn Spool) -> Result<bool, Error> {
+    async fn bring(&mut self, spool: &dyn Outbox) -> Result<bool, Error> {
         let OutboxPage { mut lines, position, more } = spool.lines(self.position.clone()).await?;
         if !self.known.is_empty() {
             self.leave_out_known(&mut lines);
@@ -119,5 +130,52 @@ impl Feed {
             }
         }
         *lines = left;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::spool::Pending;
+
+    /// An outbox with one line, which cannot be read the first time.
+    #[derive(Default)]
+    struct Away {
+        is_back: AtomicBool,
+        filled: Arc<Notify>,
+    }
+
+    impl Outbox for Away {
+        fn lines(&self, _after: Option<OutboxPosition>) -> Pending<Result<OutboxPage, Error>> {
+            let read = match self.is_back.swap(true, Ordering::Relaxed) {
+                false => Err(Error::Stopped("the database is away".into())),
+                true => Ok(OutboxPage { lines: b"{}\n".to_vec(), position: OutboxPosition::new("1"), more: false }),
+            };
+            Box::pin(std::future::ready(read))
+        }
+
+        fn confirm(&self, _position: OutboxPosition) {}
+
+        fn filled(&self) -> Arc<Notify> {
+            Arc::clone(&self.filled)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_that_could_not_be_read_are_read_later_although_no_others_come() {
+        let buffer = Arc::new(Buffer::default());
+        let feed = Feed::new(Arc::clone(&buffer), None, HashSet::new(), watch::Sender::default());
+        let feeding = tokio::spawn(feed.run(Arc::new(Away::default()), CancellationToken::new()));
+        let mut read = None;
+        for _ in 0..100 {
+            tokio::time::sleep(RETRY / 10).await;
+            read = read.or(buffer.take(Vec::new(), std::time::Instant::now(), Duration::ZERO).outbox);
+        }
+        assert_eq!(read.expect("it was read again").lines, b"{}\n");
+        feeding.abort();
     }
 }

@@ -9,7 +9,7 @@ use super::counters::Counters;
 use crate::message::{ReturnPaths, Returned};
 use crate::smtp::{EnhancedCode, Mailbox, Reply, ReversePath};
 use crate::submission::policy::Identity;
-use crate::submission::session::Customers;
+use crate::submission::session::EnvelopePolicy;
 use crate::time::Timestamp;
 
 /// The purpose of an address.
@@ -94,12 +94,12 @@ impl Addresses {
     }
 }
 
-impl Customers for Addresses {
-    fn carries(&self, _: &ReversePath) -> u64 {
+impl EnvelopePolicy for Addresses {
+    fn accepts_up_to(&self, _: &ReversePath) -> u64 {
         u64::MAX
     }
 
-    fn refuses(&self, _: &Identity, _: &ReversePath, recipient: &Mailbox) -> Option<Reply> {
+    fn refusal_of(&self, _: &Identity, _: &ReversePath, recipient: &Mailbox) -> Option<Reply> {
         let (what, reply) = self.refusal(recipient, Timestamp::now())?;
         self.counters.refuse(what);
         Some(reply)
@@ -133,7 +133,7 @@ pub(super) mod tests {
             complaints_from: Vec::new(),
             dmarc: vec![mailbox("dmarc@reports.test")],
             forward: Forward::Nothing,
-            limits: Settings::usual_limits(),
+            limits: Settings::default_limits(),
             messages_per_minute: 2,
             inbox_size: 1 << 20,
             keep: Duration::from_secs(30 * 86_400),

@@ -18,7 +18,7 @@ use crate::smtp::{DataReader, EnhancedCode, Flaw, Reply};
 use crate::submission::admission::Admission;
 use crate::submission::connection::wire::Read;
 use crate::submission::connection::{Broken, Connection, Service, Stream};
-use crate::submission::session::Customers;
+use crate::submission::session::EnvelopePolicy;
 use crate::submission::transaction::Transaction;
 use crate::time::Timestamp;
 
@@ -44,7 +44,7 @@ impl Returning {
 }
 
 impl Service for Returning {
-    fn customers(&self) -> &impl Customers {
+    fn envelope_policy(&self) -> &impl EnvelopePolicy {
         &self.shared.addresses
     }
 
@@ -152,7 +152,7 @@ impl Returning {
         };
         let inbox = Arc::clone(&self.shared.inbox);
         let kept = tokio::task::spawn_blocking(move || inbox.keep(&arrival, &message)).await;
-        self.shared.counters.waiting_bytes.set(i64::try_from(self.shared.inbox.held()).unwrap_or(i64::MAX));
+        self.shared.counters.waiting_bytes.set(i64::try_from(self.shared.inbox.octets_kept()).unwrap_or(i64::MAX));
         match kept {
             Ok(Ok(())) => Ok(()),
             Ok(Err(KeepError::Full)) => Err(("inbox_size", no_room())),

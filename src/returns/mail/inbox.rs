@@ -70,7 +70,7 @@ pub(super) struct Inbox {
     dir: PathBuf,
     /// The most octets that may wait.
     most: u64,
-    held: AtomicU64,
+    octets_kept: AtomicU64,
     waiting: Mutex<VecDeque<(Name, Timestamp)>>,
     arrived: Notify,
 }
@@ -79,7 +79,7 @@ impl Inbox {
     /// Opens or creates the folder. Blocks.
     pub fn open(dir: PathBuf, most: u64) -> io::Result<Inbox> {
         files::make_private_dir(&dir)?;
-        let (mut names, mut held) = (Vec::new(), 0);
+        let (mut names, mut octets_kept) = (Vec::new(), 0);
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -88,12 +88,18 @@ impl Inbox {
                 fs::remove_file(entry.path())?;
             } else if name.ends_with(ENDING) && entry.file_type()?.is_file() {
                 let octets = entry.metadata()?.len();
-                held += octets + BESIDES;
+                octets_kept += octets + BESIDES;
                 names.push((Name { text: name, octets }, Timestamp::EPOCH));
             }
         }
         names.sort();
-        Ok(Inbox { dir, most, held: held.into(), waiting: Mutex::new(names.into()), arrived: Notify::new() })
+        Ok(Inbox {
+            dir,
+            most,
+            octets_kept: octets_kept.into(),
+            waiting: Mutex::new(names.into()),
+            arrived: Notify::new(),
+        })
     }
 
     /// Makes a message durable. Blocks.
@@ -109,8 +115,8 @@ impl Inbox {
         content.push(b'\n');
         content.extend_from_slice(message);
         let octets = content.len() as u64 + BESIDES;
-        let within = |held: u64| held.checked_add(octets).filter(|held| *held <= self.most);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).map_err(|_| KeepError::Full)?;
+        let within = |kept: u64| kept.checked_add(octets).filter(|kept| *kept <= self.most);
+        self.octets_kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).map_err(|_| KeepError::Full)?;
         match self.write(arrival.at, &content) {
             Ok(name) => {
                 self.waiting().push_back((name, Timestamp::EPOCH));
@@ -118,7 +124,7 @@ impl Inbox {
                 Ok(())
             }
             Err(error) => {
-                self.held.fetch_sub(octets, Ordering::Relaxed);
+                self.octets_kept.fetch_sub(octets, Ordering::Relaxed);
                 Err(match error.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => KeepError::Full,
                     _ => KeepError::Io(error),
@@ -192,7 +198,7 @@ impl Inbox {
     /// Removes a message that was processed. Blocks.
     pub fn remove(&self, name: &Name) -> io::Result<()> {
         fs::remove_file(self.path(name))?;
-        self.held.fetch_sub(name.octets + BESIDES, Ordering::Relaxed);
+        self.octets_kept.fetch_sub(name.octets + BESIDES, Ordering::Relaxed);
         Ok(())
     }
 
@@ -205,8 +211,9 @@ impl Inbox {
         &self.dir
     }
 
-    pub fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
+    /// Returns the octets of all messages in the inbox.
+    pub fn octets_kept(&self) -> u64 {
+        self.octets_kept.load(Ordering::Relaxed)
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<(Name, Timestamp)>> {
@@ -243,9 +250,9 @@ mod tests {
         assert!(!path.join(".half").exists());
         let [name] = inbox.take(9, 1 << 20, AT).try_into().unwrap();
         assert_eq!(inbox.read(&name).unwrap(), (arrival(), message.to_vec()));
-        assert!(inbox.held() > message.len() as u64);
+        assert!(inbox.octets_kept() > message.len() as u64);
         inbox.remove(&name).unwrap();
-        assert_eq!((inbox.held(), path.read_dir().unwrap().count()), (0, 0));
+        assert_eq!((inbox.octets_kept(), path.read_dir().unwrap().count()), (0, 0));
     }
 
     #[test]
@@ -276,6 +283,6 @@ mod tests {
         let inbox = Inbox::open(dir.path().join("returned"), 1 << 20).unwrap();
         fs::remove_dir(inbox.dir()).unwrap();
         assert!(matches!(inbox.keep(&arrival(), b"1"), Err(KeepError::Io(_))));
-        assert_eq!((inbox.held(), inbox.take(9, 1 << 20, AT).len()), (0, 0));
+        assert_eq!((inbox.octets_kept(), inbox.take(9, 1 << 20, AT).len()), (0, 0));
     }
 }

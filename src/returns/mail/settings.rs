@@ -50,7 +50,7 @@ impl Settings {
     }
 
     /// Returns the default limits. They are separate from submission's, so returned mail never takes resources that webCRM needs to submit.
-    pub fn usual_limits() -> Limits {
+    pub fn default_limits() -> Limits {
         Limits {
             connections: 200,
             connections_per_address: 20,

@@ -174,7 +174,7 @@ impl Desk {
                 }
             }
             self.unmatched.tell_left_out(&self.events, Timestamp::now());
-            self.counters.waiting_bytes.set(i64::try_from(self.inbox.held()).unwrap_or(i64::MAX));
+            self.counters.waiting_bytes.set(i64::try_from(self.inbox.octets_kept()).unwrap_or(i64::MAX));
         }
     }
 
@@ -347,8 +347,7 @@ impl Desk {
                     let Tell { event, to, effect } = *tell;
                     plan.counted.push(event.event.as_str());
                     plan.events.push(event);
-                    // Our own notifications count for neither.
-                    let customer = self.routing.customer(&known.customer).filter(|_| !known.is_notification);
+                    let customer = self.routing.customer(&known.customer).filter(|_| known.counts());
                     plan.effects.extend(customer.map(|customer| (customer, &to.address, effect)));
                 }
                 Consequence::Tell(_) => plan.counted.push("duplicate"),
@@ -371,8 +370,8 @@ impl Desk {
         }
         for (customer, _, effect) in &plan.effects {
             match effect {
-                Effect::HardBounce(_) => self.outcomes.counted_later(customer, 1, 0),
-                Effect::Complaint(_) => self.outcomes.counted_later(customer, 0, 1),
+                Effect::HardBounce(_) => self.outcomes.count_later_results(customer, 1, 0),
+                Effect::Complaint(_) => self.outcomes.count_later_results(customer, 0, 1),
                 Effect::None | Effect::Unsubscription(_) => {}
             }
         }

@@ -335,6 +335,33 @@ fn is_hard(message: &Message, event_type: &str) -> bool {
     is("hardbounced") || (!is("softbounced") && matches!(message.state, 1 | 2 | 4))
 }
 
+/// For `tests/fuzz` only (feature `fuzzing`): what a list of messages and a history say about two mails, one with a name and one without.
+#[cfg(feature = "fuzzing")]
+pub(super) fn judged(messages: &[u8], history: &[u8]) -> Vec<Report> {
+    let mail = |place: u32, name: Option<i64>| Mail {
+        node: String::new(),
+        id: crate::message::QueueId::first_at(Timestamp::from_millis(1_795_458_240_000)),
+        place,
+        name,
+        recipient: recipient_of("a@x.dk"),
+        customer: "a".into(),
+        route: "mailjet.trusted".into(),
+        at: crate::record::journal::Position::default(),
+        relayed: Timestamp::from_millis(1_795_458_240_000),
+        state: super::state::State::default(),
+    };
+    let open = [mail(0, name_of("1ab23cd4-e567-8901-2345-6789f0a1b2c3")), mail(1, None)];
+    let (messages, steps) = messages::read(messages, history);
+    let mut reports = Vec::new();
+    for message in &messages {
+        let about = named(&open, message).map_or(&open[1], |at| &open[at]);
+        reports.push(delivered(message, about));
+        reports.extend(steps.iter().filter_map(|step| step_of(step, message, about)));
+        reports.extend(status_of(message, about));
+    }
+    reports
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::state::State;

@@ -251,9 +251,9 @@ async fn tidy(shared: Arc<Shared>, stopping: CancellationToken) {
 /// For `tests/fuzz` only (feature `fuzzing`).
 #[cfg(feature = "fuzzing")]
 pub mod fuzz {
-    use super::report::Kind;
+    use super::report::{Kind, Report};
     use super::state::State;
-    use super::{payload, reason};
+    use super::{gaps, payload, reason};
 
     /// Reads `body` as the body of a request.
     ///
@@ -262,14 +262,28 @@ pub mod fuzz {
     pub fn payload(body: &[u8]) {
         let Ok(read) = payload::read(body, 100) else { return };
         assert!(read.reports.len() as u64 + read.unknown <= 100);
+        judge(&read.reports);
+    }
+
+    /// Reads `answers` as two answers of Mailjet's API with a NUL between them: a list of messages, and the history of one.
+    ///
+    /// # Panics
+    /// Panics if a report exceeds its limits, changes when it is read back, or if a bounce becomes a delivery.
+    pub fn answers(answers: &[u8]) {
+        let mut parts = answers.splitn(2, |octet| *octet == 0);
+        let (messages, history) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        judge(&gaps::judged(messages, history));
+    }
+
+    fn judge(reports: &[Report]) {
         let mut state = State::default();
         let mut has_bounced = false;
-        for report in read.reports {
-            let kept = serde_json::to_string(&report).expect("reports have texts and numbers");
+        for report in reports {
+            let kept = serde_json::to_string(report).expect("reports have texts and numbers");
             assert!(kept.len() <= 64 << 10, "{} octets", kept.len());
-            assert_eq!(serde_json::from_str::<super::report::Report>(&kept).expect("what is kept is read"), report);
-            let reason = reason::reason(&report);
-            let _ = reason::taken_with(&report);
+            assert_eq!(&serde_json::from_str::<Report>(&kept).expect("what is kept is read"), report);
+            let reason = reason::reason(report);
+            let _ = reason::taken_with(report);
             let is_told = state.hear(report.kind, reason.for_good);
             assert!(!(is_told && has_bounced && report.kind == Kind::Sent));
             has_bounced |= matches!(report.kind, Kind::Bounce | Kind::Blocked);

@@ -103,7 +103,7 @@ impl Compaction {
         let id = before.id;
         let index = self.shared.index();
         let now = index.get(id)?;
-        // The message has changed since it was read. The change must not be overtaken by the copy, so the message is copied next time.
+        // The message has changed since it was read. A copy with the former state must not follow the change, so it is copied next time.
         if !now.is_as(before) || index.is_unwritten(id) {
             return None;
         }

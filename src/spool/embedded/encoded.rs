@@ -4,23 +4,27 @@ use std::io::IoSlice;
 
 use super::frame::{Head, Kind};
 use super::note::Note;
-use crate::message::{Lane, Piece, QueueId};
+use crate::message::{Piece, QueueId};
 use crate::spool::Draft;
 use crate::spool::codec::{self, Meta, State, Status, Writer};
+use crate::spool::index::Summary;
+use crate::spool::item::Summarized;
 
 /// The frames of one message, without the mark of the segment that will hold them.
 pub(super) struct Encoded {
-    pub id: QueueId,
-    pub lane: Lane,
-    pub domains: u32,
-    pub status: Status,
+    summary: Summary,
     head: Head,
     payload: Vec<u8>,
     /// The number of octets at the end of the payload that are lines for the outbox.
     lines_len: usize,
     chunks: Vec<Head>,
     content: Vec<Piece>,
-    disk_len: u32,
+}
+
+impl Summarized for Encoded {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
 }
 
 impl Encoded {
@@ -36,7 +40,8 @@ impl Encoded {
         let (chunks, disk_len) = chunk_heads(id, payload.0.len(), &content, lengths)?;
         let head = Head::of(Kind::Message, id, &payload.0);
         let (payload, lines_len) = (payload.0, lines.len());
-        Some(Encoded { id, lane, domains, status, head, payload, lines_len, chunks, content, disk_len })
+        let summary = Summary { id, lane, domains, status, disk_len };
+        Some(Encoded { summary, head, payload, lines_len, chunks, content })
     }
 
     /// Encodes a message with its present state, to be copied forward.
@@ -48,7 +53,8 @@ impl Encoded {
         let (lane, status) = (meta.lane.clone(), state.status.clone());
         let (chunks, disk_len) = chunk_heads(id, payload.0.len(), &content, lengths)?;
         let head = Head::of(Kind::Message, id, &payload.0);
-        Some(Encoded { id, lane, domains, status, head, payload: payload.0, lines_len: 0, chunks, content, disk_len })
+        let summary = Summary { id, lane, domains, status, disk_len };
+        Some(Encoded { summary, head, payload: payload.0, lines_len: 0, chunks, content })
     }
 
     /// Returns the lines for the outbox.
@@ -58,13 +64,13 @@ impl Encoded {
 
     /// Returns the octets of all frames.
     pub fn disk_len(&self) -> u32 {
-        self.disk_len
+        self.summary.disk_len
     }
 
     /// Returns the note for the footer, if the message frame is at offset `at`.
     pub fn note(&self, at: u32) -> Note {
-        let (lane, status) = (self.lane.clone(), self.status.clone());
-        Note::Put { id: self.id, at, disk_len: self.disk_len, lane, domains: self.domains, status }
+        let Summary { id, lane, domains, status, disk_len } = self.summary.clone();
+        Note::Put { id, at, disk_len, lane, domains, status }
     }
 
     /// Appends the heads of the frames, in order.

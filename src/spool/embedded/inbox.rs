@@ -9,27 +9,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use tokio::sync::oneshot;
-
 use super::encoded::Encoded;
 use super::note::Change;
 use crate::machine::threads::Bell;
-use crate::spool::{Durable, Error};
-
-/// The channel to the caller that waits for an answer.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+use crate::spool::item;
 
 /// An item for the committer to write.
-pub(super) enum Item {
-    /// A new message. It is answered after its sync.
-    Draft(Box<Encoded>, Reply<Durable>),
-    /// A message copied forward. The answer says whether it was synced.
-    Copy(Box<Encoded>, oneshot::Sender<bool>),
-    /// A change. It must be written, now or later. A waiting caller is answered after it is written.
-    Change(Change, Option<Reply<()>>),
-    /// A barrier. It is answered after everything before it is synced.
-    Barrier(Reply<()>),
-}
+pub(super) type Item = item::Item<Encoded, Change>;
 
 impl Item {
     /// Returns true if later changes of the same message must be written after this item.

@@ -7,7 +7,6 @@ use super::leasing::read_again;
 use super::shared::Shared;
 use super::{Embedded, blocking, read};
 use crate::message::{Lane, QueueId};
-use crate::smtp::Domain;
 use crate::spool::index::{Entry, LOOK, bits, enough};
 use crate::spool::{Error, Filter, Inspect, LaneStats, Pending, Record, Totals, is_short_of_means, ready};
 
@@ -19,7 +18,16 @@ impl Inspect for Embedded {
     }
 
     fn lanes(&self, after: Option<Lane>, limit: usize) -> Pending<Result<Vec<(Lane, LaneStats)>, Error>> {
-        ready(Ok(self.shared.index().lanes(after.as_ref(), limit)))
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            loop {
+                let found = shared.index().lanes(after.as_ref(), limit);
+                match found {
+                    Some(found) => return Ok(found),
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        })
     }
 
     fn list(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Record>, Error>> {
@@ -46,9 +54,7 @@ fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) -> Result<Vec<Recor
                 break;
             }
             match read_again(shared, entry.id, read::record) {
-                Ok(record) if filter.recipient_domain.as_ref().is_none_or(|d| waits_in(&record, d)) => {
-                    records.push(record);
-                }
+                Ok(record) if filter.fits_domain_of(&record) => records.push(record),
                 // The message was settled or set aside meanwhile, or has no recipient in that domain.
                 Ok(_) | Err(Error::Unknown(_) | Error::Corrupt { .. }) => {}
                 Err(error) if is_short_of_means(&error) => return Err(error),
@@ -63,18 +69,21 @@ fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) -> Result<Vec<Recor
 /// Returns the entries that have a waiting recipient in the filter's domain, if the filter names one.
 pub(super) async fn in_domain(shared: &Arc<Shared>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {
     let ids = found.into_iter().map(|entry| entry.id);
-    let Some(domain) = filter.recipient_domain.clone() else {
+    if filter.recipient_domain.is_none() {
         return Ok(ids.collect());
-    };
-    let (shared, ids) = (Arc::clone(shared), ids.collect::<Vec<_>>());
+    }
+    let (shared, filter, ids) = (Arc::clone(shared), filter.clone(), ids.collect::<Vec<_>>());
     blocking(move || {
-        let waits =
-            |id: &QueueId| read_again(&shared, *id, read::record).is_ok_and(|record| waits_in(&record, &domain));
-        ids.into_iter().filter(waits).collect()
+        let mut found = Vec::new();
+        for id in ids {
+            match read_again(&shared, id, read::record) {
+                Ok(record) if filter.fits_domain_of(&record) => found.push(id),
+                Err(error) if is_short_of_means(&error) => return Err(error),
+                // The message waits for others only, is gone, or will be held for the read error when it becomes due.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(found)
     })
-    .await
-}
-
-fn waits_in(record: &Record, domain: &Domain) -> bool {
-    record.waiting().any(|(_, recipient)| recipient.address.domain() == Some(domain))
+    .await?
 }

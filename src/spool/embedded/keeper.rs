@@ -2,9 +2,10 @@
 //! space, so that the committer only writes.
 //!
 //! Segments are deleted oldest first, and each deletion is synced before the next one. Otherwise a result could vanish before the message
-//! that it settles, and that message would be sent again. Deletion stops at a segment in which a read error was found, because the next
-//! start may find mail in it, and at a segment with lines that the journal does not have yet. So that one held message does not keep all
-//! later segments, waiting messages are copied forward ([`compaction`](super::compaction)).
+//! that it settles, and that message would be sent again. A segment is deleted only after the results of its mail are synced. Deletion
+//! stops at a segment in which a read error was found, because the next start may find mail in it, and at a segment with lines that the
+//! journal does not have yet. So that one held message does not keep all later segments, waiting messages are copied forward
+//! ([`compaction`](super::compaction)).
 
 use std::io;
 use std::path::Path;
@@ -13,9 +14,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::compaction::Compaction;
+use super::inbox::Item;
 use super::pool::{PIECE_PAUSE, Pool, PoolFile};
 use super::quarantine;
 use super::segments::{Reclaim, SegmentStage};
@@ -82,7 +85,10 @@ impl Keeper {
                 self.shared.settings.counters.disk_bytes.set(i64::try_from(disk_bytes).unwrap_or(i64::MAX));
             }
         }
-        self.delete_settled();
+        // The committer is gone. If it has left results unwritten, the next start must find their messages.
+        if self.shared.stopped().is_none() && !self.shared.inbox.has_ordered() {
+            self.delete_settled(|_| true);
+        }
         if let Some(spare) = self.shared.spare.drop() {
             self.delete(spare);
         }
@@ -138,20 +144,20 @@ impl Keeper {
     }
 
     fn reclaim(&mut self) {
-        self.delete_settled();
+        self.delete_settled(results_are_durable);
         if self.shared.stopped().is_some() {
             return;
         }
         self.compaction.run();
     }
 
-    /// Deletes segments without waiting mail, starting with the oldest.
-    fn delete_settled(&mut self) {
+    /// Deletes segments without waiting mail, starting with the oldest. `are_durable` says whether every result recorded so far is durable.
+    fn delete_settled(&mut self, are_durable: fn(&Shared) -> bool) {
         while let Some((oldest, SegmentStage::Closed, _)) = self.shared.segments.oldest() {
             let is_needed = self.shared.index().segment_use(oldest).live > 0
                 || self.shared.is_kept(oldest)
                 || self.shared.awaits_journal(oldest);
-            if is_needed || !self.delete(oldest) {
+            if is_needed || !are_durable(&self.shared) || !self.delete(oldest) {
                 return;
             }
         }
@@ -203,5 +209,67 @@ impl Keeper {
             tracing::warn!(%error, path = %retired.display(), "what is sound of a retired segment cannot be given back");
         }
         Ok(())
+    }
+}
+
+/// Waits until every result recorded so far is durable. Returns false if that fails, or the last write failed. Without this, a power cut
+/// could take the result of a message together with its events after the message itself is gone, and nobody would learn what became of it.
+/// If the disk is so full that results cannot be written, it returns true, because they may be waiting for the space.
+fn results_are_durable(shared: &Shared) -> bool {
+    // In trouble, another item in the line would only be another failed write.
+    (!shared.is_troubled() && is_synced(shared)) || shared.space.is_full()
+}
+
+fn is_synced(shared: &Shared) -> bool {
+    let (reply, answer) = oneshot::channel();
+    shared.inbox.push([Item::Barrier(reply)]).is_ok() && matches!(threads::answer(answer), Some(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::mpsc;
+
+    use super::super::frame;
+    use super::super::segments::FoundSegment;
+    use super::super::shared::tests::in_folder;
+    use super::*;
+    use crate::spool::Error;
+
+    #[test]
+    fn a_segment_is_deleted_after_the_results_of_its_mail_are_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(in_folder(dir.path()));
+        let path = dir.path().join(frame::file_name(1, 7));
+        let found = || FoundSegment {
+            mark: 7,
+            disk_len: 1 << 20,
+            data_end: 1 << 20,
+            sound: true,
+            damaged: Vec::new(),
+            awaits_start: false,
+        };
+        let mut keeper = Keeper::new(Arc::clone(&shared), mpsc::channel().1);
+        for (is_full, answer, is_there) in [(false, false, true), (false, true, false), (true, false, false)] {
+            File::create(&path).unwrap();
+            shared.segments.found(1, found());
+            if is_full {
+                shared.space.set_spare(Err(&io::ErrorKind::StorageFull.into()));
+                shared.look_at_space();
+            }
+            std::thread::scope(|scope| {
+                let keeper = scope.spawn(|| keeper.delete_settled(results_are_durable));
+                // The test is the committer.
+                let item = shared.inbox.take(Duration::ZERO, Some(Duration::from_secs(60))).items.pop().unwrap();
+                assert!(matches!(item, Item::Barrier(_)) && path.exists());
+                if answer {
+                    item.answer();
+                } else {
+                    item.refuse(|| Error::Stopped("it failed".into()));
+                }
+                keeper.join().unwrap();
+            });
+            assert_eq!(path.exists(), is_there);
+        }
     }
 }

@@ -19,8 +19,8 @@
 //! | settled | a settlement: a done frame | the done frame; after a power cut perhaps the message as before, until the next sync | forgets the message, or treats it as before |
 //! | held, released, expedited | an operator's call, answered after the sync | the frame | applies it |
 //! | copied forward | compaction, when most of the disk space is settled mail | two copies, the later one with the present state | replaces the earlier copy by the later one |
-//! | in a deleted segment | the keeper, oldest segment first, after nobody waits in it | the segment, or a file that is no longer a segment | reads the segment again: every message in it has a later done frame or copy. Or removes the file |
-//! | unreadable | the disk | octets that do not match their checksum, or that the disk does not return | copies them to `quarantine/`, reports them in `quarantine/LIST`, in the log and by a [`Notice`], and continues behind the next mark. After the first read error in a segment, the file is kept until the following start, which scans it again, unless the disk is full. Until then it holds the messages whose results may be in what the disk did not return |
+//! | in a deleted segment | the keeper, oldest segment first, after nobody waits in it and the results of its mail are synced | the segment, or a file that is no longer a segment | reads the segment again: every message in it has a later done frame or copy. Or removes the file |
+//! | unreadable | the disk | octets that do not match their checksum, or that the disk does not return | copies them to `quarantine/`, reports them in `quarantine/LIST`, in the log and by a [`Notice`], and continues behind the next mark. After the first read error in a segment, the file is kept until the following start, which scans it again, unless the disk is full. Until then it holds the messages whose results may be in what the disk did not return, and those in it are not lost yet |
 //! | in doubt | the disk: a state, done or hold frame of it is unreadable, and is not part of the last write | its id, from the frame's head | holds it for that reason, because some recipients may have it. If even the id is unreadable, treats the message as it was before |
 //!
 //! The footer of a segment repeats the meaning of its frames, so that a start need not read messages. A damaged footer only costs time.
@@ -57,6 +57,7 @@ mod scan;
 mod segments;
 mod settings;
 mod shared;
+mod skipped;
 mod space;
 mod spare;
 mod unreadable;
@@ -65,7 +66,7 @@ mod writing;
 mod zeros;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -76,8 +77,9 @@ use self::committer::Committer;
 use self::dir::Dir;
 use self::keeper::Keeper;
 use self::lock::Lock;
-use self::note::DOUBTFUL;
+use self::note::{DOUBTFUL, RETURNED};
 use self::shared::Shared;
+use self::skipped::Skipped;
 use super::moving::Mark;
 use super::{Health, Notice, Pending, Spool};
 use crate::machine::threads::{self, Thread};
@@ -140,6 +142,11 @@ pub enum OpenError {
     },
 }
 
+/// Refuses the spool in `dir` if this program cannot read its format. Only reads.
+pub fn check(dir: &Path) -> Result<(), OpenError> {
+    recovery::check_format(dir)
+}
+
 impl Embedded {
     /// Opens the spool in `settings.dir`, or creates it. Blocks while segments are read: under 5 s for a million messages.
     pub fn open(settings: Settings) -> Result<Arc<Embedded>, OpenError> {
@@ -162,13 +169,20 @@ impl Embedded {
             |(path, source): (PathBuf, _)| OpenError::Io { what: format!("syncing {}", path.display()), source };
         dir.sync_parents().map_err(failed_at)?;
         let mut recovered = recovery::recover(&settings, &dir)?;
+        let skipped = Skipped::load(&settings.dir, settings.has_journal)
+            .map_err(|source| failed("reading the quarantine in", source))?;
         let set_aside = quarantine::count(&settings.dir);
         let doubtful = std::mem::take(&mut recovered.doubtful);
-        let shared = Arc::new(Shared::new(settings, dir, recovered, lock));
+        let returned = std::mem::take(&mut recovered.returned);
+        let shared = Arc::new(Shared::new(settings, dir, recovered, skipped, lock));
         shared.quarantined.store(set_aside, Ordering::Relaxed);
         shared.look_at_space();
         for id in doubtful {
             hold_doubtful(&shared, id);
+        }
+        for id in returned {
+            unreadable::hold(&shared, id, RETURNED.into());
+            shared.tell(Notice::Unreadable { why: format!("message {id} is held: {RETURNED}") });
         }
         let (send, chores) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&shared), send);

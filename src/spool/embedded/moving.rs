@@ -16,7 +16,7 @@ use crate::spool::{Durable, Error, Pending, owner, ready};
 
 const FILE: &str = "MOVE";
 
-/// What the spool in this folder says of a move.
+/// Reads the mark of the move in which the spool in this folder takes part.
 pub(super) fn read_mark(dir: &Path) -> io::Result<Option<Mark>> {
     match files::read_state(&dir.join(FILE)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
@@ -66,7 +66,7 @@ impl Movable for Embedded {
     }
 
     fn gathered(&self) -> Pending<Result<(), Error>> {
-        // There is no other node that could have taken mail for it.
+        // No other node accepts mail for this spool.
         ready(Ok(()))
     }
 

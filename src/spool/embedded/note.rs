@@ -30,6 +30,10 @@ pub(super) enum Note {
 /// The reason for holding a message whose result cannot be read.
 pub(super) const DOUBTFUL: &str = "a result cannot be read: some recipients may have it already";
 
+/// The reason for holding a message that was told as lost, and that the disk returns now.
+pub(super) const RETURNED: &str =
+    "it was told as lost, and the disk returns it now: release it only if it was not sent again, or remove it";
+
 impl Note {
     /// Returns true if a damaged result before this note no longer matters, because this note has the whole state of the message, or
     /// already holds it for that damage.

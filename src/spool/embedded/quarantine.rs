@@ -1,7 +1,8 @@
 //! The quarantine: copies of everything that cannot be read. The program never deletes them.
 //!
 //! `quarantine/` has one file for each damaged stretch, with the octets as they were in the segment. `LIST` has one line for each: time,
-//! file, the messages that are lost with it (as far as known), and the reason. A file name gives the message and the place of the octets:
+//! file, the messages that are lost with it (as far as known), and the reason. What the next start may find belongs to the messages after
+//! `unread:`; a later line says what became of them ([`lost`](super::lost)). A file name gives the message and the place of the octets:
 //! `<message>-<segment's number>-<its mark>-<first octet>-<octet behind the last>`. The extension is `.record`, or `.torn` for the remains
 //! of a write that a crash interrupted. Such remains may contain octets of older mail, from an earlier segment in the same file.
 //!
@@ -9,7 +10,7 @@
 //! and holes for the rest. So those blocks of the disk never hold mail again, neither as another segment nor as another file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ use rustix::fs::FallocateFlags;
 
 use super::dir::Dir;
 use super::frame;
+use super::lost::{self, Fate, TORN, folder};
 use crate::message::QueueId;
-use crate::time::Timestamp;
 
 /// A damaged stretch of a segment.
 #[derive(Clone, Debug)]
@@ -39,8 +40,6 @@ pub(super) struct Stretch {
 const RETIRED: &str = "retired";
 /// The smallest part of a file that a file system can free.
 const BLOCK: u64 = 4096;
-pub(super) const TORN: &str = "torn";
-pub(super) const LIST: &str = "LIST";
 const RECORD: &str = "record";
 
 impl Stretch {
@@ -55,11 +54,6 @@ impl Stretch {
         let segment = frame::segment_name(self.segment, self.mark);
         format!("-{segment}-{:08x}-{:08x}", self.start, self.end)
     }
-}
-
-/// The folder of the quarantine.
-pub(super) fn folder(spool: &Path) -> PathBuf {
-    spool.join("quarantine")
 }
 
 pub(super) fn prepare(spool: &Path) -> io::Result<()> {
@@ -84,13 +78,13 @@ pub(super) fn was_torn(spool: &Path, stretch: &Stretch) -> io::Result<Option<boo
     Ok(names(spool)?.into_iter().find_map(copy))
 }
 
-/// Copies a stretch with which the messages `lost` are lost. `torn` means that it is what a crash left of a write. Returns the path of the
-/// copy after it is durable, or `None` if the stretch was set aside before.
+/// Copies a stretch, and lists its messages `ids` with this fate. `torn` is true for the remains of a write that a crash interrupted.
+/// Returns the path of the copy after it is durable, or `None` if the stretch was set aside before.
 pub(super) fn set_aside(
     spool: &Dir,
     source: &File,
     stretch: &Stretch,
-    lost: &[QueueId],
+    (fate, ids): (Fate, &[QueueId]),
     torn: bool,
 ) -> io::Result<Option<PathBuf>> {
     if was_torn(&spool.path, stretch)?.is_some() {
@@ -103,11 +97,7 @@ pub(super) fn set_aside(
     let mut copy = File::create(&partial)?;
     copy_readable(source, stretch.start, stretch.end, &mut copy)?;
     copy.sync_all()?;
-    let mut list = OpenOptions::new().append(true).create(true).open(dir.join(LIST))?;
-    let ids = lost.iter().map(QueueId::to_string).collect::<Vec<_>>().join(",");
-    let ids = if ids.is_empty() { "-" } else { ids.as_str() };
-    writeln!(list, "{}\t{name}\t{ids}\t{}", Timestamp::now(), stretch.why)?;
-    list.sync_all()?;
+    lost::list(&spool.path, &name, (fate, ids), &stretch.why)?;
     fs::rename(&partial, &path)?;
     File::open(&dir)?.sync_all()?;
     Ok(Some(path))

@@ -14,12 +14,15 @@ use crate::machine::threads;
 use crate::message::{Piece, QueueId};
 use crate::spool::codec::{self, CHUNK, Meta, State};
 use crate::spool::index::{MessageToRead, Place};
+use crate::spool::lease::InMemory;
 use crate::spool::{Bytes, Error, Pending, ReadChunk, Record};
 
 /// Messages up to this size are read in one piece.
 const SMALL: u32 = (CHUNK + (64 << 10)) as u32;
-/// The octets that are read first of a larger message, and of a state.
+/// The octets that are read first of a larger message.
 const FIRST_READ: usize = 8 << 10;
+/// The octets that are read first of a state. Few states are longer.
+const STATE_READ: usize = 512;
 
 /// Whether a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +152,7 @@ fn front(shared: &Shared, wanted: &MessageToRead, patience: Patience, content: b
 
 fn state(shared: &Shared, place: Place, id: QueueId, patience: Patience) -> Result<State, Unread> {
     let source = source(shared, place)?;
-    let (head, bytes) = frame(&source, place.at.into(), Kind::State, id, 512, patience)?;
+    let (head, bytes) = frame(&source, place.at.into(), Kind::State, id, STATE_READ, patience)?;
     let read = codec::read_state(&bytes[HEAD..head.frame_len() as usize]);
     read.map(|(state, _)| state).map_err(|_| Unread::Damaged("its state does not decode".into()))
 }
@@ -248,19 +251,6 @@ fn read_at(source: &Source, buffer: &mut [u8], at: u64, patience: Patience) -> R
         }
     }
     Ok(got)
-}
-
-/// Content that was read together with its record.
-struct InMemory(Vec<u8>);
-
-impl ReadChunk for InMemory {
-    fn chunks(&self) -> usize {
-        1
-    }
-
-    fn read(self: Arc<Self>, _index: usize) -> Pending<Result<Vec<u8>, Error>> {
-        Box::pin(std::future::ready(Ok(self.0.clone())))
-    }
 }
 
 /// Content that is read while it is sent.

@@ -4,10 +4,11 @@
 //! quick. Existing data is never overwritten; only a footer is written behind the end.
 //!
 //! A part that the disk does not return for the first time counts as unknown, and not as absent: the next start reads it again, and mail
-//! whose result may be in it is held until then ([`hidden`](super::hidden)).
+//! whose result may be in it is held until then ([`hidden`](super::hidden)). Mail in it is lost only if that start does not find it either
+//! ([`lost`](super::lost)).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::{DirEntry, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -17,15 +18,17 @@ use super::dir::Dir;
 use super::footer;
 use super::frame::{self, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
 use super::hidden::Hidden;
-use super::note::{DOUBTFUL, Note};
+use super::lost::{self, Fate};
+use super::note::{DOUBTFUL, Note, RETURNED};
 use super::quarantine::{self, Stretch};
 use super::scan::{self, Reach, Scan};
 use super::segments::{FoundSegment, Segments};
 use super::settings::Settings;
 use super::{OpenError, is_bad_block, pool, writing};
+use crate::files;
 use crate::message::QueueId;
 use crate::spool::Notice;
-use crate::spool::index::{Index, Place, Put};
+use crate::spool::index::{Index, Place, Summary};
 use crate::time::Timestamp;
 
 /// The result of recovery.
@@ -39,22 +42,25 @@ pub(super) struct Recovered {
     pub greatest: QueueId,
     /// Messages to be held, because one of their results cannot be read and no later result replaces it.
     pub doubtful: Vec<QueueId>,
+    /// Messages to be held, because an earlier start counted them as lost, and the disk returns them now.
+    pub returned: Vec<QueueId>,
 }
 
 /// Reads the spool in `dir`.
 pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenError> {
     let failed = |what: &str, source| OpenError::Io { what: format!("{what} {}", dir.path.display()), source };
     let found = find(&dir.path).map_err(|source| failed("reading", source))?;
-    refuse_other_format(&found, &dir.path)?;
+    refuse_other_format(found.iter().filter_map(|segment| segment.format), &dir.path)?;
     pool::remove_left(&dir.path).map_err(|source| failed("reading", source))?;
     let voids = find_voids(&found).map_err(|source| failed("reading", source))?;
     let mut start = Start::new(&dir.path, found.last().map_or(1, |last| last.number + 1));
     let (scans, damage) = start.read_all(&found, &voids).map_err(|source| failed("reading a segment in", source))?;
     let set_aside =
         start.set_aside_all(settings, dir, &found, damage).map_err(|source| failed("setting aside in", source))?;
+    start.settle_list(settings, &dir.path, &set_aside).map_err(|source| failed("setting aside in", source))?;
     let names = quarantine::names(&dir.path).map_err(|source| failed("reading the quarantine in", source))?;
     // Record the damage only now, so that a start that fails earlier finds it again.
-    for ((segment, scan), SetAside { mut damaged, is_news }) in found.iter().zip(scans).zip(set_aside) {
+    for ((segment, scan), SetAside { mut damaged, is_news, .. }) in found.iter().zip(scans).zip(set_aside) {
         let awaits_start = is_news && scan.as_ref().is_some_and(|scan| scan.not_given.is_some());
         if awaits_start {
             let held = start.hidden.hold(&mut start.recovered.index, segment.number);
@@ -91,21 +97,33 @@ fn find(dir: &Path) -> io::Result<Vec<SegmentFile>> {
         let entry = entry?;
         let Some((number, mark)) = entry.file_name().to_str().and_then(frame::parse_file_name) else { continue };
         let file = OpenOptions::new().read(true).write(true).open(entry.path())?;
-        let len = file.metadata()?.len();
-        let mut head = [0; SEGMENT_HEAD];
-        // If the file is too short or damaged, the scan finds what is left of it.
-        let format = file.read_exact_at(&mut head, 0).ok().and_then(|()| frame::segment_format(&head));
+        let (len, format) = (file.metadata()?.len(), format_of(&file));
         found.push(SegmentFile { number, mark, file, len, format });
     }
     found.sort_by_key(|segment| segment.number);
     Ok(found)
 }
 
-fn refuse_other_format(found: &[SegmentFile], dir: &Path) -> Result<(), OpenError> {
-    match found.iter().filter_map(|segment| segment.format).find(|format| *format != FORMAT) {
+/// Returns the format that a segment names, or `None` if it is too short or damaged. The scan finds what is left of such a file.
+fn format_of(file: &File) -> Option<u32> {
+    let mut head = [0; SEGMENT_HEAD];
+    file.read_exact_at(&mut head, 0).ok()?;
+    frame::segment_format(&head)
+}
+
+fn refuse_other_format(formats: impl IntoIterator<Item = u32>, dir: &Path) -> Result<(), OpenError> {
+    match formats.into_iter().find(|format| *format != FORMAT) {
         Some(other) => Err(OpenError::OtherFormat { path: dir.display().to_string(), found: other, known: FORMAT }),
         None => Ok(()),
     }
+}
+
+/// Refuses a spool in another format, and only reads. Whatever else is wrong in the folder, a start says it.
+pub(super) fn check_format(dir: &Path) -> Result<(), OpenError> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_segment = |entry: &DirEntry| entry.file_name().to_str().and_then(frame::parse_file_name).is_some();
+    let segments = entries.filter(is_segment).filter_map(|entry| files::open_to_read(&entry.path()).ok());
+    refuse_other_format(segments.filter_map(|file| format_of(&file)), dir)
 }
 
 /// Which segments are partly void, as later ones declare.
@@ -201,6 +219,8 @@ struct SetAside {
     damaged: Vec<Range<u64>>,
     /// True if a stretch was set aside that was not before.
     is_news: bool,
+    /// The messages that the next start may find.
+    unread: Vec<QueueId>,
 }
 
 /// The state of recovery.
@@ -215,6 +235,8 @@ struct Start {
     missing: BTreeSet<QueueId>,
     /// Messages whose results may be in what the disk did not return.
     hidden: Hidden,
+    /// Messages that an earlier start held because the disk returned them. They may have been released since.
+    were_returned: HashSet<QueueId>,
 }
 
 impl Start {
@@ -226,6 +248,7 @@ impl Start {
             end: (Place::default(), 0),
             greatest: QueueId::from_u64(0),
             doubtful: Vec::new(),
+            returned: Vec::new(),
         };
         Start {
             recovered,
@@ -234,6 +257,7 @@ impl Start {
             done_after_damage: HashSet::new(),
             missing: BTreeSet::new(),
             hidden: Hidden::default(),
+            were_returned: HashSet::new(),
         }
     }
 
@@ -272,12 +296,12 @@ impl Start {
     }
 
     /// Assigns messages that occur in notes but are not in the log to a damaged stretch, because they must have been in one: preferably in
-    /// one whose messages are unknown.
+    /// one that the next start may read, and in one whose messages are unknown.
     fn name_missing(&self, damage: &mut [Damage]) {
         let named: HashSet<QueueId> = damage.iter().flat_map(|damage| damage.stretch.ids.iter().copied()).collect();
         let missing = self.missing.iter().filter(|id| !named.contains(id));
-        let unknown = damage.iter().position(|damage| !damage.torn && damage.stretch.ids.is_empty());
-        if let Some(damage) = damage.get_mut(unknown.unwrap_or(0)) {
+        let likely = |damage: &&mut Damage| (!damage.torn, damage.hidden, damage.stretch.ids.is_empty());
+        if let Some(damage) = damage.iter_mut().rev().max_by_key(likely) {
             damage.stretch.ids.extend(missing);
         }
     }
@@ -309,8 +333,10 @@ impl Start {
         match note {
             Note::Put { id, at, disk_len, lane, domains, status } => {
                 self.missing.remove(&id);
-                let lane = index.intern(&lane);
-                index.put(Put { id, place: Place { segment, at }, disk_len, lane, domains, status }, None);
+                if status.hold.as_deref() == Some(RETURNED) {
+                    self.were_returned.insert(id);
+                }
+                index.put(&Summary { id, lane, domains, status, disk_len }, Place { segment, at }, None);
             }
             Note::Done { id } => {
                 self.missing.remove(&id);
@@ -326,7 +352,12 @@ impl Start {
             }
             Note::State { id, at, status } => index.recover_state(id, &status, Place { segment, at }),
             Note::Due { id, next } => index.set_next_try(id, next),
-            Note::Hold { id, reason } => index.hold(id, &reason),
+            Note::Hold { id, reason } => {
+                if *reason == *RETURNED {
+                    self.were_returned.insert(id);
+                }
+                index.hold(id, &reason);
+            }
             Note::Release { id, next } => index.release(id, next),
             Note::Clean => {}
         }
@@ -347,32 +378,88 @@ impl Start {
             if !damage.torn {
                 all[at].damaged.push(stretch.start..stretch.end);
             }
-            all[at].is_news |= self.set_aside(settings, dir, &found[at], damage)?;
+            if let Some(unread) = self.set_aside(settings, dir, &found[at], damage)? {
+                all[at].is_news = true;
+                all[at].unread.extend(unread);
+            }
         }
         Ok(all)
     }
 
-    /// Copies a damaged stretch to the quarantine, unless all its messages were settled later. What the disk did not return may have had
-    /// more than the messages that are known. Returns true if the stretch was not set aside before.
-    fn set_aside(&self, settings: &Settings, dir: &Dir, segment: &SegmentFile, damage: Damage) -> io::Result<bool> {
+    /// Copies a damaged stretch to the quarantine, unless all its messages were settled later or are elsewhere. What the disk did not
+    /// return may have had more than the messages that are known. Returns `None` if the stretch was set aside before, and otherwise the
+    /// messages that the next start may find in it.
+    fn set_aside(
+        &self,
+        settings: &Settings,
+        dir: &Dir,
+        segment: &SegmentFile,
+        damage: Damage,
+    ) -> io::Result<Option<Vec<QueueId>>> {
         let Damage { torn, hidden, stretch, .. } = damage;
-        let is_lost = |id: &QueueId| !self.done_after_damage.contains(id);
-        let lost: Vec<QueueId> = stretch.ids.iter().copied().filter(is_lost).collect();
-        if lost.is_empty() && !stretch.ids.is_empty() && !hidden {
-            return Ok(false);
+        // The last write of a crash may be a result, whose message is in the log.
+        let is_elsewhere = |id| if torn { self.done_after_damage.contains(&id) } else { self.has(id) };
+        let missing: Vec<QueueId> = stretch.ids.iter().copied().filter(|id| !is_elsewhere(*id)).collect();
+        if missing.is_empty() && !stretch.ids.is_empty() && !hidden {
+            return Ok(None);
         }
-        let copied = quarantine::set_aside(dir, &segment.file, &stretch, &lost, torn)?;
-        let (Some(file), why) = (copied, stretch.why) else { return Ok(false) };
+        let fate = if hidden { Fate::Unread } else { Fate::Lost };
+        let copied = quarantine::set_aside(dir, &segment.file, &stretch, (fate, &missing), torn)?;
+        let (Some(file), why) = (copied, stretch.why) else { return Ok(None) };
         if torn {
             settings.notices.tell(Notice::Torn { file, why });
-            return Ok(true);
+            return Ok(Some(Vec::new()));
         }
-        let lost = if lost.is_empty() { vec![None] } else { lost.into_iter().map(Some).collect() };
-        for id in lost {
-            settings.counters.quarantined.inc();
-            settings.notices.tell(Notice::Quarantined { id, file: file.clone(), why: why.clone() });
+        settings.counters.quarantined.inc_by(missing.len().max(1) as u64);
+        match fate {
+            Fate::Unread => {
+                let why = format!("{why}: the next start reads it again");
+                missing.iter().for_each(|id| settings.notices.tell(Notice::Unread { id: *id, why: why.clone() }));
+                Ok(Some(missing))
+            }
+            _ if missing.is_empty() => {
+                settings.notices.tell(Notice::Quarantined { id: None, file, why });
+                Ok(Some(missing))
+            }
+            _ => {
+                tell_of_lost(settings, &file, &missing, &why);
+                Ok(Some(Vec::new()))
+            }
         }
-        Ok(true)
+    }
+
+    /// Returns true if the log has a whole copy of a message, or its end.
+    fn has(&self, id: QueueId) -> bool {
+        self.done_after_damage.contains(&id) || self.recovered.index.get(id).is_some()
+    }
+
+    /// Decides about the messages that an earlier start did not find: the log has them now, they are unread at this start too, or they are
+    /// lost. A message that was told as lost and comes back is held, because it may have been sent again.
+    fn settle_list(&mut self, settings: &Settings, spool: &Path, set_aside: &[SetAside]) -> io::Result<()> {
+        let listed = lost::listed(spool)?;
+        let unread: HashSet<QueueId> = set_aside.iter().flat_map(|segment| segment.unread.iter().copied()).collect();
+        let mut fates: BTreeMap<(String, bool), (Vec<QueueId>, String)> = BTreeMap::new();
+        for (id, (name, why)) in listed.unread.into_iter().filter(|(id, _)| !unread.contains(id)) {
+            fates.entry((name, self.has(id))).or_insert((Vec::new(), why)).0.push(id);
+        }
+        for (id, (name, why)) in listed.lost {
+            if self.recovered.index.get(id).is_none() {
+                continue;
+            }
+            if self.were_returned.contains(&id) {
+                fates.entry((name, true)).or_insert((Vec::new(), why)).0.push(id);
+            } else {
+                self.recovered.returned.push(id);
+            }
+        }
+        for ((name, is_returned), (ids, why)) in fates {
+            let fate = if is_returned { Fate::Returned } else { Fate::Lost };
+            lost::list(spool, &name, (fate, &ids), &why)?;
+            if !is_returned {
+                tell_of_lost(settings, &lost::folder(spool).join(&name), &ids, &why);
+            }
+        }
+        Ok(())
     }
 
     fn finish(mut self) -> Recovered {
@@ -380,6 +467,12 @@ impl Start {
             self.recovered.index.nothing_was_in_flight(Timestamp::now());
         }
         self.recovered
+    }
+}
+
+fn tell_of_lost(settings: &Settings, file: &Path, ids: &[QueueId], why: &str) {
+    for id in ids {
+        settings.notices.tell(Notice::Quarantined { id: Some(*id), file: file.to_owned(), why: why.to_owned() });
     }
 }
 
@@ -414,3 +507,6 @@ fn seal(segment: &SegmentFile, mut scan: Scan, is_void: bool) -> Option<u64> {
         })
         .ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,21 +50,21 @@ pub(super) enum Reach {
 
 /// Scans a segment, and passes on each note in order.
 pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: impl FnMut(Note)) -> io::Result<Scan> {
-    let pass_on = |note, _: &[u8]| {
+    let pass_on = |_, note, _: &[u8]| {
         each(note);
         ControlFlow::Continue(())
     };
     scan_from(file, (number, mark), SEGMENT_HEAD as u64, reach, pass_on)
 }
 
-/// Scans a segment from the frame at `from`, and passes on each note with its lines for the outbox, until `each` stops the scan. The scan
-/// then ends behind that note.
+/// Scans a segment from the frame at `from`, and passes on each note with the offset of its frame and its lines for the outbox, until
+/// `each` stops the scan. The scan then ends behind that note.
 pub(super) fn scan_from(
     file: &File,
     (number, mark): (u32, u64),
     from: u64,
     reach: Reach,
-    each: impl FnMut(Note, &[u8]) -> ControlFlow<()>,
+    each: impl FnMut(u64, Note, &[u8]) -> ControlFlow<()>,
 ) -> io::Result<Scan> {
     let (Reach::Zeros(limit) | Reach::LastBatch(limit)) = reach;
     let found = Scan { synced: SEGMENT_HEAD as u64, ..Scan::default() };
@@ -99,8 +99,8 @@ pub(super) fn scan_from(
     }
 }
 
-/// Returns the parts of other segments that a segment declares void at its beginning, and true if the disk did not return all that may
-/// declare some.
+/// Returns the parts of other segments that a segment declares void at its beginning. The second value is true if there may be further
+/// declarations, because the disk did not return all of the beginning.
 pub(super) fn voids(file: &File, mark: u64) -> io::Result<(Vec<Place>, bool)> {
     let mut found = Vec::new();
     let mut at = SEGMENT_HEAD as u64;
@@ -157,7 +157,7 @@ struct Scanner<'a, E> {
     each: E,
 }
 
-impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
+impl<E: FnMut(u64, Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
     /// Processes one frame. Returns the offset at which the next one should be.
     fn frame(&mut self, at: u64, head: &Head) -> io::Result<u64> {
         let end = at + head.frame_len();
@@ -235,7 +235,7 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
         if let Note::Put { disk_len, .. } = &mut partial.note {
             *disk_len = (end - partial.start) as u32;
         }
-        self.pass_on(partial.note, &partial.lines);
+        self.pass_on(partial.start, partial.note, &partial.lines);
         true
     }
 
@@ -290,16 +290,16 @@ impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
 
     fn note(&mut self, at: u64, note: Note, lines: &[u8]) -> Option<()> {
         self.sound_frame(at);
-        self.pass_on(note, lines);
+        self.pass_on(at, note, lines);
         Some(())
     }
 
-    fn pass_on(&mut self, note: Note, lines: &[u8]) {
+    fn pass_on(&mut self, at: u64, note: Note, lines: &[u8]) {
         self.found.footer.push(&note);
         if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
             self.found.doubtful.retain(|(_, doubtful)| *doubtful != id);
         }
-        self.is_enough = (self.each)(note, lines).is_break();
+        self.is_enough = (self.each)(at, note, lines).is_break();
     }
 
     /// Ends the current message or stretch, because an intact frame follows that is not its chunk.

@@ -52,7 +52,7 @@ struct SegmentInfo {
     data_end: Option<u32>,
     /// True if no write or sync failed in it, so that its file may become another segment.
     sound: bool,
-    /// True if the next start must scan it again.
+    /// True if the next start must read it again.
     awaits_start: bool,
     /// When the operator was last told about unreadable parts of it.
     told: Option<Instant>,
@@ -161,6 +161,13 @@ impl Segments {
     /// Returns true if the next start must scan a segment again.
     pub fn awaits_start(&self, number: u32) -> bool {
         self.table().known.get(&number).is_some_and(|known| known.awaits_start)
+    }
+
+    /// Records that the next start must read a segment again.
+    pub fn await_start(&self, number: u32) {
+        if let Some(known) = self.table().known.get_mut(&number) {
+            known.awaits_start = true;
+        }
     }
 
     /// Returns true if the next start must scan some segment again.

@@ -15,6 +15,7 @@ use super::note::Change;
 use super::pool::PoolFile;
 use super::recovery::Recovered;
 use super::segments::{SegmentStage, Segments};
+use super::skipped::Skipped;
 use super::space::Space;
 use super::spare::Spare;
 use super::writing::Writing;
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub inbox: Inbox,
     pub space: Space,
     pub outbox: Recent,
+    /// The parts that the journal went on without.
+    pub skipped: Skipped,
     /// The number of reads of the outbox in succession in which the disk did not return all lines.
     pub failed_outbox_reads: AtomicU32,
     /// Notified when mail may have become due.
@@ -53,7 +56,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: Settings, dir: Dir, recovered: Recovered, lock: Lock) -> Self {
+    pub fn new(settings: Settings, dir: Dir, recovered: Recovered, skipped: Skipped, lock: Lock) -> Self {
         let Recovered { index, segments, next_segment, end, greatest, .. } = recovered;
         // Another process has another spool. A random number keeps their ids apart where logs are joined.
         let ids = QueueIds::new(machine::random());
@@ -69,6 +72,7 @@ impl Shared {
             inbox: Inbox::default(),
             space: Space::default(),
             outbox,
+            skipped,
             failed_outbox_reads: AtomicU32::new(0),
             changed: Arc::default(),
             quarantined: AtomicU64::new(0),
@@ -185,7 +189,8 @@ impl Shared {
 
     /// Returns true if a closed segment has lines that the journal may not have yet.
     pub fn awaits_journal(&self, segment: u32) -> bool {
-        self.segments.data_end(segment).is_some_and(|at| self.outbox.is_unconfirmed(Place { segment, at }))
+        let is_unconfirmed = |at| self.outbox.is_unconfirmed(Place { segment, at });
+        self.skipped.needs(segment) || self.segments.data_end(segment).is_some_and(is_unconfirmed)
     }
 
     /// Returns true if no attempt is in flight.
@@ -222,7 +227,7 @@ impl Shared {
         }
     }
 
-    /// Has changes written in order. The caller holds the index's lock, so that the order there is the order on disk.
+    /// Queues changes to be written in order. The caller holds the index's lock, so that the order there is the order on disk.
     pub fn write(&self, _index: &mut Index, changes: Vec<Change>) {
         let items = changes.into_iter().map(|change| Item::Change(change, None));
         if let Err(refused) = self.inbox.push(items) {
@@ -231,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// Has a change written like [`write`](Self::write), and waits until it is written.
+    /// Queues a change as [`write`](Self::write) does, and waits until it is written.
     pub fn written(
         &self,
         _index: &mut Index,
@@ -263,5 +268,24 @@ impl Shared {
         if index.remove(id).is_some() {
             self.write(&mut index, vec![Change::done(id, &[])]);
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+
+    use super::super::{quarantine, recovery};
+    use super::*;
+
+    /// The shared state of a new spool in this folder, without the spool's threads.
+    pub fn in_folder(path: &Path) -> Shared {
+        let settings = Settings { dir: path.to_owned(), min_free: 0, min_free_inodes: 0, ..Settings::default() };
+        let lock = Lock::take(path).unwrap();
+        quarantine::prepare(path).unwrap();
+        let dir = Dir::open(path).unwrap();
+        let recovered = recovery::recover(&settings, &dir).unwrap();
+        let skipped = Skipped::load(path, false).unwrap();
+        Shared::new(settings, dir, recovered, skipped, lock)
     }
 }

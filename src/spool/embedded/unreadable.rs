@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::lost::Fate;
 use super::note::Change;
 use super::quarantine::{self, Stretch};
 use super::segments::Source;
@@ -22,7 +23,7 @@ pub(super) fn set_aside(shared: &Shared, id: QueueId, why: &str) {
     let copied = match shared.segments.source(segment) {
         Ok(Some(Source { file, mark, .. })) => {
             let stretch = Stretch { segment, mark, start, end, ids: vec![id], why: why.to_owned() };
-            quarantine::set_aside(&shared.dir, &file, &stretch, &[id], false)
+            quarantine::set_aside(&shared.dir, &file, &stretch, (Fate::Lost, &[id]), false)
         }
         Ok(None) => return,
         Err(error) => Err(error),

@@ -90,7 +90,11 @@ pub(in crate::spool) fn settle(index: &mut Index, mut record: Record, settlement
         index.remove(id);
         return Some(LogEntry { id, fact: Fact::Done, lines });
     }
-    let unchanged = NextTry { due: record.due, expedited: record.expedited };
+    let unchanged = match record.held.is_some() && !entry.held() {
+        // An operator has released it meanwhile, and it gets its attempt.
+        true => entry.next_try(),
+        false => NextTry { due: record.due, expedited: record.expedited },
+    };
     let status = Status {
         attempts: record.attempts + u32::from(settlement.counts),
         next: settlement.due.map_or(unchanged, NextTry::at),

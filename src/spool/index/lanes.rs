@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::Index;
 use super::entry::{Entry, LaneNo};
+use super::{Index, LOOK};
 use crate::message::{Lane, QueueId};
 use crate::spool::{DueLane, DuePage, LaneStats};
 use crate::time::Timestamp;
@@ -64,22 +64,26 @@ impl Index {
         page
     }
 
-    /// Returns the counts of up to `limit` lanes that hold records, starting after `after`.
-    pub fn lanes(&mut self, after: Option<&Lane>, limit: usize) -> Vec<(Lane, LaneStats)> {
+    /// Returns the counts of up to `limit` lanes that hold records, starting after `after`. Returns `None` if that would take too long
+    /// while the index is locked. The caller then unlocks the index and asks again.
+    pub fn lanes(&mut self, after: Option<&Lane>, limit: usize) -> Option<Vec<(Lane, LaneStats)>> {
         let start = after.map_or(0, |after| self.in_order.partition_point(|lane| self.names[*lane as usize] <= *after));
         let has_records = |lane: &LaneNo| self.lanes[*lane as usize].stats.records > 0;
         let all = self.in_order[start..].iter().copied().filter(has_records);
-        // Whoever reads the first page usually reads all, and one pass then finds what each page would look for again.
+        // A caller that reads the first page usually reads all pages, so one pass finds the oldest records for all of them.
         let wanted = if after.is_none() { usize::MAX } else { limit };
         let mut lanes: Vec<LaneNo> = all.take(wanted).collect();
-        self.find_oldest(&lanes);
+        if !self.find_oldest(&lanes, LOOK) {
+            return None;
+        }
         lanes.truncate(limit);
         let lanes = lanes.into_iter().map(|lane| lane as usize);
-        lanes.map(|lane| (self.names[lane].clone(), self.lanes[lane].stats())).collect()
+        Some(lanes.map(|lane| (self.names[lane].clone(), self.lanes[lane].stats())).collect())
     }
 
-    /// Finds the oldest record of each of these lanes whose oldest record has gone, in one pass over the entries.
-    fn find_oldest(&mut self, lanes: &[LaneNo]) {
+    /// Finds the oldest record of each of these lanes whose oldest record has gone, in one pass over the entries. Returns false if it has
+    /// examined `most` entries and is not done. The next call continues there.
+    fn find_oldest(&mut self, lanes: &[LaneNo], most: usize) -> bool {
         let mut open = BTreeSet::new();
         for number in lanes {
             let from = self.lanes[*number as usize].oldest_from.unwrap_or(QueueId::from_u64(0));
@@ -88,10 +92,15 @@ impl Index {
                 open.insert((from, *number));
             }
         }
-        let Some((start, _)) = open.first() else { return };
+        let Some((start, _)) = open.first() else { return true };
         let mut open_lanes: BTreeSet<LaneNo> = open.iter().map(|(_, lane)| *lane).collect();
-        let mut found = Vec::new();
+        let (mut found, mut examined, mut seen_to) = (Vec::new(), 0, None);
         for entry in self.entries.from(*start) {
+            if examined == most {
+                seen_to = Some(entry.id);
+                break;
+            }
+            examined += 1;
             if open_lanes.remove(&entry.lane) {
                 found.push((entry.lane, entry.id));
                 if open_lanes.is_empty() {
@@ -102,6 +111,11 @@ impl Index {
         for (lane, id) in found {
             self.lanes[lane as usize].oldest_from = Some(id);
         }
+        for lane in open_lanes {
+            let from = &mut self.lanes[lane as usize].oldest_from;
+            *from = (*from).max(seen_to);
+        }
+        seen_to.is_none()
     }
 
     /// Updates the first rank of a lane after a change.
@@ -203,8 +217,37 @@ mod tests {
         let names = |page: &[(Lane, LaneStats)]| -> Vec<String> {
             page.iter().map(|(lane, _)| lane.customer.to_string()).collect()
         };
-        let first = index.lanes(None, 2);
+        let first = index.lanes(None, 2).unwrap();
         assert_eq!(names(&first), ["a", "b"]);
-        assert_eq!(names(&index.lanes(Some(&first[1].0), 2)), ["m"]);
+        assert_eq!(names(&index.lanes(Some(&first[1].0), 2).unwrap()), ["m"]);
+    }
+
+    #[test]
+    fn the_search_for_the_oldest_record_gives_the_lock_back_and_goes_on_where_it_was() {
+        let mut index = Index::default();
+        let first = put(&mut index, 1, "rare");
+        for raw in 2..=50 {
+            put(&mut index, raw, "often");
+        }
+        put(&mut index, 51, "rare");
+        index.remove(first);
+        let rare = index.numbers[&lane("rare")];
+        let mut parts = 1;
+        while !index.find_oldest(&[rare], 10) {
+            parts += 1;
+            // Meanwhile the index changes.
+            index.remove(QueueId::from_u64(parts));
+            put(&mut index, 100 + parts, "often");
+            if parts == 3 {
+                put(&mut index, 52, "rare");
+                index.remove(QueueId::from_u64(51));
+            }
+            assert!(parts < 10);
+        }
+        assert!(parts > 3, "{parts}");
+        let found = index.lanes(Some(&lane("often")), 9).unwrap();
+        assert_eq!(found[0].1.oldest, Some(QueueId::from_u64(52)));
+        put(&mut index, 30, "rare");
+        assert_eq!(index.lanes(None, 9).unwrap()[1].1.oldest, Some(QueueId::from_u64(30)));
     }
 }

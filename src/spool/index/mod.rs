@@ -32,15 +32,16 @@ pub(super) use self::to_read::MessageToRead;
 /// The number of entries that are examined while the index is locked.
 pub(super) const LOOK: usize = 20_000;
 
-/// A message as the log describes it.
+/// All that the index keeps of a message, besides its place.
 #[derive(Clone, Debug)]
-pub(super) struct Put {
+pub(super) struct Summary {
     pub id: QueueId,
-    pub place: Place,
-    pub disk_len: u32,
-    pub lane: LaneNo,
+    pub lane: Lane,
+    /// The recipients' domains, as bits ([`bits`]).
     pub domains: u32,
     pub status: Status,
+    /// The octets of the message on disk.
+    pub disk_len: u32,
 }
 
 /// How much waiting mail a segment holds.
@@ -124,36 +125,38 @@ impl Index {
         entry.hold.map(|number| self.reasons.words(number))
     }
 
-    /// Adds a message that is on disk. If the id is already there, that message was copied forward and is replaced. `taken` is the time at
-    /// which this process accepted the message, or `None` if recovery found it.
-    pub fn put(&mut self, put: Put, taken: Option<Timestamp>) {
-        if let Some(old) = self.entries.remove(put.id) {
+    /// Adds a message that is on disk at `place`. If the id is already there, this is a copy, and it replaces the earlier one. `taken` is
+    /// the time at which this process accepted the message, or `None` if recovery found it.
+    pub fn put(&mut self, message: &Summary, place: Place, taken: Option<Timestamp>) {
+        let Summary { id, lane, domains, status, disk_len } = message;
+        let lane = self.intern(lane);
+        if let Some(old) = self.entries.remove(*id) {
             self.leave(&old);
         }
-        let Status { attempts, next, delay_notified, untried, hold } = put.status;
         let mut entry = Entry {
-            attempts: short(attempts),
-            hold: self.reason(hold.as_ref()),
-            delay_notified,
-            untried,
+            attempts: short(status.attempts),
+            hold: self.reason(status.hold.as_ref()),
+            delay_notified: status.delay_notified,
+            untried: status.untried,
             fresh: taken.is_some(),
-            ..Entry::new(put.id, put.place, put.disk_len, put.lane, put.domains)
+            ..Entry::new(*id, place, *disk_len, lane, *domains)
         };
-        entry.set_next_try(next);
-        if let Some(now) = taken.filter(|_| untried) {
+        entry.set_next_try(status.next);
+        if let Some(now) = taken.filter(|_| status.untried) {
             // Nobody can have tried a message that this process has just accepted. If the clock was set back, the id is ahead of it.
-            entry.due = put.id.arrived().min(now);
+            entry.due = id.arrived().min(now);
         }
         self.enter(&entry);
         self.entries.insert(entry);
     }
 
-    /// Updates the place of a message that was copied forward. All else stays.
+    /// Updates the place of a message that was copied forward. If a later state was synced together with the copy, that state stays the
+    /// last one.
     pub fn moved(&mut self, id: QueueId, place: Place, disk_len: u32) {
         self.change(id, |entry| {
             entry.place = place;
             entry.disk_len = disk_len;
-            entry.state = None;
+            entry.state = entry.state.filter(|state| *state > place);
         });
     }
 
@@ -313,6 +316,8 @@ pub(super) mod tests {
     use super::*;
     use crate::message::{CustomerId, MailKind, Urgency};
     use crate::smtp::Domain;
+    use crate::spool::{Expedited, RecipientState, Record, Settlement};
+    use crate::test_records;
 
     pub fn lane(customer: &str) -> Lane {
         let domain = Domain::parse("test.dk").unwrap();
@@ -326,11 +331,10 @@ pub(super) mod tests {
     }
 
     pub fn put(index: &mut Index, raw: u64, customer: &str) -> QueueId {
-        let id = QueueId::from_u64(raw);
-        let lane = index.intern(&lane(customer));
+        let (id, lane) = (QueueId::from_u64(raw), lane(customer));
         let status = Status { attempts: 0, next: at(60_000), delay_notified: false, untried: true, hold: None };
         let place = Place { segment: 1, at: raw as u32 };
-        index.put(Put { id, place, disk_len: 10, lane, domains: 0, status }, Some(TAKEN));
+        index.put(&Summary { id, lane, domains: 0, status, disk_len: 10 }, place, Some(TAKEN));
         id
     }
 
@@ -340,19 +344,56 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_state_behind_a_copy_outlives_it_and_one_before_it_does_not() {
+        let mut index = Index::default();
+        let id = put(&mut index, 1, "x");
+        let status = Status { attempts: 1, next: at(70_000), delay_notified: false, untried: false, hold: None };
+        let state = Arc::new(State { status, waited_for_caps: std::time::Duration::ZERO, recipients: Vec::new() });
+        let (before, copy, behind) =
+            (Place { segment: 1, at: 900 }, Place { segment: 2, at: 64 }, Place { segment: 2, at: 300 });
+        index.set_state(id, &state);
+        index.state_synced(id, &state, before);
+        index.moved(id, copy, 10);
+        assert_eq!(index.get(id).unwrap().state, None, "it is part of the copy");
+        // The committer marks results as synced before it enters the copies of the same sync.
+        index.set_state(id, &state);
+        index.state_synced(id, &state, behind);
+        index.moved(id, copy, 10);
+        assert_eq!(index.get(id).unwrap().state, Some(behind));
+    }
+
+    #[test]
+    fn a_message_that_was_released_while_a_part_of_it_was_given_up_gets_its_attempt() {
+        let mut index = Index::default();
+        let id = put(&mut index, 1, "x");
+        index.hold(id, &"odd".into());
+        index.lease(id);
+        let record = test_records::record("a@test.dk", &["x@example.com", "y@example.org"]);
+        let record = Record { id, held: Some("odd".into()), ..record };
+        let entry = *index.get(id).unwrap();
+        calls::release(&mut index, &entry, TAKEN).unwrap();
+        let given_up = RecipientState::Failed { reply: "enough".into() };
+        calls::settle(&mut index, record, Settlement { results: vec![(0, given_up)], ..Settlement::default() })
+            .unwrap();
+        let entry = index.get(id).unwrap();
+        assert!(!entry.held() && !entry.leased);
+        assert!(matches!(entry.next_try().expedited, Some(Expedited::Released { .. })));
+    }
+
+    #[test]
     fn counts_follow_every_change() {
         let mut index = Index::default();
         let (a, b, c) = (put(&mut index, 1, "x"), put(&mut index, 2, "y"), put(&mut index, 3, "x"));
         index.hold(b, &"why".into());
         index.lease(c);
-        let stats: BTreeMap<_, _> = index.lanes(None, 9).into_iter().collect();
+        let stats: BTreeMap<_, _> = index.lanes(None, 9).unwrap().into_iter().collect();
         assert_eq!(stats[&lane("x")].leased, 1);
         assert_eq!(stats[&lane("x")].oldest, Some(a));
         assert_eq!(stats[&lane("y")].held, 1);
         index.remove(a);
-        assert_eq!(index.lanes(None, 1)[0].1.oldest, Some(c));
+        assert_eq!(index.lanes(None, 1).unwrap()[0].1.oldest, Some(c));
         index.remove(b);
-        assert_eq!(index.lanes(None, 9).len(), 1);
+        assert_eq!(index.lanes(None, 9).unwrap().len(), 1);
         index.remove(c);
         assert_eq!((index.len(), index.live_bytes(), index.segment_use(1).live), (0, 0, 0));
     }

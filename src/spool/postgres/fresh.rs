@@ -1,8 +1,8 @@
 //! The messages that were written a moment ago, so that their first attempt need not read them from the database.
 //!
-//! Most mail is tried at once, and reading it back costs the server much of what writing it did. The memory is bounded. A message that finds
-//! no room is read from the database when it is tried. Older messages stay, because they are tried first, but only for a few seconds: one
-//! that was not tried by then waits for a cap or for its server.
+//! Most mail is tried at once, and reading it back costs the server much of what writing it did. The memory is bounded. A message that
+//! finds no room is read from the database when it is tried. Older messages stay, because they are tried first, but only for a few seconds:
+//! one that was not tried by then waits for a cap or for its server.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -39,7 +39,7 @@ impl Fresh {
         let (now, key) = (Instant::now(), (shard, place));
         let mut kept = self.kept();
         kept.tidy_up(now);
-        if kept.octets + message.disk_len as usize > MOST {
+        if kept.octets + message.disk_len() as usize > MOST {
             return;
         }
         let Some(row) = message.only_row() else { return };

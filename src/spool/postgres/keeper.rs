@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::inbox::Item;
+use super::inbox::{Item, Request};
 use super::link::{Failure, Link};
 use super::node::{Lack, Node};
 use super::rows::Encoded;
@@ -21,7 +21,9 @@ use super::shards::Shards;
 use super::shared::Shared;
 use super::{ownership, read, schema, transit};
 use crate::message::QueueId;
+use crate::spool::Error;
 use crate::spool::index::{LOOK, Place};
+use crate::spool::owner::Owner;
 
 /// How often the connection for reading is checked.
 const CONNECTION_TICK: Duration = Duration::from_millis(200);
@@ -87,14 +89,21 @@ async fn tend(node: &Shards, link: &mut Option<Link>, told: &mut BTreeMap<u32, P
         None => link.insert(Link::open(&node.settings, "keeper").await?),
     };
     look_at_size(node, open).await?;
+    let mut first_failure = Ok(());
     for shard in node.all() {
-        tell(&shard, open, told).await?;
-        drop_settled(&shard, open).await?;
-        if let Some(oldest) = worth_emptying(&shard) {
-            empty(&shard, oldest).await?;
-        }
+        // Somebody may have locked the tables of one shard. The others still give space back.
+        first_failure = first_failure.and(tend_shard(&shard, open, told).await);
     }
-    transit::drop_empty(node, open).await
+    first_failure.and(transit::drop_empty(node, open).await)
+}
+
+async fn tend_shard(shard: &Arc<Shared>, link: &Link, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
+    tell(shard, link, told).await?;
+    drop_settled(shard, link).await?;
+    match worth_emptying(shard) {
+        Some(oldest) => empty(shard, oldest).await,
+        None => Ok(()),
+    }
 }
 
 /// Stores in the database up to where the journal has a shard's lines.
@@ -102,8 +111,10 @@ async fn tell(shard: &Shared, link: &Link, told: &mut BTreeMap<u32, Place>) -> R
     let place = shard.outbox().confirmed();
     if told.get(&shard.number) != Some(&place) {
         let epoch = shard.epoch.load(Ordering::Relaxed);
-        ownership::tell(link, &shard.settings.server.schema, shard.number, epoch, place).await?;
-        told.insert(shard.number, place);
+        // The committer may be about to get the next epoch.
+        if ownership::tell(link, &shard.settings.server.schema, shard.number, epoch, place).await? {
+            told.insert(shard.number, place);
+        }
     }
     Ok(())
 }
@@ -142,6 +153,12 @@ async fn drop_settled(shared: &Shared, link: &Link) -> Result<(), Failure> {
         if shared.index().segment_use(oldest).live > 0 || shared.outbox().is_unconfirmed(next) {
             return Ok(());
         }
+        // The results of the segment's mail must be in the log, too. Otherwise a crash could take a result together with its events after
+        // the message itself is gone, and nobody would learn what became of it. If the disk is so full that results cannot be written, the
+        // segment makes room for them.
+        if !matches!(shared.synced().await, Ok(()) | Err(Error::Full { .. })) {
+            return Ok(());
+        }
         drop_segment(shared, link, oldest).await?;
         shared.segments().remove(&oldest);
         if let Some(reader) = shared.reader.load_full() {
@@ -172,11 +189,11 @@ async fn drop_segment(shared: &Shared, link: &Link, segment: u32) -> Result<(), 
 
 /// Returns the oldest segment if more than half of the data is settled.
 fn worth_emptying(shared: &Shared) -> Option<u32> {
+    let live = shared.index().live_bytes();
     let segments = shared.segments();
     let (oldest, len) = segments.iter().next().map(|(number, len)| (*number, *len))?;
     let active = *segments.keys().next_back()?;
     let closed: u64 = segments.range(..active).map(|(_, len)| len).sum();
-    let live = shared.index().live_bytes();
     (oldest != active && closed > 2 * live + 2 * len).then_some(oldest)
 }
 
@@ -209,18 +226,56 @@ async fn copy(shared: &Arc<Shared>, id: QueueId, segment: u32) -> Result<Option<
     }
     let message = match read::whole(shared, id).await {
         Ok(message) => message,
-        Err(crate::spool::Error::Io { source, .. }) => return Err(Failure::new(source.to_string())),
+        Err(Error::Io { source, .. }) => return Err(Failure::new(source.to_string())),
         // The message was settled meanwhile, or is held.
         Err(_) => return Ok(None),
     };
     let read::WholeMessage { entry: before, meta, state, content } = message;
     let Some(copy) = Encoded::copy(id, &meta, &state, content) else { return Ok(None) };
     let index = shared.index();
-    // The message has changed since it was read. The change must not be overtaken by the copy, so the message is copied next time.
+    // The message has changed since it was read. A copy with the former state must not follow the change, so it is copied next time.
     let Some(now) = index.get(id).filter(|now| now.is_as(&before)) else { return Ok(None) };
     if now.place.segment != segment || index.is_unwritten(id) {
         return Ok(None);
     }
     let (reply, answer) = oneshot::channel();
-    Ok(shared.inbox.push([Item::Copy(Box::new(copy), reply)]).ok().map(|()| answer))
+    Ok(shared.inbox.push([Request::Write(Item::Copy(Box::new(copy), reply))]).ok().map(|()| answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::committer::tests::{committer, fact};
+    use super::*;
+    use crate::test_postgres;
+    use crate::test_skip::skip;
+
+    #[tokio::test]
+    async fn a_segment_is_dropped_after_the_results_of_its_mail_are_in_the_log() {
+        let server = match test_postgres::shared() {
+            Ok(server) => server,
+            Err(why) => return skip("a_segment_is_dropped_after_the_results_of_its_mail_are_in_the_log", why),
+        };
+        let (mut committer, shared) = committer(server.settings("drop_after_results")).await;
+        for _ in 0..2 {
+            committer.write_one(fact(7)).await;
+            committer.end_segment();
+        }
+        let link = Link::open(&shared.settings, "keeper").await.unwrap();
+        let segments = || server.sql("SELECT count(*) FROM drop_after_results.segment");
+        assert_eq!(segments(), "2");
+        for (answer, left) in [(false, "2"), (true, "1")] {
+            let dropping = drop_settled(&shared, &link);
+            // The test is the committer.
+            let barrier = async {
+                let request = committer.next_request().await;
+                assert_eq!(segments(), "2");
+                match (request, answer) {
+                    (Request::Write(item @ Item::Barrier(_)), true) => item.answer(),
+                    (other, _) => other.refuse(|| Error::Stopped("it failed".into())),
+                }
+            };
+            tokio::join!(dropping, barrier).0.unwrap();
+            assert_eq!(segments(), left);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::link::Failure;
 use crate::spool::moving::Mark;
 
-/// The name of the node that moves mail. No relay's node can be taken for it by accident.
+/// The name of the node that moves mail. A relay's node does not get this name by accident.
 pub(super) const NODE: &str = "postbud spool move";
 
 /// Decodes what the column holds.

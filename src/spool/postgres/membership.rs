@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
 use tokio_util::task::TaskTracker;
 
 use super::committer::Committer;
@@ -17,12 +16,17 @@ use super::shards::Shards;
 use super::shared::Shared;
 use super::{carrier, overview, ownership, preflight, recovery, transit};
 use crate::spool::Configuration;
+use crate::spool::owner::Owner;
 
 /// How long running attempts may continue in a shard that is to be handed over. Its other mail waits meanwhile.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(10);
-/// How long a shard stays if its attempts took longer than that.
+/// How long a shard stays if its attempts took longer than that, or their results cannot be written.
 const STAYS: Duration = Duration::from_secs(60);
-/// How often the node checks whether the attempts have ended.
+/// The pause before a shard in trouble is asked again whether its results are in the log.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long the journal may take for the last lines of a shard that is given up. It reads five times a second.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// How often the node checks whether the attempts have ended, and the journal has the lines.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Returns until when a process may deliver after it asked for its lease at `asked`. Other nodes wait longer, in case the clocks run at
@@ -46,7 +50,7 @@ pub(super) struct Membership {
     orphans: Mutex<BTreeMap<u32, Instant>>,
     /// When this process could renew its lease again after it had ended, because the database was away for everybody or for this one.
     returned: Mutex<Option<Instant>>,
-    /// Until when a shard stays because its attempts did not end.
+    /// Until when a shard stays because its attempts did not end, or their results could not be written.
     staying: Mutex<BTreeMap<u32, Instant>>,
 }
 
@@ -104,6 +108,8 @@ impl Membership {
                     self.compare(&view);
                     self.act(&view);
                 }
+                // It has just left.
+                Ok(None) if self.node.is_stopping() => return,
                 Ok(None) => {
                     return self.node.stop_with("another node owns mail of this one by now, or has its name".into());
                 }
@@ -119,10 +125,13 @@ impl Membership {
                 && let Some(open) = &link
             {
                 asked_last = Instant::now();
-                if let Ok(Ok(wrong)) =
-                    tokio::time::timeout(settings.server.timeout, preflight::check(open, settings)).await
-                {
-                    self.node.set_trouble(WritingTrouble::Preflight, (!wrong.is_empty()).then(|| wrong.join("; ")));
+                // Not longer, because the lease must be renewed.
+                match tokio::time::timeout(pause * 2, preflight::check(open, settings)).await {
+                    Ok(Ok(wrong)) => {
+                        self.node.set_trouble(WritingTrouble::Preflight, (!wrong.is_empty()).then(|| wrong.join("; ")));
+                    }
+                    // Answers come in order, so the next renewal would wait for this one.
+                    _ => link = None,
                 }
             }
             tokio::time::sleep(pause).await;
@@ -278,30 +287,118 @@ async fn work(at_work: AtWork, shared: Arc<Shared>, mut committer: Committer) {
     committer.run().await;
     adopting.abort();
     let _ = adopting.await;
+    journal_has_all(&shared).await;
     // Answer no more calls before another node can own the shard.
     at_work.membership.node.gave_up(&shared);
     committer.release().await;
 }
 
-/// Hands a shard over when no attempt is running in it. If an attempt takes long, the shard stays.
-async fn hand_over(membership: Arc<Membership>, shared: Arc<Shared>) {
-    shared.set_leaving(true);
+/// Waits for a moment until the journal has all lines of a shard that is given up. The next owner's journal gets the others.
+async fn journal_has_all(shared: &Shared) {
     let began = Instant::now();
-    while shared.index().leased() > 0 {
-        if shared.node.is_stopping() {
-            return;
-        }
-        if began.elapsed() > LAST_ATTEMPTS {
-            let until = Instant::now() + STAYS;
-            let mut staying = membership.staying.lock().expect("nothing panics while it holds the times");
-            staying.insert(shared.number, until);
-            drop(staying);
-            shared.set_leaving(false);
-            shared.node.changed.notify_one();
-            return;
-        }
+    while shared.stopped().is_none() && shared.outbox().has_unconfirmed_lines() && began.elapsed() < LAST_LINES {
         tokio::time::sleep(LOOK).await;
     }
-    tracing::info!(shard = shared.number, "this node hands a shard over");
-    shared.inbox.stop();
+}
+
+/// Hands a shard over when no attempt is running in it and all results are in the log, because the next owner would make an attempt again
+/// whose result it does not find. If that takes long, the shard stays.
+async fn hand_over(membership: Arc<Membership>, shared: Arc<Shared>) {
+    shared.set_leaving(true);
+    if results_are_written(&shared).await {
+        tracing::info!(shard = shared.number, "this node hands a shard over");
+        return shared.inbox.stop();
+    }
+    if shared.node.is_stopping() {
+        return;
+    }
+    let until = Instant::now() + STAYS;
+    membership.staying.lock().expect("nothing panics while it holds the times").insert(shared.number, until);
+    shared.set_leaving(false);
+    shared.node.changed.notify_one();
+}
+
+/// Waits until the results of all attempts are in the log of a shard that leases nothing more. Returns false if that takes long, or the
+/// process is to stop.
+async fn results_are_written(shared: &Shared) -> bool {
+    let began = Instant::now();
+    while !shared.node.is_stopping() && began.elapsed() <= LAST_ATTEMPTS {
+        let is_running = shared.index().leased() > 0;
+        if !is_running && shared.synced().await.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(if is_running { LOOK } else { AGAIN }).await;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::committer::tests::committer;
+    use super::super::inbox::{Item, Request};
+    use super::*;
+    use crate::spool::Error;
+    use crate::spool::index::Place;
+    use crate::spool::postgres::Settings;
+    use crate::test_postgres;
+    use crate::test_skip::skip;
+
+    #[tokio::test]
+    async fn a_shard_whose_results_cannot_be_written_stays() {
+        let server = match test_postgres::shared() {
+            Ok(server) => server,
+            Err(why) => return skip("a_shard_whose_results_cannot_be_written_stays", why),
+        };
+        let (mut committer, shared) = committer(server.settings("results_first")).await;
+        let membership = Membership::new(Arc::new(Shards::new(Arc::clone(&shared.node))));
+        tokio::time::pause();
+        let refuse = |request: Request| request.refuse(|| Error::Stopped("it failed".into()));
+        // The test is the committer.
+        let fails = async {
+            loop {
+                refuse(committer.next_request().await)
+            }
+        };
+        tokio::select! {
+            () = hand_over(Arc::clone(&membership), Arc::clone(&shared)) => {}
+            () = fails => {}
+        }
+        assert!(!shared.is_leaving() && membership.staying.lock().unwrap().contains_key(&0));
+        let recovers = async {
+            refuse(committer.next_request().await);
+            let Request::Write(item @ Item::Barrier(_)) = committer.next_request().await else { panic!("no barrier") };
+            assert!(shared.is_leaving());
+            item.answer();
+        };
+        tokio::join!(hand_over(Arc::clone(&membership), Arc::clone(&shared)), recovers);
+        assert!(shared.is_leaving());
+        assert!(shared.synced().await.is_err(), "the shard takes nothing more");
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_given_up_after_the_journal_has_its_lines_or_has_not_taken_them_for_a_while() {
+        let server = match test_postgres::shared() {
+            Ok(server) => server,
+            Err(why) => return skip("a_shard_is_given_up_after_the_journal_has_its_lines", why),
+        };
+        let settings = Settings { has_journal: true, ..server.settings("last_lines") };
+        let (_committer, shared) = committer(settings).await;
+        tokio::time::pause();
+        let end = |at| Place { segment: 1, at };
+        shared.outbox().synced([&b"one\n"[..]].into_iter(), end(1), 0);
+        let journal = async {
+            tokio::time::sleep(LAST_LINES / 2).await;
+            shared.outbox().confirm(end(1));
+        };
+        tokio::join!(
+            async {
+                journal_has_all(&shared).await;
+                assert!(!shared.outbox().has_unconfirmed_lines())
+            },
+            journal
+        );
+        shared.outbox().synced([&b"two\n"[..]].into_iter(), end(2), 0);
+        journal_has_all(&shared).await;
+        assert!(shared.outbox().has_unconfirmed_lines());
+    }
 }

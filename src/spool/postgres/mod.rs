@@ -22,7 +22,7 @@
 //! | partly settled, deferred or settled | a settlement, answered after it is committed | that state | applies it |
 //! | held, released, expedited | an operator's call, answered after it is committed | the row | applies it |
 //! | copied forward | the keeper, when more than half of the space is settled mail | two copies, the later one with the present state | replaces the earlier copy by the later one |
-//! | in a dropped segment | the keeper, oldest segment first, after nobody waits in it and the journal has its lines | the segment, or nothing | as before |
+//! | in a dropped segment | the keeper, oldest segment first, after nobody waits in it, the results of its mail are committed, and the journal has its lines | the segment, or nothing | as before |
 //! | damaged | the database | rows that do not match their checksum | loads it; it is held when it is read |
 //!
 //! # Who may write
@@ -67,11 +67,10 @@ mod transit;
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use tokio::time::Instant;
 
 use thiserror::Error;
-
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
 
 use self::link::{Failure, Link};
 use self::membership::Membership;
@@ -88,6 +87,9 @@ pub use self::settings::Settings;
 pub struct Postgres {
     node: Arc<Shards>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// In a simulation a task takes the thread's place.
+    #[cfg(test)]
+    task: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 /// Why a spool cannot be opened. The operator must act.
@@ -210,22 +212,21 @@ impl Postgres {
             std::thread::Builder::new().name("spool-postgres".into()).spawn(work).map_err(OpenError::Thread)?;
         let panicked = || OpenError::Thread(io::Error::other("it ended at once"));
         let node = opened.recv().map_err(|_| panicked())??;
-        Ok(Arc::new(Postgres { node, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Postgres {
+            node,
+            thread: Mutex::new(Some(thread)),
+            #[cfg(test)]
+            task: Mutex::default(),
+        }))
     }
 
-    /// The same on this thread's runtime, for a simulation of several nodes. Also returns the task that runs until the spool is stopped.
+    /// The same on this thread's runtime, for a simulation of several nodes.
     #[cfg(test)]
-    pub async fn open_here(settings: Settings) -> Result<(Arc<Postgres>, tokio::task::JoinHandle<()>), OpenError> {
+    pub async fn open_here(settings: Settings) -> Result<Arc<Postgres>, OpenError> {
         let opened = open(settings).await?;
         let node = Arc::clone(&opened.node);
-        let running = tokio::spawn(run(opened));
-        Ok((Arc::new(Postgres { node, thread: Mutex::default() }), running))
-    }
-
-    /// Stops a spool that was opened like that.
-    #[cfg(test)]
-    pub fn stop_here(&self) {
-        self.node.stop();
+        let task = Mutex::new(Some(tokio::spawn(run(opened))));
+        Ok(Arc::new(Postgres { node, thread: Mutex::default(), task }))
     }
 
     fn take_thread(&self) -> Option<JoinHandle<()>> {
@@ -266,7 +267,8 @@ async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
     let joined = ownership::join(&link, &settings, instance).await?;
     let (way, outgoing) = Outgoing::new();
     let lease_end = membership::lease_end(asked, settings.server.lease);
-    let node = Arc::new(Shards::new(Node::new(settings, instance, joined, way, lease_end)));
+    let node = Node::new(settings, instance, joined, way, lease_end);
+    let node = Arc::new(Shards::new(Arc::new(node)));
     let reader = Link::open(&node.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
     node.reader.store(Some(Arc::new(reader)));
     let membership = Membership::new(Arc::clone(&node));
@@ -327,7 +329,11 @@ pub fn is_schema_name(name: &str) -> bool {
 pub fn check(settings: &Settings) -> Vec<String> {
     let asked = block_on(async {
         let link = Link::open(settings, "check").await?;
-        preflight::check(&link, settings).await
+        let mut wrong = preflight::check(&link, settings).await?;
+        if wrong.is_empty() {
+            wrong.extend(schema::check_version(&link, settings).await?.map(|error| error.to_string()));
+        }
+        Ok(wrong)
     });
     asked.unwrap_or_else(|failure| vec![format!("{} cannot be used: {}", settings.server, failure.why)])
 }

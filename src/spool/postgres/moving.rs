@@ -15,10 +15,10 @@ use crate::message::QueueId;
 use crate::spool::moving::{Mark, Movable, Whole};
 use crate::spool::{Durable, Error, Pending, owner};
 
-/// How long mail in transit may take to come into the log.
+/// How long to wait until mail in transit is in the log.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
-/// How many messages are forgotten in one transaction.
+/// The number of messages that are deleted in one transaction.
 const AT_ONCE: usize = 10_000;
 
 async fn read_mark(node: &Node) -> Result<Option<Mark>, Failure> {
@@ -40,7 +40,7 @@ async fn set_mark(node: &Node, mark: Option<Mark>) -> Result<(), Failure> {
     }
 }
 
-/// How many messages are in transit.
+/// Returns the number of rows of mail in transit.
 async fn in_transit(node: &Node) -> Result<i64, Failure> {
     let link = read::reader(node)?;
     let schema = &node.settings.server.schema;
@@ -50,7 +50,7 @@ async fn in_transit(node: &Node) -> Result<i64, Failure> {
         let query = format!("SELECT count(*) FROM {}", schema::transit(schema, number));
         match link.client.query_one(&query, &[]).await.map_err(Failure::from) {
             Ok(row) => count += row.get::<_, i64>(0),
-            // It was given back meanwhile.
+            // The table was deleted meanwhile.
             Err(failure) if failure.is_gone() => {}
             Err(failure) => return Err(failure),
         }
@@ -95,7 +95,13 @@ impl Movable for Postgres {
 
     fn set_mark(&self, mark: Option<Mark>) -> Pending<Result<(), Error>> {
         let node = Arc::clone(&self.node);
-        Box::pin(async move { set_mark(&node, mark).await.map_err(read::unread) })
+        Box::pin(async move {
+            let written = set_mark(&node, mark).await;
+            written.map_err(|failure| Error::Io {
+                what: "writing the mark of a move".into(),
+                source: std::io::Error::other(failure.why),
+            })
+        })
     }
 
     fn gathered(&self) -> Pending<Result<(), Error>> {

@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::inbox::Reply;
 use super::rows::Encoded;
 use crate::spool::Durable;
+use crate::spool::item::Reply;
 
 /// A message for a shard that another node owns.
 pub(super) struct Departure {

@@ -126,12 +126,12 @@ fn mark(nodes: &mut [NodeStatus]) {
     }
 }
 
-/// Returns the configuration of most nodes, whose configurations are given by the nodes' names. If there is no majority, the configuration of
-/// the first node counts as usual.
+/// Returns the most frequent of the nodes' configurations, which are given in the order of the nodes' names. Of equally frequent ones, it
+/// returns the first.
 pub(super) fn usual<'a>(known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let known: Vec<&str> = known.collect();
     let count = |one: &&str| known.iter().filter(|other| *other == one).count();
-    // If several are equally frequent, take the first.
+    // The last of several equals counts as the greatest, so the order is reversed.
     known.iter().rev().max_by_key(|one| count(one)).copied()
 }
 

@@ -1,10 +1,10 @@
-//! A shard as the owner of its lanes: the functions that claiming and settling need.
+//! Implements `spool::owner` for a shard.
 
 use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::inbox::Item;
+use super::inbox::{Item, Request};
 use super::read;
 use super::shared::Shared;
 use crate::message::QueueId;
@@ -41,8 +41,8 @@ impl Owner for Shared {
     }
 
     fn record(&self, _index: &mut Index, facts: Vec<LogEntry>) {
-        let items = facts.into_iter().map(|entry| Item::Fact(entry, None));
-        if self.inbox.push(items).is_err() {
+        let requests = facts.into_iter().map(|entry| Request::Write(Item::Change(entry, None)));
+        if self.inbox.push(requests).is_err() {
             // This happens only after stop(), when nothing is delivered any more.
             tracing::error!("changes came after the spool was stopped and are not recorded");
         }
@@ -50,7 +50,7 @@ impl Owner for Shared {
 
     async fn synced(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.push([Item::Barrier(reply)]).map_err(|_| self.stopping_error())?;
+        self.inbox.push([Request::Write(Item::Barrier(reply))]).map_err(|_| self.stopping_error())?;
         answer.await.unwrap_or_else(|_| Err(self.stopping_error()))
     }
 

@@ -14,6 +14,9 @@
 //! Other nodes judge a lease by the database's clock. The node itself uses its own clock and an earlier end, so that it stops delivering
 //! before another node begins.
 
+use std::cmp::Ordering;
+use std::time::Duration;
+
 use super::link::{Failure, Link, application_name};
 use super::placement::{Member, View};
 use super::position::{Position, last_row};
@@ -24,6 +27,8 @@ use crate::spool::moving::Mark;
 
 /// The connections of a node that take locks.
 const LOCKING: [&str; 4] = ["writer", "keeper", "carrier", "transit"];
+/// How long the end of a server process is waited for.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The result of joining.
 pub(super) struct Joined {
@@ -42,6 +47,16 @@ pub(super) struct TakenShard {
     pub was_clean: bool,
     /// The place up to which a journal has the shard's lines.
     pub told: Place,
+}
+
+/// A shard's owner whose connection broke.
+pub(super) struct Former {
+    /// The number of the process.
+    pub instance: i64,
+    /// The last epoch that it knows.
+    pub epoch: i64,
+    /// The server process of the connection.
+    pub server_process: i32,
 }
 
 /// The result of continuing over a new connection.
@@ -195,8 +210,7 @@ async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -
         // If the owner was only frozen, it can no longer renew its lease.
         link.client.execute(&format!("DELETE FROM {schema}.node WHERE name = $1"), &[&owner]).await?;
     }
-    let query = format!("SELECT 1 FROM {schema}.node WHERE instance = $1 FOR KEY SHARE");
-    if link.client.query_opt(&query, &[&instance]).await?.is_none() {
+    if !is_member(link, schema, instance).await? {
         return Ok(None);
     }
     let epoch = epoch + 1;
@@ -209,26 +223,38 @@ async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -
     Ok(Some(TakenShard { epoch, was_clean, told }))
 }
 
+/// Returns true if this process still counts as a node, and keeps it one until the transaction ends. Whoever takes a shard from a process
+/// removes the process from the nodes.
+async fn is_member(link: &Link, schema: &str, instance: i64) -> Result<bool, Failure> {
+    let query = format!("SELECT 1 FROM {schema}.node WHERE instance = $1 FOR KEY SHARE");
+    Ok(link.client.query_opt(&query, &[&instance]).await?.is_some())
+}
+
 /// Continues as the owner over a new connection, under the next epoch. Returns `None` if another node owns the shard now. The server
-/// process `before` of the old connection is ended first, because it may still execute the last statements. Rows behind the known position
-/// are removed, because nobody was told about them. With `keeps`, they are kept, because they may be mail from transit that is nowhere
-/// else.
+/// process of the old connection is ended first, because it may still execute the last statements. Rows behind the known position are
+/// removed, because nobody was told about them. With `keeps`, they are kept, because they may be mail from transit that is nowhere else.
 pub(super) async fn resume(
     link: &Link,
     settings: &Settings,
     shard: u32,
-    epoch: i64,
-    before: i32,
+    former: &Former,
     position: &Position,
     keeps: bool,
 ) -> Result<Option<Resumed>, Failure> {
     let schema = &settings.server.schema;
-    end_process(link, settings, "writer", before).await?;
+    end_process(link, settings, "writer", former.server_process).await?;
     link.client.batch_execute("BEGIN").await?;
     let row = shard.cast_signed();
-    let query = format!("SELECT epoch FROM {schema}.owner WHERE shard = $1 FOR UPDATE");
-    let found: i64 = link.client.query_one(&query, &[&row]).await?.get(0);
-    if found != epoch {
+    let query = format!("SELECT epoch, node FROM {schema}.owner WHERE shard = $1 FOR UPDATE");
+    let owner = link.client.query_one(&query, &[&row]).await?;
+    let (epoch, node): (i64, String) = (owner.get(0), owner.get(1));
+    // An earlier attempt to continue may have raised the epoch without this process learning of it. A lower epoch is from a backup.
+    let is_own = match epoch.cmp(&former.epoch) {
+        Ordering::Equal => true,
+        Ordering::Greater => node == settings.server.node && is_member(link, schema, former.instance).await?,
+        Ordering::Less => false,
+    };
+    if !is_own {
         link.client.batch_execute("ROLLBACK").await?;
         return Ok(None);
     }
@@ -252,12 +278,19 @@ pub(super) async fn resume(
     Ok(Some(Resumed { epoch: next, last, kept }))
 }
 
-/// Ends the server process of this node's connection for `purpose`, if it still runs.
+/// Ends the server process of this node's connection for `purpose`, if it still runs. Waits until it has ended, because only then it is
+/// certain what became of its last transaction.
 pub(super) async fn end_process(link: &Link, settings: &Settings, purpose: &str, process: i32) -> Result<(), Failure> {
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-               WHERE pid = $1 AND pid <> pg_backend_pid() AND usename = current_user AND application_name = $2";
-    link.client.query(end, &[&process, &application_name(&settings.server.node, purpose)]).await?;
-    Ok(())
+    let end = format!(
+        "SELECT pg_terminate_backend(pid, {}) FROM pg_stat_activity \
+         WHERE pid = $1 AND pid <> pg_backend_pid() AND usename = current_user AND application_name = $2",
+        ENDS_WITHIN.as_millis()
+    );
+    let ended = link.client.query(&end, &[&process, &application_name(&settings.server.node, purpose)]).await?;
+    match ended.iter().all(|row| row.get(0)) {
+        true => Ok(()),
+        false => Err(Failure::new("the server has not ended the former connection yet")),
+    }
 }
 
 /// Renews the node's lease. Returns false if another node has taken one of its shards, or has its name.
@@ -292,15 +325,11 @@ pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failu
     Ok(View { nodes, owners })
 }
 
-/// Stores up to where a journal has a shard's lines, so that the next owner continues there.
-pub(super) async fn tell(link: &Link, schema: &str, shard: u32, epoch: i64, told: Place) -> Result<(), Failure> {
+/// Stores up to where a journal has a shard's lines, so that the next owner continues there. Returns false if the owner has another epoch.
+pub(super) async fn tell(link: &Link, schema: &str, shard: u32, epoch: i64, told: Place) -> Result<bool, Failure> {
     let update = format!("UPDATE {schema}.owner SET told_segment = $3, told_at = $4 WHERE shard = $1 AND epoch = $2");
-    let Place { segment, at } = told;
-    let _ = link
-        .client
-        .execute(&update, &[&shard.cast_signed(), &epoch, &segment.cast_signed(), &at.cast_signed()])
-        .await?;
-    Ok(())
+    let (shard, segment, at) = (shard.cast_signed(), told.segment.cast_signed(), told.at.cast_signed());
+    Ok(link.client.execute(&update, &[&shard, &epoch, &segment, &at]).await? == 1)
 }
 
 /// Gives a shard up, so that another node need not wait for the lease. `clean` means that no attempt was in progress.
@@ -325,4 +354,38 @@ pub(super) async fn leave(link: &Link, schema: &str, instance: i64) -> Result<()
 /// Returns the statements that begin a transaction of a shard's owner. They return a row only while the owner has this epoch.
 pub(super) fn begin(schema: &str, shard: u32, epoch: i64) -> String {
     format!("BEGIN; SELECT epoch FROM {schema}.owner WHERE shard = {shard} AND epoch = {epoch} FOR KEY SHARE")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::test_postgres;
+    use crate::test_skip::skip;
+
+    #[tokio::test]
+    async fn a_former_connection_has_ended_before_anybody_looks_for_what_it_wrote() {
+        let test = "a_former_connection_has_ended_before_anybody_looks_for_what_it_wrote";
+        let server = match test_postgres::shared() {
+            Ok(server) => server,
+            Err(why) => return skip(test, why),
+        };
+        let settings = server.settings("former_connection");
+        let link = Link::open(&settings, "transit").await.unwrap();
+        let former = Link::open(&settings, "transit").await.unwrap();
+        let signal = |signal: &str| {
+            let sent = Command::new("kill").args([signal, &former.process.to_string()]).status();
+            assert!(sent.unwrap().success());
+        };
+        signal("-STOP");
+        let ended = end_process(&link, &settings, "transit", former.process).await;
+        signal("-CONT");
+        assert!(ended.is_err());
+        while end_process(&link, &settings, "transit", former.process).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let left = "SELECT 1 FROM pg_stat_activity WHERE pid = $1";
+        assert!(link.client.query(left, &[&former.process]).await.unwrap().is_empty());
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::inbox::Item;
+use super::inbox::{Item, Request};
 use super::rows::Encoded;
 use super::shards::Shards;
 use super::shared::Shared;
@@ -52,15 +52,17 @@ impl Postgres {
         }
         let Some(encoded) = encode() else { return refused(ErrorKind::FileTooLarge) };
         let (reply, answer) = oneshot::channel();
-        let mut item = Item::Draft(Box::new(encoded), reply);
+        let mut request = Request::Write(Item::Draft(Box::new(encoded), reply));
         if let Some(shard) = shard {
-            match shard.inbox.push([item]) {
+            match shard.inbox.push([request]) {
                 Ok(()) => return self.answer(answer),
                 // The shard is being handed over at this moment.
-                Err(refused) => item = refused,
+                Err(refused) => request = refused,
             }
         }
-        let Item::Draft(message, reply) = item else { return ready(Err(self.node.stopping_error())) };
+        let Request::Write(Item::Draft(message, reply)) = request else {
+            return ready(Err(self.node.stopping_error()));
+        };
         match self.node.outgoing.push(number, message, reply) {
             Ok(()) => self.answer(answer),
             Err(_) => ready(Err(self.node.stopping_error())),
@@ -175,10 +177,21 @@ impl Inspect for Postgres {
 
     fn lanes(&self, after: Option<Lane>, limit: usize) -> Pending<Result<Vec<(Lane, LaneStats)>, Error>> {
         let shards = self.node.all();
-        let mut lanes: Vec<_> = shards.iter().flat_map(|shard| shard.index().lanes(after.as_ref(), limit)).collect();
-        lanes.sort_by(|(one, _), (other, _)| one.cmp(other));
-        lanes.truncate(limit);
-        ready(Ok(lanes))
+        Box::pin(async move {
+            let mut lanes = Vec::new();
+            for shard in shards {
+                loop {
+                    let found = shard.index().lanes(after.as_ref(), limit);
+                    match found {
+                        Some(found) => break lanes.extend(found),
+                        None => tokio::task::yield_now().await,
+                    }
+                }
+            }
+            lanes.sort_by(|(one, _), (other, _)| one.cmp(other));
+            lanes.truncate(limit);
+            Ok(lanes)
+        })
     }
 
     fn list(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Record>, Error>> {
@@ -356,6 +369,10 @@ impl Spool for Postgres {
 
     fn stop(&self) -> Pending<()> {
         self.node.stop();
+        #[cfg(test)]
+        if let Some(task) = self.task.lock().expect("nothing panics while it holds the task").take() {
+            return Box::pin(async move { drop(task.await) });
+        }
         let thread = self.take_thread();
         Box::pin(async move {
             // A panicked thread has reported that on stderr. The database is in the state that a crash leaves.

@@ -12,9 +12,9 @@ use super::node::Node;
 use super::rows::{Row, is_sound, unseal};
 use super::shared::Shared;
 use crate::message::QueueId;
-use crate::smtp::Domain;
 use crate::spool::codec::{self, CHUNK, Meta, State};
 use crate::spool::index::{Entry, LOOK, MessageToRead, Place, bits, enough};
+use crate::spool::lease::InMemory;
 use crate::spool::owner::{Guard, Leased};
 use crate::spool::{Bytes, Error, Filter, Lease, Pending, ReadChunk, Record};
 
@@ -103,8 +103,11 @@ pub(super) async fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) ->
         let (found, next) = shared.index().select(filter, bits, start, LOOK, most);
         from = next;
         for page in found.chunks(PAGE) {
+            if records.len() == limit {
+                break;
+            }
             let read = self::records(shared, page).await?;
-            records.extend(read.into_iter().filter(|record| waits_in(record, filter)).take(limit - records.len()));
+            records.extend(read.into_iter().filter(|record| filter.fits_domain_of(record)).take(limit - records.len()));
         }
     }
     Ok(records)
@@ -118,14 +121,9 @@ pub(super) async fn in_domain(shared: &Arc<Shared>, filter: &Filter, found: Vec<
     let mut ids = Vec::new();
     for page in found.chunks(PAGE) {
         let read = records(shared, page).await?;
-        ids.extend(read.iter().filter(|record| waits_in(record, filter)).map(|record| record.id));
+        ids.extend(read.iter().filter(|record| filter.fits_domain_of(record)).map(|record| record.id));
     }
     Ok(ids)
-}
-
-fn waits_in(record: &Record, filter: &Filter) -> bool {
-    let is_in = |domain: &Domain| record.waiting().any(|(_, recipient)| recipient.address.domain() == Some(domain));
-    filter.recipient_domain.as_ref().is_none_or(is_in)
 }
 
 /// Returns the records of these entries, without those that were settled meanwhile or cannot be read.
@@ -351,22 +349,10 @@ pub(super) fn reader(node: &Node) -> Result<Arc<Link>, Failure> {
     node.reader.load_full().ok_or_else(|| Failure::new("there is no connection"))
 }
 
-/// Converts a failed read to the port's error.
+/// Converts a failed read to an error of the port for which [`is_for_now`](crate::spool::is_for_now) returns true.
 pub(super) fn unread(failure: Failure) -> Error {
-    Error::Io { what: "reading the spool's database".into(), source: io::Error::other(failure.why) }
-}
-
-/// Content that was read together with its record.
-struct InMemory(Vec<u8>);
-
-impl ReadChunk for InMemory {
-    fn chunks(&self) -> usize {
-        1
-    }
-
-    fn read(self: Arc<Self>, _index: usize) -> Pending<Result<Vec<u8>, Error>> {
-        Box::pin(std::future::ready(Ok(self.0.clone())))
-    }
+    let source = io::Error::new(io::ErrorKind::NotConnected, failure.why);
+    Error::Io { what: "reading the spool's database".into(), source }
 }
 
 /// Content that is read while it is sent.

@@ -10,7 +10,7 @@ use super::note::{self, Note};
 use super::position::{Position, last_row};
 use super::shared::Shared;
 use crate::message::QueueId;
-use crate::spool::index::{Index, Place, Put};
+use crate::spool::index::{Index, Place, Summary};
 use crate::spool::recent::Recent;
 use crate::time::Timestamp;
 
@@ -61,8 +61,7 @@ pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Re
 fn apply(index: &mut Index, id: QueueId, place: Place, note: Note) {
     match note {
         Note::Message { disk_len, lane, domains, status } => {
-            let lane = index.intern(&lane);
-            index.put(Put { id, place, disk_len, lane, domains, status }, None);
+            index.put(&Summary { id, lane, domains, status, disk_len }, place, None);
         }
         Note::State(status) => index.recover_state(id, &status, place),
         Note::Due(next) => index.set_next_try(id, next),

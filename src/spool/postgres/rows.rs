@@ -3,10 +3,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::note;
-use crate::message::{Lane, Piece, QueueId};
+use crate::message::{Piece, QueueId};
 use crate::spool::Draft;
 use crate::spool::codec::{self, CHUNK, Meta, State, Status, Writer};
-use crate::spool::index::{Fact, LogEntry};
+use crate::spool::index::{Fact, LogEntry, Summary};
+use crate::spool::item::Summarized;
 
 /// The octets of a row besides its content: the tuple's head, its numbers, and its entry in the primary key.
 const ROW: u64 = 96;
@@ -38,15 +39,17 @@ impl Row {
 
 /// An encoded message for a segment.
 pub(super) struct Encoded {
-    pub id: QueueId,
-    pub lane: Lane,
-    pub domains: u32,
-    pub status: Status,
-    pub disk_len: u32,
+    summary: Summary,
     /// The lines for the outbox.
     pub lines: Vec<u8>,
     head: Vec<u8>,
     chunks: Vec<Chunk>,
+}
+
+impl Summarized for Encoded {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
 }
 
 impl Encoded {
@@ -62,7 +65,8 @@ impl Encoded {
         let first = codec::first_chunk(draft.header_len, content_len);
         let Draft { id, lane, content, .. } = draft;
         let content = content.into_iter().map(Bytes::from_owner).collect();
-        Encoded { id, lane, domains, status, disk_len: 0, lines, head: head.0, chunks: Vec::new() }.with(content, first)
+        let summary = Summary { id, lane, domains, status, disk_len: 0 };
+        Encoded { summary, lines, head: head.0, chunks: Vec::new() }.with(content, first)
     }
 
     /// Encodes a message with its present state, to be copied forward.
@@ -71,8 +75,14 @@ impl Encoded {
         codec::write_message(&mut head, meta, state);
         let domains = codec::domain_bits(&meta.envelope);
         let (lane, status) = (meta.lane.clone(), state.status.clone());
-        Encoded { id, lane, domains, status, disk_len: 0, lines: Vec::new(), head: head.0, chunks: Vec::new() }
+        let summary = Summary { id, lane, domains, status, disk_len: 0 };
+        Encoded { summary, lines: Vec::new(), head: head.0, chunks: Vec::new() }
             .with(vec![Bytes::from(content)], meta.first_chunk)
+    }
+
+    /// Returns the octets of all rows.
+    pub fn disk_len(&self) -> u32 {
+        self.summary.disk_len
     }
 
     /// Returns a copy of the message's row, if it has only one.
@@ -114,7 +124,7 @@ impl Encoded {
         i16::try_from(self.chunks.len()).ok()?;
         seal(&mut self.head);
         let len = total + (self.head.len() + self.lines.len()) as u64 + ROW * self.chunks.len() as u64;
-        self.disk_len = u32::try_from(len).ok()?;
+        self.summary.disk_len = u32::try_from(len).ok()?;
         Some(self)
     }
 }
@@ -163,7 +173,8 @@ impl Rows {
     }
 
     fn rows_of(&mut self, shard: Option<u32>, seq: i32, message: &Encoded) {
-        let Encoded { id, lane, domains, status, disk_len, lines, head, chunks } = message;
+        let Encoded { summary, lines, head, chunks } = message;
+        let Summary { id, lane, domains, status, disk_len } = summary;
         for (part, chunk) in (0..).zip(chunks) {
             self.begin(shard, seq, part, *id);
             if part == 0 {

@@ -82,12 +82,24 @@ pub(super) async fn migrate(link: &Link, settings: &Settings) -> Result<(), Open
         link.client.batch_execute("COMMIT").await?;
         Ok::<_, tokio_postgres::Error>(found)
     };
-    match in_lock.await.map_err(|error| failed(error.into()))? {
-        found if found > VERSION => {
-            Err(OpenError::OtherFormat { place: settings.server.to_string(), found, known: VERSION })
-        }
-        _ => Ok(()),
+    let found = in_lock.await.map_err(|error| failed(error.into()))?;
+    refused(found, settings).map_or(Ok(()), Err)
+}
+
+/// Returns why this program cannot use the tables, if a newer one has changed them. Only reads.
+pub(super) async fn check_version(link: &Link, settings: &Settings) -> Result<Option<OpenError>, Failure> {
+    let table = format!("{}.format", settings.server.schema);
+    let row = link.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
+    if !row.get::<_, bool>(0) {
+        return Ok(None);
     }
+    let rows = link.client.query(&format!("SELECT version FROM {table}"), &[]).await?;
+    let found = rows.first().map_or(0, |row| row.get(0));
+    Ok(refused(found, settings))
+}
+
+fn refused(found: i32, settings: &Settings) -> Option<OpenError> {
+    (found > VERSION).then(|| OpenError::OtherFormat { place: settings.server.to_string(), found, known: VERSION })
 }
 
 /// The name of a segment's table.

@@ -23,8 +23,8 @@ pub struct Settings {
     pub standbys: u32,
     /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is deleted before the journal has confirmed its lines.
     pub has_journal: bool,
-    /// True if the spool is opened to move mail from or to another spool. No node may be alive then, and no node starts with a spool that takes part
-    /// in a move.
+    /// True if the spool is opened to move mail from or to another spool. No node may be alive then, and no node starts with a spool that
+    /// takes part in a move.
     pub for_move: bool,
     /// Provides the knowledge that must move with a customer to its next owner.
     pub carried: Option<Arc<dyn Carried>>,

@@ -22,8 +22,8 @@ impl Deref for Shards {
 }
 
 impl Shards {
-    pub fn new(node: Node) -> Self {
-        Shards { node: Arc::new(node), open: RwLock::default() }
+    pub fn new(node: Arc<Node>) -> Self {
+        Shards { node, open: RwLock::default() }
     }
 
     /// Returns a shard, if this process owns it.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::oneshot;
 
-use super::inbox::{Inbox, Item};
+use super::inbox::{Inbox, Item, Request};
 use super::node::Node;
 use super::ownership::TakenShard;
 use super::schema;
@@ -17,7 +17,7 @@ use crate::spool::owner::Owner;
 use crate::spool::recent::Recent;
 use crate::spool::{Error, Notice};
 
-/// A shard that this process owns. Locks are taken in the order index, inbox, and never the other way round.
+/// A shard that this process owns. Locks are taken in the order index, segments, inbox, and never the other way round.
 pub(super) struct Shared {
     /// The process that owns the shard.
     pub node: Arc<Node>,
@@ -30,7 +30,7 @@ pub(super) struct Shared {
     /// The place up to which a journal had the lines when this process took the shard.
     pub told: Place,
     /// The existing segments with their octets. The last one is active.
-    pub segments: Mutex<BTreeMap<u32, u64>>,
+    segments: Mutex<BTreeMap<u32, u64>>,
     index: Mutex<Index>,
     /// True if the shard is about to be handed over, so that nothing more is leased.
     is_leaving: AtomicBool,
@@ -105,15 +105,16 @@ impl Shared {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Has a fact written in order, and waits until it is written. The caller holds the index's lock, so that the order there is the order
-    /// in the log.
+    /// Queues a fact to be written in order, and waits until it is written. The caller holds the index's lock, so that the order there is
+    /// the order in the log.
     pub fn written(
         &self,
         _index: &mut Index,
         entry: LogEntry,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let pushed = self.inbox.push([Item::Fact(entry, Some(reply))]).map_err(|_| self.stopping_error());
+        let pushed =
+            self.inbox.push([Request::Write(Item::Change(entry, Some(reply)))]).map_err(|_| self.stopping_error());
         let stopping = self.stopping_error();
         async move {
             pushed?;

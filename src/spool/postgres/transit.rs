@@ -31,7 +31,7 @@ use futures_util::future::join;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-use super::inbox::{Adoption, Arrival, Item};
+use super::inbox::{Adoption, Arrival, Item, Request};
 use super::link::{Action, Failure, Link};
 use super::node::Node;
 use super::note::{self, Note};
@@ -40,7 +40,8 @@ use super::rows::Rows;
 use super::shared::Shared;
 use super::{ownership, preflight, schema};
 use crate::message::QueueId;
-use crate::spool::{Durable, Error};
+use crate::spool::Error;
+use crate::spool::index::Summary;
 
 /// How often an owner looks for mail that other nodes accepted.
 const LOOK: Duration = Duration::from_millis(200);
@@ -84,10 +85,10 @@ pub(super) async fn write(node: Arc<Node>, mut incoming: UnboundedReceiver<Depar
         }) else {
             return;
         };
-        let mut len = u64::from(departure.message.disk_len);
+        let mut len = u64::from(departure.message.disk_len());
         let mut batch = vec![departure];
         while let Ok(next) = incoming.try_recv() {
-            len += u64::from(next.message.disk_len);
+            len += u64::from(next.message.disk_len());
             if len > BATCH {
                 first = Some(next);
                 break;
@@ -111,11 +112,7 @@ impl Writer {
                 let counters = &self.node.settings.counters;
                 counters.syncs.inc();
                 counters.commits.inc_by(batch.len() as u64);
-                for Departure { message, reply, .. } in batch {
-                    let id = message.id;
-                    drop(message);
-                    let _ = reply.send(Ok(Durable::new(id)));
-                }
+                batch.into_iter().for_each(|Departure { message, reply, .. }| Item::Draft(message, reply).answer());
             }
             Err(failure) => {
                 self.node.settings.counters.failures.inc();
@@ -269,12 +266,12 @@ async fn look(shared: &Arc<Shared>, seen: &mut HashMap<i32, i32>) -> Result<bool
             };
             let id = QueueId::from_u64(row.get::<_, i64>(1).cast_unsigned());
             let lines = row.get::<_, Option<Vec<u8>>>(3).unwrap_or_default();
-            messages.push(Arrival { seq, id, lane, domains, disk_len, status, lines });
+            messages.push(Arrival { seq, message: Summary { id, lane, domains, status, disk_len }, lines });
         }
         has_more |= messages.len() as i64 == PAGE;
         let (reply, answer) = oneshot::channel();
         let adoption = Box::new(Adoption { table, messages });
-        if shared.inbox.push([Item::Adoption(adoption, reply)]).is_err() {
+        if shared.inbox.push([Request::Adopt(adoption, reply)]).is_err() {
             return Ok(false);
         }
         if answer.await.unwrap_or(false) {
@@ -294,6 +291,7 @@ pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> 
          OR (instance = $1 AND number < (SELECT max(number) FROM {schema}.transit WHERE instance = $1))"
     );
     let done: Vec<i32> = link.client.query(&query, &[&node.instance]).await?.iter().map(|row| row.get(0)).collect();
+    let mut first_failure = Ok(());
     for number in done {
         let name = schema::transit(schema, number);
         let mark = format!("DELETE FROM {schema}.transit WHERE number = {number}");
@@ -309,9 +307,9 @@ pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> 
         if let Err(failure) = dropped.await {
             link.client.batch_execute("ROLLBACK").await?;
             if !failure.is_gone() {
-                return Err(failure);
+                first_failure = first_failure.and(Err(failure));
             }
         }
     }
-    Ok(())
+    first_failure
 }

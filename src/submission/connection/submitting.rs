@@ -18,7 +18,7 @@ use crate::submission::listener::Encryption;
 use crate::submission::login::{Login, Logins};
 use crate::submission::policy::{self, Identity};
 use crate::submission::refusals::{Client, Refusals};
-use crate::submission::session::{Customers, Next, Session, is_of_envelope};
+use crate::submission::session::{EnvelopePolicy, Next, Session, is_of_envelope};
 use crate::submission::suppressed::{self, SUPPRESSED};
 use crate::submission::transaction::Transaction;
 use crate::submission::{Context, Credentials, Submitters};
@@ -38,12 +38,12 @@ impl Shared {
     }
 }
 
-impl Customers for Context {
-    fn carries(&self, sender: &ReversePath) -> u64 {
-        policy::carries(&self.routing.view(), sender)
+impl EnvelopePolicy for Context {
+    fn accepts_up_to(&self, sender: &ReversePath) -> u64 {
+        policy::accepts_up_to(&self.routing.view(), sender)
     }
 
-    fn refuses(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply> {
+    fn refusal_of(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply> {
         suppressed::at_rcpt(self, identity, sender, recipient)
     }
 }
@@ -63,7 +63,7 @@ impl Submitting {
 }
 
 impl Service for Submitting {
-    fn customers(&self) -> &impl Customers {
+    fn envelope_policy(&self) -> &impl EnvelopePolicy {
         &self.shared.context
     }
 

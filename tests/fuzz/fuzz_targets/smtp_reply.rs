@@ -1,10 +1,11 @@
 //! What a smarthost answers: a reply is taken only when it is whole, the same wherever the stream is cut, and nothing in it
-//! can command a terminal or grow without bound.
+//! can command a terminal or grow without bound. What judges a refusal and what answers a challenge end without a panic.
 //!
 //! `tests/fuzz/run 120 smtp_reply`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use postbud::delivery::fuzz::{challenge, judge};
 use postbud::smtp::response::{MAX_REPLY, take_reply};
 use postbud::smtp::{Extensions, ehlo};
 
@@ -27,4 +28,8 @@ fuzz_target!(|input: &[u8]| {
     assert!(extensions.size_limit != Some(0));
     assert!(extensions.offered.len() < reply.lines.len().max(1));
     let _ = ehlo::address_seen(&reply);
+    challenge(&reply);
+    if !reply.is_positive() {
+        judge(&reply);
+    }
 });

@@ -25,7 +25,7 @@ impl Consumer {
     fn serve(site: &Site, hook: SocketAddr) -> Consumer {
         let port = hook.port().to_string();
         let (secret, store) = (site.path("config/hook.secret"), store(site, "webhook"));
-        let child = Command::new("python3").arg(CONSUMER).args(["serve", &port]).args([secret, store]).spawn();
+        let child = Command::new("/usr/bin/python3").arg(CONSUMER).args(["serve", &port]).args([secret, store]).spawn();
         Consumer(child.expect("python3 is there"))
     }
 }
@@ -42,7 +42,7 @@ fn store(site: &Site, name: &str) -> PathBuf {
 }
 
 fn run(arguments: &[&str]) -> String {
-    let done = Command::new("python3").arg(CONSUMER).args(arguments).output().unwrap();
+    let done = Command::new("/usr/bin/python3").arg(CONSUMER).args(arguments).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }

@@ -6,7 +6,7 @@
 //!
 //! The server works between the steps of the nodes. Each message waits a random moment, sometimes a long one.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -17,12 +17,17 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::faults::Fault;
 use super::statements::Statement;
 use super::wire::{self, Answers, Reader, Said, Value};
+use crate::simulation::faults::Fault;
 
 /// How long a statement waits for a lock, and a silent client's transaction lasts: the lease, as the relay asks for.
 const PATIENCE: Duration = super::LEASE;
+/// How long a client has much to ask over a connection after it has connected.
+const NEW: Duration = Duration::from_millis(300);
+
+/// How often a kind of a node's connections gets a late answer at most.
+const HESITATES_EVERY: Duration = Duration::from_secs(6);
 
 /// The key of a row in a segment or in transit: shard (0 in a segment), number, part.
 pub type Key = (i32, i32, i16);
@@ -56,6 +61,10 @@ pub struct Data {
     pub transit: BTreeMap<i32, i64>,
     pub next_transit: i32,
     pub tables: BTreeMap<String, BTreeMap<Key, Row>>,
+    /// What is known of customers besides their mail: shard, customer, name, and the text.
+    pub carried: BTreeMap<(i32, String, String), String>,
+    /// How many recipients of a route's day the nodes took.
+    pub day_taken: BTreeMap<(String, i64), i64>,
     /// The last epoch that each node gave itself in a shard.
     pub last_epochs: BTreeMap<(usize, i64), i64>,
 }
@@ -101,6 +110,10 @@ type Change = Box<dyn FnOnce(&mut Data) + Send>;
 struct Transaction {
     changes: Vec<Change>,
     has_failed: bool,
+    /// The days that it began to count, which it sees before its commit.
+    days: BTreeMap<(String, i64), i64>,
+    /// How many recipients of a day it took.
+    taken: i64,
 }
 
 /// A connection, as the server has it.
@@ -126,8 +139,11 @@ pub struct Connection {
     came: Vec<u8>,
     ready_at: Duration,
     waits_since: Option<Duration>,
+    begun: Duration,
     heard_at: Duration,
     is_over: bool,
+    /// The recipients of a day that were taken with commits, each with the number of octets after which the client knows of it.
+    taken: Vec<(u64, i64)>,
     pipe: Arc<Mutex<Pipe>>,
 }
 
@@ -142,6 +158,26 @@ impl Connection {
         self.came.is_empty() && self.transaction.is_none() && pipe.to_server.is_empty() && !pipe.client_closed
     }
 
+    /// Begins to count a day, unless somebody has.
+    pub fn begins_day(&mut self, route: String, day: i64, taken: i64) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.days.insert((route.clone(), day), taken);
+        }
+        self.does(move |data| {
+            data.day_taken.entry((route, day)).or_insert(taken);
+        });
+    }
+
+    /// What this transaction began to count of a day.
+    pub fn day(&self, day: &(String, i64)) -> Option<i64> {
+        self.transaction.as_ref()?.days.get(day).copied()
+    }
+
+    /// Takes so many recipients of a day.
+    pub fn takes_of_day(&mut self, taken: i64) {
+        self.transaction.iter_mut().for_each(|transaction| transaction.taken += taken);
+    }
+
     /// Keeps a change for the commit.
     pub fn does<R>(&mut self, change: impl FnOnce(&mut Data) -> R + Send + 'static) {
         self.changes.push(Box::new(|data| {
@@ -154,12 +190,21 @@ impl Connection {
 #[derive(Default)]
 struct Pipe {
     to_server: Vec<u8>,
-    to_client: VecDeque<u8>,
+    to_client: Vec<u8>,
+    /// How many octets were sent to the client so far.
+    sent: u64,
     client_closed: bool,
     server_closed: bool,
     /// What is on its way gets nowhere at present.
     is_apart: bool,
     reader: Option<Waker>,
+}
+
+impl Pipe {
+    /// Returns true if the client has read so many octets.
+    fn has_read(&self, octets: u64) -> bool {
+        self.sent - self.to_client.len() as u64 >= octets
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -179,10 +224,16 @@ pub struct Server {
     pub now: Duration,
     pub data: Data,
     pub fault: Option<Fault>,
-    connections: BTreeMap<i32, Connection>,
+    /// How many recipients of a day nodes took without hearing so.
+    pub unheard: i64,
+    /// What was read of the texts that came, because most come again and again.
+    statements: HashMap<String, Arc<Statement>>,
+    connections: BTreeMap<i32, Box<Connection>>,
     /// Every connection that a client still has, also those that the server has ended, with their nodes.
     pipes: Vec<(usize, Weak<Mutex<Pipe>>)>,
     locks: BTreeMap<(String, i64), Vec<(i32, Mode)>>,
+    /// When each kind of a node's connections last got a late answer by chance.
+    hesitated: HashMap<String, Duration>,
     next_process: i32,
     chance: SmallRng,
     /// Nobody gets an answer before this time.
@@ -205,9 +256,12 @@ impl Database {
             now: Duration::ZERO,
             data,
             fault,
+            unheard: 0,
+            statements: HashMap::new(),
             connections: BTreeMap::new(),
             pipes: Vec::new(),
             locks: BTreeMap::new(),
+            hesitated: HashMap::new(),
             next_process: 100,
             chance: SmallRng::seed_from_u64(seed),
             slow_until: Duration::ZERO,
@@ -249,11 +303,13 @@ impl Database {
             came: Vec::new(),
             ready_at: server.now,
             waits_since: None,
+            begun: server.now,
             heard_at: server.now,
             is_over: false,
+            taken: Vec::new(),
             pipe: Arc::clone(&pipe),
         };
-        server.connections.insert(process, connection);
+        server.connections.insert(process, Box::new(connection));
         server.pipes.retain(|(_, pipe)| pipe.strong_count() > 0);
         server.pipes.push((node, Arc::downgrade(&pipe)));
         Some(Ok(Stream(pipe)))
@@ -291,14 +347,23 @@ impl Server {
         self.losing.insert(node, lost);
     }
 
-    /// The node's answers take this long from now on, on one of its connections.
+    /// The node's answers take this long from now on, on one of its connections. Half of the time it is that of its lease, without which the
+    /// node does not learn that another one owns its shards.
     pub fn stalls(&mut self, node: usize, lasts: Duration) {
-        let mut own: Vec<&mut Connection> =
-            self.connections.values_mut().filter(|connection| connection.node == node).collect();
+        let is_of_lease = |connection: &Connection| connection.application.contains(" lease ");
+        let only_lease = self.chance.random_bool(0.5);
+        let own = self.connections.values_mut().filter(|connection| connection.node == node);
+        let mut own: Vec<&mut Box<Connection>> =
+            own.filter(|connection| !only_lease || is_of_lease(connection)).collect();
         if !own.is_empty() {
             let which = self.chance.random_range(0..own.len());
             own[which].ready_at = self.now + lasts;
         }
+    }
+
+    /// How many recipients of the day the nodes have taken together.
+    pub fn taken_of_day(&self) -> i64 {
+        self.data.day_taken.values().sum()
     }
 
     /// The owner of a shard, as it is committed.
@@ -340,7 +405,7 @@ impl Server {
             .collect();
         for process in &ended {
             if let Some(connection) = self.connections.remove(process) {
-                self.end(connection);
+                self.end(*connection);
             }
         }
         ended.len()
@@ -349,8 +414,16 @@ impl Server {
     fn end(&mut self, connection: Connection) {
         self.unlock(connection.process);
         let mut pipe = lock(&connection.pipe);
+        let unheard = connection.taken.iter().filter(|(heard_at, _)| !pipe.has_read(*heard_at));
+        self.unheard += unheard.map(|(_, taken)| taken).sum::<i64>();
         pipe.server_closed = true;
         pipe.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns true while a node changes something, or connects. The nodes' looks are not meant.
+    pub fn is_busy(&self) -> bool {
+        let is_busy = |connection: &Connection| connection.transaction.is_some() || self.now < connection.begun + NEW;
+        self.connections.values().any(|connection| is_busy(connection))
     }
 
     /// Works on what came, until everybody waits for something.
@@ -365,11 +438,22 @@ impl Server {
             let Some(mut connection) = self.connections.remove(&process) else { continue };
             self.serve(&mut connection);
             if connection.is_over {
-                self.end(connection);
+                self.end(*connection);
             } else {
                 self.connections.insert(process, connection);
             }
         }
+    }
+
+    /// Returns true if this kind of connection has not hesitated for a while. Otherwise one that is made again and again would hesitate each
+    /// time in a few of many seeds, and its node would be held up with nothing wrong.
+    fn may_hesitate(&mut self, on: &Connection) -> bool {
+        let last = self.hesitated.entry(on.application.clone()).or_default();
+        let may = *last + HESITATES_EVERY < self.now;
+        if may {
+            *last = self.now;
+        }
+        may
     }
 
     fn serve(&mut self, on: &mut Connection) {
@@ -379,8 +463,8 @@ impl Server {
                 on.came.append(&mut pipe.to_server);
                 on.heard_at = self.now;
                 let pause = match self.chance.random_range(0..60) {
-                    0 => self.chance.random_range(300..2500),
-                    1..=40 => 0,
+                    0 if self.may_hesitate(on) => self.chance.random_range(300..2500),
+                    0..=40 => 0,
                     _ => self.chance.random_range(1..20),
                 };
                 on.ready_at = on.ready_at.max(self.now + Duration::from_millis(pause));
@@ -405,10 +489,14 @@ impl Server {
                 Err(()) => break,
             }
         }
-        let has_nothing = wire::next(&on.came, on.has_started).is_none();
-        on.is_over |= is_closed && has_nothing;
+        on.is_over |= is_closed && wire::next(&on.came, on.has_started).is_none();
         let mut pipe = lock(&on.pipe);
-        pipe.to_client.extend(answers.0);
+        pipe.sent += answers.0.len() as u64;
+        pipe.to_client.append(&mut answers.0);
+        if !on.is_over {
+            on.taken.iter_mut().for_each(|(heard_at, _)| *heard_at = pipe.sent.min(*heard_at));
+            on.taken.retain(|(heard_at, _)| !pipe.has_read(*heard_at));
+        }
         if !pipe.to_client.is_empty() && !pipe.is_apart {
             pipe.reader.take().into_iter().for_each(Waker::wake);
         }
@@ -448,11 +536,11 @@ impl Server {
                 answers.ready(state(on));
             }
             Said::Parse { name, sql } => {
-                let statement = Statement::read(&sql);
+                let statement = self.statement(&sql);
                 let missing = statement.reads().iter().find_map(|table| self.table(table).err());
                 match missing {
                     None => {
-                        on.statements.insert(name, Arc::new(statement));
+                        on.statements.insert(name, statement);
                         answers.parsed();
                     }
                     Some(stop) => self.fails_extended(on, stop, answers),
@@ -496,7 +584,7 @@ impl Server {
                 on.skips = false;
                 answers.ready(state(on));
             }
-            Said::CopyData(data) => on.copying.iter_mut().for_each(|(_, copied)| copied.extend(&data)),
+            Said::CopyData(data) => on.copying.iter_mut().for_each(|(_, copied)| copied.extend_from_slice(&data)),
             Said::CopyDone => {
                 let Some((table, copied)) = on.copying.clone() else { return Ok(()) };
                 let rows = rows_of(&copied, table.contains("transit"));
@@ -528,6 +616,15 @@ impl Server {
         Ok(())
     }
 
+    fn statement(&mut self, sql: &str) -> Arc<Statement> {
+        if let Some(known) = self.statements.get(sql) {
+            return Arc::clone(known);
+        }
+        let statement = Arc::new(Statement::read(sql));
+        self.statements.insert(sql.to_owned(), Arc::clone(&statement));
+        statement
+    }
+
     /// Executes one statement of a text.
     fn simple(&mut self, on: &mut Connection, sql: &str, answers: &mut Answers) -> Result<(), Stop> {
         match sql {
@@ -540,7 +637,7 @@ impl Server {
                 self.unlock(on.process);
             }
             _ => {
-                let statement = Statement::read(sql);
+                let statement = self.statement(sql);
                 let rows = self.run(on, &statement, &[])?;
                 if !statement.gives().is_empty() {
                     answers.columns(statement.gives(), 0);
@@ -583,6 +680,9 @@ impl Server {
         let forgets = is_ours && self.fault == Some(Fault::LosesCommit) && self.chance.random_range(0..20) == 0;
         if !transaction.has_failed && lost != Some(Lost::Commit) && !forgets {
             transaction.changes.into_iter().for_each(|change| change(&mut self.data));
+            if transaction.taken > 0 {
+                on.taken.push((u64::MAX, transaction.taken));
+            }
         }
         self.unlock(on.process);
         on.is_over |= lost.is_some();
@@ -663,7 +763,8 @@ impl AsyncRead for Stream {
             return Poll::Pending;
         }
         let count = pipe.to_client.len().min(buf.remaining());
-        buf.put_slice(&pipe.to_client.drain(..count).collect::<Vec<u8>>());
+        buf.put_slice(&pipe.to_client[..count]);
+        pipe.to_client.drain(..count);
         Poll::Ready(Ok(()))
     }
 }
@@ -674,7 +775,7 @@ impl AsyncWrite for Stream {
         if pipe.server_closed && !pipe.is_apart {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        pipe.to_server.extend(buf);
+        pipe.to_server.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }
 

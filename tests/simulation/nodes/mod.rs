@@ -1,17 +1,17 @@
 //! Several nodes on one database, under one seed (`docs/simulation.md`).
 //!
-//! The spool in PostgreSQL runs as it is, with the client that it has: owners, epochs, leases, committers, mail in transit, recovery, keepers.
-//! In place of the server it has a model of PostgreSQL's transactions, locks and connections (`database`, `statements`, `wire`). In place of
-//! submission and delivery a few lines hand messages in and deliver them (`node`). A `plan` says what happens, the `world` runs it
-//! and judges.
+//! Each node is a relay as in the simulation of one: submission, the queue and delivery, with the same clients, servers and network. Its spool
+//! is the one in PostgreSQL as it is, with the client that it has: owners, epochs, leases, committers, mail in transit, recovery, keepers. In
+//! place of the server it has a model of PostgreSQL's transactions, locks and connections (`database`, `statements`, `wire`). A `plan` says
+//! what happens, the `world` runs it, a `watch` stands between each node's queue and its spool, and the `judge` says whether every promise
+//! was kept.
 
-mod book;
 mod database;
-mod faults;
-mod node;
+mod judge;
 mod plan;
 mod statements;
 mod tests;
+mod watch;
 mod wire;
 mod world;
 
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::database::Database;
+pub use self::watch::Watch;
 use super::here;
 
 /// How long a silent node keeps its shards.

@@ -1,10 +1,10 @@
-//! The statements that the spool sends, and what each does to the tables. A statement that is not here ends the simulation: whoever changes the
-//! spool's statements changes the model with them.
+//! The statements that the spool and the queue send, and what each does to the tables. A statement that is not here ends the simulation:
+//! whoever changes the relay's statements changes the model with them.
 
 use super::database::{Connection, Data, Key, Mode, NodeRow, Row, Server, Stop};
-use super::faults::Fault;
 use super::wire::Type::{Bool, Bytes, Float8, Int2, Int4, Int4s, Int8, Text, Texts};
 use super::wire::{Type, Value, array, float8, int2, int4, int8, number, seconds, text, truth, words};
+use crate::simulation::faults::Fault;
 
 /// What a statement takes and gives, by how it begins. `T` stands for the table of a segment or of mail in transit.
 const SHAPES: &[(&str, &[Type], &[Type])] = &[
@@ -20,12 +20,12 @@ const SHAPES: &[(&str, &[Type], &[Type])] = &[
     ("INSERT INTO postbud.node VALUES", &[Text, Int8, Float8, Int4], &[]),
     ("SELECT node FROM postbud.owner o WHERE", &[Int4, Text], &[Text]),
     ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname", &[Texts], &[Bool]),
-    ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid", &[Int4, Text], &[Bool]),
+    ("SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE pid", &[Int4, Text], &[Bool]),
     ("SELECT epoch, node, clean", &[Int4], &[Int8, Text, Bool, Int4, Int4]),
     ("SELECT alive_until > clock_timestamp() FROM postbud.node WHERE name = $1 FOR UPDATE", &[Text], &[Bool]),
     ("SELECT 1 FROM postbud.node WHERE instance = $1 FOR KEY SHARE", &[Int8], &[Int4]),
     ("UPDATE postbud.owner SET epoch = $1, node", &[Int8, Text, Int4], &[]),
-    ("SELECT epoch FROM postbud.owner WHERE shard = $1 FOR UPDATE", &[Int4], &[Int8]),
+    ("SELECT epoch, node FROM postbud.owner WHERE shard = $1 FOR UPDATE", &[Int4], &[Int8, Text]),
     ("UPDATE postbud.owner SET epoch = $1 WHERE shard", &[Int8, Int4], &[]),
     ("SELECT to_regclass($1) IS NOT NULL", &[Text], &[Bool]),
     ("SELECT max(seq) FROM T", &[], &[Int4]),
@@ -59,6 +59,19 @@ const SHAPES: &[(&str, &[Type], &[Type])] = &[
     ("SELECT NOT EXISTS (SELECT FROM T)", &[], &[Bool]),
     ("DROP TABLE", &[], &[]),
     ("DELETE FROM postbud.segment WHERE shard = ", &[], &[]),
+    ("SELECT customer, name, text FROM postbud.carried", &[Int4], &[Text, Text, Text]),
+    ("INSERT INTO postbud.carried SELECT", &[Int4, Texts, Texts, Texts], &[]),
+    ("INSERT INTO postbud.carried VALUES ($1, '', $2, $3)", &[Int4, Text, Text], &[]),
+    ("INSERT INTO postbud.carried VALUES ($1, '', $2, '')", &[Int4, Text], &[]),
+    ("DELETE FROM postbud.carried WHERE", &[Int4, Text], &[]),
+    ("SELECT owner, step FROM schema_step", &[], &[Text, Int8]),
+    ("SELECT FROM schema_step WHERE owner = 'day' FOR UPDATE", &[], &[]),
+    ("SELECT owner, version FROM changed", &[], &[Text, Int8]),
+    ("DELETE FROM day_taken WHERE day", &[Int8], &[]),
+    ("INSERT INTO day_taken", &[Text, Int8, Int8], &[]),
+    ("SELECT taken FROM day_taken", &[Text, Int8], &[Int8]),
+    ("UPDATE day_taken SET taken = taken +", &[Int8, Text, Int8], &[]),
+    ("UPDATE day_taken SET taken = taken -", &[Int8, Text, Int8], &[]),
     ("SET ", &[], &[]),
 ];
 
@@ -200,7 +213,7 @@ impl Server {
                 let ended = self.terminate(on.process, |other| names.contains(&other.application));
                 Ok(vec![vec![truth(true)]; ended])
             }
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid" => {
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE pid" => {
                 let (process, name) = (number(&given[0]) as i32, words(&given[1]));
                 let ended = self.terminate(on.process, |other| other.process == process && other.application == name);
                 Ok(vec![vec![truth(true)]; ended])
@@ -232,12 +245,13 @@ impl Server {
                 });
                 none
             }
-            "SELECT epoch FROM postbud.owner WHERE shard = $1 FOR UPDATE" => {
+            "SELECT epoch, node FROM postbud.owner WHERE shard = $1 FOR UPDATE" => {
                 let shard = number(&given[0]);
                 self.lock(on, "owner", shard, Mode::Update)?;
                 let last = self.data.last_epochs.get(&(on.node(), shard)).copied();
                 let skipped = last.filter(|_| self.fault == Some(Fault::SkipsEpochCheck));
-                one(vec![int8(skipped.unwrap_or(self.data.owners[shard as usize].epoch))])
+                let owner = &self.data.owners[shard as usize];
+                one(vec![int8(skipped.unwrap_or(owner.epoch)), text(&owner.node)])
             }
             "UPDATE postbud.owner SET epoch = $1 WHERE shard" => {
                 let (epoch, shard) = (number(&given[0]), number(&given[1]));
@@ -292,6 +306,7 @@ impl Server {
                 let told = (number(&given[2]) as i32, number(&given[3]) as i32);
                 self.lock(on, "owner", shard, Mode::NoKeyUpdate)?;
                 if self.data.owners[shard as usize].epoch == epoch {
+                    on.count = 1;
                     on.does(move |data| data.owners[shard as usize].told = told);
                 }
                 none
@@ -436,7 +451,67 @@ impl Server {
                 on.does(move |data| data.segments.remove(&(shard as i32, number as i32)));
                 none
             }
-            // Settings of the session, and of tables.
+            "SELECT customer, name, text FROM postbud.carried" => {
+                let of = number(&given[0]) as i32;
+                if of >= 0 && self.fault == Some(Fault::ForgetsCarried) {
+                    return none;
+                }
+                let found = self.data.carried.iter().filter(|((shard, ..), _)| *shard == of);
+                Ok(found.map(|((_, customer, name), it)| vec![text(customer), text(name), text(it)]).collect())
+            }
+            "INSERT INTO postbud.carried SELECT" => {
+                let shard = number(&given[0]) as i32;
+                let column = |at: usize| array(&given[at]).iter().map(words).collect::<Vec<_>>();
+                for ((customer, name), it) in column(1).into_iter().zip(column(2)).zip(column(3)) {
+                    self.lock(on, &format!("carried {customer} {name}"), shard.into(), Mode::NoKeyUpdate)?;
+                    on.does(move |data| data.carried.insert((shard, customer, name), it));
+                }
+                none
+            }
+            "INSERT INTO postbud.carried VALUES ($1, '', $2, $3)" => {
+                let (shard, name, it) = (number(&given[0]) as i32, words(&given[1]), words(&given[2]));
+                self.lock(on, &format!("carried  {name}"), shard.into(), Mode::NoKeyUpdate)?;
+                on.does(move |data| data.carried.insert((shard, String::new(), name), it));
+                none
+            }
+            "INSERT INTO postbud.carried VALUES ($1, '', $2, '')" => {
+                let key = (number(&given[0]) as i32, String::new(), words(&given[1]));
+                on.does(move |data| {
+                    data.carried.entry(key).or_default();
+                });
+                none
+            }
+            "DELETE FROM postbud.carried WHERE" => {
+                let key = (number(&given[0]) as i32, String::new(), words(&given[1]));
+                self.lock(on, &format!("carried  {}", key.2), key.0.into(), Mode::Update)?;
+                on.does(move |data| data.carried.remove(&key));
+                none
+            }
+            "SELECT owner, step FROM schema_step" => one(vec![text("day"), int8(1)]),
+            "SELECT FROM schema_step WHERE owner = 'day' FOR UPDATE" => {
+                self.lock(on, "schema_step", 0, Mode::Update)?;
+                none
+            }
+            "INSERT INTO day_taken" => {
+                on.begins_day(words(&given[0]), number(&given[1]), number(&given[2]));
+                none
+            }
+            "SELECT taken FROM day_taken" => {
+                let day = (words(&given[0]), number(&given[1]));
+                if self.fault == Some(Fault::ForgetsDayOfOthers) {
+                    return one(vec![int8(0)]);
+                }
+                let taken = self.data.day_taken.get(&day).copied().or_else(|| on.day(&day));
+                Ok(taken.map(|taken| vec![int8(taken)]).into_iter().collect())
+            }
+            "UPDATE day_taken SET taken = taken +" | "UPDATE day_taken SET taken = taken -" => {
+                let more = number(&given[0]) * if begins.ends_with('+') { 1 } else { -1 };
+                let day = (words(&given[1]), number(&given[2]));
+                on.takes_of_day(more);
+                on.does(move |data| data.day_taken.get_mut(&day).into_iter().for_each(|taken| *taken += more));
+                none
+            }
+            // Settings of the session and of tables, and what leaves nothing behind.
             _ => none,
         }
     }

@@ -176,8 +176,8 @@ impl Answers {
     fn message(&mut self, tag: u8, content: &[u8]) {
         let length = i32::try_from(content.len() + 4).expect("answers are short");
         self.0.push(tag);
-        self.0.extend(length.to_be_bytes());
-        self.0.extend(content);
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(content);
     }
 
     pub fn started(&mut self, process: i32) {
@@ -229,8 +229,8 @@ impl Answers {
         let mut content = (values.len() as i16).to_be_bytes().to_vec();
         for value in values {
             let length = value.as_ref().map_or(-1, |octets| octets.len() as i32);
-            content.extend(length.to_be_bytes());
-            content.extend(value.iter().flatten());
+            content.extend_from_slice(&length.to_be_bytes());
+            content.extend_from_slice(value.as_deref().unwrap_or_default());
         }
         self.message(b'D', &content);
     }

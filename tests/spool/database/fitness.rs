@@ -63,6 +63,7 @@ async fn tables_of_a_newer_program_are_left_alone() {
     server.sql("UPDATE s.format SET version = 99");
     let refused = Postgres::open(quick(&server)).err().unwrap();
     assert!(matches!(refused, OpenError::OtherFormat { found: 99, .. }), "{refused}");
+    assert_eq!(postgres::check(&quick(&server)), [refused.to_string()], "`postbud check` says the same");
 }
 
 #[tokio::test(flavor = "multi_thread")]

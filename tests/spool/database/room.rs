@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::spool::postgres::{Postgres, Settings};
@@ -49,6 +50,37 @@ async fn space_comes_back_although_a_held_message_sits_in_the_oldest_segment() {
     spool.release(Filter::one(held), LinesById::new()).await.unwrap();
     let lease = claim_all(&*spool, "x").await.pop().unwrap();
     assert_eq!(bytes_of(&lease).await, content_of(0, 300_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_somebody_reads_for_long_keeps_no_other_shards_space() {
+    let name = "a_table_that_somebody_reads_for_long_keeps_no_other_shards_space";
+    let Some(server) = server(name, &[]).map(Arc::new) else { return };
+    let settings = Settings { segment_size: 64 << 10, shards: 2, ..quick(&server) };
+    let spool = Postgres::open(settings).unwrap();
+    let customers: Vec<String> = (0..10).map(|number| format!("c{number}")).collect();
+    for (seed, customer) in (0..100).zip(customers.iter().cycle()) {
+        let _ = spool.commit(draft(customer, &["a@b.dk"], seed, 10_000)).await.unwrap();
+    }
+    let reads = "BEGIN; LOCK TABLE s.segment_0_1 IN ACCESS SHARE MODE; SELECT pg_sleep(3600)";
+    let reader = tokio::task::spawn_blocking({
+        let server = Arc::clone(&server);
+        move || server.try_sql(reads)
+    });
+    let locks = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    until("the table is read", || server.sql(locks) == "1").await;
+    for customer in &customers {
+        for lease in claim_all(&*spool, customer).await {
+            let result = delivered(&lease);
+            spool.settle(lease, result).await.unwrap();
+        }
+    }
+    let segments = |shard| server.sql(&format!("SELECT count(*) FROM s.segment WHERE shard = {shard}"));
+    until("the other shard's space comes back", || segments(1) == "1").await;
+    assert_ne!(segments(0), "1");
+    server.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    assert!(reader.await.unwrap().is_err());
+    until("all space comes back", || segments(0) == "1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

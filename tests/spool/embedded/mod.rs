@@ -6,4 +6,5 @@ mod mutations;
 mod opening;
 mod reclaim;
 mod rig;
+mod skipped;
 mod unreadable;

@@ -26,10 +26,11 @@ pub fn written(dir: &Path) -> Vec<(PathBuf, u64)> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ext| ext == "seg"))
-        .map(|path| {
-            let bytes = fs::read(&path).unwrap();
+        .filter_map(|path| {
+            // The spool may have renamed it since it was listed.
+            let bytes = fs::read(&path).ok()?;
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-            (path, end)
+            Some((path, end))
         })
         .filter(|(_, end)| *end > 64)
         .collect();
@@ -122,7 +123,7 @@ pub async fn filled(dir: &Path) -> (Arc<Embedded>, BTreeMap<QueueId, (u64, usize
 pub fn frames_of(path: &Path, kind: u8) -> Vec<u64> {
     let bytes = fs::read(path).unwrap();
     let heads = memchr::memmem::find_iter(&bytes, &bytes[64..72]);
-    heads.filter(|at| *at >= 64 && bytes[at + 16] == kind).map(|at| at as u64).collect()
+    heads.filter(|at| *at >= 64 && bytes.get(at + 16) == Some(&kind)).map(|at| at as u64).collect()
 }
 
 pub const STATE: u8 = 3;

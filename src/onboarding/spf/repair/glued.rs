@@ -34,7 +34,9 @@ pub fn terms(token: &str) -> Vec<Meant> {
     for at in 1..octets.len() {
         if at > open.name && open.ends_before(&small, at) {
             let start = if is_qualifier(octets[at - 1]) { at - 1 } else { at };
-            piece(&token[open.start..start], &mut terms);
+            if !is_begun_again(&small[open.start..start], &small[at..]) {
+                piece(&token[open.start..start], &mut terms);
+            }
             open = Open::at(octets, start);
         }
         if matches!(octets[at], b':' | b'=') {
@@ -43,6 +45,33 @@ pub fn terms(token: &str) -> Vec<Meant> {
     }
     piece(&token[open.start..], &mut terms);
     terms
+}
+
+/// Returns true if `head` is only a beginning, and the term behind it begins in the same way: `ip4:ip4:192.0.2.1`. Then it says nothing. Both
+/// are in lower case. An address may also stand behind `include:`, where nothing else can have been meant.
+fn is_begun_again(head: &str, behind: &str) -> bool {
+    let is_sign = |c: char| matches!(c, ':' | '=');
+    let head = head.strip_prefix('+').unwrap_or(head);
+    let name = head.trim_end_matches(is_sign);
+    let again = behind.split(is_sign).next().unwrap_or_default();
+    let kind = |name: &str| match name {
+        "ip" | "ip4" | "ip6" | "ipv4" | "ipv6" => "ip",
+        "include" => "include",
+        "exists" => "exists",
+        "redirect" => "redirect",
+        "mx" => "mx",
+        "a" => "a",
+        _ => "",
+    };
+    name.len() < head.len()
+        && !kind(name).is_empty()
+        && (kind(name) == kind(again) || (name, kind(again)) == ("include", "ip"))
+}
+
+/// Returns true if a term certainly begins here.
+pub fn begins(text: &str) -> bool {
+    let small: String = text.chars().take(10).collect::<String>().to_ascii_lowercase();
+    BEGINNINGS.iter().any(|beginning| small.starts_with(beginning))
 }
 
 /// The term that is being read.

@@ -38,7 +38,9 @@ fn together(before: &Token, next: &Token) -> Option<String> {
         || left.ends_with(is_middle)
         || right.starts_with(is_middle)
         || (before.closes && next.opens && !reads(right));
-    if is_torn && reads(&straight()) && !(reads(left) && reads(right)) {
+    // An argument that is missing was not `ip4:192.0.2.1`: that is the next term.
+    let is_next = left.ends_with(is_sign) && glued::begins(right);
+    if is_torn && !is_next && reads(&straight()) && !(reads(left) && reads(right)) {
         return Some(straight());
     }
     let with_colon = || format!("{left}:{right}");

@@ -107,6 +107,14 @@ fn named(body: &str) -> Option<String> {
         name => name,
     };
     let argument = argument.trim_matches(['<', '>', '(', ')', '[', ']']);
+    // `mx:mx:a.dk`
+    let again = |argument: &str| argument.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+    let argument = match name {
+        "a" | "mx" | "ptr" if again(argument) && argument[name.len()..].starts_with([':', '=']) => {
+            &argument[name.len() + 1..]
+        }
+        _ => argument,
+    };
     // `ip:4:192.0.2.1`
     let argument = match name {
         "ip4" | "ip6" => argument.strip_prefix("4:").or_else(|| argument.strip_prefix("6:")).unwrap_or(argument),

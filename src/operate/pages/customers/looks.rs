@@ -100,14 +100,21 @@ impl Looks {
         }
     }
 
-    /// Starts a check, unless one is running or has just ended.
-    pub fn begin(&self, actor: &Actor, customer: &CustomerId, domain: &Domain) {
+    /// Starts a check that the page's reader commands, unless one is running or has just ended. The audit has a check that starts.
+    pub fn begin_commanded(&self, actor: &Actor, customer: &CustomerId, domain: &Domain) {
+        if self.begin(actor, customer, domain) {
+            self.0.service.tell_of_check(actor, customer, domain);
+        }
+    }
+
+    /// Starts a check, unless one is running or has just ended. Returns true if it started one.
+    pub fn begin(&self, actor: &Actor, customer: &CustomerId, domain: &Domain) -> bool {
         let now = Timestamp::now();
         let (told, running) = watch::channel(Progress::default());
         {
             let mut all = self.lock();
             if !all.get(domain).is_none_or(|known| known.may_start(now)) {
-                return;
+                return false;
             }
             make_room(&mut all);
             all.entry(domain.clone()).or_default().running = Some(running);
@@ -124,6 +131,7 @@ impl Looks {
                 None => {}
             }
         });
+        true
     }
 
     async fn look(

@@ -238,7 +238,7 @@ async fn check(
     body: Bytes,
 ) -> Result<Response, Problem> {
     pages.0.forms.read(&at.secret, "check", &body)?;
-    pages.0.looks.begin(&guest.actor, &guest.customer.id, &domain);
+    pages.0.looks.begin_commanded(&guest.actor, &guest.customer.id, &domain);
     Ok(see(&at.path()))
 }
 

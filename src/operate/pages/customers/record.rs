@@ -20,6 +20,8 @@ enum State {
     Other,
     /// It is missing.
     Missing,
+    /// DNS did not answer.
+    Unknown,
 }
 
 /// Returns a record with everything that a person needs to publish it. `at` makes its ids unique on the page.
@@ -33,13 +35,14 @@ pub(super) fn card(
 ) -> Markup {
     let words = words(lang);
     let state = match (row.present, row.obstacles.is_empty(), row.replaces) {
+        _ if row.unanswered => State::Unknown,
         (true, true, _) => State::There,
         (true, false, _) => State::Flawed,
         (false, _, 0) => State::Missing,
         (false, ..) => State::Other,
     };
     let title = match state {
-        State::There => (words.record_there)(row.kind, &row.label),
+        State::There | State::Unknown => (words.record_there)(row.kind, &row.label),
         State::Flawed => (words.record_fix)(row.kind, &row.label),
         State::Other => (words.record_change)(row.kind, &row.label),
         State::Missing => (words.record_new)(row.kind, &row.label),
@@ -73,6 +76,7 @@ pub(super) fn card(
 fn mood(state: State, need: Need) -> Mood {
     match (state, need) {
         (State::There, _) => Mood::Good,
+        (State::Unknown, _) => Mood::Calm,
         (State::Flawed, _) | (_, Need::Recommended) => Mood::Wait,
         (_, Need::Optional) => Mood::Calm,
         (_, Need::Required) => Mood::Bad,
@@ -82,6 +86,7 @@ fn mood(state: State, need: Need) -> Mood {
 fn word(words: &Words, state: State, need: Need) -> &'static str {
     match (state, need) {
         (State::There, _) => words.done,
+        (State::Unknown, _) => words.not_known,
         (_, Need::Required) => words.required,
         _ => words.recommended,
     }
@@ -173,6 +178,23 @@ fn split(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operate::pages::customers::made_of_strangers::table;
+    use crate::smtp::Domain;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_record_is_to_be_created_only_if_dns_answered() {
+        let domain = Domain::parse("test.dk").unwrap();
+        let report = Report { customer: "x".to_owned(), domain, checked_at: Timestamp::EPOCH, checks: Vec::new() };
+        for (unanswered, title, badge) in
+            [(false, "Create a TXT record at lx", "Missing"), (true, ">TXT record at lx<", "Could not be checked")]
+        {
+            let mut table = table("x", 1);
+            (table.rows[0].replaces, table.rows[0].unanswered) = (0, unanswered);
+            let shown = card(Lang::En, &table, &table.rows[0], &report, DnsProvider::Other, 0).into_string();
+            assert!(shown.contains(title) && shown.contains(badge), "{shown}");
+        }
+    }
 
     #[test]
     fn a_long_value_is_split_into_strings_that_dns_takes() {

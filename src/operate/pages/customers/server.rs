@@ -189,6 +189,7 @@ pub(super) fn part(
                 p { ((words.server_now)(&format!("{}:{}", route.host, route.port))) }
                 @if route.login.is_none() { p { ((words.server_by_address)(egress)) } }
             }
+            (how_much(words, customer))
             details open[is_open] {
                 summary { @if is_own { (words.server_change) } @else { (words.server_use) } }
                 @if !is_own { p { (words.server_instead) } }
@@ -196,6 +197,17 @@ pub(super) fn part(
             }
             @if let Some(lines) = lines { (oauth(lang, path, code, &lines, application.as_ref())) }
             (allow(words, egress))
+        }
+    }
+}
+
+/// Tells how much its own server or its own key at Mailjet carries. A tier's caps are not one customer's.
+fn how_much(words: &Words, customer: &Customer) -> Markup {
+    let caps = customer.own_routes().next().map(|route| route.caps);
+    html! {
+        @if customer.own_mailjet.is_some() { p #own-key { (words.own_key) } }
+        @if let Some(caps) = caps.filter(|caps| caps.per_minute.is_some() || caps.per_day.is_some()) {
+            p #caps { ((words.caps)(caps.per_minute, caps.per_day)) }
         }
     }
 }

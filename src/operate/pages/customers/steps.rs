@@ -104,8 +104,8 @@ impl Step {
     }
 
     /// Returns its state, or `None` if the page does not show it.
-    pub fn standing(self, report: &Report, table: &RecordTable) -> Option<StepState> {
-        let worst = self.checks(report).map(standing).max()?;
+    pub fn state(self, report: &Report, table: &RecordTable) -> Option<StepState> {
+        let worst = self.checks(report).map(state_of).max()?;
         let worst = match self {
             // The probe, which is shown beside it, reports what a person must look at.
             Step::Internal => StepState::Information,
@@ -114,6 +114,7 @@ impl Step {
         };
         let rows = table.rows.iter().filter(|row| Step::of(row.item) == self && !row.present);
         let wanted = rows.map(|row| match row.need {
+            _ if row.unanswered => StepState::Unknown,
             Need::Required => StepState::Required,
             Need::Recommended => StepState::Recommended,
             Need::Optional => StepState::Done,
@@ -123,10 +124,10 @@ impl Step {
 }
 
 /// Returns the state of one check, as its customer sees it.
-pub(super) fn standing(check: &Check) -> StepState {
-    let mut standing = StepState::Done;
+pub(super) fn state_of(check: &Check) -> StepState {
+    let mut state = StepState::Done;
     for finding in &check.findings {
-        standing = standing.max(match finding.severity() {
+        state = state.max(match finding.severity() {
             Severity::Good | Severity::Hint => StepState::Done,
             _ if is_ours(finding) => StepState::Ours,
             Severity::Unknown => StepState::Unknown,
@@ -136,7 +137,7 @@ pub(super) fn standing(check: &Check) -> StepState {
             Severity::Fault => StepState::Recommended,
         });
     }
-    standing
+    state
 }
 
 /// Returns true if webCRM, and not the customer, must act on the finding. Its words are for operators.
@@ -151,7 +152,6 @@ pub(super) fn is_ours(finding: &Finding) -> bool {
             | Finding::MailjetKeyShort { .. }
             | Finding::MailjetKeyUnset { .. }
             | Finding::MailjetAccepts { .. }
-            | Finding::MailjetOwned { .. }
             | Finding::MailjetRefuses { .. }
             | Finding::MailjetCredentials { .. }
             | Finding::MailjetSilent { .. }

@@ -7,8 +7,9 @@ use super::looks::{Known, Progress, Snapshot};
 use super::steps::{Step, StepState, is_ours};
 use super::text::{Words, words};
 use super::{dmarc, forward, record};
+use crate::onboarding::text::Text;
 use crate::onboarding::{DnsProvider, Finding, Lang, Severity};
-use crate::operate::domains::DomainView;
+use crate::operate::domains::{DomainLook, DomainView};
 use crate::operate::pages::elements::{Mood, badge, strange};
 use crate::operate::pages::layout::Page;
 use crate::smtp::Domain;
@@ -19,6 +20,8 @@ use crate::visible::visible;
 const REFRESH_SECS: u32 = 3;
 /// The maximum number of past changes that are shown.
 const HISTORY: usize = 12;
+/// The maximum number of a zone's name servers that are named.
+const NAME_SERVERS: usize = 4;
 
 /// The content of the page.
 pub(super) struct View<'a> {
@@ -102,8 +105,8 @@ impl View<'_> {
 
     /// Shows the overall state and what is next.
     fn whole(&self, words: &Words, snapshot: Option<&Snapshot>, progress: Option<&Progress>) -> Markup {
-        let all = snapshot.map(standings).unwrap_or_default();
-        let count = |wanted: StepState| all.iter().filter(|(_, standing)| *standing == wanted).count();
+        let all = snapshot.map(step_states).unwrap_or_default();
+        let count = |wanted: StepState| all.iter().filter(|(_, state)| *state == wanted).count();
         let (required, recommended) = (count(StepState::Required), count(StepState::Recommended));
         let own = |[title, text]: [&str; 2]| [title.to_owned(), text.to_owned()];
         let (mood, [title, text]) = match snapshot {
@@ -117,10 +120,10 @@ impl View<'_> {
             }
             Some(_) => (Mood::Good, own(words.all_good)),
         };
-        let to_do = |standing: StepState| matches!(standing, StepState::Required | StepState::Recommended);
-        let first = all.iter().filter(|(_, standing)| to_do(*standing)).max_by_key(|(_, standing)| *standing);
+        let to_do = |state: StepState| matches!(state, StepState::Required | StepState::Recommended);
+        let first = all.iter().filter(|(_, state)| to_do(*state)).max_by_key(|(_, state)| *state);
         // The first of the worst, in the guide's order.
-        let first = first.and_then(|(_, worst)| all.iter().find(|(_, standing)| standing == worst));
+        let first = first.and_then(|(_, worst)| all.iter().find(|(_, state)| state == worst));
         html! {
             section.card.(mood.class()) #whole aria-labelledby="whole-title" {
                 h2 #whole-title { (title) }
@@ -130,8 +133,8 @@ impl View<'_> {
                 }
                 @if !all.is_empty() {
                     ul.steps {
-                        @for (step, standing) in &all {
-                            li { (badge(standing.mood(), standing.word(words))) a href={ "#" (step.id()) } { (step.words(words)[0]) } }
+                        @for (step, state) in &all {
+                            li { (badge(state.mood(), state.word(words))) a href={ "#" (step.id()) } { (step.words(words)[0]) } }
                         }
                     }
                 }
@@ -178,8 +181,8 @@ impl View<'_> {
                     p.actions { a.button href=(apply.url) rel="noreferrer" { (words.connect_go) } }
                 }
             }
-            @if rows.iter().any(|(_, row)| !row.present) { (panel(words, look.provider, look.table.zone.as_deref())) }
-            @for (step, standing) in standings(snapshot) {
+            @if rows.iter().any(|(_, row)| !row.present) { (panel(words, look)) }
+            @for (step, state) in step_states(snapshot) {
                 @if step == Step::Internal && !self.has_own_server {
                     section.step #server aria-labelledby="server-title" {
                         div.head { h2 #server-title { (words.server[0]) } (badge(Mood::Calm, words.optional)) }
@@ -189,7 +192,7 @@ impl View<'_> {
                 section.step #(step.id()) aria-labelledby={ (step.id()) "-title" } {
                     div.head {
                         h2 #{ (step.id()) "-title" } { (step.words(words)[0]) }
-                        (badge(standing.mood(), standing.word(words)))
+                        (badge(state.mood(), state.word(words)))
                     }
                     p { (step.words(words)[1]) }
                     (self.findings(words, step, snapshot))
@@ -217,7 +220,13 @@ impl View<'_> {
                     Step::Server => false,
                     _ => finding.severity() >= Severity::Warning && !is_said_by_card(finding),
                 };
-                if is_ours(finding) {
+                if let Finding::MailjetOwned { domain, .. } = finding {
+                    let [what, next] = (words.mailjet_owned)(&self.lang.name(domain));
+                    // Each tier's account says so.
+                    if !said.iter().any(|(_, text): &(Mood, Text)| text.what == what) {
+                        said.push((Mood::Wait, Text { what, next }));
+                    }
+                } else if is_ours(finding) {
                     ours |= finding.severity() > Severity::Hint;
                 } else if worth {
                     let mood = match finding.severity() {
@@ -291,9 +300,9 @@ fn is_said_by_card(finding: &Finding) -> bool {
 }
 
 /// Returns the steps that the page shows, with their states.
-fn standings(snapshot: &Snapshot) -> Vec<(Step, StepState)> {
+fn step_states(snapshot: &Snapshot) -> Vec<(Step, StepState)> {
     let look = &snapshot.look;
-    Step::ALL.into_iter().filter_map(|step| Some((step, step.standing(&look.report, &look.table)?))).collect()
+    Step::ALL.into_iter().filter_map(|step| Some((step, step.state(&look.report, &look.table)?))).collect()
 }
 
 /// Shows the progress of a check. The event stream replaces this part.
@@ -329,15 +338,21 @@ pub(super) fn results(lang: Lang, progress: &Progress) -> Markup {
 }
 
 /// Explains how the panel of the zone's DNS provider expects records.
-fn panel(words: &Words, provider: DnsProvider, zone: Option<&str>) -> Markup {
-    let Some(zone) = zone else { return html! {} };
+fn panel(words: &Words, look: &DomainLook) -> Markup {
+    let Some(zone) = &look.table.zone else { return html! {} };
+    let (zone, provider) = (strange(zone), look.provider);
     let title = match provider.name() {
-        Some(name) => (words.provider)(zone, name),
-        None => (words.no_provider)(zone),
+        Some(name) => (words.provider)(&zone, name),
+        None => (words.no_provider)(&zone),
     };
+    let named: Vec<&str> = look.name_servers.iter().map(|name| name.trim_end_matches('.')).take(NAME_SERVERS).collect();
+    let is_danish = zone.ends_with(".dk");
     html! {
         section.card #panel aria-labelledby="panel-title" {
             h2 #panel-title { (title) }
+            @if provider == DnsProvider::Other && !named.is_empty() {
+                p { (strange(&(words.name_servers)(&named.join(", ")))) @if is_danish { " " (words.registrar) } }
+            }
             ol { @for line in (words.panel)(provider) { li { (line) } } }
             p { (words.one_line) }
         }
@@ -345,171 +360,4 @@ fn panel(words: &Words, provider: DnsProvider, zone: Option<&str>) -> Markup {
 }
 
 #[cfg(test)]
-pub(in crate::operate::pages) mod tests {
-    use std::sync::Arc;
-    use std::time::Instant;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::message::CustomerId;
-    use crate::onboarding::connect::Apply;
-    use crate::onboarding::dmarc::step::step;
-    use crate::onboarding::records::{InTheWay, Row, Way};
-    use crate::onboarding::{Check, Item, Need, RecordTable, Report};
-    use crate::operate::dmarc::DmarcReport;
-    use crate::operate::domains::{DomainLook, RequirementStatus, VerdictChange};
-    use crate::operate::pages::customers::server;
-
-    fn tab(domain: &str, is_in_order: Option<bool>) -> Tab {
-        Tab { domain: domain.to_owned(), path: "/a".to_owned(), is_in_order }
-    }
-
-    fn row(item: Item, text: &str) -> Row {
-        Row {
-            item,
-            need: Need::Required,
-            kind: "TXT",
-            host: format!("h{text}"),
-            label: format!("l{text}"),
-            zone: Some(format!("z{text}")),
-            value: format!("v{text}"),
-            alternative: Some(format!("http://{text}")),
-            present: false,
-            replaces: 1,
-            in_the_way: Some(InTheWay::Alias { target: text.to_owned() }),
-            role: None,
-            notes: Vec::new(),
-            first: None,
-            obstacles: Vec::new(),
-        }
-    }
-
-    /// Records with this text wherever a stranger's can be.
-    pub fn table(text: &str, rows: usize) -> RecordTable {
-        let owned = || text.to_owned();
-        let items = [Item::Spf, Item::Ownership, Item::Dkim, Item::MailjetDkim, Item::Dmarc, Item::ReturnPath];
-        RecordTable {
-            domain: owned(),
-            zone: Some(owned()),
-            egress: owned(),
-            way: Way::Mailjet { include: owned() },
-            rows: items.into_iter().cycle().take(rows).map(|item| row(item, text)).collect(),
-            unknown: false,
-            broken_keys: vec![owned()],
-            mailjet_key_unset: Some(owned()),
-            mailjet_key_to_come: Some(owned()),
-            rotation_unreadable: Some(owned()),
-        }
-    }
-
-    /// DMARC reports with this text for every name in them.
-    pub fn dmarc(text: &str) -> DmarcReport {
-        let mut summary = crate::returns::dmarc::tests::summary(30);
-        summary.domain = text.to_owned();
-        for (at, sender) in summary.senders.iter_mut().enumerate() {
-            (sender.name, sender.key, sender.ours) = (text.to_owned(), text.to_owned(), at == 0);
-        }
-        let host = format!("_dmarc.{text}");
-        let step = step(host, Some("v=DMARC1; p=none"), None, None, &summary.facts());
-        DmarcReport { summary, step: Ok(step) }
-    }
-
-    /// A page on which every text that strangers write is this one.
-    fn page(text: &str, rows: usize) -> String {
-        let owned = || text.to_owned();
-        let mut checks: Vec<Check> = Item::ALL.into_iter().map(|item| Check::new(item, Need::Required)).collect();
-        for check in &mut checks {
-            check.say(Finding::SpfNearMiss { text: owned() });
-            check.say(Finding::WrongHost { found_at: owned(), right_host: owned(), zone: Some(owned()) });
-            check.say(Finding::ReturnPathWrong { host: owned(), found: owned(), target: owned() });
-        }
-        for check in checks.iter_mut().filter(|check| check.item != Item::Spf) {
-            check.found = vec![owned()];
-        }
-        let report = Report {
-            customer: owned(),
-            domain: Domain::parse("test.dk").unwrap(),
-            checked_at: Timestamp::EPOCH,
-            checks,
-        };
-        let apply = Some(Apply { provider: owned(), url: format!("https://dc.example/?x={text}") });
-        let (table, dmarc) = (table(text, rows), Some(dmarc(text)));
-        let look = DomainLook { table, report, provider: DnsProvider::Other, apply, dmarc, unkept: Some(owned()) };
-        let snapshot = Snapshot { customer: CustomerId::new("x"), look };
-        let known = Known { snapshot: Some(Arc::new(snapshot)), ..Known::default() };
-        let verdict = RequirementStatus {
-            requirement: owned(),
-            verified: true,
-            since: owned(),
-            vanished: None,
-            faults: vec![owned()],
-        };
-        let change = VerdictChange { at: owned(), requirement: owned(), change: owned(), faults: vec![owned()] };
-        let verdicts = DomainView {
-            domain: owned(),
-            customer: owned(),
-            last_checked: Some(owned()),
-            next_check: Some(owned()),
-            requirements: vec![verdict],
-            history: vec![change],
-        };
-        let view = View {
-            lang: Lang::Da,
-            customer: text,
-            domains: &[tab(text, Some(true)), tab("b", Some(false)), tab("c", None)],
-            domain: "test.dk",
-            path: "/link/x/test.dk",
-            code: html! {},
-            server: server::tests::part_with(text),
-            has_own_server: false,
-            known: &known,
-            verdicts: Some(&verdicts),
-            expires: owned(),
-        };
-        view.page().render()
-    }
-
-    /// Returns the tags of a page with the names of their attributes, without any value.
-    fn skeleton(page: &str) -> Vec<String> {
-        let tags = page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
-        tags.map(|tag| tag.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_that_strangers_write_becomes_markup(text in "[<>&\"'`/=;:a-zA-Z0-9\u{0}-\u{1f}\u{202e}\u{feff}æ -]{0,60}") {
-            prop_assert_eq!(skeleton(&page(&text, 6)), skeleton(&page("x", 6)), "{:?}", text);
-        }
-    }
-
-    #[test]
-    fn markup_of_strangers_is_shown_as_text() {
-        for text in [
-            "\"><script>alert(1)</script>",
-            "' onmouseover='x",
-            "</title><img src=x onerror=y>",
-            "javascript:x",
-            "]]><!--",
-        ] {
-            assert_eq!(skeleton(&page(text, 6)), skeleton(&page("x", 6)), "{text}");
-        }
-    }
-
-    #[test]
-    #[ignore = "measures: run it alone"]
-    fn a_page_is_rendered_within_20_milliseconds() {
-        page("warm", 60);
-        let best = (0..5)
-            .map(|_| {
-                let begun = Instant::now();
-                page("v=spf1 include:x.dk -all", 60);
-                begun.elapsed()
-            })
-            .min()
-            .unwrap();
-        println!("a page with 60 records is rendered in {best:?}");
-        // The limit is wide, because this is a debug build on a busy machine.
-        assert!(best.as_millis() < 200, "{best:?}");
-    }
-}
+pub(in crate::operate::pages) mod tests;

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::Operators;
-use super::input::{Asked, query};
+use super::input::{Asked, query, segment};
+use super::live::{self, Parts};
 use super::show;
 use super::visitor::Visitor;
 use crate::events::Event;
@@ -24,19 +25,37 @@ const OPEN: usize = 50;
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
     let before = asked.text("before");
-    let from = asked.text("from").parse().unwrap_or_default();
-    let alerts = pages.service().alerts(&visitor.actor).await?;
-    let past = match from {
-        0 => Some(pages.service().past_alerts(&visitor.actor, asked.given("before"), PAST).await?),
-        _ => None,
-    };
-    let body = html! {
-        h1 { "Alerts" }
-        (show::missing(&alerts.missing))
-        @if before.is_empty() { (current(&alerts, from, &visitor, pages.forms())) }
-        @if let Some(past) = &past { (history(past, before)) }
+    let body = if before.is_empty() {
+        let from = asked.text("from").parse().unwrap_or_default();
+        let parts = parts(&pages, &visitor, from).await?;
+        html! {
+            h1 { "Alerts" }
+            div data-live={ "/alerts/live?from=" (from) } { @for (_, part) in &parts.parts { (part) } }
+        }
+    } else {
+        let past = pages.service().past_alerts(&visitor.actor, Some(before.to_owned()), PAST).await?;
+        html! { h1 { "Alerts" } (history(&past, before)) }
     };
     Ok(pages.page(&visitor, "/alerts", "Alerts", body).into_response())
+}
+
+pub(super) async fn live(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    let from = asked.text("from").parse().unwrap_or_default();
+    live::stream(&pages, &visitor, move |pages, visitor| async move { parts(&pages, &visitor, from).await })
+}
+
+/// Returns the open alerts from this place in their list on, and behind the first of them the history.
+async fn parts(pages: &Operators, visitor: &Visitor, from: usize) -> Result<Parts, Problem> {
+    let alerts = pages.service().alerts(&visitor.actor).await?;
+    let open = html! {
+        div #open { (show::missing(&alerts.missing)) (current(&alerts, from, visitor, pages.forms())) }
+    };
+    let mut parts = vec![("open", open)];
+    if from == 0 {
+        let past = pages.service().past_alerts(&visitor.actor, None, PAST).await?;
+        parts.push(("history", html! { div #history { (history(&past, "")) } }));
+    }
+    Ok(Parts { parts, done: None })
 }
 
 pub(super) async fn acknowledge(
@@ -60,19 +79,19 @@ pub(super) fn current(alerts: &Alerts, from: usize, visitor: &Visitor, forms: &F
         @if count > OPEN {
             p { (show::number(count as u64)) " are open. Those that nobody took note of come first, then the newest." }
         }
-        @for (at, alert) in alerts.open.iter().enumerate().skip(from).take(OPEN) {
-            (card(&format!("open-{at}"), alert, visitor, forms))
-        }
+        @for alert in alerts.open.iter().skip(from).take(OPEN) { (card("open", alert, visitor, forms)) }
         (show::pager((from > 0).then_some("/alerts"), next.as_deref()))
         @if from == 0 && !alerts.notices.is_empty() {
             h2 { "Happened in the last week" }
-            @for (at, alert) in alerts.notices.iter().enumerate() { (card(&format!("notice-{at}"), alert, visitor, forms)) }
+            @for alert in &alerts.notices { (card("notice", alert, visitor, forms)) }
         }
     }
 }
 
-fn card(id: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Markup {
+fn card(list: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Markup {
     let AlertView { key, since, alert, acknowledged, nodes } = view;
+    // The page is live: a note that somebody is typing stays with its alert, wherever the alert moves.
+    let id = format!("{list}-{}", segment(key));
     let mood = if acknowledged.is_some() { Mood::Calm } else { Mood::Bad };
     html! {
         section class={ "card " (mood.class()) } aria-labelledby=(id) {

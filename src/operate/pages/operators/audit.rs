@@ -69,7 +69,11 @@ pub(super) fn list(found: &Page<Entry>, asked: &Asked) -> Markup {
     let is_first = asked.text("before").is_empty();
     html! {
         @if found.items.is_empty() {
-            p { "Nothing was done that fits." }
+            @match &found.next {
+                // One page looks at a part of the audit only.
+                Some(_) => p { "Nothing of the latest part of the audit fits. The next page looks at older entries." },
+                None => p { "Nothing was done that fits." },
+            }
         } @else {
             (table("The latest first", &["When", "Who, from where", "What", "Detail", "Where"], rows))
         }

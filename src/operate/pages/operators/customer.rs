@@ -5,9 +5,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::input::{query, segment};
+use super::input::{Asked, query, segment};
 use super::visitor::Visitor;
-use super::{Operators, show};
+use super::{Operators, live, show};
 use crate::customers::KeyPlace;
 use crate::message::CustomerId;
 use crate::onboarding::RecordTable;
@@ -56,6 +56,7 @@ pub(super) async fn show(
 async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, Error> {
     let (lanes, missing) = service.lanes_of(&visitor.actor, id).await?;
     let paused = service.paused(&visitor.actor)?.into_iter().find(|paused| paused.customer == id);
+    let stuck = service.stuck(&visitor.actor, id).await?;
     let links = match visitor.may_administer() {
         true => Some(service.links(&visitor.actor, Some(id)).await?),
         false => None,
@@ -63,6 +64,7 @@ async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, E
     let (service, actor, id) = (service.clone(), visitor.actor.clone(), id.to_owned());
     let read = tokio::task::spawn_blocking(move || {
         let (view, _) = Customers::in_relay(&service)?.show(&actor, &id)?;
+        let view = CustomerView { stuck, ..view };
         let named = view.domains.iter().take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
         // A domain that is in the file, but not yet in the running relay, has no verdicts.
         let domains = named.filter_map(|domain| service.domain(&actor, &domain).ok()).collect();
@@ -77,10 +79,11 @@ pub(super) fn details(shown: &Shown) -> Markup {
         div.head {
             h1 { (strange(&view.name)) }
             code { (strange(&view.id)) }
-            @match (&view.suspended, paused) {
-                (Some(_), _) => (badge(Mood::Bad, "suspended")),
-                (None, Some(_)) => (badge(Mood::Wait, "paused")),
-                (None, None) => (badge(Mood::Good, "in service")),
+            @match (&view.suspended, paused, &view.stuck) {
+                (Some(_), ..) => (badge(Mood::Bad, "suspended")),
+                (None, Some(_), _) => (badge(Mood::Wait, "paused")),
+                (None, None, Some(_)) => (badge(Mood::Bad, "stands still")),
+                (None, None, None) => (badge(Mood::Good, "in service")),
             }
         }
         @if let Some(why) = &view.suspended {
@@ -93,6 +96,9 @@ pub(super) fn details(shown: &Shown) -> Markup {
                 @if paused.spares_single { ". Single mail goes on" }
                 "."
             }
+        }
+        @if let (None, None, Some(why)) = (&view.suspended, paused, &view.stuck) {
+            p.note.bad { "Mail stands still: " (strange(why)) }
         }
         @for remark in &view.remarks { p.note.wait { (strange(remark)) } }
         (route(view))
@@ -118,7 +124,20 @@ fn route(view: &CustomerView) -> Markup {
                         @if let Some(tls) = route.tls { ", TLS " (tls.as_str()) }
                         @if let Some(username) = &route.username { ", login " code { (strange(username)) } }
                     }
-                    None => { "Mailjet" @if let Some(tier) = &route.tier { ", tier " (strange(tier)) } }
+                    None => {
+                        "Mailjet"
+                        @if let Some(tier) = &route.tier { ", tier " (strange(tier)) }
+                        @if route.own_key { ", with an API key of its own: " (show::route(&format!("mailjet-own.{}", view.id))) }
+                    }
+                }
+            }
+            @if let Some(caps) = route.caps {
+                dt { "At most" }
+                dd {
+                    (show::number(caps.concurrency.into())) " connections"
+                    @if let Some(cap) = caps.per_minute { ", " (show::number(cap.into())) " messages a minute" }
+                    @if let Some(cap) = caps.per_day { ", " (show::number(cap.into())) " recipients a day" }
+                    @if caps.per_minute.is_none() && caps.per_day.is_none() { "; no cap a minute or a day" }
                 }
             }
             @if !view.bounce_domains.is_empty() { dt { "MAIL FROM besides" } dd { (strange(&view.bounce_domains.join(", "))) } }
@@ -402,37 +421,64 @@ async fn rotate(pages: &Operators, visitor: &Visitor, id: &str) -> Result<Respon
     Ok(pages.page(visitor, "/customers", "Its key", body).into_response())
 }
 
+fn path_of(customer: &str, domain: &str) -> String {
+    format!("/customers/{}/domains/{}", segment(customer), segment(domain))
+}
+
 pub(super) async fn records(
     State(pages): State<Operators>,
     visitor: Visitor,
     Path((id, domain)): Path<(String, String)>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let wrong = |error: crate::smtp::PathError| Error::invalid(error.to_string(), "give a domain like test.dk");
-    let domain = Domain::parse(&domain).map_err(wrong)?;
-    let found = Site::of_relay(pages.service()).await?.records_of(&visitor.actor, &id, &domain).await?;
+    let records =
+        live::soon("records", &path_of(&id, &domain), &asked, records_of(&pages, &visitor, &id, &domain)).await?;
     let body = html! {
-        (published(&found))
+        h1 { "Records of " (strange(&domain)) }
+        (records)
         p { a href={ "/customers/" (segment(&id)) } { "Back to the customer" } }
     };
     Ok(pages.page(&visitor, "/customers", &format!("Records of {domain}"), body).into_response())
+}
+
+pub(super) async fn live_records(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path((id, domain)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    live::later("records", path_of(&id, &domain), &pages, &visitor, move |pages, visitor| {
+        let (id, domain) = (id.clone(), domain.clone());
+        async move { records_of(&pages, &visitor, &id, &domain).await }
+    })
+}
+
+/// Asks DNS which records of a domain are published.
+async fn records_of(pages: &Operators, visitor: &Visitor, id: &str, domain: &str) -> Result<Markup, Problem> {
+    let wrong = |error: crate::smtp::PathError| Error::invalid(error.to_string(), "give a domain like test.dk");
+    let domain = Domain::parse(domain).map_err(wrong)?;
+    let found = Site::of_relay(pages.service()).await?.records_of(&visitor.actor, id, &domain).await?;
+    Ok(html! { div #records { (published(&found)) } })
 }
 
 /// Shows the records that a customer must publish for a domain, and which are published.
 pub(super) fn published(found: &RecordTable) -> Markup {
     html! {
         div.head {
-            h1 { "Records of " (strange(&found.domain)) }
-            @if found.is_done() { (badge(Mood::Good, "all published")) } @else { (badge(Mood::Wait, "not all published")) }
+            @if found.is_done() { (badge(Mood::Good, "all published")) }
+            @else if found.is_lacking() { (badge(Mood::Wait, "not all published")) }
+            @else { (badge(Mood::Calm, "not all known")) }
         }
         @if let Some(zone) = &found.zone { p { "They belong into the zone " code { (strange(zone)) } "." } }
         @if !found.is_whole() {
-            p.note.wait { "Records are missing from this list: DNS did not answer, or something has to be configured first." }
+            p.note.wait { "Records are missing from this list: DNS gave no usable answer, or something has to be configured first." }
         }
         @for (at, row) in found.rows.iter().enumerate() {
             section.card {
                 div.head {
                     h2 { (serde_json::json!(row.item).as_str().unwrap_or_default()) }
-                    @if row.present { (badge(Mood::Good, "published")) } @else { (badge(Mood::Wait, "missing")) }
+                    @if row.present { (badge(Mood::Good, "published")) }
+                    @else if row.unanswered { (badge(Mood::Calm, "DNS did not answer")) }
+                    @else { (badge(Mood::Wait, "missing")) }
                     span.quiet { (serde_json::json!(row.need).as_str().unwrap_or_default()) }
                 }
                 dl.values {

@@ -4,9 +4,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::input::segment;
+use super::input::{Asked, segment};
 use super::visitor::Visitor;
-use super::{Operators, show};
+use super::{Operators, live, show};
 use crate::onboarding::text::Lang;
 use crate::operate::Site;
 use crate::operate::dmarc::{DAYS, DmarcReport, PolicyView};
@@ -14,19 +14,41 @@ use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, copyable, drawing, strange, table};
 use crate::returns::dmarc::plot;
 
+fn path_of(customer: &str) -> String {
+    format!("/customers/{}/dmarc", segment(customer))
+}
+
 pub(super) async fn show(
     State(pages): State<Operators>,
     visitor: Visitor,
     Path(id): Path<String>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let reports = Site::of_relay(pages.service()).await?.dmarc(&visitor.actor, &id, None, DAYS).await?;
+    let domains = live::soon("dmarc", &path_of(&id), &asked, domains(&pages, &visitor, &id)).await?;
     let body = html! {
         h1 { "DMARC reports" }
         p { "Of the customer " (show::customer(&id)) ", in the last " (DAYS) " days." }
-        @for (at, report) in reports.iter().enumerate() { (domain(report, at)) }
+        (domains)
         p { a href={ "/customers/" (segment(&id)) } { "Back to the customer" } }
     };
     Ok(pages.page(&visitor, "/customers", "DMARC reports", body).into_response())
+}
+
+pub(super) async fn live(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    live::later("dmarc", path_of(&id), &pages, &visitor, move |pages, visitor| {
+        let id = id.clone();
+        async move { domains(&pages, &visitor, &id).await }
+    })
+}
+
+/// Shows the customer's domains. The record that each of them publishes now is asked of DNS.
+async fn domains(pages: &Operators, visitor: &Visitor, id: &str) -> Result<Markup, Problem> {
+    let reports = Site::of_relay(pages.service()).await?.dmarc(&visitor.actor, id, None, DAYS).await?;
+    Ok(html! { div #dmarc { @for (at, report) in reports.iter().enumerate() { (domain(report, at)) } } })
 }
 
 /// One domain. `at` tells its ids from those of the others on the page.

@@ -23,6 +23,12 @@ impl Asked {
         Some(self.text(name).to_owned()).filter(|text| !text.is_empty())
     }
 
+    /// Makes a query of all these parameters.
+    pub fn query(&self, path: &str) -> String {
+        let all: Vec<(&str, &str)> = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        query(path, &all)
+    }
+
     #[cfg(test)]
     pub fn of(pairs: &[(&str, &str)]) -> Self {
         Asked(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
@@ -83,6 +89,7 @@ mod unit {
         }
         assert_eq!(query("/queue", &[("a", "x y&"), ("b", "")]), "/queue?a=x+y%26");
         assert_eq!(query("/queue", &[]), "/queue");
+        assert_eq!(Asked::of(&[("b", "x&y"), ("a", ""), ("c", "1")]).query("/queue/live"), "/queue/live?b=x%26y&c=1");
         assert_eq!(segment("own server/<x>"), "own%20server%2F%3Cx%3E");
     }
 }

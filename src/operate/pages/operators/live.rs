@@ -8,10 +8,11 @@ use std::time::Duration;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use maud::Markup;
+use maud::{Markup, html};
 use serde_json::json;
 
 use super::Operators;
+use super::input::Asked;
 use super::visitor::Visitor;
 use crate::operate::pages::Problem;
 use crate::time::Timestamp;
@@ -20,21 +21,23 @@ use crate::time::Timestamp;
 const EVERY: Duration = Duration::from_secs(3);
 /// How often an idle stream sends a comment, because proxies close silent connections.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// How long a page waits for DNS. What takes longer comes by itself, to a page that is shown without it.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The current content of a live page.
 pub(super) struct Parts {
     /// The parts, by their ids on the page.
     pub parts: Vec<(&'static str, Markup)>,
-    /// The address to continue at, if the page does not change any more.
+    /// Set if the page does not change any more: the address to continue at, or nothing if it stays where it is.
     pub done: Option<String>,
 }
 
-/// Makes a stream of parts until they are complete, the session has ended, or the relay stops. Parts that cannot be rendered now are
-/// rendered later.
+/// Makes a stream of the parts that `make` renders for the visitor, until they are complete, the session has ended, or the relay stops.
+/// Parts that cannot be rendered now are rendered later.
 pub(super) fn stream<F>(
     pages: &Operators,
     visitor: &Visitor,
-    make: impl Fn() -> F + Send + 'static,
+    make: impl Fn(Operators, Visitor) -> F + Send + 'static,
 ) -> Result<Response, Problem>
 where
     F: Future<Output = Result<Parts, Problem>> + Send,
@@ -59,7 +62,7 @@ where
                     let event = Event::default().event("done").data("/login?over=1");
                     return Some((vec![event], (make, shown, permit, false, true)));
                 }
-                let Ok(made) = make().await else { continue };
+                let Ok(made) = make(pages.clone(), visitor.clone()).await else { continue };
                 let mut events = Vec::new();
                 for (id, markup) in made.parts {
                     let html = markup.into_string();
@@ -80,4 +83,49 @@ where
     let events =
         futures_util::StreamExt::flat_map(events, |events| stream::iter(events.into_iter().map(Ok::<_, Infallible>)));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response())
+}
+
+/// Returns the part `id` of the page at `path` once it is made. If that takes long, because DNS is asked, returns a place that is filled by
+/// the stream at `path/live`; without scripts, a link to a page that waits.
+pub(super) async fn soon(
+    id: &str,
+    path: &str,
+    asked: &Asked,
+    made: impl Future<Output = Result<Markup, Problem>>,
+) -> Result<Markup, Problem> {
+    if asked.given("wait").is_some() {
+        return made.await;
+    }
+    tokio::time::timeout(PATIENCE, made).await.unwrap_or_else(|_| {
+        Ok(html! {
+            div data-live={ (path) "/live" } {
+                div #(id) {
+                    p role="status" { "DNS is being asked. Its answer is shown here as soon as it comes." }
+                    noscript { p { a href={ (path) "?wait=1" } { "Wait for the answer" } } }
+                }
+            }
+        })
+    })
+}
+
+/// Makes the stream that fills such a place. A problem is shown by the page that waits.
+pub(super) fn later<F>(
+    id: &'static str,
+    path: String,
+    pages: &Operators,
+    visitor: &Visitor,
+    make: impl Fn(Operators, Visitor) -> F + Send + 'static,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Markup, Problem>> + Send,
+{
+    stream(pages, visitor, move |pages, visitor| {
+        let (made, waits) = (make(pages, visitor), format!("{path}?wait=1"));
+        async move {
+            Ok(match made.await {
+                Ok(part) => Parts { parts: vec![(id, part)], done: Some(String::new()) },
+                Err(_) => Parts { parts: Vec::new(), done: Some(waits) },
+            })
+        }
+    })
 }

@@ -4,7 +4,8 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::input::query;
+use super::input::{query, segment};
+use super::live::{self, Parts};
 use super::queue::{ACTIONS, badge_of};
 use super::visitor::Visitor;
 use super::{Operators, show, trace};
@@ -27,8 +28,36 @@ pub(super) async fn show(
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(see(&query("/trace", &[("queue_id", &id)]))),
         Err(error) => return Err(error.into()),
     };
-    let body = details(&message, &visitor, pages.forms());
+    let body = html! {
+        div data-live={ "/queue/" (segment(&id)) "/live" } { (part(&message, &visitor, pages.forms())) }
+    };
     Ok(pages.page(&visitor, "/queue", &format!("Message {}", message.id), body).into_response())
+}
+
+pub(super) async fn live(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    live::stream(&pages, &visitor, move |pages, visitor| {
+        let id = id.clone();
+        async move {
+            match pages.service().show(&visitor.actor, &id).await {
+                Ok(message) => {
+                    Ok(Parts { parts: vec![("message", part(&message, &visitor, pages.forms()))], done: None })
+                }
+                // It has left the queue.
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    Ok(Parts { parts: Vec::new(), done: Some(query("/trace", &[("queue_id", &id)])) })
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+    })
+}
+
+fn part(message: &Message, visitor: &Visitor, forms: &Forms) -> Markup {
+    html! { div #message { (details(message, visitor, forms)) } }
 }
 
 pub(super) fn details(message: &Message, visitor: &Visitor, forms: &Forms) -> Markup {
@@ -49,6 +78,7 @@ pub(super) fn details(message: &Message, visitor: &Visitor, forms: &Forms) -> Ma
             dt { "From" } dd { (strange(&message.from_domain)) ", envelope sender " code { "<" (strange(&message.sender)) ">" } }
             dt { "Message-ID" } dd { (strange(&message.message_id)) }
             @if let Some(reference) = &message.reference { dt { "Reference" } dd { (strange(reference)) } }
+            @if let Some(envid) = &message.envid { dt { "ENVID" } dd { (strange(envid)) } }
             @if let Some(campaign) = &message.campaign { dt { "Campaign" } dd { (strange(campaign)) } }
             @if !message.tags.is_empty() { dt { "Tags" } dd { (strange(&message.tags.join(", "))) } }
             dt { "Accepted" } dd { (show::written(&message.arrived)) ", " (show::age(message.age_secs)) " ago" }

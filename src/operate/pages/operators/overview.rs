@@ -15,7 +15,7 @@ use crate::operate::history::Span;
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, strange, table};
 use crate::operate::queue::Stats;
-use crate::operate::standing::{Standing, StandingStill};
+use crate::operate::stuck::{QueueOverview, StuckMail};
 use crate::operate::{Error, Service};
 
 /// The maximum number of lines of a list. The rest is summed up.
@@ -50,21 +50,17 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
 }
 
 pub(super) async fn live(State(pages): State<Operators>, visitor: Visitor) -> Result<Response, Problem> {
-    let (of, by) = (pages.clone(), visitor.clone());
-    live::stream(&pages, &visitor, move || {
-        let (pages, visitor) = (of.clone(), by.clone());
-        async move { parts(&pages, &visitor).await }
-    })
+    live::stream(&pages, &visitor, |pages, visitor| async move { parts(&pages, &visitor).await })
 }
 
 async fn parts(pages: &Operators, visitor: &Visitor) -> Result<Parts, Problem> {
     let service: &Service = pages.service();
-    let (told, standing) = tokio::join!(service.alerts(&visitor.actor), service.standing(&visitor.actor));
+    let (told, overview) = tokio::join!(service.alerts(&visitor.actor), service.overview(&visitor.actor));
     let reasons = pages.0.surroundings.readiness.reasons();
-    let mut parts = vec![("state", state(&reasons, &told, &standing))];
-    if let Ok(standing) = &standing {
-        parts.push(("queue", queue(&standing.stats)));
-        parts.push(("routes", routes_in_trouble(standing)));
+    let mut parts = vec![("state", state(&reasons, &told, &overview))];
+    if let Ok(overview) = &overview {
+        parts.push(("queue", queue(&overview.stats)));
+        parts.push(("routes", routes_in_trouble(overview)));
     }
     Ok(Parts { parts, done: None })
 }
@@ -73,21 +69,21 @@ async fn parts(pages: &Operators, visitor: &Visitor) -> Result<Parts, Problem> {
 pub(super) fn state(
     reasons: &[(&'static str, String)],
     told: &Result<Alerts, Error>,
-    standing: &Result<Standing, Error>,
+    overview: &Result<QueueOverview, Error>,
 ) -> Markup {
     let none = Alerts::default();
     let of_alerts = told.as_ref().unwrap_or(&none);
-    let still = standing.as_ref().map(|standing| &*standing.still).unwrap_or_default();
-    let still_count = standing.as_ref().map_or(0, |standing| standing.still_count);
+    let stuck = overview.as_ref().map(|overview| &*overview.stuck).unwrap_or_default();
+    let stuck_count = overview.as_ref().map_or(0, |overview| overview.stuck_count);
     let (new, known): (Vec<_>, Vec<_>) =
         of_alerts.open.iter().chain(&of_alerts.notices).partition(|alert| alert.acknowledged.is_none());
-    let unknown = [told.as_ref().err(), standing.as_ref().err()];
-    let mut missing = standing.as_ref().map(|standing| standing.stats.missing.clone()).unwrap_or_default();
+    let unknown = [told.as_ref().err(), overview.as_ref().err()];
+    let mut missing = overview.as_ref().map(|overview| overview.stats.missing.clone()).unwrap_or_default();
     missing.extend(of_alerts.missing.iter().filter(|node| !missing.contains(node)).cloned().collect::<Vec<_>>());
     let is_unknown = unknown.iter().any(Option::is_some) || !missing.is_empty();
     let (mood, word) = if !reasons.is_empty() {
         (Mood::Bad, "Takes no mail")
-    } else if !still.is_empty() {
+    } else if !stuck.is_empty() {
         (Mood::Bad, "Takes mail, but not all of it leaves")
     } else if is_unknown {
         (Mood::Bad, "How it stands is not known")
@@ -121,9 +117,9 @@ pub(super) fn state(
                 (more(new.len()))
                 p { a href="/alerts" { "Look at the alerts, and take note of them" } }
             }
-            @if !still.is_empty() {
+            @if !stuck.is_empty() {
                 h3 { "Mail that stands still" }
-                (standing_still(still, still_count))
+                (stuck_mail(stuck, stuck_count))
             }
             @if !known.is_empty() {
                 p.quiet { (known.len()) " known: " a href="/alerts" { "somebody took note of it" } }
@@ -133,8 +129,8 @@ pub(super) fn state(
 }
 
 /// Shows stuck mail, with links to it.
-fn standing_still(still: &[StandingStill], count: usize) -> Markup {
-    let rows = still.iter().take(LINES).map(|line| {
+fn stuck_mail(stuck: &[StuckMail], count: usize) -> Markup {
+    let rows = stuck.iter().take(LINES).map(|line| {
         let state = if line.held { "held" } else { "" };
         let route = line.route.as_deref().unwrap_or_default();
         let to = query("/queue", &[("customer", &line.customer), ("state", state), ("route", route)]);
@@ -180,13 +176,13 @@ pub(super) fn queue(stats: &Stats) -> Markup {
     }
 }
 
-fn routes_in_trouble(standing: &Standing) -> Markup {
-    let in_trouble: Vec<_> = standing.routes.iter().filter(|route| routes::is_in_trouble(route)).collect();
+fn routes_in_trouble(overview: &QueueOverview) -> Markup {
+    let in_trouble: Vec<_> = overview.routes.iter().filter(|route| routes::is_in_trouble(route)).collect();
     html! {
         section #routes .card aria-labelledby="trouble" {
             div.head {
                 h2 #trouble { "Routes in trouble" }
-                span { (in_trouble.len()) " of " a href="/routes" { (show::number(standing.routes.len() as u64)) } }
+                span { (in_trouble.len()) " of " a href="/routes" { (show::number(overview.routes.len() as u64)) } }
             }
             @if !in_trouble.is_empty() {
                 (routes::table_of(in_trouble.iter().copied().take(LINES)))

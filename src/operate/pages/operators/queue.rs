@@ -10,6 +10,7 @@ use maud::{Markup, html};
 
 use super::Operators;
 use super::input::{Asked, query, seconds};
+use super::live::{self, Parts};
 use super::show;
 use super::visitor::Visitor;
 use crate::operate::Error;
@@ -33,7 +34,7 @@ pub(super) const ACTIONS: [(&str, &str, &str); 5] = [
 ];
 
 /// The text filters: the name, the label and a hint.
-const FILTERS: [(&str, &str, &str); 8] = [
+const FILTERS: [(&str, &str, &str); 9] = [
     ("customer", "Customer", "its id"),
     ("route", "Route", "like own-server.test-as"),
     ("recipient_domain", "Recipient domain", "like gmail.com"),
@@ -42,6 +43,7 @@ const FILTERS: [(&str, &str, &str); 8] = [
     ("reference", "Reference", "webCRM's own"),
     ("campaign", "Campaign", ""),
     ("tag", "Tag", ""),
+    ("envid", "ENVID", "as MAIL gave it, decoded"),
 ];
 
 const STATES: [(&str, &str); 6] = [
@@ -54,16 +56,28 @@ const STATES: [(&str, &str); 6] = [
 ];
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
-    let value = |name: &str| asked.text(name).to_owned();
-    let which = selection(&value)?;
-    let after = asked.given("after");
-    let found = pages.service().list(&visitor.actor, &which, after.as_deref(), LINES).await?;
+    let list = part(&pages, &visitor, &asked).await?;
     let body = html! {
         h1 { "Queue" }
-        (filters(&value))
-        (list(&found, &value, after.is_some(), &visitor, pages.forms()))
+        (filters(&|name: &str| asked.text(name).to_owned()))
+        div data-live=(asked.query("/queue/live")) { (list) }
     };
     Ok(pages.page(&visitor, "/queue", "Queue", body).into_response())
+}
+
+pub(super) async fn live(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    live::stream(&pages, &visitor, move |pages, visitor| {
+        let asked = asked.clone();
+        async move { Ok(Parts { parts: vec![("list", part(&pages, &visitor, &asked).await?)], done: None }) }
+    })
+}
+
+/// Returns the messages that fit, and the commands about them.
+async fn part(pages: &Operators, visitor: &Visitor, asked: &Asked) -> Result<Markup, Problem> {
+    let value = |name: &str| asked.text(name).to_owned();
+    let after = asked.given("after");
+    let found = pages.service().list(&visitor.actor, &selection(&value)?, after.as_deref(), LINES).await?;
+    Ok(html! { div #list { (list(&found, &value, after.is_some(), visitor, pages.forms())) } })
 }
 
 /// Makes the selection of the filters.
@@ -86,6 +100,7 @@ pub(super) fn selection(value: &impl Fn(&str) -> String) -> Result<Selection, Er
         reference: given("reference"),
         campaign: given("campaign"),
         tag: given("tag"),
+        envid: given("envid"),
         sender: given("sender"),
         older_than_secs,
         state,
@@ -195,7 +210,8 @@ fn rows(found: &Page<Message>, with_boxes: bool) -> Markup {
         ];
         if with_boxes {
             let name = format!("id-{}", message.id);
-            row.insert(0, html! { input type="checkbox" name=(name) aria-label={ "message " (message.id) }; });
+            // The page is live: a tick stays with its message.
+            row.insert(0, html! { input #(name) type="checkbox" name=(name) aria-label={ "message " (message.id) }; });
         }
         row
     });
@@ -297,6 +313,7 @@ fn filters_of(which: &Selection) -> Vec<(&'static str, String)> {
         text("reference", &which.reference),
         text("campaign", &which.campaign),
         text("tag", &which.tag),
+        text("envid", &which.envid),
         which.older_than_secs.map(|secs| ("older", format!("{secs}s"))),
         which.state.map(|state| ("state", state.as_str().to_owned())),
     ];

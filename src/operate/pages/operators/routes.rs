@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::charts::{charts_of_route, spans};
 use super::input::{Asked, query, segment};
+use super::live::{self, Parts};
 use super::visitor::Visitor;
 use super::{Operators, show};
 use crate::operate::Error;
@@ -22,6 +23,39 @@ use crate::route::{Caps, RouteState, RouteStatus};
 const LINES: usize = 100;
 
 pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    let list = list_part(&pages, &visitor, &asked).await?;
+    let states = [
+        ("", "any"),
+        ("trouble", "in trouble"),
+        ("ready", "ready"),
+        ("throttled", "throttled"),
+        ("suspended", "suspended"),
+    ];
+    let body = html! {
+        h1 { "Routes" }
+        form.filter method="get" action="/routes" role="search" {
+            (Field { name: "q", label: "Route or server", hint: "a part of its name", kind: "search", value: asked.text("q"), error: None, autocomplete: "off", required: false }.render())
+            (select("state", "State", &states, asked.text("state")))
+            div.actions { button { "Show" } }
+        }
+        div data-live=(asked.query("/routes/live")) { (list) }
+    };
+    Ok(pages.page(&visitor, "/routes", "Routes", body).into_response())
+}
+
+pub(super) async fn live_list(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    live::stream(&pages, &visitor, move |pages, visitor| {
+        let asked = asked.clone();
+        async move { Ok(Parts { parts: vec![("list", list_part(&pages, &visitor, &asked).await?)], done: None }) }
+    })
+}
+
+/// Returns the routes that fit.
+async fn list_part(pages: &Operators, visitor: &Visitor, asked: &Asked) -> Result<Markup, Problem> {
     let (text, state) = (asked.text("q").to_lowercase(), asked.text("state"));
     let after = asked.text("after");
     let (all, missing) = pages.service().route_statuses(&visitor.actor).await?;
@@ -44,36 +78,24 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
         all.push(("after", last.id.as_str()));
         query("/routes", &all)
     });
-    let states = [
-        ("", "any"),
-        ("trouble", "in trouble"),
-        ("ready", "ready"),
-        ("throttled", "throttled"),
-        ("suspended", "suspended"),
-    ];
     let passwords = pages.service().count_microsoft365(&visitor.actor)?;
-    let body = html! {
-        h1 { "Routes" }
-        form.filter method="get" action="/routes" role="search" {
-            (Field { name: "q", label: "Route or server", hint: "a part of its name", kind: "search", value: asked.text("q"), error: None, autocomplete: "off", required: false }.render())
-            (select("state", "State", &states, state))
-            div.actions { button { "Show" } }
-        }
-        (show::missing(&missing))
-        p { (show::number(total as u64)) " routes in all." }
-        @if passwords > 0 {
-            p.note.wait {
-                a href="/routes/microsoft365" {
-                    @if passwords == 1 { "1 route logs in" } @else { (show::number(passwords as u64)) " routes log in" }
-                    " at Microsoft 365 with a password"
+    Ok(html! {
+        div #list {
+            (show::missing(&missing))
+            p { (show::number(total as u64)) " routes in all." }
+            @if passwords > 0 {
+                p.note.wait {
+                    a href="/routes/microsoft365" {
+                        @if passwords == 1 { "1 route logs in" } @else { (show::number(passwords as u64)) " routes log in" }
+                        " at Microsoft 365 with a password"
+                    }
+                    ", which Microsoft switches off."
                 }
-                ", which Microsoft switches off."
             }
+            @if found.is_empty() { p { "None fits." } } @else { (table_of(found.iter().copied())) }
+            (show::pager((!after.is_empty()).then_some(first.as_str()), next.as_deref()))
         }
-        @if found.is_empty() { p { "None fits." } } @else { (table_of(found.iter().copied())) }
-        (show::pager((!after.is_empty()).then_some(first.as_str()), next.as_deref()))
-    };
-    Ok(pages.page(&visitor, "/routes", "Routes", body).into_response())
+    })
 }
 
 /// The routes that log in at Microsoft 365 with a password, and what each needs.
@@ -159,13 +181,10 @@ pub(super) async fn show(
     asked: Asked,
 ) -> Result<Response, Problem> {
     let span = Span::ALL.into_iter().find(|span| span.as_str() == asked.text("span")).unwrap_or_default();
-    let (route, caps, missing) = pages.service().route(&visitor.actor, &id).await?;
+    let parts = parts(&pages, &visitor, &id).await?;
     let counted = pages.service().counted(&visitor.actor, Some(&id), span).await?;
-    let customer = id.strip_prefix("own-server.");
     let body = html! {
-        (show::missing(&missing))
-        (details(&route, caps.as_ref(), customer))
-        @if visitor.may_operate() { (commands(&route, &visitor, pages.forms())) }
+        div data-live={ "/routes/" (segment(&id)) "/live" } { @for (_, part) in &parts.parts { (part) } }
         section.card aria-labelledby="charts" {
             h2 #charts { "Over time" }
             (spans(&format!("/routes/{}", segment(&id)), span))
@@ -173,6 +192,29 @@ pub(super) async fn show(
         }
     };
     Ok(pages.page(&visitor, "/routes", &id, body).into_response())
+}
+
+pub(super) async fn live(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    live::stream(&pages, &visitor, move |pages, visitor| {
+        let id = id.clone();
+        async move { parts(&pages, &visitor, &id).await }
+    })
+}
+
+/// Returns how a route stands, and the commands that it takes now.
+async fn parts(pages: &Operators, visitor: &Visitor, id: &str) -> Result<Parts, Problem> {
+    let (route, caps, missing) = pages.service().route(&visitor.actor, id).await?;
+    let customer = id.strip_prefix("own-server.").or_else(|| id.strip_prefix("mailjet-own."));
+    let state = html! { div #route { (show::missing(&missing)) (details(&route, caps.as_ref(), customer)) } };
+    let mut parts = vec![("route", state)];
+    if visitor.may_operate() {
+        parts.push(("commands", html! { div #commands { (commands(&route, visitor, pages.forms())) } }));
+    }
+    Ok(Parts { parts, done: None })
 }
 
 pub(super) fn details(route: &RouteStatus, caps: Option<&Caps>, customer: Option<&str>) -> Markup {

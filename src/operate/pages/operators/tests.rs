@@ -22,12 +22,12 @@ use crate::operate::pages::customers::made_of_strangers;
 use crate::operate::pages::forms::Forms;
 use crate::operate::pauses::Paused;
 use crate::operate::queue::{Changed, LaneStats, Message, MessageState, Page, Recipient, Selection, Stats};
-use crate::operate::standing::{Standing, StandingStill};
+use crate::operate::stuck::{QueueOverview, StuckMail};
 use crate::operate::suppression::Suppressed;
 use crate::operate::{Actor, Error, Role};
 use crate::record::Subject;
 use crate::record::trace::{Found, Trace};
-use crate::route::{Cause, RouteId, RouteState, RouteStatus};
+use crate::route::{Caps, Cause, RouteId, RouteState, RouteStatus};
 use crate::time::Timestamp;
 
 const AT: Timestamp = Timestamp::from_millis(1_795_458_240_123);
@@ -89,8 +89,8 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         password_hint: Some(owned()),
     };
     let stats = Stats { messages: 1, lanes: vec![lane(text)], ..Stats::default() };
-    let still = StandingStill { customer: owned(), why: owned(), messages: 7, route: Some(owned()), held: false };
-    let standing = Ok(Standing { stats, routes: vec![route.clone()], still: vec![still], still_count: 1 });
+    let stuck = StuckMail { customer: owned(), why: owned(), messages: 7, route: Some(owned()), held: false };
+    let overview = Ok(QueueOverview { stats, routes: vec![route.clone()], stuck: vec![stuck], stuck_count: 1 });
     let selection =
         Selection { customer: Some(owned()), sender: Some(owned()), tag: Some(owned()), ..Selection::default() };
     let job = |ended| Job {
@@ -146,7 +146,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("passwords", routes::passwords(&[password]).into_string()),
         ("routes", routes::table_of([&route].into_iter()).into_string()),
         ("route", routes::details(&route, None, Some(text)).into_string()),
-        ("customers", customers::rows(&Page::new(vec![summary(text)], Some(owned())), text, true).into_string()),
+        ("customers", customers::rows(&Page::new(vec![summary(text)], Some(owned())), &[], text, true).into_string()),
         ("customer", customer::details(&shown).into_string()),
         ("commands", customer::commands(&shown, &visitor, &forms).into_string()),
         ("suppression", suppression::list(&[suppressed], text, text, true, &visitor, &forms).into_string()),
@@ -156,8 +156,26 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("dmarc", dmarc::domain(&made_of_strangers::dmarc(&seen), 0).into_string()),
         ("failed job", work::part(&job(Err(Error::invalid(owned(), owned())))).into_string()),
         ("check", work::domain(&report).into_string()),
-        ("overview", overview::state(&[("spool", owned())], &Ok(all_alerts), &standing).into_string()),
+        ("overview", overview::state(&[("spool", owned())], &Ok(all_alerts), &overview).into_string()),
     ]
+}
+
+#[test]
+fn a_record_is_called_missing_only_if_dns_answered() {
+    for (present, unanswered, badges) in [
+        (true, false, ["all published", ">published<"]),
+        (false, false, ["not all published", ">missing<"]),
+        (false, true, ["not all known", ">DNS did not answer<"]),
+    ] {
+        let mut table = made_of_strangers::table("x", 1);
+        table.rows[0].present = present;
+        table.rows[0].unanswered = unanswered;
+        (table.mailjet_key_unset, table.mailjet_key_to_come, table.rotation_unreadable) = (None, None, None);
+        table.broken_keys.clear();
+        let shown = customer::published(&table).into_string();
+        assert!(badges.iter().all(|badge| shown.contains(badge)), "{badges:?}: {shown}");
+        assert_eq!(shown.contains("missing"), !present && !unanswered, "{shown}");
+    }
 }
 
 fn message_of(text: &str, event: &Value) -> Message {
@@ -174,6 +192,7 @@ fn message_of(text: &str, event: &Value) -> Message {
         reference: Some(owned()),
         campaign: Some(owned()),
         tags: vec![owned()],
+        envid: Some(owned()),
         size: 7,
         arrived: owned(),
         age_secs: 7,
@@ -213,6 +232,7 @@ fn summary(text: &str) -> CustomerSummary {
         domains: vec![text.to_owned(); 5],
         via: ViaName::OwnServer,
         suspended: Some(text.to_owned()),
+        stuck: Some(text.to_owned()),
     }
 }
 
@@ -234,6 +254,8 @@ fn customer_of(text: &str) -> customer::Shown {
             domains: vec![domain],
             bounce_domains: vec![owned()],
             suspended: Some(owned()),
+            pause: None,
+            stuck: Some(owned()),
             bulk: BulkName::Warn,
             bounces: FailureName::Event,
             contacts: Vec::new(),
@@ -249,6 +271,8 @@ fn customer_of(text: &str) -> customer::Shown {
                 port: Some(25),
                 tls: Some(TlsName::Off),
                 username: Some(owned()),
+                own_key: true,
+                caps: Some(Caps::default().into()),
             },
             mailjet: std::collections::BTreeMap::new(),
             remarks: vec![owned()],
@@ -329,14 +353,14 @@ fn a_page_shows_no_form_to_a_role_that_may_not_send_it() {
 
 #[test]
 fn all_is_well_only_where_no_mail_stands_still_and_everything_is_known() {
-    let quiet = || Ok(Standing { stats: Stats::default(), routes: Vec::new(), still: Vec::new(), still_count: 0 });
-    let state = |reasons: &[(&'static str, String)], alerts, standing| {
-        overview::state(reasons, &alerts, &standing).into_string()
+    let quiet = || Ok(QueueOverview { stats: Stats::default(), routes: Vec::new(), stuck: Vec::new(), stuck_count: 0 });
+    let state = |reasons: &[(&'static str, String)], alerts, overview| {
+        overview::state(reasons, &alerts, &overview).into_string()
     };
     let is_green = |html: &str| html.contains("card good");
     assert!(is_green(&state(&[], Ok(Alerts::default()), quiet())));
-    let still = StandingStill { customer: "a".into(), why: "held".into(), messages: 1, route: None, held: true };
-    let stands = Ok(Standing { still: vec![still], still_count: 1, ..quiet().unwrap() });
+    let stuck = StuckMail { customer: "a".into(), why: "held".into(), messages: 1, route: None, held: true };
+    let stands = Ok(QueueOverview { stuck: vec![stuck], stuck_count: 1, ..quiet().unwrap() });
     let failed = || Error::failed("the spool cannot be read", "see the log");
     for html in [
         state(&[("spool", "full".to_owned())], Ok(Alerts::default()), quiet()),

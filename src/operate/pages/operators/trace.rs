@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::Operators;
-use super::input::Asked;
+use super::input::{Asked, query};
 use super::show;
 use super::visitor::Visitor;
 use crate::operate::Error;
@@ -21,13 +21,15 @@ const MAILS: usize = 20;
 const EVENTS: usize = 500;
 
 /// The search fields: name, label, hint.
-const FIELDS: [(&str, &str, &str); 9] = [
+const FIELDS: [(&str, &str, &str); 11] = [
     ("queue_id", "Queue id", "as in “250 … queued as”"),
     ("recipient", "Recipient", "the whole address"),
     ("message_id", "Message-ID", ""),
     ("sender", "Sender", "the envelope sender's address"),
     ("reference", "Reference", "webCRM's own"),
     ("campaign", "Campaign", ""),
+    ("tag", "Tag", ""),
+    ("envid", "ENVID", "as MAIL gave it, decoded"),
     ("customer", "Customer", "its id"),
     ("since", "Since", "like 2026-11-29 or 2026-11-29T03:00:00Z"),
     ("until", "Until", ""),
@@ -38,12 +40,23 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
         Some(query) => Some(pages.service().trace(&visitor.actor, query, MAILS).await?),
         None => None,
     };
+    let fields: Vec<_> = FIELDS.iter().map(|(name, ..)| (*name, asked.text(name))).collect();
+    let first = asked.given("after").map(|_| query("/trace", &fields));
     let body = html! {
         h1 { "Trace" }
         (form(&asked))
-        @if let Some(found) = &found { (answer(found)) }
+        @if let Some(found) = &found {
+            (answer(found))
+            (show::pager(first.as_deref(), next(found, &fields).as_deref()))
+        }
     };
     Ok(pages.page(&visitor, "/trace", "Trace", body).into_response())
+}
+
+/// Returns the path of the next page, if there is one.
+fn next(found: &Found, fields: &[(&str, &str)]) -> Option<String> {
+    let place = found.next()?.to_string();
+    Some(query("/trace", &[fields, &[("after", place.as_str())]].concat()))
 }
 
 /// Returns the search, or `None` if no field is filled in.
@@ -56,6 +69,9 @@ fn asked_for(asked: &Asked) -> Result<Option<Query>, Error> {
             Error::invalid(error.to_string(), "give it as in “250 … queued as 6H0K9MEFC7721”")
         },
     )?;
+    let not_a_cursor = |error: crate::record::trace::NoPlace| {
+        Error::invalid(format!("after: {error}"), "begin again with the first page")
+    };
     Ok(Some(Query {
         queue_id: id,
         recipient: asked.given("recipient"),
@@ -63,10 +79,12 @@ fn asked_for(asked: &Asked) -> Result<Option<Query>, Error> {
         sender: asked.given("sender"),
         reference: asked.given("reference"),
         campaign: asked.given("campaign"),
+        tag: asked.given("tag"),
+        envid: asked.given("envid"),
         customer: asked.given("customer"),
         from: time("since", asked, "00:00:00Z")?,
         until: time("until", asked, "23:59:59Z")?,
-        ..Query::default()
+        after: asked.given("after").map(|text| text.parse()).transpose().map_err(not_a_cursor)?,
     }))
 }
 
@@ -98,22 +116,27 @@ pub(super) fn answer(found: &Found) -> Markup {
             p { "No mail fits, as far back as the record is kept." }
         }
         @for trace in &found.traces { (mail(trace)) }
-        @if found.more { p { "There are more mails. Ask for less: name a recipient or a time." } }
     }
 }
 
 fn mail(trace: &Trace) -> Markup {
     let first = trace.events.first().cloned().unwrap_or_default();
+    // A search for a customer also finds what was done about it, and its alerts.
+    let is_mail = ["sender", "recipient", "message_id"].iter().any(|name| first[*name].is_string());
     html! {
         section.card {
-            div.head {
-                h2 { (show::field(&first, "sender")) " → " (show::field(&first, "recipient")) }
-                @if let Some(id) = &trace.queue_id { (show::message(id)) }
-            }
-            p.quiet {
-                "Message-ID " (show::field(&first, "message_id"))
-                @if first["reference"].is_string() { " · reference " (show::field(&first, "reference")) }
-                @if first["campaign"].is_string() { " · campaign " (show::field(&first, "campaign")) }
+            @if is_mail || trace.queue_id.is_some() {
+                div.head {
+                    h2 { (show::field(&first, "sender")) " → " (show::field(&first, "recipient")) }
+                    @if let Some(id) = &trace.queue_id { (show::message(id)) }
+                }
+                p.quiet {
+                    "Message-ID " (show::field(&first, "message_id"))
+                    @if first["reference"].is_string() { " · reference " (show::field(&first, "reference")) }
+                    @if first["campaign"].is_string() { " · campaign " (show::field(&first, "campaign")) }
+                }
+            } @else {
+                h2 { "Not about one mail" }
             }
             (life(&trace.events))
         }

@@ -14,6 +14,7 @@ use crate::operate::jobs::{Checked, Job, JobKind, JobResult, TestSent};
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, strange, table};
 use crate::operate::queue::Changed;
+use crate::record::erase::Erased;
 
 pub(super) async fn show(
     State(pages): State<Operators>,
@@ -37,7 +38,7 @@ pub(super) async fn live(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let seen = pages.service().jobs.watched(&visitor.actor, &id)?;
-    live::stream(&pages, &visitor, move || {
+    live::stream(&pages, &visitor, move |_, _| {
         let job = seen.borrow().clone();
         async move {
             let done = (!job.is_running()).then(|| format!("/work/{}", job.id));
@@ -56,6 +57,7 @@ fn title(kind: JobKind) -> &'static str {
         JobKind::DomainCheck => "Domains are checked",
         JobKind::Probe => "Routes are probed",
         JobKind::TestSend => "A test mail is sent",
+        JobKind::RecordErase => "A recipient is erased from the record",
     }
 }
 
@@ -98,6 +100,9 @@ fn came(result: &JobResult) -> Markup {
         JobResult::Check(checked, lang) => checks(checked, *lang),
         JobResult::Probe(reports) => html! { @for report in reports { (probe(report)) } },
         JobResult::TestSend(sent) => test_sent(sent),
+        JobResult::Erased(Erased { events, files }) => html! {
+            p { (show::number(*events)) " events were erased in " (show::number(*files)) " files." }
+        },
     }
 }
 

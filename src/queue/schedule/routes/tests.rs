@@ -1,7 +1,7 @@
 //! Slots and turns, troubles and suspensions, over reloads and restarts.
 
 use super::*;
-use crate::delivery::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+use crate::delivery::{Meaning, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::message::{MailKind, QueueId, Urgency};
 use crate::queue::schedule::throttle_state::ThrottleState;
 use crate::route::{Caps, Cause, RouteState, TlsMode, TlsPolicy};
@@ -9,6 +9,8 @@ use crate::smtp::Domain;
 use crate::test_customers;
 
 const ONE: QueueId = QueueId::from_u64(1);
+/// One recipient, which counts to no day of these tests.
+const TAKEN: Taken = Taken { recipients: 1, day: 0 };
 
 fn route(concurrency: u32, per_day: Option<u32>, host: &str) -> Arc<Route> {
     Arc::new(Route {
@@ -94,7 +96,7 @@ fn trouble_stops_turns_until_the_pause_is_over() {
     routes.offer(lane("a"), &route, now());
     assert!(routes.enter(&route, now()));
     let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
-    routes.report(&route, ONE, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
+    routes.report(&route, ONE, &Outcome { trouble, ..Outcome::default() }, TAKEN, now(), 0.0);
     assert_eq!(routes.turn(&route.id, false, now()), None);
     let then = routes.next_change(now()).unwrap();
     assert_eq!(then, now() + Duration::from_secs(15));
@@ -102,7 +104,7 @@ fn trouble_stops_turns_until_the_pause_is_over() {
 }
 
 fn refused(verdict: Verdict, scope: Scope) -> RecipientOutcome {
-    Class::new(verdict, scope, "550", None).of(0)
+    Meaning::new(verdict, scope, "550", None).of(0)
 }
 
 #[test]
@@ -118,13 +120,13 @@ fn a_route_is_in_trouble_until_its_server_answers_a_transaction_is_resumed_or_is
         let mut routes = Routes::default();
         reload(&mut routes, [Arc::clone(&route)], now());
         assert!(routes.over(&route.id, now()).is_some());
-        routes.report(&route, ONE, &dead, 1, now(), 0.0);
+        routes.report(&route, ONE, &dead, TAKEN, now(), 0.0);
         assert_eq!(routes.over(&route.id, now() + Duration::from_secs(3600)), None, "the pause is over, and no more");
         routes
     };
     let mut routes = in_trouble();
     assert_eq!(routes.status(now())[0].in_trouble_since, Some(now()));
-    routes.report(&route, ONE, &refuses, 1, now(), 0.0);
+    routes.report(&route, ONE, &refuses, TAKEN, now(), 0.0);
     assert!(routes.over(&route.id, now()).is_some(), "a recipient refused is a server that works");
     let mut routes = in_trouble();
     routes.resume(&route.id, now());
@@ -145,7 +147,7 @@ fn mail_is_next_tried_when_the_route_carries_some_again() {
     assert_eq!(routes.carries_from(&route.id, now()), Some(now()), "not in use yet");
     reload(&mut routes, [Arc::clone(&route)], now());
     let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
-    routes.report(&route, ONE, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
+    routes.report(&route, ONE, &Outcome { trouble, ..Outcome::default() }, TAKEN, now(), 0.0);
     assert_eq!(routes.carries_from(&route.id, now()), Some(now() + Duration::from_secs(15)));
     routes.suspend(&route.id, Cause::Login, "535", now());
     assert_eq!(routes.carries_from(&route.id, now()), None);
@@ -169,7 +171,7 @@ fn a_route_that_is_gone_leaves_with_its_last_attempt_and_its_day_is_remembered()
     let (mut routes, route) = (Routes::default(), route(8, Some(100), "h"));
     routes.offer(lane("a"), &route, now());
     assert!(routes.enter(&route, now()) && routes.enter(&route, now()));
-    assert_eq!(routes.take(&route.id, 7, now()), 7);
+    assert_eq!(routes.take(&route.id, 7, now()).recipients, 7);
     reload(&mut routes, [], now());
     routes.leave(&route.id);
     assert_eq!(routes.status(now())[0].in_flight, 1);
@@ -197,9 +199,10 @@ fn daily_counts_go_on_after_a_restart_and_unheard_recipients_are_not_counted() {
     let today = now().as_millis() / 86_400_000;
     let mut routes = remembering(&route.id, ThrottleState { day: today, recipients: 95, ..ThrottleState::default() });
     routes.offer(lane("a"), &route, now());
-    assert_eq!(routes.take(&route.id, 10, now()), 5);
-    let heard = Class::new(Verdict::Relayed, Scope::Recipient, "250", None).of(0);
-    routes.report(&route, ONE, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
+    let taken = routes.take(&route.id, 10, now());
+    assert_eq!(taken.recipients, 5);
+    let heard = Meaning::new(Verdict::Relayed, Scope::Recipient, "250", None).of(0);
+    routes.report(&route, ONE, &Outcome { recipients: vec![heard], ..Outcome::default() }, taken, now(), 0.0);
     assert_eq!((routes.throttle_states()[&route.id].day, routes.throttle_states()[&route.id].recipients), (today, 96));
 }
 
@@ -208,7 +211,7 @@ fn a_route_without_caps_knows_after_a_restart_what_was_sent_today() {
     let (mut routes, route) = (Routes::default(), route(8, None, "h"));
     reload(&mut routes, [Arc::clone(&route)], now());
     assert!(routes.throttle_states().is_empty(), "nothing to remember yet");
-    assert_eq!(routes.take(&route.id, 10, now()), 10);
+    assert_eq!(routes.take(&route.id, 10, now()).recipients, 10);
     let mut routes = after_restart(&routes);
     reload(&mut routes, [Arc::clone(&route)], now());
     assert_eq!(routes.status(now())[0].sent_today, 10);
@@ -219,12 +222,13 @@ fn a_server_that_was_not_reached_uses_up_nothing_of_the_day() {
     let route = route(8, Some(10), "h");
     let mut routes = Routes::default();
     routes.offer(lane("a"), &route, now());
-    assert_eq!(routes.take(&route.id, 10, now()), 10);
+    let taken = routes.take(&route.id, 10, now());
+    assert_eq!(taken.recipients, 10);
     assert!(!routes.enter(&route, now()), "the day's cap is used up");
     let recipients =
-        (0..10).map(|index| Class::new(Verdict::Deferred, Scope::Route, "connection refused", None).of(index));
+        (0..10).map(|index| Meaning::new(Verdict::Deferred, Scope::Route, "connection refused", None).of(index));
     let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
-    routes.report(&route, ONE, &outcome, 10, now(), 0.0);
+    routes.report(&route, ONE, &outcome, taken, now(), 0.0);
     assert_eq!(routes.throttle_states()[&route.id].recipients, 0);
 }
 
@@ -233,10 +237,10 @@ fn a_route_that_leaves_and_comes_back_goes_on_with_the_days_count() {
     let route = route(8, Some(10), "h");
     let mut routes = Routes::default();
     routes.offer(lane("a"), &route, now());
-    assert_eq!(routes.take(&route.id, 7, now()), 7);
+    assert_eq!(routes.take(&route.id, 7, now()).recipients, 7);
     reload(&mut routes, [], now());
     reload(&mut routes, [Arc::clone(&route)], now());
-    assert_eq!(routes.take(&route.id, 10, now()), 3);
+    assert_eq!(routes.take(&route.id, 10, now()).recipients, 3);
 }
 
 /// As after a restart, with what is on disk.
@@ -293,9 +297,9 @@ fn a_login_refused_after_a_reload_replaced_it_does_not_stop_the_new_one() {
     reload(&mut routes, [route(8, None, "mended")], now());
     let trouble = Trouble::Suspend { cause: Cause::Login, reason: "535".into(), advice: String::new() };
     let outcome = Outcome { trouble: Some(trouble), ..Outcome::default() };
-    assert!(!routes.report(&old, ONE, &outcome, 1, now(), 0.0));
+    assert!(!routes.report(&old, ONE, &outcome, TAKEN, now(), 0.0));
     assert_eq!(routes.status(now())[0].state, RouteState::Ready);
-    assert!(routes.report(&route(8, None, "mended"), ONE, &outcome, 1, now(), 0.0));
+    assert!(routes.report(&route(8, None, "mended"), ONE, &outcome, TAKEN, now(), 0.0));
     assert_eq!(routes.suspended().len(), 1);
 }
 

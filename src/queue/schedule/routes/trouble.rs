@@ -6,29 +6,32 @@ use super::{Entry, Routes};
 use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::QueueId;
 use crate::queue::schedule::suspensions::{Suspended, Suspension};
-use crate::queue::schedule::throttle::LastingTrouble;
+use crate::queue::schedule::throttle::{LastingTrouble, Taken};
 use crate::route::microsoft::says_passwords_are_off;
 use crate::route::{Cause, Route, RouteId, RouteState};
 use crate::time::Timestamp;
 
 impl Routes {
-    /// Records what a transaction says about its route. `route` is the route as it was configured at that time, and `taken` is the number
-    /// of recipients that were taken from its caps. Returns true if new trouble begins, which means that the route carried mail until now.
+    /// Records what a transaction says about its route. `route` is the route as it was configured at that time, and `taken` is what was
+    /// taken from its caps. Returns true if new trouble begins, which means that the route carried mail until now.
     pub fn report(
         &mut self,
         route: &Route,
         message: QueueId,
         outcome: &Outcome,
-        taken: usize,
+        taken: Taken,
         now: Timestamp,
         jitter: f64,
     ) -> bool {
         let Some(entry) = self.routes.get_mut(&route.id) else { return false };
         // A failed connection, greeting or login counts no recipient at the server, so the caps get them back.
-        let heard =
-            outcome.recipients.iter().filter(|r| r.class.scope != Scope::Route || r.class.verdict != Verdict::Deferred);
-        let unheard = taken.saturating_sub(heard.count());
-        entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
+        let heard = outcome
+            .recipients
+            .iter()
+            .filter(|r| r.meaning.scope != Scope::Route || r.meaning.verdict != Verdict::Deferred);
+        let heard = u32::try_from(heard.count()).unwrap_or(u32::MAX);
+        let unheard = taken.recipients.saturating_sub(heard);
+        entry.throttle.give_back(Taken { recipients: unheard, ..taken });
         // The list of routes shows the remedy together with the reply.
         let told = outcome.trouble.as_ref().map(Trouble::in_words).unwrap_or_default();
         if let Some(trouble) = &outcome.trouble {
@@ -41,10 +44,10 @@ impl Routes {
             Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
             Some(Trouble::Suspend { cause, .. }) => self.suspend(&route.id, *cause, &told, now).unwrap_or_default(),
             None => {
-                if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Relayed) {
+                if outcome.recipients.iter().any(|r| r.meaning.verdict == Verdict::Relayed) {
                     entry.throttle.succeeded();
                     entry.password_hint = None;
-                } else if unheard < taken {
+                } else if unheard < taken.recipients {
                     entry.throttle.reached();
                 }
                 false

@@ -17,11 +17,18 @@ pub(super) struct Allowance {
     sent_last_minute: VecDeque<Timestamp>,
     day: u64,
     sent_today: u32,
-    /// What this process has spent today.
-    spent: u32,
     /// Where several nodes share the cap of the day: what this node has taken of it and not spent yet. A process begins with nothing, so
     /// whatever an earlier one knew, no recipient is spent twice.
     reserved: u32,
+}
+
+/// The recipients that one transaction took from the caps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// How many. 0 if a cap is used up or the route carries nothing now.
+    pub recipients: u32,
+    /// The UTC day, counted from 1970, to whose cap they count.
+    pub day: u64,
 }
 
 /// A chunk of the day's allowance that a node asks for.
@@ -47,7 +54,6 @@ impl Allowance {
             sent_last_minute: (0..last_minute).filter_map(|_| last_sent).collect(),
             day: saved.day,
             sent_today: saved.recipients,
-            spent: 0,
             reserved: 0,
         };
         // The clock may have been set back since the state was saved.
@@ -66,28 +72,28 @@ impl Allowance {
         }
     }
 
-    /// Takes one message with up to `wanted` recipients. Returns how many recipients it may have.
-    pub(super) fn take(&mut self, wanted: u32, caps: Caps, now: Timestamp) -> u32 {
+    /// Takes one message with up to `wanted` recipients.
+    pub(super) fn take(&mut self, wanted: u32, caps: Caps, now: Timestamp) -> Taken {
         let allowed = self.recipients(caps, now).min(wanted).min(caps.recipients_per_transaction.max(1));
         if allowed > 0 {
             if caps.per_minute.is_some() {
                 self.sent_last_minute.push_back(now);
             }
             self.sent_today = self.sent_today.saturating_add(allowed);
-            self.spent = self.spent.saturating_add(allowed);
             self.reserved = self.reserved.saturating_sub(allowed);
         }
-        allowed
+        Taken { recipients: allowed, day: self.day }
     }
 
     /// Gives back what was taken for recipients that never reached the server.
-    pub(super) fn give_back(&mut self, recipients: u32, caps: Caps) {
-        self.sent_today = self.sent_today.saturating_sub(recipients);
+    pub(super) fn give_back(&mut self, Taken { recipients, day }: Taken, caps: Caps) {
         // What was taken yesterday is nothing of today's allowance.
-        let of_today = recipients.min(self.spent);
-        self.spent -= of_today;
+        if day != self.day {
+            return;
+        }
+        self.sent_today = self.sent_today.saturating_sub(recipients);
         if is_shared(caps) {
-            self.reserved = self.reserved.saturating_add(of_today);
+            self.reserved = self.reserved.saturating_add(recipients);
         }
     }
 
@@ -158,12 +164,11 @@ impl Allowance {
     fn turn_to_day(&mut self, now: Timestamp) {
         let today = day_of(now);
         if today > self.day {
-            self.sent_today = 0;
-            (self.spent, self.reserved) = (0, 0);
+            (self.sent_today, self.reserved) = (0, 0);
             self.day = today;
         } else if today + 1 < self.day {
             // The clock was set back by days. The count must end with the present day, and not with the wrong one.
-            (self.spent, self.reserved) = (0, 0);
+            self.reserved = 0;
             self.day = today;
         }
     }
@@ -173,8 +178,8 @@ fn is_shared(caps: Caps) -> bool {
     caps.day_shared_by > 1 && caps.per_day.is_some()
 }
 
-/// Returns how much of a day's allowance a node takes at once. Whatever nodes hold unspent at a time is at most a quarter of it, or one
-/// recipient each.
+/// Returns how much of a day's allowance a node takes at once. A node takes the next chunk when a quarter of one is left, so all nodes
+/// together hold less than a third of the allowance unspent, or one recipient each if it is small.
 fn chunk(cap: u32, nodes: u32) -> u32 {
     (cap / (4 * nodes.max(1))).clamp(1, 1_000)
 }

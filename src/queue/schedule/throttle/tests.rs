@@ -26,7 +26,7 @@ fn at(seconds: u64) -> Timestamp {
 #[test]
 fn no_window_of_a_minute_holds_more_than_the_cap() {
     let mut throttle = fresh(Caps { per_day: None, ..caps() }, 0);
-    let sent: Vec<u64> = (0..300).filter(|s| throttle.take(1, at(*s)) == 1).collect();
+    let sent: Vec<u64> = (0..300).filter(|s| throttle.take(1, at(*s)).recipients == 1).collect();
     assert!(sent.windows(4).all(|w| w[3] - w[0] > 60), "{sent:?}");
     assert_eq!(sent.len(), 15);
     assert_eq!(throttle.next_change(at(299)), Some(at(248) + MINUTE));
@@ -64,25 +64,44 @@ fn a_server_that_bears_less_than_the_cap_is_asked_for_more_only_now_and_then() {
 fn what_was_claimed_before_the_trouble_is_not_tried_in_it() {
     let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 0);
     throttle.suspend(Cause::Login, "535", at(0), at(0));
-    assert_eq!(throttle.take(1, at(0)), 0);
+    assert_eq!(throttle.take(1, at(0)).recipients, 0);
     throttle.resume(at(1));
-    assert_eq!(throttle.take(1, at(1)), 1);
+    assert_eq!(throttle.take(1, at(1)).recipients, 1);
     throttle.back_off("421 busy", None, at(2), 0.0);
-    assert_eq!(throttle.take(1, at(3)), 0);
+    assert_eq!(throttle.take(1, at(3)).recipients, 0);
     assert_eq!(throttle.sent_today(), (20_000, 1));
 }
 
 #[test]
 fn the_day_counts_recipients_and_ends_at_midnight_utc() {
     let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 3);
-    assert_eq!(throttle.take(100, at(0)), 4, "recipients a transaction");
-    assert_eq!(throttle.take(100, at(0)), 3, "what is left of the day");
-    assert_eq!(throttle.take(1, at(0)), 0);
+    assert_eq!(throttle.take(100, at(0)).recipients, 4, "recipients a transaction");
+    assert_eq!(throttle.take(100, at(0)).recipients, 3, "what is left of the day");
+    assert_eq!(throttle.take(1, at(0)).recipients, 0);
     let midnight = Timestamp::from_millis(20_001 * DAY_MILLIS);
     assert_eq!(throttle.next_change(at(0)), Some(midnight));
-    assert_eq!(throttle.take(1, midnight), 1);
-    throttle.give_back(1);
+    let taken = throttle.take(1, midnight);
+    assert_eq!(taken, Taken { recipients: 1, day: 20_001 });
+    throttle.give_back(taken);
     assert_eq!(throttle.sent_today(), (20_001, 0));
+}
+
+#[test]
+fn what_comes_back_after_midnight_makes_no_room_in_the_next_day() {
+    let midnight = Timestamp::from_millis(20_001 * DAY_MILLIS);
+    for day_shared_by in [1, 5] {
+        let caps = Caps { per_minute: None, per_day: Some(10), day_shared_by, ..caps() };
+        let mut throttle = fresh(caps, 0);
+        throttle.reserve(20_000, 10, at(0));
+        let yesterday = throttle.take(4, at(0));
+        throttle.reserve(20_001, 10, midnight);
+        let today = throttle.take(4, midnight);
+        assert_eq!((yesterday.recipients, today.recipients), (4, 4));
+        throttle.give_back(yesterday);
+        assert_eq!((throttle.allowance(midnight), throttle.sent_today().1), (6, 4));
+        throttle.give_back(today);
+        assert_eq!((throttle.allowance(midnight), throttle.sent_today().1), (10, 0));
+    }
 }
 
 #[test]
@@ -180,7 +199,7 @@ fn something_may_be_sent_once_both_the_pause_and_the_caps_allow_it() {
     let mut throttle = fresh(caps(), 9);
     throttle.back_off("421", None, at(0), 0.0);
     assert_eq!(throttle.next_change(at(0)), Some(at(15)));
-    assert_eq!(throttle.take(1, at(15)), 1);
+    assert_eq!(throttle.take(1, at(15)).recipients, 1);
     throttle.back_off("421", None, at(16), 0.0);
     assert_eq!(throttle.next_change(at(16)), Some(at(86_400)), "the day's cap is used up");
 }
@@ -204,17 +223,17 @@ fn waiting_for_the_servers_trouble_is_not_our_own_waiting() {
 #[test]
 fn the_minutes_cap_holds_across_a_restart() {
     let mut throttle = fresh(caps(), 0);
-    assert_eq!((0..5).map(|s| throttle.take(1, at(s))).sum::<u32>(), 3);
+    assert_eq!((0..5).map(|s| throttle.take(1, at(s)).recipients).sum::<u32>(), 3);
     let saved = throttle.persisted();
     let mut throttle = Throttle::new(caps(), &saved, at(6));
-    assert_eq!(throttle.take(1, at(6)), 0, "the minute is full");
+    assert_eq!(throttle.take(1, at(6)).recipients, 0, "the minute is full");
     assert_eq!(throttle.sent_today(), (20_000, 3));
-    assert_eq!(throttle.take(1, at(2) + MINUTE), 1);
+    assert_eq!(throttle.take(1, at(2) + MINUTE).recipients, 1);
     // The clock was set back while nothing ran.
     let earlier = at(0) - Duration::from_secs(3 * 86_400);
     let mut throttle = Throttle::new(caps(), &saved, earlier);
-    assert_eq!(throttle.take(1, earlier), 0);
-    assert_eq!(throttle.take(1, earlier + MINUTE), 1, "not when the old time comes again");
+    assert_eq!(throttle.take(1, earlier).recipients, 0);
+    assert_eq!(throttle.take(1, earlier + MINUTE).recipients, 1, "not when the old time comes again");
 }
 
 #[test]
@@ -231,7 +250,7 @@ fn trouble_is_remembered_across_a_restart_so_that_mail_behind_it_grows_old() {
 fn a_clock_that_was_set_back_makes_nothing_wait_for_the_wrong_time() {
     const YEARS: u64 = 5 * 365 * 86_400;
     let mut throttle = fresh(caps(), 0);
-    assert_eq!(throttle.take(3, at(YEARS)), 3);
+    assert_eq!(throttle.take(3, at(YEARS)).recipients, 3);
     throttle.take(1, at(YEARS));
     throttle.back_off("421", None, at(YEARS), 0.0);
     assert_eq!(throttle.sent_today(), (20_000 + YEARS / 86_400, 4));
@@ -240,14 +259,14 @@ fn a_clock_that_was_set_back_makes_nothing_wait_for_the_wrong_time() {
     assert_eq!(throttle.concurrency(at(15)), 1);
     assert!(throttle.allowance(at(15)) > 0);
     assert_eq!(throttle.sent_today(), (20_000, 4), "what was sent under the wrong day counts");
-    assert_eq!(throttle.take(9, at(63)), 4, "the minute has passed");
+    assert_eq!(throttle.take(9, at(63)).recipients, 4, "the minute has passed");
 }
 
 #[test]
 fn a_clock_set_back_over_midnight_does_not_give_the_day_again() {
     let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 0);
-    assert_eq!(throttle.take(4, at(0)), 4);
-    assert_eq!(throttle.take(4, at(0)), 4);
+    assert_eq!(throttle.take(4, at(0)).recipients, 4);
+    assert_eq!(throttle.take(4, at(0)).recipients, 4);
     let yesterday = at(0) - Duration::from_secs(60);
     assert_eq!(throttle.allowance(yesterday), 2);
     assert_eq!(throttle.allowance(at(0)), 2, "the same day once more");
@@ -272,20 +291,21 @@ fn of_a_day_that_nodes_share_only_what_was_reserved_is_spent() {
     let caps =
         Caps { per_minute: None, per_day: Some(100), day_shared_by: 5, recipients_per_transaction: 50, ..caps() };
     let mut throttle = fresh(caps, 0);
-    assert_eq!((throttle.take(1, at(0)), throttle.allowance(at(0))), (0, 0), "nothing is reserved yet");
+    assert_eq!((throttle.take(1, at(0)).recipients, throttle.allowance(at(0))), (0, 0), "nothing is reserved yet");
     let wanted = throttle.wanted(at(0)).unwrap();
     assert_eq!((wanted.cap, wanted.chunk, wanted.sent), (100, 5, 0));
     throttle.reserve(wanted.day, 5, at(0));
     assert_eq!(throttle.wanted(at(0)), None);
-    assert_eq!(throttle.take(4, at(0)), 4);
+    assert_eq!(throttle.take(4, at(0)).recipients, 4);
     assert!(throttle.wanted(at(0)).is_some(), "one is left, a quarter of a chunk");
-    assert_eq!(throttle.take(4, at(0)), 1);
-    throttle.give_back(2);
+    let taken = throttle.take(4, at(0));
+    assert_eq!(taken.recipients, 1);
+    throttle.give_back(Taken { recipients: 2, ..taken });
     assert_eq!((throttle.allowance(at(0)), throttle.sent_today().1), (2, 3));
     // What was reserved yesterday is nothing of today's, and neither is what comes back of it.
     let tomorrow = at(0) + Duration::from_secs(86_400);
     assert_eq!(throttle.allowance(tomorrow), 0);
-    throttle.give_back(3);
+    throttle.give_back(Taken { recipients: 3, ..taken });
     throttle.reserve(wanted.day, 5, tomorrow);
     assert_eq!(throttle.allowance(tomorrow), 0);
     throttle.reserve(wanted.day + 1, 5, tomorrow);

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use super::*;
 use crate::onboarding::dmarc::step::{PolicyStage, Reason, Safety, judge};
@@ -200,17 +199,12 @@ fn metrics_count_reports_and_tell_the_age_of_the_newest() {
     }
 }
 
-/// A report of 10 MB in at most a second and 50 MB: the promise is for a release build, and this build may take five times as long.
+/// What it costs is measured with the release build: benches/README.md.
 #[test]
-fn ten_megabytes_are_read_as_a_stream() {
+fn ten_megabytes_are_read() {
     let rig = Rig::new();
-    let text = large(10 << 20);
-    let started = Instant::now();
-    let taken = rig.take(text.as_bytes()).unwrap();
-    let took = started.elapsed();
+    let taken = rig.take(large(10 << 20).as_bytes()).unwrap();
     assert!(taken.reports[0].messages > 10_000);
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    println!("{} octets took {took:?}", text.len());
 }
 
 fn large(size: usize) -> String {

@@ -1,6 +1,6 @@
 //! The inbox: reports that were answered with 200 and are not in the record yet.
 
-use super::{Taken, millis, timestamp, values};
+use super::{Taken, values};
 use crate::database::{Error, Transaction, Value, list, portions};
 use crate::time::Timestamp;
 
@@ -14,7 +14,7 @@ pub(in super::super) fn waiting(tables: &Transaction<'_>) -> Result<i64, Error> 
 /// Returns since when the next due report has waited.
 pub(in super::super) fn oldest(tables: &Transaction<'_>) -> Result<Option<Timestamp>, Error> {
     let sql = "SELECT came FROM mailjet_inbox WHERE node = $1 ORDER BY due, number LIMIT 1";
-    Ok(tables.first(sql, &[tables.node().into()], |row| row.integer(0))?.map(timestamp))
+    tables.first(sql, &[tables.node().into()], |row| row.time(0))
 }
 
 /// Puts rows into this node's inbox, each with the time at which it is due.
@@ -33,8 +33,8 @@ pub(in super::super) fn put_at(tables: &Transaction<'_>, rows: &[(&str, &Taken, 
 fn values_of<'a>((node, taken, due): &(&'a str, &Taken, Timestamp), body: &'a str) -> [Value<'a>; 7] {
     [
         taken.number.into(),
-        millis(*due).into(),
-        millis(taken.came).into(),
+        (*due).into(),
+        taken.came.into(),
         i64::try_from(taken.reports.len()).unwrap_or(i64::MAX).into(),
         body.into(),
         (*node).into(),
@@ -45,7 +45,7 @@ fn values_of<'a>((node, taken, due): &(&'a str, &Taken, Timestamp), body: &'a st
 /// Takes over the reports that have been due at other nodes since `due`, because those nodes do not run.
 pub(in super::super) fn adopt(tables: &Transaction<'_>, due: Timestamp) -> Result<usize, Error> {
     let sql = "UPDATE mailjet_inbox SET node = $1, handed = 1 WHERE node <> $1 AND due < $2";
-    tables.execute(sql, &[tables.node().into(), millis(due).into()])
+    tables.execute(sql, &[tables.node().into(), due.into()])
 }
 
 /// How much of the inbox is read at once.
@@ -59,7 +59,7 @@ pub(in super::super) struct Bound {
 
 /// Returns the due rows of this node's inbox, up to `bound`, but at least one.
 pub(in super::super) fn due(tables: &Transaction<'_>, now: Timestamp, bound: Bound) -> Result<Vec<Taken>, Error> {
-    let which = [tables.node().into(), millis(now).into()];
+    let which = [tables.node().into(), now.into()];
     // The sizes are read without the reports, because thousands of full rows would need much memory.
     let sql = "SELECT reports, CAST(octet_length(body) AS BIGINT) FROM mailjet_inbox WHERE node = $1 AND due <= $2 \
                ORDER BY due, number LIMIT $3";
@@ -78,7 +78,7 @@ pub(in super::super) fn due(tables: &Transaction<'_>, now: Timestamp, bound: Bou
         // Only a later version can have written reports that cannot be read. They are dropped with their row.
         let reports = serde_json::from_str(row.text(2)?).unwrap_or_default();
         let handed = row.integer(3)? != 0;
-        found.push(Taken { number: row.integer(0)?, came: timestamp(row.integer(1)?), reports, handed });
+        found.push(Taken { number: row.integer(0)?, came: row.time(1)?, reports, handed });
         Ok::<_, Error>(())
     })?;
     Ok(found)

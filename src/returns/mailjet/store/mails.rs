@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Mail, millis, stored, timestamp, unsigned, values};
+use super::{Mail, stored, unsigned, values};
 use crate::database::{Error, Row, Transaction, Value, list, portions};
 use crate::message::QueueId;
 use crate::record::journal::Position;
@@ -32,9 +32,9 @@ fn values_of<'a>(mail: &'a Mail, node: &'a str, ask: Option<Timestamp>) -> [Valu
         mail.route.as_str().into(),
         number(mail.at.segment),
         number(mail.at.offset),
-        millis(mail.relayed).into(),
+        mail.relayed.into(),
         mail.state.stored().into(),
-        ask.map(millis).into(),
+        ask.into(),
         node.into(),
     ]
 }
@@ -50,7 +50,7 @@ fn mail(row: &Row<'_>) -> Result<Mail, Error> {
         customer: row.text(4)?.to_owned(),
         route: row.text(5)?.to_owned(),
         at: Position { segment: unsigned(row.integer(6)?), offset: unsigned(row.integer(7)?) },
-        relayed: timestamp(row.integer(8)?),
+        relayed: row.time(8)?,
         state: State::from_stored(row.integer(9)?),
         node: row.text(10)?.to_owned(),
     })
@@ -90,21 +90,20 @@ pub(in super::super) fn to_ask(tables: &Transaction<'_>, now: Timestamp, most: i
         "SELECT {COLUMNS} FROM (SELECT * FROM mailjet_mail WHERE node = $1 AND ask <= $2 ORDER BY ask LIMIT $3) AS due \
          ORDER BY relayed"
     );
-    mails(tables, &sql, &[tables.node().into(), millis(now).into(), most.into()])
+    mails(tables, &sql, &[tables.node().into(), now.into(), most.into()])
 }
 
 /// Returns the number of mails of this node about which Mailjet must be asked now, and when the oldest was relayed.
 pub(in super::super) fn gaps(tables: &Transaction<'_>, now: Timestamp) -> Result<(i64, Option<Timestamp>), Error> {
     let sql = "SELECT count(*), min(relayed) FROM mailjet_mail WHERE node = $1 AND ask <= $2";
-    let found = tables
-        .first(sql, &[tables.node().into(), millis(now).into()], |row| Ok((row.integer(0)?, row.maybe_integer(1)?)))?;
-    let (count, oldest) = found.unwrap_or_default();
-    Ok((count, oldest.map(timestamp)))
+    let found =
+        tables.first(sql, &[tables.node().into(), now.into()], |row| Ok((row.integer(0)?, row.maybe_time(1)?)))?;
+    Ok(found.unwrap_or_default())
 }
 
 /// Sets when Mailjet is asked about a recipient next; `None` means never.
 pub(in super::super) fn ask_at(tables: &Transaction<'_>, mail: &Mail, at: Option<Timestamp>) -> Result<(), Error> {
     let sql = "UPDATE mailjet_mail SET ask = $1 WHERE mail = $2 AND place = $3 AND ask IS NOT NULL";
-    let which = [at.map(millis).into(), stored(mail.id).into(), i64::from(mail.place).into()];
+    let which = [at.into(), stored(mail.id).into(), i64::from(mail.place).into()];
     tables.execute(sql, &which).map(drop)
 }

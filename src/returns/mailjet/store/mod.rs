@@ -113,14 +113,6 @@ pub(super) struct Mail {
     pub state: State,
 }
 
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
-}
-
 /// Converts an id for a column. Its order is right until the year 2039, and equality always.
 fn stored(id: QueueId) -> i64 {
     id.as_u64().cast_signed()

@@ -17,6 +17,7 @@ impl Committer {
             // No written result waits for a sync any more. Otherwise the committer would be due at once, again and again, until there is
             // another segment.
             self.shared.inbox.sync_begins();
+            filling.failed = None;
             (filling.segment.take(), std::mem::take(&mut filling.unsynced))
         };
         let why = match segment {
@@ -29,19 +30,19 @@ impl Committer {
         };
         self.trouble(why, error);
         let unsynced = unsynced.into_iter().map(|unsynced| Item::Change(unsynced.change, None));
-        let mut line = VecDeque::from_iter(unsynced);
-        line.extend(self.refuse_but_changes(batch, error));
-        line.append(&mut self.line);
-        self.line = line;
-        self.shared.inbox.wrote(&self.line);
+        let mut first = VecDeque::from_iter(unsynced);
+        first.extend(self.refuse_but_changes(batch, error));
+        first.append(&mut self.unwritten);
+        self.unwritten = first;
+        self.shared.inbox.wrote(&self.unwritten);
     }
 
-    /// Handles that there is no segment for the first item of the line. If the disk is full and the item is a message, only this message is
+    /// Handles that there is no segment for the first unwritten item. If the disk is full and the item is a message, only this message is
     /// refused, because shorter ones behind it may fit. Otherwise all messages are refused, and changes wait. Returns true if the rest of
-    /// the line may be tried.
-    pub(super) fn no_segment_for_line(&mut self, error: &io::Error) -> bool {
+    /// the items may be tried.
+    pub(super) fn no_segment_for_first(&mut self, error: &io::Error) -> bool {
         if is_full(error)
-            && let Some(message) = self.line.pop_front_if(|item| matches!(item, Item::Draft(..) | Item::Copy(..)))
+            && let Some(message) = self.unwritten.pop_front_if(|item| matches!(item, Item::Draft(..) | Item::Copy(..)))
         {
             // The disk works, and results can still be recorded, so the spool is full but not in trouble. If even a message of usual size
             // does not fit, the spool is full for everybody.
@@ -53,9 +54,9 @@ impl Committer {
             return true;
         }
         self.no_segment(error);
-        let line = std::mem::take(&mut self.line);
-        self.line = self.refuse_but_changes(line, error);
-        self.shared.inbox.wrote(&self.line);
+        let items = std::mem::take(&mut self.unwritten);
+        self.unwritten = self.refuse_but_changes(items, error);
+        self.shared.inbox.wrote(&self.unwritten);
         false
     }
 
@@ -92,7 +93,7 @@ impl Committer {
     }
 
     fn refuse_for(&self, item: Item, error: &io::Error) {
-        refuse(item, || self.refusal(error));
+        item.refuse(|| self.refusal(error));
     }
 
     fn refusal(&self, error: &io::Error) -> Error {
@@ -100,16 +101,6 @@ impl Committer {
             true => self.shared.space.error(&self.shared.settings),
             false => Error::Io { what: "writing the spool".into(), source: again(error) },
         }
-    }
-}
-
-/// Tells the caller that waits for an item that it is refused.
-pub(super) fn refuse(item: Item, error: impl Fn() -> Error) {
-    match item {
-        Item::Draft(_, reply) => drop(reply.send(Err(error()))),
-        Item::Copy(_, reply) => drop(reply.send(false)),
-        Item::Barrier(reply) | Item::Change(_, Some(reply)) => drop(reply.send(Err(error()))),
-        Item::Change(_, None) => {}
     }
 }
 

@@ -3,7 +3,7 @@
 //! While one batch syncs, the next one gathers, under load for a little longer ([`gather`](super::gather)). A batch of changes only is
 //! written at once and synced later: with the next batch, or on its own after `settle_delay`.
 //!
-//! If a write or a sync fails, nothing written since the last sync counts: drafts are refused, and changes return to the front of the line.
+//! If a write or a sync fails, nothing written since the last sync counts: drafts are refused, and changes are written again first.
 //! The segment is abandoned and never written or synced again, because after a failed fsync the kernel treats the lost pages as clean. The
 //! next segment begins by declaring the failed part void, so that a restart does not bring back refused mail. Only a crash before that can
 //! bring it back.
@@ -18,8 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::failure::refuse;
-use super::active::{Filling, Unsynced};
+use super::active::{Filling, Unsynced, again};
 use super::frame::SEGMENT_HEAD;
 use super::gather::Served;
 use super::inbox::{Item, TakenItems};
@@ -28,8 +27,9 @@ use super::segments::SegmentStage;
 use super::shared::Shared;
 use super::writing::Writing;
 use crate::machine::{disk, threads};
-use crate::spool::index::{Place, Put};
-use crate::spool::{Durable, Error};
+use crate::spool::Error;
+use crate::spool::index::Place;
+use crate::spool::item::Summarized;
 use crate::time::Timestamp;
 
 /// After this many failures in a row, the spool stops.
@@ -53,7 +53,7 @@ pub(super) struct Committer {
     /// The offset up to which the active segment is synced.
     synced: u64,
     /// The items to be written, in order.
-    line: VecDeque<Item>,
+    unwritten: VecDeque<Item>,
     failures: u32,
 }
 
@@ -71,24 +71,24 @@ enum NoSegment {
 impl Committer {
     pub fn new(shared: Arc<Shared>, keeper: Sender<Chore>) -> Self {
         let synced = SEGMENT_HEAD as u64;
-        Committer { shared, keeper, voids: Vec::new(), synced, line: VecDeque::new(), failures: 0 }
+        Committer { shared, keeper, voids: Vec::new(), synced, unwritten: VecDeque::new(), failures: 0 }
     }
 
     /// Runs until the spool is stopped.
     pub fn run(mut self) {
         let _answers = AnswersAll(Arc::clone(&self.shared));
         loop {
-            let retry = match self.line.is_empty() {
+            let retry = match self.unwritten.is_empty() {
                 true => self.is_to_probe().then_some(PROBE),
                 false => Some(RETRY),
             };
             let TakenItems { items, sync_due, stopping } =
                 self.shared.inbox.take(self.shared.settings.settle_delay, retry);
-            self.line.extend(items);
-            if self.line.is_empty() && !stopping && self.is_to_probe() {
+            self.unwritten.extend(items);
+            if self.unwritten.is_empty() && !stopping && self.is_to_probe() {
                 self.probe();
             }
-            let served = self.write_line();
+            let served = self.write_all();
             if sync_due && served.count() == 0 {
                 self.sync_results();
             }
@@ -111,18 +111,25 @@ impl Committer {
         let room = USUAL.min(self.shared.smallest() / 4);
         let made = self.make_room(&mut Arc::clone(&self.shared.active).lock(), room, true);
         match made {
-            Err(NoSegment::NotSynced(error) | NoSegment::NoOther(error)) => self.no_segment(&error),
+            Err(NoSegment::NotSynced(error)) => self.failed([], &error),
+            Err(NoSegment::NoOther(error)) => self.no_segment(&error),
             Ok(()) => drop(self.commit(Vec::new(), &mut Served::default())),
         }
     }
 
-    /// Writes the line batch by batch, until it is empty or writing fails.
-    fn write_line(&mut self) -> Served {
+    /// Writes the items batch by batch, until none is left or writing fails.
+    fn write_all(&mut self) -> Served {
         let mut served = Served::default();
-        while !self.line.is_empty() {
+        while !self.unwritten.is_empty() {
             if let Some(why) = self.shared.stopped() {
-                self.line.drain(..).for_each(|item| refuse(item, || Error::Stopped(why.clone())));
+                self.unwritten.drain(..).for_each(|item| item.refuse(|| Error::Stopped(why.clone())));
                 break;
+            }
+            if self.has_only_barriers() && self.shared.active.lock().segment.is_none() {
+                if self.sync_for_barriers().is_err() {
+                    break;
+                }
+                continue;
             }
             match self.next_batch() {
                 Ok(batch) => {
@@ -134,8 +141,13 @@ impl Committer {
                     self.failed([], &error);
                     break;
                 }
+                Err(NoSegment::NoOther(_)) if self.has_only_barriers() => {
+                    if self.sync_for_barriers().is_err() {
+                        break;
+                    }
+                }
                 Err(NoSegment::NoOther(error)) => {
-                    if !self.no_segment_for_line(&error) {
+                    if !self.no_segment_for_first(&error) {
                         break;
                     }
                 }
@@ -144,11 +156,33 @@ impl Committer {
         served
     }
 
+    /// Returns true if there is nothing to write. In trouble, something must be written for barriers, too, to find out whether that
+    /// works.
+    fn has_only_barriers(&self) -> bool {
+        self.unwritten.iter().all(|item| matches!(item, Item::Barrier(_))) && !self.shared.is_troubled()
+    }
+
+    /// Answers the barriers after a sync that writes nothing, because no segment has room. Where there is room, an empty batch is written
+    /// first. The next start then does not take damage of what is before it for a write that a crash interrupted.
+    fn sync_for_barriers(&mut self) -> Result<(), ()> {
+        let barriers = std::mem::take(&mut self.unwritten);
+        match self.sync(Instant::now(), &[]) {
+            Ok(()) => {
+                barriers.into_iter().for_each(Item::answer);
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(barriers, &error);
+                Err(())
+            }
+        }
+    }
+
     /// Takes as many items as fit into the segment.
     fn next_batch(&mut self) -> Result<Vec<Item>, NoSegment> {
         let active = Arc::clone(&self.shared.active);
         let mut filling = active.lock();
-        let (first_len, is_draft) = match self.line.front() {
+        let (first_len, is_draft) = match self.unwritten.front() {
             Some(first) => (first.frames_len(), matches!(first, Item::Draft(..))),
             None => (0, false),
         };
@@ -156,8 +190,8 @@ impl Committer {
         let segment = filling.segment.as_ref().expect("make_room() left one");
         let mut len = segment.opening_len(&self.voids);
         let reserve = self.reserve(segment);
-        let mut batch = Vec::with_capacity(self.line.len());
-        while let Some(item) = self.line.front() {
+        let mut batch = Vec::with_capacity(self.unwritten.len());
+        while let Some(item) = self.unwritten.front() {
             let item_len = item.frames_len();
             let kept = if matches!(item, Item::Draft(..)) { reserve } else { 0 };
             let fits = segment.has_room(len + item_len + kept) && len + item_len <= BATCH;
@@ -165,7 +199,7 @@ impl Committer {
                 break;
             }
             len += item_len;
-            batch.extend(self.line.pop_front());
+            batch.extend(self.unwritten.pop_front());
         }
         Ok(batch)
     }
@@ -188,11 +222,17 @@ impl Committer {
 
     /// Takes the next segment. If results wait for a sync of the full one, syncs that first.
     fn turn_over(&mut self, filling: &mut Filling) -> Result<(), NoSegment> {
+        // The last of the results is not in the segment, whatever a sync of it says.
+        if let Some(error) = &filling.failed {
+            return Err(NoSegment::NotSynced(again(error)));
+        }
         if let Some(full) = &filling.segment
             && !filling.unsynced.is_empty()
         {
             disk::sync_data(&full.file).map_err(NoSegment::NotSynced)?;
             let (covered, end) = (std::mem::take(&mut filling.unsynced), full.end);
+            // There may be no next segment. If a write to this one then fails, only what follows is void.
+            self.synced = end;
             self.hand_out(&covered, &[], full.number, full.mark, end);
             self.synced(covered);
         }
@@ -251,7 +291,7 @@ impl Committer {
             }
             (number, written)
         };
-        self.shared.inbox.wrote(&self.line);
+        self.shared.inbox.wrote(&self.unwritten);
         self.shared.settings.counters.written.inc_by(written);
         if !wants_sync {
             self.shared.inbox.wants_sync();
@@ -279,15 +319,16 @@ impl Committer {
     /// Syncs the active segment and finishes the changes that the sync covers. `began` is the time at which the batch was started, and
     /// `batch` holds its items that wait for the sync.
     fn sync(&mut self, began: Instant, batch: &[Placed]) -> io::Result<()> {
-        let (file, number, mark, end, covered) = {
+        let (file, number, mark, end, is_new, covered) = {
             let mut filling = self.shared.active.lock();
             if let Some(error) = filling.failed.take() {
                 return Err(error);
             }
             let Some(segment) = &filling.segment else { return Ok(()) };
             let (file, number, mark, end) = (Arc::clone(&segment.file), segment.number, segment.mark, segment.end);
+            let is_new = segment.is_new();
             self.shared.inbox.sync_begins();
-            (file, number, mark, end, std::mem::take(&mut filling.unsynced))
+            (file, number, mark, end, is_new, std::mem::take(&mut filling.unsynced))
         };
         if let Err(error) = disk::sync_data(&file) {
             // These changes are written again, before those that were written meanwhile.
@@ -302,7 +343,10 @@ impl Committer {
         let counters = &self.shared.settings.counters;
         counters.sync_seconds.observe(began.elapsed().as_secs_f64());
         counters.syncs.inc();
-        self.voids.clear();
+        // A segment begins by declaring them, so they are on disk unless the segment is still empty.
+        if !is_new {
+            self.voids.clear();
+        }
         self.failures = 0;
         self.shared.set_recovered();
         Ok(())
@@ -341,35 +385,14 @@ impl Committer {
         {
             let mut index = self.shared.index();
             for (item, at) in &batch {
-                let place = Place { segment, at: *at };
-                match item {
-                    Item::Draft(message, _) => {
-                        served.add(message.id);
-                        let lane = index.intern(&message.lane);
-                        let (domains, status) = (message.domains, message.status.clone());
-                        let put = Put { id: message.id, place, disk_len: message.disk_len(), lane, domains, status };
-                        index.put(put, Some(now));
-                    }
-                    Item::Copy(message, _) => index.moved(message.id, place, message.disk_len()),
-                    Item::Change(..) | Item::Barrier(_) => {}
+                if let Item::Draft(message, _) = item {
+                    served.add(message.summary().id);
                 }
+                item.enter(&mut index, Place { segment, at: *at }, now);
             }
             self.shared.settings.counters.records.set(index.len() as i64);
         }
-        for (item, _) in batch {
-            // The caller may have gone; the message is durable in any case.
-            match item {
-                Item::Draft(message, reply) => {
-                    let id = message.id;
-                    // Drop the message before the answer, because the answer gives its memory budget to another message.
-                    drop(message);
-                    let _ = reply.send(Ok(Durable::new(id)));
-                }
-                Item::Copy(_, reply) => drop(reply.send(true)),
-                Item::Barrier(reply) => drop(reply.send(Ok(()))),
-                Item::Change(..) => {}
-            }
-        }
+        batch.into_iter().for_each(|(item, _)| item.answer());
         let drafts = served.count() - before;
         if drafts > 0 {
             self.shared.settings.counters.commits.inc_by(drafts);
@@ -379,13 +402,12 @@ impl Committer {
 
     /// Ends the log after the last item. Then the segment is sealed.
     fn finish(mut self) {
-        if !self.line.is_empty() {
-            self.write_line();
+        if !self.unwritten.is_empty() {
+            self.write_all();
         }
         self.sync_results();
-        let unwritten = self.line.len();
-        if unwritten > 0 {
-            let results = unwritten;
+        let results = self.unwritten.len();
+        if results > 0 {
             tracing::error!(
                 results,
                 "results could not be recorded before the stop: these attempts will be made again"
@@ -397,7 +419,7 @@ impl Committer {
                 tracing::warn!("mail that was refused after a failed write may come back: that could not be recorded");
             }
         }
-        let in_order = unwritten == 0 && self.shared.nothing_leased() && self.shared.stopped().is_none();
+        let in_order = results == 0 && self.shared.nothing_leased() && self.shared.stopped().is_none();
         let Some(mut segment) = self.shared.active.lock().segment.take() else { return };
         if in_order {
             let written = segment.write_clean().and_then(|()| disk::sync_data(&segment.file));
@@ -422,3 +444,6 @@ impl Drop for AnswersAll {
         self.0.inbox.abandon();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::transactions::Unconfirmed;
-use super::{Committer, InDoubt};
+use super::{Batch, Committer, InDoubt, in_time};
 use crate::spool::Error;
-use crate::spool::postgres::inbox::Item;
+use crate::spool::postgres::inbox::{Item, Request};
 use crate::spool::postgres::link::{Failure, Link};
 use crate::spool::postgres::node::{Lack, WritingTrouble};
-use crate::spool::postgres::ownership::Resumed;
+use crate::spool::postgres::ownership::{Former, Resumed};
+use crate::spool::postgres::position::last_row;
 use crate::spool::postgres::rows::Rows;
 use crate::spool::postgres::{ownership, preflight};
 
@@ -23,37 +24,39 @@ const USUAL: usize = 256 << 10;
 
 impl Committer {
     /// Handles a batch that was not confirmed. Only what was confirmed earlier is certain to be in the log.
-    pub(super) fn failed(&mut self, batch: Vec<Item>, unconfirmed: Unconfirmed) {
+    pub(super) fn failed(&mut self, batch: Batch, unconfirmed: Unconfirmed) {
         self.shared.settings.counters.failures.inc();
         let (failure, is_unknown) = match unconfirmed {
             Unconfirmed::NotOwner => {
                 self.link = None;
                 let why = "another node owns mail of this one by now, because this one could not renew its lease or has a twin of its name";
                 self.shared.stop_with(why.into());
-                self.waiting.extend(batch);
+                self.waiting.extend(batch.into_requests());
                 return self.refuse_all();
             }
             Unconfirmed::Refused(failure) => (failure, false),
             Unconfirmed::Unknown(failure) => (failure, true),
         };
-        let mut facts = VecDeque::new();
+        let waiting = std::mem::take(&mut self.waiting);
+        let failed = match batch {
+            Batch::Adoption(adoption, reply) if is_unknown => {
+                self.in_doubt = Some(InDoubt { adoption, reply, first: self.next_row });
+                Vec::new()
+            }
+            batch => batch.into_requests(),
+        };
+        let mut changes = VecDeque::new();
         let mut refused = Vec::new();
-        // A batch with mail in transit has only that item, so the first item was being moved.
-        let mut is_under_way = matches!(&*batch, [Item::Adoption(..)]);
-        for item in batch.into_iter().chain(self.waiting.drain(..).collect::<Vec<_>>()) {
-            match item {
-                Item::Fact(entry, reply) => {
-                    refused.extend(reply.map(Item::Barrier));
-                    facts.push_back(Item::Fact(entry, None));
-                }
-                Item::Adoption(adoption, reply) if is_unknown && is_under_way => {
-                    self.in_doubt = Some(InDoubt { adoption, reply, first: self.next_row });
-                    is_under_way = false;
+        for request in failed.into_iter().chain(waiting) {
+            match request {
+                Request::Write(Item::Change(entry, reply)) => {
+                    refused.extend(reply.map(|reply| Request::Write(Item::Barrier(reply))));
+                    changes.push_back(Request::Write(Item::Change(entry, None)));
                 }
                 other => refused.push(other),
             }
         }
-        self.waiting = facts;
+        self.waiting = changes;
         // Set the state before the refusals, so that a refused caller finds the reason there.
         let is_full = failure.is_full() && !is_unknown;
         if is_full {
@@ -69,8 +72,8 @@ impl Committer {
             self.shared.set_trouble(WritingTrouble::Writing(self.shared.number), Some(failure.why.clone()));
         }
         let source = || std::io::Error::other(failure.why.clone());
-        refused.into_iter().for_each(|item| {
-            item.refuse(|| match is_full {
+        refused.into_iter().for_each(|request| {
+            request.refuse(|| match is_full {
                 true => Error::Full { lack: failure.why.clone() },
                 false => Error::Io { what: "writing the spool's database".into(), source: source() },
             });
@@ -79,7 +82,7 @@ impl Committer {
 
     pub(super) fn refuse_all(&mut self) {
         let why = self.shared.stopped().unwrap_or_default();
-        self.waiting.drain(..).for_each(|item| item.refuse(|| Error::Stopped(why.clone())));
+        self.waiting.drain(..).for_each(|request| request.refuse(|| Error::Stopped(why.clone())));
     }
 
     /// Connects again, and continues as the owner under the next epoch.
@@ -92,18 +95,25 @@ impl Committer {
                 return Err(Failure::new(wrong.join("; ")));
             }
             let (shard, keeps) = (self.shared.number, self.in_doubt.is_some());
-            let (epoch, before) = (self.epoch(), self.server_process);
-            let resumed = ownership::resume(&link, settings, shard, epoch, before, &self.position, keeps).await?;
-            Ok((link, resumed))
+            let former =
+                Former { instance: self.shared.instance, epoch: self.epoch(), server_process: self.server_process };
+            let resumed = ownership::resume(&link, settings, shard, &former, &self.position, keeps).await?;
+            // A new segment has no row yet by which a loss would show.
+            let has_filled = match self.filled.filter(|_| !self.position.exists) {
+                Some((segment, end)) => last_row(&link, &settings.server.schema, shard, segment).await? >= Some(end),
+                None => true,
+            };
+            Ok((link, resumed, has_filled))
         };
         let timeout = settings.server.timeout;
-        let (link, resumed) = tokio::time::timeout(timeout, connected).await.map_err(|_| Failure::late(timeout))??;
+        let (link, resumed, has_filled) =
+            tokio::time::timeout(timeout, connected).await.map_err(|_| Failure::late(timeout))??;
         let Some(Resumed { epoch, last, kept }) = resumed else {
-            self.failed(Vec::new(), Unconfirmed::NotOwner);
+            self.failed(Batch::EMPTY, Unconfirmed::NotOwner);
             return Err(Failure::new("another node owns the shard"));
         };
         let confirmed = if self.position.exists { self.position.last } else { 0 };
-        if last.unwrap_or_default() < confirmed {
+        if last.unwrap_or_default() < confirmed || !has_filled {
             let why = "the database has lost what it had confirmed: it was restored from a backup, or a standby was promoted that \
                        lacked it. A restart reads what is there";
             self.shared.stop_with(why.into());
@@ -132,15 +142,15 @@ impl Committer {
         rows.filler(self.next_row, USUAL);
         let timeout = self.shared.settings.server.timeout;
         let found = match self.position.exists {
-            true => tokio::time::timeout(timeout, self.transact(rows, "ROLLBACK")).await,
-            false => tokio::time::timeout(timeout, self.make_segment()).await,
+            true => in_time(timeout, self.transact(rows, "ROLLBACK")).await,
+            false => in_time(timeout, self.make_segment()).await,
         };
-        match found.unwrap_or_else(|_| Err(Unconfirmed::Unknown(Failure::late(timeout)))) {
+        match found {
             Ok(()) => {
                 self.is_full = false;
                 self.shared.set_lack(Lack::Disk(self.shared.number), None);
             }
-            Err(unconfirmed) => self.failed(Vec::new(), unconfirmed),
+            Err(unconfirmed) => self.failed(Batch::EMPTY, unconfirmed),
         }
     }
 }

@@ -18,6 +18,7 @@ mod failure;
 mod transactions;
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,14 +28,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::transactions::Unconfirmed;
-use super::inbox::{Adoption, Item};
+use super::inbox::{Adoption, Arrival, Item, Request};
 use super::link::{Failure, Link};
 use super::node::WritingTrouble;
 use super::position::Position;
 use super::shared::Shared;
 use super::{carrier, ownership};
-use crate::spool::Durable;
-use crate::spool::index::{Fact, LogEntry, Place, Put};
+use crate::spool::index::{Fact, LogEntry, Place};
 use crate::time::Timestamp;
 
 /// The most octets in one transaction.
@@ -52,17 +52,37 @@ struct InDoubt {
     first: i32,
 }
 
+/// What one transaction writes.
+enum Batch {
+    Items(Vec<Item>),
+    /// Mail in transit is a batch of its own.
+    Adoption(Box<Adoption>, oneshot::Sender<bool>),
+}
+
+impl Batch {
+    const EMPTY: Batch = Batch::Items(Vec::new());
+
+    fn into_requests(self) -> Vec<Request> {
+        match self {
+            Batch::Items(items) => items.into_iter().map(Request::Write).collect(),
+            Batch::Adoption(adoption, reply) => vec![Request::Adopt(adoption, reply)],
+        }
+    }
+}
+
 /// The state of the committer's task.
 pub(super) struct Committer {
     shared: Arc<Shared>,
-    inbox: UnboundedReceiver<Item>,
+    inbox: UnboundedReceiver<Request>,
     link: Option<Link>,
     /// The server process of the last connection.
     server_process: i32,
     position: Position,
+    /// The segment that was filled last, and its last row.
+    filled: Option<(u32, i32)>,
     next_row: i32,
-    /// The items to be written, in order.
-    waiting: VecDeque<Item>,
+    /// The requests, in order.
+    waiting: VecDeque<Request>,
     in_doubt: Option<InDoubt>,
     /// True if writing failed, and no batch was confirmed since.
     is_troubled: bool,
@@ -73,7 +93,7 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub fn new(shared: Arc<Shared>, inbox: UnboundedReceiver<Item>, link: Link, position: Position) -> Self {
+    pub fn new(shared: Arc<Shared>, inbox: UnboundedReceiver<Request>, link: Link, position: Position) -> Self {
         let server_process = link.process;
         Committer {
             shared,
@@ -81,6 +101,7 @@ impl Committer {
             link: Some(link),
             server_process,
             position,
+            filled: None,
             next_row: position.last + 1,
             waiting: VecDeque::new(),
             in_doubt: None,
@@ -102,7 +123,8 @@ impl Committer {
         if !self.waiting.is_empty() {
             self.write().await;
         }
-        let results = self.waiting.iter().filter(|item| matches!(item, Item::Fact(..))).count();
+        let is_change = |request: &&Request| matches!(request, Request::Write(Item::Change(..)));
+        let results = self.waiting.iter().filter(is_change).count();
         if results > 0 {
             tracing::error!(
                 results,
@@ -137,7 +159,7 @@ impl Committer {
         self.shared.epoch.load(Ordering::Relaxed)
     }
 
-    /// Waits for an item, and takes all items from the inbox. Returns false if the inbox is closed and empty.
+    /// Waits for a request, and takes all requests from the inbox. Returns false if the inbox is closed and empty.
     async fn gather(&mut self) -> bool {
         let first = match self.is_troubled || self.is_full {
             true => tokio::time::timeout(RETRY, self.inbox.recv()).await,
@@ -145,44 +167,34 @@ impl Committer {
         };
         match first {
             Ok(None) => return false,
-            Ok(Some(item)) => self.waiting.push_back(item),
+            Ok(Some(request)) => self.waiting.push_back(request),
             Err(_) => {}
         }
-        while let Ok(item) = self.inbox.try_recv() {
-            self.waiting.push_back(item);
+        while let Ok(request) = self.inbox.try_recv() {
+            self.waiting.push_back(request);
         }
         true
     }
 
-    /// Writes the waiting items batch by batch, until none is left or writing fails.
+    /// Carries out the requests batch by batch, until none is left or writing fails.
     async fn write(&mut self) {
         if self.link.is_none()
             && let Err(failure) = self.reconnect().await
         {
-            return self.failed(Vec::new(), Unconfirmed::Refused(failure));
+            return self.failed(Batch::EMPTY, Unconfirmed::Refused(failure));
         }
         while !self.waiting.is_empty() || self.is_troubled {
-            let batch = self.next_batch();
-            let began = Instant::now();
+            let (batch, began) = (self.next_batch(), Instant::now());
             let timeout = self.shared.settings.server.timeout;
-            if let [Item::Adoption(adoption, _)] = &*batch {
-                let adopted = match tokio::time::timeout(timeout, self.adopt(adoption)).await {
-                    Ok(adopted) => adopted,
-                    Err(_) => Err(Unconfirmed::Unknown(Failure::late(timeout))),
-                };
-                match adopted {
-                    Ok(rows) => self.adopted(batch, &rows, began),
-                    Err(unconfirmed) => return self.failed(batch, unconfirmed),
-                }
-                continue;
-            }
-            let committed = match tokio::time::timeout(timeout, self.commit(&batch)).await {
-                Ok(committed) => committed,
-                Err(_) => Err(Unconfirmed::Unknown(Failure::late(timeout))),
-            };
-            match committed {
-                Ok(first) => self.confirmed(batch, first, began),
-                Err(unconfirmed) => return self.failed(batch, unconfirmed),
+            match batch {
+                Batch::Items(items) => match in_time(timeout, self.commit(&items)).await {
+                    Ok(first) => self.confirmed(items, first, began),
+                    Err(unconfirmed) => return self.failed(Batch::Items(items), unconfirmed),
+                },
+                Batch::Adoption(adoption, reply) => match in_time(timeout, self.adopt(&adoption)).await {
+                    Ok(rows) => self.adopted(&adoption, reply, &rows, began),
+                    Err(unconfirmed) => return self.failed(Batch::Adoption(adoption, reply), unconfirmed),
+                },
             }
         }
         if self.is_full && Instant::now() >= self.look_again {
@@ -190,29 +202,28 @@ impl Committer {
         }
     }
 
-    /// Takes the items for one transaction. An empty batch is written, too, to find out whether writing works again. Mail in transit is a
-    /// batch of its own.
-    fn next_batch(&mut self) -> Vec<Item> {
+    /// Takes what one transaction writes. An empty batch is written, too, to find out whether writing works again.
+    fn next_batch(&mut self) -> Batch {
         let mut len = 0;
-        let mut batch = Vec::with_capacity(self.waiting.len());
-        let is_adoption = |item: &Item| matches!(item, Item::Adoption(..));
-        while let Some(item) =
-            self.waiting.pop_front_if(|item| batch.is_empty() || (len + item.len() <= BATCH && !is_adoption(item)))
-        {
-            len += item.len();
-            batch.push(item);
-            if batch.last().is_some_and(is_adoption) {
-                break;
+        let mut items = Vec::with_capacity(self.waiting.len());
+        loop {
+            match self.waiting.pop_front() {
+                Some(Request::Adopt(adoption, reply)) if items.is_empty() => return Batch::Adoption(adoption, reply),
+                Some(Request::Write(item)) if items.is_empty() || len + item.len() <= BATCH => {
+                    len += item.len();
+                    items.push(item);
+                }
+                next => {
+                    next.into_iter().for_each(|next| self.waiting.push_front(next));
+                    return Batch::Items(items);
+                }
             }
         }
-        batch
     }
 
     /// Finishes a committed batch: adds its messages to the index, and answers all callers.
     fn confirmed(&mut self, batch: Vec<Item>, first: i32, began: Instant) {
-        let counters = &self.shared.settings.counters;
-        counters.sync_seconds.observe(began.elapsed().as_secs_f64());
-        counters.syncs.inc();
+        self.count_sync(began);
         let segment = self.position.segment;
         let mut drafts = 0;
         let now = Timestamp::now();
@@ -228,37 +239,18 @@ impl Committer {
             for (at, item) in rows() {
                 let place = place_of(at);
                 match item {
-                    Item::Draft(message, _) => {
-                        drafts += 1;
-                        let lane = index.intern(&message.lane);
-                        let (id, disk_len, domains) = (message.id, message.disk_len, message.domains);
-                        let put = Put { id, place, disk_len, lane, domains, status: message.status.clone() };
-                        index.put(put, Some(now));
+                    Item::Draft(..) => drafts += 1,
+                    Item::Change(LogEntry { id, fact: Fact::State(state), .. }, _) => {
+                        index.state_synced(*id, state, place);
                     }
-                    Item::Copy(message, _) => index.moved(message.id, place, message.disk_len),
-                    Item::Fact(LogEntry { id, fact: Fact::State(state), .. }, _) => {
-                        index.state_synced(*id, state, place)
-                    }
-                    Item::Fact(..) | Item::Adoption(..) | Item::Barrier(_) => {}
+                    Item::Change(..) | Item::Copy(..) | Item::Barrier(_) => {}
                 }
+                item.enter(&mut index, place, now);
             }
             self.shared.count_records(index.len() as u64);
         }
         self.advance(batch.iter().map(Item::lines));
-        for item in batch {
-            // The caller may have gone; the item is durable in any case.
-            match item {
-                Item::Draft(message, reply) => {
-                    let id = message.id;
-                    // Drop the message before the answer, because the answer gives its memory budget to another message.
-                    drop(message);
-                    let _ = reply.send(Ok(Durable::new(id)));
-                }
-                Item::Copy(_, reply) => drop(reply.send(true)),
-                Item::Barrier(reply) | Item::Fact(_, Some(reply)) => drop(reply.send(Ok(()))),
-                Item::Fact(_, None) | Item::Adoption(..) => {}
-            }
-        }
+        batch.into_iter().for_each(Item::answer);
         if drafts > 0 {
             self.shared.settings.counters.commits.inc_by(drafts);
             self.shared.changed.notify_one();
@@ -266,17 +258,16 @@ impl Committer {
     }
 
     /// Adds mail in transit to the index, after it was moved to the log.
-    fn adopted(&mut self, batch: Vec<Item>, rows: &[i32], began: Instant) {
+    fn adopted(&mut self, adoption: &Adoption, reply: oneshot::Sender<bool>, rows: &[i32], began: Instant) {
+        self.count_sync(began);
+        self.add_adopted(adoption, self.next_row, rows);
+        let _ = reply.send(true);
+    }
+
+    fn count_sync(&self, began: Instant) {
         let counters = &self.shared.settings.counters;
         counters.sync_seconds.observe(began.elapsed().as_secs_f64());
         counters.syncs.inc();
-        for item in batch {
-            if let Item::Adoption(adoption, reply) = item {
-                let first = self.next_row;
-                self.add_adopted(&adoption, first, rows);
-                let _ = reply.send(true);
-            }
-        }
     }
 
     /// Adds to the index the messages of an adoption that have a row in the log, from `first` on.
@@ -287,17 +278,15 @@ impl Committer {
         let there: Vec<_> = (first..).zip(&adoption.messages).filter(|(at, _)| is_there(at)).collect();
         {
             let mut index = self.shared.index();
-            for (at, message) in &there {
-                let lane = index.intern(&message.lane);
-                let (id, disk_len, domains) = (message.id, message.disk_len, message.domains);
-                let place = Place { segment, at: at.cast_unsigned() };
+            for (at, Arrival { message, .. }) in &there {
                 // Nobody can have tried the message, because it was in no index yet.
-                index.put(Put { id, place, disk_len, lane, domains, status: message.status.clone() }, Some(now));
-                *self.shared.segments().entry(segment).or_default() += u64::from(disk_len);
+                index.put(message, Place { segment, at: at.cast_unsigned() }, Some(now));
+                *self.shared.segments().entry(segment).or_default() += u64::from(message.disk_len);
             }
             self.shared.count_records(index.len() as u64);
         }
-        self.next_row = first + i32::try_from(adoption.messages.len()).expect("an adoption is one page");
+        // The last messages may have been removed by their writer. Their numbers are free, and the log must not seem longer than it is.
+        self.next_row = rows.iter().max().map_or(first, |last| last + 1);
         self.advance(there.iter().map(|(_, message)| &*message.lines));
         self.shared.changed.notify_one();
     }
@@ -318,7 +307,20 @@ impl Committer {
     }
 
     fn begin_segment(&mut self) {
+        self.filled = Some((self.position.segment, self.position.last));
         self.position = Position { segment: self.position.segment + 1, last: 0, exists: false };
         self.next_row = 1;
     }
 }
+
+/// Limits the time of a transaction. If it is late, nobody knows what became of it.
+async fn in_time<T>(
+    timeout: Duration,
+    transaction: impl Future<Output = Result<T, Unconfirmed>>,
+) -> Result<T, Unconfirmed> {
+    let ended = tokio::time::timeout(timeout, transaction).await;
+    ended.unwrap_or_else(|_| Err(Unconfirmed::Unknown(Failure::late(timeout))))
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -27,17 +27,19 @@ impl Committer {
             self.make_segment().await?;
         }
         let first = self.next_row;
+        let mut next = first;
         let mut rows = Rows::new();
         for item in batch {
             match item {
-                Item::Draft(message, _) | Item::Copy(message, _) => rows.message(self.next_row, message),
-                Item::Fact(entry, _) => rows.fact(self.next_row, entry),
-                Item::Adoption(..) | Item::Barrier(_) => continue,
+                Item::Draft(message, _) | Item::Copy(message, _) => rows.message(next, message),
+                Item::Change(entry, _) => rows.fact(next, entry),
+                Item::Barrier(_) => continue,
             }
-            self.next_row += 1;
+            next += 1;
         }
         let len = rows.len();
         self.transact(rows, "COMMIT").await?;
+        self.next_row = next;
         *self.shared.segments().entry(self.position.segment).or_default() += len;
         self.shared.settings.counters.written.inc_by(len);
         Ok(first)
@@ -45,6 +47,11 @@ impl Committer {
 
     /// Runs one transaction of the owner: locks the owner's row, copies the rows, and ends with the statement `end`.
     pub(super) async fn transact(&self, rows: Rows, end: &str) -> Result<(), Unconfirmed> {
+        let done = self.copy(rows, end).await;
+        self.ended(done).await
+    }
+
+    async fn copy(&self, rows: Rows, end: &str) -> Result<(), Unconfirmed> {
         let link = self.link()?;
         let table = self.shared.table(self.position.segment);
         let copy = link.statement(Action::Copy, &table, || schema::copy_in(&table)).await;
@@ -80,6 +87,11 @@ impl Committer {
         if !self.position.exists {
             self.make_segment().await?;
         }
+        let done = self.take_in(adoption).await;
+        self.ended(done).await
+    }
+
+    async fn take_in(&self, adoption: &Adoption) -> Result<Vec<i32>, Unconfirmed> {
         let link = self.link()?;
         let from = schema::transit(&self.shared.settings.server.schema, adoption.table);
         let to = self.shared.table(self.position.segment);
@@ -105,6 +117,15 @@ impl Committer {
         Ok(moved.iter().filter(|row| row.get::<_, i16>(1) == 0).map(|row| row.get(0)).collect())
     }
 
+    /// Ends the transaction if the database refused it. The connection may be used again, for example after a full disk.
+    async fn ended<T>(&self, done: Result<T, Unconfirmed>) -> Result<T, Unconfirmed> {
+        if let (Err(Unconfirmed::Refused(_)), Some(link)) = (&done, &self.link) {
+            // If this fails, so does the next transaction, and then there is another connection.
+            let _ = link.client.batch_execute("ROLLBACK").await;
+        }
+        done
+    }
+
     /// Returns the statements that begin a transaction of this owner.
     fn begin(&self) -> String {
         ownership::begin(&self.shared.settings.server.schema, self.shared.number, self.epoch())
@@ -112,19 +133,20 @@ impl Committer {
 
     /// Creates the segment in which the log continues.
     pub(super) async fn make_segment(&mut self) -> Result<(), Unconfirmed> {
-        let link = self.link()?;
-        let schema = &self.shared.settings.server.schema;
-        let begun = link.client.simple_query(&self.begin()).await.map_err(refused)?;
-        check_owner(&begun)?;
-        let make = schema::make_segment(schema, self.shared.number, self.position.segment);
-        if let Err(error) = link.client.batch_execute(&format!("{make}; COMMIT")).await {
-            let _ = link.client.batch_execute("ROLLBACK").await;
-            return Err(refused(error));
-        }
+        let made = async {
+            let link = self.link()?;
+            let begun = link.client.simple_query(&self.begin()).await.map_err(refused)?;
+            check_owner(&begun)?;
+            let schema = &self.shared.settings.server.schema;
+            let make = schema::make_segment(schema, self.shared.number, self.position.segment);
+            link.client.batch_execute(&format!("{make}; COMMIT")).await.map_err(refused)
+        };
+        self.ended(made.await).await?;
         self.position.exists = true;
         self.shared.segments().entry(self.position.segment).or_default();
         Ok(())
     }
+
     /// Returns the connection, or says that nothing was written because there is none.
     fn link(&self) -> Result<&Link, Unconfirmed> {
         self.link.as_ref().ok_or_else(|| Unconfirmed::Refused(Failure::new("there is no connection")))

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use super::Submitting;
 use crate::smtp::{DataReader, EnhancedCode, Reply};
+use crate::submission::added_fields::Origin;
 use crate::submission::connection::wire::Read;
 use crate::submission::connection::{Broken, Connection, Stream};
 use crate::submission::intake::{self, Intake};
 use crate::submission::policy::Identity;
 use crate::submission::refusal::{Refusal, RefusedMessage};
 use crate::submission::refusals::Client;
-use crate::submission::trace::Trace;
 use crate::submission::transaction::Transaction;
 
 /// A message that arrives in chunks.
@@ -33,7 +33,7 @@ impl Submitting {
     ) -> Result<(), Broken> {
         let shared = Arc::clone(&self.shared);
         let (context, limits) = (&shared.context, &shared.context.limits);
-        let mut intake = self.intake(on, transaction)?;
+        let mut intake = self.begin_intake(on, transaction)?;
         on.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
         let mut reader = DataReader::dotted(limits.line_length);
         loop {
@@ -65,7 +65,7 @@ impl Submitting {
         let shared = Arc::clone(&self.shared);
         let (context, limits) = (&shared.context, &shared.context.limits);
         if let Some(transaction) = begin {
-            let intake = self.intake(on, transaction)?;
+            let intake = self.begin_intake(on, transaction)?;
             let reader = DataReader::counted(limits.line_length);
             let until = intake.admitted.deadline();
             self.chunked = Some(Box::new(Chunked { intake, reader, until }));
@@ -152,7 +152,8 @@ impl Submitting {
         Ok(())
     }
 
-    fn intake<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<Intake, Broken> {
+    /// Begins a message. A login that a reload has changed must be made again.
+    fn begin_intake<S: Stream>(&mut self, on: &mut Connection<S>, transaction: Transaction) -> Result<Intake, Broken> {
         let mut identity = on.session.identity().cloned().ok_or(Broken::Gone)?;
         if let Identity::Submitter(submitter) = &identity {
             // A reload also applies to clients that are logged in.
@@ -180,7 +181,7 @@ impl Submitting {
         ends_with_line: bool,
     ) -> Result<(), Broken> {
         let (client, extended) = on.session.client();
-        let trace = Trace {
+        let origin = Origin {
             peer: on.peer,
             client: client.to_owned(),
             extended,
@@ -188,7 +189,7 @@ impl Submitting {
             authenticated: matches!(on.session.identity(), Some(Identity::Submitter(_))),
         };
         let context = &self.shared.context;
-        let reply = match intake.finish(ends_with_line, &trace, context).await {
+        let reply = match intake.finish(ends_with_line, &origin, context).await {
             Ok(accepted) => intake::queued(&accepted),
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);

@@ -38,7 +38,7 @@ pub(super) const WORDS: Words = Words {
     },
     unknown: [
         "Ikke alt kunne slås op",
-        "En navneserver svarede ikke. Det betyder ikke, at noget er forkert hos jer. Vi prøver igen automatisk.",
+        "DNS gav ikke et brugbart svar på det hele. Det betyder ikke, at noget er forkert hos jer. Vi prøver igen automatisk.",
     ],
     first_look: ["Vi slår jeres records op", "Det tager som regel et par sekunder."],
     failed_look: [
@@ -70,8 +70,8 @@ pub(super) const WORDS: Words = Words {
         "SPF er en liste over de servere, der må sende mail fra domænet. webCRM skal stå på den. Der må kun være én SPF-record på domænet.",
     ],
     dkim: [
-        "2. DKIM: jeres underskrift",
-        "Hver mail bliver underskrevet for jer. I viser først, at domænet er jeres, og lægger så nøglerne i DNS, som modtagerne kontrollerer underskriften med.",
+        "2. DKIM: jeres signatur",
+        "Hver mail bliver signeret for jer. I viser først, at domænet er jeres, og lægger så nøglerne i DNS, som modtagerne kontrollerer signaturen med.",
     ],
     dmarc: [
         "3. DMARC: hvad der skal ske med falsk mail",
@@ -85,6 +85,12 @@ pub(super) const WORDS: Words = Words {
         "5. Mail til jeres egne kolleger",
         "Nogle mailservere afviser mail, der kommer udefra med jeres eget domæne som afsender. Får jeres kolleger ikke mails fra webCRM, så gør dette:",
     ],
+    mailjet_owned: |domain| {
+        [
+            format!("{domain} er allerede oprettet i en anden konto hos Mailjet, så webCRM kan ikke oprette det."),
+            "Har I jeres egen konto hos Mailjet, så slet domænet i den, eller bed Mailjets support om at frigive det. Har I ikke, så skriv til support@webcrm.com.".to_owned(),
+        ]
+    },
     ours: "Her venter vi på noget hos webCRM selv. I behøver ikke gøre noget.",
 
     record_there: |kind, label| format!("{kind}-record på {label}"),
@@ -146,6 +152,10 @@ pub(super) const WORDS: Words = Words {
 
     provider: |zone, name| format!("Sådan gør I hos {name} (zonen {zone})"),
     no_provider: |zone| format!("Sådan gør I i jeres DNS-panel (zonen {zone})"),
+    name_servers: |names| {
+        format!("Zonens navneservere er {names}. Recordene skal oprettes hos den udbyder, der driver dem.")
+    },
+    registrar: "Hos Punktum dk kan I se, hvor et .dk-domæne er registreret, men ikke oprette records.",
     panel: |provider| match provider {
         DnsProvider::OneCom => &[
             "Log ind hos one.com, vælg domænet, og åbn \"DNS-indstillinger\" og derefter \"DNS-records\".",
@@ -157,8 +167,9 @@ pub(super) const WORDS: Words = Words {
             "Vælg \"Tilføj record\" og typen. Skriv navnet herfra; står der @, så lad feltet være tomt eller skriv @.",
             "Simply.com tilføjer selv domænet bagefter. Værdien indsættes uden anførselstegn.",
         ],
-        DnsProvider::DanDomain => &[
-            "Log ind hos DanDomain, vælg domænet, og åbn DNS-administrationen.",
+        // They belong together, and DNS is managed in the same way.
+        DnsProvider::DanDomain | DnsProvider::Curanet | DnsProvider::ScanNet | DnsProvider::Wannafind => &[
+            "Log ind hos udbyderen, vælg domænet, og åbn DNS-administrationen.",
             "Opret en record af typen, og skriv navnet herfra; står der @, så lad feltet være tomt.",
             "Kontrollér bagefter, at domænet ikke står to gange i navnet.",
         ],
@@ -181,6 +192,31 @@ pub(super) const WORDS: Words = Words {
             "Åbn zonen under \"Hosted zones\" i Route 53, og vælg \"Create record\".",
             "Skriv navnet herfra i \"Record name\"; står der @, så lad feltet være tomt.",
             "En TXT-værdi skal stå i anførselstegn, og en lang værdi skal deles i stykker på højst 255 tegn: brug den delte form herunder.",
+        ],
+        DnsProvider::Microsoft365 => &[
+            "Log ind på admin.microsoft.com som administrator, og vælg \"Settings\" og \"Domains\".",
+            "Vælg domænet, og opret en record blandt dets DNS-records (\"DNS records\"). Vælg typen, og skriv navnet herfra; @ skrives som @.",
+            "De records, som Microsoft selv styrer, kan ikke rettes der. Gælder det SPF, så skriv til Microsofts support, eller flyt domænets DNS.",
+        ],
+        DnsProvider::Ionos => &[
+            "Log ind hos IONOS, og vælg \"Menu\" og \"Domains & SSL\". Vælg tandhjulet ved domænet og \"DNS\".",
+            "Vælg \"Add record\" og typen. Skriv navnet herfra i \"Host name\"; står der @, så lad feltet være tomt.",
+            "IONOS tilføjer selv domænet bagefter. Værdien indsættes uden anførselstegn.",
+        ],
+        DnsProvider::Ovh => &[
+            "Log ind hos OVHcloud, vælg domænet, og åbn \"DNS zone\".",
+            "Vælg \"Add an entry\" og typen. Skriv navnet herfra i \"Sub-domain\"; står der @, så lad feltet være tomt.",
+            "For en CNAME: sæt et punktum efter værdien. Ellers tilføjer OVHcloud jeres domæne til den.",
+        ],
+        DnsProvider::Namecheap => &[
+            "Log ind hos Namecheap, åbn \"Domain List\", vælg \"Manage\" ved domænet, og åbn \"Advanced DNS\".",
+            "Vælg \"Add new record\" og typen. Skriv navnet herfra i \"Host\"; @ skrives som @.",
+            "Namecheap tilføjer selv domænet bagefter. Gem med fluebenet ud for recorden.",
+        ],
+        DnsProvider::Hostinger => &[
+            "Log ind i hPanel hos Hostinger, vælg \"Domains\" og domænet, og åbn dets DNS-records.",
+            "Vælg typen, og skriv navnet herfra i \"Name\"; @ skrives som @.",
+            "Hostinger tilføjer selv domænet bagefter. Værdien indsættes uden anførselstegn.",
         ],
         DnsProvider::Other => &[
             "Log ind der, hvor domænets DNS bliver styret, og find listen over DNS-records.",
@@ -208,6 +244,14 @@ pub(super) const WORDS: Words = Words {
     forward_zone: "De samme records som linjer til en zonefil (BIND)",
 
     server_now: |server| format!("Mail fra webCRM bliver afleveret til {server}."),
+    own_key: "I har jeres egen nøgle hos Mailjet. Bliver andre kunders mail standset der, rammer det ikke jeres.",
+    caps: |per_minute, per_day| {
+        let n = |cap: u32| number(cap.into(), Lang::Da);
+        let minute = per_minute.map(|cap| format!("{} mails i minuttet", n(cap)));
+        let day = per_day.map(|cap| format!("{} modtagere om dagen", n(cap)));
+        let both: Vec<String> = minute.into_iter().chain(day).collect();
+        format!("Der bliver højst sendt {}. Resten venter og bliver sendt bagefter.", both.join(" og "))
+    },
     server_by_address: |ip| {
         format!("Der er intet login: serveren skal kende webCRM på adressen {ip} og kun lade den sende.")
     },

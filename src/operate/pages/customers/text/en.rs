@@ -38,7 +38,7 @@ pub(super) const WORDS: Words = Words {
     },
     unknown: [
         "Not everything could be looked up",
-        "A name server did not answer. That does not mean that anything is wrong on your side. We try again automatically.",
+        "DNS gave no usable answer for some of it. That does not mean that anything is wrong on your side. We try again automatically.",
     ],
     first_look: ["We are looking up your records", "It usually takes a few seconds."],
     failed_look: [
@@ -85,6 +85,12 @@ pub(super) const WORDS: Words = Words {
         "5. Mail to your own colleagues",
         "Some mail servers refuse mail that comes from outside with your own domain as its sender. If your colleagues do not get mail from webCRM, do this:",
     ],
+    mailjet_owned: |domain| {
+        [
+            format!("{domain} is in another account at Mailjet already, so webCRM cannot register it."),
+            "If you have an account of your own at Mailjet, delete the domain there, or ask Mailjet's support to release it. If you have none, write to support@webcrm.com.".to_owned(),
+        ]
+    },
     ours: "We are waiting for something at webCRM here. You need not do anything.",
 
     record_there: |kind, label| format!("{kind} record at {label}"),
@@ -148,6 +154,10 @@ pub(super) const WORDS: Words = Words {
 
     provider: |zone, name| format!("How to do it at {name} (the zone {zone})"),
     no_provider: |zone| format!("How to do it in your DNS panel (the zone {zone})"),
+    name_servers: |names| {
+        format!("The zone's name servers are {names}. The records belong to the provider that runs them.")
+    },
+    registrar: "At Punktum dk you see where a .dk domain is registered, but cannot create records.",
     panel: |provider| match provider {
         DnsProvider::OneCom => &[
             "Log in at one.com, choose the domain, and open \"DNS settings\" and then \"DNS records\".",
@@ -159,8 +169,9 @@ pub(super) const WORDS: Words = Words {
             "Choose \"Add record\" and the type. Enter the name from here; if it is @, leave the field empty or enter @.",
             "Simply.com appends the domain itself. Enter the value without quotation marks.",
         ],
-        DnsProvider::DanDomain => &[
-            "Log in at DanDomain, choose the domain, and open the DNS administration.",
+        // They belong together, and DNS is managed in the same way.
+        DnsProvider::DanDomain | DnsProvider::Curanet | DnsProvider::ScanNet | DnsProvider::Wannafind => &[
+            "Log in at the provider, choose the domain, and open the DNS administration.",
             "Create a record of the type, and enter the name from here; if it is @, leave the field empty.",
             "Check afterwards that the domain does not stand twice in the name.",
         ],
@@ -183,6 +194,31 @@ pub(super) const WORDS: Words = Words {
             "Open the zone under \"Hosted zones\" in Route 53, and choose \"Create record\".",
             "Enter the name from here as \"Record name\"; if it is @, leave the field empty.",
             "A TXT value has to stand in quotation marks, and a long one has to be split into pieces of at most 255 characters: use the split form below.",
+        ],
+        DnsProvider::Microsoft365 => &[
+            "Log in at admin.microsoft.com as an administrator, and choose \"Settings\" and \"Domains\".",
+            "Choose the domain, and add a record among its \"DNS records\". Choose the type, and enter the name from here; enter @ as @.",
+            "Records that Microsoft manages itself cannot be changed there. If SPF is one of them, write to Microsoft's support, or move the domain's DNS.",
+        ],
+        DnsProvider::Ionos => &[
+            "Log in at IONOS, and choose \"Menu\" and \"Domains & SSL\". Choose the gear beside the domain, and \"DNS\".",
+            "Choose \"Add record\" and the type. Enter the name from here as \"Host name\"; if it is @, leave the field empty.",
+            "IONOS appends the domain itself. Enter the value without quotation marks.",
+        ],
+        DnsProvider::Ovh => &[
+            "Log in at OVHcloud, choose the domain, and open \"DNS zone\".",
+            "Choose \"Add an entry\" and the type. Enter the name from here as \"Sub-domain\"; if it is @, leave the field empty.",
+            "For a CNAME: put a full stop after the value. Otherwise OVHcloud appends your domain to it.",
+        ],
+        DnsProvider::Namecheap => &[
+            "Log in at Namecheap, open \"Domain List\", choose \"Manage\" beside the domain, and open \"Advanced DNS\".",
+            "Choose \"Add new record\" and the type. Enter the name from here as \"Host\"; enter @ as @.",
+            "Namecheap appends the domain itself. Save with the check mark beside the record.",
+        ],
+        DnsProvider::Hostinger => &[
+            "Log in to hPanel at Hostinger, choose \"Domains\" and the domain, and open its DNS records.",
+            "Choose the type, and enter the name from here as \"Name\"; enter @ as @.",
+            "Hostinger appends the domain itself. Enter the value without quotation marks.",
         ],
         DnsProvider::Other => &[
             "Log in where the domain's DNS is managed, and find the list of DNS records.",
@@ -210,6 +246,14 @@ pub(super) const WORDS: Words = Words {
     forward_zone: "The same records as lines of a zone file (BIND)",
 
     server_now: |server| format!("Mail from webCRM is handed to {server}."),
+    own_key: "You have a key of your own at Mailjet. If other customers' mail is stopped there, yours is not.",
+    caps: |per_minute, per_day| {
+        let n = |cap: u32| number(cap.into(), Lang::En);
+        let minute = per_minute.map(|cap| format!("{} messages a minute", n(cap)));
+        let day = per_day.map(|cap| format!("{} recipients a day", n(cap)));
+        let both: Vec<String> = minute.into_iter().chain(day).collect();
+        format!("At most {} are sent. The rest waits, and is sent afterwards.", both.join(" and "))
+    },
     server_by_address: |ip| {
         format!("There is no login: the server has to know webCRM by the address {ip}, and let only that one send.")
     },

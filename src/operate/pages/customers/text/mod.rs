@@ -82,6 +82,8 @@ pub(super) struct Words {
     pub server: [&'static str; 2],
     pub internal: [&'static str; 2],
     pub ours: &'static str,
+    /// The domain belongs to another account at Mailjet.
+    pub mailjet_owned: fn(&str) -> [String; 2],
 
     // Records.
     pub record_there: fn(&str, &str) -> String,
@@ -131,6 +133,10 @@ pub(super) struct Words {
     // The panel of the zone's DNS provider.
     pub provider: fn(&str, &str) -> String,
     pub no_provider: fn(&str) -> String,
+    /// The name servers of a zone whose provider is not known.
+    pub name_servers: fn(&str) -> String,
+    /// The registrar of .dk domains runs no DNS for them.
+    pub registrar: &'static str,
     pub panel: fn(DnsProvider) -> &'static [&'static str],
 
     // The message to somebody else.
@@ -147,6 +153,10 @@ pub(super) struct Words {
 
     // The customer's own server.
     pub server_now: fn(&str) -> String,
+    /// The customer has an API key of its own at Mailjet.
+    pub own_key: &'static str,
+    /// At most so many messages a minute, recipients a day, or both.
+    pub caps: fn(Option<u32>, Option<u32>) -> String,
     pub server_by_address: fn(&str) -> String,
     pub server_change: &'static str,
     pub server_use: &'static str,
@@ -207,5 +217,42 @@ pub(super) fn words(lang: Lang) -> &'static Words {
     match lang {
         Lang::Da => &da::WORDS,
         Lang::En => &en::WORDS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Everything that customers read in Danish, as it stands in the source.
+    const DANISH: &[&str] = &[
+        include_str!("da.rs"),
+        include_str!("../../text/da.rs"),
+        include_str!("../../../letters/text.rs"),
+        include_str!("../../../../bounce/words.rs"),
+        include_str!("../../../../returns/dmarc/text/da.rs"),
+        include_str!("../../../../onboarding/text/da.rs"),
+        include_str!("../../../../onboarding/text/da/dmarc.rs"),
+        include_str!("../../../../onboarding/text/da/failures.rs"),
+        include_str!("../../../../onboarding/text/da/publish.rs"),
+        include_str!("../../../../onboarding/text/da/records.rs"),
+        include_str!("../../../../onboarding/text/da/rotation.rs"),
+    ];
+
+    #[test]
+    fn danish_says_signatur_and_afkortet_on_every_page_and_in_every_letter() {
+        for text in DANISH {
+            for line in text.lines() {
+                for word in ["underskr", "skåret", "efterprøv", "egne folk"] {
+                    assert!(!line.to_lowercase().contains(word), "{word} in {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_answer_is_said_only_where_nothing_answered() {
+        // Something that is not known may have been answered with a refusal or a failure.
+        for (text, word) in [(super::da::WORDS.unknown, "svarede ikke"), (super::en::WORDS.unknown, "did not answer")] {
+            assert!(!text.iter().any(|text| text.contains(word)), "{text:?}");
+        }
     }
 }

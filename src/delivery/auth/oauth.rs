@@ -1,0 +1,186 @@
+//! Fetches bearer tokens for XOAUTH2 with OAuth 2.0 client credentials (RFC 6749 §4.4), and keeps them until shortly
+//! before they expire.
+//!
+//! The token, too, is fetched from the egress address. If the token endpoint refuses the credentials, the route is
+//! suspended, as for a refused password. If the endpoint cannot be reached, or something else answers in its place,
+//! mail waits.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::entra;
+use crate::causes::with_causes;
+use crate::delivery::dial::{Failure, TokenSource};
+use crate::delivery::outcome::Trouble;
+use crate::delivery::settings::{EgressPath, Settings};
+use crate::delivery::step::Step;
+use crate::http_client;
+use crate::message::FailureClass;
+use crate::route::{Cause, LoginSecret, Route};
+
+/// Tokens are renewed this long before they expire, so that none expires on the way to the server.
+const MARGIN: Duration = Duration::from_secs(300);
+/// The lifetime of a token whose endpoint names none (RFC 6749 §5.1), in seconds. An hour is usual.
+const USUAL_LIFETIME: u64 = 3600;
+/// The longest time that a token is kept, whatever the endpoint says.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
+
+#[derive(Default)]
+pub struct Tokens {
+    client: OnceCell<reqwest::Client>,
+    kept: Mutex<Option<CachedToken>>,
+}
+
+#[derive(Clone)]
+struct CachedToken {
+    token: String,
+    renew_at: Instant,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    expires_in: Option<u64>,
+}
+
+/// An error response of the token endpoint (RFC 6749 §5.2).
+#[derive(Deserialize)]
+struct Denied {
+    error: String,
+    #[serde(default)]
+    error_description: String,
+}
+
+impl Denied {
+    /// Reads the refusal in a response. A proxy's page or a busy endpoint says nothing about the credentials.
+    fn within(status: StatusCode, text: &str) -> Option<Self> {
+        let for_now = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        let denied: Denied = serde_json::from_str(text).ok().filter(|_| status.is_client_error() && !for_now)?;
+        // RFC 6749 §5.2 does not list these errors, but endpoints send them when they will do better later.
+        let later = matches!(denied.error.as_str(), "" | "temporarily_unavailable" | "server_error");
+        (!later).then_some(denied)
+    }
+}
+
+/// A route's token with what is needed to fetch it.
+pub struct RouteTokens<'a> {
+    pub tokens: &'a Tokens,
+    /// The settings, which say how to connect.
+    pub settings: &'a Settings,
+    /// The route whose credentials are used.
+    pub route: &'a Route,
+}
+
+impl TokenSource for RouteTokens<'_> {
+    async fn token(&self, refused: bool) -> Result<String, Failure> {
+        // The lock is kept while fetching, so that connections that start together fetch one token.
+        let mut kept = self.tokens.kept.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| !refused && Instant::now() < kept.renew_at) {
+            return Ok(kept.token.clone());
+        }
+        *kept = None;
+        let fetched = self.fetch().await?;
+        Ok(kept.insert(fetched).token.clone())
+    }
+}
+
+impl RouteTokens<'_> {
+    async fn fetch(&self) -> Result<CachedToken, Failure> {
+        let no_credentials = || later("the route has no client credentials".to_owned());
+        let login = self.route.login.as_ref().ok_or_else(no_credentials)?;
+        let LoginSecret::ClientCredentials { token_url, client_id, client_secret, scope } = &login.secret else {
+            return Err(no_credentials());
+        };
+        let client = self
+            .tokens
+            .client
+            .get_or_try_init(|| async { client(self.settings) })
+            .await
+            .map_err(|error| later(format!("cannot fetch a token: {error}")))?;
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", client_id)
+            .append_pair("client_secret", client_secret)
+            .append_pair("scope", scope)
+            .finish();
+        let asked = client.post(token_url).header("content-type", "application/x-www-form-urlencoded").body(form);
+        // The message of reqwest holds the URL, which has no secret in it. The secret is in the form.
+        let unreachable = |error: reqwest::Error| later(format!("cannot fetch a token: {}", with_causes(&error)));
+        let answer = asked.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let text = bounded_text(answer).await.map_err(unreachable)?;
+        if let Some(denied) = Denied::within(status, &text) {
+            let reason = format!("the token endpoint refused: {status} {} {}", denied.error, denied.error_description);
+            let reason = reason.trim_end().replace(|c: char| c.is_control(), " ");
+            let remedy = entra::remedy(&reason).map(|remedy| format!("{remedy}: ")).unwrap_or_default();
+            return Err(Failure {
+                step: Step::Token,
+                reason: reason.clone(),
+                trouble: Trouble::Suspend {
+                    cause: Cause::Login,
+                    reason,
+                    advice: format!("{remedy}correct {}, and reload", login.stands_in),
+                },
+                class: FailureClass::Auth,
+                everywhere: true,
+            });
+        }
+        if !status.is_success() {
+            return Err(later(format!("the token endpoint answered {status}")));
+        }
+        let granted: Granted = serde_json::from_str(&text)
+            .map_err(|error| later(format!("the token endpoint's answer cannot be read: {error}")))?;
+        let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME)).min(LONGEST_LIFETIME);
+        // A token with a short life is used for half of it.
+        let usable = lifetime.checked_sub(MARGIN).filter(|left| *left > MARGIN).unwrap_or(lifetime / 2);
+        Ok(CachedToken { token: granted.access_token, renew_at: Instant::now() + usable })
+    }
+}
+
+/// Reads a response of at most about 64 KiB. Tokens and errors are small, so the rest is not read.
+async fn bounded_text(mut answer: reqwest::Response) -> Result<String, reqwest::Error> {
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        text.extend_from_slice(&chunk);
+        if text.len() > 64 * 1024 {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn client(settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
+    let builder =
+        http_client::builder().timeout(settings.timeouts.handshake).connect_timeout(settings.timeouts.connect);
+    match &settings.egress.path {
+        EgressPath::Bind(local) => builder.local_address(*local).build(),
+        EgressPath::Socks5 { proxy, login } => {
+            let mut through = reqwest::Proxy::all(format!("socks5h://{proxy}"))?;
+            if let Some((user, password)) = login {
+                through = through.basic_auth(user, password);
+            }
+            builder.proxy(through).build()
+        }
+    }
+}
+
+fn later(reason: String) -> Failure {
+    Failure {
+        step: Step::Token,
+        trouble: Trouble::BackOff {
+            reason: reason.clone(),
+            at_least: None,
+            advice: Some(
+                "the route needs an OAuth token to log in and got none: check token_url and the network".into(),
+            ),
+        },
+        reason,
+        class: FailureClass::Auth,
+        everywhere: true,
+    }
+}

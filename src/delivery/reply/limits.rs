@@ -1,0 +1,650 @@
+//! Limits that servers name on how much mail an account may send in a period. Servers agree on no code for them, so the words
+//! decide, and these differ with every product.
+
+use super::about_us::recipient_is_unknown;
+use super::periods::{PERIOD_WORDS, SHORT_PERIOD_WORDS};
+use super::words::Words;
+use crate::smtp::{EnhancedCode, Reply};
+
+/// A limit on what an account, a domain or an address may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// A limit on the amount of mail in an hour, a day or a longer period. It is used up for a while.
+    UsedUp,
+    /// A limit on speed: mail comes too fast, or over too many connections.
+    TooFast,
+}
+
+/// Words for a limit on speed.
+const SPEED_WORDS: &[&str] = &[
+    " rate ",
+    " rates ",
+    " ratelimit",
+    " rate limit",
+    " frequency ",
+    " throughput ",
+    " burst ",
+    " minute",
+    " minut",
+    " min ",
+    " second ",
+    " seconds ",
+    " too fast ",
+    " too quick",
+    " too rapid",
+    " too often ",
+    " too frequent",
+    " throttl",
+    " connection",
+    " concurrent ",
+    " session",
+    " recipients from ",
+];
+/// Words for a limit on something other than sending.
+const CONTENT_WORDS: &[&str] = &[
+    " size ",
+    " sizes ",
+    " space ",
+    " storage ",
+    " disk ",
+    " inbox ",
+    " octet",
+    " byte",
+    " kb ",
+    " mb ",
+    " gb ",
+    " large ",
+    " length",
+    " line ",
+    " lines ",
+    " header",
+    " attachment",
+    " hop ",
+    " hops ",
+    " loop",
+    " lookup",
+    " dns ",
+    " spf ",
+    " dkim ",
+    " dmarc ",
+    " score",
+    " spam threshold ",
+    " reputation ",
+    " virus",
+    " parts ",
+    " mime ",
+    " nest",
+    " links ",
+    " urls ",
+    " characters ",
+];
+/// Words for a limit on what a recipient receives.
+pub(super) const RECEIVING_WORDS: &[&str] = &[
+    " receive ",
+    " receives ",
+    " receiving ",
+    " received messages ",
+    " messages received ",
+    " received too much ",
+    " messages on the server ",
+    " recipient quota ",
+    " mailbox over ",
+    " incoming ",
+    " inbound ",
+    " recipient has ",
+    " recipient exceed",
+    " recipient reached ",
+    " recipient is ",
+    " recipients mailbox",
+    " recipients account",
+    " the recipient ",
+    " to this recipient ",
+    " for this recipient ",
+    " mail for this user ",
+    " messages for this user ",
+    " trying to contact ",
+    " trying to reach ",
+    " tried to reach ",
+];
+
+/// Words for what an allowance counts.
+const MAIL_WORDS: &[&str] = &[" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
+
+/// Returns true if the code clearly concerns this recipient: an address that is wrong or unknown, or a mailbox that is
+/// full, closed or takes no message of this size (RFC 3463 §3.2–3.3).
+pub fn is_about_recipient(reply: &Reply) -> bool {
+    // With these codes a server refuses everybody (RFC 7504), whatever the enhanced code says.
+    let of_server = matches!(reply.code, 521 | 571);
+    !of_server && matches!(reply.enhanced, Some(EnhancedCode(_, 1, 1..=4 | 6 | 10) | EnhancedCode(_, 2, 1..=4)))
+}
+
+/// Returns true if the text speaks of what a recipient receives.
+pub fn is_about_receiving(words: &Words) -> bool {
+    words.any(RECEIVING_WORDS)
+}
+
+/// Where a reply was heard, as far as that tells whose limit it speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// At MAIL, before any recipient was named whose limit it could be.
+    AtMail,
+    /// At RCPT, where a user may be the recipient.
+    AtRcpt,
+    /// At another command, about the message or the account.
+    Elsewhere,
+}
+
+/// Returns the limit on sending that the text speaks of, if it does.
+pub fn allowance(words: &Words, heard: Heard) -> Option<Allowance> {
+    speaks_of_sending(words, heard).then(|| {
+        match words.any(SPEED_WORDS) && !words.any(PERIOD_WORDS) && !words.any(&[" quota"]) {
+            true => Allowance::TooFast,
+            false => Allowance::UsedUp,
+        }
+    })
+}
+
+/// Returns true if the text says that nothing is left of what may be sent: `no messages left in your plan`, `messages per day: 500, used:
+/// 500`.
+fn has_nothing_left(words: &Words) -> bool {
+    const THINGS: &[&str] = &[
+        " messages ",
+        " mail ",
+        " mails ",
+        " email",
+        " e mails ",
+        " sends ",
+        " volume ",
+        " credit",
+        " sending credit",
+        " mail credit",
+    ];
+    const NOTHING: &[&str] = &[" 0 ", " none ", " zero "];
+    const DIGITS: &[&str] = &[" 0", " 1", " 2", " 3", " 4", " 5", " 6", " 7", " 8", " 9"];
+    // A mailbox that nobody used is another matter, and so is a person who left.
+    if words.any(&[" mailbox", " unused ", " not used "]) {
+        return false;
+    }
+    let none = (words.near(" no ", THINGS, 1) && words.near(" no ", &[" left ", " remaining ", " remain "], 3))
+        || words.near(" no remaining ", THINGS, 1)
+        || (words.near(" no more ", THINGS, 0) && words.any(PERIOD_WORDS))
+        || words.near(" out of ", THINGS, 1);
+    let zero = words.any(THINGS)
+        && (NOTHING.iter().any(|none| words.near(none, &[" left ", " remaining "], 1))
+            || words.near(" remaining ", NOTHING, 3)
+            || words.near(" left ", NOTHING, 1));
+    let all = words.any(THINGS)
+        && (words.any(&[" all used ", " all been used ", " all spent ", " all gone "])
+            || (words.any(PERIOD_WORDS) && words.near(" used ", DIGITS, 0)));
+    none || zero || all
+}
+
+/// Words for mail that comes too fast, or over too many connections.
+const HURRIED: &[&str] = &[
+    " unusual sending ",
+    " too fast ",
+    " too quick",
+    " too rapid",
+    " too often ",
+    " too frequent",
+    " too many connection",
+    " too many concurrent ",
+    " too many session",
+    " too many recipients from ",
+    " too many errors ",
+    " too many bad commands ",
+    " too many invalid recipients ",
+    " too many unknown recipients ",
+    " too many bad recipients ",
+    " too many requests ",
+    " slow down ",
+    " your sending rate ",
+    " reduce your rate ",
+    " antiflood ",
+    " anti flood ",
+    " flood protection ",
+    " too many simultaneous ",
+    " too many parallel ",
+    " mail flood",
+    " message flood",
+    " flood detected ",
+    " flooding detected ",
+    " reconnect to send ",
+    " open a new connection ",
+    " use a new connection ",
+];
+/// Words for how much may be sent, or was. They count beside a period.
+const FEW: &[&str] = &[
+    " only ",
+    " allowed ",
+    " allows ",
+    " may send ",
+    " have sent ",
+    " has sent ",
+    " youve sent ",
+    " already sent ",
+    " send more ",
+    " used all ",
+    " brugt alle ",
+    " ikke tilladt ",
+    " nicht erlaubt ",
+    " tillader ",
+    " user sent ",
+    " plan permits ",
+    " sent message count ",
+    " mails used ",
+    " emails used ",
+    " messages used ",
+    " more mail from this sender ",
+    " more messages from this sender ",
+    " sende flere ",
+    " skicka fler ",
+    " keine weiteren ",
+];
+/// Words for a limit that is reached.
+const LIMITED: &[&str] = &[
+    " exceed",
+    " limit",
+    " overlimit ",
+    " ratelimit",
+    " quota",
+    " allowance",
+    " maximum ",
+    " max ",
+    " too many ",
+    " too much ",
+    " too high ",
+    " for høj ",
+    " för hög ",
+    " zu hoch ",
+    " threshold ",
+    " at most ",
+    " no more ",
+    " accepting more ",
+    " than allowed ",
+    " than permitted ",
+    " used up ",
+    " exhausted ",
+    " throttl",
+    " excessive ",
+    " not enough ",
+    " insufficient ",
+    " not sufficient ",
+    " cap ",
+    " run out ",
+    " capped ",
+    " over the permitted ",
+    " over the allowed ",
+    " finished ",
+    " unusually high ",
+    " unusually large ",
+    " unusual number ",
+    " unusual volume ",
+    " unusual amount ",
+    " high volume ",
+    " one message per ",
+    " ceiling ",
+    " allotment ",
+    " depleted ",
+    // Some write their texts as one word: `mailLimitExceeded`.
+    "limitexceeded ",
+    "limit ",
+    // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
+    "grænse",
+    " opbrugt ",
+    " brugt op ",
+    "kvote ",
+    "kvoten ",
+    " kontingent",
+    " aufgebraucht ",
+    " loft ",
+    " maksimal",
+    " maks ",
+    " overskred",
+    " for mange ",
+    "gräns",
+    " överskrid",
+    " för många ",
+    " grense",
+    " überschritten ",
+    " erreicht ",
+    " erschöpft ",
+    " ausgeschöpft ",
+    " zu viele ",
+    " zu schnell ",
+    " dépassé",
+    " depasse",
+    " atteint",
+    " trop de ",
+    " overschreden ",
+    " te veel ",
+    " excedid",
+    " límite",
+    " alcanzad",
+    " superad",
+    " superat",
+    " demasiados ",
+    " troppi ",
+    " troppe ",
+    " przekroczon",
+    " limiet",
+    "limiet ",
+    " ylitetty ",
+];
+/// Words for mail that goes out. Beside a limit, they say whose it is.
+const OUTWARD: &[&str] = &[
+    " outgoing ",
+    " outbound ",
+    " sending ",
+    " send count ",
+    // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
+    " udgående ",
+    " afsendelse",
+    " afsendte ",
+    " afsenderkvote",
+    " sendt ",
+    " utskick",
+    " udsendte ",
+    " udsendelse",
+    " utsending ",
+    " utgående ",
+    " skickade ",
+    " skickat ",
+    " sändning",
+    " ausgehende",
+    " postausgang",
+    " versand",
+    " versendet ",
+    " gesendet ",
+    " mailversand ",
+    " sendelimit",
+    " sendekontingent",
+    " sortant",
+    " envoi ",
+    " denvoi ",
+    " envois ",
+    " envoyé",
+    " envoye",
+    " uitgaande ",
+    " verzonden ",
+    " verstuurd ",
+    " verzenden ",
+    " envío",
+    " envio",
+    " enviad",
+    " invio ",
+    " inviati ",
+    " inviato ",
+    " wysłan",
+    " wysyłan",
+    " lähetys",
+    " sent items ",
+    " send limit",
+    " send quota",
+    " mail send ",
+    " submission",
+    " relay quota",
+    " relay limit",
+    " relaying quota",
+    " relaying limit",
+    " sender has ",
+    " sender exceed",
+    " sends exceed",
+];
+/// Words for a speed, or for what a connection may carry.
+const COUNTED_SPEED: &[&str] = &[
+    " rate ",
+    " ratelimit",
+    " throttl",
+    " frequency ",
+    " throughput ",
+    " burst ",
+    " per session ",
+    " per connection ",
+    " this session ",
+    " one session ",
+    " this connection ",
+    " one connection ",
+    " session limit ",
+    " connection limit ",
+    " transaction limit ",
+    " too many transactions ",
+];
+/// Words for the sender.
+const OURS: &[&str] = &[
+    " sender ",
+    " this sender ",
+    " you have ",
+    " youve ",
+    " you are ",
+    " youre ",
+    " you reached ",
+    " you exceeded ",
+    " your account ",
+    " your domain ",
+    " your ip ",
+    " your hourly ",
+    " your daily ",
+    " your limit ",
+    " your plan ",
+    " your sending ",
+    " you sent ",
+    " have sent ",
+    " has sent ",
+    " sent from ",
+    " messages sent ",
+    " sent messages ",
+    " sent mails ",
+    " sent emails ",
+    " mails sent ",
+    " emails sent ",
+    " to send ",
+    " can send ",
+    " may send ",
+    " you send ",
+    " smtp user",
+    " sasl user",
+    " auth user",
+    " authenticated user",
+    " ditt konto ",
+    " vous avez ",
+    " sie haben ",
+    " du har ",
+    " afsenderen har ",
+    " kontoen har ",
+    " avsändaren har ",
+    " din kvote ",
+];
+/// Words for an amount of mail.
+const OF_MAIL: &[&str] = &[
+    " credit",
+    " volume limit",
+    " message quota ",
+    " message limit",
+    " message count ",
+    " smtp limit",
+    " newsletter limit",
+    " mail limit",
+    " mailing limit",
+    " mail count ",
+    " mail volume ",
+    " number of posts ",
+    " email volume ",
+    " plan volume ",
+    " traffic limit ",
+    " bulk limit ",
+    " bandwidth limit ",
+    " maillimit",
+    " emaillimit",
+    " messagelimit",
+    " mail allotment ",
+    " email allotment ",
+    " message allotment ",
+    " message cap ",
+    " mail cap ",
+    " email cap ",
+    " volume quota ",
+    " email limit",
+    " emails limit",
+    " quota of mail",
+    " quota of messages ",
+    // A policy service of Postfix judges the sender: it knows no mailbox.
+    " policy rejection ",
+];
+/// Words for an amount that is too large, in several languages.
+const TOO_MANY: &[&str] = &[
+    " too many ",
+    " for mange ",
+    " för många ",
+    " zu viele ",
+    " trop de ",
+    " te veel ",
+    " demasiados ",
+    " troppi ",
+    " troppe ",
+];
+/// Words for what there is too much of.
+const MAILS: &[&str] = &[
+    " messages ",
+    " mails ",
+    " emails ",
+    " e mails ",
+    " msgs ",
+    " beskeder ",
+    " mejl ",
+    " meddelanden ",
+    " e poster ",
+    " nachrichten ",
+    " berichten ",
+    " mensajes ",
+    " correos ",
+    " messaggi ",
+];
+/// Words for whoever may have an allowance.
+const OWNER: &[&str] = &[
+    " account",
+    " domain",
+    " customer ",
+    " client",
+    " ip ",
+    " host",
+    " subscription ",
+    " plan ",
+    " package ",
+    " trial ",
+];
+
+fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
+    if is_about_receiving(words) || finds_spam(words) {
+        return false;
+    }
+    if has_nothing_left(words) {
+        return true;
+    }
+    let waits =
+        words.near(" wait ", &[" sending", " send "], 2) || words.near(" wait ", &[" next message", " next mail"], 5);
+    if words.any(HURRIED) || waits || words.near(" sent more ", MAIL_WORDS, 1) {
+        return true;
+    }
+    if words.any(CONTENT_WORDS) || recipient_is_unknown(words) {
+        return false;
+    }
+    let of_period = words.any(PERIOD_WORDS) || words.any(SHORT_PERIOD_WORDS);
+    // Too much of what is spam is no allowance, unless the text counts mail.
+    let counted =
+        of_period || words.any(MAIL_WORDS) || words.any(&[" limit", " quota", " rate ", " outgoing ", " outbound "]);
+    if words.any(&[" spam ", " junk ", " unsolicited "]) && !counted {
+        return false;
+    }
+    let of_connection = words.any(&[" per connection ", " per session "]);
+    let is_of_mail = words.any(MAIL_WORDS) && !words.any(&[" mailbox"]);
+    if is_of_mail && (of_period || of_connection) && (words.any(FEW) || words.has_number_of_number()) {
+        return true;
+    }
+    let counts = [" emails sent ", " e mails sent ", " mails sent ", " messages sent "];
+    if is_of_mail && words.any(&counts) && words.any(&[" allowed ", " permitted "]) {
+        return true;
+    }
+    let used = words.near(" volume ", &[" reached ", " used ", " exceeded ", " exhausted "], 3)
+        || words.near(" over ", &[" volume ", " allowance ", " plan "], 2);
+    if !words.any(LIMITED) && !used && !words.near(" more than ", MAIL_WORDS, 2) {
+        return false;
+    }
+    if words.any(OUTWARD) || (heard == Heard::AtMail && !words.any(&[" mailbox full "])) {
+        return true;
+    }
+    // The sender's own mailbox is spoken of with a period, the recipient's with its room.
+    let is_own = (of_period && words.any(&[" your mailbox ", " your e mail account ", " your email account "]))
+        || words.any(&[" for this sender ", " of this sender ", " sent too many ", " of sent ", " of mails sent "]);
+    let mailbox = [" mailbox", " over quota ", " postkasse", " indbakke", " brevlåda", " postfach ", " boîte "];
+    if words.any(&mailbox) && !is_own {
+        return false;
+    }
+    // A mailbox has no plan.
+    if words.any(&[" plan ", " package ", " subscription ", " trial ", " abonnement"]) {
+        return true;
+    }
+    // A quota of mail, not of space, where its owner is nobody who has a mailbox.
+    let of_company =
+        [" domain ", " customer ", " client ", " plan ", " package ", " subscription ", " organization ", " tenant "];
+    if words.any(&[" mail quota ", " email quota ", " e mail quota "]) && words.any(&of_company) {
+        return true;
+    }
+    // At RCPT a user is the recipient, whose mailbox may hold only so many messages (RFC 3463 §3.3, X.2.2).
+    let of_user = heard != Heard::AtRcpt && words.any(&[" user "]);
+    of_period
+        || words.any(COUNTED_SPEED)
+        || words.any(OURS)
+        || words.any(OF_MAIL)
+        || TOO_MANY.iter().any(|too_many| words.near(too_many, MAILS, 2))
+        || words.near(" too much ", &[" mail ", " email ", " e mail ", " traffic "], 2)
+        // A user's quota is a quota of storage, unless the text says more.
+        || (words.any(MAIL_WORDS) && (of_user || words.any(OWNER)) && !words.any(&[" quota"]))
+}
+
+/// Returns true if the text takes this message for spam, whatever else it says. An amount of spam is another matter.
+pub(super) fn finds_spam(words: &Words) -> bool {
+    let spam = [" spam ", " junk ", " unsolicited "];
+    let counted = [
+        " limit reached ",
+        " limit exceeded ",
+        " limit has been ",
+        " exceeded ",
+        " reached ",
+        " too many ",
+        " too much ",
+    ];
+    let message = [" message ", " mail ", " email ", " e mail ", " this ", " it ", " content "];
+    let verdict =
+        [" is ", " as ", " like ", " looks ", " contains ", " detected ", " considered ", " classified ", " marked "];
+    words.any(&spam)
+        && message.iter().any(|message| words.near(message, &verdict, 2))
+        && verdict.iter().any(|verdict| words.near(verdict, &spam, 2))
+        && !words.any(&counted)
+        && !words.any(PERIOD_WORDS)
+}
+
+/// Returns true if a login was refused because the account's allowance is used up. Some providers know no other place to say so.
+/// The right login is refused, so nothing is wrong with it. A limit on logins and attempts is another matter.
+pub fn refuses_login_for_allowance(words: &Words) -> bool {
+    let of_logins = [
+        " attempt",
+        " login",
+        " logon",
+        " log in",
+        " sign in",
+        " password",
+        " credential",
+        " tries ",
+        " authentication failures ",
+        " auth failures ",
+        " failed auth",
+    ];
+    // Too fast may be said of logins. Of mail, it is about sending.
+    let of_mail = [" send ", " sending ", " messages ", " mails ", " emails ", " e mails "];
+    match allowance(words, Heard::Elsewhere) {
+        Some(Allowance::UsedUp) => !words.any(&of_logins),
+        Some(Allowance::TooFast) => !words.any(&of_logins) && words.any(&of_mail),
+        None => false,
+    }
+}

@@ -1,0 +1,418 @@
+//! Finds the subject of a smarthost's negative reply, by its codes and, where servers have no code for it, by its words.
+
+use std::net::IpAddr;
+
+use super::about_us::{may_not_connect, refuses_a_machine, wants_login};
+use super::blocked_account::{account_is_blocked, is_about_sending_to};
+use super::limits::{Allowance, Heard, allowance, is_about_receiving, is_about_recipient, refuses_login_for_allowance};
+use super::number_of_recipients::is_about_number_of_recipients;
+use super::our_address::names;
+use super::relaying::does_not_relay;
+use super::words::Words;
+use crate::delivery::step::Step;
+use crate::delivery::tls::Fallback;
+use crate::route::{Login, Route, RouteKind};
+use crate::smtp::{Domain, EnhancedCode, Reply};
+
+/// The part of a session in which a reply was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The greeting, which is 220 unless the server refuses the connection.
+    Greeting,
+    /// The reply to EHLO or HELO.
+    Hello,
+    /// The reply to STARTTLS, and the handshake.
+    StartTls,
+    /// The replies during AUTH.
+    Login,
+    /// The reply to MAIL.
+    Mail,
+    /// The reply to RCPT.
+    Rcpt,
+    /// The reply to DATA, before the content.
+    Data,
+    /// The reply to the final dot.
+    End,
+}
+
+impl Phase {
+    /// The phase's name in texts: `no answer within 1 s (at EHLO)`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Greeting => "greeting",
+            Phase::Hello => "EHLO",
+            Phase::StartTls => "STARTTLS",
+            Phase::Login => "AUTH",
+            Phase::Mail => "MAIL",
+            Phase::Rcpt => "RCPT",
+            Phase::Data => "DATA",
+            Phase::End => "final dot",
+        }
+    }
+
+    /// The step of the probe and the metrics that this phase belongs to.
+    pub fn step(self) -> Step {
+        match self {
+            Phase::Greeting => Step::Greeting,
+            Phase::Hello => Step::Hello,
+            Phase::StartTls => Step::Tls,
+            Phase::Login => Step::Login,
+            Phase::Mail => Step::Mail,
+            Phase::Rcpt => Step::Rcpt,
+            Phase::Data => Step::Data,
+            Phase::End => Step::End,
+        }
+    }
+}
+
+/// The data that the classification needs in addition to the reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The kind of server that replied.
+    pub kind: RouteKind,
+    /// The sender's and the recipient's domains belong to the same customer.
+    pub internal: bool,
+    /// The egress address that customers have allow-listed.
+    pub egress: IpAddr,
+    /// The route's login, if it has one.
+    pub login: Option<&'a Login>,
+    /// Why the connection has no TLS although the route asks for it.
+    pub fallback: Option<&'a Fallback>,
+    /// Which other recipients the server took in this transaction.
+    pub taken: TakenRecipients,
+}
+
+impl<'a> Context<'a> {
+    /// The context of a reply that concerns no recipient, or the first one.
+    pub fn of(route: &'a Route, egress: IpAddr, fallback: Option<&'a Fallback>) -> Self {
+        let (kind, login) = (route.kind, route.login.as_ref());
+        Context { kind, internal: false, egress, login, fallback, taken: TakenRecipients::Nobody }
+    }
+}
+
+/// Returns true if mail between these domains stays with one customer.
+pub fn is_internal(from: &Domain, to: &Domain) -> bool {
+    to.is_within(from) || from.is_within(to)
+}
+
+/// Which recipients of the same message a server took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenRecipients {
+    /// The server took none.
+    Nobody,
+    /// The server took only recipients in the sender's own domain, so it may not relay for us.
+    Internal,
+    /// The server took recipients in other domains, too.
+    Others,
+}
+
+/// The subject of a negative reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// The server closes the connection (421).
+    Closing,
+    /// The server got too much at once: connections, messages, speed.
+    TooBusy,
+    /// An allowance of the account is used up.
+    Quota,
+    /// The account, or its owner's whole tenant, may send nothing until a person lifts the block.
+    Blocked,
+    /// The server does not go on without TLS.
+    WantsTls,
+    /// The server wants a login that it did not get, or no longer takes this kind of login.
+    WantsLogin,
+    /// A reply to RCPT speaks of a login without a code for it. It may mean our login, or what this recipient (a
+    /// distribution list) demands of senders.
+    MayWantLogin,
+    /// The server does not relay for us.
+    NoRelay,
+    /// The server accepts no mail from our address for any recipient. Servers that say so at RCPT repeat it for every
+    /// recipient.
+    Barred,
+    /// The server protects its own domain against forged senders from outside, and takes us for one.
+    InternalSpoof,
+    /// We may not send as this sender.
+    SendAs,
+    /// The server's disk is full, or the server is out of order as a whole.
+    OutOfOrder,
+    /// The server lost track of the session.
+    Sequence,
+    /// The reply says nothing more than its code.
+    Plain,
+}
+
+impl Signal {
+    /// Returns what `reply` is about. `text` is its whole text in lower case.
+    pub fn of(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Self {
+        let signal = by_codes_and_words(phase, reply, text, context);
+        if phase != Phase::Rcpt || context.taken == TakenRecipients::Nobody {
+            return signal;
+        }
+        // A server that took another recipient takes our mail, so the reply concerns this recipient only. There are two
+        // exceptions: an allowance counts recipients, and a server that takes mail for its own domain but does not
+        // relay is not yet set up for us.
+        let only_its_own = context.taken == TakenRecipients::Internal && !context.internal;
+        match signal {
+            // The server may want TLS for this recipient only, but our connection's TLS failed.
+            Signal::WantsTls if context.fallback.is_some() => signal,
+            // The reply names our address. This recipient's block list has it, and no mail bounces for that.
+            Signal::Barred if names(text, context.egress) => signal,
+            Signal::TooBusy if reply.code == 421 => Signal::Closing,
+            Signal::OutOfOrder => Signal::Plain,
+            Signal::WantsTls | Signal::WantsLogin | Signal::MayWantLogin | Signal::NoRelay | Signal::Barred
+                if !only_its_own =>
+            {
+                Signal::Plain
+            }
+            signal => signal,
+        }
+    }
+}
+
+/// A negative reply with everything that the rules look at.
+struct NegativeReply<'a> {
+    phase: Phase,
+    reply: &'a Reply,
+    /// The reply's text in lower case.
+    text: &'a str,
+    words: Words,
+    context: &'a Context<'a>,
+}
+
+fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Signal {
+    let negative = NegativeReply { phase, reply, text, words: Words::of(text), context };
+    let of_server = || (reply.code == 421).then_some(Signal::Closing);
+    let found = negative
+        .about_sending()
+        .or_else(|| negative.about_load())
+        .or_else(of_server)
+        .or_else(|| negative.about_session());
+    found.or_else(|| negative.about_us()).unwrap_or(Signal::Plain)
+}
+
+impl NegativeReply<'_> {
+    fn says(&self, hints: &[&str]) -> bool {
+        hints.iter().any(|hint| self.text.contains(hint))
+    }
+
+    /// Returns true if the reply has this enhanced code, in any class.
+    fn is(&self, subject: u16, detail: u16) -> bool {
+        self.reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail))
+    }
+
+    fn has_subject(&self, subject: u16) -> bool {
+        self.reply.enhanced.is_some_and(|EnhancedCode(_, s, _)| s == subject)
+    }
+
+    fn is_before_content(&self) -> bool {
+        matches!(self.phase, Phase::Mail | Phase::Rcpt | Phase::Data)
+    }
+
+    /// Returns true if the reply concerns the recipient's mailbox (RFC 3463 §3.3). Exchange uses X.2.0 for the sender's
+    /// mailbox, too.
+    fn is_about_mailbox(&self) -> bool {
+        self.phase == Phase::Rcpt && self.has_subject(2) && !self.is(2, 0)
+    }
+
+    /// Looks for limits on what the account may send.
+    fn about_sending(&self) -> Option<Signal> {
+        let (permanent, to_one) = (self.reply.is_permanent(), self.phase == Phase::Rcpt);
+        // Google's reply about everything that its customer relays has a mailbox's code.
+        if self.says(&["relay limit exceeded"]) {
+            return Some(if permanent { Signal::Quota } else { Signal::TooBusy });
+        }
+        let of_sending = [
+            "sending quota",
+            "sending limit",
+            "submission quota",
+            "message quota",
+            "daily limit",
+            "daily quota",
+            "daily user sending",
+        ];
+        let used_up = self.says(&of_sending)
+            || (self.is(2, 0) && self.says(&["submission"]) && self.says(&["limit", "quota exceeded"]))
+            || (self.is(4, 5) && permanent && (!to_one || self.says(&["sending", "quota", "limit"])))
+            || self.is(7, 232)
+            || self.is(7, 233);
+        if used_up && !self.is_about_mailbox() && !is_about_receiving(&self.words) {
+            return Some(Signal::Quota);
+        }
+        // Microsoft 365 says this at any point and about the whole tenant: it refuses traffic from this address, or
+        // from domains that are not registered there. The codes after that block a tenant or a mailbox.
+        if self.is(7, 708) || self.is(7, 750) {
+            return Some(Signal::Barred);
+        }
+        if self.is(7, 705)
+            || (501..=503).any(|detail| self.is(7, detail))
+            || (self.is(1, 8) && self.says(&["outbound", "access denied", "blocked"]))
+        {
+            return Some(Signal::Blocked);
+        }
+        if self.phase == Phase::Login && permanent && refuses_login_for_allowance(&self.words) {
+            return Some(Signal::Quota);
+        }
+        // There are as many wordings as products for a permanent code, by which mail would otherwise bounce.
+        if !permanent || self.is(2, 2) || !(self.is_before_content() || self.phase == Phase::End) {
+            return None;
+        }
+        let heard = match self.phase {
+            Phase::Mail => Heard::AtMail,
+            Phase::Rcpt => Heard::AtRcpt,
+            _ => Heard::Elsewhere,
+        };
+        // With a code for the recipient's address or mailbox, only what is plainly ours is about us. A mailbox may be closed for spam,
+        // too.
+        let of_ours =
+            [" your account ", " your mailbox ", " your domain ", " your sending ", " outgoing ", " outbound "];
+        let is_recipients = to_one && is_about_recipient(self.reply) && !self.words.any(&of_ours);
+        if !is_recipients && account_is_blocked(&self.words, heard) {
+            return Some(Signal::Blocked);
+        }
+        if to_one && is_about_sending_to(&self.words) {
+            return None;
+        }
+        if self.is_about_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) {
+            return None;
+        }
+        allowance(&self.words, heard).map(|allowance| match allowance {
+            Allowance::UsedUp => Signal::Quota,
+            Allowance::TooFast => Signal::TooBusy,
+        })
+    }
+
+    /// Looks for what the server cannot take now.
+    fn about_load(&self) -> Option<Signal> {
+        let (reply, to_one) = (self.reply, self.phase == Phase::Rcpt);
+        if !reply.is_transient() || self.is_about_mailbox() {
+            return None;
+        }
+        let busy = reply.code == 432
+            || self.is(3, 2)
+            || (self.is(4, 2) && !to_one && reply.code != 421)
+            || self.is(7, 28)
+            || self.is(7, 500)
+            || self.says(&[
+                "too many connections",
+                "too many concurrent",
+                "too many recipients from",
+                "rate limit",
+                "throttl",
+                "too many messages",
+                "message submission rate",
+                "too fast",
+            ]);
+        if busy {
+            return Some(Signal::TooBusy);
+        }
+        let full =
+            reply.code == 452 && !self.is(2, 2) && !is_about_number_of_recipients(reply) && !self.says(&["mailbox"]);
+        let out_of_order = reply.code != 421 && (self.is(3, 1) || (!to_one && (full || self.has_subject(3))));
+        out_of_order.then_some(Signal::OutOfOrder)
+    }
+
+    /// Looks for what the session lacks: TLS, a login, or the command before.
+    fn about_session(&self) -> Option<Signal> {
+        let NegativeReply { phase, reply, .. } = *self;
+        // At the final dot, or with the words excluded below, such a text is about who may send to whom, or about SPF
+        // and DKIM.
+        let of_login = reply.is_permanent() && phase != Phase::End && !self.is(7, 133) && wants_login(&self.words);
+        // See RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. After our TLS failed, a server that allows logins only within
+        // TLS says 530, too.
+        let wants_tls = reply.code == 538
+            || self.is(7, 10)
+            || self.is(7, 11)
+            || self.says(&["starttls command first"])
+            || (reply.code == 530 && self.context.fallback.is_some());
+        if wants_tls && reply.is_permanent() && phase != Phase::End {
+            return Some(Signal::WantsTls);
+        }
+        if reply.code == 530 || self.is(7, 57) || self.is(7, 30) {
+            return Some(Signal::WantsLogin);
+        }
+        if of_login {
+            return Some(if phase == Phase::Rcpt { Signal::MayWantLogin } else { Signal::WantsLogin });
+        }
+        (reply.code == 503).then_some(Signal::Sequence)
+    }
+
+    /// Looks for refusals of our address, of our right to relay, and of our sender.
+    fn about_us(&self) -> Option<Signal> {
+        let NegativeReply { phase, reply, context, .. } = *self;
+        // This is about the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a
+        // block list concerns the content.
+        let barred = self.says(&[
+            "client host rejected",
+            "helo command rejected",
+            "invalid credentials for relay",
+            "banned sending ip",
+            "blocked using",
+        ]);
+        if barred && phase != Phase::End && !self.says(&["sender address", "recipient address"]) {
+            return Some(Signal::Barred);
+        }
+        let denied = [
+            "relay access denied",
+            "relaying denied",
+            "unable to relay",
+            "relay not permitted",
+            "not permitted to relay",
+            "relaying not allowed",
+            "relaying is not allowed",
+            "relay denied",
+        ];
+        // Microsoft 365 knows our address by a connector for partners, which names others.
+        if self.is(7, 51) {
+            return Some(Signal::Barred);
+        }
+        let relays_not = self.is(7, 64)
+            || self.is(7, 54)
+            || self.says(&denied)
+            || (self.is_before_content() && does_not_relay(&self.words));
+        // A reply about our address concerns the connection, whatever its words. A code for the message's size excludes that, and so
+        // does one for the recipient's address, unless the text says that our address is the one that is refused.
+        let is_named = || names(self.text, context.egress);
+        let is_meant = match is_about_recipient(reply) {
+            true => is_named() && refuses_a_machine(&self.words),
+            false => is_named() || may_not_connect(&self.words),
+        };
+        let of_connection = self.is_before_content() && reply.is_permanent() && !self.is(3, 4) && is_meant;
+        if of_connection {
+            return Some(if relays_not { Signal::NoRelay } else { Signal::Barred });
+        }
+        let of_own_server = context.kind == RouteKind::OwnServer && context.internal && phase != Phase::Mail;
+        if of_own_server && self.says_internal_spoof() {
+            return Some(Signal::InternalSpoof);
+        }
+        let as_sender = ["sendasdenied", "send as this sender", "not owned by user", "not allowed to send as"];
+        if self.is(7, 60) || self.says(&as_sender) {
+            return Some(Signal::SendAs);
+        }
+        (relays_not && !is_about_recipient(reply)).then_some(Signal::NoRelay)
+    }
+
+    /// Returns true if the server takes mail from its own domain for forged because it comes from outside. Exchange and
+    /// Microsoft 365 have codes for it, and other servers have words.
+    fn says_internal_spoof(&self) -> bool {
+        let hint = self.says(&[
+            "spoof",
+            "forged",
+            "impersonat",
+            "internal domain",
+            "own domain",
+            "local domain",
+            "local sender",
+            "sender address rejected",
+            "not authorized to send",
+            "not allowed to send",
+            "dmarc",
+            "spf",
+            "anonymous",
+            "relay",
+            "accepted domain",
+        ]);
+        let of_policy =
+            self.is(7, 68) || self.is(7, 1) || self.is(7, 509) || self.is(7, 64) || (self.has_subject(7) && hint);
+        of_policy || (self.reply.enhanced.is_none() && self.reply.is_permanent() && hint)
+    }
+}
