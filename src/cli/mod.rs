@@ -102,8 +102,10 @@ Examples:
   postbud check --config config/postbud.toml    Find every mistake in the configuration
   postbud run --config config/postbud.toml      Run the relay
 
-Exit codes: 0 done; 1 the answer is no (mistakes found, not verified, refused) or it failed; 2 the command line was not
-understood. Every command explains itself with --help; `postbud man DIR` writes manual pages.";
+Exit codes: 0 done; 1 the answer is no (mistakes found, not verified, refused) or it failed; 2 the command line was not \
+understood.
+
+Every command explains itself with --help; `postbud man DIR` writes manual pages.";
 
 /// All commands of postbud.
 #[derive(Debug, Subcommand)]
