@@ -13,20 +13,11 @@ use serde::Deserialize;
 use super::Api;
 use super::caller::Caller;
 use super::document::{ALERTS, said};
-use super::input::{Body, Params, limit};
+use super::input::{Body, PageQuery, Params, limit};
 use super::problem::Problem;
 use crate::operate::alerts::AlertLine;
 use crate::operate::queue::Page;
 use crate::time::Timestamp;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Filters {
-    /// The position to continue from: `next` of the previous answer.
-    cursor: Option<String>,
-    /// The number of alerts, from 1 to 500; the default is 50.
-    limit: Option<u16>,
-}
 
 /// An acknowledgement of an alert.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -72,23 +63,21 @@ pub(super) fn routes() -> ApiRouter<Api> {
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Params(Filters { cursor, limit: most }): Params<Filters>,
+    Params(PageQuery { cursor, limit: most }): Params<PageQuery>,
 ) -> Result<Json<Page<AlertLine>>, Problem> {
     let most = limit(most)?;
-    let after = cursor.as_deref().map(Place::parse).transpose()?;
+    let after = cursor.as_deref().map(AlertPosition::parse).transpose()?;
     let alerts = api.0.service.alerts(&caller.0).await?;
-    let mut all: Vec<(Place, AlertLine)> = alerts.lines().into_iter().map(|line| (Place::of(&line), line)).collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut left = all.into_iter().filter(|(place, _)| after.as_ref().is_none_or(|after| place > after));
-    let page: Vec<(Place, AlertLine)> = left.by_ref().take(most).collect();
-    let next = left.next().and(page.last()).map(|(place, _)| place.text());
-    let items = page.into_iter().map(|(_, line)| line).collect();
-    Ok(Json(Page { items, next, missing: alerts.missing }))
+    let mut lines = alerts.lines();
+    lines.retain(|line| after.as_ref().is_none_or(|after| AlertPosition::of(line) > *after));
+    lines.sort_by_cached_key(AlertPosition::of);
+    let page = Page::of(lines, most, |last| AlertPosition::of(last).text());
+    Ok(Json(Page { missing: alerts.missing, ..page }))
 }
 
-/// The place of an alert in the list. It stays where it is while others come and go.
+/// The position of an alert in the list. It stays the same while others come and go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct AlertPosition {
     /// 0 for an open alert that nobody took note of, 1 for other open ones, 2 for notices.
     group: u8,
     /// When it was first raised; the newest come first.
@@ -96,14 +85,14 @@ struct Place {
     key: String,
 }
 
-impl Place {
+impl AlertPosition {
     fn of(line: &AlertLine) -> Self {
         let group = match (line.open, &line.acknowledged_by) {
             (true, None) => 0,
             (true, Some(_)) => 1,
             (false, _) => 2,
         };
-        Place { group, since: Reverse(line.since.clone()), key: line.key.clone() }
+        AlertPosition { group, since: Reverse(line.since.clone()), key: line.key.clone() }
     }
 
     fn text(&self) -> String {
@@ -111,8 +100,8 @@ impl Place {
     }
 
     fn parse(text: &str) -> Result<Self, Problem> {
-        Place::read(text).ok_or_else(|| {
-            let detail = format!("cursor: \"{text}\" is no place in the list");
+        AlertPosition::read(text).ok_or_else(|| {
+            let detail = format!("cursor: \"{text}\" is no position in the list");
             Problem::invalid(detail, "give `next` of an answer, or leave it out to begin")
         })
     }
@@ -121,7 +110,7 @@ impl Place {
         let mut parts = text.splitn(3, '~');
         let group = parts.next()?.parse().ok().filter(|group| *group < 3)?;
         let since = parts.next()?.parse::<Timestamp>().ok()?.to_string();
-        Some(Place { group, since: Reverse(since), key: parts.next()?.to_owned() })
+        Some(AlertPosition { group, since: Reverse(since), key: parts.next()?.to_owned() })
     }
 }
 
@@ -154,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_read_as_it_is_written_and_the_newest_unknown_alert_comes_first() {
+    fn a_position_is_read_as_it_is_written_and_the_newest_unknown_alert_comes_first() {
         let (old, new) = ("2026-11-29T08:00:00.000Z", "2026-11-30T08:00:00.000Z");
         let lines = [
             line("notice", false, false, new),
@@ -163,15 +152,15 @@ mod tests {
             line("route:a", true, false, old),
             line("spool-room", true, false, new),
         ];
-        let mut places: Vec<Place> = lines.iter().map(Place::of).collect();
-        places.sort();
-        let keys: Vec<&str> = places.iter().map(|place| place.key.as_str()).collect();
+        let mut positions: Vec<AlertPosition> = lines.iter().map(AlertPosition::of).collect();
+        positions.sort();
+        let keys: Vec<&str> = positions.iter().map(|position| position.key.as_str()).collect();
         assert_eq!(keys, ["spool-room", "route:a", "route:b", "route:a~b", "notice"]);
-        for place in places {
-            assert_eq!(Place::parse(&place.text()).ok(), Some(place));
+        for position in positions {
+            assert_eq!(AlertPosition::parse(&position.text()).ok(), Some(position));
         }
         for wrong in ["", "0", "0~x~y", "7~2026-11-29T08:00:00.000Z~y", "0~2026-11-29T08:00:00.000Z"] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(AlertPosition::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::caller::Caller;
 use super::document::{CUSTOMERS, said};
 use super::domains::LangName;
-use super::input::{At, Body, Nothing, Params, limit};
+use super::input::{At, Body, Nothing, PageQuery, Params, limit};
 use super::jobs::Accepted;
 use super::problem::Problem;
 use super::version::{Created, IfMatch, Versioned, versioned};
@@ -33,15 +33,6 @@ use crate::smtp::Mailbox;
 struct Filters {
     /// Only customers with this From domain.
     domain: Option<String>,
-    /// The position to continue from: `next` of the previous answer.
-    cursor: Option<String>,
-    /// The number of customers, from 1 to 500; the default is 50.
-    limit: Option<u16>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PausedFilters {
     /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
     /// The number of customers, from 1 to 500; the default is 50.
@@ -70,13 +61,14 @@ struct New {
     /// The name of the key's record below `_domainkey`. The default is `postbud1`, or the first delegated one.
     selector: Option<String>,
     /// The route of the customer's mail.
-    route: Way,
+    route: RouteOfNew,
 }
 
 /// The route of a new customer's mail.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Way {
+#[schemars(rename = "Way")]
+struct RouteOfNew {
     /// `mailjet`: in the best tier that each domain has earned. `own-server`: to the customer's own server.
     via: ViaName,
     /// Own server: its host name.
@@ -365,9 +357,9 @@ async fn add(State(api): State<Api>, caller: Caller, Body(new): Body<New>) -> Re
     Ok(Created::at(format!("{BASE}/customers/{}", added.0.id), added))
 }
 
-impl Way {
+impl RouteOfNew {
     fn route(self) -> Result<NewRoute, Problem> {
-        let Way { via, host, port, tls, login } = self;
+        let RouteOfNew { via, host, port, tls, login } = self;
         if via == ViaName::Mailjet {
             let given = [
                 ("host", host.is_some()),
@@ -464,15 +456,12 @@ async fn unpause(
 async fn paused(
     State(api): State<Api>,
     caller: Caller,
-    Params(PausedFilters { cursor, limit: most }): Params<PausedFilters>,
+    Params(PageQuery { cursor, limit: most }): Params<PageQuery>,
 ) -> Result<Json<Page<Paused>>, Problem> {
     let most = limit(most)?;
     let mut all = api.0.service.paused(&caller.0)?;
     all.retain(|paused| cursor.as_ref().is_none_or(|after| paused.customer > *after));
-    let more = all.len() > most;
-    all.truncate(most);
-    let next = all.last().filter(|_| more).map(|last| last.customer.clone());
-    Ok(Json(Page::new(all, next)))
+    Ok(Json(Page::of(all, most, |last| last.customer.clone())))
 }
 
 async fn probe(

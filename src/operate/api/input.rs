@@ -150,6 +150,16 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, 
     text.map(|text| text.parse().map_err(|_| refused())).transpose()
 }
 
+/// The page that a request asks for, of a list that is not filtered.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageQuery {
+    /// The position to continue from: `next` of the previous answer.
+    pub cursor: Option<String>,
+    /// The number of items, from 1 to 500; the default is 50.
+    pub limit: Option<u16>,
+}
+
 /// The maximum number of items in one answer.
 pub(super) const LONGEST_PAGE: u16 = 500;
 

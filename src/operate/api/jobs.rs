@@ -23,7 +23,7 @@ use super::Api;
 use super::caller::Caller;
 use super::checked::CheckResult;
 use super::document::{JOBS, said};
-use super::input::{At, Nothing, Params, limit, wait};
+use super::input::{At, Nothing, PageQuery, Params, limit, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
 use crate::operate::jobs::{self, JobKind, TestSent};
@@ -152,15 +152,6 @@ impl OperationOutput for Accepted {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Filters {
-    /// The position to continue from: `next` of the previous answer.
-    cursor: Option<String>,
-    /// The number of jobs, from 1 to 500; the default is 50.
-    limit: Option<u16>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
 struct Id {
     /// The job's id.
     id: String,
@@ -203,13 +194,11 @@ pub(super) fn routes() -> ApiRouter<Api> {
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Params(Filters { cursor, limit: most }): Params<Filters>,
+    Params(PageQuery { cursor, limit: most }): Params<PageQuery>,
 ) -> Result<Json<Page<Job>>, Problem> {
     let most = limit(most)?;
     let found = api.0.service.jobs.list(&caller.0, cursor.as_deref(), most + 1)?;
-    let items: Vec<Job> = found.iter().take(most).map(Job::from).collect();
-    let next = (found.len() > most).then(|| items.last().map(|last| last.id.clone())).flatten();
-    Ok(Json(Page::new(items, next)))
+    Ok(Json(Page::of(found.iter().map(Job::from), most, |last| last.id.clone())))
 }
 
 async fn show(

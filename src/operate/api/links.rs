@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::caller::Caller;
 use super::document::{CUSTOMERS, said};
-use super::input::{At, Body, Nothing, Params, limit};
+use super::input::{At, Body, Nothing, PageQuery, Params, limit};
 use super::problem::Problem;
 use crate::operate::links::{AddedLink, Link, NewLink};
 use crate::operate::queue::Page;
@@ -24,15 +24,6 @@ use crate::operate::queue::Page;
 struct Id {
     /// The customer's id.
     customer: String,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Filters {
-    /// The position to continue from: `next` of the previous answer.
-    cursor: Option<String>,
-    /// The number of links, from 1 to 500; the default is 50.
-    limit: Option<u16>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -87,27 +78,24 @@ async fn list(
     State(api): State<Api>,
     caller: Caller,
     At(Id { customer }): At<Id>,
-    Params(Filters { cursor, limit: most }): Params<Filters>,
+    Params(PageQuery { cursor, limit: most }): Params<PageQuery>,
 ) -> Result<Json<Page<Link>>, Problem> {
     let most = limit(most)?;
     // A customer has some links only: 50 that count, and expired ones of the last 90 days.
     let mut all = api.0.service.links(&caller.0, Some(&customer)).await?;
-    all.sort_by(|one, other| place(other).cmp(&place(one)));
+    all.sort_by(|one, other| position(other).cmp(&position(one)));
     if let Some(after) = cursor {
         let known = after.split_once('~').ok_or_else(|| {
-            let detail = format!("cursor: \"{after}\" is no place in the list");
+            let detail = format!("cursor: \"{after}\" is no position in the list");
             Problem::invalid(detail, "give `next` of an answer, or leave it out to begin")
         })?;
-        all.retain(|link| place(link) < known);
+        all.retain(|link| position(link) < known);
     }
-    let more = all.len() > most;
-    all.truncate(most);
-    let next = all.last().filter(|_| more).map(|last| format!("{}~{}", last.created, last.id));
-    Ok(Json(Page::new(all, next)))
+    Ok(Json(Page::of(all, most, |last| format!("{}~{}", last.created, last.id))))
 }
 
-/// The place of a link in the list, which begins with the greatest.
-fn place(link: &Link) -> (&str, &str) {
+/// Returns the position of a link in the list, which begins with the greatest.
+fn position(link: &Link) -> (&str, &str) {
     (&link.created, &link.id)
 }
 

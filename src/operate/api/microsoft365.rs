@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::document::{CUSTOMERS, ROUTES, said};
-use super::input::{At, Body, Params, limit};
+use super::input::{At, Body, PageQuery, Params, limit};
 use super::problem::Problem;
 use super::{Api, blocking};
 use crate::delivery::ProbeReport;
@@ -23,15 +23,6 @@ use crate::operate::queue::Page;
 
 /// The time limit of a trial: a request for a token, and a login at the server.
 const TRIAL_TIME: Duration = Duration::from_secs(25);
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Filters {
-    /// The position to continue from: `next` of the previous answer.
-    cursor: Option<String>,
-    /// The number of routes, from 1 to 500; the default is 50.
-    limit: Option<u16>,
-}
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Id {
@@ -146,7 +137,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Params(Filters { cursor, limit: most }): Params<Filters>,
+    Params(PageQuery { cursor, limit: most }): Params<PageQuery>,
 ) -> Result<Json<Page<PasswordLogin>>, Problem> {
     let most = limit(most)?;
     let mut all = api.0.service.microsoft365(&caller.0).await?;
@@ -160,11 +151,7 @@ async fn list(
         state: it.state,
         hint: it.hint,
     });
-    let mut items: Vec<PasswordLogin> = shown.take(most + 1).collect();
-    let more = items.len() > most;
-    items.truncate(most);
-    let next = items.last().filter(|_| more).map(|last| last.customer.clone());
-    Ok(Json(Page::new(items, next)))
+    Ok(Json(Page::of(shown, most, |last| last.customer.clone())))
 }
 
 async fn guide(

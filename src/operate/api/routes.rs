@@ -80,10 +80,7 @@ async fn list(
         filters.state.as_ref().is_none_or(|state| route.state == *state)
             && filters.cursor.as_ref().is_none_or(|after| route.route > *after)
     });
-    let more = all.len() > limit;
-    all.truncate(limit);
-    let next = all.last().filter(|_| more).map(|last| last.route.clone());
-    Ok(Json(Page { items: all, next, missing }))
+    Ok(Json(Page { missing, ..Page::of(all, limit, |last| last.route.clone()) }))
 }
 
 async fn suspend(

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::document::{SUPPRESSION, said};
-use super::input::{At, Body, Nothing, Params, limit};
+use super::input::{At, Body, Nothing, PageQuery, Params, limit};
 use super::problem::{Problem, WITH_BODY, documented};
 use super::{Api, blocking};
 use crate::customers::suppression::csv;
@@ -43,15 +43,6 @@ struct OneOf {
     customer: String,
     /// The recipient's address.
     address: String,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Filters {
-    /// The position to continue from: `next` of the previous answer.
-    cursor: Option<String>,
-    /// The number of addresses, from 1 to 500; the default is 50.
-    limit: Option<u16>,
 }
 
 /// An address to be suppressed.
@@ -146,14 +137,11 @@ async fn list(
     State(api): State<Api>,
     caller: Caller,
     At(Id { customer }): At<Id>,
-    Params(Filters { cursor, limit: most }): Params<Filters>,
+    Params(PageQuery { cursor, limit: most }): Params<PageQuery>,
 ) -> Result<Json<Page<Suppressed>>, Problem> {
-    let limit = limit(most)?;
-    let mut items = api.0.service.suppressed(&caller.0, &customer, cursor.as_deref(), limit + 1).await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| last.address.clone());
-    Ok(Json(Page::new(items, next)))
+    let most = limit(most)?;
+    let found = api.0.service.suppressed(&caller.0, &customer, cursor.as_deref(), most + 1).await?;
+    Ok(Json(Page::of(found, most, |last| last.address.clone())))
 }
 
 async fn show(

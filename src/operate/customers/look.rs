@@ -318,10 +318,8 @@ impl Customers<'_> {
             actor.may_see(&customer.id) && domain.is_none_or(has)
         };
         let all = self.configured.directory.customers().map(|customer| &**customer);
-        let mut found = all.filter(|it| after.is_none_or(|after| it.id.as_str() > after)).filter(|it| fits(it));
-        let items: Vec<CustomerSummary> = found.by_ref().take(limit).map(CustomerSummary::from).collect();
-        let next = found.next().and(items.last().map(|last| last.id.clone()));
-        Ok(Page::new(items, next))
+        let found = all.filter(|it| after.is_none_or(|after| it.id.as_str() > after)).filter(|it| fits(it));
+        Ok(Page::of(found.map(CustomerSummary::from), limit, |last| last.id.clone()))
     }
 
     /// Returns the customers whose mail would be stuck now, as the running relay says. Returns `None` if no relay is running. Blocks.
@@ -368,10 +366,8 @@ impl Service {
         };
         let directory = self.routing.directory();
         let all = directory.customers().map(|customer| &**customer);
-        let mut found = all.filter(|it| after.is_none_or(|after| it.id.as_str() > after)).filter(|it| fits(it));
-        let items: Vec<CustomerSummary> = found.by_ref().take(limit).map(CustomerSummary::from).collect();
-        let next = found.next().and(items.last().map(|last| last.id.clone()));
-        Ok(Page::new(items, next))
+        let found = all.filter(|it| after.is_none_or(|after| it.id.as_str() > after)).filter(|it| fits(it));
+        Ok(Page::of(found.map(CustomerSummary::from), limit, |last| last.id.clone()))
     }
 }
 

@@ -43,6 +43,14 @@ impl<T> Page<T> {
     pub fn new(items: Vec<T>, next: Option<String>) -> Self {
         Page { items, next, missing: Vec::new() }
     }
+
+    /// The first `most` of these items. If there are more, the next page begins after the cursor of the last one.
+    pub fn of(items: impl IntoIterator<Item = T>, most: usize, cursor_of: impl FnOnce(&T) -> String) -> Self {
+        let mut items = items.into_iter();
+        let page: Vec<T> = items.by_ref().take(most).collect();
+        let next = items.next().and(page.last()).map(cursor_of);
+        Page::new(page, next)
+    }
 }
 
 /// What this node owns of a list, a part at a time.
