@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::actor::Need;
 use super::queue::Stats;
 use super::{Actor, Error, Service};
 use crate::customers::{Customer, RoutingView};
@@ -62,16 +63,11 @@ impl Service {
 
     /// Returns the customers whose mail would be stuck now, except those that are suspended, and the nodes whose part is missing.
     pub async fn stuck_customers(&self, actor: &Actor) -> Result<(Vec<StuckCustomer>, Vec<String>), Error> {
-        let taken: Vec<_> = {
-            let view = self.routing.view();
-            let all = view.directory().customers();
-            all.map(|customer| (customer.id.to_string(), CustomerRoutes::of(&view, customer))).collect()
-        };
-        let (statuses, missing) = self.route_statuses(actor).await?;
-        let at_rest = at_rest(statuses);
-        let stuck = taken
-            .into_iter()
-            .filter_map(|(customer, taken)| Some(StuckCustomer { customer, why: taken.stuck(&at_rest)? }));
+        actor.may(Need::Read)?;
+        let all: Vec<CustomerId> = self.routing.directory().customers().map(|customer| customer.id.clone()).collect();
+        let (stuck, missing) = self.stuck_among(actor, &all).await?;
+        let named = all.into_iter().zip(stuck);
+        let stuck = named.filter_map(|(id, why)| Some(StuckCustomer { customer: id.to_string(), why: why? }));
         Ok((stuck.collect(), missing))
     }
 
