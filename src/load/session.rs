@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::wire::{Auth, Tls, Wire};
-use super::{Sent, Shared, clock};
+use super::{Sent, Settings, Shared, clock};
 
 /// A session gives up after this many failures in a row.
 const FAILURES_IN_A_ROW: u32 = 20;
@@ -46,10 +46,8 @@ pub(super) async fn run(shared: &Shared) {
         own.resumption = rustls::client::Resumption::in_memory_sessions(8);
         (Arc::new(own), name.clone())
     });
-    let mut connection: Option<(Wire, u64)> = None;
-    let mut data = Vec::new();
+    let mut session = LoadSession { shared, trust, connection: None, data: Vec::new(), failed: 0 };
     let mut free_at = shared.start;
-    let mut failed = 0;
     while let Some(number) = shared.take_number() {
         let due = shared.due(number);
         tokio::select! {
@@ -60,46 +58,73 @@ pub(super) async fn run(shared: &Shared) {
         let first_began = clock::now();
         // If the session was idle and its own timer woke it late, the relay is not charged for that delay.
         sent.due = if free_at > due { due } else { first_began };
-        loop {
-            sent.began = clock::now();
-            match within(ATTEMPT, attempt(shared, trust.as_ref(), &mut connection, &mut sent, &mut data)).await {
-                Ok(()) if (400..500).contains(&sent.code) => {
-                    failed = 0;
-                    if shared.settings.stop.is_cancelled() {
-                        break;
-                    }
-                    sent.refused += 1;
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Ok(()) => {
-                    failed = 0;
-                    break;
-                }
-                Err(fault) => {
-                    connection = None;
-                    failed += 1;
-                    sent.code = 0;
-                    match fault {
-                        Fault::Broken(error) => shared.failed(number, &error),
-                        Fault::Final(why) => shared.end(why),
-                    }
-                    // After the final dot the outcome is unknown, and sending again could make a duplicate.
-                    let is_over = shared.settings.stop.is_cancelled() || failed >= FAILURES_IN_A_ROW;
-                    if sent.end_of_data != 0 || is_over {
-                        break;
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
+        session.send(&mut sent).await;
         sent.answered = clock::now();
         free_at = sent.answered;
         shared.sent(&sent);
-        if failed >= FAILURES_IN_A_ROW {
+        if session.failed >= FAILURES_IN_A_ROW {
             return;
         }
-        let limit = shared.settings.per_connection;
-        if let Some((wire, count)) = &mut connection
+        session.keep_to_limit().await;
+    }
+    if let Some((mut wire, _)) = session.connection {
+        let _ = wire.send(b"QUIT\r\n").await;
+    }
+}
+
+struct LoadSession<'a> {
+    shared: &'a Shared,
+    trust: Option<Trust>,
+    /// The open connection, and the number of messages that it has carried.
+    connection: Option<(Wire, u64)>,
+    /// Holds the content of the message that is sent.
+    data: Vec<u8>,
+    /// The number of failed attempts in a row.
+    failed: u32,
+}
+
+impl LoadSession<'_> {
+    /// Sends a message. After a 4xx reply or a broken connection it is sent again, until its outcome is known or the load ends.
+    async fn send(&mut self, sent: &mut Sent) {
+        let shared = self.shared;
+        loop {
+            sent.began = clock::now();
+            let attempt = attempt(shared, self.trust.as_ref(), &mut self.connection, sent, &mut self.data);
+            match within(ATTEMPT, attempt).await {
+                Ok(()) if (400..500).contains(&sent.code) => {
+                    self.failed = 0;
+                    if shared.settings.stop.is_cancelled() {
+                        return;
+                    }
+                    sent.refused += 1;
+                }
+                Ok(()) => {
+                    self.failed = 0;
+                    return;
+                }
+                Err(fault) => {
+                    self.connection = None;
+                    self.failed += 1;
+                    sent.code = 0;
+                    match fault {
+                        Fault::Broken(error) => shared.failed(sent.number, &error),
+                        Fault::Final(why) => shared.end(why),
+                    }
+                    // After the final dot the outcome is unknown, and sending again could make a duplicate.
+                    let is_over = shared.settings.stop.is_cancelled() || self.failed >= FAILURES_IN_A_ROW;
+                    if sent.end_of_data != 0 || is_over {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Ends the connection once it has carried as many messages as it may.
+    async fn keep_to_limit(&mut self) {
+        let limit = self.shared.settings.per_connection;
+        if let Some((wire, count)) = &mut self.connection
             && limit != 0
             && *count >= limit
         {
@@ -107,11 +132,8 @@ pub(super) async fn run(shared: &Shared) {
                 // The reply to QUIT is not awaited, because nothing depends on it.
                 let _ = wire.send(b"QUIT\r\n").await;
             }
-            connection = None;
+            self.connection = None;
         }
-    }
-    if let Some((mut wire, _)) = connection {
-        let _ = wire.send(b"QUIT\r\n").await;
     }
 }
 
@@ -130,49 +152,13 @@ async fn attempt(
     };
     let settings = &shared.settings;
     let template = &settings.templates[(sent.number % settings.templates.len() as u64) as usize];
-    if settings.pipelining {
-        let mut commands = format!("MAIL FROM:<{}> SIZE={}\r\n", settings.reverse_path, template.octets());
-        for recipient in &settings.recipients {
-            commands.push_str(&format!("RCPT TO:<{recipient}>\r\n"));
-        }
-        commands.push_str("DATA\r\n");
-        wire.send(commands.as_bytes()).await?;
-        let mut refusal = None;
-        for at in 0..=settings.recipients.len() {
-            let verb = if at == 0 { "MAIL" } else { "RCPT" };
-            let code = wire.reply().await?;
-            refusal = refusal.or_else(|| (code != 250).then(|| (verb, code, wire.said())));
-        }
-        let code = wire.reply().await?;
-        refusal = refusal.or_else(|| (code != 354).then(|| ("DATA", code, wire.said())));
-        if let Some((verb, refused, said)) = refusal {
-            if code == 354 {
-                wire.send(b".\r\n").await?;
-                wire.reply().await?;
-            }
-            shared.refused(verb, &said);
-            return Ok(reset(wire, sent, refused).await?);
-        }
-    } else {
-        let mut verb = "MAIL";
-        wire.send(format!("MAIL FROM:<{}>\r\n", settings.reverse_path).as_bytes()).await?;
-        let mut code = wire.reply().await?;
-        for recipient in &settings.recipients {
-            if code == 250 {
-                verb = "RCPT";
-                wire.send(format!("RCPT TO:<{recipient}>\r\n").as_bytes()).await?;
-                code = wire.reply().await?;
-            }
-        }
-        if code == 250 {
-            verb = "DATA";
-            wire.send(b"DATA\r\n").await?;
-            code = wire.reply().await?;
-        }
-        if code != 354 {
-            shared.refused(verb, &wire.said());
-            return Ok(reset(wire, sent, code).await?);
-        }
+    let refusal = match settings.pipelining {
+        true => envelope_at_once(settings, wire, template.octets()).await?,
+        false => envelope_by_steps(settings, wire).await?,
+    };
+    if let Some((verb, code, said)) = refusal {
+        shared.refused(verb, &said);
+        return Ok(reset(wire, sent, code).await?);
     }
     template.write(sent.number, data);
     wire.send(data).await?;
@@ -183,6 +169,52 @@ async fn attempt(
     }
     *count += 1;
     Ok(())
+}
+
+/// The command that was refused, with the code and the text of the reply.
+type Refusal = (&'static str, u16, String);
+
+/// Sends the envelope and DATA in one flight. Returns the first refusal, if there is one; no content is expected then.
+async fn envelope_at_once(settings: &Settings, wire: &mut Wire, octets: usize) -> io::Result<Option<Refusal>> {
+    let mut commands = format!("MAIL FROM:<{}> SIZE={octets}\r\n", settings.reverse_path);
+    for recipient in &settings.recipients {
+        commands.push_str(&format!("RCPT TO:<{recipient}>\r\n"));
+    }
+    commands.push_str("DATA\r\n");
+    wire.send(commands.as_bytes()).await?;
+    let mut refusal = None;
+    for at in 0..=settings.recipients.len() {
+        let verb = if at == 0 { "MAIL" } else { "RCPT" };
+        let code = wire.reply().await?;
+        refusal = refusal.or_else(|| (code != 250).then(|| (verb, code, wire.said())));
+    }
+    let code = wire.reply().await?;
+    refusal = refusal.or_else(|| (code != 354).then(|| ("DATA", code, wire.said())));
+    if refusal.is_some() && code == 354 {
+        wire.send(b".\r\n").await?;
+        wire.reply().await?;
+    }
+    Ok(refusal)
+}
+
+/// Sends the envelope and DATA, each command after the reply to the one before. Returns the refusal, if one was refused.
+async fn envelope_by_steps(settings: &Settings, wire: &mut Wire) -> io::Result<Option<Refusal>> {
+    let mut verb = "MAIL";
+    wire.send(format!("MAIL FROM:<{}>\r\n", settings.reverse_path).as_bytes()).await?;
+    let mut code = wire.reply().await?;
+    for recipient in &settings.recipients {
+        if code == 250 {
+            verb = "RCPT";
+            wire.send(format!("RCPT TO:<{recipient}>\r\n").as_bytes()).await?;
+            code = wire.reply().await?;
+        }
+    }
+    if code == 250 {
+        verb = "DATA";
+        wire.send(b"DATA\r\n").await?;
+        code = wire.reply().await?;
+    }
+    Ok((code != 354).then(|| (verb, code, wire.said())))
 }
 
 async fn within<E: From<io::Error>, T>(limit: Duration, what: impl Future<Output = Result<T, E>>) -> Result<T, E> {

@@ -19,6 +19,7 @@ use crate::delivery::Step;
 use crate::dkim::Selector;
 use crate::message::CustomerId;
 use crate::resolver::{self, Memo, Resolver, SharedResolver};
+use crate::route::Route;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -292,28 +293,37 @@ impl Checker {
         checks.extend(alias);
         checks.push(mx);
         if let Via::OwnServer(route) = &customer.via {
-            let mut probe = Check::new(Item::OwnServer, Need::Required);
-            let server = || format!("{}:{}", route.host, route.port);
-            probe.say(Finding::ProbeSkipped { server: server() });
-            if route.login.is_none() {
-                probe.say(Finding::RelayByAddress { server: server(), ip: self.settings.egress.to_string() });
-            }
-            checks.push(probe);
+            checks.push(own_server_not_probed(settings, route));
         }
-        let mut internal = Check::new(Item::InternalMail, Need::Optional);
-        let provider = Provider::of(&exchanges);
-        internal.say(match own_server {
-            true => Finding::InternalMail { ip: self.settings.egress.to_string(), provider },
-            false => Finding::InternalMailByMailjet {
-                domain: domain.to_string(),
-                include: self.settings.spf_include.to_string(),
-                provider,
-            },
-        });
-        checks.push(internal);
+        checks.push(internal_mail(settings, domain, Provider::of(&exchanges), own_server));
         let report = Report { customer: customer.id.to_string(), domain: domain.clone(), checked_at: now, checks };
         (report, Proposals { spf: spf_record, dmarc: policy })
     }
+}
+
+/// Says that the customer's own server is not probed here, and that it must know our address if the relay does not log in.
+fn own_server_not_probed(settings: &Settings, route: &Route) -> Check {
+    let mut check = Check::new(Item::OwnServer, Need::Required);
+    let server = || format!("{}:{}", route.host, route.port);
+    check.say(Finding::ProbeSkipped { server: server() });
+    if route.login.is_none() {
+        check.say(Finding::RelayByAddress { server: server(), ip: settings.egress.to_string() });
+    }
+    check
+}
+
+/// Says how the customer's mail system learns to accept mail to colleagues, which comes from outside although From is in its own domain.
+fn internal_mail(settings: &Settings, domain: &Domain, provider: Provider, own_server: bool) -> Check {
+    let mut check = Check::new(Item::InternalMail, Need::Optional);
+    check.say(match own_server {
+        true => Finding::InternalMail { ip: settings.egress.to_string(), provider },
+        false => Finding::InternalMailByMailjet {
+            domain: domain.to_string(),
+            include: settings.spf_include.to_string(),
+            provider,
+        },
+    });
+    check
 }
 
 /// Where the records of a From domain come from.

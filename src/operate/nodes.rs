@@ -185,6 +185,23 @@ struct Open {
     said: Option<String>,
 }
 
+impl<T: DeserializeOwned> NodeAnswers<T> {
+    /// Takes what a node has said. Returns what it has changed so far, if it is not done yet.
+    fn take(&mut self, node: &str, text: &str) -> Option<Changed> {
+        let not_understood = |error: serde_json::Error| format!("{node}: its answer is not understood ({error})");
+        match serde_json::from_str::<Answer>(text) {
+            Ok(Answer::Progress(changed)) => return Some(changed),
+            Ok(Answer::Done(value)) => match serde_json::from_value(value) {
+                Ok(part) => self.parts.push(part),
+                Err(error) => self.missing.push(not_understood(error)),
+            },
+            Ok(Answer::Refused(error)) => self.refused.push(error.within(node)),
+            Err(error) => self.missing.push(not_understood(error)),
+        }
+        None
+    }
+}
+
 impl Service {
     /// Asks all other nodes that are alive. `progress` receives what they have changed so far.
     pub(super) async fn ask_others<T: DeserializeOwned>(
@@ -221,25 +238,16 @@ impl Service {
                     continue;
                 };
                 waiting.sign = Instant::now();
-                let node = waiting.node.clone();
-                match serde_json::from_str::<Answer>(&text) {
-                    Ok(Answer::Progress(changed)) => {
+                match answers.take(&waiting.node, &text) {
+                    Some(changed) => {
+                        done.insert(waiting.node.clone(), changed);
                         waiting.said = Some(text);
-                        done.insert(node, changed);
-                        let sum = done.values().copied().fold(Changed::default(), Changed::and);
                         if let Some(progress) = progress {
-                            progress.send_replace(sum);
+                            progress.send_replace(done.values().copied().fold(Changed::default(), Changed::and));
                         }
-                        continue;
                     }
-                    Ok(Answer::Done(value)) => match serde_json::from_value(value) {
-                        Ok(part) => answers.parts.push(part),
-                        Err(error) => answers.missing.push(format!("{node}: its answer is not understood ({error})")),
-                    },
-                    Ok(Answer::Refused(error)) => answers.refused.push(error.within(&node)),
-                    Err(error) => answers.missing.push(format!("{node}: its answer is not understood ({error})")),
+                    None => drop(open.remove(&id)),
                 }
-                open.remove(&id);
             }
             open.retain(|_, waiting| {
                 let is_late = waiting.sign.elapsed() >= PATIENCE;

@@ -116,6 +116,28 @@ pub struct Hit {
     pub rejected: u64,
 }
 
+impl Hit {
+    /// Adds failing messages.
+    fn add(&mut self, sum: &DaySum) {
+        self.messages += sum.messages;
+        self.forwarded += if sum.row.forwarded { sum.messages } else { 0 };
+        match sum.row.disposition {
+            Disposition::None => {}
+            Disposition::Quarantine => self.quarantined += sum.messages,
+            Disposition::Reject => self.rejected += sum.messages,
+        }
+    }
+
+    /// Adds a sender's failing messages to those of its kind.
+    fn add_failing_of(&mut self, sender: &Sender) {
+        *match (sender.ours, sender.own) {
+            (true, _) => &mut self.ours,
+            (false, true) => &mut self.own_senders,
+            (false, false) => &mut self.strangers,
+        } += sender.results.failing;
+    }
+}
+
 /// Everything that the reports say about one sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DmarcSender")]
@@ -154,6 +176,18 @@ pub struct Day {
     pub others_failing: u64,
 }
 
+impl Day {
+    fn add(&mut self, sum: &DaySum) {
+        *match (sum.row.ours, passes(sum)) {
+            (true, true) => &mut self.ours_passing,
+            (true, false) => &mut self.ours_failing,
+            (false, true) => &mut self.others_passing,
+            (false, false) => &mut self.others_failing,
+        } += sum.messages;
+    }
+}
+
+/// What is added up of one sender.
 #[derive(Default)]
 struct Gathered {
     results: Results,
@@ -184,35 +218,17 @@ impl Summary {
             if sum.row.ours {
                 ours.add(sum);
             }
-            let passes = sum.row.dkim || sum.row.spf;
-            if !passes {
-                hit.messages += sum.messages;
-                hit.forwarded += if sum.row.forwarded { sum.messages } else { 0 };
-                match sum.row.disposition {
-                    Disposition::None => {}
-                    Disposition::Quarantine => hit.quarantined += sum.messages,
-                    Disposition::Reject => hit.rejected += sum.messages,
-                }
+            if !passes(sum) {
+                hit.add(sum);
             }
             if let Some(shown) = usize::try_from(day - first).ok().and_then(|at| by_day.get_mut(at)) {
-                *match (sum.row.ours, passes) {
-                    (true, true) => &mut shown.ours_passing,
-                    (true, false) => &mut shown.ours_failing,
-                    (false, true) => &mut shown.others_passing,
-                    (false, false) => &mut shown.others_failing,
-                } += sum.messages;
+                shown.add(sum);
             }
         }
         let mut senders: Vec<Sender> =
             senders.into_iter().map(|((source, ours), it)| sender(source, ours, it)).collect();
         senders.sort_by(|a, b| b.results.messages.cmp(&a.results.messages).then_with(|| a.key.cmp(&b.key)));
-        for sender in &senders {
-            *match (sender.ours, sender.own) {
-                (true, _) => &mut hit.ours,
-                (false, true) => &mut hit.own_senders,
-                (false, false) => &mut hit.strangers,
-            } += sender.results.failing;
-        }
+        senders.iter().for_each(|sender| hit.add_failing_of(sender));
         let more_senders = senders.len().saturating_sub(MOST_LISTED) as u64;
         senders.truncate(MOST_LISTED);
         let newest = seen.last().copied();
@@ -258,6 +274,10 @@ impl Summary {
             strangers: strangers.collect(),
         }
     }
+}
+
+fn passes(sum: &DaySum) -> bool {
+    sum.row.dkim || sum.row.spf
 }
 
 fn sender(source: &Source, ours: bool, Gathered { results, days, example }: Gathered) -> Sender {

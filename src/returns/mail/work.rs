@@ -116,6 +116,9 @@ struct Plan<'r> {
     due: Option<Timestamp>,
 }
 
+/// The record does not have the mail yet that was returned. It may follow.
+struct NotYetKnown;
+
 /// What a complaint is about.
 struct About<'r> {
     known: &'r Known,
@@ -295,52 +298,12 @@ impl Desk {
         let age = now.since(item.arrival.at);
         let mut plan = Plan::default();
         for part in &item.parts {
-            let (known, verdict) = match part {
-                Part::Dmarc => {
-                    plan.is_dmarc = true;
-                    continue;
-                }
-                Part::Returned(returned, reading) => {
-                    let known = record.mails.get(&returned.queue_id);
-                    match known.and_then(|known| Some((known, known.recipient(returned.index)?))) {
-                        Some((known, to)) => {
-                            if self.is_forwarded(reading) {
-                                plan.forwards.push(known);
-                            }
-                            (known, of_returned(known, to, reading, moment))
-                        }
-                        None if age < PATIENCE => return Plan::again(now, age),
-                        None => {
-                            let what =
-                                format!("mail returned for {}, which the record does not know", returned.queue_id);
-                            plan.events.extend(self.unmatched.event(what, now));
-                            plan.counted.push("unmatched");
-                            continue;
-                        }
-                    }
-                }
-                Part::Complaint(Reading::Complaint(complaint)) => match self.complained(complaint, record) {
-                    Some(about) if about.is_proven || self.addresses.believes(item.arrival.peer) => {
-                        (about.known, of_complaint(about.known, about.to, complaint, moment))
-                    }
-                    Some(about) => {
-                        let what = not_proven(complaint, about.known.queue_id, item.arrival.peer);
-                        plan.events.extend(self.unmatched.event(what, now));
-                        plan.counted.push("unproven");
-                        continue;
-                    }
-                    None => {
-                        plan.events.extend(self.unmatched.event(not_matched(complaint), now));
-                        plan.counted.push("unmatched");
-                        continue;
-                    }
-                },
-                Part::Complaint(_) => {
-                    plan.counted.push("other");
-                    continue;
-                }
+            let found = match self.consequence(part, item, record, moment, &mut plan) {
+                Ok(found) => found,
+                Err(NotYetKnown) => return Plan::again(now, age),
             };
-            match verdict {
+            let Some((known, consequence)) = found else { continue };
+            match consequence {
                 Consequence::Wait => return Plan::again(now, age),
                 Consequence::Nothing(what) => plan.counted.push(what),
                 Consequence::Tell(tell) if told.insert((known.queue_id, tell.to.index, tell.event.event)) => {
@@ -354,6 +317,55 @@ impl Desk {
             }
         }
         plan
+    }
+
+    /// Decides what one part of a message means for the mail that it is about, and returns that mail. Returns `None` if the part is about no
+    /// known mail, or goes to another reader; `plan` says so then.
+    fn consequence<'r>(
+        &mut self,
+        part: &'r Part,
+        item: &Item,
+        record: &'r LogFindings,
+        moment: Moment,
+        plan: &mut Plan<'r>,
+    ) -> Result<Option<(&'r Known, Consequence<'r>)>, NotYetKnown> {
+        let Moment { at, now, .. } = moment;
+        match part {
+            Part::Dmarc => plan.is_dmarc = true,
+            Part::Returned(returned, reading) => {
+                let known = record.mails.get(&returned.queue_id);
+                match known.and_then(|known| Some((known, known.recipient(returned.index)?))) {
+                    Some((known, to)) => {
+                        if self.is_forwarded(reading) {
+                            plan.forwards.push(known);
+                        }
+                        return Ok(Some((known, of_returned(known, to, reading, moment))));
+                    }
+                    None if now.since(at) < PATIENCE => return Err(NotYetKnown),
+                    None => {
+                        let what = format!("mail returned for {}, which the record does not know", returned.queue_id);
+                        plan.events.extend(self.unmatched.event(what, now));
+                        plan.counted.push("unmatched");
+                    }
+                }
+            }
+            Part::Complaint(Reading::Complaint(complaint)) => match self.complained(complaint, record) {
+                Some(about) if about.is_proven || self.addresses.believes(item.arrival.peer) => {
+                    return Ok(Some((about.known, of_complaint(about.known, about.to, complaint, moment))));
+                }
+                Some(about) => {
+                    let what = not_proven(complaint, about.known.queue_id, item.arrival.peer);
+                    plan.events.extend(self.unmatched.event(what, now));
+                    plan.counted.push("unproven");
+                }
+                None => {
+                    plan.events.extend(self.unmatched.event(not_matched(complaint), now));
+                    plan.counted.push("unmatched");
+                }
+            },
+            Part::Complaint(_) => plan.counted.push("other"),
+        }
+        Ok(None)
     }
 
     /// Carries out the effects other than events. Returns when the message must be tried again, if so.

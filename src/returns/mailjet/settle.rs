@@ -43,7 +43,7 @@ const NEWS_OF_OTHERS: Duration = Duration::from_secs(30);
 /// How long a report without a mail waits if the journal cannot be read to its end.
 const WAIT: Duration = Duration::from_secs(600);
 
-/// Settles until `stopping`.
+/// Turns reports from the inbox into events until `stopping`.
 pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
     let mut settler = Settler { shared, told: HashSet::new(), unmatched: Unmatched::default(), bound: PASS };
     let mut is_troubled = false;
@@ -65,6 +65,11 @@ pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
         let _ = tokio::time::timeout(pause, stopping.run_until_cancelled(arrived)).await;
     }
 }
+
+/// Reports with the times at which Mailjet sent them.
+type Dated = Vec<(Report, Timestamp)>;
+/// The numbers of hard bounces and of complaints, by customer.
+type LaterResults = BTreeMap<CustomerId, (u32, u32)>;
 
 #[derive(Debug, thiserror::Error)]
 enum Failed {
@@ -106,39 +111,12 @@ impl Settler {
             return Ok(false);
         }
         let Found { rows, counted: taken, matched, unmatched, foreign, .. } = found;
-        let caught_up = self.shared.caught_up();
-        // How far other nodes have read their journals is not known here.
-        let others = if self.shared.parts.database.node().is_empty() { Duration::ZERO } else { NEWS_OF_OTHERS };
-        let is_known_by_now = |came: Timestamp| caught_up >= came + NEWS && now.since(came) >= others;
-        let may_come = |came: Timestamp| !is_known_by_now(came) && now.since(came) < WAIT;
-        let (later, given_up): (Vec<_>, Vec<_>) = unmatched.into_iter().partition(|(_, came)| may_come(*came));
+        let (later, given_up) = self.split_by_patience(unmatched, now);
         let (recalled, unknown) = self.recall(given_up).await?;
         let matched: Vec<Matched> = matched.into_iter().chain(recalled).collect();
         let judged = database.read(move |tables| judge(tables, matched)).await?;
         let Judged { tell, states, seen, mut fates } = judged;
-
-        let (tell, known) = self.known(tell).await?;
-        fates.extend(known.iter().map(|known| if known.is_some() { Fate::Told } else { Fate::Forgotten }));
-        let events: Vec<Event<'_>> = tell
-            .iter()
-            .zip(&known)
-            .filter_map(|(tell, known)| event(tell, known.as_ref()?))
-            .filter(|event| !self.told.contains(&event.event_id.to_string()))
-            .collect();
-        let unmatched = self.unmatched.events(&unknown, now);
-        fates.extend(unknown.iter().map(|_| Fate::Unmatched));
-        let new: Vec<String> = events.iter().map(|event| event.event_id.to_string()).collect();
-        let counted = self.counted(&events, &tell);
-        if !self.shared.parts.events.emit_synced(events.into_iter().chain(unmatched)).await {
-            // The log may have room for fewer.
-            self.bound = half(self.bound);
-            return Err(Failed::NotWritten);
-        }
-        self.bound = PASS;
-        self.told.extend(new);
-        self.unmatched.told();
-        self.shared.parts.suppression.take(self.suppressed(&tell, &known)).await?;
-
+        let counted = self.tell(tell, &unknown, now, &mut fates).await?;
         let later = later_rows(&self.shared, later);
         let foreign = foreign_rows(&self.shared, foreign);
         let kept: usize = later.iter().map(|(row, _)| row.reports.len()).sum();
@@ -157,12 +135,59 @@ impl Settler {
         let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         counters.waiting.dec_by(signed(taken) - signed(kept));
         fates.into_iter().for_each(|fate| counters.became(fate, 1));
+        self.count_for_customers(counted);
+        Ok(true)
+    }
+
+    /// Splits reports without a mail into those whose mail may still come into the table, and the others.
+    fn split_by_patience(&self, unmatched: Dated, now: Timestamp) -> (Dated, Dated) {
+        let caught_up = self.shared.caught_up();
+        // How far other nodes have read their journals is not known here.
+        let others = if self.shared.parts.database.node().is_empty() { Duration::ZERO } else { NEWS_OF_OTHERS };
+        let is_known_by_now = |came: Timestamp| caught_up >= came + NEWS && now.since(came) >= others;
+        let may_come = |came: Timestamp| !is_known_by_now(came) && now.since(came) < WAIT;
+        unmatched.into_iter().partition(|(_, came)| may_come(*came))
+    }
+
+    /// Writes the new events to the journal, and then the addresses to the suppression lists. Adds to `fates` what became of each report.
+    /// Returns the hard bounces and complaints of each customer.
+    async fn tell(
+        &mut self,
+        tell: Vec<Tell>,
+        unknown: &[Report],
+        now: Timestamp,
+        fates: &mut Vec<Fate>,
+    ) -> Result<LaterResults, Failed> {
+        let (tell, known) = self.known(tell).await?;
+        fates.extend(known.iter().map(|known| if known.is_some() { Fate::Told } else { Fate::Forgotten }));
+        let events: Vec<Event<'_>> = tell
+            .iter()
+            .zip(&known)
+            .filter_map(|(tell, known)| event(tell, known.as_ref()?))
+            .filter(|event| !self.told.contains(&event.event_id.to_string()))
+            .collect();
+        let unmatched = self.unmatched.events(unknown, now);
+        fates.extend(unknown.iter().map(|_| Fate::Unmatched));
+        let new: Vec<String> = events.iter().map(|event| event.event_id.to_string()).collect();
+        let counted = later_results(&events, &tell);
+        if !self.shared.parts.events.emit_synced(events.into_iter().chain(unmatched)).await {
+            // The log may have room for fewer.
+            self.bound = half(self.bound);
+            return Err(Failed::NotWritten);
+        }
+        self.bound = PASS;
+        self.told.extend(new);
+        self.unmatched.told();
+        self.shared.parts.suppression.take(self.suppressed(&tell, &known)).await?;
+        Ok(counted)
+    }
+
+    fn count_for_customers(&self, counted: LaterResults) {
         for (customer, (hard, complaints)) in counted {
             if let Some(customer) = self.shared.parts.routing.customer(&customer) {
                 self.shared.parts.outcomes.count_later_results(&customer, hard, complaints);
             }
         }
-        Ok(true)
     }
 
     fn measure(&self, now: Timestamp, oldest: Option<Timestamp>) {
@@ -172,7 +197,7 @@ impl Settler {
 
     /// Looks in the event log for mails that the table does not know, because they are older than the table or its retention. Returns the
     /// reports that still have no mail.
-    async fn recall(&self, reports: Vec<(Report, Timestamp)>) -> Result<(Vec<Matched>, Vec<Report>), Failed> {
+    async fn recall(&self, reports: Dated) -> Result<(Vec<Matched>, Vec<Report>), Failed> {
         let ids: HashSet<QueueId> = reports.iter().filter_map(|(report, _)| report.mail).collect();
         let log = self.shared.parts.events.log().filter(|_| !ids.is_empty());
         let Some(log) = log.map(std::path::Path::to_owned) else {
@@ -236,27 +261,27 @@ impl Settler {
         };
         tell.iter().zip(known).filter_map(report).collect()
     }
+}
 
-    /// Counts hard bounces and complaints of each customer among the new events.
-    fn counted(&self, events: &[Event<'_>], tell: &[Tell]) -> BTreeMap<CustomerId, (u32, u32)> {
-        let for_good: HashSet<QueueId> = tell
-            .iter()
-            .filter(|tell| tell.reason.as_ref().is_some_and(|reason| reason.for_good))
-            .map(|tell| tell.mail.id)
-            .collect();
-        let mut counted = BTreeMap::<CustomerId, (u32, u32)>::new();
-        for event in events.iter().filter(|event| event.about.is_none() && !event.test) {
-            let (Some(customer), Some(id)) = (event.customer.as_deref(), event.queue_id) else { continue };
-            let (hard, complaints) = match event.event {
-                EventKind::Bounced if for_good.contains(&id) => (1, 0),
-                EventKind::Complained => (0, 1),
-                _ => continue,
-            };
-            let of = counted.entry(CustomerId::new(customer)).or_default();
-            *of = (of.0 + hard, of.1 + complaints);
-        }
-        counted
+/// Counts hard bounces and complaints of each customer among the new events.
+fn later_results(events: &[Event<'_>], tell: &[Tell]) -> LaterResults {
+    let for_good: HashSet<QueueId> = tell
+        .iter()
+        .filter(|tell| tell.reason.as_ref().is_some_and(|reason| reason.for_good))
+        .map(|tell| tell.mail.id)
+        .collect();
+    let mut counted = LaterResults::new();
+    for event in events.iter().filter(|event| event.about.is_none() && !event.test) {
+        let (Some(customer), Some(id)) = (event.customer.as_deref(), event.queue_id) else { continue };
+        let (hard, complaints) = match event.event {
+            EventKind::Bounced if for_good.contains(&id) => (1, 0),
+            EventKind::Complained => (0, 1),
+            _ => continue,
+        };
+        let of = counted.entry(CustomerId::new(customer)).or_default();
+        *of = (of.0 + hard, of.1 + complaints);
     }
+    counted
 }
 
 /// Decides what each report adds.
