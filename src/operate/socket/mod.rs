@@ -5,7 +5,7 @@
 //! or `error` line. Long lists are written at the reader's pace.
 
 mod client;
-mod door;
+mod perform;
 pub mod protocol;
 
 use std::io;
@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Actor, Error, ErrorKind, Service};
 pub use client::{Bounds, CallError, NoAnswer, call, read_answer};
-use door::Output;
+use perform::{Output, perform};
 use protocol::{Answer, Done, Request, VERSION};
 
 /// The socket's name in the state folder.
@@ -124,7 +124,7 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
                 false => tracing::debug!(uid = peer.uid(), command = %summary(&line), "operator's question"),
             }
             out.progress = request.progress;
-            door::perform(service, &Actor::user(peer.uid()), request.command, &mut out).await?
+            perform(service, &Actor::user(peer.uid()), request.command, &mut out).await?
         }
         Err(error) => Err(error),
     };

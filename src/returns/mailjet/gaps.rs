@@ -46,7 +46,7 @@ pub(super) fn account_of(route: &str) -> Option<String> {
     }
 }
 
-/// Asks until `stopping`.
+/// Asks Mailjet's API about mail without a report, until `stopping`.
 pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
     let Some(ask_after) = shared.settings.ask_after else { return };
     let every = LOOK_EVERY.min(ask_after.max(Duration::from_secs(1)));

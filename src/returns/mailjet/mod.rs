@@ -1,7 +1,7 @@
 //! Reads Mailjet's events: the fate of mail after Mailjet accepted it.
 //!
 //! ```text
-//! Mailjet ──POST──► door ──► inbox (database) ──► 200
+//! Mailjet ─POST─► endpoint ─► inbox (database) ──► 200
 //!                              │                          ┌──► record: delivered, bounced, complained …
 //!                              └──► settle: match, judge ─┼──► suppression lists, pauses
 //!                                     ▲                   └──► the state of each recipient
@@ -20,7 +20,7 @@
 //! - The path of a message does no work for this: the mails that Mailjet took are read from the journal (`relayed`).
 
 mod counters;
-mod door;
+mod endpoint;
 mod gaps;
 mod inbox;
 mod matching;
@@ -57,7 +57,7 @@ use crate::queue::Outcomes;
 use crate::submission;
 use crate::time::Timestamp;
 use crate::web;
-use door::Door;
+use endpoint::EventEndpoint;
 use inbox::Inbox;
 
 /// The path of Mailjet's requests below the endpoint's address. The secret follows it.
@@ -203,7 +203,7 @@ impl Mailjet {
 
     /// Returns the router that answers Mailjet. The `login_…` settings of `limits` slow down wrong secrets.
     pub fn router(&self, limits: &submission::Limits) -> axum::Router {
-        Door::new(Arc::clone(&self.shared), self.inbox.clone(), limits).router()
+        EventEndpoint::new(Arc::clone(&self.shared), self.inbox.clone(), limits).router()
     }
 
     pub fn start(self, tasks: &TaskTracker, stopping: &CancellationToken) {

@@ -32,7 +32,7 @@ impl Meant {
     }
 }
 
-/// Selects a mail.
+/// Selects a mail, by its queue id or by Mailjet's name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in super::super) enum Which {
     /// The mail with this queue id.

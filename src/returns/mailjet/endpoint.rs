@@ -51,7 +51,7 @@ const BURST: f64 = 5.0;
 
 /// The endpoint. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Door(Arc<Inner>);
+pub(super) struct EventEndpoint(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
@@ -64,7 +64,7 @@ struct Inner {
     credentials: [u8; 32],
 }
 
-impl Door {
+impl EventEndpoint {
     pub fn new(shared: Arc<Shared>, inbox: Inbox, limits: &Limits) -> Self {
         let access = &shared.settings.access;
         let path = digest_of(format!("{PATH}{}", *access.secret).as_bytes());
@@ -72,7 +72,7 @@ impl Door {
         let credentials = digest_of(credentials.as_bytes());
         let pace = Mutex::new(Pace::new(shared.settings.limits.events_per_second, Instant::now()));
         let (strikes, bodies) = (Strikes::new(limits), Semaphore::new(BODIES));
-        Door(Arc::new(Inner { shared, inbox, strikes, bodies, pace, path, credentials }))
+        EventEndpoint(Arc::new(Inner { shared, inbox, strikes, bodies, pace, path, credentials }))
     }
 
     /// Returns the router that answers every path.
@@ -81,8 +81,8 @@ impl Door {
     }
 }
 
-async fn answer(State(door): State<Door>, request: Request) -> Response {
-    let inner = &*door.0;
+async fn answer(State(endpoint): State<EventEndpoint>, request: Request) -> Response {
+    let inner = &*endpoint.0;
     let response = inner.answer(request).await;
     inner.shared.counters.answered(response.status().as_u16());
     response
