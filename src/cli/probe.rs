@@ -50,7 +50,7 @@ impl Args {
             let mut probe = site.probe(&Actor::this_process(), &self.customer, self.from, self.to)?;
             let mut worst = StepResult::Ok;
             while let Some(report) = probe.next().await {
-                worst = worst.max(report.verdict);
+                worst = worst.max(report.worst);
                 if self.json {
                     output::json_line(&report)?;
                 } else {

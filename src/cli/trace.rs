@@ -12,7 +12,7 @@ use super::relay::{Running, warn_of_missing};
 use super::time;
 use crate::files;
 use crate::operate::socket::protocol::Command;
-use crate::record::trace::{Found, Place, Query, Trace, find};
+use crate::record::trace::{Found, Query, Trace, TracePosition, find};
 use crate::visible::visible;
 
 /// Show every event of each matching mail, newest mails first.
@@ -59,7 +59,7 @@ pub(super) struct Args {
     limit: u32,
     /// Continue a search: the cursor that the same search printed when there were more mails.
     #[arg(long, value_name = "CURSOR")]
-    cursor: Option<Place>,
+    cursor: Option<TracePosition>,
     /// Print one JSON object per mail, with its events.
     #[arg(long)]
     json: bool,

@@ -61,7 +61,8 @@ pub struct ProbeReport {
     /// The server as `host:port`.
     pub server: String,
     /// The worst result of all steps.
-    pub verdict: StepResult,
+    #[serde(rename = "verdict")]
+    pub worst: StepResult,
     /// The steps in the order taken. The first failure ends the list.
     pub steps: Vec<ProbeStep>,
 }
@@ -80,7 +81,7 @@ impl fmt::Display for ProbeReport {
                 writeln!(f, "     {:<12}              → {advice}", "")?;
             }
         }
-        f.write_str(match self.verdict {
+        f.write_str(match self.worst {
             StepResult::Ok => "mail can be delivered here",
             StepResult::Warning => "mail can be delivered here; see the warnings",
             StepResult::Failed => "mail cannot be delivered here now",
@@ -93,7 +94,7 @@ impl ProbeReport {
         ProbeReport {
             route: route.id.as_str().to_owned(),
             server: format!("{}:{}", route.host, route.port),
-            verdict: StepResult::Ok,
+            worst: StepResult::Ok,
             steps: Vec::new(),
         }
     }
@@ -106,7 +107,7 @@ impl ProbeReport {
         found: impl Into<String>,
         advice: Option<String>,
     ) {
-        self.verdict = self.verdict.max(finding);
+        self.worst = self.worst.max(finding);
         let took_ms = (took.as_secs_f64() * 1e4).round() / 10.0;
         self.steps.push(ProbeStep { step, finding, took_ms, found: found.into(), advice });
     }

@@ -128,7 +128,9 @@ fn parameters(table: &RecordTable, settings: &Settings) -> Option<Vec<(&'static 
         };
         match (row.item, row.kind) {
             // Providers merge this into the existing record. If that record is broken, a person has to look at it.
-            (Item::Spf, "TXT") if row.obstacles.is_empty() && row.notes.is_empty() && !table.way.is_own_server() => {
+            (Item::Spf, "TXT")
+                if row.obstacles.is_empty() && row.notes.is_empty() && !table.sent_through.is_own_server() =>
+            {
                 put("spf", Vec::new())
             }
             (Item::Ownership, "TXT") => {

@@ -151,9 +151,9 @@ impl DmarcReport {
 fn policy_view(step: &Step, lang: Lang) -> PolicyView {
     let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let code = |value: &serde_json::Value| word(value["code"].clone());
-    let verdict = serde_json::json!(step.verdict);
+    let verdict = serde_json::json!(step.safety);
     let (mut reasons, mut senders) = (Vec::new(), Vec::new());
-    match &step.verdict {
+    match &step.safety {
         Safety::NotYet { reasons: why } => reasons.extend(why.iter().map(|it| code(&serde_json::json!(it)))),
         Safety::SafeUnless { senders: who } => senders.extend(who.iter().map(|it| it.name.clone())),
         Safety::Reached | Safety::Safe => {}

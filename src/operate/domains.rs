@@ -77,7 +77,7 @@ pub struct DomainView {
     /// The verdict on each requirement.
     pub requirements: Vec<RequirementStatus>,
     /// The changes of verdicts, oldest first.
-    pub history: Vec<VerdictChange>,
+    pub history: Vec<RequirementChange>,
 }
 
 /// The verdict on one requirement.
@@ -99,7 +99,8 @@ pub struct RequirementStatus {
 
 /// A change of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct VerdictChange {
+#[schemars(rename = "VerdictChange")]
+pub struct RequirementChange {
     /// When it was noticed, RFC 3339.
     pub at: String,
     /// `ownership`, `spf`, `dkim` or `dmarc`.
@@ -108,6 +109,35 @@ pub struct VerdictChange {
     pub change: String,
     /// The codes of the faults.
     pub faults: Vec<String>,
+}
+
+#[cfg(test)]
+impl DomainView {
+    /// A domain about which every text is this one, except the words that the relay itself chooses.
+    pub(super) fn of_text(text: &str) -> Self {
+        let owned = || text.to_owned();
+        let requirement = RequirementStatus {
+            requirement: "spf".to_owned(),
+            verified: true,
+            since: owned(),
+            vanished: Some(owned()),
+            faults: vec![owned()],
+        };
+        let change = RequirementChange {
+            at: owned(),
+            requirement: "spf".to_owned(),
+            change: "lost".to_owned(),
+            faults: vec![owned()],
+        };
+        DomainView {
+            domain: owned(),
+            customer: owned(),
+            last_checked: Some(owned()),
+            next_check: Some(owned()),
+            requirements: vec![requirement],
+            history: vec![change],
+        }
+    }
 }
 
 impl Service {
@@ -136,8 +166,6 @@ impl Service {
             .filter(|(domain, _)| after.is_none_or(|after| *domain > after))
             .collect();
         all.sort_unstable();
-        let next = all.get(limit).and(all.get(limit - 1)).map(|(domain, _)| domain.to_string());
-        all.truncate(limit);
         let items = all.into_iter().map(|(domain, customer)| {
             let status = self.routing.status(domain);
             let verified = Requirement::ALL.into_iter().filter(|it| status.missing(&[*it]).is_none());
@@ -147,7 +175,7 @@ impl Service {
                 verified: verified.map(|it| it.as_str().to_owned()).collect(),
             }
         });
-        Ok(Page::new(items.collect(), next))
+        Ok(Page::of(items, limit, |last| last.domain.clone()))
     }
 
     /// Returns the customer of a domain. An actor that may not see the domain does not learn whether it exists.
@@ -194,7 +222,7 @@ impl Service {
         view.history = state
             .history
             .into_iter()
-            .map(|change| VerdictChange {
+            .map(|change| RequirementChange {
                 at: time(change.at),
                 requirement: change.requirement,
                 change: change.change.as_str().to_owned(),

@@ -397,7 +397,7 @@ mod tests {
         let trial = |last: Step, finding| ProbeReport {
             route: "r".to_owned(),
             server: "s".to_owned(),
-            verdict: finding,
+            worst: finding,
             steps: vec![step(Step::Tls, StepResult::Warning), step(last, finding)],
         };
         for (last, part) in [

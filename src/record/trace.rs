@@ -44,8 +44,8 @@ pub struct Query {
     pub from: Option<Timestamp>,
     /// Only events up to this time.
     pub until: Option<Timestamp>,
-    /// Only traces behind this place: the search goes on where another one ended.
-    pub after: Option<Place>,
+    /// Only traces after this position: the search goes on where another one ended.
+    pub after: Option<TracePosition>,
 }
 
 impl Query {
@@ -55,39 +55,39 @@ impl Query {
     }
 }
 
-/// The place of a trace in the order of answers, in which the newest come first. It stays the same whatever else happens to the mail.
+/// The position of a trace in the order of answers, in which the newest come first. It stays the same whatever else happens to the mail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Place {
+pub struct TracePosition {
     /// When the mail arrived, or when the event happened that is about no mail.
     at: Timestamp,
     /// The queue id, or the id of the event.
     name: String,
 }
 
-impl Place {
+impl TracePosition {
     fn of(id: QueueId) -> Self {
-        Place { at: id.arrived(), name: id.to_string() }
+        TracePosition { at: id.arrived(), name: id.to_string() }
     }
 }
 
 /// Writes it as a cursor.
-impl fmt::Display for Place {
+impl fmt::Display for TracePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.at.as_millis(), self.name)
     }
 }
 
-impl From<Place> for String {
-    fn from(place: Place) -> String {
-        place.to_string()
+impl From<TracePosition> for String {
+    fn from(position: TracePosition) -> String {
+        position.to_string()
     }
 }
 
-impl TryFrom<String> for Place {
-    type Error = NoPlace;
+impl TryFrom<String> for TracePosition {
+    type Error = NotAPosition;
 
-    fn try_from(text: String) -> Result<Self, NoPlace> {
+    fn try_from(text: String) -> Result<Self, NotAPosition> {
         text.parse()
     }
 }
@@ -95,16 +95,16 @@ impl TryFrom<String> for Place {
 /// A text that is no cursor of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no cursor of a search")]
-pub struct NoPlace;
+pub struct NotAPosition;
 
-impl FromStr for Place {
-    type Err = NoPlace;
+impl FromStr for TracePosition {
+    type Err = NotAPosition;
 
-    fn from_str(text: &str) -> Result<Self, NoPlace> {
-        let (at, name) = text.split_once('-').ok_or(NoPlace)?;
+    fn from_str(text: &str) -> Result<Self, NotAPosition> {
+        let (at, name) = text.split_once('-').ok_or(NotAPosition)?;
         let is_name = name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        let at = digits(at).filter(|_| is_name).ok_or(NoPlace)?;
-        Ok(Place { at: Timestamp::from_millis(at), name: name.to_owned() })
+        let at = digits(at).filter(|_| is_name).ok_or(NotAPosition)?;
+        Ok(TracePosition { at: Timestamp::from_millis(at), name: name.to_owned() })
     }
 }
 
@@ -143,24 +143,24 @@ impl Found {
                 None => traces.push(trace),
             }
         }
-        traces.sort_by_cached_key(|trace| Reverse(trace.place()));
+        traces.sort_by_cached_key(|trace| Reverse(trace.position()));
         more |= traces.len() > most;
         traces.truncate(most);
         Found { traces, more, missing }
     }
 
-    /// Returns the place from which to continue if more mails match.
-    pub fn next(&self) -> Option<Place> {
-        self.traces.last().filter(|_| self.more).map(Trace::place)
+    /// Returns the position from which to continue if more mails match.
+    pub fn next(&self) -> Option<TracePosition> {
+        self.traces.last().filter(|_| self.more).map(Trace::position)
     }
 }
 
 impl Trace {
-    fn place(&self) -> Place {
+    fn position(&self) -> TracePosition {
         let first = self.events.first();
         match self.queue_id.as_deref().and_then(|id| id.parse().ok()) {
-            Some(id) => Place::of(id),
-            None => Place {
+            Some(id) => TracePosition::of(id),
+            None => TracePosition {
                 at: first.and_then(time).unwrap_or(Timestamp::EPOCH),
                 name: first.and_then(|event| event["event_id"].as_str()).unwrap_or_default().to_owned(),
             },
@@ -200,18 +200,18 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     let mut found = Found::default();
     let mut mails = BTreeMap::new();
     let span = (query.from.unwrap_or(Timestamp::EPOCH), query.until.unwrap_or(Timestamp::NEVER));
-    let is_left = |place: Place| query.after.as_ref().is_none_or(|after| place < *after);
+    let is_left = |position: TracePosition| query.after.as_ref().is_none_or(|after| position < *after);
     search(log, &texts.most_selective(), span, |lines| {
         for (line, named) in texts.events(lines) {
             if !texts.fit(query, &named) {
                 continue;
             }
             match named.queue_id.as_deref().and_then(|id| id.parse::<QueueId>().ok()) {
-                Some(id) if mails.contains_key(&id) || !is_left(Place::of(id)) => {}
+                Some(id) if mails.contains_key(&id) || !is_left(TracePosition::of(id)) => {}
                 Some(id) => drop(mails.insert(id, Vec::new())),
                 None => {
                     let trace = Trace { queue_id: None, events: vec![parsed(line)?] };
-                    found.traces.extend(Some(trace).filter(|trace| is_left(trace.place())));
+                    found.traces.extend(Some(trace).filter(|trace| is_left(trace.position())));
                 }
             }
         }
@@ -229,7 +229,7 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     }
     read_lives(log, &mut mails, texts.recipient)?;
     found.traces.extend(mails.into_iter().rev().map(|(id, events)| Trace { queue_id: Some(id.to_string()), events }));
-    found.traces.sort_by_cached_key(|trace| Reverse(trace.place()));
+    found.traces.sort_by_cached_key(|trace| Reverse(trace.position()));
     found.more |= found.traces.len() > most;
     found.traces.truncate(most);
     Ok(found)

@@ -154,5 +154,5 @@ async fn the_probe_warns_of_an_address_that_fails() {
     assert_eq!(warning.step.as_str(), "greeting", "{report}");
     assert!(warning.found.contains("554 5.7.1 no service here"), "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("next address")), "{report}");
-    assert_eq!(report.verdict, StepResult::Warning, "{report}");
+    assert_eq!(report.worst, StepResult::Warning, "{report}");
 }

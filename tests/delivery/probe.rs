@@ -64,7 +64,7 @@ async fn a_handshake_that_failed_is_told_and_required_tls_is_not_advised() {
     assert!(warning.found.contains("is not TLS"), "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("minimum version")), "{report}");
     assert!(!report.to_string().contains("required"), "{report}");
-    assert_eq!(report.verdict, StepResult::Warning);
+    assert_eq!(report.worst, StepResult::Warning);
 }
 
 #[tokio::test]
@@ -116,14 +116,14 @@ async fn a_server_that_takes_the_mailbox_alone_fails_at_the_return_path() {
     assert!(last.found.contains("@returns.webcrm.test>: 550 5.7.60"), "{report}");
     let advice = last.advice.as_deref().expect("advice");
     assert!(advice.contains("returns.webcrm.test") && advice.contains("return_path = \"sender\""), "{report}");
-    assert_eq!(report.verdict, StepResult::Failed);
+    assert_eq!(report.worst, StepResult::Failed);
     assert!(report.to_string().ends_with("mail cannot be delivered here now"), "{report}");
     // The mailbox itself is taken, and only that counts where mail leaves with its own sender.
     let own = [hello(&[]), rehearsal()].concat();
     let server = Server::start(vec![own]).await;
     let report = probe(&delivery, route(server.address)).await;
     assert!(report.steps.iter().all(|step| step.step.as_str() != "return path"), "{report}");
-    assert_ne!(report.verdict, StepResult::Failed, "{report}");
+    assert_ne!(report.worst, StepResult::Failed, "{report}");
 }
 
 #[tokio::test]

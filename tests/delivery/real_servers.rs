@@ -216,13 +216,13 @@ async fn the_probe_walks_every_step_and_sends_nothing() {
         "open relay",
     ];
     assert_eq!(steps, walked, "{report}");
-    assert_eq!(report.verdict, StepResult::Ok, "{report}");
+    assert_eq!(report.worst, StepResult::Ok, "{report}");
     assert!(report.steps[7].found.contains("localhost, 127.0.0.1"), "{report}");
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["steps"][0]["finding"], "ok");
 
     let wrong = delivery.probe(&Arc::new(route_to(&postfix, TlsMode::Required, login("x", "wrong"))), &from, &to).await;
-    assert_eq!(wrong.verdict, StepResult::Failed);
+    assert_eq!(wrong.worst, StepResult::Failed);
     let last = wrong.steps.last().unwrap();
     assert_eq!(last.step.as_str(), "login", "{wrong}");
     assert!(last.advice.as_deref().unwrap().contains("username and password"), "{wrong}");

@@ -1,4 +1,4 @@
-//! Our walk against mail-auth's verdict, over the same DNS server.
+//! Our walk against mail-auth's result, over the same DNS server.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -38,8 +38,8 @@ fn mail_auth_asking(server: SocketAddr) -> MessageAuthenticator {
     MessageAuthenticator::new(ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default()).unwrap()
 }
 
-fn verdict(result: mail_auth::SpfResult) -> SpfResult {
-    match result {
+fn result(theirs: mail_auth::SpfResult) -> SpfResult {
+    match theirs {
         mail_auth::SpfResult::Pass => SpfResult::Pass,
         mail_auth::SpfResult::Fail => SpfResult::Fail,
         mail_auth::SpfResult::SoftFail => SpfResult::SoftFail,
@@ -136,16 +136,16 @@ fn our_walk_and_mail_auth_agree() {
                 }
                 let sender = format!("x@{domain}");
                 let parameters = SpfParameters::verify_mail_from(*ip, "helo.spf", "receiver.spf", &sender);
-                let theirs = verdict(mail_auth.verify_spf(parameters).await.result());
-                seen.insert(ours.verdict);
-                if ours.verdict != theirs {
-                    wrong.push(format!("{record} for {ip}: ours {:?}, mail-auth {theirs:?}", ours.verdict));
+                let theirs = result(mail_auth.verify_spf(parameters).await.result());
+                seen.insert(ours.result);
+                if ours.result != theirs {
+                    wrong.push(format!("{record} for {ip}: ours {:?}, mail-auth {theirs:?}", ours.result));
                 }
             }
         }
     });
     assert!(wrong.is_empty(), "{} disagreements: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]);
-    for verdict in [SpfResult::Pass, SpfResult::Fail, SpfResult::SoftFail, SpfResult::Neutral, SpfResult::PermError] {
-        assert!(seen.contains(&verdict), "{verdict:?} never came up");
+    for result in [SpfResult::Pass, SpfResult::Fail, SpfResult::SoftFail, SpfResult::Neutral, SpfResult::PermError] {
+        assert!(seen.contains(&result), "{result:?} never came up");
     }
 }

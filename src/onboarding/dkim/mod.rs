@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_answer_about_a_key_that_does_not_sign_leaves_the_verdict_on_those_that_do() {
+    async fn no_answer_about_a_key_that_does_not_sign_leaves_the_result_of_those_that_do() {
         let (zone, domain) = (FixedZone::new(), Domain::parse("test.dk").unwrap());
         zone.fail("postbud2._domainkey.test.dk");
         let mut check = Check::new(Item::Dkim, Need::Required);

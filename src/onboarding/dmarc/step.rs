@@ -144,7 +144,8 @@ pub struct Step {
     /// The record to publish for the next stage, whether it is already safe or not.
     pub record: Option<String>,
     /// Whether the next stage is safe.
-    pub verdict: Safety,
+    #[serde(rename = "verdict")]
+    pub safety: Safety,
 }
 
 /// Whether the next stage is safe.
@@ -261,7 +262,7 @@ pub fn step(
     };
     let next = stage.next();
     let record = next.map(|next| record_at(next, published, reports));
-    Step { stage, next, host, record, verdict: judge(stage, facts) }
+    Step { stage, next, host, record, safety: judge(stage, facts) }
 }
 
 /// Returns the record of a stage: the published record with another policy.
@@ -312,7 +313,7 @@ mod tests {
         let not_yet = |reason| Safety::NotYet { reasons: vec![reason] };
         let safe = Safety::Safe;
         let (quarantine, reject) = (PolicyStage::None, PolicyStage::Quarantine);
-        for (stage, facts, verdict) in [
+        for (stage, facts, safety) in [
             (PolicyStage::Missing, Facts::default(), safe.clone()),
             (PolicyStage::Reject, Facts::default(), Safety::Reached),
             (quarantine, Facts::default(), not_yet(Reason::NoReports)),
@@ -362,7 +363,7 @@ mod tests {
                 Safety::SafeUnless { senders: vec![stranger(2_000, 9), stranger(100, 3)] },
             ),
         ] {
-            assert_eq!(judge(stage, &facts), verdict, "{stage:?} {facts:?}");
+            assert_eq!(judge(stage, &facts), safety, "{stage:?} {facts:?}");
         }
     }
 

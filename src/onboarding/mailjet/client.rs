@@ -129,10 +129,10 @@ pub struct DnsSettings {
     /// The value of the record of Mailjet's key.
     #[serde(rename = "DKIMRecordValue")]
     pub dkim: String,
-    /// Mailjet's verdict on its key's record: `OK`, `Error` or `Not checked`.
+    /// The result of Mailjet's check of its key's record: `OK`, `Error` or `Not checked`.
     #[serde(rename = "DKIMStatus", default)]
     pub dkim_status: String,
-    /// Mailjet's verdict on the SPF record.
+    /// The result of Mailjet's check of the SPF record.
     #[serde(rename = "SPFStatus", default)]
     pub spf_status: String,
     /// True while Mailjet checks.
@@ -143,13 +143,13 @@ pub struct DnsSettings {
 /// The result of a check by Mailjet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct DnsCheck {
-    /// The verdict on the record of its key.
+    /// The result for the record of its key.
     #[serde(rename = "DKIMStatus", default)]
     pub dkim_status: String,
     /// What is wrong with it: a text, or a list of texts.
     #[serde(rename = "DKIMErrors", default)]
     pub dkim_errors: Value,
-    /// The verdict on the SPF record.
+    /// The result for the SPF record.
     #[serde(rename = "SPFStatus", default)]
     pub spf_status: String,
     /// What is wrong with the SPF record.

@@ -348,7 +348,7 @@ impl Run<'_> {
             self.client.validate(sender).await?;
             it.has_sender(&self.sender().await?);
         }
-        let is_open = |verdict: &MailjetCheck, seen: bool| seen && *verdict != MailjetCheck::Ok;
+        let is_open = |result: &MailjetCheck, seen: bool| seen && *result != MailjetCheck::Ok;
         if is_open(&it.dkim, self.seen.dkim) || is_open(&it.spf, self.seen.spf) {
             it.asked = Some(self.now.as_millis());
             it.was_checked(&self.client.check(settings.id).await?);
@@ -405,9 +405,9 @@ fn findings(
     if !it.active {
         return check.say(Finding::MailjetUnproven { tier, domain });
     }
-    for (verdict, requirement) in [(&it.dkim, Requirement::Dkim), (&it.spf, Requirement::Spf)] {
-        if *verdict != MailjetCheck::Ok && requires.contains(&requirement) {
-            let reason = match verdict {
+    for (result, requirement) in [(&it.dkim, Requirement::Dkim), (&it.spf, Requirement::Spf)] {
+        if *result != MailjetCheck::Ok && requires.contains(&requirement) {
+            let reason = match result {
                 MailjetCheck::Error(reason) => reason.clone(),
                 MailjetCheck::Ok | MailjetCheck::Unchecked => String::new(),
             };

@@ -47,10 +47,10 @@ pub struct Registration {
     /// True if Mailjet regards the domain as the account's.
     #[serde(default)]
     pub active: bool,
-    /// Mailjet's verdict on the record of its key.
+    /// The result of Mailjet's check of the record of its key.
     #[serde(default)]
     pub dkim: MailjetCheck,
-    /// Mailjet's verdict on the SPF record.
+    /// The result of Mailjet's check of the SPF record.
     #[serde(default)]
     pub spf: MailjetCheck,
     /// Since when the tier accepts the domain's mail.
@@ -67,7 +67,7 @@ pub struct Registration {
     pub trouble: Option<LastingProblem>,
 }
 
-/// Mailjet's verdict on a record.
+/// The result of Mailjet's check of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", content = "why", rename_all = "lowercase")]
 pub enum MailjetCheck {
@@ -108,7 +108,7 @@ impl MailjetCheck {
         }
     }
 
-    /// Replaces the verdict with a newer one. The reasons stay if the newer one has none.
+    /// Replaces the result with a newer one. The reasons stay if the newer one has none.
     fn follow(&mut self, newer: MailjetCheck) {
         let keeps = matches!((&*self, &newer), (MailjetCheck::Error(why), MailjetCheck::Error(new)) if new.is_empty() && !why.is_empty());
         if !keeps {

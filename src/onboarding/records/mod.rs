@@ -34,7 +34,7 @@ pub struct RecordTable {
     pub egress: String,
     /// How the customer's mail is sent.
     #[serde(skip)]
-    pub way: Way,
+    pub sent_through: SentThrough,
     /// The records, in the order in which to publish them.
     pub rows: Vec<Row>,
     /// True if DNS did not answer, so the table lacks the records that depend on the published ones.
@@ -55,7 +55,7 @@ pub struct RecordTable {
 
 /// How a customer's mail is sent. The customer's steps depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum SentThrough {
     /// Through Mailjet. The included SPF record allows Mailjet's addresses.
     Mailjet {
         /// The domain to include in SPF.
@@ -70,10 +70,10 @@ pub enum Way {
     },
 }
 
-impl Way {
+impl SentThrough {
     /// Returns true if mail is sent through the customer's own server.
     pub fn is_own_server(&self) -> bool {
-        matches!(self, Way::OwnServer { .. })
+        matches!(self, SentThrough::OwnServer { .. })
     }
 }
 
@@ -124,12 +124,12 @@ pub struct Row {
 
 impl RecordTable {
     /// A table without records yet.
-    pub fn empty(domain: String, egress: String, way: Way) -> Self {
+    pub fn empty(domain: String, egress: String, sent_through: SentThrough) -> Self {
         RecordTable {
             domain,
             zone: None,
             egress,
-            way,
+            sent_through,
             rows: Vec::new(),
             unknown: false,
             broken_keys: Vec::new(),
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_customer_is_thanked_for_all_of_it_only_where_all_of_it_is_known() {
-        let way = Way::Mailjet { include: "spf.webcrm.com".to_owned() };
+        let way = SentThrough::Mailjet { include: "spf.webcrm.com".to_owned() };
         let whole = RecordTable::empty("test.dk".to_owned(), "40.74.40.57".to_owned(), way);
         let thanks = |table: &RecordTable| {
             let mail = |lang: Lang| lang.mail("Test A/S", std::slice::from_ref(table)).1;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{RecordTable, Row, Way};
+use super::{RecordTable, Row, SentThrough};
 use crate::customers::{Customer, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, Selector, Signer, key_host};
@@ -35,8 +35,8 @@ impl Known<'_> {
     /// Makes the table. Where the records stand in their zones is added to it later.
     pub fn table(&self) -> RecordTable {
         let settings = self.settings;
-        let way = way(settings, self.customer);
-        let mut table = RecordTable::empty(self.domain.to_string(), settings.egress.to_string(), way);
+        let sent_through = sent_through(settings, self.customer);
+        let mut table = RecordTable::empty(self.domain.to_string(), settings.egress.to_string(), sent_through);
         self.add_ownership(&mut table);
         self.add_spf(&mut table);
         match self.customer.domains.get(self.domain) {
@@ -276,11 +276,11 @@ impl Known<'_> {
     }
 }
 
-fn way(settings: &Settings, customer: &Customer) -> Way {
+fn sent_through(settings: &Settings, customer: &Customer) -> SentThrough {
     match &customer.via {
-        Via::Mailjet { .. } => Way::Mailjet { include: settings.spf_include.to_string() },
+        Via::Mailjet { .. } => SentThrough::Mailjet { include: settings.spf_include.to_string() },
         Via::OwnServer(route) => {
-            Way::OwnServer { server: format!("{}:{}", route.host, route.port), logs_in: route.login.is_some() }
+            SentThrough::OwnServer { server: format!("{}:{}", route.host, route.port), logs_in: route.login.is_some() }
         }
     }
 }

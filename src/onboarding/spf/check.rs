@@ -13,7 +13,7 @@ use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Item, Need};
 use crate::onboarding::misplaced::{doubled, wrong_host};
 use crate::plain;
-use crate::resolver::{Resolver, joined};
+use crate::resolver::{self, Resolver, joined};
 use crate::smtp::Domain;
 
 /// Checks the domain's SPF, and also returns the record to publish (see [`proposal`]). If mail is sent through the customer's own server,
@@ -90,25 +90,23 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     let query = Query::of_domain(settings.egress, domain.as_str());
     let received = walk(resolver, &query, Limits::receiver()).await;
     check.steps = steps(&received);
-    if let Some(Problem::Unanswered(reason)) = unanswered(&received) {
-        check.say(Finding::Unanswered { reason: reason.clone() });
+    if let Some(reason) = unanswered(&received) {
+        check.say(Finding::Unanswered { reason });
         return check;
     }
     let survey = walk(resolver, &query, Limits::survey()).await;
-    let ip = settings.egress.to_string();
-    let include = settings.spf_include.to_string();
     // Terms after our include only matter to other senders. A customer's own server is one of them.
-    let passes_before = received.verdict == SpfResult::Pass && !own_server;
-    let included = survey.visited.contains(&include);
-    let ours = match received.verdict {
+    let passes_before = received.result == SpfResult::Pass && !own_server;
+    let included = survey.visited.iter().any(|name| name == settings.spf_include.as_str());
+    let ours = match received.result {
         SpfResult::None => None,
         _ if own_server => None,
         SpfResult::Pass if included => None,
         _ => Some(our_own(resolver, settings).await),
     };
     let (broken, to_come) = match &ours {
-        Some((walk, verdict)) if included => {
-            (Some(walk).filter(|_| !matches!(verdict, SpfResult::Pass | SpfResult::TempError)), 0)
+        Some((walk, result)) if included => {
+            (Some(walk).filter(|_| !matches!(result, SpfResult::Pass | SpfResult::TempError)), 0)
         }
         // The include itself costs a lookup, too.
         Some((walk, _)) => (None, walk.lookups + 1),
@@ -118,41 +116,51 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     remarks(&mut check, domain, &Seen { received: &received, survey: &survey, passes_before, others, to_come });
 
     if own_server {
-        match received.verdict {
-            SpfResult::Pass => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
-            SpfResult::None | SpfResult::PermError | SpfResult::TempError => {}
-            _ => {
-                check.say(Finding::SpfUsable { lookups: survey.lookups });
-                check.say(Finding::SpfWithoutUs { ip });
-            }
-        }
-        return check;
+        about_own_server(&mut check, settings, &received, &survey);
+    } else {
+        about_relay(&mut check, settings, &received, &survey, broken.is_some());
     }
-    let shadow = shadow(&received, &survey, &include);
-    match (received.verdict, included) {
-        (SpfResult::Pass, true) => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
-        // If a part of the record is not answered, nobody knows what it includes.
-        (SpfResult::Pass, false) if unanswered(&survey).is_some() => {
-            if let Some(Problem::Unanswered(reason)) = unanswered(&survey) {
-                check.say(Finding::Unanswered { reason: reason.clone() });
-            }
+    check
+}
+
+/// Reports what receivers think of mail from the customer's own server, which the record must allow, and of mail from the relay.
+fn about_own_server(check: &mut Check, settings: &Settings, received: &Walk, survey: &Walk) {
+    let ip = settings.egress.to_string();
+    match received.result {
+        SpfResult::Pass => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
+        SpfResult::None | SpfResult::PermError | SpfResult::TempError => {}
+        _ => {
+            check.say(Finding::SpfUsable { lookups: survey.lookups });
+            check.say(Finding::SpfWithoutUs { ip });
         }
-        (SpfResult::Pass, false) => check.say(Finding::SpfAddressOnly { ip, include }),
+    }
+}
+
+/// Reports what receivers think of mail from the relay, and why. `is_ours_broken`: the record that customers include is itself faulty.
+fn about_relay(check: &mut Check, settings: &Settings, received: &Walk, survey: &Walk, is_ours_broken: bool) {
+    let (ip, include) = (settings.egress.to_string(), settings.spf_include.to_string());
+    let included = survey.visited.contains(&include);
+    match (received.result, included) {
+        (SpfResult::Pass, true) => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
+        (SpfResult::Pass, false) => check.say(match unanswered(survey) {
+            // If a part of the record is not answered, nobody knows what it includes.
+            Some(reason) => Finding::Unanswered { reason },
+            None => Finding::SpfAddressOnly { ip, include },
+        }),
         (SpfResult::None, _) => {}
         // This is not the customer's mistake, and the customer cannot correct it.
-        _ if broken.is_some() => check.say(Finding::SpfOursBroken { include, ip }),
-        (verdict, _) => {
-            match (shadow, included) {
+        _ if is_ours_broken => check.say(Finding::SpfOursBroken { include, ip }),
+        (result, _) => {
+            match (shadow(received, survey, &include), included) {
                 (Some(by), _) => check.say(Finding::SpfIncludeShadowed { include, by }),
                 // The check has already reported that the include cannot be read, or is in several records.
                 (None, false) if check.found.iter().any(|text| means(text, &include)) => {}
                 (None, false) => check.say(Finding::SpfIncludeMissing { include }),
                 (None, true) => {}
             }
-            check.say(Finding::SpfDoesNotPass { ip, verdict: verdict.as_str() });
+            check.say(Finding::SpfDoesNotPass { ip, verdict: result.as_str() });
         }
     }
-    check
 }
 
 /// Returns the domain's SPF records as published, sorted. Returns `None` if DNS did not answer.
@@ -175,19 +183,23 @@ fn means(text: &str, include: &str) -> bool {
     text.len() <= MOST_OCTETS && repair::read(text).terms.iter().any(is_ours)
 }
 
-/// Writes the walk as lines, indented by depth. The term that matched is marked, and the verdict with its counts comes last.
+/// Writes the walk as lines, indented by depth. The term that matched is marked, and the result with its counts comes last.
 fn steps(walk: &Walk) -> Vec<String> {
     let mark = |matched| if matched { "  <- match" } else { "" };
     let line = |step: &super::walk::Step| {
         format!("{:indent$}{}: {}{}", "", step.domain, step.term, mark(step.matched), indent = 2 * step.depth)
     };
     let mut lines: Vec<String> = walk.steps.iter().map(line).collect();
-    lines.push(format!("{} ({} lookups, {} void)", walk.verdict.as_str(), walk.lookups, walk.void_lookups));
+    lines.push(format!("{} ({} lookups, {} void)", walk.result.as_str(), walk.lookups, walk.void_lookups));
     lines
 }
 
-fn unanswered(walk: &Walk) -> Option<&Problem> {
-    walk.problems.iter().find(|problem| matches!(problem, Problem::Unanswered(_)))
+/// Returns why DNS gave no answer to a question of the walk, if one was not answered.
+fn unanswered(walk: &Walk) -> Option<resolver::Error> {
+    walk.problems.iter().find_map(|problem| match problem {
+        Problem::Unanswered(reason) => Some(reason.clone()),
+        _ => None,
+    })
 }
 
 /// Returns the term that prevents receivers from reaching our include: one that matched us before it, or the `all` before it.

@@ -1,7 +1,7 @@
 //! SPF (RFC 7208): the published record, whether and why it lets us send, and the record with us added.
 //!
-//! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed (`record`) and walked
-//! ([`walk`](mod@walk)) here; mail-auth's verdict checks ours in the tests.
+//! mail-auth gives a result but no lookup counts and no reason, so the record is parsed (`record`) and walked
+//! ([`walk`](mod@walk)) here; mail-auth's result checks ours in the tests.
 
 #[cfg(test)]
 mod broken;

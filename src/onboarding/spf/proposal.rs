@@ -79,9 +79,9 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
     let include = settings.spf_include.to_string();
     let mut others: Vec<Problem> = Vec::new();
     if survey.visited.contains(&include) {
-        let (ours, verdict) = our_own(resolver, settings).await;
+        let (ours, result) = our_own(resolver, settings).await;
         others = ours.problems;
-        if !matches!(verdict, SpfResult::Pass | SpfResult::TempError) {
+        if !matches!(result, SpfResult::Pass | SpfResult::TempError) {
             found.push(Obstacle::Ours { include });
         }
     }
@@ -105,11 +105,11 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
     found
 }
 
-/// Walks the record that customers include, separately and to its end. Also returns the verdict on our address.
+/// Walks the record that customers include, separately and to its end. Also returns the result for our address.
 pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, SpfResult) {
     let query = Query::of_domain(settings.egress, settings.spf_include.as_str());
-    let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
-    (walk(resolver, &query, Limits::survey()).await, verdict)
+    let result = walk(resolver, &query, Limits::receiver()).await.result;
+    (walk(resolver, &query, Limits::survey()).await, result)
 }
 
 /// Guesses the senders of a domain without a record. Returns `None` if it is unknown whether it has one.

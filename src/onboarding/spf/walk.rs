@@ -32,7 +32,7 @@ const MOST_STEPS: usize = 2000;
 /// Evaluates the record as a receiver does, and records its findings.
 pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) -> Walk {
     let found = Walk {
-        verdict: SpfResult::None,
+        result: SpfResult::None,
         record: None,
         lookups: 0,
         void_lookups: 0,
@@ -43,11 +43,11 @@ pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) ->
     let mut walker = Walker { resolver, query, limits, found, validated: None };
     // RFC 7208 §4.3: a name with one label, or a text that is no name, has no policy.
     let domain = query.domain.trim_end_matches('.').to_ascii_lowercase();
-    let verdict = match domain.contains('.') {
+    let result = match domain.contains('.') {
         true => walker.check_host(domain, Vec::new(), query.instead).await,
         false => Ok(SpfResult::None),
     };
-    walker.found.verdict = verdict.unwrap_or_else(|stop| stop);
+    walker.found.result = result.unwrap_or_else(|stop| stop);
     walker.found
 }
 
@@ -60,9 +60,9 @@ struct Walker<'a> {
     validated: Option<Option<String>>,
 }
 
-/// An error ends the whole evaluation with this verdict: temperror or permerror.
-type Outcome<T> = Result<T, SpfResult>;
-type Pending<'f> = Pin<Box<dyn Future<Output = Outcome<SpfResult>> + Send + 'f>>;
+/// An error ends the whole evaluation with this result: temperror or permerror.
+type Evaluated<T> = Result<T, SpfResult>;
+type Pending<'f> = Pin<Box<dyn Future<Output = Evaluated<SpfResult>> + Send + 'f>>;
 
 impl<'a> Walker<'a> {
     /// `path` holds the domains whose records are being evaluated above this one.
@@ -83,7 +83,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Returns the one record of a domain (§4.4, §4.5).
-    async fn record_of(&mut self, domain: &str) -> Outcome<Option<String>> {
+    async fn record_of(&mut self, domain: &str) -> Evaluated<Option<String>> {
         let texts = match self.resolver.txt(domain).await {
             Ok(texts) => texts,
             Err(resolver::Error::Name(_)) => Vec::new(),
@@ -108,7 +108,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    async fn evaluate(&mut self, domain: String, mut path: Vec<String>, text: &str) -> Outcome<SpfResult> {
+    async fn evaluate(&mut self, domain: String, mut path: Vec<String>, text: &str) -> Evaluated<SpfResult> {
         if text.len() > MOST_OCTETS {
             self.problem(Problem::TooLong { domain, octets: text.len() });
             return Err(SpfResult::PermError);
@@ -148,7 +148,7 @@ impl<'a> Walker<'a> {
         let target = self.expand(target, &domain).await?;
         match self.enter(target, &path).await? {
             SpfResult::None => Err(SpfResult::PermError),
-            verdict => Ok(verdict),
+            result => Ok(result),
         }
     }
 
@@ -177,7 +177,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    async fn matches(&mut self, directive: &Directive, domain: &str, path: &[String]) -> Outcome<bool> {
+    async fn matches(&mut self, directive: &Directive, domain: &str, path: &[String]) -> Evaluated<bool> {
         if directive.mechanism.costs_a_lookup() {
             self.count_lookup()?;
         }
@@ -243,7 +243,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Evaluates an included or redirected record.
-    async fn enter(&mut self, name: String, path: &[String]) -> Outcome<SpfResult> {
+    async fn enter(&mut self, name: String, path: &[String]) -> Evaluated<SpfResult> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         if path.contains(&name) {
             self.problem(Problem::Loop { domain: name.clone() });
@@ -257,26 +257,26 @@ impl<'a> Walker<'a> {
         if !self.found.visited.contains(&name) {
             self.found.visited.push(name.clone());
         }
-        let verdict = self.check_host(name, path.to_vec(), None).await;
-        match verdict {
+        let result = self.check_host(name, path.to_vec(), None).await;
+        match result {
             // A survey continues with the other terms.
             Err(SpfResult::PermError) | Ok(SpfResult::None)
                 if !self.limits.stop_at_match && self.found.lookups < self.limits.lookups =>
             {
                 Ok(SpfResult::Neutral)
             }
-            verdict => verdict,
+            result => result,
         }
     }
 
-    async fn target_name(&mut self, target: &Target, domain: &str) -> Outcome<String> {
+    async fn target_name(&mut self, target: &Target, domain: &str) -> Evaluated<String> {
         match &target.name {
             Some(name) => self.expand(name, domain).await,
             None => Ok(domain.to_owned()),
         }
     }
 
-    async fn has_address(&mut self, name: &str, target: &Target) -> Outcome<bool> {
+    async fn has_address(&mut self, name: &str, target: &Target) -> Evaluated<bool> {
         let answer = match self.query.ip {
             IpAddr::V4(ip) => self.resolver.ipv4(name).await.map(|found| {
                 let near = |at: Ipv4Addr| Ipv4Net::new(at, target.v4).is_ok_and(|net| net.contains(&ip));
@@ -314,7 +314,7 @@ impl<'a> Walker<'a> {
         valid
     }
 
-    async fn expand(&mut self, name: &MacroString, domain: &str) -> Outcome<String> {
+    async fn expand(&mut self, name: &MacroString, domain: &str) -> Evaluated<String> {
         if name.needs_validated_name() && self.validated.is_none() {
             let names = self.validated_names().await;
             // §7.3: prefer the domain itself, then a name below it, then any name.
@@ -335,7 +335,7 @@ impl<'a> Walker<'a> {
         }))
     }
 
-    fn count_lookup(&mut self) -> Outcome<()> {
+    fn count_lookup(&mut self) -> Evaluated<()> {
         self.found.lookups += 1;
         if self.found.lookups > self.limits.lookups {
             self.problem(Problem::TooManyLookups);
@@ -344,7 +344,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn count_void(&mut self, void: bool) -> Outcome<()> {
+    fn count_void(&mut self, void: bool) -> Evaluated<()> {
         self.found.void_lookups += u32::from(void);
         if self.found.void_lookups > self.limits.voids {
             self.problem(Problem::TooManyVoidLookups);
@@ -353,7 +353,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn unanswered<T>(&mut self, error: &resolver::Error) -> Outcome<T> {
+    fn unanswered<T>(&mut self, error: &resolver::Error) -> Evaluated<T> {
         self.problem(Problem::Unanswered(error.clone()));
         Err(SpfResult::TempError)
     }

@@ -108,7 +108,7 @@ impl Lang {
             }
             None if enforces => by_language!(self, enforcing()),
             None if row.is_offer() => by_language!(self, delegating()),
-            None => self.reason(row.item, table.way.is_own_server()),
+            None => self.reason(row.item, table.sent_through.is_own_server()),
         };
         match row.replaces {
             0 => reason.to_owned(),

@@ -227,14 +227,14 @@ fn samples() -> Vec<Finding> {
     all
 }
 
-/// A step of every verdict.
+/// A step for every answer to whether the next stage is safe.
 fn dmarc_steps() -> Vec<DmarcStep> {
-    let step = |stage: PolicyStage, verdict| DmarcStep {
+    let step = |stage: PolicyStage, safety| DmarcStep {
         stage,
         next: stage.next(),
         host: "host.example".to_owned(),
         record: Some("RECORD".to_owned()),
-        verdict,
+        safety,
     };
     let sender = |messages| Stranger { name: format!("SENDER-{messages}"), messages, days: 9 };
     let mut all = vec![

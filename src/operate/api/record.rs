@@ -162,7 +162,7 @@ async fn trace(
     let not_an_id = |error: crate::message::id::NotAQueueId| {
         Problem::invalid(format!("queue_id: {error}"), "give it as in \"250 … queued as 6H0K9MEFC7721\"")
     };
-    let not_a_cursor = |error: crate::record::trace::NoPlace| {
+    let not_a_cursor = |error: crate::record::trace::NotAPosition| {
         Problem::invalid(format!("cursor: {error}"), "give `next` of an answer, or leave it out to begin")
     };
     let query = Query {

@@ -165,9 +165,9 @@ fn a_search_that_finds_more_than_its_limit_is_continued_to_its_end() {
 #[test]
 fn only_a_cursor_of_a_search_is_one() {
     for text in ["", "-", "x-6H0K9MEFC7721", "1795458240000", "1-../x", "1-a b", &format!("1-{}", "a".repeat(101))] {
-        assert_eq!(text.parse::<Place>(), Err(NoPlace), "{text}");
+        assert_eq!(text.parse::<TracePosition>(), Err(NotAPosition), "{text}");
     }
-    let place = Place::of(QueueId::first_at(Timestamp::from_millis(1_795_458_240_000)));
+    let place = TracePosition::of(QueueId::first_at(Timestamp::from_millis(1_795_458_240_000)));
     assert_eq!(place.to_string().parse(), Ok(place));
 }
 
@@ -253,5 +253,5 @@ fn what_several_nodes_found_is_one_answer_with_each_event_once() {
     assert_eq!((&found.traces[..], found.more, found.missing.len()), (&expected[..], false, 1));
     let cut = Found::of_nodes(parts(), 2, Vec::new());
     assert_eq!((&cut.traces[..], cut.more), (&expected[..2], true));
-    assert_eq!((found.next(), cut.next()), (None, Some(expected[1].place())));
+    assert_eq!((found.next(), cut.next()), (None, Some(expected[1].position())));
 }

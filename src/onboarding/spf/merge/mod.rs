@@ -371,13 +371,13 @@ mod tests {
             let before = format!("v=spf1 {} {end}", terms.join(" "));
             let after = merged(&[&before]).record;
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let verdict = |record: &str, ip: &str| {
+            let result = |record: &str, ip: &str| {
                 let query = Query { ip: ip.parse().unwrap(), domain: "test.dk", local: "x", helo: "x.dk", instead: Some(record) };
-                runtime.block_on(walk(&zone, &query, Limits::receiver())).verdict
+                runtime.block_on(walk(&zone, &query, Limits::receiver())).result
             };
-            prop_assert_eq!(verdict(&after, "40.74.40.57"), SpfResult::Pass, "{}", after);
-            if verdict(&before, ip) == SpfResult::Pass {
-                prop_assert_eq!(verdict(&after, ip), SpfResult::Pass, "{} became {}", before, after);
+            prop_assert_eq!(result(&after, "40.74.40.57"), SpfResult::Pass, "{}", after);
+            if result(&before, ip) == SpfResult::Pass {
+                prop_assert_eq!(result(&after, ip), SpfResult::Pass, "{} became {}", before, after);
             }
             let again = merged(&[&after]);
             prop_assert!(!again.changed, "{} became {}", after, again.record);

@@ -110,7 +110,7 @@ impl Parts {
         }
     }
 
-    /// Puts our include where it is effective: it must be a pass, and no term before it may match us with another verdict.
+    /// Puts our include where it is effective: it must be a pass, and no term before it may match us with another result.
     pub fn include(&mut self, include: &Domain) {
         let is_ours = |d: &Directive| is_include_of(d, include);
         let directives = &mut self.directives;

@@ -202,8 +202,8 @@ pub struct Step {
 /// The findings of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
-    /// The verdict on the sender.
-    pub verdict: SpfResult,
+    /// The result for the sender (RFC 7208 §2.6).
+    pub result: SpfResult,
     /// The domain's own record, if there is exactly one.
     pub record: Option<String>,
     /// The number of lookups.

@@ -8,8 +8,8 @@ fn run(zone: &FixedZone, domain: &str, ip: &str, limits: Limits) -> Walk {
     runtime.block_on(walk(zone, &query, limits))
 }
 
-fn verdict(zone: &str, domain: &str, ip: &str) -> SpfResult {
-    run(&FixedZone::parse(zone).unwrap(), domain, ip, Limits::receiver()).verdict
+fn result(zone: &str, domain: &str, ip: &str) -> SpfResult {
+    run(&FixedZone::parse(zone).unwrap(), domain, ip, Limits::receiver()).result
 }
 
 /// RFC 7208 Appendix A: the zone, and each of its records with the addresses the text gives.
@@ -51,7 +51,7 @@ fn appendix_a(record: &str, passing: &[&str]) {
     ];
     for ip in addresses {
         let expected = if passing.contains(&ip) { SpfResult::Pass } else { SpfResult::Fail };
-        assert_eq!(run(&zone, "example.com", ip, Limits::receiver()).verdict, expected, "{record} {ip}");
+        assert_eq!(run(&zone, "example.com", ip, Limits::receiver()).result, expected, "{record} {ip}");
     }
 }
 
@@ -91,9 +91,9 @@ fn rfc7208_appendix_a_2_multiple_domains() {
         example.net TXT "v=spf1 ip4:192.0.2.2 -all"
     "#;
     for domain in ["example.org", "la.example.org"] {
-        assert_eq!(verdict(zone, domain, "192.0.2.1"), SpfResult::Pass);
-        assert_eq!(verdict(zone, domain, "192.0.2.2"), SpfResult::Pass);
-        assert_eq!(verdict(zone, domain, "192.0.2.3"), SpfResult::Fail);
+        assert_eq!(result(zone, domain, "192.0.2.1"), SpfResult::Pass);
+        assert_eq!(result(zone, domain, "192.0.2.2"), SpfResult::Pass);
+        assert_eq!(result(zone, domain, "192.0.2.3"), SpfResult::Fail);
     }
 }
 
@@ -103,7 +103,7 @@ fn rfc7208_appendix_a_3_dnsbl_style() {
         example.com TXT "v=spf1 exists:%{l1r+}.%{d}.users._spf.example.net -all"
         postmaster.example.com.users._spf.example.net A 127.0.0.2
     "#;
-    assert_eq!(verdict(zone, "example.com", "192.0.2.1"), SpfResult::Pass);
+    assert_eq!(result(zone, "example.com", "192.0.2.1"), SpfResult::Pass);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn rfc7208_section_5_2_include_table() {
         ("absent.dk", SpfResult::None),
         ("localhost", SpfResult::None),
     ] {
-        assert_eq!(verdict(zone, domain, "192.0.2.1"), expected, "{domain}");
+        assert_eq!(result(zone, domain, "192.0.2.1"), expected, "{domain}");
     }
 }
 
@@ -146,25 +146,25 @@ fn ten_lookups_are_fine_and_eleven_are_not() {
     }
     zone.add_txt("ten.dk", &format!("v=spf1{} -all", terms(10)));
     zone.add_txt("eleven.dk", &format!("v=spf1{} -all", terms(11)));
-    assert_eq!(run(&zone, "ten.dk", "40.74.40.57", Limits::receiver()).verdict, SpfResult::Fail);
+    assert_eq!(run(&zone, "ten.dk", "40.74.40.57", Limits::receiver()).result, SpfResult::Fail);
     let eleven = run(&zone, "eleven.dk", "40.74.40.57", Limits::receiver());
-    assert_eq!((eleven.verdict, &eleven.problems[..]), (SpfResult::PermError, &[Problem::TooManyLookups][..]));
-    assert_eq!(run(&zone, "eleven.dk", "192.0.2.3", Limits::receiver()).verdict, SpfResult::Pass);
+    assert_eq!((eleven.result, &eleven.problems[..]), (SpfResult::PermError, &[Problem::TooManyLookups][..]));
+    assert_eq!(run(&zone, "eleven.dk", "192.0.2.3", Limits::receiver()).result, SpfResult::Pass);
     assert_eq!(run(&zone, "eleven.dk", "192.0.2.3", Limits::survey()).lookups, 11);
 }
 
 #[test]
 fn two_void_lookups_are_fine_and_three_are_not() {
     let zone = "two.dk TXT \"v=spf1 a:x.dk exists:y.dk -all\"\nthree.dk TXT \"v=spf1 a:x.dk mx:y.dk a:z.dk -all\"";
-    assert_eq!(verdict(zone, "two.dk", "192.0.2.1"), SpfResult::Fail);
-    assert_eq!(verdict(zone, "three.dk", "192.0.2.1"), SpfResult::PermError);
+    assert_eq!(result(zone, "two.dk", "192.0.2.1"), SpfResult::Fail);
+    assert_eq!(result(zone, "three.dk", "192.0.2.1"), SpfResult::PermError);
 }
 
 #[test]
 fn loops_end() {
     let zone = FixedZone::parse("a.dk TXT \"v=spf1 include:b.dk -all\"\nb.dk TXT \"v=spf1 include:a.dk -all\"\nself.dk TXT \"v=spf1 redirect=self.dk\"").unwrap();
     for domain in ["a.dk", "self.dk"] {
-        assert_eq!(run(&zone, domain, "192.0.2.1", Limits::receiver()).verdict, SpfResult::PermError);
+        assert_eq!(run(&zone, domain, "192.0.2.1", Limits::receiver()).result, SpfResult::PermError);
         let survey = run(&zone, domain, "192.0.2.1", Limits::survey());
         assert!(survey.problems.contains(&Problem::Loop { domain: domain.to_owned() }), "{survey:?}");
         assert!(survey.lookups <= 3);
@@ -226,15 +226,15 @@ fn a_network_of_everybody_is_found_where_it_counts() {
 #[test]
 fn two_records_are_a_permanent_error() {
     let zone = "test.dk TXT \"v=spf1 -all\"\ntest.dk TXT \"v=spf1 +all\"\ntest.dk TXT other";
-    assert_eq!(verdict(zone, "test.dk", "192.0.2.1"), SpfResult::PermError);
+    assert_eq!(result(zone, "test.dk", "192.0.2.1"), SpfResult::PermError);
 }
 
 #[test]
 fn ipv6_is_matched_by_its_own_prefix() {
     let zone = "test.dk TXT \"v=spf1 a/24//32 ip6:fd00::/8 -all\"\ntest.dk AAAA 2001:db8::1";
-    assert_eq!(verdict(zone, "test.dk", "2001:db8:ffff::2"), SpfResult::Pass);
-    assert_eq!(verdict(zone, "test.dk", "2001:db9::2"), SpfResult::Fail);
-    assert_eq!(verdict(zone, "test.dk", "fd12::1"), SpfResult::Pass);
+    assert_eq!(result(zone, "test.dk", "2001:db8:ffff::2"), SpfResult::Pass);
+    assert_eq!(result(zone, "test.dk", "2001:db9::2"), SpfResult::Fail);
+    assert_eq!(result(zone, "test.dk", "fd12::1"), SpfResult::Pass);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_proposed_record_is_walked_in_place_of_the_published_one() {
         instead: Some("v=spf1 include:spf.webcrm.com -all"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(walk(&zone, &query, Limits::receiver())).verdict, SpfResult::Pass);
+    assert_eq!(runtime.block_on(walk(&zone, &query, Limits::receiver())).result, SpfResult::Pass);
 }
 
 /// The records of a customer who attacks: each of `size` octets, and each includes all of the others.
@@ -292,11 +292,11 @@ fn thousands_of_macros_behind_an_include_cost_no_more_than_a_name() {
     zone.add_txt("test.dk", &format!("v=spf1 include:{long} -all"));
     let macros = |count: usize| format!("v=spf1 exists:{} -all", "%{d}".repeat(count));
     zone.add_txt(&long, &macros(30));
-    assert_eq!(run(&zone, "test.dk", "192.0.2.1", Limits::receiver()).verdict, SpfResult::Fail);
+    assert_eq!(run(&zone, "test.dk", "192.0.2.1", Limits::receiver()).result, SpfResult::Fail);
     zone.remove(&long, crate::resolver::RecordType::Txt);
     for count in [33, 1500, 6000] {
         zone.add_txt(&long, &macros(count));
-        assert_eq!(run(&zone, "test.dk", "192.0.2.1", Limits::receiver()).verdict, SpfResult::PermError, "{count}");
+        assert_eq!(run(&zone, "test.dk", "192.0.2.1", Limits::receiver()).result, SpfResult::PermError, "{count}");
         zone.remove(&long, crate::resolver::RecordType::Txt);
     }
 }

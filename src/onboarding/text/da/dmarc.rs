@@ -10,7 +10,7 @@ fn n(value: u64) -> String {
 pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
     let next = step.next.map_or("", PolicyStage::as_str);
     let publish = || format!("Opret recorden på {}: {}", step.host, step.record.as_deref().unwrap_or_default());
-    match &step.verdict {
+    match &step.safety {
         Safety::Reached => ("DMARC har den strengeste politik (p=reject).".into(), String::new()),
         Safety::Safe if step.stage == PolicyStage::Missing => {
             ("Det første skridt er en DMARC-record, der intet ændrer og giver rapporter.".into(), publish())

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{item, need, word};
 use crate::onboarding::finding::Item;
-use crate::onboarding::records::{InTheWay, RecordTable, Row, Way};
+use crate::onboarding::records::{InTheWay, RecordTable, Row, SentThrough};
 use crate::onboarding::rotation::Role;
 use crate::onboarding::text::names::in_own_letters;
 use crate::onboarding::text::{Lang, Word, distinct};
@@ -105,11 +105,11 @@ pub(in crate::onboarding::text) fn label_hint(table: &RecordTable) -> String {
 
 pub(in crate::onboarding::text) fn other_steps(table: &RecordTable) -> Vec<String> {
     let egress = &table.egress;
-    match &table.way {
-        Way::Mailjet { include } => vec![format!(
+    match &table.sent_through {
+        SentThrough::Mailjet { include } => vec![format!(
             "Hvis mail fra webCRM til jeres egne medarbejdere bliver afvist, så tillad Mailjets adresser på den mailserver, der tager imod jeres mail. De står i SPF-recorden for {include}."
         )],
-        Way::OwnServer { server, logs_in } => {
+        SentThrough::OwnServer { server, logs_in } => {
             let relay = format!(
                 "webCRM logger ikke ind på {server}: serveren skal tillade adressen {egress} at sende mail gennem den."
             );

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{item, need, word};
 use crate::onboarding::finding::Item;
-use crate::onboarding::records::{InTheWay, RecordTable, Row, Way};
+use crate::onboarding::records::{InTheWay, RecordTable, Row, SentThrough};
 use crate::onboarding::rotation::Role;
 use crate::onboarding::text::names::in_own_letters;
 use crate::onboarding::text::{Lang, Word, distinct};
@@ -101,11 +101,11 @@ pub(in crate::onboarding::text) fn label_hint(table: &RecordTable) -> String {
 
 pub(in crate::onboarding::text) fn other_steps(table: &RecordTable) -> Vec<String> {
     let egress = &table.egress;
-    match &table.way {
-        Way::Mailjet { include } => vec![format!(
+    match &table.sent_through {
+        SentThrough::Mailjet { include } => vec![format!(
             "If mail from webCRM to your own people is refused, allow Mailjet's addresses on the mail server that takes your mail. The SPF record of {include} holds them."
         )],
-        Way::OwnServer { server, logs_in } => {
+        SentThrough::OwnServer { server, logs_in } => {
             let relay = format!(
                 "webCRM does not log in at {server}: the server has to let the address {egress} send mail through it."
             );

@@ -1,4 +1,4 @@
-//! What DMARC reports say of the domain, and the next policy that is safe (guide 3).
+//! What DMARC reports say of the domain, and the next policy that is safe.
 
 use maud::{Markup, html};
 
@@ -79,7 +79,7 @@ fn who(sender: &Sender, kinds: [&'static str; 4]) -> (Mood, &'static str) {
 fn next(lang: Lang, step: &Step, records: &RecordTable) -> Markup {
     let words = words(lang);
     let said = lang.dmarc_step(step);
-    let (mood, is_safe) = match step.verdict {
+    let (mood, is_safe) = match step.safety {
         Safety::Reached => (Mood::Good, false),
         Safety::Safe => (Mood::Good, true),
         Safety::SafeUnless { .. } => (Mood::Wait, true),

@@ -1,4 +1,4 @@
-//! The customer's page, which a link opens: the steps of the guide, with their results, what is next, and why.
+//! The customer's page, which a link opens: the steps that bring a domain into order, with their results, what is next, and why.
 //!
 //! ```text
 //! GET  /link/SECRET                     redirects to the customer's first domain
@@ -195,18 +195,18 @@ async fn show(State(pages): State<Customers>, Visit { guest, domain, at }: Visit
             };
             reader.domain(&actor, domain).inspect_err(told).ok()
         };
-        let verdicts = of(&name);
+        let stored = of(&name);
         let tab = |(place, domain): (usize, &Domain)| {
             let path = format!("{base}/{domain}");
             match *domain == name {
-                true => Tab::new(domain, path, verdicts.as_ref()),
+                true => Tab::new(domain, path, stored.as_ref()),
                 false => Tab::new(domain, path, (place < TABS_THAT_STAND).then(|| of(domain)).flatten().as_ref()),
             }
         };
         let domains: Vec<Tab> = customer.domains.keys().enumerate().map(tab).collect();
-        (verdicts, domains)
+        (stored, domains)
     });
-    let (verdicts, domains) = read.await.map_err(|_| Problem::Failed)?;
+    let (stored, domains) = read.await.map_err(|_| Problem::Failed)?;
     let egress = service.live()?.egress().to_string();
     let page = View {
         lang: guest.lang,
@@ -225,7 +225,7 @@ async fn show(State(pages): State<Customers>, Visit { guest, domain, at }: Visit
         ),
         has_own_server: matches!(guest.customer.via, Via::OwnServer(_)),
         known: &looks.known(&guest.customer.id, &domain),
-        verdicts: verdicts.as_ref(),
+        stored: stored.as_ref(),
         expires: clock::date(guest.expires, guest.lang),
     }
     .page();
@@ -264,7 +264,7 @@ async fn try_server(
         }
     };
     let trial = looks::site(service).await?.try_own_server(&guest.actor, id.as_str(), &server).await?;
-    let works = matches!(&trial, Trial::Done(report) if report.verdict != StepResult::Failed);
+    let works = matches!(&trial, Trial::Done(report) if report.worst != StepResult::Failed);
     if !works {
         trials.keep(id, filled.tried(Ok(trial), false));
         return Ok(back());
@@ -315,7 +315,7 @@ async fn try_oauth(
             Tried::again(route, named, Err(Wrong::Application), false)
         }
         Ok(Err(error)) => return Err(error.into()),
-        Ok(Ok(report)) if report.verdict == StepResult::Failed => Tried::again(route, named, Ok(report), false),
+        Ok(Ok(report)) if report.worst == StepResult::Failed => Tried::again(route, named, Ok(report), false),
         Ok(Ok(report)) => {
             let (service, actor, customer) = (service.clone(), guest.actor.clone(), id.clone());
             let kept = tokio::task::spawn_blocking(move || {

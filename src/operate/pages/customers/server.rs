@@ -1,4 +1,4 @@
-//! The customer's own server (guide 4): it is entered here, tried at once, and stored if mail could be delivered there.
+//! The customer's own server: it is entered here, tried at once, and stored if mail could be delivered there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -384,7 +384,7 @@ pub(super) mod tests {
             ProbeStep { step: Step::Login, finding: StepResult::Failed, took_ms: 1.0, found: text.to_owned(), advice };
         let steps = vec![ProbeStep { finding: StepResult::Warning, ..step.clone() }, step];
         let (route_name, server) = (text.to_owned(), text.to_owned());
-        let report = ProbeReport { route: route_name, server, verdict: StepResult::Failed, steps };
+        let report = ProbeReport { route: route_name, server, worst: StepResult::Failed, steps };
         let named = Named { tenant: text.to_owned(), client: text.to_owned() };
         let host = Route { host: text.to_owned(), ..route };
         let tried = [

@@ -41,8 +41,8 @@ pub(super) struct View<'a> {
     pub has_own_server: bool,
     /// The current data of the domain.
     pub known: &'a Known,
-    /// The stored verdicts.
-    pub verdicts: Option<&'a DomainView>,
+    /// What is stored about the domain.
+    pub stored: Option<&'a DomainView>,
     /// When the link expires, in words.
     pub expires: String,
 }
@@ -58,8 +58,8 @@ pub(super) struct Tab {
 
 impl Tab {
     /// Reads from what was verified how a domain stands.
-    pub fn new(domain: &Domain, path: String, verdicts: Option<&DomainView>) -> Self {
-        let known = verdicts.filter(|view| !view.requirements.is_empty());
+    pub fn new(domain: &Domain, path: String, stored: Option<&DomainView>) -> Self {
+        let known = stored.filter(|view| !view.requirements.is_empty());
         let stands = |view: &DomainView| view.requirements.iter().all(|it| it.verified && it.vanished.is_none());
         Tab { domain: domain.to_string(), path, is_in_order: known.map(stands) }
     }
@@ -122,7 +122,7 @@ impl View<'_> {
         };
         let to_do = |state: StepState| matches!(state, StepState::Required | StepState::Recommended);
         let first = all.iter().filter(|(_, state)| to_do(*state)).max_by_key(|(_, state)| *state);
-        // The first of the worst, in the guide's order.
+        // The first of the worst, in the order of the page.
         let first = first.and_then(|(_, worst)| all.iter().find(|(_, state)| state == worst));
         html! {
             section.card.(mood.class()) #whole aria-labelledby="whole-title" {
@@ -158,8 +158,8 @@ impl View<'_> {
         let time = |text: Option<&String>| text.and_then(|text| text.parse::<Timestamp>().ok());
         let checked = snapshot
             .map(|it| it.look.report.checked_at)
-            .max(self.verdicts.and_then(|view| time(view.last_checked.as_ref())));
-        let next = self.verdicts.and_then(|view| time(view.next_check.as_ref()));
+            .max(self.stored.and_then(|view| time(view.last_checked.as_ref())));
+        let next = self.stored.and_then(|view| time(view.next_check.as_ref()));
         html! {
             p.quiet.small {
                 @if let Some(at) = checked { ((words.checked_at)(&moment(at, self.lang))) " " }
@@ -250,7 +250,7 @@ impl View<'_> {
     }
 
     fn history(&self, words: &Words) -> Markup {
-        let changes = self.verdicts.map(|view| view.history.as_slice()).unwrap_or_default();
+        let changes = self.stored.map(|view| view.history.as_slice()).unwrap_or_default();
         let said = |requirement: &str, change: &str| {
             let what = match requirement {
                 "spf" => "SPF",

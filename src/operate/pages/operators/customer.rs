@@ -23,9 +23,9 @@ use crate::operate::queue::LaneStats;
 use crate::operate::{Error, Service, Site};
 use crate::smtp::Domain;
 
-/// The maximum number of domains whose verdicts are shown.
+/// The maximum number of domains that are shown with their requirements.
 const DOMAINS: usize = 50;
-/// The number of verdict changes that are shown for a domain.
+/// The number of changes of requirements that are shown for a domain.
 const CHANGES: usize = 20;
 
 /// The data of a customer on the page.
@@ -66,7 +66,7 @@ async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, E
         let (view, _) = Customers::in_relay(&service)?.show(&actor, &id)?;
         let view = CustomerView { stuck, ..view };
         let named = view.domains.iter().take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
-        // A domain that is in the file, but not yet in the running relay, has no verdicts.
+        // A domain that is in the file, but not yet in the running relay, was never checked.
         let domains = named.filter_map(|domain| service.domain(&actor, &domain).ok()).collect();
         Ok::<_, Error>(Shown { view, domains, lanes, missing, paused, links })
     });
@@ -179,15 +179,15 @@ fn domain_card(
     broken: Option<&str>,
     known: &[DomainView],
 ) -> Markup {
-    let verdicts = known.iter().find(|known| known.domain == domain);
+    let known = known.iter().find(|known| known.domain == domain);
     let to = format!("/customers/{}/domains/{}", segment(&view.id), segment(domain));
     html! {
         section.card {
             div.head {
                 h3 { (strange(domain)) }
-                @if let Some(verdicts) = verdicts {
-                    @for verdict in &verdicts.requirements {
-                        (badge(if verdict.verified { Mood::Good } else { Mood::Bad }, &verdict.requirement))
+                @if let Some(known) = known {
+                    @for requirement in &known.requirements {
+                        (badge(if requirement.verified { Mood::Good } else { Mood::Bad }, &requirement.requirement))
                     }
                 }
                 a href=(to) { "Records" }
@@ -195,24 +195,24 @@ fn domain_card(
             @if let Some(why) = broken { p.note.bad { "Its key cannot be used, and its mail waits at webCRM: " (strange(why)) } }
             p.quiet {
                 "Signed with " (strange(&selectors.join(", ")))
-                @match verdicts.and_then(|it| it.last_checked.as_deref()) {
+                @match known.and_then(|it| it.last_checked.as_deref()) {
                     Some(at) => { ". Checked at " (show::written(at)) "." }
                     None => ". It was never checked.",
                 }
             }
-            @if let Some(verdicts) = verdicts {
-                @for verdict in verdicts.requirements.iter().filter(|it| it.vanished.is_some() || !it.faults.is_empty()) {
-                    p { strong { (verdict.requirement) } ": " (strange(&verdict.faults.join(", "))) }
-                    @if let Some(at) = &verdict.vanished { p { "Its record vanished at " (show::written(at)) "." } }
+            @if let Some(known) = known {
+                @for requirement in known.requirements.iter().filter(|it| it.vanished.is_some() || !it.faults.is_empty()) {
+                    p { strong { (requirement.requirement) } ": " (strange(&requirement.faults.join(", "))) }
+                    @if let Some(at) = &requirement.vanished { p { "Its record vanished at " (show::written(at)) "." } }
                 }
-                @if !verdicts.history.is_empty() { (changes(verdicts)) }
+                @if !known.history.is_empty() { (changes(known)) }
             }
         }
     }
 }
 
-fn changes(verdicts: &DomainView) -> Markup {
-    let rows = verdicts.history.iter().rev().take(CHANGES).map(|change| {
+fn changes(known: &DomainView) -> Markup {
+    let rows = known.history.iter().rev().take(CHANGES).map(|change| {
         vec![
             show::written(&change.at),
             html! { (change.requirement) " " (change.change) },

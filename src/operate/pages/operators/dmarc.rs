@@ -66,7 +66,7 @@ pub(super) fn domain(report: &DmarcReport, at: usize) -> Markup {
     });
     html! {
         section.card {
-            div.head { h2 { (strange(&summary.domain)) } (verdict(&view.policy)) }
+            div.head { h2 { (strange(&summary.domain)) } (safety(&view.policy)) }
             p { (strange(&view.policy.text)) " " (strange(&view.policy.todo)) }
             @if let (Some(host), Some(record)) = (&view.policy.host, &view.policy.record) {
                 dl.values {
@@ -95,7 +95,7 @@ pub(super) fn domain(report: &DmarcReport, at: usize) -> Markup {
     }
 }
 
-fn verdict(policy: &PolicyView) -> Markup {
+fn safety(policy: &PolicyView) -> Markup {
     let mood = match policy.verdict.as_str() {
         "reached" | "safe" => Mood::Good,
         "unknown" => Mood::Calm,

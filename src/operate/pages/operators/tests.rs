@@ -13,7 +13,7 @@ use crate::operate::alerts::{Acknowledged, AlertView, Alerts};
 use crate::operate::customers::{
     BulkName, CustomerDomain, CustomerSummary, CustomerView, FailureName, RouteView, TlsName, ViaName,
 };
-use crate::operate::domains::{DomainView, RequirementStatus, VerdictChange};
+use crate::operate::domains::DomainView;
 use crate::operate::history::{Entry, PastAlert};
 use crate::operate::jobs::{Job, JobKind, JobResult, TestSent};
 use crate::operate::links::Link;
@@ -101,7 +101,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ended: Some((AT, ended)),
         progress: Some(Changed { count: 1, busy: 1 }),
     };
-    let probe = ProbeReport { route: owned(), server: owned(), verdict: StepResult::Failed, steps: Vec::new() };
+    let probe = ProbeReport { route: owned(), server: owned(), worst: StepResult::Failed, steps: Vec::new() };
     let password = PasswordRoute {
         customer: owned(),
         route: owned(),
@@ -239,14 +239,6 @@ fn summary(text: &str) -> CustomerSummary {
 fn customer_of(text: &str) -> customer::Shown {
     let owned = || text.to_owned();
     let domain = CustomerDomain { domain: owned(), selectors: vec![owned()], broken: Some(owned()) };
-    let verdict = RequirementStatus {
-        requirement: "spf".into(),
-        verified: false,
-        since: owned(),
-        vanished: Some(owned()),
-        faults: vec![owned()],
-    };
-    let change = VerdictChange { at: owned(), requirement: "spf".into(), change: "lost".into(), faults: vec![owned()] };
     customer::Shown {
         view: CustomerView {
             id: owned(),
@@ -277,14 +269,7 @@ fn customer_of(text: &str) -> customer::Shown {
             mailjet: std::collections::BTreeMap::new(),
             remarks: vec![owned()],
         },
-        domains: vec![DomainView {
-            domain: owned(),
-            customer: owned(),
-            last_checked: Some(owned()),
-            next_check: Some(owned()),
-            requirements: vec![verdict],
-            history: vec![change],
-        }],
+        domains: vec![DomainView::of_text(text)],
         missing: vec![owned()],
         lanes: vec![lane(text)],
         links: Some(vec![Link {

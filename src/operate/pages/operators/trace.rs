@@ -69,7 +69,7 @@ fn asked_for(asked: &Asked) -> Result<Option<Query>, Error> {
             Error::invalid(error.to_string(), "give it as in “250 … queued as 6H0K9MEFC7721”")
         },
     )?;
-    let not_a_cursor = |error: crate::record::trace::NoPlace| {
+    let not_a_cursor = |error: crate::record::trace::NotAPosition| {
         Error::invalid(format!("after: {error}"), "begin again with the first page")
     };
     Ok(Some(Query {

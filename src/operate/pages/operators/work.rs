@@ -143,7 +143,7 @@ pub(super) fn probe(report: &ProbeReport) -> Markup {
             },
         ]
     });
-    let (mood, word) = result(report.verdict);
+    let (mood, word) = result(report.worst);
     html! {
         div.head { h2 { (strange(&report.server)) } (badge(mood, word)) (show::route(&report.route)) }
         (table("Step by step, without sending mail", &["Step", "Result", "#Took", "Found"], rows))

@@ -74,7 +74,7 @@ pub(super) struct Words {
     pub dns_is_slow: &'static str,
     pub not_kept: &'static str,
 
-    // Steps, in the guide's order.
+    // Steps, in the order of the page.
     pub domain: [&'static str; 2],
     pub spf: [&'static str; 2],
     pub dkim: [&'static str; 2],

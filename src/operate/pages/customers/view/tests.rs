@@ -7,10 +7,9 @@ use super::*;
 use crate::message::CustomerId;
 use crate::onboarding::connect::Apply;
 use crate::onboarding::dmarc::step::step;
-use crate::onboarding::records::{InTheWay, Row, Way};
+use crate::onboarding::records::{InTheWay, Row, SentThrough};
 use crate::onboarding::{Check, Item, Need, RecordTable, Report};
 use crate::operate::dmarc::DmarcReport;
-use crate::operate::domains::{RequirementStatus, VerdictChange};
 use crate::operate::pages::customers::server;
 
 fn tab(domain: &str, is_in_order: Option<bool>) -> Tab {
@@ -46,7 +45,7 @@ pub fn table(text: &str, rows: usize) -> RecordTable {
         domain: owned(),
         zone: Some(owned()),
         egress: owned(),
-        way: Way::Mailjet { include: owned() },
+        sent_through: SentThrough::Mailjet { include: owned() },
         rows: items.into_iter().cycle().take(rows).map(|item| row(item, text)).collect(),
         unknown: false,
         broken_keys: vec![owned()],
@@ -94,22 +93,7 @@ fn page(text: &str, rows: usize) -> String {
     let look = look(text, rows);
     let snapshot = Snapshot { customer: CustomerId::new("x"), look };
     let known = Known { snapshot: Some(Arc::new(snapshot)), ..Known::default() };
-    let verdict = RequirementStatus {
-        requirement: owned(),
-        verified: true,
-        since: owned(),
-        vanished: None,
-        faults: vec![owned()],
-    };
-    let change = VerdictChange { at: owned(), requirement: owned(), change: owned(), faults: vec![owned()] };
-    let verdicts = DomainView {
-        domain: owned(),
-        customer: owned(),
-        last_checked: Some(owned()),
-        next_check: Some(owned()),
-        requirements: vec![verdict],
-        history: vec![change],
-    };
+    let stored = DomainView::of_text(text);
     let view = View {
         lang: Lang::Da,
         customer: text,
@@ -120,7 +104,7 @@ fn page(text: &str, rows: usize) -> String {
         server: server::tests::part_with(text),
         has_own_server: false,
         known: &known,
-        verdicts: Some(&verdicts),
+        stored: Some(&stored),
         expires: owned(),
     };
     view.page().render()
