@@ -36,6 +36,8 @@
 //! | draft, record | a message on its way into the spool; what the spool knows of a message there, without its content |
 //! | slot | the right to make one attempt at a time on a route; a worker has one |
 //! | turn | one use of a route for a lane: claim, one attempt, decide, apply |
+//! | attempt | what a turn does to send one message: one transaction, or several if the caps or the server do not allow all recipients at once |
+//! | verdict | what an attempt means for one recipient: relayed, deferred or failed |
 //! | lease | one worker's claim on a record, for one attempt |
 //! | held | of a single message: kept back by an operator or by the relay until somebody releases it |
 //! | set aside | of a single message: damaged on the disk, and copied to the quarantine |

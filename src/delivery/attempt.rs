@@ -1,4 +1,4 @@
-//! One attempt: a transaction over a kept connection or a new one. The table lists what is tried again before a
+//! One attempt at the given recipients: a transaction over a kept connection or a new one. The table lists what is tried again before a
 //! recipient is refused or deferred.
 //!
 //! | what happened | what is tried again, once |

@@ -1,4 +1,5 @@
-//! Delivery makes one attempt at one smarthost, and reports what the server's replies mean. The queue decides what happens next.
+//! Delivery tries one message at one smarthost, for some or all of its recipients, and reports what the server's replies mean. The queue
+//! decides what happens next.
 //!
 //! ```text
 //! attempt ─► pool ─► connection (egress, greeting, EHLO, STARTTLS, AUTH) ─► transaction (MAIL, RCPT…, DATA, body, dot)

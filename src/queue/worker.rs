@@ -135,7 +135,7 @@ fn give_back(inner: &Inner, route: &Route, lease: Lease) {
     inner.wake.notify_one();
 }
 
-/// Makes one attempt for a record, decides on the result and applies it.
+/// Makes one attempt for a record (one transaction or several), decides on the result and applies it.
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let counted = Timestamp::now();
     if !inner.parts.outcomes.count_leaving(&lease.record.lane, counted) {

@@ -285,7 +285,8 @@ impl Intake {
         }
     }
 
-    /// Reports flaws that were found in the whole message.
+    /// Ends the body. Returns the result of the checks and the hash, or the refusal of the message. Adds the blank line to a message without a
+    /// body.
     fn end(&mut self, context: &Context) -> Result<(Checked, BodyHash), Refusal> {
         let Body { checked, hasher } = match std::mem::replace(&mut self.phase, Phase::Header { searched: 0 }) {
             Phase::Header { .. } => {
