@@ -1,4 +1,4 @@
-//! Octets in hexadecimal.
+//! Writes and reads octets in hexadecimal.
 
 use std::fmt::Write as _;
 

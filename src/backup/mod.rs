@@ -40,7 +40,7 @@ const LEFT_OUT: [&str; 3] = [
 /// The table of contents of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Equal to [`FORMAT`].
+    /// The format of the archive: the value of [`FORMAT`] of the program that wrote it.
     format: u32,
     /// The version of postbud that wrote it.
     pub postbud: String,

@@ -25,7 +25,7 @@ impl Configured {
         }
     }
 
-    /// Writes the line.
+    /// Writes the line that says what runs.
     pub(super) async fn tell(&self, relay: &Relay) {
         let listeners: Vec<String> = relay.addresses().iter().map(ToString::to_string).collect();
         let shown = |address: Option<std::net::SocketAddr>| address.map_or("none".to_owned(), |it| it.to_string());

@@ -12,7 +12,7 @@ use crate::submission::{Allowed, ListenerAuth, ListenerSettings, ListenerTls, Se
 
 const PASSWORD_HASH: Source = Source { may_be_inline: true, ..secret_keys!("password_hash") };
 
-/// Whether connections are encrypted.
+/// How connections are encrypted, as the file says it.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Mode {
     Off,

@@ -1,5 +1,5 @@
-//! A map from domains to values of which readers keep snapshots. It is in parts, so that a snapshot with one change copies one part and not
-//! the whole map.
+//! A map from domains to values. Readers keep snapshots of it. It is in parts, so that a snapshot with one change copies one part and not the
+//! whole map.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -17,7 +17,7 @@ const NODE: &str = "node";
 /// The number of rows that are inserted by one statement.
 const ROWS: usize = 64;
 
-/// What became of the tables of one owner.
+/// The result of copying the tables of one owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
     /// The name of the owner, as in its [`Schema`].

@@ -1,4 +1,4 @@
-//! How rows are read.
+//! Reads the columns of a row, for either database.
 
 use super::{Error, Value, postgres, sqlite};
 use crate::time::Timestamp;

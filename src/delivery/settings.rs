@@ -43,7 +43,7 @@ impl Settings {
 pub struct Egress {
     /// The address that customers have allow-listed (`egress.address`). Advice names it.
     pub address: IpAddr,
-    /// How connections get to leave from this address.
+    /// The way by which connections leave from this address.
     pub path: EgressPath,
     /// The address that a server's reply to EHLO should call us by, if it names one (`egress.expect_seen_as`).
     pub expect_seen_as: Option<IpAddr>,
@@ -56,7 +56,7 @@ impl Egress {
     }
 }
 
-/// How connections get to leave from the egress address. There is no choice that leaves it to the system: a connection
+/// The way by which connections leave from the egress address. There is no choice that leaves it to the system: a connection
 /// leaves from the configured address, or is not made.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EgressPath {

@@ -240,7 +240,7 @@ mod tests {
         let expected =
             ["from#0", "from", "list-id#1", "list-id", "feedback-id#4", "feedback-id", "resent-from#2", "x-own#3"];
         assert_eq!(chosen(&list, block), expected);
-        // Where the operator says so, it is sealed in any case.
+        // A field that the operator lists is sealed in any case.
         let list = HeaderList::new(["List-Unsubscribe"], []).unwrap();
         assert_eq!(chosen(&list, "From: x\r\n"), ["from#0", "from", "list-unsubscribe"]);
     }

@@ -123,7 +123,7 @@ impl SigningKey {
     fn from_new_pem(pem: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         if let Some(opened) = sealed::open_key(pem, passphrase) {
             let pkcs8 = opened?;
-            // What a wrong passphrase gives may have the form of padding, and never that of a key.
+            // The octets that a wrong passphrase gives may look like valid padding, but never like a key.
             return match der::pkcs8(&pkcs8) {
                 Some(_) => Self::from_pkcs8(&pkcs8),
                 None => Err(SealError::WrongPassphrase.into()),

@@ -248,7 +248,7 @@ impl KeyRecord {
             return self.flaws.push(Flaw::Truncated);
         };
         let Some((found, public_key)) = der::in_record(&key) else {
-            // What is wrong with a key of a type that nobody knows is not known either.
+            // A key of an unknown type may have any form, so it has no flaw.
             return match self.key_type {
                 Some(_) => self.flaws.push(Flaw::Truncated),
                 None => self.public_key = key,

@@ -24,7 +24,7 @@ pub struct OpenAlert {
     pub alert: Event<'static>,
 }
 
-/// An ended alert.
+/// An alert whose trouble is over.
 #[derive(Clone, Debug)]
 pub struct EndedAlert {
     /// When it was first raised.

@@ -299,7 +299,7 @@ fn key(alert: &Event<'_>) -> String {
     }
 }
 
-/// Stores a note.
+/// Stores the note of somebody who acknowledges an alert.
 pub(super) fn note(
     tables: &Transaction<'_>,
     subject: &str,

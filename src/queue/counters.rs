@@ -1,4 +1,4 @@
-//! The queue's metrics.
+//! The queue's metrics: transactions, outcomes, pauses and halts.
 
 use std::time::Duration;
 

@@ -106,7 +106,7 @@ pub struct RouteStatus {
 }
 
 impl RouteStatus {
-    /// What two nodes say of a route that both use, as one. The node for which the route is in the worse state says why.
+    /// Joins the states that two nodes report of a route that both use. The reason comes from the node where the route is in the worse state.
     #[must_use]
     pub fn and(self, other: RouteStatus) -> RouteStatus {
         let rank = |status: &RouteStatus| match status.state {

@@ -18,7 +18,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// How many held messages are looked up in the record at once: a file that is missing may have held thousands.
 const MOST_HELD: usize = 1000;
 
-/// What the spool's notices leave to do once the spool is open.
+/// Carries out, once the spool is open, what its notices require: events about held and lost mail.
 pub(super) struct FollowUp {
     events: Events,
     held: mpsc::UnboundedReceiver<HeldBySpool>,

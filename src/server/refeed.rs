@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// The file in the state folder.
 pub(crate) const FILE: &str = "suppression-fed";
 
-/// What it works with.
+/// The parts of the relay that it uses.
 pub(super) struct Refeed {
     pub lists: Suppression,
     pub events: Events,

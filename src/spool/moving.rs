@@ -143,7 +143,7 @@ pub enum MoveError {
     Other {
         /// The address of that spool.
         place: String,
-        /// Its mark.
+        /// The mark that was found there.
         mark: Box<Mark>,
     },
     /// There is nothing to take back.

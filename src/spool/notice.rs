@@ -41,7 +41,7 @@ pub enum Notice {
     Held {
         /// The id of the message.
         id: QueueId,
-        /// What is damaged.
+        /// The damage, in words.
         why: String,
     },
     /// New mail is refused, because there is no room for it.

@@ -139,11 +139,11 @@ impl<R: MailReceiver> Listener<R> {
             Ok(counted) => counted,
             Err(full) => return self.turn_away(&stream, peer, TurnedAway::Full(full)),
         };
-        let open = OpenGuard::new(&self.receiver);
+        let reported = OpenGuard::new(&self.receiver);
         let listener = Arc::clone(self);
         self.tasks.spawn(async move {
             listener.serve(stream, peer).await;
-            drop((counted, open));
+            drop((counted, reported));
         });
     }
 

@@ -1,4 +1,4 @@
-//! HTTP endpoints: what the status page, the API, the operators' and customers' pages and Mailjet's events are served by.
+//! HTTP endpoints, which serve the status page, the API, the pages for operators and customers, and take Mailjet's events.
 //!
 //! [`serve`] limits connections (`limiter`), encrypts them if a certificate is configured (`secured`), believes the proxies that are
 //! configured (`peer`), refuses requests for foreign host names (`hosts`), and adds headers that keep browsers from misusing the answers.
@@ -31,7 +31,7 @@ use secured::Secured;
 
 use crate::submission::ServerTls;
 
-/// How an HTTP endpoint listens: `[web]` or `[api]`.
+/// How an HTTP endpoint listens. Each table with an `address` in the server file makes one, such as `[web]` and `[api]`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub address: SocketAddr,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::answers::Answers;
 use crate::onboarding::rotation::toml_string;
 
-/// Makes the text.
+/// Makes the text of the server file.
 pub(super) fn text(state_dir: &Path, answers: &Answers) -> String {
     let quoted = |text: &dyn ToString| toml_string(&text.to_string());
     let path = |path: &Path| toml_string(&path.display().to_string());

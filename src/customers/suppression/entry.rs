@@ -1,4 +1,4 @@
-//! One suppressed address.
+//! One suppressed address: why it is suppressed, since when, and for how long.
 
 use std::fmt;
 use std::str::FromStr;

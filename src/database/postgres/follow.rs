@@ -15,7 +15,7 @@ const STALE: Duration = Duration::from_secs(5);
 /// The time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The last answer.
+/// The last answer about changes of other nodes, and when it came.
 #[derive(Default)]
 pub(super) struct Followed {
     versions: watch::Sender<Versions>,

@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pool: Mutex<Pool>,
     returned: Condvar,
     followed: Arc<Followed>,
-    /// Ends the thread.
+    /// Ends the thread of the connections when this is dropped.
     _stop: DropGuard,
 }
 

@@ -83,7 +83,7 @@ impl Session {
             if self.client().is_closed() {
                 return Failure::new("the connection broke, or the answer took too long");
             }
-            // What remains on a connection that is well are wrong parameters, such as too few.
+            // If the connection works, the parameters were wrong, for example too few.
             let cause = error::Error::source(&error);
             let is_of_connection = error.is_closed() || cause.is_some_and(<dyn error::Error>::is::<std::io::Error>);
             Failure { is_mistake: !is_of_connection, ..Failure::from(error) }

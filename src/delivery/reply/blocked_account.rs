@@ -104,7 +104,7 @@ const FOR_SPAM: &[&str] = &[
 /// Returns true if the sender's account is blocked as a whole: it may send nothing until a person lifts the block.
 pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     let at_mail = heard == Heard::AtMail;
-    // Who may not be written to is blocked himself, or takes mail from others only.
+    // If nobody may write to somebody, that account is blocked and not ours, or it takes mail from some senders only.
     if !at_mail && is_about_sending_to(words) {
         return false;
     }

@@ -1,7 +1,7 @@
 //! DMARC aggregate reports (RFC 9990): what receivers saw of mail in customers' names.
 //!
 //! ```text
-//! mail, file ─► container ─► report ─► aggregate ─► store (SQLite) ─► summary ─► text, plot, JSON
+//! mail, file ─► container ─► report ─► aggregate ─► store (tables) ─► summary ─► text, plot, JSON
 //!               zip, gzip,   records   sums by      by day                └────► onboarding::dmarc::step: is the next policy safe?
 //!               MIME         one by    source and
 //!                            one       result

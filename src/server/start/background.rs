@@ -1,4 +1,4 @@
-//! What runs beside the path of a message until the relay stops.
+//! Starts the tasks beside the path of a message, which run until the relay stops.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Background {
     pub letters: Letters,
     pub changes: mpsc::Receiver<Changed>,
     pub suppression: Suppression,
-    /// What is added to the suppression lists.
+    /// The reports that are added to the suppression lists.
     pub reports: Feed,
     pub refeed: Refeed,
 }

@@ -1,4 +1,4 @@
-//! What answers at each HTTP address.
+//! Gives each HTTP address its router: status page, API, pages, Mailjet's events.
 
 use std::sync::Arc;
 

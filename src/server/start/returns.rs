@@ -1,4 +1,4 @@
-//! What comes back about mail that was sent: Mailjet's events, and returned mail.
+//! Opens what receives reports about mail that was sent: the endpoint for Mailjet's events, and the listener for returned mail.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The spool's folder.
+//! The spool's open folder, which makes the names of its files durable.
 
 use std::fs::File;
 use std::io;

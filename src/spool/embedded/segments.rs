@@ -27,7 +27,7 @@ pub(super) enum SegmentStage {
     Active,
     /// Full; its footer is being written.
     Sealing,
-    /// Never written again.
+    /// It is sealed, and never written again.
     Closed,
 }
 

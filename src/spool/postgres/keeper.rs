@@ -62,7 +62,7 @@ pub(super) async fn keep_reader(node: Arc<Node>) {
     }
 }
 
-/// Deletes settled segments.
+/// Deletes settled segments of all shards until the node stops.
 pub(super) async fn keep_space(node: Arc<Shards>) {
     let mut link = None;
     // Remembered, so that each cause is logged once.

@@ -126,7 +126,7 @@ impl Negative<'_> {
         None
     }
 
-    /// What is left to go by is the code.
+    /// Returns the class by the codes alone.
     fn by_code(&self) -> FailureClass {
         let permanent = self.reply.is_permanent();
         match (self.status(), self.reply.code) {

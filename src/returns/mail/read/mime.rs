@@ -67,7 +67,7 @@ pub(super) struct MimeMessage<'a> {
 }
 
 impl<'a> MimeMessage<'a> {
-    /// Splits a message.
+    /// Splits a message into its header and its parts.
     pub fn of(octets: &'a [u8]) -> Self {
         let (header, _) = split(octets);
         let mut message = MimeMessage { header, report_type: None, parts: Vec::new() };
