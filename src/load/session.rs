@@ -172,10 +172,10 @@ async fn attempt(
 }
 
 /// The command that was refused, with the code and the text of the reply.
-type Refusal = (&'static str, u16, String);
+type RefusedCommand = (&'static str, u16, String);
 
 /// Sends the envelope and DATA in one flight. Returns the first refusal, if there is one; no content is expected then.
-async fn envelope_at_once(settings: &Settings, wire: &mut Wire, octets: usize) -> io::Result<Option<Refusal>> {
+async fn envelope_at_once(settings: &Settings, wire: &mut Wire, octets: usize) -> io::Result<Option<RefusedCommand>> {
     let mut commands = format!("MAIL FROM:<{}> SIZE={octets}\r\n", settings.reverse_path);
     for recipient in &settings.recipients {
         commands.push_str(&format!("RCPT TO:<{recipient}>\r\n"));
@@ -198,7 +198,7 @@ async fn envelope_at_once(settings: &Settings, wire: &mut Wire, octets: usize) -
 }
 
 /// Sends the envelope and DATA, each command after the reply to the one before. Returns the refusal, if one was refused.
-async fn envelope_by_steps(settings: &Settings, wire: &mut Wire) -> io::Result<Option<Refusal>> {
+async fn envelope_by_steps(settings: &Settings, wire: &mut Wire) -> io::Result<Option<RefusedCommand>> {
     let mut verb = "MAIL";
     wire.send(format!("MAIL FROM:<{}>\r\n", settings.reverse_path).as_bytes()).await?;
     let mut code = wire.reply().await?;

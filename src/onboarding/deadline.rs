@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::finding::{Check, Finding, Item, Need, Severity};
 
-/// Told that a check has ended: which, and how it stands so far. `None`: that depends on the others. The report may say something
-/// worse, because some checks are judged together.
+/// Called when a check ends, with its item and its severity so far. The severity is `None` if it depends on other checks. The report may
+/// say something worse, because some checks are judged together.
 pub type Told<'a> = dyn Fn(Item, Option<Severity>) + Send + Sync + 'a;
 
 /// The time limit for all checks of one domain, which run at the same time.
@@ -19,55 +19,55 @@ pub(super) struct Deadline<'a> {
     told: Option<&'a Told<'a>>,
 }
 
-/// What a check gives: its severity by itself, where it has one.
-pub(super) trait Outcome {
-    /// How it stands so far.
+/// The result of a check, which may have a severity of its own.
+pub(super) trait CheckResult {
+    /// Returns the severity so far, or `None` if it depends on other checks.
     fn severity(&self) -> Option<Severity>;
 }
 
-impl Outcome for Check {
+impl CheckResult for Check {
     fn severity(&self) -> Option<Severity> {
         Some(Check::severity(self))
     }
 }
 
-impl<T> Outcome for (Check, T) {
+impl<T> CheckResult for (Check, T) {
     fn severity(&self) -> Option<Severity> {
         Some(self.0.severity())
     }
 }
 
-impl<T, E> Outcome for Result<T, E> {
+impl<T, E> CheckResult for Result<T, E> {
     fn severity(&self) -> Option<Severity> {
         None
     }
 }
 
 impl<'a> Deadline<'a> {
-    /// A limit that begins now.
+    /// Begins the time limit now.
     pub fn begins(whole: Duration) -> Self {
         Deadline { whole, ends: Instant::now() + whole, told: None }
     }
 
-    /// The same, telling of each check that ends.
+    /// Returns the same limit, which also calls `told` for each check that ends.
     pub fn telling(self, told: &'a Told<'a>) -> Self {
         Deadline { told: Some(told), ..self }
     }
 
-    /// The moment at which the time is over.
+    /// Returns when the time is over.
     pub fn ends(self) -> Instant {
         self.ends
     }
 
     /// Returns the result of `check`. If the time ends first, returns an error with a check whose result is unknown.
-    pub async fn of<T: Outcome>(self, item: Item, need: Need, check: impl Future<Output = T>) -> Result<T, Check> {
+    pub async fn of<T: CheckResult>(self, item: Item, need: Need, check: impl Future<Output = T>) -> Result<T, Check> {
         let ended = tokio::time::timeout_at(self.ends, check).await.map_err(|_| {
             let mut unknown = Check::new(item, need);
             unknown.say(Finding::OutOfTime { secs: self.whole.as_secs() });
             unknown
         });
         if let Some(told) = self.told {
-            told(item, ended.as_ref().map_or(Some(Severity::Unknown), Outcome::severity));
+            told(item, ended.as_ref().map_or(Some(Severity::Unknown), CheckResult::severity));
         }
         ended
     }

@@ -2,7 +2,7 @@
 
 use super::record::{Policy, policy_of};
 use crate::onboarding::Seen;
-use crate::onboarding::deadline::Outcome;
+use crate::onboarding::deadline::CheckResult;
 use crate::onboarding::finding::{Check, Finding, Item, Severity};
 use crate::smtp::Domain;
 
@@ -46,7 +46,7 @@ pub(super) struct Applies {
     pub(super) strict_spf: bool,
 }
 
-impl Outcome for Found {
+impl CheckResult for Found {
     /// The policy is judged together with the key.
     fn severity(&self) -> Option<Severity> {
         None
