@@ -1,7 +1,7 @@
 //! Calls Mailjet's REST API (version 3) with the credentials of one tier.
 //!
-//! Each call has a deadline and a maximum size of its answer, and follows no redirect. Calls of one account take turns. If Mailjet answers
-//! that there are too many calls (429), the account makes none until the time that Mailjet names. This module decides what an error answer
+//! Each call has a deadline and a maximum size of its answer, and follows no redirect. Calls of one account are made one at a time. If Mailjet
+//! answers that there are too many calls (429), the account makes none until the time that Mailjet names. This module decides what an error answer
 //! means for the domain ([`RequestError`]). An answer that is not understood is a problem and never a success.
 
 use std::fmt;
@@ -174,7 +174,7 @@ struct Denied {
 pub struct Client {
     http: reqwest::Client,
     account: Account,
-    /// When the account may call again. The lock is kept during a call, so that calls take turns.
+    /// When the account may call again. The lock is kept during a call, so that calls are made one at a time.
     rest_until: Mutex<Option<Instant>>,
 }
 
