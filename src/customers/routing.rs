@@ -88,7 +88,7 @@ pub struct RoutingView<'a> {
 }
 
 /// Why a lane's mail has no route. The mail waits in the queue until it has one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NoRoute {
     /// The customer is no longer in the configuration.
     UnknownCustomer(CustomerId),
@@ -285,8 +285,14 @@ impl RoutingView<'_> {
 
     /// Returns the route of a lane's mail.
     pub fn resolve(&self, lane: &Lane) -> Result<Arc<Route>, NoRoute> {
+        let customer = self.directory.get(&lane.customer);
+        self.resolve_for(customer.map(|customer| &**customer), lane).cloned()
+    }
+
+    /// Like [`resolve`](Self::resolve), for a caller that has looked up the lane's customer.
+    pub fn resolve_for<'a>(&'a self, customer: Option<&'a Customer>, lane: &Lane) -> Result<&'a Arc<Route>, NoRoute> {
         let id = &lane.customer;
-        let customer = self.directory.get(id).ok_or_else(|| NoRoute::UnknownCustomer(id.clone()))?;
+        let customer = customer.ok_or_else(|| NoRoute::UnknownCustomer(id.clone()))?;
         if let Some(reason) = &customer.suspended {
             return Err(NoRoute::CustomerSuspended { customer: id.clone(), reason: reason.clone() });
         }
@@ -296,7 +302,7 @@ impl RoutingView<'_> {
         {
             return Err(NoRoute::CustomerPaused { customer: id.clone(), reason: pause.reason.clone() });
         }
-        self.route_of(customer, &lane.domain, lane.kind).cloned()
+        self.route_of(customer, &lane.domain, lane.kind)
     }
 
     /// Returns true if notifications about a customer's mail from a domain can be sent. They can if notifications have a separate route;

@@ -34,6 +34,7 @@ pub mod links;
 pub mod microsoft365;
 pub mod nodes;
 pub mod operators;
+pub mod overview;
 pub mod own_server;
 pub mod pages;
 pub mod pauses;

@@ -36,7 +36,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Nodes of another version are not asked: they might understand something else.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// A node that gives no sign for so long does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a node that is at work says so.
@@ -72,6 +72,7 @@ pub(super) enum Ask {
     Show { id: String },
     Count { which: Selection },
     Stats,
+    Overview,
     Change { which: Selection, command: Command },
     Routes,
     Resume { route: String },
@@ -339,6 +340,7 @@ impl Service {
             Ask::Show { id } => value(self.show_here(actor, &id).await?),
             Ask::Count { which } => value(self.count_here(actor, &which).await?),
             Ask::Stats => value(self.stats_here(actor).await?),
+            Ask::Overview => value(self.overview_here(actor).await?),
             Ask::Change { which, command } => value(self.command_here(actor, &which, command, progress).await?),
             Ask::Routes => value(self.routes_here(actor)?),
             Ask::Resume { route } => value(self.resume_route_here(actor, &route).await?),

@@ -1,34 +1,15 @@
-//! Finds mail that is stuck: whose it is, how much, and why. Finds the customers whose mail would be stuck. Every interface that reports
-//! whether all is well uses this.
+//! Finds the customers whose mail would be stuck now, and says why. The [`overview`](super::overview) has the mail that is stuck.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
-use super::queue::Stats;
 use super::{Actor, Error, Service};
 use crate::customers::{Customer, RoutingView};
 use crate::message::{CustomerId, Lane, MailKind, Urgency};
 use crate::route::{RouteId, RouteState, RouteStatus};
-
-/// The most lines of stuck mail that are made. Nobody reads more of them, and thousands may be stuck at once.
-const LINES: usize = 200;
-/// The reason for held mail.
-const HELD: &str = "held: `postbud queue list --state held` says why";
-
-/// Messages of one customer that are stuck for one reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StuckMail {
-    pub customer: String,
-    pub why: String,
-    pub messages: u64,
-    /// The route that they would take, if there is one.
-    pub route: Option<String>,
-    /// True if they are held one by one.
-    pub held: bool,
-}
+use crate::time::Timestamp;
 
 /// A customer whose mail, or a part of it, would be stuck now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,30 +18,7 @@ pub struct StuckCustomer {
     pub why: String,
 }
 
-/// The state of the queue and the routes.
-#[derive(Clone, Debug)]
-pub struct QueueOverview {
-    /// The numbers of the queue, with the nodes whose part is missing.
-    pub stats: Stats,
-    pub routes: Vec<RouteStatus>,
-    /// Stuck mail, the largest number first: the first 200 lines.
-    pub stuck: Vec<StuckMail>,
-    /// The number of all such lines.
-    pub stuck_count: usize,
-}
-
 impl Service {
-    /// Returns the state of the queue and the routes now.
-    pub async fn overview(&self, actor: &Actor) -> Result<QueueOverview, Error> {
-        let (stats, routes) = tokio::join!(self.stats(actor), self.route_statuses(actor));
-        let (mut stats, (routes, missing)) = (stats?, routes?);
-        stats.missing.extend(missing);
-        stats.missing.sort();
-        stats.missing.dedup();
-        let (stuck, stuck_count) = stuck_mail(&stats, &routes);
-        Ok(QueueOverview { stats, routes, stuck, stuck_count })
-    }
-
     /// Returns the customers whose mail would be stuck now, except those that are suspended, and the nodes whose part is missing.
     pub async fn stuck_customers(&self, actor: &Actor) -> Result<(Vec<StuckCustomer>, Vec<String>), Error> {
         actor.may(Need::Read)?;
@@ -146,89 +104,27 @@ impl CustomerRoutes {
 /// Returns the routes that carry no mail: they are suspended, or their servers complete no transaction.
 fn at_rest(routes: Vec<RouteStatus>) -> HashMap<RouteId, String> {
     let why = |route: &RouteStatus| match &route.state {
-        RouteState::Suspended { reason, .. } => Some(format!("route {} is suspended: {reason}", route.id)),
-        _ => trouble(route),
+        RouteState::Suspended { reason, .. } => Some(suspended(&route.id, reason)),
+        state => Some(trouble(&route.id, route.in_trouble_since?, state)),
     };
     routes.into_iter().filter_map(|route| Some((route.id.clone(), why(&route)?))).collect()
 }
 
-/// Why mail is stuck.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Why<'a> {
-    Held,
-    /// Stopped, for this reason.
-    Stopped(&'a str),
-    /// The server of this route completes no transaction.
-    Trouble(&'a str),
+/// Says why mail of a suspended route waits.
+pub(super) fn suspended(route: &RouteId, reason: &str) -> String {
+    format!("route {route} is suspended: {reason}")
 }
 
-/// Returns stuck messages by customer and reason: held, stopped, or on a route in trouble. Returns the largest ones,
-/// and the number of all. Words are made for those only.
-fn stuck_mail(stats: &Stats, routes: &[RouteStatus]) -> (Vec<StuckMail>, usize) {
-    let in_trouble = routes.iter().filter(|route| route.in_trouble_since.is_some());
-    let troubles: HashMap<&str, &RouteStatus> = in_trouble.map(|route| (route.id.as_str(), route)).collect();
-    let mut places = HashMap::new();
-    let mut found: Vec<(&str, Why<'_>, Option<&str>, u64)> = Vec::new();
-    for lane in &stats.lanes {
-        let free = lane.messages.saturating_sub(lane.held + lane.delivering);
-        let route = lane.route.as_deref();
-        let trouble = || route.filter(|route| troubles.contains_key(route)).map(Why::Trouble);
-        let why = lane.stopped.as_deref().map(Why::Stopped).or_else(trouble);
-        for (why, messages) in [(why, free), (Some(Why::Held), lane.held)] {
-            let Some(why) = why.filter(|_| messages > 0) else { continue };
-            let customer = lane.customer.as_str();
-            let place = *places.entry((customer, why)).or_insert(found.len());
-            match found.get_mut(place) {
-                Some(known) => known.3 += messages,
-                None => found.push((customer, why, route.filter(|_| why != Why::Held), messages)),
-            }
-        }
-    }
-    let count = found.len();
-    found.sort_by_key(|(customer, _, _, messages)| (Reverse(*messages), *customer));
-    let stuck = found.into_iter().take(LINES).map(|(customer, why, route, messages)| StuckMail {
-        customer: customer.to_owned(),
-        why: match why {
-            Why::Held => HELD.to_owned(),
-            Why::Stopped(why) => why.to_owned(),
-            Why::Trouble(route) => troubles.get(route).and_then(|route| trouble(route)).unwrap_or_default(),
-        },
-        messages,
-        route: route.map(str::to_owned),
-        held: why == Why::Held,
-    });
-    (stuck.collect(), count)
-}
-
-/// Returns why mail of a route waits, if its server completes no transaction. Mail of a suspended route is reported as stopped.
-fn trouble(route: &RouteStatus) -> Option<String> {
-    let since = route.in_trouble_since?;
-    let reason = route.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-    Some(format!("route {} has carried no mail since {}{reason}", route.id, since.in_words()))
+/// Says why mail of a route waits whose server completes no transaction.
+pub(super) fn trouble(route: &RouteId, since: Timestamp, state: &RouteState) -> String {
+    let reason = state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("route {route} has carried no mail since {}{reason}", since.in_words())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::queue::LaneStats;
     use super::*;
     use crate::route::Cause;
-    use crate::time::Timestamp;
-
-    fn lane(customer: &str, route: Option<&str>, stopped: Option<&str>, messages: u64, held: u64) -> LaneStats {
-        LaneStats {
-            customer: customer.to_owned(),
-            domain: "a.dk".to_owned(),
-            urgency: "single".into(),
-            kind: "mail".into(),
-            route: route.map(str::to_owned),
-            stopped: stopped.map(str::to_owned),
-            messages,
-            held,
-            deferred: 0,
-            delivering: 1,
-            oldest_secs: 7,
-        }
-    }
 
     fn route(id: &str, in_trouble_since: Option<Timestamp>) -> RouteStatus {
         RouteStatus {
@@ -241,29 +137,6 @@ mod tests {
             per_day: None,
             password_hint: None,
         }
-    }
-
-    #[test]
-    fn stuck_mail_is_added_up_by_customer_and_reason_and_the_largest_comes_first() {
-        let lanes = vec![
-            lane("a", Some("r.bad"), None, 11, 3),
-            lane("b", Some("r.good"), None, 50, 0),
-            lane("c", None, Some("suspended: unpaid"), 100, 0),
-            lane("a", Some("r.bad"), None, 6, 0),
-            lane("c", None, Some("suspended: unpaid"), 2, 1),
-            lane("d", None, Some("paused"), 1, 0),
-        ];
-        let routes = [route("r.bad", Some(Timestamp::from_millis(0))), route("r.good", None)];
-        let (stuck, count) = stuck_mail(&Stats { lanes, ..Stats::default() }, &routes);
-        let found: Vec<_> = stuck.iter().map(|it| (&*it.customer, it.messages, it.route.as_deref(), it.held)).collect();
-        assert_eq!(
-            found,
-            [("c", 99, None, false), ("a", 12, Some("r.bad"), false), ("a", 3, None, true), ("c", 1, None, true)]
-        );
-        assert_eq!(count, 4);
-        assert_eq!(stuck[0].why, "suspended: unpaid");
-        assert!(stuck[1].why.starts_with("route r.bad has carried no mail since"), "{}", stuck[1].why);
-        assert!(stuck[1].why.ends_with(": 421"), "{}", stuck[1].why);
     }
 
     #[test]
@@ -290,13 +163,5 @@ mod tests {
         );
         assert_eq!(stuck(&["r.bad", "r.suspended"], &["no tier"]).unwrap(), format!("{trouble}; and 2 more"));
         assert_eq!(stuck(&["r.throttled"], &["no tier"]).unwrap(), "no tier");
-    }
-
-    #[test]
-    fn of_thousands_that_are_stuck_the_largest_are_shown_and_all_counted() {
-        let lanes = (0..3000).map(|n| lane(&format!("c{n}"), None, Some("paused"), n + 2, 0)).collect();
-        let (stuck, count) = stuck_mail(&Stats { lanes, ..Stats::default() }, &[]);
-        assert_eq!((stuck.len(), count), (LINES, 3000));
-        assert_eq!((&*stuck[0].customer, stuck[0].messages), ("c2999", 3000));
     }
 }

@@ -242,6 +242,10 @@ impl RouteControl for Queue {
         self.0.with_routes(|routes, now| routes.status(now))
     }
 
+    fn visit(&self, see: &mut dyn FnMut(&RouteId, &RouteState, Option<Timestamp>)) {
+        self.0.with_routes(|routes, now| routes.visit(now, see));
+    }
+
     fn status(&self, route: &RouteId) -> Option<RouteStatus> {
         self.0.with_routes(|routes, now| routes.status_of(route, now))
     }

@@ -208,6 +208,12 @@ const LANES_AT_ONCE: usize = 1000;
 
 /// Returns the counts of every lane that holds records.
 pub async fn all_lanes(spool: &(impl Inspect + ?Sized)) -> Result<BTreeMap<Lane, LaneStats>, Error> {
+    // Lanes in their order become a map at once.
+    Ok(lanes_in_order(spool).await?.into_iter().collect())
+}
+
+/// Returns the counts of every lane that holds records, in the order of the lanes.
+pub async fn lanes_in_order(spool: &(impl Inspect + ?Sized)) -> Result<Vec<(Lane, LaneStats)>, Error> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
@@ -216,8 +222,7 @@ pub async fn all_lanes(spool: &(impl Inspect + ?Sized)) -> Result<BTreeMap<Lane,
         after = page.last().map(|(lane, _)| lane.clone());
         all.extend(page);
         if is_last {
-            // Lanes in their order become a map at once.
-            return Ok(all.into_iter().collect());
+            return Ok(all);
         }
     }
 }

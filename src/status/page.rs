@@ -1,14 +1,12 @@
 //! The status page: HTML made on the server, without scripts. All content is escaped, and no secret is shown.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Sources;
 use crate::events::{EndedAlert, Event};
 use crate::operate::alerts::{AlertView, Alerts};
-use crate::operate::queue::{LaneStats, Stats};
-use crate::operate::stuck::{QueueOverview, StuckMail};
+use crate::operate::overview::{Counts, CustomerMail, QueueOverview, StuckMail};
+use crate::operate::queue::Stats;
 use crate::operate::{self, Actor, Role};
 use crate::route::{RouteState, RouteStatus};
 use crate::time::Timestamp;
@@ -36,7 +34,8 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     );
     let service = &sources.service;
     let reader = Actor::new("the status page", Role::Read);
-    let (overview, told) = tokio::join!(service.overview(&reader), service.alerts_of_all(&reader));
+    let (overview, statuses, told) =
+        tokio::join!(service.overview(&reader), service.route_statuses(&reader), service.alerts_of_all(&reader));
     readiness(&mut html, &sources.readiness.reasons(), &overview);
     if let Some(missing) =
         overview.as_ref().ok().map(|overview| &overview.stats.missing).filter(|missing| !missing.is_empty())
@@ -45,14 +44,12 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
         put(&mut html, format_args!("<p class=\"no\">The part of other nodes is missing: {missing}</p>"));
     }
     match &overview {
-        Ok(overview) => {
-            queue(&mut html, &overview.stats);
-            routes(&mut html, &overview.routes);
-        }
-        Err(why) => {
-            put(&mut html, format_args!("<h2>Queue</h2><p class=\"no\">{}</p>", escaped(&why.to_string())));
-            routes(&mut html, &service.routes.list());
-        }
+        Ok(overview) => queue(&mut html, overview),
+        Err(why) => put(&mut html, format_args!("<h2>Queue</h2><p class=\"no\">{}</p>", escaped(&why.to_string()))),
+    }
+    match statuses {
+        Ok((statuses, _)) => routes(&mut html, &statuses),
+        Err(_) => routes(&mut html, &service.routes.list()),
     }
     match &told {
         Ok(told) => alerts(&mut html, told),
@@ -100,22 +97,15 @@ fn readiness(html: &mut String, reasons: &[(&'static str, String)], overview: &R
     more(html, overview.as_ref().map_or(0, |overview| overview.stuck_count), "such lines");
 }
 
-fn queue(html: &mut String, stats: &Stats) {
-    let mut customers: BTreeMap<&str, Counts> = BTreeMap::new();
-    for lane in &stats.lanes {
-        customers.entry(&lane.customer).or_default().add(lane);
-    }
+fn queue(html: &mut String, overview: &QueueOverview) {
+    let QueueOverview { stats, customers, customer_count, .. } = overview;
+    let Stats { messages, held, deferred, delivering, bytes, disk_bytes, quarantined, .. } = stats;
     put(
         html,
         format_args!(
-            "<h2>Queue: {} messages, {} held, {} tried before, {} being delivered</h2><p>{} octets of mail, {} on disk{}</p>",
-            stats.messages,
-            stats.held,
-            stats.deferred,
-            stats.delivering,
-            stats.bytes,
-            stats.disk_bytes,
-            match stats.quarantined {
+            "<h2>Queue: {messages} messages, {held} held, {deferred} tried before, {delivering} being delivered</h2>\
+             <p>{bytes} octets of mail, {disk_bytes} on disk{}</p>",
+            match quarantined {
                 0 => String::new(),
                 count => format!("; <span class=\"no\">{count} records set aside as unreadable</span>"),
             }
@@ -124,13 +114,11 @@ fn queue(html: &mut String, stats: &Stats) {
     if customers.is_empty() {
         return;
     }
-    let mut rows: Vec<(&str, Counts)> = customers.into_iter().collect();
-    rows.sort_by_key(|(customer, counts)| (Reverse(counts.messages), *customer));
     html.push_str(
         "<table><tr><th>Customer<th class=\"n\">Messages<th class=\"n\">Held<th class=\"n\">Tried before\
          <th class=\"n\">Being delivered<th>Oldest</tr>",
     );
-    for (customer, counts) in rows.iter().take(LINES) {
+    for CustomerMail { customer, counts } in customers.iter().take(LINES) {
         let Counts { messages, held, deferred, delivering, oldest_secs } = counts;
         put(
             html,
@@ -143,26 +131,7 @@ fn queue(html: &mut String, stats: &Stats) {
         );
     }
     html.push_str("</table>");
-    more(html, rows.len(), "customers");
-}
-
-#[derive(Default)]
-struct Counts {
-    messages: u64,
-    held: u64,
-    deferred: u64,
-    delivering: u64,
-    oldest_secs: u64,
-}
-
-impl Counts {
-    fn add(&mut self, lane: &LaneStats) {
-        self.messages += lane.messages;
-        self.held += lane.held;
-        self.deferred += lane.deferred;
-        self.delivering += lane.delivering;
-        self.oldest_secs = self.oldest_secs.max(lane.oldest_secs);
-    }
+    more(html, *customer_count, "customers");
 }
 
 fn more(html: &mut String, rows: usize, of_what: &str) {

@@ -179,13 +179,13 @@ impl Service {
         actor.may(Need::Read)?;
         let now = Timestamp::now();
         let totals = self.spool.totals().await?;
-        let lanes = spool::all_lanes(&*self.spool).await?;
+        let lanes = spool::lanes_in_order(&*self.spool).await?;
         let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
         let routes = self.lane_routes();
         let mut stats = Stats {
             disk_bytes: totals.disk_bytes,
             quarantined: totals.quarantined,
-            oldest_secs: age(lanes.values().filter_map(|lane| lane.oldest).min()),
+            oldest_secs: age(lanes.iter().filter_map(|(_, lane)| lane.oldest).min()),
             ..Stats::default()
         };
         stats.lanes.reserve(lanes.len());
@@ -219,9 +219,9 @@ impl Service {
     async fn lanes_here(&self, actor: &Actor, customer: &CustomerId) -> Result<Vec<LaneStats>, Error> {
         actor.may(Need::Read)?;
         let now = Timestamp::now();
-        let lanes = spool::all_lanes(&*self.spool).await?;
+        let lanes = spool::lanes_in_order(&*self.spool).await?;
         let lanes = lanes.iter().filter(|(lane, _)| lane.customer == *customer);
-        let stats = |(lane, counts): (&Lane, &spool::LaneStats)| {
+        let stats = |(lane, counts): &(Lane, spool::LaneStats)| {
             let oldest = counts.oldest.map(|id| now.since(id.arrived()).as_secs());
             lane_stats(lane, counts, self.lane_route(lane), oldest)
         };
@@ -309,7 +309,7 @@ fn merged(parts: Vec<Page<Message>>, limit: usize, missing: Vec<String>) -> Page
 
 impl Stats {
     /// Adds the numbers of another node. All nodes share one database, so its size counts once.
-    fn and(mut self, other: Stats) -> Stats {
+    pub(in crate::operate) fn and(mut self, other: Stats) -> Stats {
         self.messages += other.messages;
         self.held += other.held;
         self.deferred += other.deferred;

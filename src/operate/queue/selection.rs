@@ -179,8 +179,8 @@ pub(super) fn queue_id(text: &str) -> Result<QueueId, Error> {
 impl Service {
     /// Returns true if the spool has mail of a customer, who may have been removed from the configuration.
     async fn has_mail_of(&self, customer: &CustomerId) -> Result<bool, spool::Error> {
-        let lanes = spool::all_lanes(&*self.spool).await?;
-        Ok(lanes.keys().any(|lane| lane.customer == *customer))
+        let lanes = spool::lanes_in_order(&*self.spool).await?;
+        Ok(lanes.iter().any(|(lane, _)| lane.customer == *customer))
     }
 }
 

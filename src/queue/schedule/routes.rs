@@ -326,6 +326,14 @@ impl Routes {
         self.routes.iter_mut().map(|(id, entry)| entry.status(id, now)).collect()
     }
 
+    /// Shows `see` every route: its state, and since when its server has completed no transaction.
+    pub fn visit(&mut self, now: Timestamp, see: &mut dyn FnMut(&RouteId, &RouteState, Option<Timestamp>)) {
+        for (id, entry) in &mut self.routes {
+            let state = entry.throttle.state(now).clone();
+            see(id, &state, entry.throttle.lasting_trouble().map(|trouble| trouble.since));
+        }
+    }
+
     /// The state of one route, for operators.
     pub fn status_of(&mut self, id: &RouteId, now: Timestamp) -> Option<RouteStatus> {
         self.routes.get_mut(id).map(|entry| entry.status(id, now))

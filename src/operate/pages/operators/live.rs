@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(3);
 /// How often an idle stream sends a comment, because proxies close silent connections.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// How long a page waits for DNS. What takes longer comes by itself, to a page that is shown without it.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The current content of a live page.
 pub(super) struct Parts {

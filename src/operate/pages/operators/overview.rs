@@ -12,10 +12,10 @@ use super::visitor::Visitor;
 use super::{Operators, alerts, routes};
 use crate::operate::alerts::Alerts;
 use crate::operate::history::Span;
+use crate::operate::overview::{QueueOverview, StuckMail};
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, strange, table};
 use crate::operate::queue::Stats;
-use crate::operate::stuck::{QueueOverview, StuckMail};
 use crate::operate::{Error, Service};
 
 /// The maximum number of lines of a list. The rest is summed up.
@@ -177,16 +177,18 @@ pub(super) fn queue(stats: &Stats) -> Markup {
 }
 
 fn routes_in_trouble(overview: &QueueOverview) -> Markup {
-    let in_trouble: Vec<_> = overview.routes.iter().filter(|route| routes::is_in_trouble(route)).collect();
+    let count = overview.in_trouble.len();
     html! {
         section #routes .card aria-labelledby="trouble" {
             div.head {
                 h2 #trouble { "Routes in trouble" }
-                span { (in_trouble.len()) " of " a href="/routes" { (show::number(overview.routes.len() as u64)) } }
+                span { (show::number(count as u64)) " of " a href="/routes" { (show::number(overview.route_count as u64)) } }
             }
-            @if !in_trouble.is_empty() {
-                (routes::table_of(in_trouble.iter().copied().take(LINES)))
-                (more(in_trouble.len()))
+            @if count > 0 {
+                (routes::table_of(overview.routes_in_trouble.iter().take(LINES)))
+                @if count > LINES {
+                    p { a href="/routes?state=trouble" { "and " (show::number((count - LINES) as u64)) " more" } }
+                }
             }
         }
     }

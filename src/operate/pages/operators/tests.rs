@@ -18,11 +18,11 @@ use crate::operate::history::{Entry, PastAlert};
 use crate::operate::jobs::{Job, JobKind, JobResult, TestSent};
 use crate::operate::links::Link;
 use crate::operate::microsoft365::PasswordRoute;
+use crate::operate::overview::{QueueOverview, StuckMail};
 use crate::operate::pages::customers::made_of_strangers;
 use crate::operate::pages::forms::Forms;
 use crate::operate::pauses::Paused;
 use crate::operate::queue::{Changed, LaneStats, Message, MessageState, Page, Recipient, Selection, Stats};
-use crate::operate::stuck::{QueueOverview, StuckMail};
 use crate::operate::suppression::Suppressed;
 use crate::operate::{Actor, Error, Role};
 use crate::record::Subject;
@@ -90,7 +90,13 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     };
     let stats = Stats { messages: 1, lanes: vec![lane(text)], ..Stats::default() };
     let stuck = StuckMail { customer: owned(), why: owned(), messages: 7, route: Some(owned()), held: false };
-    let overview = Ok(QueueOverview { stats, routes: vec![route.clone()], stuck: vec![stuck], stuck_count: 1 });
+    let overview = Ok(QueueOverview {
+        stats,
+        routes_in_trouble: vec![route.clone()],
+        stuck: vec![stuck],
+        stuck_count: 1,
+        ..QueueOverview::default()
+    });
     let selection =
         Selection { customer: Some(owned()), sender: Some(owned()), tag: Some(owned()), ..Selection::default() };
     let job = |ended| Job {
@@ -338,7 +344,7 @@ fn a_page_shows_no_form_to_a_role_that_may_not_send_it() {
 
 #[test]
 fn all_is_well_only_where_no_mail_stands_still_and_everything_is_known() {
-    let quiet = || Ok(QueueOverview { stats: Stats::default(), routes: Vec::new(), stuck: Vec::new(), stuck_count: 0 });
+    let quiet = || Ok(QueueOverview::default());
     let state = |reasons: &[(&'static str, String)], alerts, overview| {
         overview::state(reasons, &alerts, &overview).into_string()
     };
