@@ -1,7 +1,7 @@
 //! Pages that change by themselves while somebody looks at them, and types into them.
 
 use crate::in_browser::{browser, takes};
-use crate::rig::Rig;
+use crate::rig::{OPERATORS_PASSWORD, Rig};
 use crate::support::browser::{Browser, Setup};
 use crate::support::script::Server;
 
@@ -154,6 +154,9 @@ fn what_dns_is_asked_for_comes_to_a_page_that_is_shown_at_once() {
         assert!(at_once.contains("DNS is being asked") && !at_once.contains(says), "{at_once}");
         let link = format!("{path}?wait=1");
         assert!(at_once.contains(&format!("<noscript><p><a href=\"{link}\"")), "{at_once}");
+        // What comes by itself comes once: the browser is told not to ask again.
+        let stream = client.get(&format!("{path}/live")).body;
+        assert!(stream.contains(says) && stream.contains("event: end\ndata: "), "{stream}");
         let whole = client.get(&link).body;
         assert!(whole.contains(says) && !whole.contains("DNS is being asked"), "{whole}");
         browser.go(&format!("http://{}{path}", rig.pages));
@@ -165,4 +168,21 @@ fn what_dns_is_asked_for_comes_to_a_page_that_is_shown_at_once() {
     assert_eq!(client.get("/customers/nobody/dmarc?wait=1").status, 404);
     browser.go(&format!("http://{}/customers/anna/domains/other.example", rig.pages));
     browser.wait_for_text("has no domain other.example");
+}
+
+#[test]
+fn a_page_that_is_open_when_the_session_ends_asks_for_the_login_and_comes_back() {
+    let rig = Rig::start();
+    let Some(browser) = browser(&rig, Setup { languages: "en", ..Setup::default() }) else { return };
+    browser.go(&format!("http://{}/queue?state=held", rig.pages));
+    browser.wait_for_text("Nothing that waits fits.");
+    let (done, said) = rig.operator(&["logout", "anna"], "");
+    assert!(done, "{said}");
+    browser.find("form[action='/login']");
+    assert!(!browser.text().contains("nothing was done"), "nobody did anything: {}", browser.text());
+    browser.fill("#name", "anna");
+    browser.fill("#password", OPERATORS_PASSWORD);
+    browser.click("form[action='/login'] button");
+    browser.wait_for_text("Nothing that waits fits.");
+    assert!(browser.url().ends_with("/queue?state=held"), "{}", browser.url());
 }

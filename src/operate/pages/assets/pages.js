@@ -1,7 +1,7 @@
 // Makes pages pleasanter; every page works without it.
 //  data-copy="ID"   a button that copies the text of the element with that id (hidden until this script runs)
-//  data-live="URL"  server-sent events: `part` replaces the element of an id, `done` loads the page that it names; the focus and what
-//                   was typed stay
+//  data-live="URL"  server-sent events: `part` replaces the element of an id, `done` loads the page that it names, `over` loads this one
+//                   again, `end` leaves it as it is; the focus and what was typed stay
 //  data-confirm="…" a form that asks first
 "use strict";
 
@@ -70,6 +70,11 @@ for (const live of document.querySelectorAll("[data-live]")) {
   });
   stream.addEventListener("done", (event) => {
     stream.close();
-    if (event.data) location.replace(event.data);
+    location.replace(event.data);
   });
+  stream.addEventListener("over", () => {
+    stream.close();
+    location.reload();
+  });
+  stream.addEventListener("end", () => stream.close());
 }

@@ -59,8 +59,8 @@ where
                 wait = true;
                 let operators = &pages.service().operators;
                 if visitor.session().is_some_and(|session| !operators.is_open(session, Timestamp::now())) {
-                    let event = Event::default().event("done").data("/login?over=1");
-                    return Some((vec![event], (make, shown, permit, false, true)));
+                    // The page loads again, and the login leads back to it.
+                    return Some((vec![last("over")], (make, shown, permit, false, true)));
                 }
                 let Ok(made) = make(pages.clone(), visitor.clone()).await else { continue };
                 let mut events = Vec::new();
@@ -73,7 +73,10 @@ where
                     }
                 }
                 let is_over = made.done.is_some();
-                events.extend(made.done.map(|to| Event::default().event("done").data(to)));
+                events.extend(made.done.map(|to| match to.is_empty() {
+                    true => last("end"),
+                    false => Event::default().event("done").data(to),
+                }));
                 if !events.is_empty() {
                     return Some((events, (make, shown, permit, false, is_over)));
                 }
@@ -83,6 +86,11 @@ where
     let events =
         futures_util::StreamExt::flat_map(events, |events| stream::iter(events.into_iter().map(Ok::<_, Infallible>)));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response())
+}
+
+/// An event without a value that ends a stream. Browsers ignore an event that has no data, and would open the stream again.
+fn last(event: &str) -> Event {
+    Event::default().event(event).data("-")
 }
 
 /// Returns the part `id` of the page at `path` once it is made. If that takes long, because DNS is asked, returns a place that is filled by
