@@ -54,10 +54,10 @@ fn reason(reason: &Reason) -> String {
             format!("rapporterne kommer fra {reporters} modtagere, og der skal være {needed}")
         }
         Reason::OursFail { failing, messages } => {
-            format!("{} af vores {} mails dumper", n(*failing), n(*messages))
+            format!("{} af {} mails fra webCRM blev ikke godkendt", n(*failing), n(*messages))
         }
         Reason::OthersFail { failing, messages, per_mille } => format!(
-            "{} af {} mails fra jeres andre afsendere dumper, og det bør højst være {per_mille} af 1000",
+            "{} af {} mails fra jeres andre afsendere blev ikke godkendt, og det bør højst være {per_mille} af 1000",
             n(*failing),
             n(*messages)
         ),
@@ -69,7 +69,7 @@ fn remedy(reasons: &[Reason]) -> String {
     if has(|it| matches!(it, Reason::OursFail { .. })) {
         "Bring først DKIM og returadressen i orden: de andre tjek siger, hvad der mangler.".into()
     } else if has(|it| matches!(it, Reason::OthersFail { .. })) {
-        "Sæt DKIM op hos de afsendere, der dumper, eller tilføj deres servere i SPF.".into()
+        "Sæt DKIM op hos de afsendere, hvis mails ikke bliver godkendt, eller tilføj deres servere i SPF.".into()
     } else if has(|it| matches!(it, Reason::NoReports | Reason::OldReports { .. })) {
         "Se efter, at rua= i DMARC-recorden nævner en adresse, hvor rapporter bliver læst.".into()
     } else {

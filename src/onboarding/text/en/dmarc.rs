@@ -50,10 +50,10 @@ fn reason(reason: &Reason) -> String {
             format!("reports come from {reporters} receivers, and {needed} are needed")
         }
         Reason::OursFail { failing, messages } => {
-            format!("{} of our {} messages fail", n(*failing), n(*messages))
+            format!("{} of {} messages from webCRM were not approved", n(*failing), n(*messages))
         }
         Reason::OthersFail { failing, messages, per_mille } => format!(
-            "{} of {} messages of your other senders fail, and at most {per_mille} of 1000 should",
+            "{} of {} messages of your other senders were not approved, and it should be at most {per_mille} of 1000",
             n(*failing),
             n(*messages)
         ),
@@ -65,7 +65,7 @@ fn remedy(reasons: &[Reason]) -> String {
     if has(|it| matches!(it, Reason::OursFail { .. })) {
         "Bring DKIM and the return path in order first: the other checks say what is missing.".into()
     } else if has(|it| matches!(it, Reason::OthersFail { .. })) {
-        "Set up DKIM at the senders that fail, or add their servers to SPF.".into()
+        "Set up DKIM at the senders whose mail is not approved, or add their servers to SPF.".into()
     } else if has(|it| matches!(it, Reason::NoReports | Reason::OldReports { .. })) {
         "See that rua= in the DMARC record names an address that reports are read at.".into()
     } else {

@@ -86,8 +86,10 @@ fn next(lang: Lang, step: &Step, records: &RecordTable) -> Markup {
         Safety::NotYet { .. } => (Mood::Calm, false),
     };
     let effect = match step.next {
-        Some(PolicyStage::QuarantineTesting | PolicyStage::Quarantine) => Some(words.dmarc_quarantine),
-        Some(PolicyStage::RejectTesting | PolicyStage::Reject) => Some(words.dmarc_reject),
+        Some(PolicyStage::QuarantineTesting) => Some(words.dmarc_try_quarantine),
+        Some(PolicyStage::Quarantine) => Some(words.dmarc_quarantine),
+        Some(PolicyStage::RejectTesting) => Some(words.dmarc_try_reject),
+        Some(PolicyStage::Reject) => Some(words.dmarc_reject),
         _ => None,
     };
     let row = records.rows.iter().find(|row| row.item == Item::Dmarc && row.host == step.host);

@@ -95,7 +95,7 @@ pub(super) fn plot_description(summary: &Summary) -> String {
     let n = |value| number(value, LANG);
     let (all, ours) = (&summary.all, &summary.ours);
     format!(
-        "Søjler, en for hver dag. I alt {} mails: {} af vores består, og {} dumper; {} fra andre består, og {} dumper.",
+        "Søjler, en for hver dag. I alt {} mails. Fra webCRM blev {} godkendt og {} ikke; fra andre blev {} godkendt og {} ikke.",
         n(all.messages),
         n(ours.passing()),
         n(ours.failing),
@@ -105,5 +105,5 @@ pub(super) fn plot_description(summary: &Summary) -> String {
 }
 
 pub(super) fn plot_parts() -> [&'static str; 4] {
-    ["vores, består", "andre, består", "vores, dumper", "andre, dumper"]
+    ["webCRM, godkendt", "andre, godkendt", "webCRM, ikke godkendt", "andre, ikke godkendt"]
 }

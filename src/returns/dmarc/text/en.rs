@@ -95,7 +95,7 @@ pub(super) fn plot_description(summary: &Summary) -> String {
     let n = |value| number(value, LANG);
     let (all, ours) = (&summary.all, &summary.ours);
     format!(
-        "Bars, one a day. In all {} messages: {} of ours pass and {} fail; {} of others pass and {} fail.",
+        "Bars, one a day. In all {} messages. From webCRM {} were approved and {} were not; from others {} were approved and {} were not.",
         n(all.messages),
         n(ours.passing()),
         n(ours.failing),
@@ -105,5 +105,5 @@ pub(super) fn plot_description(summary: &Summary) -> String {
 }
 
 pub(super) fn plot_parts() -> [&'static str; 4] {
-    ["ours, pass", "others, pass", "ours, fail", "others, fail"]
+    ["webCRM, approved", "others, approved", "webCRM, not approved", "others, not approved"]
 }

@@ -120,7 +120,10 @@ pub(super) struct Words {
     pub senders_more: fn(&str) -> String,
     pub dmarc_next: &'static str,
     /// What receivers do with forged mail under the next policy.
+    /// The effect of a policy. With `t=y`, receivers that know it do what the policy before says (RFC 9989).
+    pub dmarc_try_quarantine: &'static str,
     pub dmarc_quarantine: &'static str,
+    pub dmarc_try_reject: &'static str,
     pub dmarc_reject: &'static str,
     pub dmarc_change: &'static str,
     pub dmarc_own_time: &'static str,
