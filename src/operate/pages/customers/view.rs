@@ -74,6 +74,7 @@ impl View<'_> {
         let body = html! {
             h1 { ((words.heading)(&shown)) }
             p { (words.intro) }
+            @if snapshot.is_none_or(|it| it.look.table.rows.iter().any(|row| !row.present)) { (what_is_dns(words)) }
             @if self.domains.len() > 1 { (self.tabs(words)) }
             (self.whole(words, snapshot, progress.as_ref()))
             @if let Some(snapshot) = snapshot { (self.steps(words, snapshot)) }
@@ -280,6 +281,16 @@ impl View<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Explains to somebody who has never heard of DNS what it is, and who can help.
+fn what_is_dns(words: &Words) -> Markup {
+    html! {
+        details #dns {
+            summary { (words.what_is_dns[0]) }
+            @for text in &words.what_is_dns[1..] { p { (text) } }
         }
     }
 }

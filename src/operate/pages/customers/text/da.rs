@@ -12,6 +12,14 @@ pub(super) const WORDS: Words = Words {
     heading: |domain| format!("Få mail fra webCRM sikkert frem: {domain}"),
     intro: "Modtagernes mailservere vil se, at webCRM må sende i jeres navn. Det viser I med nogle få linjer (records) i jeres DNS, der \
             hvor domænet bliver styret. Kun I kan oprette dem: det er dét, der gør dem til et bevis.",
+    what_is_dns: [
+        "Hvad er DNS, og hvem kan rette i det?",
+        "DNS er internettets opslagsbog. Her står for hvert domæne, hvor dets hjemmeside er, og hvem der må sende mail i dets navn. \
+         I retter i den hos det firma, der styrer domænet: som regel der, hvor I har købt det.",
+        "Login har ofte den, der får regningen for domænet, jeres it-leverandør eller dem, der lavede hjemmesiden. Ved I det ikke, så send beskeden \
+         nederst på siden til en af dem: alt, hvad de skal bruge, står i den.",
+        "Det, der står her, ændrer hverken jeres hjemmeside eller den mail, I modtager. Lad alle andre records stå, som de er.",
+    ],
     domains: "Jeres domæner",
     domain_stands: ["i orden", "mangler noget"],
     expires: |date| format!("Linket virker til {date}."),

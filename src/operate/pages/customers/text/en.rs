@@ -12,6 +12,14 @@ pub(super) const WORDS: Words = Words {
     heading: |domain| format!("Have mail from webCRM arrive: {domain}"),
     intro: "Recipients' mail servers want to see that webCRM may send in your name. You show it with a few lines (records) in your DNS, \
             where the domain is managed. Only you can publish them: that is what makes them a proof.",
+    what_is_dns: [
+        "What is DNS, and who can change it?",
+        "DNS is the internet's directory. It says for each domain where its website is, and who may send mail in its name. You change it at the \
+         company that manages the domain: usually where you bought it.",
+        "The login is often with whoever gets the bill for the domain, with your IT supplier, or with those who made the website. If you do not know, \
+         send the message at the foot of this page to one of them: it has everything that they need.",
+        "What is asked for here changes neither your website nor the mail that you receive. Leave all other records as they are.",
+    ],
     domains: "Your domains",
     domain_stands: ["in order", "something is missing"],
     expires: |date| format!("The link works until {date}."),

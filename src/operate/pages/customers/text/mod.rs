@@ -40,6 +40,8 @@ pub(super) struct Words {
     pub title: fn(&str) -> String,
     pub heading: fn(&str) -> String,
     pub intro: &'static str,
+    /// What DNS is, and who can help: a heading and paragraphs.
+    pub what_is_dns: [&'static str; 4],
     pub domains: &'static str,
     /// What is said of a domain in the list of them: all is in order, or something is missing.
     pub domain_stands: [&'static str; 2],
