@@ -84,7 +84,8 @@ pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Ne
     if is_ours {
         return next.run(request).await;
     }
-    let text = "This is not a name of this endpoint: use its address or localhost, or list the name in `hosts` of its table.\n";
+    let text = "This is not a name of this endpoint: use its address or localhost, or list the name in `hosts` of its table.\n\
+                If a link in a mail led you here, tell whoever sent it.\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 

@@ -204,7 +204,7 @@ fn rows(found: &Page<Message>, with_boxes: bool) -> Markup {
                 @if let Some(first) = first { (strange(&first.address)) }
                 @if message.waiting_count > 1 { span.quiet { " and " (message.waiting_count - 1) " more" } }
             },
-            html! { (show::age(message.age_secs)) },
+            html! { span.whole { (show::age(message.age_secs)) } },
             badge_of(message),
             html! { @if let Some(why) = why { (strange(why)) } },
         ];
