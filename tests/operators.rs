@@ -22,6 +22,8 @@ mod passwords;
 mod rig;
 #[path = "operators/routes.rs"]
 mod routes;
+#[path = "operators/strange.rs"]
+mod strange;
 
 #[path = "support"]
 mod support {

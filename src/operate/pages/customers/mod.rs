@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use axum::Extension;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -66,6 +66,8 @@ use wrong::Wrong;
 #[cfg(test)]
 pub(super) use view::tests as made_of_strangers;
 
+/// The most domains in the list of them. A field finds the others.
+const TABS: usize = 50;
 /// The list of domains shows the status of this many of them. Each status is read from a file.
 const TABS_THAT_STAND: usize = 30;
 /// How often an idle event stream sends a comment.
@@ -181,13 +183,19 @@ async fn first(
     Ok(see(&format!("{PATH}/{secret}/{domain}")))
 }
 
-async fn show(State(pages): State<Customers>, Visit { guest, domain, at }: Visit) -> Result<Response, Problem> {
+async fn show(
+    State(pages): State<Customers>,
+    Visit { guest, domain, at }: Visit,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let Inner { service, forms, looks, .. } = &*pages.0;
     if looks.known(&guest.customer.id, &domain).is_stale(Timestamp::now()) {
         looks.begin(&guest.actor, &guest.customer.id, &domain);
     }
     let (reader, actor, customer) = (service.clone(), guest.actor.clone(), Arc::clone(&guest.customer));
-    let (name, base) = (domain.clone(), format!("{PATH}/{}", at.secret));
+    let (name, base, lang) = (domain.clone(), format!("{PATH}/{}", at.secret), guest.lang);
+    let wanted = view::wanted(query.as_deref());
+    let sought = wanted.clone();
     let read = tokio::task::spawn_blocking(move || {
         let of = |domain: &Domain| {
             let told = |error: &operate::Error| {
@@ -203,7 +211,8 @@ async fn show(State(pages): State<Customers>, Visit { guest, domain, at }: Visit
                 false => Tab::new(domain, path, (place < TABS_THAT_STAND).then(|| of(domain)).flatten().as_ref()),
             }
         };
-        let domains: Vec<Tab> = customer.domains.keys().enumerate().map(tab).collect();
+        let is_listed = |domain: &&Domain| **domain == name || view::is_sought(lang, domain, &sought);
+        let domains: Vec<Tab> = customer.domains.keys().filter(is_listed).take(TABS).enumerate().map(tab).collect();
         (stored, domains)
     });
     let (stored, domains) = read.await.map_err(|_| Problem::Failed)?;
@@ -212,6 +221,8 @@ async fn show(State(pages): State<Customers>, Visit { guest, domain, at }: Visit
         lang: guest.lang,
         customer: &guest.customer.name,
         domains: &domains,
+        domain_count: guest.customer.domains.len(),
+        wanted: &wanted,
         domain: domain.as_str(),
         path: &at.path(),
         code: forms.hidden(&at.secret, "check"),

@@ -10,7 +10,7 @@ use super::{dmarc, forward, record};
 use crate::onboarding::text::Text;
 use crate::onboarding::{DnsProvider, Finding, Lang, Severity};
 use crate::operate::domains::{DomainLook, DomainView};
-use crate::operate::pages::elements::{Mood, badge, strange};
+use crate::operate::pages::elements::{Field, Mood, badge, strange};
 use crate::operate::pages::layout::Page;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -22,13 +22,21 @@ const REFRESH_SECS: u32 = 3;
 const HISTORY: usize = 12;
 /// The maximum number of a zone's name servers that are named.
 const NAME_SERVERS: usize = 4;
+/// The name of the field that finds a domain.
+const FIND: &str = "find";
+/// The most characters that are sought. A domain has no more.
+const LONGEST_WANTED: usize = 253;
 
 /// The content of the page.
 pub(super) struct View<'a> {
     pub lang: Lang,
     pub customer: &'a str,
-    /// The customer's domains.
+    /// The first of the customer's domains in whose name is what the reader seeks.
     pub domains: &'a [Tab],
+    /// The number of all its domains.
+    pub domain_count: usize,
+    /// The part of a name that the reader seeks; empty for none.
+    pub wanted: &'a str,
     /// The domain that is shown.
     pub domain: &'a str,
     /// The path of this page.
@@ -65,6 +73,18 @@ impl Tab {
     }
 }
 
+/// Returns the part of a domain's name that the reader seeks.
+pub(super) fn wanted(query: Option<&str>) -> String {
+    let mut fields = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let found = fields.find(|(name, _)| name == FIND).map(|(_, value)| value.trim().to_lowercase());
+    found.unwrap_or_default().chars().take(LONGEST_WANTED).collect()
+}
+
+/// Returns true if a domain has this in its name, as it is written or as DNS has it.
+pub(super) fn is_sought(lang: Lang, domain: &Domain, wanted: &str) -> bool {
+    domain.as_str().contains(wanted) || lang.name(domain.as_str()).contains(wanted)
+}
+
 impl View<'_> {
     pub fn page(&self) -> Page {
         let words = words(self.lang);
@@ -75,7 +95,7 @@ impl View<'_> {
             h1 { ((words.heading)(&shown)) }
             p { (words.intro) }
             @if snapshot.is_none_or(|it| it.look.table.rows.iter().any(|row| !row.present)) { (what_is_dns(words)) }
-            @if self.domains.len() > 1 { (self.tabs(words)) }
+            @if self.domain_count > 1 { (self.tabs(words)) }
             (self.whole(words, snapshot, progress.as_ref()))
             @if let Some(snapshot) = snapshot { (self.steps(words, snapshot)) }
             (self.history(words))
@@ -88,7 +108,25 @@ impl View<'_> {
     }
 
     fn tabs(&self, words: &Words) -> Markup {
+        let seek = Field {
+            name: FIND,
+            label: words.find_domain[0],
+            hint: words.find_domain[1],
+            kind: "search",
+            value: self.wanted,
+            error: None,
+            autocomplete: "off",
+            required: false,
+        };
+        let left_out = self.domain_count - self.domains.len().min(self.domain_count);
         html! {
+            @if left_out > 0 || !self.wanted.is_empty() {
+                form.filter method="get" action=(self.path) role="search" {
+                    (seek.render())
+                    div.actions { button.plain { (words.find_domain[2]) } }
+                }
+                p.quiet.small { ((words.some_domains)(self.domains.len(), self.domain_count)) }
+            }
             nav.pages aria-label=(words.domains) {
                 @for Tab { domain, path, is_in_order } in self.domains {
                     span {

@@ -1,5 +1,7 @@
 //! One customer: its domains with their verified requirements, its mail, its keys, and commands about it.
 
+use std::collections::BTreeSet;
+
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +14,7 @@ use crate::customers::KeyPlace;
 use crate::message::CustomerId;
 use crate::onboarding::RecordTable;
 use crate::onboarding::text::Lang;
-use crate::operate::customers::{CustomerView, Customers};
+use crate::operate::customers::{CustomerDomain, CustomerView, Customers};
 use crate::operate::domains::DomainView;
 use crate::operate::links::{Link, NewLink};
 use crate::operate::pages::elements::{Field, Mood, badge, copyable, select, strange, table};
@@ -25,12 +27,17 @@ use crate::smtp::Domain;
 
 /// The maximum number of domains that are shown with their requirements.
 const DOMAINS: usize = 50;
+/// The maximum number of reasons that are shown why mail is stopped.
+const REASONS: usize = 10;
 /// The number of changes of requirements that are shown for a domain.
 const CHANGES: usize = 20;
 
 /// The data of a customer on the page.
 pub(super) struct Shown {
     pub view: CustomerView,
+    /// The part of a domain's name that is sought; empty for none.
+    pub wanted: String,
+    /// What is stored about the domains that are shown.
     pub domains: Vec<DomainView>,
     pub lanes: Vec<LaneStats>,
     /// The nodes whose part of its mail is missing.
@@ -44,8 +51,9 @@ pub(super) async fn show(
     State(pages): State<Operators>,
     visitor: Visitor,
     Path(id): Path<String>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let shown = look(pages.service(), &visitor, &id).await?;
+    let shown = look(pages.service(), &visitor, &id, asked.text("domain").to_lowercase()).await?;
     let body = html! {
         (details(&shown))
         (commands(&shown, &visitor, pages.forms()))
@@ -53,7 +61,7 @@ pub(super) async fn show(
     Ok(pages.page(&visitor, "/customers", &shown.view.id, body).into_response())
 }
 
-async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, Error> {
+async fn look(service: &Service, visitor: &Visitor, id: &str, wanted: String) -> Result<Shown, Error> {
     let (lanes, missing) = service.lanes_of(&visitor.actor, id).await?;
     let paused = service.paused(&visitor.actor)?.into_iter().find(|paused| paused.customer == id);
     let stuck = service.stuck(&visitor.actor, id).await?;
@@ -65,16 +73,22 @@ async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, E
     let read = tokio::task::spawn_blocking(move || {
         let (view, _) = Customers::in_relay(&service)?.show(&actor, &id)?;
         let view = CustomerView { stuck, ..view };
-        let named = view.domains.iter().take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
+        let named = fitting(&view, &wanted).take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
         // A domain that is in the file, but not yet in the running relay, was never checked.
         let domains = named.filter_map(|domain| service.domain(&actor, &domain).ok()).collect();
-        Ok::<_, Error>(Shown { view, domains, lanes, missing, paused, links })
+        Ok::<_, Error>(Shown { view, wanted, domains, lanes, missing, paused, links })
     });
     read.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
 }
 
+/// Returns the customer's domains in whose name is what is sought.
+fn fitting<'a>(view: &'a CustomerView, wanted: &'a str) -> impl Iterator<Item = &'a CustomerDomain> {
+    view.domains.iter().filter(move |it| it.domain.contains(wanted))
+}
+
 pub(super) fn details(shown: &Shown) -> Markup {
-    let Shown { view, domains, lanes, paused, .. } = shown;
+    let Shown { view, wanted, domains, lanes, paused, .. } = shown;
+    let count = fitting(view, wanted).count();
     html! {
         div.head {
             h1 { (strange(&view.name)) }
@@ -105,7 +119,15 @@ pub(super) fn details(shown: &Shown) -> Markup {
         (show::missing(&shown.missing))
         (waiting(view, lanes))
         h2 { "Domains" }
-        @for domain in &view.domains {
+        @if view.domains.len() > DOMAINS {
+            form.filter method="get" role="search" {
+                (Field { name: "domain", label: "Domain", hint: "a part of its name", kind: "search", value: wanted, error: None, autocomplete: "off", required: false }.render())
+                div.actions { button.plain { "Show" } }
+            }
+            p.quiet { (show::number(count.min(DOMAINS) as u64)) " of its " (show::number(view.domains.len() as u64)) " domains." }
+        }
+        @if count == 0 { p { "None fits." } }
+        @for domain in fitting(view, wanted).take(DOMAINS) {
             (domain_card(view, &domain.domain, &domain.selectors, domain.broken.as_deref(), domains))
         }
     }
@@ -150,8 +172,7 @@ fn waiting(view: &CustomerView, lanes: &[LaneStats]) -> Markup {
     let messages: u64 = lanes.iter().map(|lane| lane.messages).sum();
     let held: u64 = lanes.iter().map(|lane| lane.held).sum();
     let oldest = lanes.iter().map(|lane| lane.oldest_secs).max().unwrap_or_default();
-    let mut stopped: Vec<&str> = lanes.iter().filter_map(|lane| lane.stopped.as_deref()).collect();
-    stopped.dedup();
+    let stopped: BTreeSet<&str> = lanes.iter().filter_map(|lane| lane.stopped.as_deref()).collect();
     html! {
         section.card aria-labelledby="mail" {
             h2 #mail { "Mail" }
@@ -161,7 +182,8 @@ fn waiting(view: &CustomerView, lanes: &[LaneStats]) -> Markup {
                     (show::number(held)) " held, the oldest for " (show::age(oldest)) "."
                 }
             }
-            @for why in stopped { p.note.bad { "Stopped: " (strange(why)) } }
+            @for why in stopped.iter().take(REASONS) { p.note.bad { "Stopped: " (strange(why)) } }
+            @if stopped.len() > REASONS { p.note.bad { "Stopped for " (stopped.len() - REASONS) " more reasons" } }
             div.actions {
                 a.button.plain href=(query("/trace", &[("customer", &view.id)])) { "Trace its mail" }
                 a.button.plain href=(query("/suppression", &[("customer", &view.id)])) { "Suppression list" }
@@ -332,7 +354,10 @@ fn of_links(links: &[Link], hidden: impl Fn() -> Markup) -> Markup {
     html! {
         section.card aria-labelledby="links" {
             h2 #links { "The customer's own page" }
-            p { "A link opens it without a login. Whoever has the link sees and checks what this customer has to publish." }
+            p {
+                "A link opens it without a login. Whoever has the link sees what this customer has to publish, and may have its mail sent through \
+                 another server. Send it to the customer only."
+            }
             @if links.iter().any(|link| !link.expired) {
                 (table("Links that count", &["Link", "Made", "Expires", "Last used", "Do"], rows))
             }
@@ -445,8 +470,10 @@ pub(super) async fn live_records(
     State(pages): State<Operators>,
     visitor: Visitor,
     Path((id, domain)): Path<(String, String)>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    live::later("records", path_of(&id, &domain), &pages, &visitor, move |pages, visitor| {
+    let path = path_of(&id, &domain);
+    live::later("records", &path, &asked, &pages, &visitor, move |pages, visitor| {
         let (id, domain) = (id.clone(), domain.clone());
         async move { records_of(&pages, &visitor, &id, &domain).await }
     })

@@ -7,12 +7,16 @@ use maud::{Markup, html};
 use super::input::{Asked, segment};
 use super::visitor::Visitor;
 use super::{Operators, live, show};
+use crate::message::CustomerId;
 use crate::onboarding::text::Lang;
 use crate::operate::Site;
 use crate::operate::dmarc::{DAYS, DmarcReport, PolicyView};
 use crate::operate::pages::Problem;
-use crate::operate::pages::elements::{Mood, badge, copyable, drawing, strange, table};
+use crate::operate::pages::elements::{Field, Mood, badge, copyable, drawing, strange, table};
 use crate::returns::dmarc::plot;
+
+/// The number of domains on a page. Each has a drawing, and DNS is asked for its policy.
+const DOMAINS: usize = 20;
 
 fn path_of(customer: &str) -> String {
     format!("/customers/{}/dmarc", segment(customer))
@@ -24,10 +28,19 @@ pub(super) async fn show(
     Path(id): Path<String>,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let domains = live::soon("dmarc", &path_of(&id), &asked, domains(&pages, &visitor, &id)).await?;
+    let customer = pages.service().customer_with(&CustomerId::new(&id))?;
+    let (wanted, all) = (asked.text("domain"), customer.domains.len());
+    let domains = live::soon("dmarc", &path_of(&id), &asked, domains(&pages, &visitor, &id, wanted)).await?;
     let body = html! {
         h1 { "DMARC reports" }
         p { "Of the customer " (show::customer(&id)) ", in the last " (DAYS) " days." }
+        @if all > DOMAINS {
+            form.filter method="get" role="search" {
+                (Field { name: "domain", label: "Domain", hint: "a part of its name", kind: "search", value: wanted, error: None, autocomplete: "off", required: false }.render())
+                div.actions { button.plain { "Show" } }
+            }
+            p.quiet { "At most " (DOMAINS) " of its " (show::number(all as u64)) " domains are shown." }
+        }
         (domains)
         p { a href={ "/customers/" (segment(&id)) } { "Back to the customer" } }
     };
@@ -38,17 +51,26 @@ pub(super) async fn live(
     State(pages): State<Operators>,
     visitor: Visitor,
     Path(id): Path<String>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    live::later("dmarc", path_of(&id), &pages, &visitor, move |pages, visitor| {
-        let id = id.clone();
-        async move { domains(&pages, &visitor, &id).await }
+    let (path, wanted) = (path_of(&id), asked.text("domain").to_owned());
+    live::later("dmarc", &path, &asked, &pages, &visitor, move |pages, visitor| {
+        let (id, wanted) = (id.clone(), wanted.clone());
+        async move { domains(&pages, &visitor, &id, &wanted).await }
     })
 }
 
-/// Shows the customer's domains. The record that each of them publishes now is asked of DNS.
-async fn domains(pages: &Operators, visitor: &Visitor, id: &str) -> Result<Markup, Problem> {
-    let reports = Site::of_relay(pages.service()).await?.dmarc(&visitor.actor, id, None, DAYS).await?;
-    Ok(html! { div #dmarc { @for (at, report) in reports.iter().enumerate() { (domain(report, at)) } } })
+/// Shows the customer's domains with this in their names. The record that each of them publishes now is asked of DNS.
+async fn domains(pages: &Operators, visitor: &Visitor, id: &str, wanted: &str) -> Result<Markup, Problem> {
+    let (site, wanted) = (Site::of_relay(pages.service()).await?, wanted.to_lowercase());
+    let customer = pages.service().customer_with(&CustomerId::new(id))?;
+    let mut reports = Vec::new();
+    for domain in customer.domains.keys().filter(|it| it.as_str().contains(&wanted)).take(DOMAINS) {
+        reports.extend(site.dmarc(&visitor.actor, id, Some(domain), DAYS).await?);
+    }
+    Ok(
+        html! { div #dmarc { @if reports.is_empty() { p { "None fits." } } @for (at, report) in reports.iter().enumerate() { (domain(report, at)) } } },
+    )
 }
 
 /// One domain. `at` tells its ids from those of the others on the page.

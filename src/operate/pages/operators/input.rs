@@ -29,6 +29,13 @@ impl Asked {
         query(path, &all)
     }
 
+    /// Returns these parameters with another value of one of them.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut all = self.clone();
+        all.0.insert(name.to_owned(), value.to_owned());
+        all
+    }
+
     #[cfg(test)]
     pub fn of(pairs: &[(&str, &str)]) -> Self {
         Asked(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())

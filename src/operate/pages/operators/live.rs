@@ -106,10 +106,10 @@ pub(super) async fn soon(
     }
     tokio::time::timeout(PATIENCE, made).await.unwrap_or_else(|_| {
         Ok(html! {
-            div data-live={ (path) "/live" } {
+            div data-live=(asked.query(&format!("{path}/live"))) {
                 div #(id) {
                     p role="status" { "DNS is being asked. Its answer is shown here as soon as it comes." }
-                    noscript { p { a href={ (path) "?wait=1" } { "Wait for the answer" } } }
+                    noscript { p { a href=(asked.with("wait", "1").query(path)) { "Wait for the answer" } } }
                 }
             }
         })
@@ -119,7 +119,8 @@ pub(super) async fn soon(
 /// Makes the stream that fills such a place. A problem is shown by the page that waits.
 pub(super) fn later<F>(
     id: &'static str,
-    path: String,
+    path: &str,
+    asked: &Asked,
     pages: &Operators,
     visitor: &Visitor,
     make: impl Fn(Operators, Visitor) -> F + Send + 'static,
@@ -127,8 +128,9 @@ pub(super) fn later<F>(
 where
     F: Future<Output = Result<Markup, Problem>> + Send,
 {
+    let waits = asked.with("wait", "1").query(path);
     stream(pages, visitor, move |pages, visitor| {
-        let (made, waits) = (make(pages, visitor), format!("{path}?wait=1"));
+        let (made, waits) = (make(pages, visitor), waits.clone());
         async move {
             Ok(match made.await {
                 Ok(part) => Parts { parts: vec![(id, part)], done: Some(String::new()) },

@@ -275,6 +275,7 @@ fn customer_of(text: &str) -> customer::Shown {
             mailjet: std::collections::BTreeMap::new(),
             remarks: vec![owned()],
         },
+        wanted: String::new(),
         domains: vec![DomainView::of_text(text)],
         missing: vec![owned()],
         lanes: vec![lane(text)],

@@ -21,6 +21,8 @@ pub(super) const WORDS: Words = Words {
         "Det, der står her, ændrer hverken jeres hjemmeside eller den mail, I modtager. Lad alle andre records stå, som de er.",
     ],
     domains: "Jeres domæner",
+    find_domain: ["Find et domæne", "En del af navnet", "Find"],
+    some_domains: |shown, all| format!("Her er {shown} af jeres {all} domæner."),
     domain_stands: ["i orden", "mangler noget"],
     expires: |date| format!("Linket virker til {date}."),
 

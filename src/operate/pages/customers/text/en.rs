@@ -21,6 +21,8 @@ pub(super) const WORDS: Words = Words {
         "What is asked for here changes neither your website nor the mail that you receive. Leave all other records as they are.",
     ],
     domains: "Your domains",
+    find_domain: ["Find a domain", "A part of its name", "Find"],
+    some_domains: |shown, all| format!("These are {shown} of your {all} domains."),
     domain_stands: ["in order", "something is missing"],
     expires: |date| format!("The link works until {date}."),
 

@@ -43,6 +43,10 @@ pub(super) struct Words {
     /// What DNS is, and who can help: a heading and paragraphs.
     pub what_is_dns: [&'static str; 4],
     pub domains: &'static str,
+    /// The field that finds one of many domains: its label, a hint, and the button.
+    pub find_domain: [&'static str; 3],
+    /// How many of all domains are listed.
+    pub some_domains: fn(usize, usize) -> String,
     /// What is said of a domain in the list of them: all is in order, or something is missing.
     pub domain_stands: [&'static str; 2],
     /// When the link expires.

@@ -98,6 +98,8 @@ fn page(text: &str, rows: usize) -> String {
         lang: Lang::Da,
         customer: text,
         domains: &[tab(text, Some(true)), tab("b", Some(false)), tab("c", None)],
+        domain_count: 4,
+        wanted: text,
         domain: "test.dk",
         path: "/link/x/test.dk",
         code: html! {},
@@ -108,6 +110,23 @@ fn page(text: &str, rows: usize) -> String {
         expires: owned(),
     };
     view.page().render()
+}
+
+#[test]
+fn a_domain_is_found_by_a_part_of_its_name_as_people_write_it() {
+    for (query, expected) in [
+        (None, ""),
+        (Some("find=%20N%C3%86%20"), "næ"),
+        (Some("lang=da&find="), ""),
+        (Some("x=1"), ""),
+        (Some("find=%ff"), "\u{fffd}"),
+    ] {
+        assert_eq!(wanted(query), expected, "{query:?}");
+    }
+    let domain = Domain::parse("nyhed.nærum.dk").unwrap();
+    for (wanted, expected) in [("", true), ("nærum", true), ("xn--", true), ("nyhed.n", true), ("ole", false)] {
+        assert_eq!(is_sought(Lang::Da, &domain, wanted), expected, "{wanted}");
+    }
 }
 
 /// Returns the tags of a page with the names of their attributes, without any value.
