@@ -8,6 +8,7 @@ use super::audit::{self, Act};
 use super::nodes::Ask;
 use super::queue::check_reason;
 use super::{Actor, Error, Service};
+use crate::customers::Pause;
 use crate::events::Action;
 use crate::message::CustomerId;
 
@@ -30,20 +31,31 @@ pub struct Paused {
     pub spares_single: bool,
 }
 
-impl Service {
-    /// Returns the customers whose mail is paused, by id.
-    pub fn paused(&self, actor: &Actor) -> Result<Vec<Paused>, Error> {
-        actor.may(Need::Read)?;
-        let paused = self.routing.pauses();
-        let paused = paused.iter().map(|(customer, pause)| Paused {
+impl Paused {
+    fn of(customer: &CustomerId, pause: &Pause) -> Self {
+        Paused {
             customer: customer.to_string(),
             cause: pause.cause.as_str().to_owned(),
             reason: pause.reason.clone(),
             since: pause.since().to_string(),
             until: pause.ends().map(|at| at.to_string()),
             spares_single: pause.spares_single,
-        });
-        Ok(paused.collect())
+        }
+    }
+}
+
+impl Service {
+    /// Returns the customers whose mail is paused, by id.
+    pub fn paused(&self, actor: &Actor) -> Result<Vec<Paused>, Error> {
+        actor.may(Need::Read)?;
+        Ok(self.routing.pauses().iter().map(|(customer, pause)| Paused::of(customer, pause)).collect())
+    }
+
+    /// Returns the pause of one customer's mail, if it is paused.
+    pub fn pause_of(&self, actor: &Actor, customer: &str) -> Result<Option<Paused>, Error> {
+        actor.may(Need::Read)?;
+        let id = CustomerId::new(customer);
+        Ok(self.routing.pauses().get(&id).map(|pause| Paused::of(&id, pause)))
     }
 
     /// Pauses a customer's mail in the queue until it is resumed. New mail is accepted, and running attempts are finished.

@@ -63,7 +63,7 @@ pub(super) async fn show(
 
 async fn look(service: &Service, visitor: &Visitor, id: &str, wanted: String) -> Result<Shown, Error> {
     let (lanes, missing) = service.lanes_of(&visitor.actor, id).await?;
-    let paused = service.paused(&visitor.actor)?.into_iter().find(|paused| paused.customer == id);
+    let paused = service.pause_of(&visitor.actor, id)?;
     let stuck = service.stuck(&visitor.actor, id).await?;
     let links = match visitor.may_administer() {
         true => Some(service.links(&visitor.actor, Some(id)).await?),

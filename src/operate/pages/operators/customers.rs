@@ -9,6 +9,7 @@ use super::input::{Asked, query};
 use super::live::{self, Parts};
 use super::show;
 use super::visitor::Visitor;
+use crate::operate::Error;
 use crate::operate::customers::CustomerSummary;
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Field, Mood, badge, strange, table};
@@ -45,7 +46,8 @@ async fn part(pages: &Operators, visitor: &Visitor, asked: &Asked) -> Result<Mar
     let (text, after) = (asked.text("q"), asked.given("after"));
     let mut found = pages.service().find_customers(&visitor.actor, text, after.as_deref(), LINES)?;
     found.missing = pages.service().add_stuck(&visitor.actor, &mut found.items).await?;
-    let paused = pages.service().paused(&visitor.actor)?;
+    let pauses = found.items.iter().map(|it| pages.service().pause_of(&visitor.actor, &it.id));
+    let paused: Vec<Paused> = pauses.filter_map(Result::transpose).collect::<Result<_, Error>>()?;
     Ok(html! { div #list { (rows(&found, &paused, text, after.is_some())) } })
 }
 
