@@ -139,7 +139,7 @@ fn legend(out: &mut String, id: &str, names: &[&str; 4], frame: &Frame) {
         match frame.column {
             Some(column) if at % 2 == 0 => x += column,
             Some(column) => (x, y) = (x - column, y + 20.0),
-            None => x += 38.0 + 6.6 * name.chars().count() as f64,
+            None => x += 42.0 + 6.6 * name.chars().count() as f64,
         }
     }
 }
