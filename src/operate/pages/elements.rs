@@ -145,6 +145,16 @@ impl Field<'_> {
     }
 }
 
+/// Makes fields of a search that are used rarely: they are behind a word, unless one of them is filled in.
+pub(crate) fn more_fields(word: &str, fields: &[Field<'_>]) -> Markup {
+    html! {
+        details open[fields.iter().any(|field| !field.value.is_empty())] {
+            summary { (word) }
+            div.filter { @for field in fields { (field.render()) } }
+        }
+    }
+}
+
 /// Makes a choice of one value: name, label, and the choices with their values and words.
 pub(crate) fn select(name: &str, label: &str, choices: &[(&str, &str)], chosen: &str) -> Markup {
     html! {

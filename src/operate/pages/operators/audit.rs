@@ -5,12 +5,12 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::Operators;
-use super::input::{Asked, query};
+use super::input::{Asked, query, search};
 use super::show;
 use super::visitor::Visitor;
 use crate::operate::history::{AuditFilter, Entry};
 use crate::operate::pages::Problem;
-use crate::operate::pages::elements::{Field, table};
+use crate::operate::pages::elements::table;
 use crate::operate::queue::Page;
 
 /// The number of lines on a page.
@@ -29,21 +29,12 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
 }
 
 fn form(asked: &Asked) -> Markup {
-    let field = |name: &'static str, label: &'static str, hint: &'static str| Field {
-        name,
-        label,
-        hint,
-        kind: "search",
-        value: asked.text(name),
-        error: None,
-        autocomplete: "off",
-        required: false,
-    };
+    let field = |name, label, hint| search(name, label, hint, asked.text(name)).render();
     html! {
         form.filter method="get" action="/audit" role="search" {
-            (field("actor", "Who", "a part of the name").render())
-            (field("customer", "Customer", "its id").render())
-            (field("command", "What", "like queue or customer.suspend").render())
+            (field("actor", "Who", "a part of the name"))
+            (field("customer", "Customer", "its id"))
+            (field("command", "What", "like queue or customer.suspend"))
             div.actions { button { "Show" } }
         }
     }

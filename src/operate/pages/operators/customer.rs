@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::input::{Asked, query, segment};
+use super::input::{Asked, query, search, segment};
 use super::visitor::Visitor;
 use super::{Operators, live, show};
 use crate::customers::KeyPlace;
@@ -121,7 +121,7 @@ pub(super) fn details(shown: &Shown) -> Markup {
         h2 { "Domains" }
         @if view.domains.len() > DOMAINS {
             form.filter method="get" role="search" {
-                (Field { name: "domain", label: "Domain", hint: "a part of its name", kind: "search", value: wanted, error: None, autocomplete: "off", required: false }.render())
+                (search("domain", "Domain", "a part of its name", wanted).render())
                 div.actions { button.plain { "Show" } }
             }
             p.quiet { (show::number(count.min(DOMAINS) as u64)) " of its " (show::number(view.domains.len() as u64)) " domains." }

@@ -5,14 +5,14 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::Operators;
-use super::input::{Asked, query};
+use super::input::{Asked, query, search};
 use super::live::{self, Parts};
 use super::show;
 use super::visitor::Visitor;
 use crate::operate::Error;
 use crate::operate::customers::CustomerSummary;
 use crate::operate::pages::Problem;
-use crate::operate::pages::elements::{Field, Mood, badge, strange, table};
+use crate::operate::pages::elements::{Mood, badge, strange, table};
 use crate::operate::pauses::Paused;
 use crate::operate::queue::Page;
 
@@ -26,7 +26,7 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
     let body = html! {
         h1 { "Customers" }
         form.filter method="get" action="/customers" role="search" {
-            (Field { name: "q", label: "Customer", hint: "a part of its id, its name or one of its domains", kind: "search", value: asked.text("q"), error: None, autocomplete: "off", required: false }.render())
+            (search("q", "Customer", "a part of its id, its name or one of its domains", asked.text("q")).render())
             div.actions { button { "Show" } }
         }
         div data-live=(asked.query("/live/customers")) { (list) }
@@ -59,7 +59,7 @@ pub(super) fn rows(found: &Page<CustomerSummary>, paused: &[Paused], text: &str,
                 (strange(&customer.domains.iter().take(DOMAINS).map(String::as_str).collect::<Vec<_>>().join(", ")))
                 @if customer.domains.len() > DOMAINS { span.quiet { " and " (customer.domains.len() - DOMAINS) " more" } }
             },
-            html! { (customer.via.as_str()) },
+            html! { span.whole { (customer.via.as_str()) } },
             match (&customer.suspended, paused.iter().find(|paused| paused.customer == customer.id), &customer.stuck) {
                 (Some(why), ..) => html! { (badge(Mood::Bad, "suspended")) " " (strange(why)) },
                 (None, Some(paused), _) => html! { (badge(Mood::Wait, "paused")) " " (strange(&paused.reason)) },

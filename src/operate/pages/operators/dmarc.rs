@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::input::{Asked, segment};
+use super::input::{Asked, search, segment};
 use super::visitor::Visitor;
 use super::{Operators, live, show};
 use crate::message::CustomerId;
@@ -12,7 +12,7 @@ use crate::onboarding::text::Lang;
 use crate::operate::Site;
 use crate::operate::dmarc::{DAYS, DmarcReport, PolicyView};
 use crate::operate::pages::Problem;
-use crate::operate::pages::elements::{Field, Mood, badge, copyable, drawing, strange, table};
+use crate::operate::pages::elements::{Mood, badge, copyable, drawing, strange, table};
 use crate::returns::dmarc::plot;
 
 /// The number of domains on a page. Each has a drawing, and DNS is asked for its policy.
@@ -36,7 +36,7 @@ pub(super) async fn show(
         p { "Of the customer " (show::customer(&id)) ", in the last " (DAYS) " days." }
         @if all > DOMAINS {
             form.filter method="get" role="search" {
-                (Field { name: "domain", label: "Domain", hint: "a part of its name", kind: "search", value: wanted, error: None, autocomplete: "off", required: false }.render())
+                (search("domain", "Domain", "a part of its name", wanted).render())
                 div.actions { button.plain { "Show" } }
             }
             p.quiet { "At most " (DOMAINS) " of its " (show::number(all as u64)) " domains are shown." }

@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::operate::Error;
+use crate::operate::pages::elements::Field;
 
 /// The parameters of a request. Unknown parameters are ignored.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +50,11 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         let query = parts.uri.query().unwrap_or_default();
         Ok(Asked(url::form_urlencoded::parse(query.as_bytes()).into_owned().take(50).collect()))
     }
+}
+
+/// Makes the field of a search.
+pub(super) fn search<'a>(name: &'a str, label: &'a str, hint: &'a str, value: &'a str) -> Field<'a> {
+    Field { name, label, hint, kind: "search", value, error: None, autocomplete: "off", required: false }
 }
 
 /// Makes a query of these parameters. Empty parameters are left out.

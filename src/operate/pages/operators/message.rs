@@ -90,7 +90,7 @@ pub(super) fn details(message: &Message, visitor: &Visitor, forms: &Forms) -> Ma
         p { (message.waiting_count) " of " (message.recipient_count) " wait." }
         (table("All recipients", &["Address", "State", "Last reply"], recipients))
         h2 { "What happened" }
-        (trace::life(&message.history))
+        (trace::life("From its submission on", &message.history))
         @if let Some(header) = &message.header {
             h2 { "Header" }
             pre tabindex="0" { (visible_lines(header)) }

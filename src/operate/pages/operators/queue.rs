@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::Operators;
-use super::input::{Asked, query, seconds};
+use super::input::{Asked, query, search, seconds};
 use super::live::{self, Parts};
 use super::show;
 use super::visitor::Visitor;
 use crate::operate::Error;
-use crate::operate::pages::elements::{Field, Mood, badge, select, strange, table};
+use crate::operate::pages::elements::{Field, Mood, badge, more_fields, select, strange, table};
 use crate::operate::pages::forms::{Fields, Forms};
 use crate::operate::pages::{Problem, see};
 use crate::operate::queue::{Command, Message, MessageState, Page, Selection};
@@ -33,6 +33,8 @@ pub(super) const ACTIONS: [(&str, &str, &str); 5] = [
     ("remove", "Remove", "They are given up without a word to their senders. This cannot be undone."),
 ];
 
+/// The number of text filters that are always shown. On a phone the list must not be far below.
+const FIRST: usize = 2;
 /// The text filters: the name, the label and a hint.
 const FILTERS: [(&str, &str, &str); 9] = [
     ("customer", "Customer", "its id"),
@@ -115,13 +117,15 @@ fn values(value: &impl Fn(&str) -> String) -> Vec<(&'static str, String)> {
 }
 
 fn filters(value: &impl Fn(&str) -> String) -> Markup {
+    let values = FILTERS.map(|(name, ..)| value(name));
+    let fields: Vec<Field<'_>> =
+        FILTERS.iter().zip(&values).map(|((name, label, hint), value)| search(name, label, hint, value)).collect();
     html! {
         form.filter method="get" action="/queue" role="search" {
             (select("state", "State", &STATES, &value("state")))
-            @for (name, label, hint) in FILTERS {
-                (Field { name, label, hint, kind: "search", value: &value(name), error: None, autocomplete: "off", required: false }.render())
-            }
+            @for field in &fields[..FIRST] { (field.render()) }
             div.actions { button { "Show" } a.button.plain href="/queue" { "All" } }
+            (more_fields("More filters", &fields[FIRST..]))
         }
     }
 }

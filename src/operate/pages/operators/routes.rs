@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::charts::{charts_of_route, spans};
-use super::input::{Asked, query, segment};
+use super::input::{Asked, query, search, segment};
 use super::live::{self, Parts};
 use super::visitor::Visitor;
 use super::{Operators, show};
@@ -34,7 +34,7 @@ pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked
     let body = html! {
         h1 { "Routes" }
         form.filter method="get" action="/routes" role="search" {
-            (Field { name: "q", label: "Route or server", hint: "a part of its name", kind: "search", value: asked.text("q"), error: None, autocomplete: "off", required: false }.render())
+            (search("q", "Route or server", "a part of its name", asked.text("q")).render())
             (select("state", "State", &states, asked.text("state")))
             div.actions { button { "Show" } }
         }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::Operators;
 use super::customer::chooser;
-use super::input::{Asked, query, seconds, segment};
+use super::input::{Asked, query, search, seconds, segment};
 use super::show;
 use super::visitor::Visitor;
 use crate::customers::suppression::csv;
@@ -48,7 +48,7 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
         p { "Mail to an address on a customer's list is left out or refused, as the customer's file says." }
         form.filter method="get" action="/suppression" role="search" {
             (chooser(&customer))
-            (Field { name: "address", label: "Address", hint: "empty: all", kind: "search", value: address, error: None, autocomplete: "off", required: false }.render())
+            (search("address", "Address", "empty: all", address).render())
             div.actions { button { "Show" } }
         }
         @if let Some(found) = &found {

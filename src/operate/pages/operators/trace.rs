@@ -6,12 +6,12 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::Operators;
-use super::input::{Asked, query};
+use super::input::{Asked, query, search};
 use super::show;
 use super::visitor::Visitor;
 use crate::operate::Error;
 use crate::operate::pages::Problem;
-use crate::operate::pages::elements::{Field, Mood, badge, strange, table};
+use crate::operate::pages::elements::{Field, Mood, badge, more_fields, strange, table};
 use crate::record::trace::{Found, Query, Trace};
 use crate::time::Timestamp;
 
@@ -20,19 +20,21 @@ const MAILS: usize = 20;
 /// The maximum number of events of one mail that are shown.
 const EVENTS: usize = 500;
 
+/// The number of search fields that are always shown.
+const FIRST: usize = 4;
 /// The search fields: name, label, hint.
 const FIELDS: [(&str, &str, &str); 11] = [
     ("queue_id", "Queue id", "as in “250 … queued as”"),
     ("recipient", "Recipient", "the whole address"),
+    ("customer", "Customer", "its id"),
+    ("since", "Since", "like 2026-11-29T03:00:00Z or 2026-11-29"),
+    ("until", "Until", "like Since"),
     ("message_id", "Message-ID", ""),
     ("sender", "Sender", "the envelope sender's address"),
     ("reference", "Reference", "webCRM's own"),
     ("campaign", "Campaign", ""),
     ("tag", "Tag", ""),
     ("envid", "ENVID", "as MAIL gave it, decoded"),
-    ("customer", "Customer", "its id"),
-    ("since", "Since", "like 2026-11-29 or 2026-11-29T03:00:00Z"),
-    ("until", "Until", ""),
 ];
 
 pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
@@ -99,12 +101,13 @@ fn time(name: &str, asked: &Asked, of_day: &str) -> Result<Option<Timestamp>, Er
 }
 
 fn form(asked: &Asked) -> Markup {
+    let fields: Vec<Field<'_>> =
+        FIELDS.iter().map(|(name, label, hint)| search(name, label, hint, asked.text(name))).collect();
     html! {
         form.filter method="get" action="/trace" role="search" {
-            @for (name, label, hint) in FIELDS {
-                (Field { name, label, hint, kind: "search", value: asked.text(name), error: None, autocomplete: "off", required: false }.render())
-            }
+            @for field in &fields[..FIRST] { (field.render()) }
             div.actions { button { "Trace" } }
+            (more_fields("More fields", &fields[FIRST..]))
         }
     }
 }
@@ -122,10 +125,11 @@ pub(super) fn answer(found: &Found) -> Markup {
 fn mail(trace: &Trace) -> Markup {
     let first = trace.events.first().cloned().unwrap_or_default();
     // A search for a customer also finds what was done about it, and its alerts.
-    let is_mail = ["sender", "recipient", "message_id"].iter().any(|name| first[*name].is_string());
+    let is_mail =
+        trace.queue_id.is_some() || ["sender", "recipient", "message_id"].iter().any(|name| first[*name].is_string());
     html! {
         section.card {
-            @if is_mail || trace.queue_id.is_some() {
+            @if is_mail {
                 div.head {
                     h2 { (show::field(&first, "sender")) " → " (show::field(&first, "recipient")) }
                     @if let Some(id) = &trace.queue_id { (show::message(id)) }
@@ -138,13 +142,13 @@ fn mail(trace: &Trace) -> Markup {
             } @else {
                 h2 { "Not about one mail" }
             }
-            (life(&trace.events))
+            (life(if is_mail { "From its submission on" } else { "In its order" }, &trace.events))
         }
     }
 }
 
-/// Shows the events of a mail, oldest first.
-pub(super) fn life(events: &[Value]) -> Markup {
+/// Shows events, oldest first: a mail's, or others.
+pub(super) fn life(caption: &str, events: &[Value]) -> Markup {
     let rows = events.iter().take(EVENTS).map(|event| {
         let kind = show::field(event, "event");
         vec![
@@ -159,7 +163,7 @@ pub(super) fn life(events: &[Value]) -> Markup {
         ]
     });
     html! {
-        (table("From its submission on", &["When", "What", "Recipient", "Route, server", "What was said"], rows))
+        (table(caption, &["When", "What", "Recipient", "Route, server", "What was said"], rows))
         @if events.len() > EVENTS { p { "and " (events.len() - EVENTS) " more events" } }
     }
 }
