@@ -4,12 +4,16 @@
 //! number of events and the length of every text are limited here. Fields are read one by one and never kept as a tree, so a body needs no
 //! more memory than its events. A field of an unexpected type counts as absent. An unknown event is counted and skipped, because Mailjet
 //! would only repeat it.
+//!
+//! Recipients and their servers choose some of the texts: replies, browsers, links. A text that is no Unicode must not cost the other events
+//! of its group, so octets that are not UTF-8 and halves of surrogate pairs are replaced.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::report::{Kind, Report};
 use crate::message::QueueId;
@@ -21,6 +25,8 @@ const LONGEST_WORD: usize = 64;
 /// The longest text of a server.
 const LONGEST_COMMENT: usize = 512;
 const LONGEST_URL: usize = 2048;
+/// The octets that some programs write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The content of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,7 +50,8 @@ pub(super) enum Refused {
 pub(super) fn read(body: &[u8], most: usize) -> Result<Payload, Refused> {
     let mut payload = Payload::default();
     let mut count = 0;
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    let text = String::from_utf8_lossy(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body));
+    let mut reader = serde_json::Deserializer::from_str(&text);
     let read = reader.deserialize_any(Body { payload: &mut payload, count: &mut count, most });
     match read.and_then(|()| reader.end()) {
         Ok(()) => Ok(payload),
@@ -152,7 +159,7 @@ fn event<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Report>, A::Error>
     // Distinguishes openings or clicks of the same second.
     let mut mark = crc32fast::Hasher::new();
     while let Some(Name(name)) = map.next_key_seed(NameSeed)? {
-        let value: Loose<'de> = map.next_value_seed(LooseSeed)?;
+        let value = Loose::of(map.next_value::<&RawValue>()?.get());
         match &*name {
             "event" => kind = value.text().and_then(Kind::parse),
             "time" => report.time = value.number().unwrap_or_default(),
@@ -223,6 +230,25 @@ enum Loose<'de> {
     Other,
 }
 
+impl<'de> Loose<'de> {
+    /// Reads one value of valid JSON.
+    fn of(json: &'de str) -> Self {
+        match json.as_bytes().first() {
+            Some(b'"') => Loose::Text(text_of(json)),
+            Some(b't') => Loose::Truth(true),
+            Some(b'f') => Loose::Truth(false),
+            Some(b'0'..=b'9') => json.parse().map_or_else(|_| Loose::fraction(json), Loose::Number),
+            _ => Loose::Other,
+        }
+    }
+
+    /// Reads a number of seconds with a fraction. A larger number has lost digits, so it identifies nothing.
+    fn fraction(json: &str) -> Self {
+        let exact = json.parse().ok().filter(|number| (0.0..9_007_199_254_740_992.0).contains(number));
+        exact.map_or(Loose::Other, |number: f64| Loose::Number(number as u64))
+    }
+}
+
 impl Loose<'_> {
     fn text(&self) -> Option<&str> {
         match self {
@@ -255,62 +281,31 @@ impl Loose<'_> {
     }
 }
 
-struct LooseSeed;
-
-impl<'de> DeserializeSeed<'de> for LooseSeed {
-    type Value = Loose<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Loose<'de>, D::Error> {
-        from.deserialize_any(self)
+/// Returns the text that a string of valid JSON holds.
+fn text_of(json: &str) -> Cow<'_, str> {
+    let content = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
+    if !content.contains('\\') {
+        return Cow::Borrowed(content);
     }
+    let read = serde_json::from_str(json).or_else(|_| serde_json::from_str(&without_surrogates(json)));
+    Cow::Owned(read.unwrap_or_default())
 }
 
-impl<'de> Visitor<'de> for LooseSeed {
-    type Value = Loose<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
+/// Replaces the escapes of surrogates, of which one half is missing somewhere in a string.
+fn without_surrogates(json: &str) -> String {
+    let mut mended = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        mended.push_str(before);
+        let is_surrogate =
+            matches!(escape.as_bytes(), [_, b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..]);
+        let (put, length) = if is_surrogate { ("\u{fffd}", 6) } else { (escape.get(..2).unwrap_or(escape), 2) };
+        mended.push_str(put);
+        rest = escape.get(length..).unwrap_or_default();
     }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Loose<'de>, E> {
-        Ok(Loose::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Loose<'de>, E> {
-        Ok(Loose::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Loose<'de>, E> {
-        Ok(Loose::Number(number))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Loose<'de>, E> {
-        Ok(Loose::Other)
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Loose<'de>, E> {
-        // A number of seconds with a fraction. A larger number has lost digits, so it identifies nothing.
-        let is_exact = (0.0..9_007_199_254_740_992.0).contains(&number);
-        Ok(if is_exact { Loose::Number(number as u64) } else { Loose::Other })
-    }
-
-    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Loose<'de>, E> {
-        Ok(Loose::Truth(truth))
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Loose<'de>, E> {
-        Ok(Loose::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Loose::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Loose<'de>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Loose::Other)
-    }
+    mended.push_str(rest);
+    mended
 }
 
 #[cfg(test)]
@@ -417,6 +412,58 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_no_unicode_costs_no_other_event_of_its_group() {
+        let bounce = |comment: &[u8]| {
+            let mut body = b"\xef\xbb\xbf[{\"event\":\"bounce\",\"email\":\"a@x.dk\",\"comment\":\"".to_vec();
+            body.extend_from_slice(comment);
+            body.extend_from_slice(
+                b"\",\"error\":\"user unknown\",\"\\u0065xtra\":1e999},{\"event\":\"sent\",\"time\":1}]",
+            );
+            let payload = read(&body, 9).unwrap();
+            assert_eq!((payload.reports.len(), payload.unknown), (2, 0));
+            assert_eq!(
+                (payload.reports[0].email.as_str(), payload.reports[0].error.as_str()),
+                ("a@x.dk", "user unknown")
+            );
+            payload.reports[0].comment.clone()
+        };
+        for (comment, read) in [
+            (&b"550 g\xe5et"[..], "550 g\u{fffd}et"),
+            (b"550 \\ud83d", "550 \u{fffd}"),
+            (b"550 \\uDE00 \\\\ud83d\\n", "550 \u{fffd} \\ud83d\n"),
+            (b"550 \\ud83d\\u0041 \\\"", "550 \u{fffd}A \""),
+            (b"550 \\ud83d\\ude00 \\u00e5\\/", "550 \u{1f600} \u{e5}/"),
+            (b"550 \\ud7ff\\ue000", "550 \u{d7ff}\u{e000}"),
+        ] {
+            assert_eq!(bounce(comment), read, "{}", String::from_utf8_lossy(comment));
+        }
+    }
+
+    #[test]
+    fn numbers_that_hold_nothing_are_absent_and_of_fields_that_stand_twice_the_last_counts() {
+        for (time, expected) in [
+            ("1795458240.9", 1_795_458_240),
+            ("1.79545824e9", 1_795_458_240),
+            ("\" 1795458240 \"", 1_795_458_240),
+            ("1795458240123", 1_795_458_240_123),
+            ("-1", 0),
+            ("-0.5", 0),
+            ("1e999", 0),
+            ("99999999999999999999999999", 0),
+            ("[[[1]]]", 0),
+            ("{\"a\":{}}", 0),
+            ("null", 0),
+            ("true", 0),
+        ] {
+            let body =
+                format!("{{\"event\":\"spam\",\"time\":7,\"time\":{time},\"event\":\"sent\",\"MessageID\":{time}}}");
+            let payload = read(body.as_bytes(), 1).unwrap();
+            assert_eq!((payload.reports[0].kind, payload.reports[0].time), (Kind::Sent, expected), "{time}");
+            assert_eq!(payload.reports[0].number, (expected > 0).then_some(expected), "{time}");
+        }
+    }
+
+    #[test]
     fn another_clients_payload_names_no_mail_of_ours() {
         for text in ["", "order 7", "000000000000", "00000000000077", "{\"id\":\"0000000000007\"}"] {
             assert_eq!(one(&json!({"event": "sent", "Payload": text})).mail, None, "{text}");
@@ -434,7 +481,6 @@ mod tests {
             b"[{\"event\":\"sent\"}",
             b"{\"event\":\"sent\"} {}",
             b"[{\"event\":\"sent\"},]",
-            b"{\"event\":\"\xff\"}",
             b"event=sent",
             b"<html>",
         ] {
