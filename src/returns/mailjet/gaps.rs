@@ -265,9 +265,16 @@ fn next_time(mail: &Mail, ask_after: Duration, now: Timestamp) -> Option<Timesta
 fn named(open: &[Mail], message: &Message) -> Option<usize> {
     let number = i64::try_from(message.id).ok();
     let names = [number, name_of(&message.uuid)];
-    let by_name = open.iter().position(|mail| mail.name.is_some() && names.contains(&mail.name));
+    let recipient = recipient_of(&message.contact_alt);
+    let by_name: Vec<usize> =
+        (0..open.len()).filter(|at| open[*at].name.is_some() && names.contains(&open[*at].name)).collect();
+    // The recipients of one mail have its name in common.
+    let by_name = match by_name.as_slice() {
+        [only] => Some(*only),
+        several => several.iter().copied().find(|at| open[*at].recipient == recipient),
+    };
     by_name.or_else(|| {
-        let (recipient, arrived) = (recipient_of(&message.contact_alt), message.arrived_at.parse::<Timestamp>().ok()?);
+        let arrived = message.arrived_at.parse::<Timestamp>().ok()?;
         let is_near = |mail: &Mail| arrived.since(mail.relayed) <= MARGIN && mail.relayed.since(arrived) <= MARGIN;
         let mut meant = open
             .iter()
@@ -410,6 +417,7 @@ mod tests {
     #[test]
     fn a_message_is_found_by_its_name_and_else_by_recipient_and_time_if_that_is_clear() {
         const GUID: &str = "1ab23cd4-e567-8901-2345-6789f0a1b2c3";
+        const SHARED: &str = "2ab23cd4-e567-8901-2345-6789f0a1b2c3";
         let at = "2026-11-23T18:24:10Z";
         let open = [
             mail(1, 0, Some(GUID), "a@x.dk"),
@@ -417,6 +425,8 @@ mod tests {
             mail(3, 0, None, "c@x.dk"),
             mail(4, 0, None, "d@x.dk"),
             mail(5, 30, None, "d@x.dk"),
+            mail(6, 0, Some(SHARED), "e@x.dk"),
+            mail(6, 0, Some(SHARED), "f@x.dk"),
         ];
         for (found, expected) in [
             (message(7, &GUID.to_uppercase(), "", at), Some(0)),
@@ -427,6 +437,8 @@ mod tests {
             (message(9, "", "d@x.dk", at), None),
             (message(9, "", "a@x.dk", at), None),
             (message(0, "", "", at), None),
+            (message(9, SHARED, "F@x.dk", at), Some(6)),
+            (message(9, SHARED, "", at), None),
         ] {
             assert_eq!(named(&open, &found), expected, "{found:?}");
         }
