@@ -80,9 +80,10 @@ impl Included {
 
 /// Reads the queue id in a Received field that a postbud wrote: `by … (postbud) with ESMTPSA id 06FB30CNEKX2R; …`.
 fn queue_id(received: &str) -> Option<QueueId> {
-    let (_, rest) = received.split_once(" (postbud) ")?;
-    let (_, id) = rest.split_once(" id ")?;
-    id.split([';', ' ', '\t']).next()?.parse().ok()
+    // Servers on the way may have folded it anew.
+    let mut words = received.split_ascii_whitespace().skip_while(|word| *word != "(postbud)");
+    words.find(|word| *word == "id")?;
+    words.next()?.trim_end_matches(';').parse().ok()
 }
 
 /// Returns an address without angle brackets and without a type prefix.
@@ -122,6 +123,21 @@ mod tests {
         assert_eq!(paths, ["news@kunde.dk", "r-1@returns.test"]);
         assert_eq!(found.about.queue_ids, [QueueId::from_u64(7)]);
         assert_eq!(found.about.message_id.as_deref(), Some("1@kunde.dk"));
+    }
+
+    #[test]
+    fn a_queue_id_is_found_however_the_field_is_folded_and_a_redacted_report_names_nobody() {
+        let folded = REPORT
+            .replace(
+                " (postbud) with ESMTPSA\n\t(using TLSv1.3 with X) id 0000000000007;\n",
+                "\n (postbud)\n\twith ESMTPSA\n  id\n\t0000000000007\n ; ",
+            )
+            .replace("<r-1@returns.test>", "redacted")
+            .replace("<a@isp.test>", "<redacted>");
+        let found = read(&folded).unwrap();
+        assert_eq!(found.about.queue_ids, [QueueId::from_u64(7)], "{folded}");
+        let paths: Vec<_> = found.about.return_paths.iter().map(ToString::to_string).collect();
+        assert_eq!((paths, found.recipients), (vec!["news@kunde.dk".to_owned()], vec!["redacted".to_owned()]));
     }
 
     #[test]

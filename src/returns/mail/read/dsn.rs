@@ -9,14 +9,21 @@ use crate::smtp::EnhancedCode;
 /// The most recipients of a report that are read.
 const RECIPIENTS: usize = 100;
 
-/// Reads a status. The first block is about the message, and each further block about a recipient.
+/// Reads a status. The first block is about the message, and each further block about a recipient. If no block names its recipient, they
+/// count as they are, because the return path names the recipient.
 pub(super) fn fates(status: &[u8]) -> Vec<DeliveryStatus> {
     let mut blocks = blocks(status);
     let Some(of_message) = blocks.next() else { return Vec::new() };
     let reporter = Block(of_message).host("Reporting-MTA");
     // Some gateways omit the blank line behind the first block.
     let all = std::iter::once(of_message).chain(blocks).take(RECIPIENTS + 1);
-    all.filter_map(|block| Block(block).fate(reporter.as_deref())).collect()
+    let (mut named, unnamed): (Vec<_>, Vec<_>) = all
+        .filter_map(|block| Block(block).fate(reporter.as_deref()))
+        .partition(|fate: &DeliveryStatus| !fate.recipients.is_empty());
+    if named.is_empty() {
+        named = unnamed;
+    }
+    named
 }
 
 /// Returns the blocks between blank lines.
@@ -43,14 +50,17 @@ impl Block<'_> {
     /// Returns a value behind its type: `rfc822; a@x.dk`, `dns; mx.x.dk`. The type may be missing.
     fn typed(&self, name: &str) -> Option<String> {
         let value = self.value(name)?;
-        let bare = value.split_once(';').map_or(value.as_str(), |(_, value)| value).trim();
+        let is_type = |kind: &str| !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let typed = value.split_once(';').filter(|(kind, _)| is_type(kind.trim()));
+        let bare = typed.map_or(value.as_str(), |(_, value)| value).trim();
         (!bare.is_empty()).then(|| on_one_line(bare))
     }
 
     /// Returns a host name without additions: `dns; mx.x.dk (192.0.2.1)`.
     fn host(&self, name: &str) -> Option<String> {
         let value = self.typed(name)?;
-        value.split([' ', '(']).next().filter(|host| !host.is_empty()).map(str::to_owned)
+        let host = value.split([' ', '(']).next().unwrap_or_default().trim_end_matches('.');
+        (!host.is_empty()).then(|| host.to_owned())
     }
 
     /// Returns the recipient's address. `\x{F8}` is decoded to UTF-8 (RFC 6533 §3).
@@ -59,7 +69,7 @@ impl Block<'_> {
         Some(unescaped(value.trim_start_matches('<').trim_end_matches('>')))
     }
 
-    /// Returns the fate of the block's recipient, or `None` if the block has no recipient.
+    /// Returns the fate of the block's recipient, or `None` if the block is about no recipient.
     fn fate(&self, reporter: Option<&str>) -> Option<DeliveryStatus> {
         let (original, last) = (self.address("Original-Recipient"), self.address("Final-Recipient"));
         let status = self.value("Status").and_then(|value| EnhancedCode::parse(&value));
@@ -70,10 +80,10 @@ impl Block<'_> {
                 _ => Action::Failed,
             })
         };
-        let action = self.value("Action").and_then(|value| Action::parse(&value)).or_else(by_status)?;
-        if original.is_none() && last.is_none() {
-            return None;
-        }
+        let named = self.value("Action").and_then(|value| Action::parse(&value));
+        // The block about the message may have a status, too.
+        let is_recipients = original.is_some() || last.is_some() || named.is_some();
+        let action = named.or_else(by_status).filter(|_| is_recipients)?;
         let said = Said::of(&self.typed("Diagnostic-Code").unwrap_or_default());
         Some(DeliveryStatus {
             action,
@@ -141,11 +151,49 @@ mod tests {
             fates(b"Reporting-MTA: mail.x.dk\nFinal-Recipient: <a@x.dk>\nStatus: 5.2.2\nDiagnostic-Code: full\n");
         assert_eq!((found[0].action, found[0].said.line().as_str()), (Action::Failed, "5.2.2 full"));
         assert_eq!(found[0].recipients, ["a@x.dk"]);
-        assert!(read("").is_empty() && read("\n\n\n").is_empty() && read("Action: failed\nStatus: 5.1.1\n").is_empty());
+        assert!(read("").is_empty() && read("\n\n\n").is_empty() && read("A: b\nStatus: 5.1.1\n").is_empty());
         assert!(read("A: b\n\nFinal-Recipient: rfc822; a@x.dk\n").is_empty(), "neither action nor status");
         assert_eq!(unescaped("a\\x{}b\\x{110000}\\x{41"), "a\\x{}b\\x{110000}\\x{41");
         let many = "Final-Recipient: rfc822; a@x.dk\nAction: failed\n\n".repeat(1000);
         assert_eq!(read(&format!("A: b\n\n{many}")).len(), RECIPIENTS);
+    }
+
+    #[test]
+    fn reports_of_other_servers_are_read_as_they_write_them() {
+        let gmail = read(
+            "Reporting-MTA: dns; googlemail.com\nReceived-From-MTA: dns; r-1@returns.test\nArrival-Date: Mon\nX-Original-Message-ID: <1@a>\n\n\
+             Final-Recipient: rfc822; gone@gmail.example\nAction: failed\nStatus: 5.1.1\n\
+             Remote-MTA: dns; gmail-smtp-in.l.google.example. (2001:db8::1a, the server for the\n domain gmail.example.)\n\
+             Diagnostic-Code: smtp; 550-5.1.1 The email account that you tried to reach does not exist. Please try\n \
+             550-5.1.1 double-checking the address.\n 550 5.1.1  https://support.google.example/mail/?p=NoSuchUser a1-20 - gsmtp\n\
+             Last-Attempt-Date: Mon\n",
+        );
+        assert_eq!(
+            (gmail[0].action, gmail[0].server.as_deref()),
+            (Action::Failed, Some("gmail-smtp-in.l.google.example"))
+        );
+        assert!(gmail[0].said.line().starts_with("550 5.1.1 The email account"), "{:?}", gmail[0].said);
+        let domino = read(
+            "Reporting-MTA: dns;mail.x.dk\n\nFinal-Recipient: rfc822;gone@x.dk\nAction: failed\nStatus: 5.1.1\n\
+             Diagnostic-Code: X-Notes; User gone (gone@x.dk) not listed in Domino Directory\n",
+        );
+        assert_eq!(domino[0].said.line(), "5.1.1 User gone (gone@x.dk) not listed in Domino Directory");
+        let untyped = read(
+            "Reporting-MTA: x\n\nFinal-Recipient: gone@x.dk\nAction: failed\nStatus: 5.7.1\n\
+             Diagnostic-Code: 550 5.7.1 Blocked; see https://x.dk/?a;b\n",
+        );
+        assert_eq!(untyped[0].said.line(), "550 5.7.1 Blocked; see https://x.dk/?a;b");
+    }
+
+    #[test]
+    fn a_status_that_names_no_recipient_counts_and_one_beside_a_named_one_does_not() {
+        let bare = read("Reporting-MTA: dns; x.dk\n\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 gone\n");
+        assert_eq!((bare.len(), bare[0].action, bare[0].said.line().as_str()), (1, Action::Failed, "550 5.1.1 gone"));
+        assert!(bare[0].recipients.is_empty());
+        let empty = read("Reporting-MTA: dns; x.dk\n\nFinal-Recipient: rfc822;\nAction: delayed\n");
+        assert_eq!((empty.len(), empty[0].action), (1, Action::Delayed));
+        let mixed = read("Reporting-MTA: x\n\nAction: failed\n\nFinal-Recipient: rfc822; a@x.dk\nAction: delivered\n");
+        assert_eq!((mixed.len(), mixed[0].action), (1, Action::Delivered));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! which are no returned mail (RFC 3834).
 
 use super::mime::MimeMessage;
-use super::said::quoted_in;
+use super::said::{named_in, quoted_in};
 use super::{Action, DeliveryStatus};
 
 /// The most octets of text that are read.
@@ -18,11 +18,22 @@ const COPIES: [&str; 8] = [
     "Original message headers:",
     "Message header follows",
 ];
-/// The local parts of senders of returned mail.
-const DAEMONS: [&str; 6] =
-    ["mailer-daemon", "postmaster", "mailerdaemon", "mail-daemon", "microsoftexchange", "mdaemon"];
+/// The names and local parts of senders of returned mail.
+const DAEMONS: [&str; 9] = [
+    "mailer-daemon",
+    "postmaster",
+    "mailerdaemon",
+    "mail-daemon",
+    "microsoftexchange",
+    "mdaemon",
+    "mail delivery s",
+    "mail administrator",
+    "system administrator",
+];
+/// The beginnings of subjects of people's answers.
+const ANSWERS: [&str; 9] = ["re:", "sv:", "vs:", "aw:", "antw:", "fw:", "fwd:", "vb:", "wg:"];
 /// Subjects and beginnings of texts that report a failure.
-const FAILED: [&str; 22] = [
+const FAILED: [&str; 32] = [
     "undeliver",
     "could not be delivered",
     "couldn't be delivered",
@@ -43,8 +54,18 @@ const FAILED: [&str; 22] = [
     "mail system error",
     "permanent error",
     "permanent fatal errors",
+    "non-delivery",
+    "nondelivery",
+    "nondeliverable",
     "kunne ikke leveres",
+    "kan ikke leveres",
+    "ikke leveret",
+    "kunne ikke afleveres",
+    "kunde inte levereras",
     "unzustellbar",
+    "nicht zugestellt",
+    "onbestelbaar",
+    "non remis",
 ];
 /// The same for mail that is still tried.
 const DELAYED: [&str; 12] = [
@@ -87,21 +108,27 @@ pub(super) fn fate(message: &MimeMessage<'_>) -> Option<DeliveryStatus> {
     let start = lower(&text[..text.floor_char_boundary(4096)]);
     let names_failed = message.value("X-Failed-Recipients");
     let says = |words: &[&str]| words.iter().any(|word| subject.contains(word) || start.contains(word));
-    let is_bounce = names_failed.is_some() || is_from_a_daemon(message) || start.contains("qmail-send program");
-    if !is_bounce && is_automatic(message, &subject) {
+    let is_said_to_fail = FAILED.iter().any(|word| subject.contains(word));
+    let is_bounce = names_failed.is_some()
+        || is_from_a_daemon(message)
+        || start.contains("qmail-send program")
+        || FAILED.iter().any(|word| subject.starts_with(word));
+    // The text of a person, or of a program that answers for one, may tell of anything that was not delivered.
+    let is_answer = ANSWERS.iter().any(|word| subject.starts_with(word)) || is_automatic(message, &subject);
+    if !is_bounce && (is_answer || !is_said_to_fail) {
         return None;
     }
-    let said = quoted_in(&text);
-    let is_delayed = says(&DELAYED) && !FAILED.iter().any(|word| subject.contains(word));
+    let quoted = quoted_in(&text);
+    let is_delayed = says(&DELAYED) && !is_said_to_fail;
     let is_failed = names_failed.is_some() || says(&FAILED);
-    if !(is_delayed || is_failed || (is_bounce && said.is_some())) {
+    if !(is_delayed || is_failed || quoted.is_some()) {
         return None;
     }
     let named = names_failed.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned());
     Some(DeliveryStatus {
         action: if is_delayed { Action::Delayed } else { Action::Failed },
         recipients: named.take(10).collect(),
-        said: said.unwrap_or_default(),
+        said: quoted.or_else(|| named_in(&text)).unwrap_or_default(),
         server: None,
         until: None,
     })
@@ -190,6 +217,20 @@ mod tests {
         let delayed = "From: Mailer-Daemon@mail.test\nSubject: Warning: message 1abc delayed 24 hours\n\nThis message was created automatically.\n\
             No action is required on your part. Delivery attempts will continue for some time.\n";
         assert_eq!(read(delayed), Some((Action::Delayed, String::new())));
+        let silent_qmail = "From: MAILER-DAEMON@mx.test\nSubject: failure notice\n\nHi. This is the qmail-send program at mx.test.\n\n\
+            <gone@x.dk>:\nThis address no longer accepts mail.\n\n--- Below this line is a copy of the message.\n\na@b\n";
+        let said = "<gone@x.dk>: This address no longer accepts mail.".to_owned();
+        assert_eq!(read(silent_qmail), Some((Action::Failed, said)));
+        let old_exim = "From: Mail Delivery System <x@mail.test>\nSubject: Mail delivery failed: returning message to sender\n\n\
+            A message that you sent could not be delivered. The following address(es) failed:\n\n  gone@x.dk\n\n    Unrouteable address\n";
+        assert_eq!(read(old_exim), Some((Action::Failed, "gone@x.dk Unrouteable address".into())));
+        let groupwise = "From: Mail Administrator <x@mail.test>\nSubject: Message status - undeliverable\n\nThe message that you sent was \
+            undeliverable to the following:\n\tgone@x.dk (user not found)\n\nPossibly truncated original message follows:\n";
+        let said =
+            "The message that you sent was undeliverable to the following: gone@x.dk (user not found)".to_owned();
+        assert_eq!(read(groupwise), Some((Action::Failed, said)));
+        let by_nobody = "From: noreply@x.dk\nAuto-Submitted: auto-replied\nSubject: Undeliverable: Nyhed\n\nno\n";
+        assert_eq!(read(by_nobody), Some((Action::Failed, String::new())));
         let exchange = "From: <postmaster@x.dk>\nSubject: Undeliverable: =?utf-8?Q?Nyhed?=\nContent-Type: text/html\n\n\
             <p>Delivery has failed to these recipients</p><p>gone@x.dk</p>Remote Server returned <b>'550 5.1.10 RESOLVER.ADR.RecipientNotFound;\
             \u{20}not found'</b>\n";
@@ -213,6 +254,19 @@ mod tests {
         let person = "From: a@x.dk\nAuto-Submitted: no\nSubject: Re: your mail\n\nThanks!\n";
         assert_eq!(read(person), None);
         assert!(!is_auto_reply(&MimeMessage::of(person.as_bytes())));
+    }
+
+    #[test]
+    fn a_person_who_tells_of_what_was_not_delivered_has_refused_nothing() {
+        for text in [
+            "From: a@x.dk\nSubject: Re: Nyhed\n\nMy parcel was not delivered yet. It is delayed, and your mail to b@x.dk could not be delivered.\n",
+            "From: a@x.dk\nSubject: Nyhed\n\nThe letter was returned to sender: 550 5.1.1 is what my server said.\n",
+            "From: a@x.dk\nSubject: SV: Undeliverable: Nyhed\n\nWhat is this?\n",
+            "From: a@x.dk\nSubject: Your train is delayed\n\nWarning: message from b@x.dk\n",
+            "From: a@x.dk\nSubject: Automatic reply: Delivery failed\n\nI am away.\n",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -88,6 +88,18 @@ pub(super) fn quoted_in(text: &str) -> Option<Said> {
     by_status
 }
 
+/// Returns the paragraph that first names an address, for reports that quote no reply. If it holds hardly more than the address, the next
+/// one belongs to it.
+pub(super) fn named_in(text: &str) -> Option<Said> {
+    let text = text.replace("\r\n", "\n");
+    let mut paragraphs = text.split("\n\n").skip_while(|paragraph| !paragraph.contains('@'));
+    let mut words = on_one_line(paragraphs.next()?);
+    if words.split(' ').count() <= 2 {
+        words = on_one_line(&format!("{words} {}", paragraphs.next().unwrap_or_default()));
+    }
+    Some(Said { text: words, ..Said::default() })
+}
+
 /// Returns the lines of a text, each with its offset.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_inclusive('\n').scan(0, |at, line| {
