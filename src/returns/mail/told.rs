@@ -58,31 +58,33 @@ pub(super) struct Moment {
     pub egress: IpAddr,
 }
 
-/// Decides about mail to the return path of a recipient.
+/// Decides about mail to the return path of a recipient. `earlier` are events about the recipient that the log does not have yet.
 pub(super) fn of_returned<'k>(
     known: &'k Known,
     to: &'k KnownRecipient,
     reading: &'k Reading,
     moment: Moment,
+    earlier: &[EventKind],
 ) -> Consequence<'k> {
     let fates = match reading {
         Reading::Statuses(fates) => fates,
-        Reading::Complaint(complaint) => return of_complaint(known, to, complaint, moment),
+        Reading::Complaint(complaint) => return of_complaint(known, to, complaint, moment, earlier),
         Reading::AutoReply => return Consequence::Nothing("auto_reply"),
         Reading::Other => return Consequence::Nothing("other"),
     };
     let Some(fate) = fate_of(fates, &to.address.to_string()) else { return Consequence::Nothing("other") };
-    let is_over =
-        [EventKind::Bounced, EventKind::Expired, EventKind::Removed, EventKind::Lost].iter().any(|kind| to.was(*kind));
+    let was = |kind: EventKind| to.was(kind) || earlier.contains(&kind);
+    let is_over = [EventKind::Bounced, EventKind::Expired, EventKind::Removed, EventKind::Lost].into_iter().any(was);
+    let was_delayed = to.reported.contains(&EventKind::Delayed) || earlier.contains(&EventKind::Delayed);
     let kind = match fate.action {
         Action::Failed if is_over => return Consequence::Nothing("duplicate"),
         Action::Failed => EventKind::Bounced,
-        Action::Delayed if is_over || to.was(EventKind::Delivered) || to.reported.contains(&EventKind::Delayed) => {
+        Action::Delayed if is_over || was(EventKind::Delivered) || was_delayed => {
             return Consequence::Nothing("duplicate");
         }
         Action::Delayed => EventKind::Delayed,
         // A late report never turns a bounce into a delivery.
-        Action::Delivered if is_over || to.was(EventKind::Delivered) => return Consequence::Nothing("duplicate"),
+        Action::Delivered if is_over || was(EventKind::Delivered) => return Consequence::Nothing("duplicate"),
         Action::Delivered => EventKind::Delivered,
         // The fate behind that server is unknown.
         Action::Relayed => return Consequence::Nothing("relayed"),
@@ -109,12 +111,13 @@ pub(super) fn of_returned<'k>(
     Consequence::Tell(Box::new(Tell { event, to, effect }))
 }
 
-/// Decides about a complaint about mail to this recipient.
+/// Decides about a complaint about mail to this recipient. `earlier` are events about the recipient that the log does not have yet.
 pub(super) fn of_complaint<'k>(
     known: &'k Known,
     to: &'k KnownRecipient,
     complaint: &'k Complaint,
     moment: Moment,
+    earlier: &[EventKind],
 ) -> Consequence<'k> {
     let by = complaint.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
     let said = format!("feedback report of type {}{by}", complaint.kind);
@@ -125,7 +128,7 @@ pub(super) fn of_complaint<'k>(
         "opt-out" | "opt-out-list" => (EventKind::Unsubscribed, Effect::Unsubscription(said.clone())),
         _ => (EventKind::Complained, Effect::Complaint(said.clone())),
     };
-    if to.was(kind) {
+    if to.was(kind) || earlier.contains(&kind) {
         return Consequence::Nothing("duplicate");
     }
     let event = Event { reason: Some(FEEDBACK), detail: Some(Cow::Owned(said)), ..known.event(kind, to, moment.at) };
@@ -206,7 +209,7 @@ mod tests {
 
     fn told(kinds: &[(&str, Option<&str>)], reading: &Reading) -> Result<serde_json::Value, &'static str> {
         let known = known(kinds);
-        match of_returned(&known, known.only_recipient().unwrap(), reading, moment(0)) {
+        match of_returned(&known, known.only_recipient().unwrap(), reading, moment(0), &[]) {
             Consequence::Tell(tell) => Ok(serde_json::to_value(&tell.event).unwrap()),
             Consequence::Nothing(what) => Err(what),
             Consequence::Wait => Err("wait"),
@@ -273,6 +276,23 @@ mod tests {
         ] {
             assert_eq!(kind(kinds, action), expected.map(Into::into), "{kinds:?} {action:?}");
         }
+        // The same, where the event before is in the same batch, so that the log does not have it yet.
+        let known = known(&RELAYED);
+        for (earlier, action, is_told) in [
+            (EventKind::Bounced, Action::Delivered, false),
+            (EventKind::Bounced, Action::Delayed, false),
+            (EventKind::Bounced, Action::Failed, false),
+            (EventKind::Delivered, Action::Delivered, false),
+            (EventKind::Delivered, Action::Delayed, false),
+            (EventKind::Delivered, Action::Failed, true),
+            (EventKind::Delayed, Action::Delayed, false),
+            (EventKind::Delayed, Action::Delivered, true),
+            (EventKind::Complained, Action::Failed, true),
+        ] {
+            let reading = fate(action, "", None);
+            let found = of_returned(&known, known.only_recipient().unwrap(), &reading, moment(0), &[earlier]);
+            assert_eq!(matches!(found, Consequence::Tell(_)), is_told, "{earlier:?} {action:?}");
+        }
         assert_eq!(told(&RELAYED, &Reading::AutoReply), Err("auto_reply"));
         assert_eq!(told(&RELAYED, &Reading::Other), Err("other"));
     }
@@ -281,8 +301,8 @@ mod tests {
     fn a_report_that_is_faster_than_the_record_waits_for_it() {
         let (known, reading) = (known(&RELAYED[..1]), fate(Action::Failed, "", None));
         let to = known.only_recipient().unwrap();
-        assert_eq!(of_returned(&known, to, &reading, moment(0)), Consequence::Wait);
-        assert!(matches!(of_returned(&known, to, &reading, moment(120)), Consequence::Tell(_)));
+        assert_eq!(of_returned(&known, to, &reading, moment(0), &[]), Consequence::Wait);
+        assert!(matches!(of_returned(&known, to, &reading, moment(120), &[]), Consequence::Tell(_)));
     }
 
     #[test]
@@ -299,11 +319,13 @@ mod tests {
         ] {
             let complaint = Complaint { kind: kind.into(), recipients: vec![], about: Default::default(), by: None };
             assert_eq!(complained_of(&known, &complaint), Some(to));
-            let found = match of_complaint(&known, to, &complaint, moment(0)) {
+            let found = match of_complaint(&known, to, &complaint, moment(0), &[]) {
                 Consequence::Tell(tell) => Some(tell.event.event),
                 _ => None,
             };
             assert_eq!(found, expected, "{kind}");
+            let again = of_complaint(&known, to, &complaint, moment(0), found.as_slice());
+            assert!(matches!(again, Consequence::Nothing(_)), "{kind}");
         }
     }
 }

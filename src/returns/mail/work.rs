@@ -3,7 +3,7 @@
 //! A message leaves the inbox only after its events are synced to the log and forwarded mail is in the spool. A crash in between causes a
 //! repetition: the events have the same ids, and the log shows what was already reported.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -100,6 +100,9 @@ struct LogFindings {
     by_message_id: BTreeMap<String, QueueId>,
 }
 
+/// The kinds of events about each recipient in a batch whose events the log does not have yet.
+type ToldInBatch = HashMap<(QueueId, usize), Vec<EventKind>>;
+
 /// The effects of a message.
 #[derive(Default)]
 struct Plan<'r> {
@@ -190,7 +193,7 @@ impl Desk {
         let items = self.read(names).await?;
         let record = self.look_up(&items).await?;
         // The log does not show the first of two reports about a recipient in the same batch.
-        let mut told = HashSet::new();
+        let mut told = ToldInBatch::new();
         let mut plans: Vec<Plan<'_>> = items.iter().map(|item| self.plan(item, &record, &mut told)).collect();
         let reports = items.iter().zip(&plans).flat_map(|(item, plan)| plan.reports(item.arrival.at)).collect();
         self.suppression.take(reports).await.map_err(Stuck::Suppression)?;
@@ -287,18 +290,13 @@ impl Desk {
     }
 
     /// Decides on the effects of a message.
-    fn plan<'r>(
-        &mut self,
-        item: &'r Item,
-        record: &'r LogFindings,
-        told: &mut HashSet<(QueueId, usize, EventKind)>,
-    ) -> Plan<'r> {
+    fn plan<'r>(&mut self, item: &'r Item, record: &'r LogFindings, told: &mut ToldInBatch) -> Plan<'r> {
         let now = Timestamp::now();
         let moment = Moment { at: item.arrival.at, now, egress: self.egress };
         let age = now.since(item.arrival.at);
         let mut plan = Plan::default();
         for part in &item.parts {
-            let found = match self.consequence(part, item, record, moment, &mut plan) {
+            let found = match self.consequence(part, item, record, told, moment, &mut plan) {
                 Ok(found) => found,
                 Err(NotYetKnown) => return Plan::again(now, age),
             };
@@ -306,14 +304,14 @@ impl Desk {
             match consequence {
                 Consequence::Wait => return Plan::again(now, age),
                 Consequence::Nothing(what) => plan.counted.push(what),
-                Consequence::Tell(tell) if told.insert((known.queue_id, tell.to.index, tell.event.event)) => {
+                Consequence::Tell(tell) => {
+                    told.entry((known.queue_id, tell.to.index)).or_default().push(tell.event.event);
                     let Tell { event, to, effect } = *tell;
                     plan.counted.push(event.event.as_str());
                     plan.events.push(event);
                     let customer = self.routing.customer(&known.customer).filter(|_| known.counts());
                     plan.effects.extend(customer.map(|customer| (customer, &to.address, effect)));
                 }
-                Consequence::Tell(_) => plan.counted.push("duplicate"),
             }
         }
         plan
@@ -326,10 +324,12 @@ impl Desk {
         part: &'r Part,
         item: &Item,
         record: &'r LogFindings,
+        told: &ToldInBatch,
         moment: Moment,
         plan: &mut Plan<'r>,
     ) -> Result<Option<(&'r Known, Consequence<'r>)>, NotYetKnown> {
         let Moment { at, now, .. } = moment;
+        let earlier = |known: &Known, index| told.get(&(known.queue_id, index)).map(Vec::as_slice).unwrap_or_default();
         match part {
             Part::Dmarc => plan.is_dmarc = true,
             Part::Returned(returned, reading) => {
@@ -339,7 +339,8 @@ impl Desk {
                         if self.is_forwarded(reading) {
                             plan.forwards.push(known);
                         }
-                        return Ok(Some((known, of_returned(known, to, reading, moment))));
+                        let earlier = earlier(known, to.index);
+                        return Ok(Some((known, of_returned(known, to, reading, moment, earlier))));
                     }
                     None if now.since(at) < PATIENCE => return Err(NotYetKnown),
                     None => {
@@ -351,7 +352,9 @@ impl Desk {
             }
             Part::Complaint(Reading::Complaint(complaint)) => match self.complained(complaint, record) {
                 Some(about) if about.is_proven || self.addresses.believes(item.arrival.peer) => {
-                    return Ok(Some((about.known, of_complaint(about.known, about.to, complaint, moment))));
+                    let About { known, to, .. } = about;
+                    let earlier = earlier(known, to.index);
+                    return Ok(Some((known, of_complaint(known, to, complaint, moment, earlier))));
                 }
                 Some(about) => {
                     let what = not_proven(complaint, about.known.queue_id, item.arrival.peer);
