@@ -101,6 +101,18 @@ fn what_is_plainly_meant_is_taken_and_named() {
         ("<row>", "<row><!-- a comment --><?pi x?>", vec![]),
         ("<count>3</count>", "<count><![CDATA[3]]></count>", vec![]),
         ("<auth_results>", "<auth_results/><auth_results>", vec![]),
+        // RFC 9990 allows elements of others in an extension, by names that mean something elsewhere.
+        (
+            "</policy_published>",
+            "<discovery_method>treewalk</discovery_method><testing>n</testing></policy_published><extension><x:arc xmlns:x=\"urn:x\">\
+             <x:domain>other.dk</x:domain><x:p>none</x:p><x:count>99</x:count><x:source_ip>192.0.2.9</x:source_ip></x:arc></extension>",
+            vec![],
+        ),
+        (
+            "<report_id>7</report_id>",
+            "<report_id>7</report_id><generator>v1</generator><error>no policy</error>",
+            vec![],
+        ),
     ] {
         let text = PLAIN.replace(from, to);
         let (head, records, repairs) = parsed(&text).unwrap_or_else(|error| panic!("{to}: {error}"));
@@ -114,6 +126,8 @@ fn what_is_plainly_meant_is_taken_and_named() {
 #[test]
 fn what_lacks_is_concluded_or_counted_as_unknown() {
     let (_, records, repairs) = parsed(PLAIN.replace("<count>3</count>", "<count>many</count>")).unwrap();
+    assert_eq!((records[0].messages, &repairs[..]), (1, &[Repair::Count][..]));
+    let (_, records, repairs) = parsed(PLAIN.replace("<count>3</count>", "<count>-3</count>")).unwrap();
     assert_eq!((records[0].messages, &repairs[..]), (1, &[Repair::Count][..]));
     let (_, records, repairs) = parsed(PLAIN.replace("192.0.2.1", "somewhere")).unwrap();
     assert_eq!((records[0].source, &repairs[..]), (None, &[Repair::Address][..]));

@@ -76,6 +76,9 @@ fn a_report_counts_once_whichever_way_it_comes() {
     ];
     let duplicates: Vec<bool> = ways.iter().map(|way| rig.take(way).unwrap().reports[0].duplicate).collect();
     assert_eq!(duplicates, [false, true, true, true]);
+    // An id counts once, whatever else stands in a second report with it.
+    let forged = xml.replace("<count>10</count>", "<count>10000</count>");
+    assert!(rig.take(forged.as_bytes()).unwrap().reports[0].duplicate);
     assert_eq!(rig.summary().all.messages, 17);
     // Without an id the content tells.
     let nameless = xml.replace("<report_id>8293631894893125362</report_id>", "");
