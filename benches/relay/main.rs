@@ -11,6 +11,7 @@ mod check;
 #[path = "../corpus/mod.rs"]
 mod corpus;
 mod database;
+mod event_cost;
 mod mail;
 mod options;
 mod pair;
@@ -81,6 +82,20 @@ fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
         return write_json(
             options,
             &serde_json::json!({ "machine": readme::machine(), "stolen": stolen, "targets": rows, "runs": outcomes }),
+        );
+    }
+    if options.event_cost {
+        let mut runs = suite::Runs::new(bench);
+        let row = event_cost::row(&mut runs, options)?;
+        let table = suite::table(std::slice::from_ref(&row));
+        println!("{table}");
+        if let Some(name) = &options.readme {
+            readme::into_readme("relay", name, &table)?;
+        }
+        let runs = runs.into_outcomes();
+        return write_json(
+            options,
+            &serde_json::json!({ "machine": readme::machine(), "targets": [row], "runs": runs }),
         );
     }
     if let Some(sweep) = options.sweep {

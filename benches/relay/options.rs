@@ -24,6 +24,7 @@ Examples:
   cargo bench --bench relay -- --mix --svg target/plots        newsletters, with plots
   cargo bench --bench relay -- --sweep sessions --svg target/plots
   cargo bench --bench relay -- --suite                         every target of the project, with verdicts
+  cargo bench --bench relay -- --event-cost                    what the event log costs the path of a message
   cargo bench --bench relay -- --postgres                      the spool in PostgreSQL
   cargo bench --bench relay -- --suite --postgres --soak-minutes 60
                                                                every target of that spool, an hour with a held snapshot
@@ -123,16 +124,22 @@ pub struct Options {
     #[arg(long, value_enum)]
     pub sweep: Option<Sweep>,
     /// Run every target of the project and print verdicts. Uses --messages for the length of each run.
-    #[arg(long, conflicts_with_all = ["against", "sweep"])]
+    #[arg(long, group = "table", conflicts_with_all = ["against", "sweep"])]
     pub suite: bool,
+    /// Compare the relay's CPU a message with and without `[events]`, in pairs of runs that take turns. Part of --suite.
+    #[arg(long, group = "table", conflicts_with_all = ["against", "sweep", "pair"])]
+    pub event_cost: bool,
+    /// With --suite and --event-cost: the number of such pairs. The median counts.
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
+    pub event_pairs: u32,
     /// With --suite: how often everything but the watch over memory is measured; each target's median counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// With --suite: how long memory is watched, in minutes; with --postgres, how long a snapshot is held.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub soak_minutes: f64,
-    /// With --suite: put the table into benches/README.md, between the marks `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
-    #[arg(long, value_name = "NAME", requires = "suite")]
+    /// With --suite and --event-cost: put the table into benches/README.md, between the marks `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+    #[arg(long, value_name = "NAME", requires = "table")]
     pub readme: Option<String>,
     /// Write everything measured here.
     #[arg(long, value_name = "FILE")]

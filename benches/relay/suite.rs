@@ -5,6 +5,7 @@ use postbud::load::{Auth, Tls};
 use postbud::submission::Limits;
 use serde::Serialize;
 
+use super::event_cost;
 use super::options::Options;
 use super::plot;
 use super::report::Outcome;
@@ -53,6 +54,7 @@ pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<
     }
     let highest = rounds.iter().map(|round| round.highest).fold(0.0, f64::max);
     let mut rows = medians(rounds.into_iter().map(|round| round.rows).collect());
+    rows.push(event_cost::row(&mut runs, options)?);
     rows.extend(memory(&mut runs, options, highest / 2.0)?);
     Ok((rows, runs.outcomes))
 }
