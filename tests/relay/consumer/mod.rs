@@ -1,7 +1,7 @@
 //! The documents, tried: a consumer that was written from `docs/` alone takes the events of a relay by webhook and by cursor, drops what
 //! comes again, and tells the life of each mail. And the samples of the signature, run.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -191,10 +191,10 @@ fn is_genuine(program: &std::path::Path, secret: &str, timestamp: u64, body: &[u
 }
 
 /// The sample for ASP.NET Core is a program of statements alone, which mono's compiler knows only within a method, and relies on the
-/// namespaces that such a project has anyway.
+/// namespaces that such a project has anyway. `aspnet.cs` has what it uses of ASP.NET Core, which is not here.
 #[test]
-fn the_sample_for_aspnet_core_compiles_against_the_types_that_it_uses() {
-    let this = "the_sample_for_aspnet_core_compiles_against_the_types_that_it_uses";
+fn the_sample_for_aspnet_core_takes_what_a_relay_sends_once_and_no_forgery() {
+    let this = "the_sample_for_aspnet_core_takes_what_a_relay_sends_once_and_no_forgery";
     let text = std::fs::read_to_string(format!("{DOCS}/samples/EventsWebhook.cs")).unwrap();
     let (usings, statements): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("using System"));
     let implicit = [
@@ -211,19 +211,66 @@ fn the_sample_for_aspnet_core_compiles_against_the_types_that_it_uses() {
         statements.join("\n")
     );
     let dir = tempfile::tempdir().unwrap();
+    let executable = dir.path().join("sample.exe");
     let compile = |program: &str| {
         let main = dir.path().join("EventsWebhook.cs");
         std::fs::write(&main, program).unwrap();
-        let stubs = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/consumer/aspnet.cs");
-        let out = format!("-out:{}", dir.path().join("sample.exe").display());
+        let used = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/consumer/aspnet.cs");
+        let out = format!("-out:{}", executable.display());
         let signature = format!("{DOCS}/samples/WebhookSignature.cs");
-        Command::new("mcs").arg("-warnaserror").arg(out).arg(&main).args([stubs, &signature]).output()
+        Command::new("mcs").arg("-warnaserror").arg(out).arg(&main).args([used, &signature]).output()
     };
-    let Ok(compiled) = compile(&program) else { return skip(this, "no mcs here (mono-mcs)") };
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    // A field of another name or type would be found.
-    let wrong = compile(&program.replace("EnumerateArray", "EnumerateList")).unwrap();
+    // A field of another name or type is found.
+    let Ok(wrong) = compile(&program.replace("EnumerateArray", "EnumerateList")) else {
+        return skip(this, "no mcs here (mono-mcs)");
+    };
     assert!(!wrong.status.success());
+    let compiled = compile(&program).unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+
+    let (server, hook) = (server(), free_port());
+    let more = format!(
+        "[[events.webhook]]\nname = \"webcrm\"\nurl = \"http://{hook}/hooks/mail\"\nsecret_file = \"hook.secret\"\nlinger = \"50ms\"\n\
+         retry_first = \"100ms\"\nretry_longest = \"300ms\"\n"
+    );
+    let route = plain_route(server.address);
+    let site = Site::with(&[Customer { id: "life", domain: "life.example", route }], &more);
+    let secret = "et langt og hemmeligt ord som ingen gætter";
+    for path in [site.path("config/hook.secret"), dir.path().join("webhook-secret")] {
+        std::fs::write(path, format!("{secret}\n")).unwrap();
+    }
+    let relay = site.start();
+    let mut mono = Command::new("mono");
+    mono.arg(&executable).current_dir(dir.path());
+    mono.env("ASPNETCORE_URLS", format!("http://{hook}")).env("LC_ALL", "C.UTF-8");
+    let mut sample = Consumer(mono.stdout(Stdio::piped()).spawn().expect("mono comes with mcs"));
+    let mut told = BufReader::new(sample.0.stdout.take().unwrap());
+    send(&site, "news@life.example", &["ok@x.example"], "order 5");
+    let mut heard = String::new();
+    let mut hear = |last: &str| {
+        while !heard.lines().any(|line| line == last) {
+            assert!(told.read_line(&mut heard).unwrap() > 0, "the sample ended: {heard}");
+        }
+        heard.clone()
+    };
+    assert_eq!(hear("relayed order 5").lines().filter(|line| *line == "accepted order 5").count(), 1);
+
+    let call = |number: u32, secret: &str| {
+        let body = format!(
+            "{{\"events\":[{{\"event_id\":\"{number}\",\"event\":\"held\",\"reference\":\"nr. {number} på\"}}]}}"
+        );
+        let now = postbud::time::Timestamp::now().as_secs();
+        let signed = format!("Postbud-Signature: {}", signature(&Secret::new(secret), now, body.as_bytes()));
+        let headers = ["-H", &format!("Postbud-Timestamp: {now}"), "-H", &signed, "-d", &body];
+        let shown = ["-s", "-o", "/dev/null", "-w", "%{http_code}"];
+        let url = format!("http://{hook}/hooks/mail");
+        let answer = Command::new("curl").args(shown).args(headers).arg(url).output().unwrap();
+        String::from_utf8(answer.stdout).unwrap()
+    };
+    let answers = [call(1, "a forger's"), call(1, secret), call(1, secret), call(2, secret)];
+    assert_eq!(answers, ["401", "204", "204", "204"]);
+    assert_eq!(hear("held nr. 2 på").lines().filter(|line| *line == "held nr. 1 på").count(), 1);
+    relay.stop();
 }
 
 #[test]
