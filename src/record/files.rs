@@ -228,8 +228,11 @@ impl JournalFile {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn named(&self, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+    /// Adds the path of the form that the file has now.
+    pub(super) fn named(&self, error: io::Error) -> io::Error {
+        let archive = self.archive_path();
+        let path = if self.number.is_some() && archive.exists() { &archive } else { &self.path };
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
     }
 }
 

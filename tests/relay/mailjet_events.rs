@@ -292,6 +292,33 @@ fn while_the_database_takes_nothing_mailjet_hears_503_and_what_it_repeats_is_tol
 
 /// What Mailjet heard 200 for, at first or when it repeated it, is in the record once, wherever a kill comes.
 #[test]
+fn a_damaged_file_of_the_record_holds_up_reports_until_it_is_taken_away() {
+    let rig = Rig::new("", "", "");
+    let relay = rig.site.start();
+    let id = rig.send("a@x.example", "");
+    rig.wait_for_metric("postbud_mailjet_relayed_total", |count| count == 1.0);
+    relay.stop();
+    // As if the file had been full: the next start compresses it.
+    let [log, full, closed] =
+        ["", ".000001", ".000001.zst"].map(|end| rig.site.path(&format!("state/events.jsonl{end}")));
+    std::fs::rename(log, &full).unwrap();
+    let relay = rig.site.start();
+    while !closed.exists() || full.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut octets = std::fs::read(&closed).unwrap();
+    octets[20] ^= 0xff;
+    std::fs::write(&closed, &octets).unwrap();
+    assert_eq!(rig.post(&event("sent", "a@x.example", &id, &none())), 200);
+    let told = rig.site.wait_for_event("an alert", |event| event["subject"] == "mailjet:record");
+    assert!(told["detail"].as_str().unwrap().contains("events.jsonl.000001.zst: "), "{told}");
+    std::fs::remove_file(&closed).unwrap();
+    rig.site.wait_for_event("its end", |event| event["subject"] == "mailjet:record" && event["cured"] == true);
+    rig.wait_for_metric("postbud_mailjet_outcomes_total{outcome=\"forgotten\"}", |count| count == 1.0);
+    relay.stop();
+}
+
+#[test]
 fn after_kill_9_every_event_that_heard_200_is_in_the_record_once() {
     const ROUNDS: u64 = 4;
     let rig = Rig::new("opens = true\n", "", "");

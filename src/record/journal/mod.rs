@@ -223,7 +223,10 @@ impl Journal {
                     // Somebody truncated the file, so its present content was never read.
                     from.offset = 0;
                 }
-                let lines = lines::read(&segment, from.offset, limit, max)?;
+                let lines = lines::read(&segment, from.offset, limit, max).map_err(|error| {
+                    let is_current = from.segment >= end.segment;
+                    if is_current { error } else { JournalFile::rotated(&self.path, from.segment).named(error) }
+                })?;
                 if !lines.is_empty() || next.is_none_or(|next| next > end.segment) {
                     return Ok(Chunk { lines, start: from, gap });
                 }
@@ -411,6 +414,26 @@ mod tests {
         }
         let chunk = rig.journal.read(at(1, 0), 100).unwrap();
         assert_eq!((chunk.lines.as_slice(), chunk.start, chunk.gap), (&b"c\n"[..], at(3, 0), true));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_a_gap_once_it_is_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.jsonl");
+        let (plain, closed) = (dir.path().join("e.jsonl.000001"), dir.path().join("e.jsonl.000001.zst"));
+        fs::write(&plain, "{\"at\":\"2026-11-29T08:00:00.000Z\",\"event_id\":\"one\"}\n".repeat(100)).unwrap();
+        archive::close(&plain, &closed, 0o600).unwrap();
+        let mut octets = fs::read(&closed).unwrap();
+        octets[20] ^= 0xff;
+        fs::write(&closed, &octets).unwrap();
+        fs::write(&path, "{\"event_id\":\"two\"}\n").unwrap();
+        let journal = Journal::open(&path, 0o600, 0).unwrap().journal;
+        let first = Position { segment: 1, offset: 0 };
+        let damaged = journal.read(first, 1000).unwrap_err().to_string();
+        assert!(damaged.contains("e.jsonl.000001.zst: "), "{damaged}");
+        fs::remove_file(&closed).unwrap();
+        let read = journal.read(first, 1000).unwrap();
+        assert!(read.gap && read.lines.starts_with(b"{\"event_id\":\"two\""), "{:?}", read.start);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::telling::{Reader, Tell, complaint, event, recipient};
 use super::unmatched::Unmatched;
 use crate::customers::suppression::{self, Reason as Suppressed};
 use crate::database::{self, Transaction};
-use crate::events::{Event, EventKind};
+use crate::events::{Event, EventKind, Subject};
 use crate::message::{CustomerId, QueueId};
 use crate::record::event::Known;
 use crate::record::trace;
@@ -46,17 +46,27 @@ const WAIT: Duration = Duration::from_secs(600);
 /// Turns reports from the inbox into events until `stopping`.
 pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
     let mut settler = Settler { shared, told: HashSet::new(), unmatched: Unmatched::default(), bound: PASS };
-    let mut is_troubled = false;
+    let (mut is_troubled, subject) = (false, Subject::Mailjet("record".into()));
     while !stopping.is_cancelled() {
         let pause = match settler.pass().await {
             Ok(true) => continue,
             Ok(false) => {
-                is_troubled = false;
+                if std::mem::take(&mut is_troubled) {
+                    settler.shared.parts.events.resolve(&subject, "Mailjet's events are in the record again");
+                }
                 LOOK_EVERY
             }
             Err(error) => {
                 if !std::mem::replace(&mut is_troubled, true) {
                     tracing::error!("Mailjet's events wait before the record: {error}. It is tried again");
+                }
+                // The other errors have alerts of their own.
+                let events = &settler.shared.parts.events;
+                if matches!(error, Failed::Log(_)) && !events.is_open(&subject) {
+                    events.raise(
+                        subject.clone(),
+                        format!("Mailjet's events wait and are tried again every second: {error}"),
+                    );
                 }
                 RETRY
             }
