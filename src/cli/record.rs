@@ -25,10 +25,11 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum RecordCommand {
-    /// Erase a recipient from the event log and its archives.
+    /// Erase a recipient from the event log, its archives and the audit.
     ///
     /// Each event about the recipient keeps its time, its kind and its customer, so that counts stay right, and loses the address and all
-    /// texts. The relay may run meanwhile. Mail that still waits in the queue is not changed: remove it with `postbud queue remove`.
+    /// texts. The relay may run meanwhile. Mail that still waits in the queue and suppression lists are not changed: see `postbud queue
+    /// remove` and `postbud suppression remove`.
     #[command(after_long_help = "\
 Examples:
   postbud record erase --recipient ole@example.com")]

@@ -154,7 +154,9 @@ pub(super) fn log(config: &Path) -> anyhow::Result<PathBuf> {
 fn print(trace: &Trace) {
     let first = trace.events.first();
     let named = |name: &str| first.and_then(|event| event[name].as_str()).unwrap_or("–").to_owned();
-    let id = trace.queue_id.as_deref().unwrap_or("refused at submission");
+    let refused = ["rejected", "suppressed"].contains(&named("event").as_str());
+    let without_id = if refused { "refused at submission" } else { "not about one mail" };
+    let id = trace.queue_id.as_deref().unwrap_or(without_id);
     show!("{id}  {}  {}", visible(&named("customer")), visible(&named("message_id")));
     for event in &trace.events {
         let word = |name: &str| event[name].as_str().map(str::to_owned);

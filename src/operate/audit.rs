@@ -31,6 +31,9 @@ pub(super) struct Act {
     /// The queue id, if the command was about one message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_id: Option<String>,
+    /// The recipient's address, if the command was about one. `record erase` finds the event by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
     /// The number of changed messages or events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<u64>,
@@ -41,7 +44,15 @@ pub(super) struct Act {
 impl Act {
     /// Makes an act without values for the optional fields.
     pub fn new(command: Action, detail: impl Into<String>) -> Self {
-        Act { command, customer: None, route: None, queue_id: None, changed: None, detail: detail.into() }
+        Act {
+            command,
+            customer: None,
+            route: None,
+            queue_id: None,
+            recipient: None,
+            changed: None,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -67,7 +78,8 @@ impl Note {
     }
 
     fn tell(self, events: &Events) {
-        let Note { at, key, actor, peer, act: Act { command, customer, route, queue_id, changed, detail } } = self;
+        let Note { at, key, actor, peer, act } = self;
+        let Act { command, customer, route, queue_id, recipient, changed, detail } = act;
         let at = Timestamp::from_millis(at);
         events.emit(Event {
             // The id comes from the note, so a note that is reported twice makes the same event twice.
@@ -76,6 +88,7 @@ impl Note {
             customer: customer.map(Into::into),
             route: route.map(Into::into),
             queue_id: queue_id.and_then(|id| id.parse::<QueueId>().ok()),
+            recipient: recipient.map(Into::into),
             changed,
             ..Event::audit(actor, command, detail, at)
         });

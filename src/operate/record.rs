@@ -8,7 +8,8 @@ use super::audit::{self, Act, Notes};
 use super::jobs::{Job, JobKind, JobResult};
 use super::nodes::Ask;
 use super::queue::together;
-use super::{Actor, Error, ErrorKind, Service};
+use super::{Actor, Error, ErrorKind, History, Service, history};
+use crate::database::{self, Database};
 use crate::events::Action;
 use crate::message::CustomerId;
 use crate::record::erase::{self, Erased};
@@ -74,8 +75,13 @@ impl Service {
     pub(super) async fn erase_here(&self, actor: &Actor, recipient: String) -> Result<Erased, Error> {
         actor.may(Need::Admin)?;
         let log = self.recorded_in()?;
-        let work = tokio::task::spawn_blocking(move || erase::erase(&log, &recipient));
-        let erased = work.await.map_err(|error| not_erased(&error))?.map_err(|error| not_erased(&error))?;
+        let history = self.history.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let erased = erase::erase(&log, &recipient).map_err(|error| not_erased(&error))?;
+            history.erase_blocking(&recipient).map_err(|error| not_erased(&error))?;
+            Ok::<_, Error>(erased)
+        });
+        let erased = work.await.map_err(|error| not_erased(&error))??;
         audit::tell(&self.events, actor, erased_act(erased));
         Ok(erased)
     }
@@ -99,12 +105,16 @@ fn erased_act(erased: Erased) -> Act {
     Act { changed: Some(erased.events), ..Act::new(Action::RecordErase, detail) }
 }
 
-/// Erases every event about `recipient` from the event log at `log` and its archives. The audit records who did it and how many events were
-/// erased, but not the address. May run while the relay runs.
+/// Erases every event about `recipient` from the event log at `log` and its archives, and from the audit in the database of `state_dir`, if
+/// there is one. The audit records who did it and how many events were erased, but not the address. May run while the relay runs.
 pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Result<Erased, Error> {
     actor.may(Need::Admin)?;
     let notes = Notes::open(state_dir)?;
     let erased = erase::erase(log, recipient).map_err(|error| not_erased(&error))?;
+    if state_dir.join(database::FILE).exists() {
+        let database = Database::open(state_dir, &[history::SCHEMA]).map_err(|error| not_erased(&error))?;
+        History::new(database).erase_blocking(recipient).map_err(|error| not_erased(&error))?;
+    }
     notes.leave(actor, erased_act(erased))?;
     Ok(erased)
 }
@@ -123,9 +133,21 @@ mod tests {
             "{\"at\":\"2026-11-29T08:00:00.000Z\",\"event\":\"bounced\",\"recipient\":\"ole@x.dk\"}\n",
         )
         .unwrap();
+        // The audit of the running relay has it, too.
+        let database = Database::open(dir.path(), &[history::SCHEMA]).unwrap();
+        let told = r#"{"event_id":"E1","event":"audit","command":"suppression.add","recipient":"Ole@x.dk","detail":"Ole@x.dk"}"#;
+        let sql = "INSERT INTO history_entry (id, kind, at, told) VALUES ('1', 'audit', 1, $1)";
+        database.write_blocking(|tables| tables.execute(sql, &[told.into()]).map(drop)).unwrap();
         assert!(erase(&Actor::new("x", Role::Operate), dir.path(), &log, "ole@x.dk").is_err());
         let erased = erase(&Actor::new("x", Role::Admin), dir.path(), &log, "ole@x.dk").unwrap();
         assert_eq!(erased, Erased { events: 1, files: 1 });
+        let left = database
+            .read_blocking(|tables| {
+                tables.first("SELECT told FROM history_entry", &[], |row| Ok(row.text(0)?.to_owned()))
+            })
+            .unwrap()
+            .unwrap();
+        assert!(left.contains("suppression.add") && !left.contains("Ole"), "{left}");
         let notes: Vec<String> = std::fs::read_dir(dir.path().join("audit"))
             .unwrap()
             .map(|note| std::fs::read_to_string(note.unwrap().path()).unwrap())

@@ -119,9 +119,11 @@ impl Service {
             expires: expires_in.map(|after| now + after),
             note: clipped(note),
         };
-        let detail = format!("{} was put on the suppression list of {customer}", entry.address);
+        let address = entry.address.clone();
         self.suppression.add(&customer, vec![entry]).await?;
-        self.told(actor, Action::SuppressionAdd, &customer, 1, detail);
+        let detail = format!("{address} was put on the suppression list of {customer}");
+        let act = Act { recipient: Some(address), ..Act::new(Action::SuppressionAdd, detail) };
+        self.told(actor, act, &customer, 1);
         Ok(())
     }
 
@@ -133,7 +135,8 @@ impl Service {
             return Err(not_on_list(&customer, &mailbox));
         }
         let detail = format!("{mailbox} was taken off the suppression list of {customer}");
-        self.told(actor, Action::SuppressionRemove, &customer, 1, detail);
+        let act = Act { recipient: Some(mailbox.to_string()), ..Act::new(Action::SuppressionRemove, detail) };
+        self.told(actor, act, &customer, 1);
         Ok(())
     }
 
@@ -160,12 +163,12 @@ impl Service {
         let count = read.len() as u64;
         self.suppression.add(&customer, read).await?;
         let detail = format!("{count} addresses were put on the suppression list of {customer}");
-        self.told(actor, Action::SuppressionImport, &customer, count, detail);
+        self.told(actor, Act::new(Action::SuppressionImport, detail), &customer, count);
         Ok(count)
     }
 
-    fn told(&self, actor: &Actor, action: Action, customer: &CustomerId, count: u64, detail: String) {
-        let act = Act { customer: Some(customer.to_string()), changed: Some(count), ..Act::new(action, detail) };
+    fn told(&self, actor: &Actor, act: Act, customer: &CustomerId, count: u64) {
+        let act = Act { customer: Some(customer.to_string()), changed: Some(count), ..act };
         audit::tell(&self.events, actor, act);
     }
 }

@@ -63,11 +63,13 @@ impl Service {
     async fn send_test(&self, actor: &Actor, draft: Draft) -> Result<TestSent, Error> {
         let heard = self.events.subscribe();
         let (id, customer) = (draft.id, draft.lane.customer.clone());
-        let detail = format!("a test mail was sent to {}", draft.envelope.recipients[0].address);
+        let to = draft.envelope.recipients[0].address.to_string();
+        let detail = format!("a test mail was sent to {to}");
         self.put(actor, draft).await?;
         let act = Act {
             customer: Some(customer.to_string()),
             queue_id: Some(id.to_string()),
+            recipient: Some(to),
             ..Act::new(Action::CustomerTest, detail)
         };
         audit::tell(&self.events, actor, act);

@@ -1,7 +1,7 @@
 //! Erases a recipient from the journal, for data protection: from archives and from files that are still open.
 //!
-//! An event about the recipient keeps the fields that are needed to count mail (its id, time, kind, customer, route, class), and loses the
-//! fields about the person. The line keeps its length, so that positions in the journal stay valid for webhooks and readers. Mail that
+//! An event about the recipient keeps the fields that are needed to count mail (its id, time, kind, customer, route, class) and those that
+//! say which operator did something, and loses the fields about the person. The line keeps its length, so that positions in the journal stay valid for webhooks and readers. Mail that
 //! waits in the queue is not part of the journal; `postbud queue remove` removes it.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use super::files::{JournalFile, files};
 use crate::files::{folder, in_state, open_regular};
 
 /// The fields that an erased event keeps. All other fields are erased, also those that a later version adds.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 17] = [
     "event_id",
     "at",
     "event",
@@ -35,6 +35,9 @@ const KEPT: [&str; 14] = [
     "class",
     "campaign",
     "tags",
+    "actor",
+    "command",
+    "changed",
 ];
 
 /// What was erased.
@@ -144,6 +147,15 @@ fn read_at(file: &File, at: u64, most: u64) -> io::Result<Vec<u8>> {
     Ok(piece)
 }
 
+/// Returns what is left of an event about the recipient, or `None` if it is about somebody else.
+pub(crate) fn without(event: &str, recipient: &str) -> Option<String> {
+    let is_meant = Named::of(event.as_bytes()).is_some_and(|named| named.names(&Key::Recipient(recipient)));
+    if !is_meant {
+        return None;
+    }
+    Some(kept(serde_json::from_str(event).ok()?).to_string())
+}
+
 /// Erases the recipient's events among these lines. Returns the range of each.
 fn in_lines(lines: &mut [u8], recipient: &str) -> Vec<std::ops::Range<usize>> {
     let mut changed = Vec::new();
@@ -162,9 +174,7 @@ fn in_lines(lines: &mut [u8], recipient: &str) -> Vec<std::ops::Range<usize>> {
 /// Replaces an event by its kept fields, and pads it with spaces to the same length, which JSON allows at the end.
 fn erase_line(line: &mut [u8]) -> bool {
     let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(line) else { return false };
-    let mut kept: Map<String, Value> = event.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect();
-    kept.insert("erased".into(), Value::Bool(true));
-    let mut text = serde_json::to_vec(&kept).expect("JSON that was read can be written");
+    let mut text = kept(event).to_string().into_bytes();
     if text.len() > line.len() {
         // The line is too short even for the mark. This takes a recipient with an address of one octet.
         text = b"{\"erased\":true}".to_vec();
@@ -175,6 +185,13 @@ fn erase_line(line: &mut [u8]) -> bool {
     line[..text.len()].copy_from_slice(&text);
     line[text.len()..].fill(b' ');
     true
+}
+
+/// Returns an event without the fields about the person.
+fn kept(event: Map<String, Value>) -> Value {
+    let mut kept: Map<String, Value> = event.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect();
+    kept.insert("erased".into(), Value::Bool(true));
+    Value::Object(kept)
 }
 
 #[cfg(test)]

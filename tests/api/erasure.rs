@@ -21,12 +21,21 @@ fn a_recipient_is_erased_and_everybody_else_is_kept() {
         let events = found["items"][0]["events"].as_array();
         events.is_some_and(|all| all.iter().any(|event| event["event"] == "bounced" || event["event"] == "removed"))
     });
+    // What an operator did about the address is found by it, and erased with it.
+    let listed = admin.post("/customers/anna/suppression", "{\"address\":\"gone@example.net\"}");
+    assert_eq!(listed.status, 200, "{listed:?}");
+    admin.until("/trace?recipient=gone@example.net", |found| found.to_string().contains("suppression.add"));
     let job = admin.job("/record/erase", &json!({ "recipient": "gone@example.net" }).to_string());
     assert_eq!((&job["state"], &job["kind"]), (&json!("done"), &json!("record-erase")), "{job}");
     assert!(job["result"]["erased"]["events"].as_u64().unwrap() >= 2, "{job}");
     assert_eq!(admin.read("/trace?recipient=gone@example.net")["items"], json!([]));
     let kept = admin.read(&format!("/trace?queue_id={gone}"));
     assert!(!kept.to_string().contains("gone@"), "{kept}");
+    // What is left says that it is erased, and who did what.
+    let events = rig.site.events();
+    let added = events.iter().find(|event| event["command"] == "suppression.add").unwrap();
+    assert!(added["erased"] == true && added["actor"].is_string() && !added.to_string().contains("gone@"), "{added}");
+    assert!(kept.to_string().contains("\"erased\":true"), "{kept}");
     assert_ne!(admin.read("/trace?recipient=stays@example.net")["items"], json!([]));
     let told = rig.site.wait_for_event("the audit", |event| event["command"] == "record.erase");
     assert!(told["peer"] == "127.0.0.1" && !told.to_string().contains("gone@"), "{told}");

@@ -34,8 +34,8 @@ for line in sys.stdin.buffer:
         wrong = [error.message for error in validator.iter_errors(value)]
         events = [value]
     for event in events:
-        wrong += unknown(event, [*schema["properties"], "erased"])
-    if wrong and not any("erased" in event for event in events):
+        wrong += unknown(event, schema["properties"])
+    if wrong:
         sys.exit(f"{wrong}\n{line.decode()}")
 "##;
 

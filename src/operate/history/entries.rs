@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::database::{Error, Transaction, Value as Parameter};
 use crate::operate::queue::Page;
+use crate::record::erase::without;
 use crate::time::Timestamp;
 
 /// The maximum number of kept audit events.
@@ -120,6 +121,21 @@ pub(super) fn tidy(tables: &Transaction<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Erases the audit events about a recipient, as they are erased from the journal.
+pub(super) fn erase(tables: &Transaction<'_>, recipient: &str) -> Result<(), Error> {
+    let mut erased = Vec::new();
+    tables.query("SELECT id, told FROM history_entry WHERE kind = $1", &[OF_AUDIT.into()], |row| {
+        if let Some(left) = without(row.text(1)?, recipient) {
+            erased.push((row.text(0)?.to_owned(), left));
+        }
+        Ok::<_, Error>(())
+    })?;
+    erased.iter().try_for_each(|(id, left)| {
+        let row = [left.as_str().into(), id.as_str().into()];
+        tables.execute("UPDATE history_entry SET told = $1 WHERE id = $2", &row).map(drop)
+    })
 }
 
 /// Returns the subjects of this node's open alerts.
@@ -308,6 +324,29 @@ mod tests {
             }
             assert_eq!((count, read), (pages, 2000), "{most}");
         }
+    }
+
+    #[test]
+    fn an_erased_recipient_leaves_the_audit_and_what_was_done_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA]).unwrap();
+        let line = |n: u64, recipient: &str| {
+            let line = json!({
+                "event_id": format!("E{n}"), "event": "audit", "actor": "anna", "command": "suppression.add",
+                "customer": "acme", "recipient": recipient, "detail": format!("{recipient} was put on the list")
+            });
+            Told { line: line.to_string(), ..told(n, false, None, false) }
+        };
+        let lines = [line(1, "Ole@x.dk"), line(2, "else@x.dk"), told(3, false, None, false)];
+        database.write_blocking(|tables| lines.iter().try_for_each(|line| line.write(tables))).unwrap();
+        database.write_blocking(|tables| erase(tables, "ole@X.dk")).unwrap();
+        let left = database.read_blocking(|tables| audit(tables, &AuditFilter::default(), None, 9)).unwrap().items;
+        let erased = json!({
+            "event_id": "E1", "event": "audit", "actor": "anna", "command": "suppression.add", "customer": "acme",
+            "erased": true
+        });
+        assert_eq!(left[2].event, erased);
+        assert!(left[1].event["detail"].as_str().unwrap().contains("else@x.dk") && left[0].event["n"] == 3, "{left:?}");
     }
 
     #[test]

@@ -68,6 +68,11 @@ pub struct History {
 }
 
 impl History {
+    /// Erases a recipient from the audit events that are kept here. Blocks.
+    pub(super) fn erase_blocking(&self, recipient: &str) -> Result<(), database::Error> {
+        self.database.write_blocking(|tables| entries::erase(tables, recipient))
+    }
+
     /// Uses the history in this database.
     pub fn new(database: Database) -> Self {
         History { database: database.of(&SCHEMA), is_current: Arc::default() }

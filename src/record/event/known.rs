@@ -32,6 +32,8 @@ pub struct Known {
     tags: Vec<Box<str>>,
     envid: Option<String>,
     recipients: Vec<KnownRecipient>,
+    /// True if a recipient was erased, so that there were more than `recipients`.
+    has_erased: bool,
 }
 
 /// A recipient of such a mail.
@@ -80,6 +82,7 @@ impl Known {
             tags: tags.filter_map(Value::as_str).map(Into::into).collect(),
             envid: text("envid"),
             recipients: Vec::new(),
+            has_erased: events.iter().any(|event| event["erased"] == true),
         };
         events.iter().for_each(|event| known.note(event));
         Some(known)
@@ -88,6 +91,10 @@ impl Known {
     /// Takes over what one event says about its recipient.
     fn note(&mut self, event: &Value) {
         let (Some(address), Some(kind)) = (event["recipient"].as_str(), kind_of(event)) else { return };
+        // The command that sent a test mail names its recipient, too, and has an id of another kind.
+        if kind == EventKind::Audit {
+            return;
+        }
         let found = match self.recipients.iter().position(|to| to.address.to_string() == address) {
             Some(at) => &mut self.recipients[at],
             None => {
@@ -129,10 +136,10 @@ impl Known {
         self.recipients.iter().filter(move |to| to.was(EventKind::Accepted) && !to.told.iter().any(is_end))
     }
 
-    /// Returns the recipient, if the mail has only one.
+    /// Returns the recipient, if the mail had only one.
     pub fn only_recipient(&self) -> Option<&KnownRecipient> {
         match self.recipients.as_slice() {
-            [only] => Some(only),
+            [only] if !self.has_erased => Some(only),
             _ => None,
         }
     }
@@ -183,7 +190,7 @@ mod tests {
             told(EventKind::Accepted, 0),
             told(EventKind::Accepted, 1),
             told(EventKind::Relayed, 1),
-            json!({"event": "audit", "queue_id": "0000000000007"}),
+            json!({"event_id": "1M84TD3KV-2-9", "event": "audit", "queue_id": "0000000000007", "recipient": "c@x.dk"}),
         ];
         let known = Known::of(&life).unwrap();
         let second = known.recipient(1).unwrap();
@@ -194,5 +201,13 @@ mod tests {
         let later = serde_json::to_value(known.event(EventKind::Bounced, second, AT)).unwrap();
         assert_eq!(later, told(EventKind::Bounced, 1));
         assert_eq!(Known::of(&life[3..]), None);
+        // Of two recipients, one of whom was erased, the other one is not the only one.
+        let erased = json!({
+            "event_id": "0000000000007-1M84TD3KV-0a", "event": "accepted", "queue_id": "0000000000007", "customer": "test-as",
+            "from_domain": "test.dk", "erased": true
+        });
+        let left = Known::of(&[erased, life[1].clone()]).unwrap();
+        assert_eq!((left.recipient(0), left.only_recipient()), (None, None));
+        assert!(Known::of(&life[1..2]).unwrap().only_recipient().is_some());
     }
 }

@@ -93,7 +93,7 @@ pub struct Event<'a> {
     /// The envelope sender; empty for the null sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Text<'a>,
-    /// The recipient's address.
+    /// Mail: the recipient's address. `audit`: the address that the command was about. `unmatched`: the recipient as the report names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient: Text<'a>,
     /// `rejected` for a whole message: its number of recipients.

@@ -34,9 +34,15 @@ fn schema() -> Value {
     schema["$id"] = json!("https://postbud/events.schema.json");
     let names = |kinds: &[EventKind]| kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>();
     let of_mail: Vec<EventKind> = EventKind::ALL.into_iter().filter(|kind| !OTHERS.contains(kind)).collect();
+    // What `record erase` leaves of an event has no field about the recipient.
+    schema["properties"]["erased"] = json!({
+        "description": "True if the recipient was erased from the record. The fields about the person and all texts are then absent.",
+        "type": "boolean"
+    });
     let requires = |kinds: &[EventKind], fields: &[&str]| {
+        let is_other = json!({ "anyOf": [{ "required": ["left_out"] }, { "required": ["erased"] }] });
         json!({
-            "if": { "properties": { "event": { "enum": names(kinds) } }, "not": { "required": ["left_out"] } },
+            "if": { "properties": { "event": { "enum": names(kinds) } }, "not": is_other },
             "then": { "required": fields }
         })
     };

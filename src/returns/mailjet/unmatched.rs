@@ -3,6 +3,7 @@
 
 use super::report::Report;
 use crate::events::Event;
+use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 use crate::visible::visible;
 
@@ -52,17 +53,26 @@ impl Unmatched {
 }
 
 fn unmatched(report: &Report, now: Timestamp) -> Event<'static> {
+    let kind = report.kind.as_str();
+    // The recipient of a mail of ours may have been erased, so its address does not come back.
+    if let Some(id) = report.mail {
+        let detail = format!(
+            "Mailjet reports \"{kind}\" for a recipient of {id} that the record does not know: it was erased, or the mail is older than \
+             [events] keep"
+        );
+        return Event { reason: Some("mailjet"), ..Event::unmatched(detail, now) };
+    }
     let name = match (report.number, report.guid.as_str()) {
         (Some(number), _) => number.to_string(),
         (None, guid) => visible(guid).into_owned(),
     };
-    let kind = report.kind.as_str();
     let detail = format!(
-        "Mailjet reports \"{kind}\" for its message {name} to {}, which is no mail that the record knows: it was sent by another \
-         client of this Mailjet account, or longer ago than [events] keep",
-        visible(&report.email)
+        "Mailjet reports \"{kind}\" for its message {name}, which is no mail that the record knows: it was sent by another client of this \
+         Mailjet account, or longer ago than [events] keep"
     );
-    Event { reason: Some("mailjet"), ..Event::unmatched(detail, now) }
+    // In a field of its own, so that `record erase` and `trace` find it.
+    let recipient = Mailbox::parse(&visible(&report.email)).ok().map(|to| to.to_string().into());
+    Event { reason: Some("mailjet"), recipient, ..Event::unmatched(detail, now) }
 }
 
 #[cfg(test)]
@@ -71,6 +81,7 @@ mod tests {
 
     use super::super::report::Kind;
     use super::*;
+    use crate::message::QueueId;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
 
@@ -90,6 +101,23 @@ mod tests {
         assert_eq!(tell(&flood[..5], 63), (0, 0));
         assert_eq!(tell(&[], 121), (1, 5));
         assert_eq!(tell(&[], 181), (0, 0));
+    }
+
+    #[test]
+    fn the_address_is_where_it_is_erased_and_that_of_a_mail_of_ours_is_not_told() {
+        let told = |mail, email: &str| {
+            let report = Report { mail, email: email.into(), number: Some(12_345), ..Report::new(Kind::Open) };
+            unmatched(&report, NOW)
+        };
+        let of_others = told(None, "Ole@x.dk");
+        assert_eq!(of_others.recipient.as_deref(), Some("Ole@x.dk"));
+        let of_ours = told(Some(QueueId::from_u64(7)), "Ole@x.dk");
+        assert_eq!(of_ours.recipient, None);
+        assert!(of_ours.detail.as_deref().unwrap().contains("0000000000007"), "{of_ours:?}");
+        for event in [of_others, of_ours, told(None, "\u{202e}"), told(None, "")] {
+            assert!(!event.detail.as_deref().unwrap().contains("Ole@x.dk"), "{event:?}");
+            assert!(!event.recipient.is_some_and(|to| to.contains('\u{202e}')));
+        }
     }
 
     #[test]
