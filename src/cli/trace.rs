@@ -83,6 +83,7 @@ impl Args {
             from: self.since.as_deref().map(time::ago_or_at).transpose()?,
             until: self.until.as_deref().map(time::ago_or_at).transpose()?,
             after: self.cursor,
+            only_mail: false,
         };
         if query.is_empty() {
             bail!(

@@ -8,7 +8,7 @@ use super::audit::{self, Act, Notes};
 use super::jobs::{Job, JobKind, JobResult};
 use super::nodes::Ask;
 use super::queue::together;
-use super::{Actor, Error, ErrorKind, History, Service, history};
+use super::{Actor, Error, ErrorKind, History, Role, Service, history};
 use crate::database::{self, Database};
 use crate::events::Action;
 use crate::message::CustomerId;
@@ -16,8 +16,11 @@ use crate::record::erase::{self, Erased};
 use crate::record::trace::{self, Found, Query};
 
 impl Service {
-    /// Returns the events of up to `most` matching mails, the newest first.
+    /// Returns the events of up to `most` matching mails, the newest first. A customer sees neither alerts nor the audit, even if they are
+    /// about it.
     pub async fn trace(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
+        let is_customers = matches!(actor.role(), Role::Customer(_) | Role::Link(_));
+        let query = Query { only_mail: query.only_mail || is_customers, ..query };
         let ask = Ask::Trace { query: query.clone(), most };
         let (own, answers) =
             tokio::join!(self.trace_here(actor, query, most), self.ask_others::<Found>(actor, ask, None));
@@ -122,7 +125,6 @@ pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::Role;
 
     #[test]
     fn only_an_administrator_erases_and_the_audit_keeps_no_address() {

@@ -21,6 +21,8 @@ use crate::digits::digits;
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
+/// The kinds of events that only operators see.
+const FOR_OPERATORS: [&str; 2] = ["alert", "audit"];
 /// The longest id in a cursor. Ids are much shorter.
 const LONGEST_NAME: usize = 100;
 
@@ -46,12 +48,15 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Only traces after this position: the search goes on where another one ended.
     pub after: Option<TracePosition>,
+    /// Without alerts and the audit, which are for operators.
+    #[serde(default)]
+    pub only_mail: bool,
 }
 
 impl Query {
     /// Returns true if there is no condition.
     pub fn is_empty(&self) -> bool {
-        Query { after: None, ..self.clone() } == Query::default()
+        Query { after: None, only_mail: false, ..self.clone() } == Query::default()
     }
 }
 
@@ -203,7 +208,7 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     let is_left = |position: TracePosition| query.after.as_ref().is_none_or(|after| position < *after);
     search(log, &texts.most_selective(), span, |lines| {
         for (line, named) in texts.events(lines) {
-            if !texts.fit(query, &named) {
+            if !texts.fit(query, &named) || (query.only_mail && is_for_operators(line)) {
                 continue;
             }
             match named.queue_id.as_deref().and_then(|id| id.parse::<QueueId>().ok()) {
@@ -228,6 +233,10 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
         found.more = true;
     }
     read_lives(log, &mut mails, texts.recipient)?;
+    if query.only_mail {
+        let is_left = |event: &Value| !FOR_OPERATORS.iter().any(|kind| event["event"] == *kind);
+        mails.values_mut().for_each(|life| life.retain(is_left));
+    }
     found.traces.extend(mails.into_iter().rev().map(|(id, events)| Trace { queue_id: Some(id.to_string()), events }));
     found.traces.sort_by_cached_key(|trace| Reverse(trace.position()));
     found.more |= found.traces.len() > most;
@@ -275,6 +284,12 @@ fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: 
 /// because a quotation mark in a text has a backslash before it.
 fn is_first(line: &[u8]) -> bool {
     memchr::memmem::find(line, b"\"event\":\"accepted\"").is_some()
+}
+
+/// Returns true if an event is an alert or of the audit. See [`is_first`].
+fn is_for_operators(line: &[u8]) -> bool {
+    let is = |field: &[u8]| memchr::memmem::find(line, field).is_some();
+    is(b"\"event\":\"alert\"") || is(b"\"event\":\"audit\"")
 }
 
 /// Reads the queue id of an event without parsing the rest, because most lines are about other mail. As in [`is_first`], these octets cannot

@@ -102,6 +102,21 @@ fn a_customer_sees_its_own_things_and_nothing_of_others_on_any_path() {
         let text = anna.read(&path).to_string();
         assert!(text.contains("anna") && !text.contains("bo.example"), "{path}: {text}");
     }
+    // What operators did about it, and alerts, are not its own.
+    let held = json!({ "which": { "ids": [of_anna] }, "reason": "x" });
+    assert_eq!(admin.job("/queue/hold", &held.to_string())["state"], "done");
+    admin.post("/customers/anna/suppression", "{\"address\":\"open@example.com\"}");
+    admin.until("/trace?customer=anna", |found| {
+        ["queue.hold", "suppression.add"].iter().all(|command| found.to_string().contains(command))
+    });
+    for path in [
+        "/trace?customer=anna".to_owned(),
+        "/trace?recipient=open@example.com".into(),
+        format!("/trace?queue_id={of_anna}"),
+    ] {
+        let found = anna.read(&path);
+        assert!(found.to_string().contains("accepted") && !found.to_string().contains("\"audit\""), "{path}: {found}");
+    }
     // A recipient of another customer's mail is not found, though there is such mail.
     assert_eq!(anna.read("/trace?recipient=secret@example.com")["items"], json!([]));
     assert_eq!(anna.read("/customers")["items"].as_array().unwrap().len(), 1);

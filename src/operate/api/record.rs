@@ -178,6 +178,7 @@ async fn trace(
         from: time("since", question.since.as_deref())?,
         until: time("until", question.until.as_deref())?,
         after: question.cursor.as_deref().map(str::parse).transpose().map_err(not_a_cursor)?,
+        only_mail: false,
     };
     let found = api.0.service.trace(&caller.0, query, limit).await?;
     let next = found.next().map(|place| place.to_string());

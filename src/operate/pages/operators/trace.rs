@@ -87,6 +87,7 @@ fn asked_for(asked: &Asked) -> Result<Option<Query>, Error> {
         from: time("since", asked, "00:00:00Z")?,
         until: time("until", asked, "23:59:59Z")?,
         after: asked.given("after").map(|text| text.parse()).transpose().map_err(not_a_cursor)?,
+        only_mail: false,
     }))
 }
 
