@@ -18,9 +18,9 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 pub use new::{tidy, write_public, write_secret, write_secret_for};
-pub use owner::{in_state, not_roots_own};
+pub use owner::{as_folders_owner, in_state, is_in_anothers_hands, not_roots_own};
 pub use private::{close_to_others, is_open_to_others, make_all_private};
-pub use read::{ReadError, line, line_of_text, read, read_plain, read_text, without_mark};
+pub use read::{ReadError, line, line_of_text, read, read_octets, read_plain, read_text, without_mark};
 
 /// More octets than any file of the state directory that is read as a whole.
 const STATE_FILE: u64 = 16 << 20;
@@ -65,11 +65,19 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     Whole::write(folder, content, 0o600, Some(folder))?.replace(path)
 }
 
-/// Replaces a file, and keeps its owner and permissions. If the path is a link, its target is replaced. Blocks.
+/// Replaces a file, and keeps its owner and permissions. If the path is a link, its target is replaced, unless another user than root can
+/// put links there: then root does it with that user's rights, or not at all. Blocks.
 pub fn replace_alike(path: &Path, content: &[u8]) -> io::Result<()> {
-    let path = &path.canonicalize()?;
-    let mode = fs::metadata(path)?.permissions().mode();
-    Whole::write(folder(path), content, mode, Some(path))?.replace(path)
+    as_folders_owner(path, || {
+        let is_root = rustix::process::geteuid().is_root();
+        let (path, found) = match is_root && fs::metadata(folder(path))?.mode() & 0o022 != 0 {
+            true => (path.to_owned(), open_to_read(path)?.metadata()?),
+            false => (path.canonicalize()?, fs::metadata(path)?),
+        };
+        let whole = Whole::write(folder(&path), content, found.mode() & 0o7777, None)?;
+        let whole = if is_root { whole.owned_by((found.uid(), found.gid()))? } else { whole };
+        whole.replace(&path)
+    })
 }
 
 /// The folder that a file is in.

@@ -85,7 +85,7 @@ fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
     // Root reads below the state directory with the rights of its owner: see `files`.
     let mut read = Vec::new();
     for (path, role) in wanted {
-        read.push(read_file(&path, role, relay, |path| fs::read(path))?);
+        read.push(read_file(&path, role, relay, files::read_octets)?);
     }
     for path in lasting(&state_dir, &settings)? {
         let in_state = |path: &Path| {

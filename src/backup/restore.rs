@@ -176,7 +176,7 @@ fn compare(path: &Path, saved: &Saved, state_dir: &Path) -> io::Result<Doing> {
             files::in_state(&[state_dir], || database::snapshot(path).map_err(io::Error::other)).unwrap_or_default()
         }
         Role::State => files::in_state(&[state_dir], || files::read_state(path))?,
-        Role::Named | Role::Customer | Role::Server => fs::read(path)?,
+        Role::Named | Role::Customer | Role::Server => files::read_octets(path)?,
     };
     if digest(&content) == saved.sha256 {
         return Ok(Doing::Keep);

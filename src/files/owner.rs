@@ -1,5 +1,6 @@
 //! Root works in the relay's folders with the rights of their owner. The relay's user handles mail from the network and can place links and
-//! pipes in its folders. With root's rights, a command would follow them to files outside.
+//! pipes in its folders. With root's rights, a command would follow them to files outside. The same holds for folders of keys, secrets and
+//! customers' files that belong to that user.
 
 use std::fs;
 use std::io;
@@ -20,8 +21,40 @@ pub fn in_state<T: Send, E: From<io::Error> + Send>(
     folders: &[&Path],
     work: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
-    let owner = owner_of(folders)?;
-    let Some((uid, gid)) = owner.filter(|_| geteuid().is_root()) else { return work() };
+    as_user(owner_of(folders)?, work)
+}
+
+/// Does `work` on the file `path`, which a person named. If root calls this and the file's folder, or the one above, belongs to another
+/// user, the work runs on its own thread with that user's rights: that user can put a link in the file's place at any time. Links are
+/// followed as far as that user may follow them. Blocks.
+pub fn as_folders_owner<T: Send, E: From<io::Error> + Send>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
+    as_user(owner_of_folder(folder(path))?, work)
+}
+
+/// Returns true if this process is root, and another user may change this file or put another one in its place.
+pub fn is_in_anothers_hands(path: &Path) -> bool {
+    let look = || -> io::Result<bool> {
+        let dir = folder(path).canonicalize()?;
+        let may_change = |found: &fs::Metadata| found.uid() != 0 || found.mode() & 0o022 != 0;
+        let file = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found?),
+        };
+        let is_open = may_change(&fs::metadata(&dir)?) || file.is_some_and(|found| may_change(&found));
+        Ok((is_open && !is_for_root_alone(&dir)?) || owner_of_folder(folder(path))?.is_some())
+    };
+    geteuid().is_root() && look().unwrap_or(true)
+}
+
+/// Does `work` with the rights of this user, if there is one and root calls this.
+fn as_user<T: Send, E: From<io::Error> + Send>(
+    user: Option<(u32, u32)>,
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
+    let Some((uid, gid)) = user.filter(|_| geteuid().is_root()) else { return work() };
     thread::scope(|scope| {
         let as_owner = scope.spawn(|| {
             // These calls change the rights of this thread only.
@@ -55,6 +88,15 @@ fn owner_of(folders: &[&Path]) -> io::Result<Option<(u32, u32)>> {
     }
     let owner = all.iter().map(|found| (found.uid(), found.gid())).find(|(uid, _)| *uid != 0);
     Ok(if owner.is_some() && is_for_root_alone(existing)? { None } else { owner })
+}
+
+/// Returns the first owner other than root of this folder, of a link that leads to it, and of the folder above. Returns `None` if no other
+/// user can enter them.
+fn owner_of_folder(dir: &Path) -> io::Result<Option<(u32, u32)>> {
+    let place = dir.canonicalize()?;
+    let all = [fs::symlink_metadata(dir)?, fs::metadata(&place)?, fs::metadata(folder(&place))?];
+    let owner = all.iter().map(|found| (found.uid(), found.gid())).find(|(uid, _)| *uid != 0);
+    Ok(if owner.is_some() && is_for_root_alone(&place)? { None } else { owner })
 }
 
 /// Returns true if a folder above this one belongs to root and lets no other user in. Then no other user can change anything below it, nor
@@ -91,4 +133,97 @@ pub fn not_roots_own(dir: &Path) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+    use crate::files::{read_octets, replace_alike};
+
+    const SERVICE: u32 = 12_345;
+
+    /// A folder that every user may enter, with the folder `keys` of the service's user and root's folder `etc` in it. `None` unless root
+    /// runs the test, because only root can give folders away.
+    fn world() -> Option<tempfile::TempDir> {
+        if !geteuid().is_root() {
+            return None;
+        }
+        // The default place may be for root alone.
+        let world = tempfile::tempdir_in("/tmp").unwrap();
+        for dir in ["", "keys", "etc"] {
+            let dir = world.path().join(dir);
+            let _ = fs::create_dir(&dir);
+            fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        }
+        chown(world.path().join("keys"), Some(SERVICE), Some(SERVICE)).unwrap();
+        for (file, mode) in [("etc/secret", 0o600), ("etc/known", 0o644)] {
+            fs::write(world.path().join(file), "roots own\n").unwrap();
+            fs::set_permissions(world.path().join(file), Permissions::from_mode(mode)).unwrap();
+        }
+        Some(world)
+    }
+
+    #[test]
+    fn a_link_in_anothers_folder_leads_root_to_nothing_that_the_other_may_not_touch() {
+        let Some(world) = world() else { return };
+        let [link, secret, known] = ["keys/a.pem", "etc/secret", "etc/known"].map(|name| world.path().join(name));
+        for target in [&secret, &known] {
+            symlink(target, &link).unwrap();
+            let error = replace_alike(&link, b"theirs\n").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+            assert_eq!(fs::read_to_string(target).unwrap(), "roots own\n");
+            fs::remove_file(&link).unwrap();
+        }
+        symlink(&secret, &link).unwrap();
+        assert_eq!(read_octets(&link).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        // A folder of root's that others may write in, too: no link there is followed.
+        chown(world.path().join("keys"), Some(0), Some(SERVICE)).unwrap();
+        fs::set_permissions(world.path().join("keys"), Permissions::from_mode(0o775)).unwrap();
+        assert!(replace_alike(&link, b"theirs\n").unwrap_err().to_string().contains("is a link"));
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "roots own\n");
+        // Nobody but root can put a link into root's own folder.
+        fs::set_permissions(world.path().join("keys"), Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(read_octets(&link).unwrap(), b"roots own\n");
+        replace_alike(&link, b"changed\n").unwrap();
+        assert_eq!((fs::read_to_string(&secret).unwrap().as_str(), link.is_symlink()), ("changed\n", true));
+        assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_is_roots_own_if_nobody_else_may_change_or_exchange_it() {
+        let Some(world) = world() else { return };
+        let [roots, theirs] = ["etc/known", "keys/a.toml"].map(|name| world.path().join(name));
+        assert!(!is_in_anothers_hands(&roots) && !is_in_anothers_hands(&world.path().join("etc/new")));
+        fs::write(&theirs, "x").unwrap();
+        assert!(is_in_anothers_hands(&theirs), "root's file in their folder");
+        fs::set_permissions(&roots, Permissions::from_mode(0o664)).unwrap();
+        assert!(is_in_anothers_hands(&roots), "its group may write");
+        fs::set_permissions(&roots, Permissions::from_mode(0o644)).unwrap();
+        chown(&roots, Some(SERVICE), None).unwrap();
+        assert!(is_in_anothers_hands(&roots), "their file in root's folder");
+        // Nobody else comes near it.
+        fs::set_permissions(world.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(!is_in_anothers_hands(&roots) && !is_in_anothers_hands(&theirs));
+    }
+
+    #[test]
+    fn a_file_in_anothers_folder_is_replaced_for_its_owner() {
+        let Some(world) = world() else { return };
+        let file = world.path().join("keys/a.pem");
+        fs::write(&file, "before").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        chown(&file, Some(SERVICE), Some(SERVICE)).unwrap();
+        replace_alike(&file, b"after").unwrap();
+        let found = fs::metadata(&file).unwrap();
+        assert_eq!(
+            (found.uid(), found.mode() & 0o777, read_octets(&file).unwrap()),
+            (SERVICE, 0o600, b"after".to_vec())
+        );
+        // A file that only root may read is still root's to read: it is no link.
+        fs::write(world.path().join("keys/roots"), "x").unwrap();
+        assert_eq!(read_octets(&world.path().join("keys/roots")).unwrap(), b"x");
+    }
 }

@@ -1,11 +1,16 @@
 //! Reads files that people or this program wrote, without the byte order mark that some editors put first. A reader that does not know the
 //! mark would take it for a part of the first word.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
+
+use super::{as_folders_owner, open};
 
 /// U+FEFF in UTF-8, with which some editors begin a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -21,9 +26,27 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// Reads a file that this program wrote, and that somebody may have edited.
+/// Reads a file that this program wrote, and that somebody may have edited. See [`read_octets`] for links.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path).map(without_mark)
+    read_octets(path).map(without_mark)
+}
+
+/// Reads a file as it is. If it is a link in a folder of another user, root reads what that user may read: its content may be sent to a
+/// server, or end up in a file of that user's.
+pub fn read_octets(path: &Path) -> io::Result<Vec<u8>> {
+    if !geteuid().is_root() {
+        return fs::read(path);
+    }
+    match open(OpenOptions::new().read(true), OFlags::empty(), path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            as_folders_owner(path, || fs::read(path))
+        }
+        file => {
+            let mut octets = Vec::new();
+            file?.read_to_end(&mut octets)?;
+            Ok(octets)
+        }
+    }
 }
 
 /// Removes the byte order mark.

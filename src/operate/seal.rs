@@ -1,5 +1,6 @@
 //! The command that encrypts or decrypts a file with a key or a password.
 
+use std::io;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -23,17 +24,26 @@ pub fn file(configuration: &dyn Configuration, actor: &Actor, path: &Path, open:
             "set passphrase_file, passphrase_env or passphrase_command in [secrets]",
         )
     })?;
-    let within = |error: Error| error.within(&path.display().to_string());
-    let content =
-        files::read_plain(path).map_err(|error| within(Error::failed(error.to_string(), "nothing was changed")))?;
+    // Whoever owns the folder may exchange the file for a link at any time. Root must neither read nor write behind it.
+    let done = files::as_folders_owner(path, || Ok::<_, io::Error>(change(path, passphrase, open)));
+    let done = done.unwrap_or_else(|error| Err(Error::failed(error.to_string(), "nothing was changed")));
+    if !done.map_err(|error| error.within(&path.display().to_string()))? {
+        return Ok(false);
+    }
+    let what = if open { "decrypted" } else { "encrypted" };
+    notes.leave(actor, Act::new(Action::SecretSeal, format!("{} was {what}", path.display())))?;
+    Ok(true)
+}
+
+/// Encrypts or decrypts the file. Returns false if it is already in that state.
+fn change(path: &Path, passphrase: &Passphrase, open: bool) -> Result<bool, Error> {
+    let content = files::read_plain(path).map_err(|error| Error::failed(error.to_string(), "nothing was changed"))?;
     if sealed::is_sealed(&content) != open {
         return Ok(false);
     }
-    let changed = if open { opened(content, passphrase) } else { closed(&content, passphrase) }.map_err(within)?;
+    let changed = if open { opened(content, passphrase) } else { closed(&content, passphrase) }?;
     files::replace_alike(path, &changed)
-        .map_err(|error| within(Error::failed(error.to_string(), "make sure that its folder can be written")))?;
-    let what = if open { "decrypted" } else { "encrypted" };
-    notes.leave(actor, Act::new(Action::SecretSeal, format!("{} was {what}", path.display())))?;
+        .map_err(|error| Error::failed(error.to_string(), "make sure that its folder can be written"))?;
     Ok(true)
 }
 

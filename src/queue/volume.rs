@@ -270,11 +270,12 @@ impl VolumeFile {
     /// Reads the file into `volumes`. A missing file counts as empty. An unreadable file is an error, because without it a customer could
     /// send more than its cap.
     pub fn open(path: PathBuf, volumes: &Volumes) -> io::Result<Self> {
-        let text = match files::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
+        // With many customers it is larger than other files of the state.
+        let text = match files::open_to_read(&path).and_then(io::read_to_string) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => "{}".to_owned(),
             read => read?,
         };
-        let read: BTreeMap<String, Volume> = serde_json::from_slice(&text).map_err(|e| {
+        let read: BTreeMap<String, Volume> = serde_json::from_str(&text).map_err(|e| {
             let remedy = format!("{}: {e}; delete the file to count customers' mail from zero", path.display());
             io::Error::new(io::ErrorKind::InvalidData, remedy)
         })?;

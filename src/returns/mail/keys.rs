@@ -22,7 +22,7 @@ pub fn file(state_dir: &Path) -> PathBuf {
 
 /// Reads the keys, the newest first. Returns `None` if the file does not exist. Blocks.
 pub fn read(path: &Path) -> io::Result<Option<Vec<Key>>> {
-    let text = match files::read(path) {
+    let text = match files::read_state(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => Zeroizing::new(read?),
     };
