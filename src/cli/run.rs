@@ -137,20 +137,23 @@ async fn start(path: PathBuf, open_files: Option<u64>) -> anyhow::Result<(Relay,
 
 /// Refuses to run as root in folders of other users, because it would follow links that they put there.
 pub(super) fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
+    let log = settings.events.log.as_deref().map(files::folder);
+    [&*settings.state_dir].into_iter().chain(settings.spool.dir()).chain(log).try_for_each(refuse_anothers)
+}
+
+/// Refuses to work as root in a folder of another user.
+pub(super) fn refuse_anothers(dir: &Path) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let log = settings.events.log.as_deref().map(files::folder);
-    for dir in [&*settings.state_dir].into_iter().chain(settings.spool.dir()).chain(log) {
-        if let Some(found) = files::not_roots_own(dir).with_context(|| format!("cannot look into {}", dir.display()))? {
-            anyhow::bail!(
-                "{} belongs to another user than root, or others may write to it: do not run the relay as root, but as the user \
-                 that state_dir belongs to (User= in the unit, sudo -u, docker run --user)",
-                found.display()
-            );
-        }
+    match files::not_roots_own(dir).with_context(|| format!("cannot look into {}", dir.display()))? {
+        None => Ok(()),
+        Some(found) => anyhow::bail!(
+            "{} belongs to another user than root, or others may write to it: do not run the relay as root, but as the user \
+             that state_dir belongs to (User= in the unit, sudo -u, docker run --user)",
+            found.display()
+        ),
     }
-    Ok(())
 }
 
 /// Reads the configuration again. Returns the keys that are now active.

@@ -97,6 +97,7 @@ impl MoveArgs {
     fn source(&self, new: &Settings) -> anyhow::Result<Source> {
         let folder = |dir: PathBuf| {
             anyhow::ensure!(dir.is_dir(), "there is no folder {}; name the old spool with --from", dir.display());
+            super::run::refuse_anothers(&dir)?;
             let settings = embedded::Settings { dir, ..embedded::Settings::default() };
             let (events, state_dir) = (new.events.clone(), new.state_dir.clone());
             Ok(Source { spool: SpoolSettings::Embedded(settings), events, state_dir })
