@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 use super::mistake::{Mistake, Notes, ReadAgain};
 use super::value::{FromValue, kind};
 use crate::files;
-use crate::sealed::Passphrase;
+use crate::sealed::{self, Passphrase};
 
 /// The text of a file, from which trees borrow.
 pub(super) struct File {
@@ -336,6 +337,18 @@ impl<'t> Table<'t> {
     /// Notes the digest of the file that `key` names.
     pub(super) fn contents(&self, key: &str, octets: &[u8], read_again: ReadAgain) {
         self.notes.contents(&self.file.path, self.full(key), octets, read_again);
+    }
+
+    /// Runs a command that the file names, and returns what it prints. Root runs none that another user may have written.
+    pub(super) fn run(&self, command: &[String]) -> Result<Zeroizing<Vec<u8>>, String> {
+        if files::is_in_anothers_hands(&self.file.path) {
+            return Err(format!(
+                "is not run by root, because another user may write into {} or its folder: run postbud as that user (sudo -u), or \
+                 give both to root",
+                self.file.path.display()
+            ));
+        }
+        sealed::fetch(command).map_err(|error| error.to_string())
     }
 
     /// Returns a path, resolved relative to its configuration file.

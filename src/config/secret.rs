@@ -145,10 +145,10 @@ fn one_line(table: &Table<'_>, key: &'static str, place: &dyn fmt::Display, valu
 
 /// Returns the one line that a command prints.
 fn from_command(table: &Table<'_>, key: &'static str, command: &[String]) -> Option<Zeroizing<String>> {
-    let output = match sealed::fetch(command) {
+    let output = match table.run(command) {
         Ok(output) => output,
         Err(error) => {
-            table.mistake(key, error.to_string());
+            table.mistake(key, error);
             return None;
         }
     };

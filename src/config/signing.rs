@@ -18,7 +18,6 @@ use crate::customers::{KeyPlace, SigningDomain};
 use crate::dkim::{self, Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
 use crate::onboarding::Delegation;
 use crate::resolver::update::Updates;
-use crate::sealed;
 use crate::smtp::Domain;
 
 /// The settings of `[dkim]` in the server file, which hold for all customers.
@@ -174,7 +173,7 @@ pub(super) fn signers(
             _ => {
                 let selector = selector(table, name);
                 let text = match by_command {
-                    true => table.get::<Vec<String>>(command).map(|line| (command, by_command_line(&line))),
+                    true => table.get::<Vec<String>>(command).map(|line| (command, table.run(&line))),
                     false => {
                         let path = table.require::<PathBuf>(file, "\"../../keys/test.dk.pem\"");
                         path.map(|path| (file, in_file(table, file, &path)))
@@ -213,10 +212,6 @@ fn in_file(table: &Table<'_>, key: &'static str, path: &Path) -> KeyText {
         table.warning(key, warning);
     }
     Ok(text)
-}
-
-fn by_command_line(line: &[String]) -> KeyText {
-    sealed::fetch(line).map_err(|error| error.to_string())
 }
 
 fn selector(table: &Table<'_>, key: &'static str) -> Option<Selector> {
