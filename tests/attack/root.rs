@@ -228,6 +228,92 @@ fn assert_is_roots(path: &Path) {
     assert_eq!(fs::metadata(path).unwrap().uid(), 0);
 }
 
+/// The folders of keys and of customers' files may be the service's, too: it reads the keys, and the API changes the files.
+#[test]
+fn links_among_keys_and_customers_files_lead_root_nowhere() {
+    const NAME: &str = "links_among_keys_and_customers_files_lead_root_nowhere";
+    let Some(world) = World::new(NAME) else { return };
+    let (site, victim) = (&world.site, &world.victim);
+    for place in ["keys", "keys/a.example.pem", "config/customers", "config/customers/a.toml"] {
+        world.give(place);
+    }
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), config + "[secrets]\npassphrase_file = \"passphrase\"\n").unwrap();
+    fs::write(site.path("config/passphrase"), "the passphrase of this test\n").unwrap();
+    let file = site.customer_file("a");
+    fs::copy(&file, victim.join("a.toml")).unwrap();
+    fs::copy(site.key("a.example"), victim.join("server.key")).unwrap();
+    fs::write(victim.join("token"), "roots-own-token\n").unwrap();
+    for name in ["server.key", "token"] {
+        fs::set_permissions(victim.join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    let before = world.victim();
+    let said = |output: &Output| String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    for name in ["server.key", "token", "shadow", "a.toml"] {
+        let link = site.path("keys/link.pem");
+        symlink(victim.join(name), &link).unwrap();
+        for options in [&["seal"][..], &["seal", "--open"]] {
+            let output = world.run(&[options, &[link.to_str().unwrap()]].concat());
+            assert_eq!(world.victim(), before, "{name}: {}", said(&output));
+            assert!(!said(&output).contains("roots-own"), "{name}: {}", said(&output));
+        }
+        fs::remove_file(&link).unwrap();
+    }
+    let key = site.key("a.example");
+    let output = world.run(&["seal", key.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(fs::read_to_string(&key).unwrap().contains("ENCRYPTED"));
+    assert_eq!(fs::metadata(&key).unwrap().uid(), SERVICE);
+
+    fs::remove_file(&file).unwrap();
+    symlink(victim.join("a.toml"), &file).unwrap();
+    for command in [&["customer", "suspend", "a", "--reason", "x"][..], &["dkim", "rotate", "a"]] {
+        let output = world.run(command);
+        assert_eq!(world.victim(), before, "{command:?}: {}", said(&output));
+    }
+    let output = world.run(&["customer", "suspend", "a", "--reason", "x"]);
+    assert!(!output.status.success() && said(&output).contains("Permission denied"), "{}", said(&output));
+    // Without a link it is changed, and stays the service's.
+    fs::remove_file(&file).unwrap();
+    fs::copy(victim.join("a.toml"), &file).unwrap();
+    chown(&file, Some(SERVICE), Some(SERVICE)).unwrap();
+    let output = world.run(&["customer", "suspend", "a", "--reason", "x"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::metadata(&file).unwrap().uid(), SERVICE);
+
+    // What the service writes there is not carried out by root.
+    let text = fs::read_to_string(victim.join("a.toml")).unwrap();
+    let command = format!("private_key_command = [\"touch\", \"{}\"]", victim.join("ran").display());
+    fs::write(&file, text.replace("private_key = \"../../keys/a.example.pem\"", &command)).unwrap();
+    for arguments in [&["check"][..], &["domain", "check", "a"], &["customer", "show", "a"], &["dkim", "rotate", "a"]] {
+        let output = world.run(arguments);
+        assert_eq!(world.victim(), before, "{arguments:?}: {}", said(&output));
+    }
+    let output = world.run(&["check"]);
+    assert!(said(&output).contains("is not run by root"), "{}", said(&output));
+    for place in ["config/customers", "config/customers/a.toml"] {
+        chown(site.path(place), Some(0), Some(0)).unwrap();
+    }
+    world.run(&["check"]);
+    assert!(victim.join("ran").exists(), "root's own file names a command for root");
+}
+
+#[test]
+fn root_moves_no_mail_out_of_a_folder_of_anothers() {
+    let Some(world) = World::new("root_moves_no_mail_out_of_a_folder_of_anothers") else { return };
+    chown(world.site.path("state"), Some(0), Some(0)).unwrap();
+    let old = world.site.path("old");
+    fs::create_dir(&old).unwrap();
+    symlink(world.victim.join("shadow"), old.join("00000001-0000000000000007.seg")).unwrap();
+    world.give("old");
+    let before = world.victim();
+    let output = world.run(&["spool", "move", "--from", old.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("belongs to another user than root"), "{said}");
+    assert_eq!(world.victim(), before);
+    assert_eq!(fs::read_dir(&old).unwrap().count(), 1, "nothing is made there");
+}
+
 /// Files and folders that lie in the state folder at some time, and commands that a person runs as root while no relay runs.
 #[test]
 fn whatever_lies_in_the_state_folder_leads_root_nowhere() {
