@@ -61,6 +61,7 @@ impl Args {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         log::start(self.log_format, self.hide_addresses);
         let open_files = raise_open_files();
+        forbid_core_dumps();
         files::make_all_private();
         let path = self.config.path;
         super::block_on(async move {
@@ -225,6 +226,15 @@ fn raise_open_files() -> Option<u64> {
         tracing::warn!("the limit of open files cannot be raised: {error}");
     }
     getrlimit(Resource::Nofile).current
+}
+
+/// Makes a crash leave no image of the memory, because keys and passwords are in it.
+fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Core);
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), ..limit }) {
+        tracing::warn!("a crash may leave keys and passwords in a core file: {error}");
+    }
 }
 
 /// Warns if clients could use up the open files, because then mail could not be read and delivered.

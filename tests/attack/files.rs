@@ -98,3 +98,13 @@ fn an_event_log_that_lies_elsewhere_is_for_its_group_to_read_and_for_nobody_else
     assert_eq!(mode(&site.path("log/events.jsonl")), 0o640);
     relay.stop();
 }
+
+#[test]
+fn a_crash_leaves_no_core_file_with_the_keys() {
+    let site = site();
+    let relay = site.start_with_core_files();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", relay.pid())).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().nth(4), Some("0"), "{cores}");
+    relay.stop();
+}

@@ -258,6 +258,11 @@ impl Site {
         self.start_from_shell(&format!("umask {umask} && exec \"$0\" \"$@\""))
     }
 
+    /// Starts the relay in a shell that allows core files of any size.
+    pub fn start_with_core_files(&self) -> Running {
+        self.start_from_shell("ulimit -S -c unlimited && exec \"$0\" \"$@\"")
+    }
+
     fn start_from_shell(&self, script: &str) -> Running {
         let running = self.spawn(Command::new("sh").args(["-c", script, &binary()]));
         running.wait_until_ready(self.smtp);
