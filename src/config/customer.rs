@@ -199,6 +199,9 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
             if table.has("return_path") {
                 table.mistake("return_path", "is for via = \"own-server\" only: Mailjet has return paths of its own");
             }
+            if table.has("addresses") {
+                table.mistake("addresses", "is for via = \"own-server\" only");
+            }
             mailjet(table, defaults)
         }
         Some(RouteKind::OwnServer) => {
@@ -216,13 +219,17 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
                 login_required: false,
             };
             let verp = names_recipient(table, defaults);
+            let public_only = table.choice("addresses", &[("any", false), ("public", true)]).unwrap_or(false);
             let route = route(table, default)?;
             if verp && Cloud::of(&route.host).is_some() {
                 let what = "Microsoft 365 takes mail from the mailbox that logs in only; ask with `postbud probe` whether this server takes \
                             other senders";
                 table.warning("return_path", what);
             }
-            Some(Via::OwnServer(if verp { Arc::new(Route { verp, ..Route::clone(&route) }) } else { route }))
+            Some(Via::OwnServer(match verp || public_only {
+                true => Arc::new(Route { verp, public_only, ..Route::clone(&route) }),
+                false => route,
+            }))
         }
         None => {
             table.allow_all_keys();

@@ -45,9 +45,18 @@ pub(super) fn route(table: &Table<'_>, default: RouteDefaults) -> Option<Arc<Rou
     if message_size <= ADDED {
         table.mistake("message_size", "nothing could be sent; write a size like \"25 MiB\"");
     }
-    let route =
-        Route { id: default.id, kind: default.kind, host: host?.0, port, tls, login, caps, message_size, verp: false };
-    Some(Arc::new(route))
+    Some(Arc::new(Route {
+        id: default.id,
+        kind: default.kind,
+        host: host?.0,
+        port,
+        tls,
+        login,
+        caps,
+        message_size,
+        verp: false,
+        public_only: false,
+    }))
 }
 
 fn tls_modes() -> [(&'static str, TlsMode); 4] {

@@ -28,6 +28,7 @@ static TEST_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
         caps: Caps { concurrency: 50, ..Caps::default() },
         message_size: u64::MAX,
         verp: false,
+        public_only: false,
     })
 });
 

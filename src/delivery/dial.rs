@@ -115,8 +115,7 @@ pub struct Dialler<'a, T> {
 impl<T: TokenSource> Dialler<'_, T> {
     /// Makes a connection that is ready for MAIL, to the first of the host's addresses that allows it.
     pub async fn dial(&self, log: &mut StepLog) -> Result<Connection, Failure> {
-        let Route { host, port, .. } = self.route;
-        let mut endpoints = match egress::endpoints(self.settings, host, *port).await {
+        let mut endpoints = match egress::endpoints(self.settings, self.route).await {
             Ok(endpoints) => endpoints,
             Err(error) => return self.counted(Err(unreachable(&error))),
         };
@@ -144,7 +143,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             failures.push(failure);
         }
         // There is at least one endpoint, and each gave a connection or a failure.
-        Err(Failure::of_all(failures, host))
+        Err(Failure::of_all(failures, &self.route.host))
     }
 
     /// No further address is tried after this time. It is twice what an address that never greets takes.

@@ -20,7 +20,8 @@ use tokio_socks::tcp::Socks5Stream;
 
 use super::{EgressError, EgressPath, Settings};
 use crate::machine::net::{self, TcpStream};
-use crate::resolver::{self, Resolver};
+use crate::resolver::{self, Resolver, is_public};
+use crate::route::Route;
 
 /// Azure drops an idle flow after 4 minutes and tells nobody.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -34,6 +35,9 @@ pub enum ConnectError {
     /// The host's name could not be resolved, for now or at all.
     #[error("cannot resolve {host}: {reason}")]
     Resolve { host: String, reason: String },
+    /// The host has an address that is not on the public internet, and the route allows none.
+    #[error("{host} has the address {address}, which is not a public one")]
+    Private { host: String, address: IpAddr },
     /// The host has no address of our own address's family.
     #[error("{host} has no address of the family of our own address {local}")]
     Family { host: String, local: IpAddr },
@@ -70,6 +74,10 @@ impl ConnectError {
             ConnectError::EgressLost { .. } => Some(
                 "mail waits: give this machine its egress address back, or correct egress.bind. Nothing leaves from another \
                  address",
+            ),
+            ConnectError::Private { .. } => Some(
+                "the customer entered this server, so only public addresses of it are used: have its DNS name corrected, or take \
+                 addresses = \"public\" out of [route] in the customer's file if it is meant to be in your own network",
             ),
             ConnectError::Family { .. } => {
                 Some("the host needs an address of our egress address's family (A for IPv4, AAAA for IPv6)")
@@ -119,7 +127,7 @@ impl Endpoint<'_> {
 }
 
 /// Returns the smarthost's endpoints in the order of its DNS answer. There is at least one.
-pub async fn endpoints<'a>(settings: &'a Settings, host: &str, port: u16) -> Result<Vec<Endpoint<'a>>, ConnectError> {
+pub async fn endpoints<'a>(settings: &'a Settings, route: &Route) -> Result<Vec<Endpoint<'a>>, ConnectError> {
     let local = match &settings.egress.path {
         EgressPath::Bind(local) => *local,
         EgressPath::Socks5 { proxy, login } => {
@@ -127,7 +135,7 @@ pub async fn endpoints<'a>(settings: &'a Settings, host: &str, port: u16) -> Res
             return Ok(vec![Endpoint::Proxy { proxy: *proxy, login }]);
         }
     };
-    let reachable = resolve(settings, host, port, local).await?;
+    let reachable = resolve(settings, route, local).await?;
     Ok(reachable.into_iter().map(|peer| Endpoint::Direct { local, peer }).collect())
 }
 
@@ -170,10 +178,10 @@ fn keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
 }
 
 /// Returns the host's addresses as text, for the probe.
-pub async fn resolve_for_people(settings: &Settings, host: &str, port: u16) -> Result<String, ConnectError> {
+pub async fn resolve_for_people(settings: &Settings, route: &Route) -> Result<String, ConnectError> {
     match &settings.egress.path {
         EgressPath::Bind(local) => {
-            let found = resolve(settings, host, port, *local).await?;
+            let found = resolve(settings, route, *local).await?;
             Ok(found.iter().map(|peer| peer.ip().to_string()).collect::<Vec<_>>().join(", "))
         }
         EgressPath::Socks5 { proxy, .. } => Ok(format!("left to the proxy {proxy}")),
@@ -181,7 +189,8 @@ pub async fn resolve_for_people(settings: &Settings, host: &str, port: u16) -> R
 }
 
 /// Returns the host's addresses that can be reached from `local`. There is at least one.
-async fn resolve(settings: &Settings, host: &str, port: u16, local: IpAddr) -> Result<Vec<SocketAddr>, ConnectError> {
+async fn resolve(settings: &Settings, route: &Route, local: IpAddr) -> Result<Vec<SocketAddr>, ConnectError> {
+    let (host, port) = (route.host.as_str(), route.port);
     let refused = |reason: String| ConnectError::Resolve { host: host.to_owned(), reason };
     let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
     let found: Vec<IpAddr> = match (literal, &settings.resolver) {
@@ -199,6 +208,10 @@ async fn resolve(settings: &Settings, host: &str, port: u16, local: IpAddr) -> R
     };
     if found.is_empty() {
         return Err(refused("the name has no address".to_owned()));
+    }
+    // One private address among them is enough: the next answer may have it alone.
+    if let Some(private) = found.iter().find(|ip| route.public_only && !is_public(**ip)) {
+        return Err(ConnectError::Private { host: host.to_owned(), address: *private });
     }
     let reachable = found.into_iter().filter(|ip| ip.is_ipv4() == local.is_ipv4());
     let reachable: Vec<SocketAddr> = reachable.map(|ip| SocketAddr::new(ip, port)).collect();
@@ -253,8 +266,46 @@ async fn connect_through(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Timeouts;
+    use std::sync::Arc;
+
+    use super::super::{Egress, Timeouts};
     use super::*;
+    use crate::resolver::{FixedZone, HostsFile};
+    use crate::test_customers;
+
+    #[tokio::test]
+    async fn a_server_that_the_customer_chose_leads_into_no_network_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let hosts = dir.path().join("hosts");
+        std::fs::write(&hosts, "127.0.1.1 own.test\n").unwrap();
+        let zone = "out.test A 9.9.9.9\nown.test A 9.9.9.9\ninside.test A 10.0.0.5\nboth.test A 9.9.9.9\n\
+                    both.test A 169.254.169.254\nloop.test A 127.0.0.1\nzero.test A 0.0.0.0";
+        let local = IpAddr::from([192, 0, 2, 1]);
+        let settings = Settings {
+            hosts: HostsFile::new(hosts),
+            resolver: Some(Arc::new(FixedZone::parse(zone).unwrap())),
+            ..Settings::new("out.example.com", Egress::bound(local, local))
+        };
+        for (host, is_outside) in [
+            ("out.test", true),
+            ("9.9.9.9", true),
+            // Its own name, which the hosts file leads to itself.
+            ("own.test", false),
+            ("inside.test", false),
+            ("both.test", false),
+            ("loop.test", false),
+            ("zero.test", false),
+            ("10.0.0.5", false),
+            ("127.0.0.1", false),
+        ] {
+            let any = test_customers::route("own-server.x", host);
+            assert!(endpoints(&settings, &any).await.is_ok(), "{host}: the operator may mean it");
+            match endpoints(&settings, &Route { public_only: true, ..any }).await {
+                Ok(_) => assert!(is_outside, "{host}"),
+                Err(error) => assert!(!is_outside && matches!(error, ConnectError::Private { .. }), "{host}: {error}"),
+            }
+        }
+    }
 
     #[tokio::test]
     async fn a_socket_is_kept_alive_and_no_wait_is_cut_short_by_the_kernel() {

@@ -125,7 +125,7 @@ impl Delivery {
         let (settings, counters) = (&self.shared.settings, &self.shared.counters);
         let mut report = ProbeReport::new(route);
         let begun = Instant::now();
-        match egress::resolve_for_people(settings, &route.host, route.port).await {
+        match egress::resolve_for_people(settings, route).await {
             Ok(found) => report.add(Step::Resolve, StepResult::Ok, begun.elapsed(), found, None),
             Err(error) => {
                 let advice = error.advice().map(str::to_owned);

@@ -1,7 +1,8 @@
 //! A customer's own server, as the customer enters it: it is tried first, and stored if mail could be delivered there.
 //!
 //! The person who enters it may be a stranger with a forwarded link. Therefore only public addresses and the usual ports are tried, and a
-//! stored password is only sent to the server, port and user for which it was entered.
+//! stored password is only sent to the server, port and user for which it was entered. The customer's file says so too
+//! (`addresses = "public"`): the name may lead to another address tomorrow.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use super::{Actor, Error};
 use crate::customers::{Customer, Via};
 use crate::delivery::ProbeReport;
 use crate::message::CustomerId;
-use crate::onboarding::fetch::is_public;
-use crate::resolver::{Memo, SharedResolver};
+use crate::resolver::{Memo, SharedResolver, is_public};
 use crate::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
 use crate::smtp::Domain;
 
@@ -139,6 +139,7 @@ impl Site {
             caps: Caps::default(),
             message_size: crate::route::ADDED,
             verp: false,
+            public_only: !settings.http_allow_private,
         })
     }
 }
@@ -169,6 +170,7 @@ impl Customers<'_> {
             username,
             password,
             limits: None,
+            public_only: if self.configured.onboarding.http_allow_private { Patch::Remove } else { Patch::Set(true) },
         };
         self.change_own(actor, customer, &CustomerChange { route: Some(route), ..CustomerChange::default() })
     }

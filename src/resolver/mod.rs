@@ -8,6 +8,7 @@
 pub(crate) mod dns;
 pub(crate) mod hosts;
 pub(crate) mod memo;
+mod public;
 pub mod update;
 pub(crate) mod zone;
 
@@ -24,6 +25,7 @@ use thiserror::Error;
 pub use dns::Dns;
 pub use hosts::HostsFile;
 pub use memo::Memo;
+pub use public::is_public;
 pub use zone::FixedZone;
 
 /// The settings for queries to real DNS.

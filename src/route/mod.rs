@@ -77,6 +77,9 @@ pub struct Route {
     /// True if the relay replaces the return path by its own, which names message and recipient. Each recipient then has a transaction of
     /// its own.
     pub verp: bool,
+    /// True if no address of the host is connected to unless all of them are on the public internet. The customer chose the host, and could
+    /// lead the relay to a machine in its own network.
+    pub public_only: bool,
 }
 
 /// The octets of a route's `message_size` that are kept for the lines put before a message: Received, signatures, Date,

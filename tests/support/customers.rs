@@ -68,5 +68,6 @@ pub fn route(id: &str, host: &str) -> Route {
         caps: Caps::default(),
         message_size: 1 << 20,
         verp: false,
+        public_only: false,
     }
 }

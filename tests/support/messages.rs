@@ -59,6 +59,7 @@ pub fn route(server: SocketAddr) -> Route {
         caps: Caps::default(),
         message_size: 50 << 20,
         verp: false,
+        public_only: false,
     }
 }
 

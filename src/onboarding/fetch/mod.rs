@@ -9,7 +9,6 @@ mod failure;
 #[cfg(feature = "fuzzing")]
 pub(super) mod fuzz;
 mod hop;
-mod public;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,10 +19,9 @@ use url::Url;
 
 pub use failure::{FetchError, NotThere};
 use hop::Hop;
-pub use public::is_public;
 
 use super::Settings;
-use crate::resolver::Resolver;
+use crate::resolver::{Resolver, is_public};
 use crate::smtp::Domain;
 
 const MOST_REDIRECTS: usize = 5;

@@ -3,7 +3,7 @@
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
-use super::look::ContactEntry;
+use super::look::{ContactEntry, ViaName};
 use super::patch::{CustomerChange, Patch, RouteChange};
 use crate::operate::Error;
 
@@ -50,6 +50,10 @@ fn apply_route(table: &mut dyn TableLike, route: &RouteChange, password_file: Op
     set(table, "host", &route.host, |host| Value::from(host.as_str()));
     set(table, "port", &route.port, |port| Value::from(i64::from(*port)));
     set(table, "tls", &route.tls, |tls| Value::from(tls.as_str()));
+    set(table, "addresses", &route.public_only, |only| Value::from(if *only { "public" } else { "any" }));
+    if route.via == Patch::Set(ViaName::Mailjet) {
+        remove(table, "addresses");
+    }
     if route.username != Patch::Keep {
         for other in ["username_file", "username_env", "username_command"] {
             remove(table, other);
@@ -320,6 +324,18 @@ password_file = "../secrets/test-as.password"
             let comments = |text: &str| text.lines().filter(|line| line.contains('#')).count();
             assert_eq!(comments(&text), comments(FILE), "{change}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_server_that_its_customer_entered_stays_on_the_public_internet_until_there_is_another_kind_of_route() {
+        let entered = RouteChange { public_only: Patch::Set(true), ..RouteChange::default() };
+        let change = |route| CustomerChange { route: Some(route), ..CustomerChange::default() };
+        let text = apply(FILE, &change(entered), None).unwrap();
+        assert!(text.contains("addresses = \"public\""), "{text}");
+        let moved = RouteChange { host: Patch::Set("mx.test.dk".to_owned()), ..RouteChange::default() };
+        assert!(apply(&text, &change(moved), None).unwrap().contains("addresses = \"public\""));
+        let mailjet = RouteChange { via: Patch::Set(ViaName::Mailjet), ..RouteChange::default() };
+        assert!(!apply(&text, &change(mailjet), None).unwrap().contains("addresses"));
     }
 
     #[test]

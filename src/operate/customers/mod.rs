@@ -130,7 +130,7 @@ pub struct Added {
 /// The customers' files, for commands. All calls block.
 pub struct Customers<'a> {
     source: Source<'a>,
-    configured: Configured,
+    pub(super) configured: Configured,
     running: Running,
 }
 

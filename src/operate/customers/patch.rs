@@ -94,6 +94,9 @@ pub struct RouteChange {
     pub password: Patch<Password>,
     /// Own server: its limits.
     pub limits: Option<LimitsChange>,
+    /// Own server: whether all its addresses must be public. Only set for a customer who enters its own server.
+    #[serde(skip)]
+    pub public_only: Patch<bool>,
 }
 
 /// A change of the limits of a customer's own server.
