@@ -107,6 +107,8 @@ Examples:
         dry_run: bool,
     },
     /// Write a customer's list as CSV.
+    ///
+    /// An apostrophe stands before whatever a spreadsheet would take for a formula. The import removes it.
     #[command(after_long_help = "\
 Examples:
   postbud suppression export test-as > test-as.csv")]

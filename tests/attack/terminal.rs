@@ -59,6 +59,7 @@ fn a_program_in_place_of_the_relay_does_not_command_the_terminal() {
     }});
     let unknown = json!({HOSTILE: 1});
     let item = json!({"item": {HOSTILE: [HOSTILE, {"x": HOSTILE}]}});
+    let suppressed = json!({"item": {"address": "a@example.net", "reason": "complaint", "since": "", "note": HOSTILE}});
     let done = json!({"done": {"count": 1}});
     for arguments in [
         &["queue", "list"][..],
@@ -99,6 +100,7 @@ fn a_program_in_place_of_the_relay_does_not_command_the_terminal() {
             format!("{unknown}\n"),
             format!("{item}\n{done}\n"),
             format!("{route}\n{done}\n"),
+            format!("{suppressed}\n{done}\n"),
             format!("{HOSTILE}\n"),
             format!("\"{HOSTILE}\"\n"),
             "\n".to_owned(),

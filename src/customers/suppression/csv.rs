@@ -2,19 +2,29 @@
 //!
 //! The first record names the columns in any order: `address`, `reason`, `since`, `expires`, `note`. Only `address` is required. A file
 //! with one address per line and no column names is accepted, too. Lines end with CRLF or LF. A byte order mark is ignored.
+//!
+//! Addresses and notes are strangers' text, and people open the file in a spreadsheet or look at it on a terminal. So an apostrophe is put
+//! before whatever a spreadsheet would take for a formula, and removed by the import. What a terminal would obey is shown as an escape.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::{Entry, Reason, clipped, folded};
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
+use crate::visible::{is_unseen, visible_lines};
 
 /// The names of the columns, in the order of an export.
 const COLUMNS: [&str; 5] = ["address", "reason", "since", "expires", "note"];
 /// The largest file that is read.
 pub const LONGEST: usize = 256 << 20;
 const LONGEST_RECORD: usize = 4096;
+/// The characters that begin a formula, also in full-width form.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+/// The characters behind which a spreadsheet may begin another cell, even within quotes: where the comma is the decimal sign, cells are
+/// divided by semicolons.
+const DIVIDERS: [char; 4] = [';', '\t', '\r', '\n'];
 
 /// Why a file cannot be imported: the line, from 1, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +88,7 @@ fn named(fields: &[String]) -> Result<Vec<usize>, String> {
 }
 
 fn entry_of(columns: &[usize], fields: &[String], now: Timestamp) -> Result<Entry, String> {
+    let fields: Vec<String> = fields.iter().map(|field| with_formulas(field)).collect();
     let field = |wanted: usize| columns.iter().position(|column| *column == wanted).map_or("", |at| &*fields[at]);
     entry(std::array::from_fn(field), now)
 }
@@ -116,6 +127,32 @@ pub fn header() -> String {
     format!("{}\r\n", COLUMNS.join(","))
 }
 
+/// Puts an apostrophe before everything in a field that would become a formula.
+fn without_formulas(field: &str) -> String {
+    let cells = field.split_inclusive(DIVIDERS);
+    cells.flat_map(|cell| [if is_formula(cell) { "'" } else { "" }, cell]).collect()
+}
+
+/// Removes these apostrophes.
+fn with_formulas(field: &str) -> String {
+    let cells = field.split_inclusive(DIVIDERS);
+    cells.map(|cell| if is_formula(cell) { cell.strip_prefix('\'').unwrap_or(cell) } else { cell }).collect()
+}
+
+/// Returns true for a formula, with or without apostrophes before it.
+fn is_formula(cell: &str) -> bool {
+    cell.trim_start_matches('\'').starts_with(FORMULA)
+}
+
+/// Shows what a terminal would obey. Lines may end with CRLF.
+fn shown_lines(field: &str) -> Cow<'_, str> {
+    if !field.contains(is_unseen) {
+        return Cow::Borrowed(field);
+    }
+    let lines: Vec<_> = field.split("\r\n").map(visible_lines).collect();
+    Cow::Owned(lines.join("\r\n"))
+}
+
 /// Returns the record with these fields, in the order of an export.
 pub fn record(fields: [&str; 5]) -> String {
     let mut text = String::new();
@@ -123,10 +160,11 @@ pub fn record(fields: [&str; 5]) -> String {
         if n > 0 {
             text.push(',');
         }
+        let field = without_formulas(&shown_lines(field));
         if field.contains([',', '"', '\r', '\n']) {
             let _ = write!(text, "\"{}\"", field.replace('"', "\"\""));
         } else {
-            text.push_str(field);
+            text.push_str(&field);
         }
     }
     text.push_str("\r\n");
@@ -253,6 +291,36 @@ mod tests {
         let text: String = [header()].into_iter().chain(entries.iter().map(written)).collect();
         let found: Vec<Entry> = read(text.as_bytes(), NOW).unwrap().into_iter().map(|(_, entry)| entry).collect();
         assert_eq!(found, entries);
+    }
+
+    #[test]
+    fn no_spreadsheet_finds_a_formula_and_the_import_finds_what_was_there() {
+        let (since, note) = (NOW.to_string(), "550 no such user");
+        for (address, note) in [
+            ("=cmd|'/ccalc'!a0-@test.dk", note),
+            ("+45@test.dk", "=HYPERLINK(\"http://evil.example\",\"x\")"),
+            ("-x@test.dk", "@SUM(A1)"),
+            ("'=x@test.dk", "''=1"),
+            ("'x@test.dk", "550 x;=cmd|'/C calc'!A0;+1"),
+            ("a=b@test.dk", "one\r\n=1\n-1\t@x"),
+            ("a@test.dk", "\u{ff1d}1"),
+            ("a@test.dk", "x - y; z = 1"),
+        ] {
+            let line = record([address, "operator", &since, "", note]);
+            let cells = line.split([',', ';', '\t', '\r', '\n']).map(|cell| cell.trim_start_matches('"'));
+            for cell in cells {
+                assert!(!cell.starts_with(FORMULA), "{line:?}");
+            }
+            let read = read((header() + &line).as_bytes(), NOW).unwrap();
+            assert_eq!((read[0].1.address.as_str(), read[0].1.note.as_str()), (address, note), "{line:?}");
+        }
+        assert_eq!(addresses("-x@test.dk\n'x@test.dk\n"), ["-x@test.dk", "'x@test.dk"], "files of others");
+    }
+
+    #[test]
+    fn no_terminal_obeys_a_note() {
+        let line = record(["a@test.dk", "operator", "", "", "\u{1b}[2J\u{9b}31m\u{202e}x\r\ny\rz"]);
+        assert_eq!(line, "a@test.dk,operator,,,\"\\u{1b}[2J\\u{9b}31m\\u{202e}x\r\ny\\u{d}z\"\r\n");
     }
 
     #[test]
