@@ -36,6 +36,9 @@ pub enum AddressError {
     /// The field holds a character that readers do not show, that turns text around, or that is shown as another one.
     #[error("holds U+{:04X}, which readers do not show as what it is; take it out", u32::from(*.0))]
     Unseen(char),
+    /// The field holds an encoded word in a character set that is not known here, or that can be read in two ways.
+    #[error("holds an encoded word in the character set \"{0}\", which not all readers read alike; write it in utf-8")]
+    Charset(String),
     /// The address itself is wrong.
     #[error("{0}")]
     Address(PathError),

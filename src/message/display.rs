@@ -3,7 +3,7 @@
 //! nor a character that a reader obeys instead of showing it.
 //!
 //! The text is read as tolerantly as any mail reader reads it: encoded words are decoded everywhere, even broken ones, quotes are dropped, and
-//! characters that look like an `@` or a dot count as one.
+//! characters that look like an `@` or a dot count as one. An encoded word that other readers may decode in another way is refused.
 
 use std::borrow::Cow;
 
@@ -18,6 +18,8 @@ use crate::visible::is_unseen;
 
 /// How often encoded words are decoded. They may decode to encoded words, which some readers decode again.
 const ROUNDS: usize = 3;
+/// The names of UTF-8, which needs no decoder.
+const UTF_8: [&str; 4] = ["utf-8", "utf8", "csutf8", "unicode-1-1-utf-8"];
 
 /// Returns all domains behind an `@` in the value of an address field, the address's own among them. Fails if the value
 /// holds a character that is not shown. A value that can show nothing but its address gives an empty list.
@@ -25,7 +27,7 @@ pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
     if is_plain(value) {
         return Ok(Vec::new());
     }
-    let text = shown(value);
+    let text = shown(value)?;
     let mut before = None;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -74,17 +76,55 @@ fn is_plain(value: &[u8]) -> bool {
         && memchr::memmem::find(value, b"=?").is_none()
 }
 
-/// Returns the text as readers show it: unfolded, without quotes, decoded.
-fn shown(value: &[u8]) -> String {
+/// Returns the text as readers show it: unfolded, without quotes, decoded. Fails if readers may show another text.
+fn shown(value: &[u8]) -> Result<String, AddressError> {
     let value = String::from_utf8_lossy(value);
     let mut text: String = value.chars().filter(|c| !matches!(c, '\r' | '\n' | '\\' | '"')).collect();
     for _ in 0..ROUNDS {
+        if let Some(charset) = ambiguous_charset(&text) {
+            return Err(AddressError::Charset(charset.chars().take(40).collect()));
+        }
         match decoded(&text) {
             Cow::Borrowed(_) => break,
             Cow::Owned(decoded) => text = decoded,
         }
     }
-    text
+    Ok(text)
+}
+
+/// Returns the character set of an encoded word that others may read in another way.
+fn ambiguous_charset(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while let Some(at) = rest.find("=?") {
+        let word = &rest[at..];
+        rest = match encoded_word(word) {
+            Some((charset, octets, _)) if !is_read_alike(charset, &octets) => return Some(charset),
+            Some((.., behind)) => behind,
+            None => &word[1..],
+        };
+    }
+    None
+}
+
+/// Returns true if every reader that knows the character set reads the octets as we do. Octets of a set that is not known here are read as
+/// ASCII, so they must be letters that all sets have, without the signs that lead to others (`+` in UTF-7, `~` in HZ).
+fn is_read_alike(charset: &str, octets: &[u8]) -> bool {
+    let is_plain = |b: &u8| matches!(b, b' '..=b'~') && !b"+&~".contains(b);
+    match decoder(charset, octets) {
+        Some(_) => true,
+        None => UTF_8.iter().any(|name| charset.eq_ignore_ascii_case(name)) || octets.iter().all(is_plain),
+    }
+}
+
+/// Returns the decoder of a character set. `None` if there is none, if it is one that only hides what it cannot decode, or if it is for
+/// UTF-16 that does not say the order of its octets.
+fn decoder(charset: &str, octets: &[u8]) -> Option<fn(&[u8]) -> String> {
+    let decode = charset_decoder(charset.as_bytes())?;
+    let says_order = charset.len() >= 2 && ["le", "be"].contains(&&*charset[charset.len() - 2..].to_ascii_lowercase());
+    let holds_ascii = decode(b"a@b") == "a@b";
+    let is_utf16 = [&b"a\0@\0"[..], b"\0a\0@"].iter().any(|both| decode(both) == "a@");
+    let begins_with_mark = octets.starts_with(b"\xfe\xff") || octets.starts_with(b"\xff\xfe");
+    (holds_ascii || (is_utf16 && (says_order || begins_with_mark))).then_some(decode)
 }
 
 /// A text with its encoded words decoded, once.
@@ -100,7 +140,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn end(self, out: &mut String) {
-        match charset_decoder(self.charset.as_bytes()) {
+        match decoder(self.charset, &self.octets) {
             Some(decode) => out.push_str(&decode(&self.octets)),
             None => out.push_str(&String::from_utf8_lossy(&self.octets)),
         }
@@ -321,6 +361,14 @@ mod tests {
             "=?utf-16be?B?AGMAZQBvAEAAYgAuAGQAaw==?=".to_owned(),
             "=?utf-16le?B?YwBlAG8AQABiAC4AZABrAA==?=".to_owned(),
             "=?iso-8859-15?Q?ceo=40b.dk?=x".to_owned(),
+            // Readers know these sets, and we do not.
+            "=?iso-2022-kr?Q?ceo=40b.dk?=".to_owned(),
+            "=?iso-2022-cn?Q?ceo=40b.dk?=".to_owned(),
+            "=?hz-gb-2312?Q?ceo=40b.dk?=".to_owned(),
+            "=?replacement?Q?ceo=40b.dk?=".to_owned(),
+            "=?utf-16?Q?ceo=40b.dk?=".to_owned(),
+            "=?cp437?Q?ceo=40b.dk?=".to_owned(),
+            "=?utf-16?B?/v8AYwBlAG8AQABiAC4AZABr?=".to_owned(),
             "x=?utf-8?Q?=40b.dk?=".to_owned(),
             "=?utf-8?Q?ceo=40?=\u{a0}=?utf-8?Q?b.dk?=".to_owned(),
             "=?utf-8?Q?ceo=40b=2E?= =?iso-8859-1?Q?dk?=".to_owned(),
@@ -385,6 +433,33 @@ mod tests {
         }
         assert_eq!(domains(b" \"S\xf8ren\" <x@a.dk>\r\n"), Ok(vec!["a.dk".to_owned()]), "8-bit text that is not UTF-8");
         assert_eq!(domains(b" \"Ole\r\n Hansen\" <x@a.dk>\r\n"), Ok(Vec::new()), "the usual case takes the short way");
+    }
+
+    #[test]
+    fn what_readers_may_decode_in_another_way_is_refused() {
+        for (charset, word) in [
+            ("utf-16", "=?utf-16?B?AGMAZQBvAEAAYgAuAGQAaw==?="),
+            ("ucs-2", "=?ucs-2?B?AGMAZQBvAEAAYgAuAGQAaw==?="),
+            ("ibm037", "=?ibm037?B?g4WWfIJLhJI=?="),
+            ("cp437", "=?cp437?Q?S=9Bren?="),
+            ("unicode-1-1-utf-7", "=?unicode-1-1-utf-7?Q?ceo+AEA-b.dk?="),
+            ("utf7", "=?utf7?Q?ceo+AEA-b.dk?="),
+            ("utf-7-imap", "=?utf-7-imap?Q?ceo&AEA-b.dk?="),
+            ("hz-gb-2312", "=?hz-gb-2312?Q?ceo~{#=40~}b.dk?="),
+            ("iso-2022-kr", "=?iso-2022-kr?B?GyQpQw4jQA9iLmRr?="),
+            ("utf-32", "=?utf-32?B?AAAAYwAAAEA=?="),
+            // Within another word, and behind one.
+            ("utf7", "=?utf-8?Q?=3D=3Futf7=3FQ=3Fceo+AEA-b.dk=3F=3D?="),
+            ("utf7", "=?utf-8?Q?ceo?= =?utf7?Q?+AEA-b.dk?="),
+        ] {
+            let value = format!(" {word} <x@a.dk>\r\n");
+            assert_eq!(domains(value.as_bytes()), Err(AddressError::Charset(charset.to_owned())), "{value:?}");
+        }
+        for word in
+            ["=?utf8?Q?S=C3=B8ren?=", "=?UTF_16LE?B?UwBvAA==?=", "=?x-unknown?Q?Ole_Hansen?=", "=?cp437?Q?Ole_(1)?="]
+        {
+            assert!(domains(format!(" {word} <x@a.dk>\r\n").as_bytes()).is_ok(), "{word}");
+        }
     }
 
     #[test]
