@@ -145,8 +145,10 @@ fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
     matches!(site, Some("cross-site" | "same-site"))
 }
 
-/// Redirects a browser that followed a link from elsewhere to the same page from here, so that it sends the cookie.
+/// Redirects a browser that followed a link from elsewhere to the same page from here, so that it sends the cookie. A path like
+/// `//evil.example` would lead to another site.
 fn once_more(path: &str) -> Response {
+    let path = local(path);
     let body = html! { h1 { "One moment" } p { a href=(path) { "Go on" } } };
     let mut response = Page::new(Lang::En, "One moment", "postbud", body).into_response();
     if let Ok(value) = HeaderValue::from_str(&format!("0; url={path}")) {
@@ -174,6 +176,16 @@ mod unit {
         for to in ["", "//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a\nSet-Cookie: x", "/æ"]
         {
             assert_eq!(local(to), "/", "{to}");
+        }
+    }
+
+    #[test]
+    fn a_link_from_elsewhere_leads_to_no_other_site() {
+        for (path, led) in
+            [("/queue?state=held", "/queue?state=held"), ("//evil.example/x", "/"), ("/\\evil.example", "/")]
+        {
+            let response = once_more(path);
+            assert_eq!(response.headers()[REFRESH], format!("0; url={led}"), "{path}");
         }
     }
 
