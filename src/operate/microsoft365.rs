@@ -4,6 +4,7 @@
 //! customer's file is changed. Mail that waits meanwhile is sent after the reload, even if it waits because a login was refused.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub struct PasswordRoute {
 }
 
 /// The application in the customer's tenant that sends the customer's mail.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Application {
     /// The tenant: its id or one of its domains.
     pub tenant: String,
@@ -53,6 +54,13 @@ pub struct Application {
     pub client_id: String,
     /// The value of the client secret.
     pub secret: Zeroizing<String>,
+}
+
+/// The debug text never shows the secret.
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Application({} in {})", self.client_id, self.tenant)
+    }
 }
 
 /// Stands where an application's id goes that is not known yet.

@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Actor, Error, ErrorKind, Service};
+use crate::visible::visible_json;
 pub use client::{Bounds, CallError, NoAnswer, call, read_answer};
 use perform::{Output, perform};
-use protocol::{Answer, Done, Request, VERSION};
+use protocol::{Answer, Command, Done, Request, VERSION};
 
 /// The socket's name in the state folder.
 pub const SOCKET: &str = "control.sock";
@@ -120,8 +121,8 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
         Ok(request) => {
             // Scripts and pages read every few seconds. Changes are also in the audit.
             match request.command.changes_something() {
-                true => tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command"),
-                false => tracing::debug!(uid = peer.uid(), command = %summary(&line), "operator's question"),
+                true => tracing::info!(uid = peer.uid(), command = %summary(&request.command), "operator's command"),
+                false => tracing::debug!(uid = peer.uid(), command = %summary(&request.command), "operator's question"),
             }
             out.progress = request.progress;
             perform(service, &Actor::user(peer.uid()), request.command, &mut out).await?
@@ -155,9 +156,22 @@ pub fn read_request(line: &str) -> Result<Request, Error> {
     serde_json::from_str(line).map_err(not_understood)
 }
 
-/// Returns the request for the log, with limited length.
-fn summary(line: &str) -> String {
-    line.trim_end().chars().take(300).collect()
+/// Returns the command for the log, with limited length, and without what passwords could be guessed from.
+fn summary(command: &Command) -> String {
+    let mut value = serde_json::to_value(command).unwrap_or_default();
+    hide_passwords(&mut value);
+    visible_json(&value.to_string()).chars().take(300).collect()
+}
+
+/// Replaces the value of every key about a password.
+fn hide_passwords(value: &mut serde_json::Value) {
+    let serde_json::Value::Object(fields) = value else { return };
+    for (key, value) in fields {
+        match key.contains("password") && value.is_string() {
+            true => *value = "…".into(),
+            false => hide_passwords(value),
+        }
+    }
 }
 
 struct Lines<W> {
@@ -192,6 +206,28 @@ impl<W: tokio::io::AsyncWrite + Unpin + Send> Output for Lines<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_password_hash_is_logged() {
+        let hash = crate::submission::hash_password("four words that differ").unwrap();
+        for request in [
+            format!(
+                "{{\"command\":\"add-operator\",\"name\":\"anna\",\"role\":\"admin\",\"password_hash\":\"{hash}\"}}"
+            ),
+            format!("{{\"command\":\"change-operator\",\"name\":\"anna\",\"change\":{{\"password\":\"{hash}\"}}}}"),
+        ] {
+            let request = read_request(&request.replacen('{', "{\"version\":1,", 1)).unwrap();
+            let logged = summary(&request.command);
+            assert!(logged.contains("anna") && !logged.contains("argon2"), "{logged}");
+        }
+        let command = Command::PauseCustomer {
+            customer: "a\u{1b}[2J\u{202e}".to_owned(),
+            reason: "x".repeat(1_000),
+            spare_single: false,
+        };
+        let logged = summary(&command);
+        assert!(!logged.chars().any(crate::visible::is_unseen) && logged.chars().count() == 300, "{logged}");
+    }
 
     #[test]
     fn another_version_is_told_apart_from_nonsense() {
