@@ -1,8 +1,13 @@
-//! For `tests/fuzz` only (feature `fuzzing`): what a smarthost's certificate says, in words, and what its replies mean.
+//! For `tests/fuzz` only (feature `fuzzing`): what a smarthost's certificate says, in words, what its replies mean, and what a token
+//! endpoint answers.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::StatusCode;
 
 use super::auth::login::Blame;
+use super::auth::oauth::TokenAnswer;
 use super::auth::sasl::Exchange;
 use super::commands::may_refuse_parameters;
 use super::reply::classify::{Context, Phase, TakenRecipients, classify};
@@ -77,4 +82,24 @@ pub fn certificate(octets: &[u8]) {
     }
     assert!(described.names.len() <= octets.len());
     assert!(described.usable_names().count() <= described.names.len());
+}
+
+/// Reads what a token endpoint answers: the last digit of the status, and then the body.
+///
+/// # Panics
+/// Panics if a text is long or holds a character that is not shown, or if a token is used for longer than a day.
+pub fn token_answer(octets: &[u8]) {
+    let (digit, body) = octets.split_first().map_or((0, octets), |(digit, body)| (*digit, body));
+    for hundreds in 2..=5 {
+        let status = StatusCode::from_u16(hundreds * 100 + u16::from(digit % 100)).expect("a status");
+        match TokenAnswer::read(status, &String::from_utf8_lossy(body)) {
+            TokenAnswer::Token { usable, .. } => {
+                assert!(status.is_success() && usable <= Duration::from_secs(86_400), "{status}: {usable:?}");
+            }
+            TokenAnswer::Denied(reason) | TokenAnswer::Later(reason) => {
+                assert!(reason.len() <= 1_024, "{} octets", reason.len());
+                assert!(!reason.chars().any(is_unseen), "{reason:?}");
+            }
+        }
+    }
 }

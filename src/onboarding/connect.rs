@@ -32,6 +32,8 @@ use crate::resolver::{Resolver, joined};
 const TIME: Duration = Duration::from_secs(8);
 /// The longest answer that is read. Answers of the protocol are shorter.
 const LONGEST_ANSWER: usize = 64 << 10;
+/// A provider's name is cut to this many characters.
+const LONGEST_NAME: usize = 100;
 
 /// The link with which one click creates the missing records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +79,7 @@ async fn ask(
     let fetcher = Fetcher::new(settings);
     let (status, body) =
         fetcher.short(resolver, &below(&base, &format!("v2/{zone}/settings"))?, LONGEST_ANSWER).await.ok()?;
-    let provider: Provider = (status == 200).then(|| serde_json::from_slice(&body).ok()).flatten()?;
-    let (api, pages) =
-        (address(provider.url_api.as_deref()?, scheme)?, address(provider.url_sync_ux.as_deref()?, scheme)?);
+    let ZoneProvider { name, api, pages } = (status == 200).then(|| ZoneProvider::read(&body, scheme)).flatten()?;
     let template = format!("v2/domainTemplates/providers/{}/services/{}", ours.provider_id, ours.service_id);
     let (status, _) = fetcher.short(resolver, &below(&api, &template)?, LONGEST_ANSWER).await.ok()?;
     if status != 200 {
@@ -89,8 +89,27 @@ async fn ask(
     let signature = ours.sign(&query)?;
     let mut url = below(&pages, &format!("{template}/apply"))?;
     url.set_query(Some(&format!("{query}&key={}&sig={}", encoded(&ours.key_host), encoded(&signature))));
-    let name = provider.provider_display_name.or(provider.provider_name).unwrap_or_else(|| zone.to_owned());
-    Some(Apply { provider: name, url: url.into() })
+    Some(Apply { provider: name.unwrap_or_else(|| zone.to_owned()), url: url.into() })
+}
+
+/// The provider of a zone, with its checked addresses.
+pub(super) struct ZoneProvider {
+    /// Its name, if it says one; of at most [`LONGEST_NAME`] characters.
+    pub name: Option<String>,
+    /// Its API.
+    pub api: Url,
+    /// Its pages for the zone's owner.
+    pub pages: Url,
+}
+
+impl ZoneProvider {
+    /// Reads a provider's answer. Returns `None` if it lacks an address, or names one that is none of the web.
+    pub(super) fn read(answer: &[u8], scheme: &str) -> Option<Self> {
+        let Provider { provider_name, provider_display_name, url_sync_ux, url_api } =
+            serde_json::from_slice(answer).ok()?;
+        let name = provider_display_name.or(provider_name).map(|name| name.chars().take(LONGEST_NAME).collect());
+        Some(ZoneProvider { name, api: address(&url_api?, scheme)?, pages: address(&url_sync_ux?, scheme)? })
+    }
 }
 
 /// Reads a web address of the provider: it must have this scheme and a host name, and no login. `fetch` asks only the usual ports.
@@ -102,7 +121,7 @@ fn address(text: &str, scheme: &str) -> Option<Url> {
 }
 
 /// Returns an address below another one.
-fn below(base: &Url, path: &str) -> Option<Url> {
+pub(super) fn below(base: &Url, path: &str) -> Option<Url> {
     Url::parse(&format!("{}/{path}", base.as_str().trim_end_matches('/'))).ok()
 }
 
@@ -329,6 +348,37 @@ mod tests {
             let guarded = Settings { http_allow_private: false, https_port: port, ..settings };
             assert_eq!(discover(&*zone, &guarded, &table).await, None);
         }
+    }
+
+    #[test]
+    fn a_providers_answer_names_web_addresses_and_a_short_name_or_counts_for_nothing() {
+        let read = |api: &str, pages: &str, more: &str| {
+            let answer = format!("{{\"urlAPI\": {api}, \"urlSyncUX\": {pages}{more}}}");
+            ZoneProvider::read(answer.as_bytes(), "https")
+        };
+        let (good, long) = ("\"https://dc.example/ui\"", "x".repeat(60_000));
+        let name = read(good, good, &format!(", \"providerDisplayName\": \"{long}\"")).unwrap().name.unwrap();
+        assert_eq!(name.len(), LONGEST_NAME);
+        assert_eq!(read(good, good, ", \"deep\": 1, \"providerName\": \"DC\"").unwrap().name.as_deref(), Some("DC"));
+        for bad in [
+            "null",
+            "1",
+            "\"\"",
+            "\"http://dc.example/\"",
+            "\"https://127.0.0.1/\"",
+            "\"https://[::1]/\"",
+            "\"https://2130706433/\"",
+            "\"https://user@dc.example/\"",
+            "\"https://dc.example/?x=\"",
+            "\"https://dc.example/#x\"",
+            "\"javascript:alert(1)\"",
+            "\"file:///etc/passwd\"",
+            "\"//dc.example/\"",
+        ] {
+            assert!(read(bad, good, "").is_none() && read(good, bad, "").is_none(), "{bad}");
+        }
+        let deep = format!("{{\"x\": {}", "[".repeat(60_000));
+        assert!(ZoneProvider::read(deep.as_bytes(), "https").is_none());
     }
 
     #[test]

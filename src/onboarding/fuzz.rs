@@ -1,5 +1,9 @@
-//! For `tests/fuzz` only (feature `fuzzing`): the answers of a customer's web server and name server about the proof of ownership.
+//! For `tests/fuzz` only (feature `fuzzing`): the answers of a customer's web server and name server about the proof of ownership, and those
+//! of a DNS provider that the zone names (Domain Connect).
 
+use url::Host;
+
+use super::connect::{ZoneProvider, below};
 use super::ownership::{Challenge, Secret, check};
 use super::{Finding, Need, Settings, fetch};
 use crate::message::CustomerId;
@@ -28,4 +32,20 @@ pub fn ownership(answer: &[u8]) {
     let is_proven = check.findings.iter().any(|finding| matches!(finding, Finding::OwnershipByTxt { .. }));
     let text = plain::as_meant(&plain::text(&strings.concat())).to_ascii_lowercase();
     assert!(!is_proven || text.contains(&challenge.token), "{check:?}");
+}
+
+/// Reads what a DNS provider answers about a zone.
+///
+/// # Panics
+/// Panics if a request to one of its addresses would not go to a host by HTTPS, or if its name is long.
+pub fn domain_connect(answer: &[u8]) {
+    let Some(ZoneProvider { name, api, pages }) = ZoneProvider::read(answer, "https") else { return };
+    assert!(name.is_none_or(|name| name.chars().count() <= 100));
+    for base in [&api, &pages] {
+        let Some(asked) = below(base, "v2/domainTemplates/providers/webcrm.com/services/mail") else { continue };
+        assert!(asked.scheme() == "https" && matches!(asked.host(), Some(Host::Domain(_))), "{asked}");
+        assert_eq!(asked.host(), base.host(), "{asked}");
+        assert!(asked.username().is_empty() && asked.password().is_none() && asked.query().is_none(), "{asked}");
+        assert!(asked.path().ends_with("/services/mail"), "{asked}");
+    }
 }

@@ -16,12 +16,13 @@ use tokio::sync::{Mutex, OnceCell};
 use super::entra;
 use crate::causes::with_causes;
 use crate::delivery::dial::{Failure, TokenSource};
-use crate::delivery::outcome::Trouble;
+use crate::delivery::outcome::{Trouble, clipped};
 use crate::delivery::settings::{EgressPath, Settings};
 use crate::delivery::step::Step;
 use crate::http_client;
 use crate::message::FailureClass;
 use crate::route::{Cause, LoginSecret, Route};
+use crate::visible::visible;
 
 /// Tokens are renewed this long before they expire, so that none expires on the way to the server.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -65,6 +66,46 @@ impl Denied {
         let later = matches!(denied.error.as_str(), "" | "temporarily_unavailable" | "server_error");
         (!later).then_some(denied)
     }
+}
+
+/// What the answer of a token endpoint means. The texts are short and visible.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TokenAnswer {
+    /// A token, and how long it may be used.
+    Token { token: String, usable: Duration },
+    /// The endpoint refuses the credentials.
+    Denied(String),
+    /// Something else is wrong, perhaps not for long.
+    Later(String),
+}
+
+impl TokenAnswer {
+    /// Reads an answer.
+    pub fn read(status: StatusCode, text: &str) -> Self {
+        if let Some(Denied { error, error_description }) = Denied::within(status, text) {
+            return TokenAnswer::Denied(shown(&format!(
+                "the token endpoint refused: {status} {error} {error_description}"
+            )));
+        }
+        if !status.is_success() {
+            return TokenAnswer::Later(format!("the token endpoint answered {status}"));
+        }
+        let granted: Granted = match serde_json::from_str(text) {
+            Ok(granted) => granted,
+            Err(error) => {
+                return TokenAnswer::Later(shown(&format!("the token endpoint's answer cannot be read: {error}")));
+            }
+        };
+        let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME)).min(LONGEST_LIFETIME);
+        // A token with a short life is used for half of it.
+        let usable = lifetime.checked_sub(MARGIN).filter(|left| *left > MARGIN).unwrap_or(lifetime / 2);
+        TokenAnswer::Token { token: granted.access_token, usable }
+    }
+}
+
+/// Makes a text from the endpoint short and visible.
+fn shown(text: &str) -> String {
+    clipped(visible(text.trim_end().replace(|c: char| c.is_control(), " ").as_str()).into_owned())
 }
 
 /// A route's token with what is needed to fetch it.
@@ -114,31 +155,25 @@ impl RouteTokens<'_> {
         let answer = asked.send().await.map_err(unreachable)?;
         let status = answer.status();
         let text = bounded_text(answer).await.map_err(unreachable)?;
-        if let Some(denied) = Denied::within(status, &text) {
-            let reason = format!("the token endpoint refused: {status} {} {}", denied.error, denied.error_description);
-            let reason = reason.trim_end().replace(|c: char| c.is_control(), " ");
-            let remedy = entra::remedy(&reason).map(|remedy| format!("{remedy}: ")).unwrap_or_default();
-            return Err(Failure {
-                step: Step::Token,
-                reason: reason.clone(),
-                trouble: Trouble::Suspend {
-                    cause: Cause::Login,
-                    reason,
-                    advice: format!("{remedy}correct {}, and reload", login.stands_in),
-                },
-                class: FailureClass::Auth,
-                everywhere: true,
-            });
-        }
-        if !status.is_success() {
-            return Err(later(format!("the token endpoint answered {status}")));
-        }
-        let granted: Granted = serde_json::from_str(&text)
-            .map_err(|error| later(format!("the token endpoint's answer cannot be read: {error}")))?;
-        let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME)).min(LONGEST_LIFETIME);
-        // A token with a short life is used for half of it.
-        let usable = lifetime.checked_sub(MARGIN).filter(|left| *left > MARGIN).unwrap_or(lifetime / 2);
-        Ok(CachedToken { token: granted.access_token, renew_at: Instant::now() + usable })
+        let reason = match TokenAnswer::read(status, &text) {
+            TokenAnswer::Token { token, usable } => {
+                return Ok(CachedToken { token, renew_at: Instant::now() + usable });
+            }
+            TokenAnswer::Later(reason) => return Err(later(reason)),
+            TokenAnswer::Denied(reason) => reason,
+        };
+        let remedy = entra::remedy(&reason).map(|remedy| format!("{remedy}: ")).unwrap_or_default();
+        Err(Failure {
+            step: Step::Token,
+            reason: reason.clone(),
+            trouble: Trouble::Suspend {
+                cause: Cause::Login,
+                reason,
+                advice: format!("{remedy}correct {}, and reload", login.stands_in),
+            },
+            class: FailureClass::Auth,
+            everywhere: true,
+        })
     }
 }
 
@@ -182,5 +217,51 @@ fn later(reason: String) -> Failure {
         reason,
         class: FailureClass::Auth,
         everywhere: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(status: u16, text: &str) -> TokenAnswer {
+        TokenAnswer::read(StatusCode::from_u16(status).unwrap(), text)
+    }
+
+    #[test]
+    fn what_the_endpoint_says_is_short_and_visible() {
+        let hostile = "\\u001b[2J\\u202e\\u0000\\r\\n".repeat(2000);
+        for (status, text, is_denied) in [
+            (401, format!("{{\"error\": \"x{hostile}\", \"error_description\": \"{hostile}\"}}"), true),
+            (200, format!("{{\"access_token\": \"t\", \"expires_in\": \"{hostile}\"}}"), false),
+            (200, "[".repeat(60_000), false),
+            (200, "{\"access_token\": null}".to_owned(), false),
+            (302, String::new(), false),
+            (503, format!("{{\"error\": \"{hostile}\"}}"), false),
+        ] {
+            let reason = match read(status, &text) {
+                TokenAnswer::Denied(reason) if is_denied => reason,
+                TokenAnswer::Later(reason) if !is_denied => reason,
+                other => panic!("{status}: {other:?}"),
+            };
+            assert!(!reason.chars().any(crate::visible::is_unseen), "{reason:?}");
+            assert!(reason.len() <= 1024, "{} octets", reason.len());
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_for_a_part_of_its_life_whatever_that_is() {
+        for (expires, usable) in
+            [("", 3300), (", \"expires_in\": 7200", 6900), (", \"expires_in\": 60", 30), (", \"expires_in\": 0", 0)]
+        {
+            let answer = read(200, &format!("{{\"access_token\": \"t\"{expires}}}"));
+            assert_eq!(answer, TokenAnswer::Token { token: "t".into(), usable: Duration::from_secs(usable) });
+        }
+        let TokenAnswer::Token { usable, .. } =
+            read(200, &format!("{{\"access_token\": \"t\", \"expires_in\": {}}}", u64::MAX))
+        else {
+            panic!("a token")
+        };
+        assert!(usable < LONGEST_LIFETIME);
     }
 }
