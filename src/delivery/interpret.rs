@@ -10,8 +10,8 @@ use super::connection::Broken;
 use super::job::Job;
 use super::outcome::{Meaning, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use super::reply::classify::{Context, Phase, TakenRecipients, classify, is_internal};
-use super::reply::limits::is_about_recipient;
 use super::reply::number_of_recipients::is_about_number_of_recipients;
+use super::reply::whose_limit::is_about_recipient;
 use crate::message::FailureClass;
 use crate::smtp::Reply;
 

@@ -1,6 +1,6 @@
 //! Finds replies that say that the sender's account may send nothing.
 
-use super::limits::{Heard, is_about_receiving};
+use super::whose_limit::{Heard, is_about_receiving};
 use super::words::Words;
 
 /// Words for what may be done to an account.

@@ -2,7 +2,8 @@
 //! recipient who is refused so gets the mail later, and nobody bounces.
 
 use super::about_us::recipient_is_unknown;
-use super::limits::{finds_spam, is_about_recipient};
+use super::limits::finds_spam;
+use super::whose_limit::is_about_recipient;
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
 

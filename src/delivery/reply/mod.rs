@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! reply ─► signal (its subject) ─► classify (verdict, scope, trouble) ─► failure_class (a word for programs), advice (for people)
-//!            └── limits, about_us, blocked_account, relaying, number_of_recipients, for_now: what servers say where they have no code
+//!            └── limits, whose_limit, about_us, blocked_account, relaying, number_of_recipients, for_now: what servers say where they have no code
 //! ```
 //!
 //! The tables of the tests hold what real servers say (`replies`, `wordings…`).
@@ -13,7 +13,7 @@ mod blocked_account;
 pub(super) mod classify;
 mod failure_class;
 mod for_now;
-pub(super) mod limits;
+mod limits;
 pub(super) mod number_of_recipients;
 mod our_address;
 mod periods;
@@ -21,6 +21,7 @@ mod relaying;
 #[cfg(test)]
 mod replies;
 pub(super) mod signal;
+pub(super) mod whose_limit;
 #[cfg(test)]
 mod wordings;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Finds refusals for the number of recipients that one transaction has. Servers agree on no code for them, so the words decide.
 
-use super::limits::{RECEIVING_WORDS, is_about_recipient};
 use super::periods::{PERIOD_WORDS, SHORT_PERIOD_WORDS};
+use super::whose_limit::{RECEIVING_WORDS, is_about_recipient};
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
 

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use super::about_us::{may_not_connect, refuses_a_machine, wants_login};
 use super::blocked_account::{account_is_blocked, is_about_sending_to};
-use super::limits::{Allowance, Heard, allowance, is_about_receiving, is_about_recipient, refuses_login_for_allowance};
+use super::limits::{Allowance, allowance, refuses_login_for_allowance};
 use super::number_of_recipients::is_about_number_of_recipients;
 use super::our_address::names;
 use super::relaying::does_not_relay;
+use super::whose_limit::{Heard, is_about_receiving, is_about_recipient};
 use super::words::Words;
 use crate::delivery::step::Step;
 use crate::delivery::tls::Fallback;
