@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::text;
 
 /// Characters that web pages write by name or number. Only these occur in records.
-const ENTITIES: [(&str, char); 21] = [
+const ENTITIES: [(&str, char); 31] = [
     ("&nbsp;", ' '),
     ("&#160;", ' '),
     ("&#xa0;", ' '),
@@ -26,6 +26,16 @@ const ENTITIES: [(&str, char); 21] = [
     ("&semi;", ';'),
     ("&equals;", '='),
     ("&colon;", ':'),
+    ("&#58;", ':'),
+    ("&ndash;", '-'),
+    ("&mdash;", '-'),
+    ("&minus;", '-'),
+    ("&hyphen;", '-'),
+    ("&#45;", '-'),
+    ("&#8211;", '-'),
+    ("&tilde;", '~'),
+    ("&sim;", '~'),
+    ("&#126;", '~'),
     ("&#43;", '+'),
     ("&#47;", '/'),
     ("&amp;", '&'),

@@ -163,6 +163,10 @@ fn piece_without_all(text: &str, terms: &mut Vec<Meant>) {
     }
     let whole = term::one(text);
     if matches!(whole, Meant::Unread(_)) {
+        if let Some(networks) = term::range(text) {
+            terms.extend(networks.into_iter().map(Meant::Term));
+            return;
+        }
         // In `ip4:192.0.2.1mx`: an address ends with a digit.
         for tail in ["mx", "a"] {
             let cut = text.len().checked_sub(tail.len()).filter(|at| text.is_char_boundary(*at));

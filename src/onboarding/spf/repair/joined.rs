@@ -1,12 +1,24 @@
 //! Joins tokens that a space has split: `include: x.dk`, `- all`, `ip4:192.0.2.0 /24`, `"include:a.d" "k"`.
 
-use super::{Meant, Token, glued, is_all};
+use super::{Meant, Token, glued, is_all, term};
 
 /// Joins neighbouring tokens that make a term only together.
 pub fn join(tokens: Vec<Token>) -> Vec<Token> {
     let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
-    for next in tokens {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(next) = tokens.next() {
+        let is_until = matches!(next.text.as_str(), "-" | "to" | "til" | "bis");
         match joined.last_mut() {
+            // In `ip4:192.0.2.4 - 192.0.2.9` the hyphen says nothing without the address behind it.
+            Some(before)
+                if is_until
+                    && let Some(behind) =
+                        tokens.next_if(|behind| is_range(&format!("{}-{}", before.text, behind.text))) =>
+            {
+                before.text = format!("{}-{}", before.text, behind.text);
+                before.words.1 = behind.words.1;
+                before.closes = behind.closes;
+            }
             Some(before) if let Some(text) = together(before, &next) => {
                 before.text = text;
                 before.words.1 = next.words.1;
@@ -32,6 +44,9 @@ fn together(before: &Token, next: &Token) -> Option<String> {
     if is_named && name.len() == bare.len() && matches!(right, ":" | "=") {
         return Some(straight());
     }
+    if (left.ends_with('-') || right.starts_with('-')) && is_range(&straight()) {
+        return Some(straight());
+    }
     // A hyphen may have been meant as a bullet. It is only certain before `all`.
     let is_torn = (bare.is_empty() && (!left.contains('-') || is_all(right)))
         || (is_named && (left.ends_with(is_sign) || right.starts_with(is_sign)))
@@ -45,6 +60,11 @@ fn together(before: &Token, next: &Token) -> Option<String> {
     }
     let with_colon = || format!("{left}:{right}");
     (wants_argument && name.len() == bare.len() && reads(&with_colon())).then(with_colon)
+}
+
+fn is_range(text: &str) -> bool {
+    // Two IPv4 addresses and a name.
+    text.len() <= 40 && term::range(text).is_some()
 }
 
 /// Returns true if a text consists of terms only.

@@ -93,6 +93,13 @@ pub fn read(text: &str) -> Reading {
                 {
                     meant.push(Meant::Term(term));
                 }
+                (Some(Meant::Term(before)), [Meant::Unread(piece)])
+                    if next.is_listed
+                        && let Some(term) = term::completed(before, piece) =>
+                {
+                    meant.pop();
+                    meant.push(Meant::Term(term));
+                }
                 _ => meant.extend(more),
             }
         }

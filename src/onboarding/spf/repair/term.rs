@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::{Ipv4Net, Ipv4Subnets};
+
 use super::{Meant, is_sound};
+use crate::digits::digits;
 use crate::onboarding::spf::macros::MacroString;
 
 /// Names that are followed by `:` and an argument.
@@ -146,6 +149,18 @@ pub fn continued(before: &str, piece: &str) -> Option<String> {
     is_list.then(|| Some(format!("{name}:{}", host(piece)?)))?
 }
 
+/// Top-level domains that are told from other words.
+const TOP: [&str; 18] =
+    ["com", "net", "org", "info", "biz", "eu", "dk", "se", "no", "fi", "de", "nl", "be", "fr", "es", "it", "uk", "io"];
+
+/// The last label of the name before it, where a comma stands for the dot: `include:spf.protection.outlook,com`.
+pub fn completed(before: &str, piece: &str) -> Option<String> {
+    let is_top = |label: &str| TOP.iter().any(|top| label.eq_ignore_ascii_case(top));
+    let (name, argument) = before.split_once(':')?;
+    let is_open = !is_top(argument.rsplit('.').next()?) && !argument.contains(['/', '%']) && host(argument).is_some();
+    (is_open && is_top(piece)).then(|| format!("{name}:{argument}.{piece}"))
+}
+
 /// Reads `a`, `mx` or `ptr` with a name, prefix lengths or both.
 fn target(name: &str, argument: &str, has_sign: bool) -> Option<String> {
     let (host_name, lengths) = match argument.find('/') {
@@ -158,6 +173,49 @@ fn target(name: &str, argument: &str, has_sign: bool) -> Option<String> {
         _ if has_sign => Some(format!("{name}:{}{lengths}", host(host_name)?)),
         _ => None,
     }
+}
+
+/// The most networks that stand for a range. A range with more of them is rather a slip.
+const MOST_NETWORKS: usize = 8;
+/// The shortest prefix of a network in a range. What holds a wider one is everybody's.
+const SHORTEST_IN_RANGE: u8 = 8;
+
+/// Returns the networks that a range of IPv4 addresses consists of: `ip4:192.0.2.4-192.0.2.9`, `ip4:192.0.2.4-9`, `192.0.2.*`.
+pub fn range(text: &str) -> Option<Vec<String>> {
+    let bare = text.trim_start_matches('+');
+    let small = bare.to_ascii_lowercase();
+    let name =
+        ["ip4:", "ip4=", "ipv4:", "ipv4=", "ip:"].into_iter().find(|name| small.starts_with(name)).unwrap_or_default();
+    let argument = bare[name.len()..].trim_matches(['[', ']']);
+    let (first, last) = match argument.split_once('-') {
+        Some((first, last)) => {
+            let first: Ipv4Addr = first.parse().ok()?;
+            // `192.0.2.4-7` leaves out what both ends have in common. In `192.0.2.0-24` a slash may have been meant.
+            let last = match digits::<u8>(last) {
+                Some(8..=32) => return None,
+                Some(last) => Ipv4Addr::from_bits(first.to_bits() & !0xff | u32::from(last)),
+                None => last.parse().ok()?,
+            };
+            (first, last)
+        }
+        None => of_wildcards(argument)?,
+    };
+    let networks: Vec<_> =
+        (first <= last).then(|| Ipv4Subnets::new(first, last, 0).take(MOST_NETWORKS + 1).collect())?;
+    let is_narrow = networks.iter().all(|network| network.prefix_len() >= SHORTEST_IN_RANGE);
+    let term = |network: &Ipv4Net| match network.prefix_len() {
+        32 => format!("ip4:{}", network.addr()),
+        _ => format!("ip4:{network}"),
+    };
+    (is_narrow && networks.len() <= MOST_NETWORKS).then(|| networks.iter().map(term).collect())
+}
+
+/// Returns the first and the last address of `192.0.2.*`. An `x` in place of the asterisk may stand in an example.
+fn of_wildcards(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let given = text.trim_end_matches(".*");
+    let is_whole = given.len() < text.len() && text.split('.').count() == 4 && !given.contains('*');
+    let with = |rest: &str| text.replace('*', rest).parse().ok();
+    is_whole.then(|| Some((with("0")?, with("255")?)))?
 }
 
 /// Converts an address or a network to the mechanism that names it.

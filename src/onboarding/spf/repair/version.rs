@@ -77,7 +77,7 @@ impl Version {
 /// `spf1` counts, because `spf2.0` is another protocol (RFC 4406).
 fn begins_at(tokens: &[Token], first: usize, octet: usize) -> Option<Version> {
     let mut letters = Letters { tokens, token: first, octet };
-    letters.skip(|c| matches!(c, '(' | '[' | '<' | '{'));
+    letters.skip(|c| matches!(c, '(' | '[' | '<' | '{' | '='));
     let has_v = letters.take('v');
     if has_v {
         letters.skip(|c| matches!(c, '=' | ':' | '-' | '.'));
@@ -100,6 +100,10 @@ fn begins_at(tokens: &[Token], first: usize, octet: usize) -> Option<Version> {
     // The version ends in the token of the last digit, not in the one after it.
     letters.stay();
     letters.skip_here(|c| matches!(c, '.' | ':' | ')' | ']' | '>'));
+    // `v=spf1.0`
+    if letters.octet > 0 && letters.here().len() <= 2 && letters.here().bytes().all(|b| b.is_ascii_digit()) {
+        letters.skip_here(|_| true);
+    }
     Some(Version { first, last: letters.token, octets: letters.octet })
 }
 
