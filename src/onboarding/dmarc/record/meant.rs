@@ -2,8 +2,8 @@
 
 use super::Policy;
 
-/// Every word for a policy: those of the standard, and what a browser makes of them that translates pages to Danish.
-const WORDS: [(&str, Policy); 7] = [
+/// Every word for a policy: those of the standard, and what a browser makes of them that translates pages.
+const WORDS: [(&str, Policy); 26] = [
     ("none", Policy::None),
     ("quarantine", Policy::Quarantine),
     ("reject", Policy::Reject),
@@ -11,6 +11,28 @@ const WORDS: [(&str, Policy); 7] = [
     ("karantæne", Policy::Quarantine),
     ("afvis", Policy::Reject),
     ("afvise", Policy::Reject),
+    // Swedish and Norwegian.
+    ("avvisa", Policy::Reject),
+    ("avvis", Policy::Reject),
+    ("karantän", Policy::Quarantine),
+    ("karantene", Policy::Quarantine),
+    // German and Dutch.
+    ("keine", Policy::None),
+    ("ablehnen", Policy::Reject),
+    ("zurückweisen", Policy::Reject),
+    ("quarantäne", Policy::Quarantine),
+    ("geen", Policy::None),
+    ("weigeren", Policy::Reject),
+    ("afwijzen", Policy::Reject),
+    ("quarantaine", Policy::Quarantine),
+    // French and Spanish.
+    ("aucune", Policy::None),
+    ("rejeter", Policy::Reject),
+    ("refuser", Policy::Reject),
+    ("ninguna", Policy::None),
+    ("ninguno", Policy::None),
+    ("cuarentena", Policy::Quarantine),
+    ("rechazar", Policy::Reject),
 ];
 /// The longest value that is compared with the words.
 const LONGEST: usize = 20;
@@ -44,7 +66,7 @@ pub(super) fn policy(value: &str) -> Option<Policy> {
 /// Returns true if a name that is no tag's was meant to be `p`.
 pub(super) fn is_policy_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["policy", "pol", "politik", "dmarc_policy", "dmarcpolicy"].contains(&&*name)
+    ["policy", "pol", "pp", "politik", "dmarc_policy", "dmarcpolicy"].contains(&&*name)
 }
 
 #[cfg(test)]
@@ -67,7 +89,12 @@ mod tests {
             ("reject // for good", Some(Policy::Reject)),
             ("none/quarantine", None),
             ("quarantine,reject", None),
+            ("Ablehnen", Some(Policy::Reject)),
+            ("keine", Some(Policy::None)),
+            ("aucune", Some(Policy::None)),
             ("maybe", None),
+            ("refund", None),
+            ("weird", None),
             ("monitor", None),
             ("never", None),
             ("", None),
