@@ -51,6 +51,7 @@ pub fn judge(reply: &Reply) {
         internal: reply.code.is_multiple_of(2),
         egress: IpAddr::from([40, 74, 40, 57]),
         login: None,
+        sender: None,
         fallback: None,
         taken: TakenRecipients::Nobody,
     };

@@ -233,7 +233,8 @@ impl Delivery {
             _ => return None,
         };
         let egress = self.shared.settings.egress.address;
-        let context = Context { internal, ..Context::of(route, egress, connection.fallback.as_ref()) };
+        let context =
+            Context { internal, sender: Some(from), ..Context::of(route, egress, connection.fallback.as_ref()) };
         classify(phase, reply, &context).0.advice
     }
 

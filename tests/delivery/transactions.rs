@@ -369,3 +369,16 @@ async fn internal_mail_refused_as_forged_names_the_remedy() {
     assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Recipient)]);
     assert!(outcome.recipients[0].meaning.advice.as_deref().unwrap().contains("allow 40.74.40.57"));
 }
+
+#[tokio::test]
+async fn an_account_that_is_blocked_is_the_senders_only_if_it_has_the_senders_name() {
+    for (reply, verdict, scope) in [
+        ("550 5.7.1 The account bounce@test.dk is blocked", Verdict::Deferred, Scope::Route),
+        ("550 5.7.1 The account x@test.net is blocked", Verdict::Failed, Scope::Recipient),
+    ] {
+        let script = [hello(&[]), vec![hear("MAIL FROM:<bounce@test.dk>"), say("250 ok"), hear("RCPT"), say(reply)]];
+        let server = Server::start(vec![script.concat()]).await;
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
+        assert_eq!(results(&outcome), [(0, verdict, scope)], "{reply}");
+    }
+}

@@ -51,6 +51,7 @@ pub(super) const NEGATIVE_WORDS: &[&str] = &[
     " liste noire ",
     " lista negra ",
     " inte ",
+    " ej ",
     " blockerad ",
     " niet ",
     " geblokkeerd ",
@@ -414,9 +415,13 @@ pub fn may_not_connect(words: &Words) -> bool {
             " person does not ",
             " of this recipient ",
         ];
+        let persons = [" user ", " recipient ", " mailbox ", " group ", " list "];
+        let refuses =
+            [" refuses ", " rejects ", " blocks ", " blocked ", " has blocked ", " accepts only ", " takes only "];
+        let by_recipient = persons.iter().any(|person| words.near(person, &refuses, 0));
         let must = words.any(&[" must be whitelisted "]) && words.any(&[" user", " recipient", " sender", " address"]);
         let to_one = words.any(&[" mail to "]) && words.any(&[" from outside "]);
-        return !words.any(&of_recipient) && !must && !to_one;
+        return !words.any(&of_recipient) && !by_recipient && !must && !to_one;
     }
     // Nobody speaks of the name of a machine in a refusal unless it is wrong.
     if words.any(&[" reverse dns name ", " reverse dns for ", " reverse dns of ", " reverse dns entry "])
@@ -621,6 +626,7 @@ const WANTED: &[&str] = &[
     " erforderlich ",
     " zuerst ",
     " bitte ",
+    " veuillez ",
     " müssen ",
     " kræve",
     " skal ",

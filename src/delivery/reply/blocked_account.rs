@@ -19,8 +19,13 @@ const STOPPED: &[&str] = &[
     " revoked ",
     " turned off ",
     " switched off ",
+    " mail hold ",
+    " email hold ",
+    " prevented ",
+    " quarantine ",
     // Danish, Swedish, German, French.
     " spærret ",
+    " sperret ",
     " blokeret ",
     " suspenderet ",
     " deaktiveret ",
@@ -35,6 +40,11 @@ const STOPPED: &[&str] = &[
     " deshabilitad",
     " bloqué",
     " désactivé",
+    " geblokkeerd ",
+    " geschorst ",
+    " bloquead",
+    " suspendid",
+    " suspendu",
 ];
 
 /// Words for sending, which a block stops.
@@ -79,6 +89,9 @@ const OUTWARD: &[&str] = &[
     " denvoi ",
     " lenvoi ",
     " envío ",
+    " en envoi ",
+    " pour envoi ",
+    " verzenden ",
 ];
 /// The account is stopped for what it sent. A recipient's account may be stopped, too, and then nobody speaks of sending.
 const FOR_SPAM: &[&str] = &[
@@ -142,7 +155,7 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     if words.any(&no_longer) || (words.any(&from_sending) && words.any(STOPPED)) {
         return true;
     }
-    let accounts = [" sender account ", " senders account ", " sending account "];
+    let accounts = [" sender account ", " senders account ", " sending account ", " api key "];
     if accounts.iter().any(|account| words.near(account, STOPPED, 8)) {
         return true;
     }
@@ -150,6 +163,11 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     let of_content = words.any(&[" phish", " scam", " virus", " malware"]);
     let is_stopped = words.near(" account ", STOPPED, 3) && !words.near(" account ", &[" not "], 1) && !of_content;
     if heard == Heard::Elsewhere && is_stopped {
+        return true;
+    }
+    // The server speaks to us.
+    let of_ours = [" your account ", " your mailbox ", " your service ", " your subscription "];
+    if of_ours.iter().any(|ours| words.near(ours, STOPPED, 5)) && !of_content {
         return true;
     }
     if at_mail && words.near(" sender ", &[" suspended ", " disabled ", " deactivated "], 2) {
@@ -170,7 +188,7 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     if words.any(FOR_SPAM) && account_is_stopped(words) && !is_about_receiving(words) {
         return true;
     }
-    let owners = [" account", " domain ", " user ", " sender ", " plan ", " customer "];
+    let owners = [" account", " domain ", " user ", " sender ", " plan ", " customer ", " your mailbox "];
     if words.any(&may_not) && words.any(STOPPED) && words.any(&owners) {
         return true;
     }
@@ -201,6 +219,27 @@ const FROM_OUTSIDE: &[&str] = &[
     " anonymous ",
     " strangers ",
 ];
+
+/// Returns true if the text says that the account with this name is stopped. A recipient may block senders, which says nothing of accounts.
+pub fn named_account_is_stopped(words: &Words, name: &str) -> bool {
+    const NOUNS: &[&str] =
+        &[" account", " user", " mailbox ", " login ", " konto", " bruger", " compte ", " cuenta ", " benutzer"];
+    let name: String = Words::of(name).iter().map(|word| format!(" {word}")).collect();
+    let name = [&*format!("{name} ")];
+    !words.any(&[" recipient"]) && words.close(&name, NOUNS, 2) && words.close(&name, STOPPED, 6)
+}
+
+/// Returns true if the text names this account. A name without a domain is a common word elsewhere, so it counts only behind the word for
+/// an account.
+pub fn names_account(words: &Words, name: &str) -> bool {
+    const BEFORE: &[&str] = &[
+        "user", "username", "account", "login", "mailbox", "sender", "konto", "kontoen", "bruger", "compte", "benutzer",
+    ];
+    let name = Words::of(name);
+    let name = name.iter().collect::<Vec<_>>().join(" ");
+    let said = |before: &str| words.any(&[&format!(" {before}{name} ")]);
+    !name.is_empty() && if name.contains(' ') { said("") } else { BEFORE.iter().any(|noun| said(&format!("{noun} "))) }
+}
 
 /// Returns true if the text speaks of sending *to* a person, a mailbox or a list: `you may not send to this group`. The refusal is that
 /// recipient's own.

@@ -44,8 +44,12 @@ const LATER: &[&str] = &[
     " system is busy ",
     " under maintenance ",
     " for maintenance ",
+    " tempfail ",
+    " please retry ",
     // Danish, Swedish, German, French, Dutch, Spanish, Italian.
     " prøv igen ",
+    " prøv igjen ",
+    " forsøk igjen ",
     " prøv venligst igen ",
     " midlertidig fejl ",
     " midlertidigt utilgængelig",
@@ -63,6 +67,9 @@ const LATER: &[&str] = &[
 ];
 /// Words that ask to try again, before a time: `try again in 300 seconds`.
 const AGAIN: &[&str] = &[" try again in ", " try again after ", " again in ", " retry in ", " retry after "];
+/// Units behind a number, and what stands behind them where the verb comes last: `in 10 Minuten erneut`.
+const LAST_UNITS: &[&str] = &["minuten", "minutter", "minuter", "stunden", "sekunden", "timer", "timmar"];
+const LAST_AGAIN: &[&str] = &[" erneut ", " wieder ", " igen ", " igjen "];
 const UNITS: &[&str] = &[" s ", " sec", " min", " hour", " h ", " hr"];
 /// Words for a mailbox without room. It is full for now, too, and stays the recipient's.
 const FULL: &[&str] = &[" full ", " quota ", " overquota ", " storage ", " fuld ", " voll "];
@@ -80,7 +87,9 @@ pub fn is_for_now(reply: &Reply, words: &Words) -> bool {
     if is_about_recipient(reply) || recipient_is_unknown(words) || words.any(FULL) || finds_spam(words) {
         return false;
     }
-    words.any(LATER) || AGAIN.iter().any(|again| words.near(again, UNITS, 1))
+    let is_overloaded = words.close(&[" system ", " server "], &[" overloaded "], 2);
+    let again_last = words.any(LAST_AGAIN) && words.has_digits_before(LAST_UNITS);
+    words.any(LATER) || is_overloaded || again_last || AGAIN.iter().any(|again| words.near(again, UNITS, 1))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! decide, and these differ with every product.
 
 use super::about_us::recipient_is_unknown;
-use super::periods::{PERIOD_WORDS, SHORT_PERIOD_WORDS};
-use super::whose_limit::{Heard, MAIL_WORDS, is_about_receiving, is_the_senders};
+use super::periods::{names_long_period, names_period};
+use super::whose_limit::{Heard, MAIL_WORDS, goes_out, is_about_receiving, is_the_senders};
 use super::words::Words;
 
 /// A limit on what an account, a domain or an address may send.
@@ -39,6 +39,7 @@ const SPEED_WORDS: &[&str] = &[
     " concurrent ",
     " session",
     " recipients from ",
+    " too much mail from ",
 ];
 /// Words for a limit on something other than sending.
 const CONTENT_WORDS: &[&str] = &[
@@ -81,7 +82,7 @@ const CONTENT_WORDS: &[&str] = &[
 /// Returns the limit on sending that the text speaks of, if it does.
 pub fn allowance(words: &Words, heard: Heard) -> Option<Allowance> {
     speaks_of_sending(words, heard).then(|| {
-        match words.any(SPEED_WORDS) && !words.any(PERIOD_WORDS) && !words.any(&[" quota"]) {
+        match words.any(SPEED_WORDS) && !names_long_period(words) && !words.any(&[" quota"]) {
             true => Allowance::TooFast,
             false => Allowance::UsedUp,
         }
@@ -111,15 +112,15 @@ fn has_nothing_left(words: &Words) -> bool {
     }
     let none = (words.near(" no ", THINGS, 1) && words.near(" no ", &[" left ", " remaining ", " remain "], 3))
         || words.near(" no remaining ", THINGS, 1)
-        || (words.near(" no more ", THINGS, 0) && words.any(PERIOD_WORDS))
+        || (words.near(" no more ", THINGS, 0) && names_long_period(words))
         || words.near(" out of ", THINGS, 1);
     let zero = words.any(THINGS)
         && (NOTHING.iter().any(|none| words.near(none, &[" left ", " remaining "], 1))
             || words.near(" remaining ", NOTHING, 3)
             || words.near(" left ", NOTHING, 1));
     let all = words.any(THINGS)
-        && (words.any(&[" all used ", " all been used ", " all spent ", " all gone "])
-            || (words.any(PERIOD_WORDS) && words.near(" used ", DIGITS, 0)));
+        && (words.any(&[" all used ", " all been used ", " all spent ", " all gone ", " consumed all ", " used all "])
+            || (names_long_period(words) && words.near(" used ", DIGITS, 0)));
     none || zero || all
 }
 
@@ -163,6 +164,7 @@ const FEW: &[&str] = &[
     " allowed ",
     " allows ",
     " may send ",
+    " can send ",
     " have sent ",
     " has sent ",
     " youve sent ",
@@ -230,6 +232,8 @@ const LIMITED: &[&str] = &[
     " ceiling ",
     " allotment ",
     " depleted ",
+    " consumed ",
+    " capacity ",
     // Some write their texts as one word: `mailLimitExceeded`.
     "limitexceeded ",
     "limit ",
@@ -249,7 +253,11 @@ const LIMITED: &[&str] = &[
     "gräns",
     " överskrid",
     " för många ",
-    " grense",
+    "grense",
+    " højeste ",
+    " högsta ",
+    " høyeste ",
+    " tilladte ",
     " überschritten ",
     " erreicht ",
     " erschöpft ",
@@ -291,7 +299,7 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     if words.any(CONTENT_WORDS) || recipient_is_unknown(words) {
         return false;
     }
-    let of_period = words.any(PERIOD_WORDS) || words.any(SHORT_PERIOD_WORDS);
+    let of_period = names_period(words);
     // Too much of what is spam is no allowance, unless the text counts mail.
     let counted =
         of_period || words.any(MAIL_WORDS) || words.any(&[" limit", " quota", " rate ", " outgoing ", " outbound "]);
@@ -299,7 +307,9 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
         return false;
     }
     let of_connection = words.any(&[" per connection ", " per session "]);
-    let is_of_mail = words.any(MAIL_WORDS) && !words.any(&[" mailbox"]);
+    // A mailbox that may send is the sender's.
+    let sends = words.any(&[" may send ", " can send ", " has sent "]);
+    let is_of_mail = words.any(MAIL_WORDS) && (sends || !words.any(&[" mailbox"]));
     if is_of_mail && (of_period || of_connection) && (words.any(FEW) || words.has_number_of_number()) {
         return true;
     }
@@ -309,7 +319,11 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     }
     let used = words.near(" volume ", &[" reached ", " used ", " exceeded ", " exhausted "], 3)
         || words.near(" over ", &[" volume ", " allowance ", " plan "], 2);
-    if !words.any(LIMITED) && !used && !words.near(" more than ", MAIL_WORDS, 2) {
+    let more =
+        words.near(" more than ", MAIL_WORDS, 2) || (words.near(" more ", MAIL_WORDS, 0) && words.any(&[" than "]));
+    // `outgoing: 101/100 per 1h`
+    let compared = of_period && goes_out(words) && words.has_two_numbers();
+    if !words.any(LIMITED) && !used && !more && !compared {
         return false;
     }
     is_the_senders(words, heard)
@@ -334,7 +348,7 @@ pub(super) fn finds_spam(words: &Words) -> bool {
         && message.iter().any(|message| words.near(message, &verdict, 2))
         && verdict.iter().any(|verdict| words.near(verdict, &spam, 2))
         && !words.any(&counted)
-        && !words.any(PERIOD_WORDS)
+        && !names_long_period(words)
 }
 
 /// Returns true if a login was refused because the account's allowance is used up. Some providers know no other place to say so.

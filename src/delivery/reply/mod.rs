@@ -38,6 +38,8 @@ mod wordings_reworded;
 mod wordings_tried;
 #[cfg(test)]
 mod wordings_unseen;
+#[cfg(test)]
+mod wordings_worldwide;
 pub(super) mod words;
 
 pub(crate) use classify::class_of_quoted;

@@ -1,6 +1,6 @@
 //! Finds refusals for the number of recipients that one transaction has. Servers agree on no code for them, so the words decide.
 
-use super::periods::{PERIOD_WORDS, SHORT_PERIOD_WORDS};
+use super::periods::names_period;
 use super::whose_limit::{RECEIVING_WORDS, is_about_recipient};
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
@@ -167,8 +167,8 @@ fn says_too_many_recipients(words: &Words) -> bool {
     }
     let weighed =
         [" size ", " space ", " storage ", " disk ", " inbox ", " octet", " byte", " kb ", " mb ", " gb ", " large "];
-    let elsewhere = [PERIOD_WORDS, SHORT_PERIOD_WORDS, RECEIVING_WORDS, &weighed, OF_OTHERS];
-    if elsewhere.iter().any(|phrases| words.any(phrases)) || is_about_quota(words) {
+    let elsewhere = [RECEIVING_WORDS, &weighed, OF_OTHERS];
+    if names_period(words) || elsewhere.iter().any(|phrases| words.any(phrases)) || is_about_quota(words) {
         return false;
     }
     if counts_users(words) || counts_people(words) || compares_numbers(words) {

@@ -1,7 +1,25 @@
-//! Words for the periods in which servers count mail.
+//! The periods in which servers count mail.
+
+use super::words::Words;
+
+/// Returns true if the text names an hour or a longer period: in words, or by a unit as in `100/h` and `150 mails/time`.
+pub(super) fn names_long_period(words: &Words) -> bool {
+    words.any(LONG)
+        || words.has_digits_before(&["h", "hr", "hrs", "d"])
+        // Danish for an hour, which is a common word elsewhere.
+        || COUNTED.iter().any(|mails| words.near(mails, &[" time "], 0))
+}
+
+/// Returns true if the text names a period, also one shorter than an hour.
+pub(super) fn names_period(words: &Words) -> bool {
+    names_long_period(words) || words.any(SHORT)
+}
+
+/// What stands before the unit of a rate.
+const COUNTED: &[&str] = &[" mails ", " e mails ", " emails ", " beskeder "];
 
 /// Words for an hour and longer periods.
-pub(super) const PERIOD_WORDS: &[&str] = &[
+const LONG: &[&str] = &[
     " hour",
     " hr ",
     " hrs ",
@@ -32,6 +50,11 @@ pub(super) const PERIOD_WORDS: &[&str] = &[
     " daglig",
     " døgn",
     " dygn",
+    " dagsgräns",
+    " daglimiet ",
+    " uurlimiet ",
+    " dagslimit",
+    " dagsgrense",
     " i dag ",
     " dagens ",
     " timelimit ",
@@ -63,4 +86,4 @@ pub(super) const PERIOD_WORDS: &[&str] = &[
     " dzienn",
 ];
 /// Words for periods shorter than an hour.
-pub(super) const SHORT_PERIOD_WORDS: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];
+const SHORT: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];

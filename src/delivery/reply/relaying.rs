@@ -129,9 +129,12 @@ pub fn does_not_relay(words: &Words) -> bool {
         " weiterleitung ",
         " weiterleiten ",
         " relæ",
+        " relä",
         " videresend",
         " vidarebefordr",
         " retransmisi",
+        " reenvío",
+        " reenviar ",
     ]);
     // The domain's name may come between, and is several words.
     let not_here = [
@@ -146,9 +149,17 @@ pub fn does_not_relay(words: &Words) -> bool {
     ];
     let of_domain = !words.any(&[" sender ", " from domain ", " your domain "])
         && (words.close(&[" domain ", " domains "], ELSEWHERE, 2) || words.near(" domain ", &not_here, 5));
-    let only = [" only send to local ", " only accepts mail for ", " accepts mail only for ", " accept mail only for "];
+    let only = [
+        " only send to local ",
+        " only accepts mail for ",
+        " only handles mail for ",
+        " only handle mail for ",
+        " only takes mail for ",
+        " accepts mail only for ",
+        " accept mail only for ",
+    ];
     // Said of the server's own domain. A person who takes no mail is another matter.
-    let not_for = words.any(&[" not accept mail for "])
+    let not_for = words.any(&[" not accept mail for ", " accept no mail for ", " accepts no mail for "])
         && !words.any(&[" user", " recipient", " address", " mailbox", " person", " account"]);
     // For domains that the server does not have, or for its own only.
     let some_domain = [" domain ", " domains "];

@@ -3,17 +3,18 @@
 use std::net::IpAddr;
 
 use super::about_us::{may_not_connect, refuses_a_machine, wants_login};
-use super::blocked_account::{account_is_blocked, is_about_sending_to};
+use super::blocked_account::{account_is_blocked, is_about_sending_to, named_account_is_stopped, names_account};
 use super::limits::{Allowance, allowance, refuses_login_for_allowance};
 use super::number_of_recipients::is_about_number_of_recipients;
 use super::our_address::names;
+use super::periods::names_long_period;
 use super::relaying::does_not_relay;
-use super::whose_limit::{Heard, is_about_receiving, is_about_recipient};
+use super::whose_limit::{Heard, is_about_receiving, is_about_recipient, limits_sending};
 use super::words::Words;
 use crate::delivery::step::Step;
 use crate::delivery::tls::Fallback;
 use crate::route::{Login, Route, RouteKind};
-use crate::smtp::{Domain, EnhancedCode, Reply};
+use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply};
 
 /// The part of a session in which a reply was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Context<'a> {
     pub egress: IpAddr,
     /// The route's login, if it has one.
     pub login: Option<&'a Login>,
+    /// The address in MAIL FROM, if there is one.
+    pub sender: Option<&'a Mailbox>,
     /// Why the connection has no TLS although the route asks for it.
     pub fallback: Option<&'a Fallback>,
     /// Which other recipients the server took in this transaction.
@@ -87,7 +90,7 @@ impl<'a> Context<'a> {
     /// The context of a reply that concerns no recipient, or the first one.
     pub fn of(route: &'a Route, egress: IpAddr, fallback: Option<&'a Fallback>) -> Self {
         let (kind, login) = (route.kind, route.login.as_ref());
-        Context { kind, internal: false, egress, login, fallback, taken: TakenRecipients::Nobody }
+        Context { kind, internal: false, egress, login, sender: None, fallback, taken: TakenRecipients::Nobody }
     }
 }
 
@@ -236,7 +239,8 @@ impl NegativeReply<'_> {
             || (self.is(4, 5) && permanent && (!to_one || self.says(&["sending", "quota", "limit"])))
             || self.is(7, 232)
             || self.is(7, 233);
-        if used_up && !self.is_about_mailbox() && !is_about_receiving(&self.words) {
+        let of_room = self.words.any(&[" storage ", " disk "]);
+        if used_up && !of_room && !self.is_about_mailbox() && !is_about_receiving(&self.words) {
             return Some(Signal::Quota);
         }
         // Microsoft 365 says this at any point and about the whole tenant: it refuses traffic from this address, or
@@ -253,12 +257,19 @@ impl NegativeReply<'_> {
         if self.phase == Phase::Login && permanent && refuses_login_for_allowance(&self.words) {
             return Some(Signal::Quota);
         }
-        // There are as many wordings as products for a permanent code, by which mail would otherwise bounce.
-        if !permanent || self.is(2, 2) || !(self.is_before_content() || self.phase == Phase::End) {
+        // There are as many wordings as products. By a permanent code, mail would otherwise bounce. By a transient one, each message
+        // would ask anew.
+        if !(self.is_before_content() || self.phase == Phase::End) || (!permanent && self.waits_for_another_reason()) {
             return None;
         }
+        // X.2.2 is the code of a full mailbox. Some servers have it for the sender's allowance, too.
+        if self.is(2, 2) && !limits_sending(&self.words) {
+            return None;
+        }
+        let names_account = self.our_account().any(|name| names_account(&self.words, &name));
         let heard = match self.phase {
-            Phase::Mail => Heard::AtMail,
+            // Of a limit that passes at MAIL, the server's own is one.
+            Phase::Mail if permanent => Heard::AtMail,
             Phase::Rcpt => Heard::AtRcpt,
             _ => Heard::Elsewhere,
         };
@@ -266,20 +277,42 @@ impl NegativeReply<'_> {
         // too.
         let of_ours =
             [" your account ", " your mailbox ", " your domain ", " your sending ", " outgoing ", " outbound "];
-        let is_recipients = to_one && is_about_recipient(self.reply) && !self.words.any(&of_ours);
-        if !is_recipients && account_is_blocked(&self.words, heard) {
+        let is_recipients = to_one
+            && is_about_recipient(self.reply)
+            && !self.words.any(&of_ours)
+            && (!names_account || self.context.internal);
+        let is_named = || self.our_account().any(|name| named_account_is_stopped(&self.words, &name));
+        if !is_recipients && (account_is_blocked(&self.words, heard) || is_named()) {
             return Some(Signal::Blocked);
         }
         if to_one && is_about_sending_to(&self.words) {
             return None;
         }
-        if self.is_about_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) {
+        if self.is_about_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) && !limits_sending(&self.words) {
             return None;
         }
+        let heard = if names_account { Heard::Elsewhere } else { heard };
         allowance(&self.words, heard).map(|allowance| match allowance {
             Allowance::UsedUp => Signal::Quota,
             Allowance::TooFast => Signal::TooBusy,
         })
+    }
+
+    /// Returns true if a transient reply speaks of another reason to wait: greylisting, the number of recipients, or the server's own state
+    /// (RFC 3463 §3.4).
+    fn waits_for_another_reason(&self) -> bool {
+        self.words.any(&[" greylist", " graylist", " grey list", " gray list"])
+            || is_about_number_of_recipients(self.reply)
+            || (self.has_subject(3) && !names_long_period(&self.words))
+    }
+
+    /// The names of our account: the one that we log in with, and the sender's address.
+    fn our_account(&self) -> impl Iterator<Item = String> {
+        let login = self.context.login.map(|login| login.username.clone());
+        // A name without a domain may be anybody's in another domain.
+        let is_of_another =
+            |name: &String| !name.contains('@') && self.text.contains(&format!("{}@", name.to_lowercase()));
+        login.into_iter().chain(self.context.sender.map(Mailbox::to_string)).filter(move |name| !is_of_another(name))
     }
 
     /// Looks for what the server cannot take now.

@@ -1,6 +1,6 @@
 //! Finds whose limit a reply speaks of: the sender's account's, or the recipient's mailbox's.
 
-use super::periods::{PERIOD_WORDS, SHORT_PERIOD_WORDS};
+use super::periods::names_period;
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -28,6 +28,7 @@ pub(super) const RECEIVING_WORDS: &[&str] = &[
     " for this recipient ",
     " mail for this user ",
     " messages for this user ",
+    " gets too ",
     " trying to contact ",
     " trying to reach ",
     " tried to reach ",
@@ -72,7 +73,9 @@ const OUTWARD: &[&str] = &[
     " uitgaande ",
     " verzonden ",
     " verstuurd ",
-    " verzenden ",
+    " verzend",
+    " sendegr",
+    " lenvoi ",
     " envío",
     " envio",
     " enviad",
@@ -248,7 +251,40 @@ pub fn is_about_recipient(reply: &Reply) -> bool {
 
 /// Returns true if the text speaks of what a recipient receives.
 pub fn is_about_receiving(words: &Words) -> bool {
-    words.any(RECEIVING_WORDS)
+    let goes_out = words.any(&[" outgoing ", " outbound "]) && !words.any(&[" receiv", " incoming ", " inbound "]);
+    words.any(RECEIVING_WORDS) && !goes_out
+}
+
+/// Returns true if the text speaks of mail that goes out.
+pub fn goes_out(words: &Words) -> bool {
+    words.any(OUTWARD)
+}
+
+/// Returns true if the text speaks of a limit on what goes out: `sending limit`, `outgoing message limit`, `limit of sent mails`. Beside the
+/// code of a full mailbox, nothing less is about the sender.
+pub fn limits_sending(words: &Words) -> bool {
+    const OUT: &[&str] = &[
+        " sending ",
+        " send ",
+        " outgoing ",
+        " outbound ",
+        " submission ",
+        " sent ",
+        " udgående ",
+        " utgående ",
+        " ausgehende",
+    ];
+    const LIMIT: &[&str] = &[" limit", " quota", " allowance", " maximum ", " rate "];
+    let of = |limit: &&str| words.near(limit, OUT, 3) && words.any(&[" of ", " for ", " on "]);
+    let fails = words.any(&[
+        " sending failed ",
+        " not sent ",
+        " not be sent ",
+        " cannot send ",
+        " cant send ",
+        " unable to send ",
+    ]);
+    !fails && !is_about_receiving(words) && (OUT.iter().any(|out| words.near(out, LIMIT, 2)) || LIMIT.iter().any(of))
 }
 
 /// Where a reply was heard, as far as that tells whose limit it speaks of.
@@ -264,7 +300,7 @@ pub enum Heard {
 
 /// Returns true if a limit on something that is counted, as the text names one, is the sender's.
 pub fn is_the_senders(words: &Words, heard: Heard) -> bool {
-    let of_period = words.any(PERIOD_WORDS) || words.any(SHORT_PERIOD_WORDS);
+    let of_period = names_period(words);
     if words.any(OUTWARD) || (heard == Heard::AtMail && !words.any(&[" mailbox full "])) {
         return true;
     }

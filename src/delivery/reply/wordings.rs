@@ -179,9 +179,11 @@ fn a_blocked_account_waits_and_raises_an_alert() {
         "554 5.7.1 Outbound email disabled for this user",
     ];
     assert_eq!(wrong(&[Mail, Rcpt, Data, End], &blocked, &["dRb"], &context(false)), []);
-    let of_sender = ["550 5.7.1 account suspended", "550 Your account has been temporarily locked"];
-    assert_eq!(wrong(&[Mail], &of_sender, &["dRb"], &context(false)), []);
-    assert_eq!(wrong(&[Rcpt], &of_sender, &["fr-"], &context(false)), [], "the recipient's account");
+    let of_somebody = ["550 5.7.1 account suspended", "550 The account has been temporarily locked"];
+    assert_eq!(wrong(&[Mail], &of_somebody, &["dRb"], &context(false)), []);
+    assert_eq!(wrong(&[Rcpt], &of_somebody, &["fr-"], &context(false)), [], "the recipient's account");
+    let of_ours = ["550 Your account has been temporarily locked", "550 5.7.1 your account was disabled"];
+    assert_eq!(wrong(&[Mail, Rcpt, Data, End], &of_ours, &["dRb"], &context(false)), [], "the server speaks to us");
     let advice = classify(End, &reply(blocked[0]), &context(false)).0.advice.unwrap();
     assert!(advice.contains("Restricted entities"), "{advice}");
 }

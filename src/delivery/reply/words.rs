@@ -56,6 +56,19 @@ impl Words {
             && self.0.match_indices(noun).any(|(at, _)| self.0[..at].rsplit(' ').next().is_some_and(is_number))
     }
 
+    /// Returns true if a number in digits stands right before one of these words: `100 h`.
+    pub fn has_digits_before(&self, units: &[&str]) -> bool {
+        let words: Vec<&str> = self.iter().collect();
+        words.windows(2).any(|two| two[0].bytes().all(|b| b.is_ascii_digit()) && units.contains(&two[1]))
+    }
+
+    /// Returns true if two numbers stand beside each other: `101/100`.
+    pub fn has_two_numbers(&self) -> bool {
+        let words: Vec<&str> = self.iter().collect();
+        let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+        words.windows(2).any(|two| is_number(two[0]) && is_number(two[1]))
+    }
+
     /// Returns true if the text has `101 of 100`.
     pub fn has_number_of_number(&self) -> bool {
         let words: Vec<&str> = self.iter().collect();
@@ -96,6 +109,15 @@ mod tests {
         ] {
             assert_eq!(Words::of(text).has_number_before(" recipient", &[" only "]), right, "{text}");
         }
+    }
+
+    #[test]
+    fn a_rate_has_a_unit_right_behind_its_number_and_a_comparison_two_numbers() {
+        let units = ["h", "hr"];
+        assert!(Words::of("limit=100/h user=x").has_digits_before(&units));
+        assert!(!Words::of("h 100, 100 mails/h, x1 h").has_digits_before(&units));
+        assert!(Words::of("outgoing: 101/100 per 1h").has_two_numbers());
+        assert!(!Words::of("101 mails, 100 allowed, 1h 2").has_two_numbers());
     }
 
     #[test]

@@ -73,7 +73,9 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Meaning,
         (Phase::Rcpt, Signal::WantsTls, _) if reply.code != 530 => (Verdict::Deferred, Scope::Route, Some(doubt())),
         (_, Signal::WantsTls, _) => (Verdict::Deferred, Scope::Route, Some(suspend("switch TLS on"))),
         (_, Signal::WantsLogin, _) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
-        (_, Signal::Quota | Signal::Blocked, _) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
+        (_, Signal::Quota | Signal::Blocked, _) => {
+            (Verdict::Deferred, Scope::Route, Some(back_off(pause_named_in(&text).or(Some(QUOTA_PAUSE)))))
+        }
         (_, Signal::TooBusy, _) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // Before MAIL no message is concerned. Every failure is the route's, and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
@@ -99,6 +101,7 @@ pub(crate) fn class_of_quoted(reply: &Reply, egress: IpAddr) -> FailureClass {
         internal: false,
         egress,
         login: None,
+        sender: None,
         fallback: None,
         taken: TakenRecipients::Nobody,
     };

@@ -21,6 +21,7 @@ pub fn context(internal: bool) -> Context<'static> {
         internal,
         egress: IpAddr::from([40, 74, 40, 57]),
         login: Some(by_password()),
+        sender: None,
         fallback: None,
         taken: TakenRecipients::Nobody,
     }
@@ -331,9 +332,11 @@ fn a_named_pause_is_kept() {
         ("432 4.3.2 wait 30 seconds.", Some(30)),
         ("432 4.3.2 too fast; retry after 2 min", Some(120)),
         ("432 4.3.2 try later, in 10 s", Some(10)),
+        // An allowance of a day is renewed later than a limit on speed.
+        ("450 4.7.1 Rate limit exceeded: 500 messages in 24 hours", Some(3600)),
+        ("450 4.7.1 Rate limit exceeded: 500 messages in 24 hours, try again in 10 minutes", Some(600)),
         // These name a limit, not a pause.
         ("432 4.3.2 more than 3 connections in 60 seconds", None),
-        ("450 4.7.1 Rate limit exceeded: 500 messages in 24 hours", None),
         ("432 4.3.2 limit of 3 connections", None),
         ("432 4.3.2 wait 99999999999999999999 hours", None),
         ("432 4.3.2 wait 9999999999 hours", Some(3600)),
