@@ -4,6 +4,9 @@
 //! taken counts as spent. So if a node dies, every recipient is counted, and only the rest of its chunk stays unused. A node gives back
 //! what it has no mail for, and what is left when it stops. Chunks are small, so that no node waits for what another one does not need.
 //!
+//! Days are those of the nodes' clocks. What was taken of the next day counts to the present one, too, because then a clock is ahead, and a
+//! server may count it to the present day.
+//!
 //! If the database does not say whether a chunk was taken or given back, it counts as spent, because the cap must hold. If it is certain
 //! that nothing was written, the node takes or gives back again later, and nothing is lost.
 
@@ -33,8 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(2);
 /// A route that has had nothing to send for so long gives back what it has taken.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long the counts of past days are kept, in days.
-const KEPT: i64 = 2;
+/// How long the counts of past days are kept, in days. A node whose clock is ahead must not remove the count of the present day, so so many
+/// of a route's latest counts are kept as well.
+const KEPT: i64 = 8;
 
 /// Takes chunks as they are needed, and gives them back, until the queue stops.
 pub(super) async fn run(inner: Arc<Inner>, database: Database) {
@@ -110,11 +114,16 @@ async fn is_given_back(database: &Database, route: &RouteId, day: u64, recipient
 /// Takes a chunk, or what is left. Returns how many recipients.
 fn take(tables: &Transaction<'_>, route: &RouteId, wanted: ChunkRequest) -> Result<u32, database::Error> {
     let (route, day) = (route.as_str(), number(wanted.day));
-    tables.execute("DELETE FROM day_taken WHERE day < $1", &[(day - KEPT).into()])?;
+    let old = "DELETE FROM day_taken WHERE route = $1 AND day < $2 AND day NOT IN \
+               (SELECT day FROM day_taken WHERE route = $1 ORDER BY day DESC LIMIT $3)";
+    tables.execute(old, &[route.into(), (day - KEPT).into(), KEPT.into()])?;
     let begin = "INSERT INTO day_taken (route, day, taken) VALUES ($1, $2, $3) ON CONFLICT (route, day) DO NOTHING";
     tables.execute(begin, &[route.into(), day.into(), i64::from(wanted.sent).into()])?;
-    let sql = "SELECT taken FROM day_taken WHERE route = $1 AND day = $2";
-    let taken = tables.first(sql, &[route.into(), day.into()], |row| row.integer(0))?.unwrap_or_default();
+    let (sql, mut taken) = ("SELECT taken FROM day_taken WHERE route = $1 AND day BETWEEN $2 AND $2 + 1", 0);
+    tables.query(sql, &[route.into(), day.into()], |row| {
+        taken += row.integer(0)?;
+        Ok::<_, database::Error>(())
+    })?;
     let left = (i64::from(wanted.cap) - taken).clamp(0, i64::from(wanted.chunk));
     let sql = "UPDATE day_taken SET taken = taken + $1 WHERE route = $2 AND day = $3";
     tables.execute(sql, &[left.into(), route.into(), day.into()])?;
@@ -140,6 +149,29 @@ mod tests {
         };
         assert_eq!([take(7, 4, 3), take(7, 4, 0), take(7, 4, 0)], [4, 3, 0], "3 were sent before");
         assert_eq!([take(8, 4, 0), take(8, 40, 0), take(8, 1, 9)], [4, 6, 0]);
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_ahead_takes_nobody_the_count_of_the_present_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA]).unwrap().of(&SCHEMA);
+        let route = RouteId::new("mailjet.starter");
+        let take = |day, chunk| {
+            let wanted = ChunkRequest { day, cap: 10, chunk, sent: 0 };
+            database.write_blocking(|tables| super::take(tables, &route, wanted)).unwrap()
+        };
+        assert_eq!(take(1000, 6), 6);
+        assert_eq!([take(9000, 3), take(5000, 3), take(1001, 3)], [3, 3, 3], "its own days are new");
+        assert_eq!(take(1000, 4), 1, "6 were taken of this day, and 3 of the next one");
+        assert_eq!(take(1001, 10), 7);
+        // Days that are long over are removed, also if a wrong one stays.
+        for day in 1002..1100 {
+            assert_eq!(take(day, 10), 10);
+        }
+        let counts = || {
+            database.read_blocking(|tables| tables.first("SELECT count(*) FROM day_taken", &[], |row| row.integer(0)))
+        };
+        assert!(counts().unwrap() <= Some(2 * KEPT + 2), "{:?}", counts());
     }
 
     #[tokio::test]

@@ -16,6 +16,9 @@ pub struct ThrottleState {
     pub day: u64,
     /// Recipients sent on that day.
     pub recipients: u32,
+    /// Recipients sent on a few other days, in case the clock is set back to one of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_days: BTreeMap<u64, u32>,
     /// When the last message left, if messages a minute are capped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sent: Option<u64>,
@@ -80,6 +83,7 @@ mod tests {
         let state = ThrottleState {
             day: 20_000,
             recipients: 7,
+            other_days: BTreeMap::from([(19_999, 4)]),
             last_sent: Some(1 << 40),
             in_last_minute: 3,
             troubles: vec![(5, Some(7)), (9, None)],

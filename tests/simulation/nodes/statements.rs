@@ -67,7 +67,7 @@ const SHAPES: &[(&str, &[Type], &[Type])] = &[
     ("SELECT owner, step FROM schema_step", &[], &[Text, Int8]),
     ("SELECT FROM schema_step WHERE owner = 'day' FOR UPDATE", &[], &[]),
     ("SELECT owner, version FROM changed", &[], &[Text, Int8]),
-    ("DELETE FROM day_taken WHERE day", &[Int8], &[]),
+    ("DELETE FROM day_taken WHERE route", &[Text, Int8, Int8], &[]),
     ("INSERT INTO day_taken", &[Text, Int8, Int8], &[]),
     ("SELECT taken FROM day_taken", &[Text, Int8], &[Int8]),
     ("UPDATE day_taken SET taken = taken +", &[Int8, Text, Int8], &[]),
@@ -497,12 +497,15 @@ impl Server {
                 none
             }
             "SELECT taken FROM day_taken" => {
-                let day = (words(&given[0]), number(&given[1]));
+                let (route, day) = (words(&given[0]), number(&given[1]));
                 if self.fault == Some(Fault::ForgetsDayOfOthers) {
                     return one(vec![int8(0)]);
                 }
-                let taken = self.data.day_taken.get(&day).copied().or_else(|| on.day(&day));
-                Ok(taken.map(|taken| vec![int8(taken)]).into_iter().collect())
+                let of = |day: i64| {
+                    let day = (route.clone(), day);
+                    self.data.day_taken.get(&day).copied().or_else(|| on.day(&day))
+                };
+                Ok([day, day + 1].into_iter().filter_map(of).map(|taken| vec![int8(taken)]).collect())
             }
             "UPDATE day_taken SET taken = taken +" | "UPDATE day_taken SET taken = taken -" => {
                 let more = number(&given[0]) * if begins.ends_with('+') { 1 } else { -1 };

@@ -1,6 +1,10 @@
 //! The caps over time: messages per minute and recipients per day.
+//!
+//! Recipients are counted under the day that the clock showed. If the clock is set back, what was sent under a later day counts to the
+//! present one, too, because the server's clock may have shown that one. The counts of a few earlier days are kept, so that a clock that was
+//! ahead for a while finds the count of the present day as it was.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::queue::schedule::throttle_state::ThrottleState;
@@ -10,13 +14,16 @@ use crate::time::Timestamp;
 /// The minute for the cap: 60 seconds, and some time that a message may take on its way to the server.
 pub(super) const MINUTE: Duration = Duration::from_secs(62);
 pub(super) const DAY_MILLIS: u64 = 86_400_000;
+/// How many earlier days are kept. A clock may go ahead and back several times before somebody finds the cause.
+const EARLIER: usize = 4;
 
 /// The mail sent in the last minute and today.
 #[derive(Debug)]
 pub(super) struct Allowance {
     sent_last_minute: VecDeque<Timestamp>,
     day: u64,
-    sent_today: u32,
+    /// What was sent, by day.
+    sent: BTreeMap<u64, u32>,
     /// Where several nodes share the cap of the day: what this node has taken of it and not spent yet. A process begins with nothing, so
     /// whatever an earlier one knew, no recipient is spent twice.
     reserved: u32,
@@ -50,10 +57,12 @@ impl Allowance {
         // Assume the worst case: all messages of the last minute were sent at its end, and none later than now.
         let last_sent = saved.last_sent.map(|millis| Timestamp::from_millis(millis).believed(now, now));
         let last_minute = caps.per_minute.map_or(0, |cap| cap.min(saved.in_last_minute));
+        let mut sent = saved.other_days.clone();
+        sent.insert(saved.day, saved.recipients);
         let mut allowance = Allowance {
             sent_last_minute: (0..last_minute).filter_map(|_| last_sent).collect(),
             day: saved.day,
-            sent_today: saved.recipients,
+            sent,
             reserved: 0,
         };
         // The clock may have been set back since the state was saved.
@@ -65,7 +74,13 @@ impl Allowance {
     pub(super) fn persisted(&self) -> ThrottleState {
         ThrottleState {
             day: self.day,
-            recipients: self.sent_today,
+            recipients: self.sent.get(&self.day).copied().unwrap_or_default(),
+            other_days: self
+                .sent
+                .iter()
+                .filter(|(day, _)| **day != self.day)
+                .map(|(day, sent)| (*day, *sent))
+                .collect(),
             last_sent: self.sent_last_minute.back().copied().map(Timestamp::as_millis),
             in_last_minute: u32::try_from(self.sent_last_minute.len()).unwrap_or(u32::MAX),
             troubles: Vec::new(),
@@ -79,7 +94,8 @@ impl Allowance {
             if caps.per_minute.is_some() {
                 self.sent_last_minute.push_back(now);
             }
-            self.sent_today = self.sent_today.saturating_add(allowed);
+            let sent = self.sent.entry(self.day).or_default();
+            *sent = sent.saturating_add(allowed);
             self.reserved = self.reserved.saturating_sub(allowed);
         }
         Taken { recipients: allowed, day: self.day }
@@ -87,12 +103,11 @@ impl Allowance {
 
     /// Gives back what was taken for recipients that never reached the server.
     pub(super) fn give_back(&mut self, Taken { recipients, day }: Taken, caps: Caps) {
-        // What was taken yesterday is nothing of today's allowance.
-        if day != self.day {
-            return;
+        if let Some(sent) = self.sent.get_mut(&day) {
+            *sent = sent.saturating_sub(recipients);
         }
-        self.sent_today = self.sent_today.saturating_sub(recipients);
-        if is_shared(caps) {
+        // What was taken yesterday is nothing of today's allowance.
+        if is_shared(caps) && day == self.day {
             self.reserved = self.reserved.saturating_add(recipients);
         }
     }
@@ -102,7 +117,7 @@ impl Allowance {
         let cap = caps.per_day.filter(|_| is_shared(caps))?;
         self.turn_to_day(now);
         let chunk = chunk(cap, caps.day_shared_by);
-        let (day, sent) = (self.day, self.sent_today);
+        let (day, sent) = self.sent_today();
         (self.reserved <= chunk / 4).then_some(ChunkRequest { day, cap, chunk, sent })
     }
 
@@ -145,13 +160,14 @@ impl Allowance {
         match caps.per_day {
             None => u32::MAX,
             Some(_) if is_shared(caps) => self.reserved,
-            Some(cap) => cap.saturating_sub(self.sent_today),
+            Some(cap) => cap.saturating_sub(self.sent_today().1),
         }
     }
 
-    /// Returns the UTC day of the last call (counted from 1970) and the recipients sent on it.
+    /// Returns the UTC day of the last call (counted from 1970) and the recipients that count to it.
     pub(super) fn sent_today(&self) -> (u64, u32) {
-        (self.day, self.sent_today)
+        let sent = self.sent.range(self.day..).fold(0, |sum: u32, (_, sent)| sum.saturating_add(*sent));
+        (self.day, sent)
     }
 
     /// Shifts the stored times, because the clock went back by `by`.
@@ -159,17 +175,20 @@ impl Allowance {
         self.sent_last_minute.iter_mut().for_each(|sent| *sent = *sent - by);
     }
 
-    /// Begins a new day with a count of zero. If `now` is on an earlier day, the clock was set back, and the count continues, as the
-    /// server's count may do.
+    /// Goes to another day, to a new one or, if the clock was set back, to an earlier one.
     fn turn_to_day(&mut self, now: Timestamp) {
         let today = day_of(now);
-        if today > self.day {
-            (self.sent_today, self.reserved) = (0, 0);
-            self.day = today;
-        } else if today + 1 < self.day {
-            // The clock was set back by days. The count must end with the present day, and not with the wrong one.
-            self.reserved = 0;
-            self.day = today;
+        if today == self.day {
+            return;
+        }
+        (self.day, self.reserved) = (today, 0);
+        // A clock that is set back over midnight shows tomorrow again soon, and what was sent then counts to both days. Days further ahead
+        // were wrong, so what was sent under them must end with the present day.
+        let ahead = self.sent.split_off(&(today + 2));
+        let sent = self.sent.entry(today).or_default();
+        *sent = ahead.values().fold(*sent, |sum, sent| sum.saturating_add(*sent));
+        while self.sent.range(..today).count() > EARLIER {
+            self.sent.pop_first();
         }
     }
 }

@@ -273,6 +273,30 @@ fn a_clock_set_back_over_midnight_does_not_give_the_day_again() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_for_days_finds_the_count_of_the_present_day_also_after_a_restart() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    for ahead in [1, 2, 900] {
+        let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 7);
+        let wrong = at(0) + DAY * ahead;
+        assert_eq!((throttle.allowance(at(0)), throttle.allowance(wrong)), (3, 10), "a new day");
+        assert_eq!(throttle.take(1, wrong).recipients, 1);
+        let mut throttle = Throttle::new(throttle.caps, &throttle.persisted(), wrong);
+        assert_eq!(throttle.allowance(at(0)), 2, "{ahead} days: 7 before, and 1 under the wrong day");
+        let mut throttle = Throttle::new(throttle.caps, &throttle.persisted(), at(0));
+        assert_eq!((throttle.allowance(at(0)), throttle.sent_today()), (2, (20_000, 8)));
+        let (tomorrow, later) = (at(0) + DAY, at(0) + DAY * 2);
+        assert_eq!(throttle.allowance(tomorrow), if ahead == 1 { 9 } else { 10 });
+        assert_eq!(throttle.allowance(later), 10);
+    }
+    // Old days are forgotten.
+    let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 7);
+    for day in 0..100 {
+        assert_eq!(throttle.take(3, at(0) + DAY * day).recipients, 3);
+    }
+    assert!(throttle.persisted().other_days.len() < 10);
+}
+
+#[test]
 fn an_operators_suspension_takes_the_place_of_a_refused_logins_and_not_the_other_way_round() {
     let mut throttle = fresh(caps(), 0);
     let cause = |throttle: &mut Throttle| match throttle.state(at(9)) {
