@@ -21,10 +21,12 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::pin::Pin;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use tokio::time::Sleep;
 use self::agenda::{Agenda, Due};
 use super::checker::{Checker, Report};
 use super::counters::Counters;
@@ -210,7 +212,10 @@ impl Monitor {
                 self.begin(Timestamp::now());
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    (due, checked) = self.agenda.done() => self.finish(&due, checked).await,
+                    (due, checked) = self.agenda.done() => {
+                        self.finish(&due, checked).await;
+                        self.wake_for(&due.domain, look_again.as_mut());
+                    }
                     Some(Looked { customer, report, kept }) = self.looked.recv() => {
                         // The sender may be gone.
                         let _ = kept.send(self.apply_report(&customer, &report).await);
@@ -220,6 +225,7 @@ impl Monitor {
                         // One look for several changes.
                         tokio::time::sleep(SEVERAL_CHANGES).await;
                         break;
+                        self.wake_for(&report.domain, look_again.as_mut());
                     }
                     _ = self.reloaded.changed() => {
                         self.take_settings();
@@ -238,6 +244,15 @@ impl Monitor {
     }
 
     /// Checks every domain that is due at `now` and returns their number.
+    /// Shortens a sleep that would end after the next check of a domain.
+    fn wake_for(&self, domain: &Domain, sleep: Pin<&mut Sleep>) {
+        let Some(watched) = self.watched.get(domain) else { return };
+        let due = tokio::time::Instant::now() + watched.due.since(Timestamp::now());
+        if due < sleep.deadline() {
+            sleep.reset(due);
+        }
+    }
+
     pub async fn round(&mut self, now: Timestamp) -> usize {
         self.plan(now, Which::All).await;
         let count = self.agenda.len();

@@ -441,3 +441,24 @@ async fn of_several_nodes_one_checks_and_all_know_what_it_found() {
     nodes[0].monitor.round(at(57) + minute).await;
     assert!(spf(&nodes[0]) && nodes[0].events.alerts().open.is_empty(), "its own alert is over too");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_is_checked_as_often_as_configured_also_if_that_is_more_often_than_the_monitor_usually_looks() {
+    let rig = rig();
+    let often = Duration::from_millis(50);
+    let settings =
+        Settings { check_every: often, check_every_while_incomplete: often, ..(*rig.monitor.checker.settings).clone() };
+    rig.monitor.settings().send_replace(Arc::new(settings));
+    let counters = rig.monitor.counters().clone();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(rig.monitor.run(stop.clone()));
+    let several = async {
+        while counters.checks.get() < 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // It looks every 30 s if nothing is due.
+    tokio::time::timeout(LONGEST_SLEEP - Duration::from_secs(5), several).await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+}
