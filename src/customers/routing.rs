@@ -256,6 +256,14 @@ impl Routing {
         self.view().resolve(lane)
     }
 
+    /// Returns the route that a lane's mail would have if its domain had this verification status.
+    pub fn resolve_with(&self, lane: &Lane, status: VerificationStatus) -> Result<Arc<Route>, NoRoute> {
+        let known = self.0.known.load();
+        let statuses = known.statuses.with(&lane.domain, Some(status));
+        let known = Arc::new(DomainStates { statuses, ..DomainStates::clone(&known) });
+        RoutingView { known: Guard::from_inner(known), ..self.view() }.resolve(lane)
+    }
+
     /// Returns the customer with this id.
     pub fn customer(&self, id: &CustomerId) -> Option<Arc<Customer>> {
         self.0.directory.load().get(id).cloned()

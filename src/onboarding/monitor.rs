@@ -7,6 +7,8 @@
 //! its status, and every check that begins later uses the new settings. If a status cannot be written to disk, the monitor raises
 //! an alert and still uses the status in memory.
 //!
+//! `postbud domain check` stores what it finds, and reports nothing. The monitor reports it when it reads it, or at the next start.
+//!
 //! After each check the registration in Mailjet's accounts is continued ([`Registrar`]). [`Routing`] gets the list of tiers that accept the
 //! domain's mail.
 //!
@@ -19,14 +21,14 @@ mod results;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use std::pin::Pin;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use tokio::time::Sleep;
 use self::agenda::{Agenda, Due};
 use super::checker::{Checker, Report};
 use super::counters::Counters;
@@ -38,6 +40,7 @@ use crate::customers::{Customer, Routing, VerificationStatus};
 use crate::database;
 use crate::events::{Events, Subject};
 use crate::message::CustomerId;
+use crate::route::RouteId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -66,6 +69,8 @@ pub struct Monitor {
     watched: HashMap<Domain, Watched>,
     /// The states on disk.
     states: HashMap<Domain, DomainState>,
+    /// The routes that domains had before this relay used what a command has found of them and no relay has reported.
+    left: HashMap<Domain, Option<RouteId>>,
     /// The unreadable files for which an alert was raised.
     unreadable: HashSet<Subject>,
     agenda: Agenda,
@@ -139,6 +144,7 @@ impl Monitor {
             counters: Counters::default(),
             watched: HashMap::new(),
             states: HashMap::new(),
+            left: HashMap::new(),
             unreadable: HashSet::new(),
             agenda: Agenda::default(),
             registrar,
@@ -219,13 +225,13 @@ impl Monitor {
                     Some(Looked { customer, report, kept }) = self.looked.recv() => {
                         // The sender may be gone.
                         let _ = kept.send(self.apply_report(&customer, &report).await);
+                        self.wake_for(&report.domain, look_again.as_mut());
                     }
                     () = &mut look_again => break,
                     () = changed(&mut self.stored) => {
                         // One look for several changes.
                         tokio::time::sleep(SEVERAL_CHANGES).await;
                         break;
-                        self.wake_for(&report.domain, look_again.as_mut());
                     }
                     _ = self.reloaded.changed() => {
                         self.take_settings();
@@ -238,12 +244,6 @@ impl Monitor {
         }
     }
 
-    /// Where several nodes share the states, each looks often whether it is now the one that checks.
-    fn longest_sleep(&self) -> Duration {
-        if self.checker.settings.shared.is_some() { LOOK_FOR_LEAD } else { LONGEST_SLEEP }
-    }
-
-    /// Checks every domain that is due at `now` and returns their number.
     /// Shortens a sleep that would end after the next check of a domain.
     fn wake_for(&self, domain: &Domain, sleep: Pin<&mut Sleep>) {
         let Some(watched) = self.watched.get(domain) else { return };
@@ -253,6 +253,12 @@ impl Monitor {
         }
     }
 
+    /// Where several nodes share the states, each looks often whether it is now the one that checks.
+    fn longest_sleep(&self) -> Duration {
+        if self.checker.settings.shared.is_some() { LOOK_FOR_LEAD } else { LONGEST_SLEEP }
+    }
+
+    /// Checks every domain that is due at `now` and returns their number.
     pub async fn round(&mut self, now: Timestamp) -> usize {
         self.plan(now, Which::All).await;
         let count = self.agenda.len();
@@ -287,6 +293,7 @@ impl Monitor {
         if !leads {
             return Timestamp::NEVER;
         }
+        self.report_stored().await;
         // Jitter at most doubles an interval.
         let settings = &self.checker.settings;
         let latest = now + settings.check_every.max(settings.check_every_while_incomplete).saturating_mul(2);

@@ -48,6 +48,9 @@ pub struct DomainState {
     pub requirements: BTreeMap<String, Known>,
     /// The latest changes, the oldest first.
     pub history: Vec<Change>,
+    /// The changes that a command has found, which no relay has reported yet. `None` if no command has looked since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreported: Option<Vec<Change>>,
 }
 
 /// The state of one requirement.
@@ -153,6 +156,7 @@ impl DomainState {
             last_changed: now.as_millis(),
             requirements: BTreeMap::new(),
             history: Vec::new(),
+            unreported: None,
         }
     }
 
@@ -160,6 +164,21 @@ impl DomainState {
     pub fn status(&self) -> VerificationStatus {
         let known = |r: &Requirement| self.requirements.get(r.as_str()).is_some_and(|known| known.verified);
         Requirement::ALL.into_iter().filter(known).fold(VerificationStatus::default(), VerificationStatus::with)
+    }
+
+    /// Returns what counted as verified before these changes.
+    pub fn status_before(&self, changes: &[Change]) -> VerificationStatus {
+        let was_verified = |requirement: &Requirement| {
+            let of = |change: &&Change| change.requirement == requirement.as_str();
+            // Neither of the other changes alters what counts.
+            let first = changes.iter().filter(of).find_map(|change| match change.change {
+                ChangeKind::Verified => Some(false),
+                ChangeKind::Lost => Some(true),
+                ChangeKind::Vanished | ChangeKind::Returned => None,
+            });
+            first.unwrap_or_else(|| self.status().has(*requirement))
+        };
+        Requirement::ALL.into_iter().filter(was_verified).fold(VerificationStatus::default(), VerificationStatus::with)
     }
 
     /// Returns true if any requirement is missing or has vanished.
@@ -323,19 +342,53 @@ impl Store {
         Ok((states, errors))
     }
 
-    /// Updates the state of a domain with a report and writes it to disk.
+    /// Updates the state of a domain with a report and writes it to disk. Returns the changes that the caller must report, also those that a
+    /// command has found before.
     pub fn record(
         &self,
         customer: &CustomerId,
         report: &Report,
         settings: &Settings,
     ) -> Result<(DomainState, Vec<Change>), StateError> {
+        self.change(customer, report, |state| {
+            let mut changes = state.unreported.take().unwrap_or_default();
+            changes.extend(state.apply(report, settings));
+            (state.clone(), changes)
+        })
+    }
+
+    /// Updates the state of a domain with a report of a command, and leaves it to a relay to report the changes.
+    pub fn leave(&self, customer: &CustomerId, report: &Report, settings: &Settings) -> Result<(), StateError> {
+        self.change(customer, report, |state| {
+            let mut changes = state.unreported.take().unwrap_or_default();
+            changes.extend(state.apply(report, settings));
+            changes.drain(..changes.len().saturating_sub(settings.history));
+            state.unreported = Some(changes);
+        })
+    }
+
+    fn change<T: Send>(
+        &self,
+        customer: &CustomerId,
+        report: &Report,
+        change: impl FnOnce(&mut DomainState) -> T + Send,
+    ) -> Result<T, StateError> {
         self.update(&report.domain, |state| {
             let mut state = state
                 .filter(|state| state.customer == customer.as_str())
                 .unwrap_or_else(|| DomainState::new(customer, &report.domain, report.checked_at));
-            let changes = state.apply(report, settings);
-            (state.clone(), (state, changes))
+            let result = change(&mut state);
+            (state, result)
+        })
+    }
+
+    /// Takes the changes that commands have left for a relay to report. If several relays try, one gets them. Returns `None` if there is
+    /// nothing to report.
+    pub fn claim(&self, customer: &CustomerId, domain: &Domain) -> Result<Option<Vec<Change>>, StateError> {
+        self.update(domain, |state| {
+            let mut state = state.unwrap_or_else(|| DomainState::new(customer, domain, Timestamp::now()));
+            let claimed = if state.customer == customer.as_str() { state.unreported.take() } else { None };
+            (state, claimed)
         })
     }
 }

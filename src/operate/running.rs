@@ -77,8 +77,8 @@ impl Running {
         }
     }
 
-    /// Stores a report for the relay. If the relay runs in this process, it reports changes at once. The error says why the report cannot
-    /// be stored.
+    /// Stores a report for the relay. If the relay runs in this process, it reports changes at once. Otherwise a running relay reports them
+    /// when it reads the report, within half a minute, or the next start does. The error says why the report cannot be stored.
     pub async fn keep(
         &self,
         customer: &Arc<Customer>,
@@ -94,8 +94,8 @@ impl Running {
             return heard.await.map_err(|_| gone())?;
         }
         let (store, id, report, settings) = (Store::new(site), customer.id.clone(), report.clone(), site.clone());
-        let kept = tokio::task::spawn_blocking(move || store.record(&id, &report, &settings)).await;
-        kept.map_err(|error| error.to_string())?.map(drop).map_err(|error| error.to_string())
+        let kept = tokio::task::spawn_blocking(move || store.leave(&id, &report, &settings)).await;
+        kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     /// Makes the relay use a customer's file, if the relay itself carries out this command. Returns true if so.

@@ -14,8 +14,8 @@ use crate::operate::jobs::Unkept;
 /// For each requirement it reports what was found, what was expected and the next step: ownership (TXT record or empty file), SPF
 /// (evaluated completely, with its lookups counted), DKIM (the published key is the one we sign with, and Mailjet's is there), DMARC
 /// (policy, alignment, reports), the return path, MX. Mailjet's accounts are asked to check at once too, if our own check sees the records
-/// that they look for. The result is stored, and a running relay uses it at its next check, so a domain that has just been verified does
-/// not have to wait.
+/// that they look for. The result is stored. A running relay uses it within half a minute, and reports what has changed; without one, the
+/// next start does.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -52,7 +52,7 @@ impl Monitor {
         let Alerts { raised, over } = Alerts::of(check, &report.domain);
         for (subject, finding) in raised {
             let text = Lang::En.finding(&finding);
-            self.alert(customer, report, Subject::Mailjet(subject), format!("{} {}", text.what, text.next));
+            self.alert(customer, report.checked_at, Subject::Mailjet(subject), format!("{} {}", text.what, text.next));
         }
         for subject in over {
             self.events.resolve(&Subject::Mailjet(subject), "Mailjet's account has answered");
@@ -60,25 +60,26 @@ impl Monitor {
     }
 
     /// Reports one change of a domain, as an event and as an alert or its end.
-    pub(super) fn announce(&self, customer: &Customer, report: &Report, change: &Change) {
+    pub(super) fn announce(&self, customer: &Customer, domain: &Domain, change: &Change) {
         self.counters.change(change);
-        let detail = text::change(&report.domain, change, &self.checker.settings);
-        let subject = Subject::Verification(format!("{}/{}", report.domain, change.requirement));
+        let at = Timestamp::from_millis(change.at);
+        let detail = text::change(domain, change, &self.checker.settings);
+        let subject = Subject::Verification(format!("{domain}/{}", change.requirement));
         let kind = match change.change {
             ChangeKind::Verified | ChangeKind::Returned => EventKind::DomainVerified,
             ChangeKind::Vanished | ChangeKind::Lost => EventKind::DomainVanished,
         };
-        let event = Event::of_domain(kind, &customer.id, &report.domain, detail.as_str(), report.checked_at);
+        let event = Event::of_domain(kind, &customer.id, domain, detail.as_str(), at);
         self.events.emit(event.with_subject(subject.clone()));
         match change.change.is_alarming() {
-            true => self.alert(customer, report, subject, detail),
+            true => self.alert(customer, at, subject, detail),
             false if self.events.is_open(&subject) => self.events.resolve(&subject, detail),
             false => tracing::info!(customer = %customer.id, "{detail}"),
         }
     }
 
-    pub(super) fn alert(&self, customer: &Customer, report: &Report, subject: Subject, detail: String) {
-        let alert = Event { at: report.checked_at, ..Event::alert(detail) };
+    pub(super) fn alert(&self, customer: &Customer, at: Timestamp, subject: Subject, detail: String) {
+        let alert = Event { at, ..Event::alert(detail) };
         self.events.emit(alert.with_subject(subject).about_customer(&customer.id));
     }
 }

@@ -12,6 +12,7 @@ use crate::message::{CustomerId, Lane, MailKind, Urgency};
 use crate::onboarding::checker::Report;
 use crate::onboarding::finding::Item;
 use crate::onboarding::state::{DomainState, StateError, jittered};
+use crate::route::RouteId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -24,6 +25,7 @@ impl Monitor {
         which: Which,
     ) {
         let directory = self.routing.directory();
+        let was_known: HashSet<Domain> = self.watched.keys().cloned().collect();
         self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
         let file = |error: &StateError| Subject::VerdictFile(error.path().display().to_string());
         let mut unreadable: HashSet<Subject> = errors.iter().map(file).collect();
@@ -65,9 +67,60 @@ impl Monitor {
                 (known.status, known.unkept) = (state.status(), None);
             }
         }
+        let is_unreported = |states: &HashMap<Domain, DomainState>, domain: &Domain| {
+            states.get(domain).is_some_and(|state| state.unreported.is_some())
+        };
+        self.left.retain(|domain, _| is_unreported(&states, domain));
+        for domain in states.keys().filter(|domain| is_unreported(&states, domain)) {
+            let is_news = was_known.contains(domain) && !is_unreported(&self.states, domain);
+            if let Some(customer) = directory.by_domain(domain).filter(|_| is_news) {
+                let route = self.route_of(&lane(&customer.id, domain));
+                self.left.entry(domain.clone()).or_insert(route);
+            }
+        }
         self.states = states;
         self.publish();
         self.show();
+    }
+
+    /// Reports what commands have found, which only stored it. One of the relays that share the states reports it.
+    pub(super) async fn report_stored(&mut self) {
+        let unreported: Vec<Domain> = self
+            .states
+            .iter()
+            .filter(|(_, state)| state.unreported.is_some())
+            .map(|(domain, _)| domain.clone())
+            .collect();
+        for domain in unreported {
+            let Some(customer) = self.routing.directory().by_domain(&domain).cloned() else { continue };
+            let (store, id, of) = (self.store.clone(), customer.id.clone(), domain.clone());
+            let changes = match tokio::task::spawn_blocking(move || store.claim(&id, &of)).await {
+                Ok(Ok(changes)) => changes,
+                Ok(Err(error)) => {
+                    tracing::warn!("what a command has found of {domain} is reported later: {error}");
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!("what a command has found of {domain} is reported later: {error}");
+                    continue;
+                }
+            };
+            let left = self.left.remove(&domain);
+            let (Some(state), Some(changes)) = (self.states.get_mut(&domain), changes) else { continue };
+            state.unreported = None;
+            let (before, is_complete) = (state.status_before(&changes), !state.is_incomplete());
+            changes.iter().for_each(|change| self.announce(&customer, &domain, change));
+            let lane = lane(&customer.id, &domain);
+            let left =
+                left.unwrap_or_else(|| self.routing.resolve_with(&lane, before).ok().map(|route| route.id.clone()));
+            self.announce_route(&lane, left, self.route_of(&lane));
+            let is_complete_now = is_complete && changes.iter().any(|change| !change.change.is_alarming());
+            self.send_changes(&customer, &domain, changes, is_complete_now);
+        }
+    }
+
+    fn route_of(&self, lane: &Lane) -> Option<RouteId> {
+        self.routing.resolve(lane).ok().map(|route| route.id.clone())
     }
 
     /// Stores a report and uses its result. Returns why it cannot be stored.
@@ -101,7 +154,7 @@ impl Monitor {
                 let is_complete = !state.is_incomplete();
                 let before = self.states.insert(report.domain.clone(), state);
                 let is_complete_now = is_complete && before.is_none_or(|before| before.is_incomplete());
-                changes.iter().for_each(|change| self.announce(customer, report, change));
+                changes.iter().for_each(|change| self.announce(customer, &report.domain, change));
                 // Mailjet may accept the domain later than our own check does.
                 if report.check(Item::MailjetAccount).is_some() {
                     self.publish_one(customer, &report.domain, is_known);
@@ -113,7 +166,7 @@ impl Monitor {
                 self.counters.unkept.inc();
                 let subject = Subject::Verdict(report.domain.to_string());
                 let detail = format!("the verification status of {} cannot be written to disk: {error}", report.domain);
-                self.alert(customer, report, subject, detail);
+                self.alert(customer, report.checked_at, subject, detail);
                 let due = report.checked_at + settings.check_every_while_incomplete;
                 let known = self.watched.get(&report.domain).filter(|it| it.owner == customer.id);
                 let known = known.map(|it| it.status).unwrap_or_default();
@@ -162,17 +215,11 @@ impl Monitor {
     /// Gives the status of one domain, and the list of tiers that accept it, to routing. Announces it if the domain's mail takes another
     /// route by that, unless the domain was not known before: a state that is read from disk at a start is no change of route.
     fn publish_one(&self, customer: &Customer, domain: &Domain, is_known: bool) {
-        let lane = Lane {
-            customer: customer.id.clone(),
-            domain: domain.clone(),
-            urgency: Urgency::Single,
-            kind: MailKind::Mail,
-        };
-        let route = || self.routing.resolve(&lane).ok().map(|route| route.id.clone());
-        let left = route();
+        let lane = lane(&customer.id, domain);
+        let left = self.route_of(&lane);
         self.give_to_routing(domain);
         if is_known {
-            self.announce_route(&lane, left, route());
+            self.announce_route(&lane, left, self.route_of(&lane));
         }
     }
 
@@ -186,6 +233,11 @@ impl Monitor {
             Err(error) => not_accepted(&error),
         }
     }
+}
+
+/// The lane by which the route of a domain's mail is told.
+fn lane(customer: &CustomerId, domain: &Domain) -> Lane {
+    Lane { customer: customer.clone(), domain: domain.clone(), urgency: Urgency::Single, kind: MailKind::Mail }
 }
 
 fn not_accepted(error: &std::io::Error) {

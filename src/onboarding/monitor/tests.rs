@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::customers::{Directory, Requirement, SigningDomain, Tier};
-use crate::events::EventKind;
+use crate::events::{Event, EventKind};
 use crate::onboarding::{Secret, Seen, Settings};
 use crate::resolver::{FixedZone, RecordType, SharedResolver};
 use crate::test_customers;
@@ -92,13 +92,7 @@ async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_the
 #[tokio::test]
 async fn a_domain_that_earns_another_tier_is_told_with_its_new_route() {
     let mut rig = rig();
-    let tier = |name: &str, requires: &[Requirement]| {
-        let route = Arc::new(test_customers::route(&format!("mailjet.{name}"), "smarthost.test"));
-        (name.to_owned(), Tier { route, requires: requires.to_vec() })
-    };
-    let tiers = BTreeMap::from([tier("starter", &[]), tier("trusted", &[Requirement::Spf])]);
-    let customers = directory().customers().map(|customer| Customer::clone(customer)).collect();
-    rig.routing.set_directory(Directory::new(customers, tiers));
+    in_tiers(&rig.routing);
     let mut heard = rig.events.subscribe();
     rig.zone.remove("test.dk", RecordType::Txt);
     rig.monitor.round(at(0)).await;
@@ -163,7 +157,7 @@ async fn a_verification_status_that_cannot_be_kept_holds_until_a_later_one_is() 
     let checker = rig.monitor.checker.clone();
     let customer = rig.routing.directory().by_domain(&domain()).unwrap().clone();
     let report = checker.check(&rig.routing.directory(), &customer, &domain(), at(8)).await;
-    rig.monitor.store.record(&customer.id, &report, &checker.settings).unwrap();
+    rig.monitor.store.leave(&customer.id, &report, &checker.settings).unwrap();
     rig.monitor.round(at(8) + Duration::from_secs(30)).await;
     assert!(!spf(&rig), "what `domain check` kept is newer");
 }
@@ -440,6 +434,82 @@ async fn of_several_nodes_one_checks_and_all_know_what_it_found() {
     assert_eq!(nodes[1].monitor.round(at(57)).await, 1);
     nodes[0].monitor.round(at(57) + minute).await;
     assert!(spf(&nodes[0]) && nodes[0].events.alerts().open.is_empty(), "its own alert is over too");
+}
+
+fn in_tiers(routing: &Routing) {
+    let tier = |name: &str, requires: &[Requirement]| {
+        let route = Arc::new(test_customers::route(&format!("mailjet.{name}"), "smarthost.test"));
+        (name.to_owned(), Tier { route, requires: requires.to_vec() })
+    };
+    let tiers = BTreeMap::from([tier("starter", &[]), tier("trusted", &[Requirement::Spf])]);
+    let customers = directory().customers().map(|customer| Customer::clone(customer)).collect();
+    routing.set_directory(Directory::new(customers, tiers));
+}
+
+/// What was told of domains, without what was told of checks that found nothing.
+fn told(heard: &mut tokio::sync::broadcast::Receiver<Arc<Event<'static>>>) -> Vec<(EventKind, Option<String>)> {
+    let all = std::iter::from_fn(|| heard.try_recv().ok());
+    let of_domains = [EventKind::DomainVerified, EventKind::DomainVanished, EventKind::DomainTierMoved];
+    all.filter(|event| of_domains.contains(&event.event))
+        .map(|event| (event.event, event.route.as_deref().map(str::to_owned)))
+        .collect()
+}
+
+/// Checks the domain as `postbud domain check` does, which stores what it finds.
+async fn check_by_command(rig: &Rig, at: Timestamp) {
+    let checker = &rig.monitor.checker;
+    let customer = rig.routing.directory().by_domain(&domain()).unwrap().clone();
+    let report = checker.check(&rig.routing.directory(), &customer, &domain(), at).await;
+    rig.monitor.store.leave(&customer.id, &report, &checker.settings).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_command_finds_is_told_once_by_the_relay_that_runs_or_by_the_next_start() {
+    for restarts in [false, true] {
+        let mut rig = rig();
+        in_tiers(&rig.routing);
+        rig.zone.remove("test.dk", RecordType::Txt);
+        rig.monitor.round(at(0)).await;
+        rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+        check_by_command(&rig, at(0) + Duration::from_secs(60)).await;
+        check_by_command(&rig, at(0) + Duration::from_secs(70)).await;
+        if restarts {
+            rig.routing = Routing::new(directory(), None);
+            in_tiers(&rig.routing);
+            rig.events = Events::default();
+            rig.monitor = Monitor::new(rig.monitor.checker.clone(), rig.routing.clone(), rig.events.clone());
+        }
+        let mut heard = rig.events.subscribe();
+        let soon = at(0) + Duration::from_secs(80);
+        let leads = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let asked = Arc::clone(&leads);
+        rig.monitor = rig.monitor.only_while(move || asked.load(std::sync::atomic::Ordering::Relaxed));
+        rig.monitor.round(soon).await;
+        assert!(rig.routing.status(&domain()).has(Requirement::Spf));
+        assert_eq!(told(&mut heard), [], "another node tells it");
+        leads.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(rig.monitor.round(soon).await, 0, "no check is due");
+        let moved = (EventKind::DomainTierMoved, Some("mailjet.trusted".to_owned()));
+        assert_eq!(told(&mut heard), [(EventKind::DomainVerified, None), moved], "restarted: {restarts}");
+        rig.monitor.round(soon).await;
+        assert_eq!(told(&mut heard), []);
+    }
+}
+
+#[tokio::test]
+async fn what_a_command_has_found_is_told_with_a_check_of_the_relays_own() {
+    let mut rig = rig();
+    rig.zone.remove("test.dk", RecordType::Txt);
+    rig.monitor.round(at(0)).await;
+    rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+    check_by_command(&rig, at(1)).await;
+    let mut heard = rig.events.subscribe();
+    let customer = rig.routing.directory().by_domain(&domain()).unwrap().clone();
+    let report = rig.monitor.checker.check(&rig.routing.directory(), &customer, &domain(), at(2)).await;
+    rig.monitor.apply_report(&customer, &report).await.unwrap();
+    assert_eq!(told(&mut heard), [(EventKind::DomainVerified, None)]);
+    rig.monitor.round(at(2)).await;
+    assert_eq!(told(&mut heard), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
