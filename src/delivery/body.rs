@@ -10,6 +10,8 @@ use crate::spool::{Bytes, is_for_now};
 
 /// Octets gathered before a write. A small message needs one write, a large one a few.
 const WRITE_SIZE: usize = 128 * 1024;
+/// A part that is longer may take a while to be sent, so the final dot does not go with it.
+const AT_ONCE: usize = 64 * 1024;
 
 /// Why the message's octets cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +90,11 @@ pub struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    /// Appends the next part to `out`. Returns true with the last part, which ends with the final dot. After an error
+    /// Appends the next part to `out`, which is empty. Returns true with the last part, which ends with the final dot. After an error
     /// nothing more may be sent, and least of all a final dot.
+    ///
+    /// Fails if another node may have the message by now: this process may have been stopped for a while (SIGSTOP, a machine without time for it),
+    /// anywhere in the message. So this is asked last, after the part was read, and once more before the dot of a message that takes time.
     pub async fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, Unreadable> {
         let body = self.body;
         let chunks = body.bytes.chunks();
@@ -109,11 +114,12 @@ impl Transfer<'_> {
             self.stuffer.stuff(&chunk, out)?;
             self.next += 1;
         }
-        if self.next < chunks {
-            return Ok(false);
+        let is_last = self.next >= chunks && out.len() <= AT_ONCE;
+        if is_last {
+            std::mem::take(&mut self.stuffer).end(out)?;
         }
-        std::mem::take(&mut self.stuffer).end(out)?;
-        Ok(true)
+        body.bytes.may_be_sent()?;
+        Ok(is_last)
     }
 
     fn stuff_header_for_others(&mut self, header: &[u8], out: &mut Vec<u8>) -> Result<(), BareLineEnd> {
@@ -135,6 +141,8 @@ impl Transfer<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
 
     use super::*;
     use crate::spool::{Error, Pending, ReadChunk};
@@ -230,8 +238,49 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(parts, 4);
+        assert_eq!(parts, 5, "four chunks, and the final dot");
         assert!(most < 2 * 256 * 1024);
+    }
+
+    #[tokio::test]
+    async fn what_another_node_may_have_by_now_gets_no_further_part_and_no_final_dot() {
+        struct Leased(Vec<u8>, usize, AtomicUsize);
+        impl ReadChunk for Leased {
+            fn chunks(&self) -> usize {
+                self.1
+            }
+            fn read(self: Arc<Self>, _: usize) -> Pending<Result<Vec<u8>, Error>> {
+                Box::pin(async move { Ok(self.0.clone()) })
+            }
+            fn may_be_sent(&self) -> Result<(), Error> {
+                match self.2.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+                    Ok(_) => Ok(()),
+                    Err(_) => {
+                        Err(Error::Io { what: "sending".into(), source: std::io::ErrorKind::NotConnected.into() })
+                    }
+                }
+            }
+        }
+        let large = ("x".repeat(998) + "\r\n").repeat(200).into_bytes();
+        for (chunk, chunks, parts) in [(&large, 3, 4), (&large, 1, 2), (&b"x\r\n".to_vec(), 1, 1)] {
+            for allowed in 0..=parts {
+                let source = Leased(chunk.clone(), chunks, AtomicUsize::new(allowed));
+                let bytes = Bytes::new(Vec::new(), 0, (chunk.len() * chunks) as u64, Arc::new(source));
+                let body = Body::open(&bytes, b"", RouteKind::OwnServer).await.unwrap();
+                let (mut transfer, mut sent) = (body.transfer(), Vec::new());
+                let ended = loop {
+                    let mut out = Vec::new();
+                    let filled = transfer.fill(&mut out).await;
+                    sent.extend(out.into_iter().filter(|_| filled.is_ok()));
+                    if !matches!(filled, Ok(false)) {
+                        break filled.map(drop);
+                    }
+                };
+                assert_eq!(ended.is_ok(), allowed == parts, "{chunks} chunks, {allowed} parts");
+                assert!(ended.is_ok() || !sent.ends_with(b".\r\n"));
+                assert!(!matches!(ended, Err(Unreadable::Damaged(_))), "the message waits");
+            }
+        }
     }
 
     #[tokio::test]

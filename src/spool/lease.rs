@@ -72,6 +72,11 @@ impl Bytes {
     pub async fn chunk(&self, index: usize) -> Result<Vec<u8>, Error> {
         Arc::clone(&self.source).read(index).await
     }
+
+    /// Returns an error if another node may have the record by now. Nothing more of it may be sent then, and least of all its end.
+    pub fn may_be_sent(&self) -> Result<(), Error> {
+        self.source.may_be_sent()
+    }
 }
 
 /// Reads content in chunks. A backend implements it.
@@ -80,6 +85,10 @@ pub trait ReadChunk: Send + Sync {
     fn chunks(&self) -> usize;
     /// Reads the chunk with this number.
     fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>>;
+    /// Returns an error if another node may have the record by now.
+    fn may_be_sent(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Content that was read together with its record.

@@ -41,6 +41,8 @@ pub struct Take {
     pub address: String,
     /// When its transaction began.
     pub begun: Duration,
+    /// When its final dot came.
+    pub dot: Duration,
     pub at: Duration,
     pub link: Arc<Mutex<Link>>,
     pub heard_at: u64,

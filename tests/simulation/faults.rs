@@ -46,6 +46,8 @@ pub enum Fault {
     LosesCommit,
     /// An attempt begins although the node's lease is over.
     IgnoresLease,
+    /// A message that is being sent is sent to its end although the node's lease is over.
+    SendsAfterLease,
     /// A node does not divide the caps on connections of a route that all nodes use.
     KeepsCapsWhole,
     /// A node takes a part of a day's allowance without a look at what the others took.
@@ -74,11 +76,12 @@ impl Fault {
         Fault::ForgetsDeferred,
     ];
     /// Those that the simulation of several nodes has to find.
-    pub const OF_NODES: [Fault; 13] = [
+    pub const OF_NODES: [Fault; 14] = [
         Fault::SkipsEpochCheck,
         Fault::SkipsTakingBack,
         Fault::LosesCommit,
         Fault::IgnoresLease,
+        Fault::SendsAfterLease,
         Fault::LosesResult,
         Fault::KeepsCapsWhole,
         Fault::ForgetsDayOfOthers,

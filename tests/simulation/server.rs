@@ -196,6 +196,7 @@ impl Server {
     /// The content has come. `None` if the server closes the connection in place of its answer.
     async fn content(&self, link: &Arc<Mutex<Link>>, mail: Mail, content: &[u8]) -> Option<String> {
         let now = self.clock.now();
+        let dot = now;
         let is_of_mail = self.number != site::SENDERS;
         if is_of_mail {
             self.look_at_signature(content).await;
@@ -227,6 +228,7 @@ impl Server {
             token,
             address,
             begun: mail.begun,
+            dot,
             at: now,
             link: Arc::clone(link),
             heard_at,

@@ -14,9 +14,8 @@ use super::shared::Shared;
 use crate::message::QueueId;
 use crate::spool::codec::{self, CHUNK, Meta, State};
 use crate::spool::index::{Entry, LOOK, MessageToRead, Place, bits, enough};
-use crate::spool::lease::InMemory;
 use crate::spool::owner::{Guard, Leased};
-use crate::spool::{Bytes, Error, Filter, Lease, Pending, ReadChunk, Record};
+use crate::spool::{Bytes, Error, Filter, Lease, Pending, ReadChunk, Record, ready};
 
 /// Messages up to this size are read with their content.
 const SMALL: u32 = (CHUNK + (64 << 10)) as u32;
@@ -208,7 +207,7 @@ fn into_record(wanted: &MessageToRead, meta: Meta, state: State) -> Result<Recor
 fn into_parts(shared: &Arc<Shared>, wanted: &MessageToRead, front: Front) -> Result<(Record, Bytes), Unread> {
     let Front { meta, state, first } = front;
     let chunks: Arc<dyn ReadChunk> = match first {
-        Some(content) if meta.chunks() == 1 => Arc::new(InMemory(content)),
+        Some(content) if meta.chunks() == 1 => Arc::new(InMemory { shared: Arc::clone(shared), content }),
         _ => {
             let (id, chunks) = (wanted.entry.id, meta.chunks());
             Arc::new(InDatabase { shared: Arc::clone(shared), id, place: wanted.entry.place, chunks })
@@ -355,6 +354,36 @@ pub(super) fn unread(failure: Failure) -> Error {
     Error::Io { what: "reading the spool's database".into(), source }
 }
 
+/// Content that was read together with its record.
+struct InMemory {
+    shared: Arc<Shared>,
+    content: Vec<u8>,
+}
+
+impl ReadChunk for InMemory {
+    fn chunks(&self) -> usize {
+        1
+    }
+
+    fn read(self: Arc<Self>, _index: usize) -> Pending<Result<Vec<u8>, Error>> {
+        ready(Ok(self.content.clone()))
+    }
+
+    fn may_be_sent(&self) -> Result<(), Error> {
+        may_be_sent(&self.shared)
+    }
+}
+
+/// Returns an error if another node may own the shard. The message itself is sound, and waits for its owner.
+fn may_be_sent(shared: &Shared) -> Result<(), Error> {
+    if !shared.is_closed() && shared.stopped().is_none() && shared.has_lease() {
+        return Ok(());
+    }
+    Err(unread(Failure::new(
+        "this node's lease has ended while the message was being sent, and another node may have it",
+    )))
+}
+
 /// Content that is read while it is sent.
 struct InDatabase {
     shared: Arc<Shared>,
@@ -370,5 +399,9 @@ impl ReadChunk for InDatabase {
 
     fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>> {
         Box::pin(async move { chunk(&self.shared, self.id, self.place, index).await })
+    }
+
+    fn may_be_sent(&self) -> Result<(), Error> {
+        may_be_sent(&self.shared)
     }
 }

@@ -5,12 +5,14 @@
 //! | nothing is lost | every recipient of a message that heard 250 was taken by a server, or refused and its sender told, or waits for the next day's allowance |
 //! | nothing is given up early | no recipient is given up that no server refused |
 //! | one owner | in `watch`: the node that begins a transaction owns the message's shard in the database at that moment |
+//! | one owner to the end | the node that sent a final dot owned the message's shard a moment before it came, also if it did not run in the middle of the message |
 //! | recorded is recorded | in `watch`: a recipient is not tried again after the spool has recorded that it was relayed |
 //! | no duplicates | a recipient that was taken twice was taken for the second time because the relay had not recorded the first: something was wrong with the node or the database while its attempt was under way or its result unwritten, or the server's answer never came; or the attempt taken second was under way before on such a node |
 //! | caps | no server gets more than it bears from all nodes together: by minute and day here, the others in `server`. At a customer's own server, what a node sent in trouble is not counted: the next owner cannot know of it |
 //! | a day is used | Mailjet got as many recipients as the nodes took of its day, but for those that died with a node and those that a node took without hearing so, because the database's answer was late or lost |
 //! | mail of others goes on | mail of a customer whose server takes everything waits no longer than the bound, unless something is wrong with the database or with the node that took it or owns its shard |
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::LEASE;
@@ -19,6 +21,8 @@ use crate::simulation::book::{Book, Facts, Heard, Submission, Take, Trouble};
 use crate::simulation::network::lock;
 use crate::simulation::{judge, site};
 
+/// How long a final dot may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(300);
 /// How long before and after something went wrong an attempt may be affected by it.
 const AFFECTED: Duration = Duration::from_secs(15);
 /// How long a counter may be unsaved.
@@ -107,6 +111,7 @@ pub fn judge(book: &Book, jumps: &[Duration], owned: &[Owned], now: Duration) {
             facts.was_in_trouble(node_of(take), from, heard + attempt + AFFECTED)
         };
         judge::duplicates(&facts, excuses, &mut tell);
+        one_owner_to_the_end(&facts, owned, &mut tell);
         let in_minute = |take: &Take| {
             let from = take.begun.saturating_sub(AFFECTED);
             !facts.was_in_trouble(node_of(take), from, take.begun + UNSAVED)
@@ -118,6 +123,29 @@ pub fn judge(book: &Book, jumps: &[Duration], owned: &[Owned], now: Duration) {
         }
     }
     wrong.into_iter().for_each(|(promise, seen)| book.wrong(now, promise, seen));
+}
+
+fn shard_of(submission: &Submission) -> u32 {
+    crc32fast::hash(site::CUSTOMERS[submission.customer].0.as_bytes()) % SHARDS
+}
+
+fn one_owner_to_the_end(facts: &Facts, owned: &[Owned], tell: &mut impl FnMut(&'static str, String)) {
+    let shards: HashMap<&str, u32> = facts.submissions.iter().map(|it| (it.token.as_str(), shard_of(it))).collect();
+    for take in &facts.takes {
+        // A sender's notification names no message.
+        let Some(shard) = shards.get(take.token.as_str()) else { continue };
+        let (node, since) = (node_of(take), take.dot.saturating_sub(ON_ITS_WAY));
+        let of_shard = owned.iter().filter(|owned| owned.shard == *shard && owned.at <= take.dot);
+        let before = of_shard.clone().rfind(|owned| owned.at <= since);
+        let mut owners = before.into_iter().chain(of_shard.filter(|owned| owned.at > since));
+        if !owners.any(|owned| owned.node == Some(node)) {
+            let (address, dot) = (&take.address, take.dot.as_secs_f64());
+            let seen = format!(
+                "node{node} sent the end of the message for {address} at {dot:.3} s, which it did not own any more"
+            );
+            tell("one owner to the end", seen);
+        }
+    }
 }
 
 fn node_of(take: &Take) -> usize {
@@ -136,7 +164,7 @@ fn goes_on(
     let begun = submission.at;
     let taken = facts.takes.iter().filter(|take| take.token == submission.token).map(|take| take.at).min();
     let until = taken.unwrap_or(now);
-    let shard = crc32fast::hash(site::CUSTOMERS[submission.customer].0.as_bytes()) % SHARDS;
+    let shard = shard_of(submission);
     // Who owned the shard when the message came, and afterwards.
     let of_shard = owned.iter().filter(|owned| owned.shard == shard && owned.at <= until);
     let before = of_shard.clone().rfind(|owned| owned.at <= begun);

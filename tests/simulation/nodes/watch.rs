@@ -10,7 +10,7 @@ use crate::simulation::book::Book;
 use crate::simulation::decoys::InMemory;
 use crate::simulation::faults::Fault;
 use crate::simulation::machine::Clock;
-use crate::spool::{Bytes, Lease, LeaseGuard, RecipientState, Settlement};
+use crate::spool::{Bytes, Error, Lease, LeaseGuard, Pending, ReadChunk, RecipientState, Settlement};
 
 /// A recipient of a message.
 pub type Relayed = (QueueId, String);
@@ -36,6 +36,13 @@ impl Watch {
         let bytes = std::mem::replace(&mut lease.bytes, Bytes::new(Vec::new(), 0, 0, Arc::new(InMemory(Vec::new()))));
         let shard = crc32fast::hash(record.lane.customer.as_str().as_bytes()) % SHARDS;
         let waiting = record.waiting().map(|(_, recipient)| (record.id, recipient.address.to_string())).collect();
+        let bytes = match self.fault {
+            Some(Fault::SendsAfterLease) => {
+                let (prefix, header_len, content_len) = (bytes.prefix.clone(), bytes.header_len, bytes.content_len);
+                Bytes::new(prefix, header_len, content_len, Arc::new(Unasked(bytes)))
+            }
+            _ => bytes,
+        };
         let own = Arc::new(Mutex::new(Some(lease)));
         let mut leases = self.leases();
         leases.retain(|_, own| own.strong_count() > 0);
@@ -83,6 +90,19 @@ impl Watch {
             let seen = format!("node{node} tries {id} for {address}, which was recorded as relayed");
             self.book.wrong(now, "recorded is recorded", seen);
         }
+    }
+}
+
+/// Content of which nobody asks whether it may still be sent.
+struct Unasked(Bytes);
+
+impl ReadChunk for Unasked {
+    fn chunks(&self) -> usize {
+        self.0.chunks()
+    }
+
+    fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>> {
+        Box::pin(async move { self.0.chunk(index).await })
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use postbud::message::CustomerId;
 use postbud::spool::postgres::{OpenError, Postgres, Settings};
-use postbud::spool::{Carried, Commit, Error, Inspect, Settled, Spool, Texts, Work};
+use postbud::spool::{Carried, Commit, Error, Inspect, Lease, Settled, Spool, Texts, Work, is_for_now};
 use postbud::time::Timestamp;
 
 use super::rig::{quick, recovered, server, until, waiting};
@@ -106,6 +106,9 @@ async fn a_node_that_cannot_renew_its_lease_stops_delivering_before_the_lease_en
         let _ = spool.commit(draft("x", &["a@b.dk"], seed, 100)).await.unwrap();
     }
     let began = std::time::Instant::now();
+    let large = spool.commit(draft("large", &["a@b.dk"], 50, 700_000)).await.unwrap().id();
+    let under_way = [claim_all(&*spool, "large").await.remove(0), claim_one(&spool).await];
+    assert!(under_way.iter().all(|lease| lease.stands() && lease.bytes.may_be_sent().is_ok()));
     server.freeze();
     // A first attempt needs no write, so only the lease forbids it. What is claimed cannot be read from a frozen server, but a claim
     // that is forbidden is refused at once.
@@ -113,9 +116,17 @@ async fn a_node_that_cannot_renew_its_lease_stops_delivering_before_the_lease_en
     assert!(!is_refused());
     until("it may not deliver", is_refused).await;
     assert!(began.elapsed() < settings.server.lease, "another node may have the spool by now");
+    let has_ended = |lease: &Lease| !lease.stands() && lease.bytes.may_be_sent().is_err_and(|why| is_for_now(&why));
+    until("what is being sent is not sent to its end", || under_way.iter().all(has_ended)).await;
     server.thaw();
     recovered(&spool).await;
-    assert_eq!(spool.totals().await.unwrap().records, 50);
+    assert_eq!(spool.totals().await.unwrap().records, 51);
+    assert_eq!(under_way[0].record.id, large);
+    until("nobody has taken it", || under_way.iter().all(|lease| lease.bytes.may_be_sent().is_ok())).await;
+}
+
+async fn claim_one(spool: &Postgres) -> Lease {
+    spool.claim(&lane("x"), soon(), 1, &backoff()).await.unwrap().remove(0)
 }
 
 /// Settings of one of several nodes that share twelve shards.
