@@ -115,6 +115,11 @@ impl Failure {
     }
 
     /// Returns true if the table does not exist, because its segment was deleted.
+    /// Returns true if the server answered with an error, so that the connection can still be used.
+    pub fn is_answer(&self) -> bool {
+        self.code.is_some()
+    }
+
     pub fn is_gone(&self) -> bool {
         self.code == Some(SqlState::UNDEFINED_TABLE)
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::link::{Failure, Link};
+use super::link::{Failure, Link, in_time, rolled_back};
 use super::node::Node;
 use super::ownership;
 use super::shards::Shards;
@@ -91,10 +91,7 @@ async fn write(shard: &Shared, link: &Link, now: Written, written: &mut Written)
             link.client.execute(&put, &[&shard, &customers, &names, &texts]).await?;
             Ok(link.client.batch_execute("COMMIT").await?)
         };
-        if let Err(failure) = in_transaction.await {
-            link.client.batch_execute("ROLLBACK").await?;
-            return Err(failure);
-        }
+        rolled_back(link, in_transaction).await?;
     }
     *written = now;
     Ok(())
@@ -106,7 +103,8 @@ pub(super) async fn run(node: Arc<Shards>) {
     let mut written: BTreeMap<u32, Written> = BTreeMap::new();
     let mut same = None;
     loop {
-        if let Err(failure) = tend(&node, &mut link, &mut written, &mut same).await {
+        let limit = node.settings.server.timeout;
+        if let Err(failure) = in_time(limit, tend(&node, &mut link, &mut written, &mut same)).await {
             tracing::debug!(error = failure.why, "what is known of customers could not be written");
             link = None;
         }

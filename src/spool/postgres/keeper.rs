@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::inbox::{Item, Request};
-use super::link::{Failure, Link};
+use super::link::{Failure, Link, in_time, rolled_back};
 use super::node::{Lack, Node};
 use super::rows::Encoded;
 use super::shards::Shards;
@@ -84,21 +84,30 @@ pub(super) async fn keep_space(node: Arc<Shards>) {
 }
 
 async fn tend(node: &Shards, link: &mut Option<Link>, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
-    let open = match link {
-        Some(open) => open,
-        None => link.insert(Link::open(&node.settings, "keeper").await?),
-    };
-    look_at_size(node, open).await?;
+    let open = connected(node, link).await?;
+    in_time(open.limit, look_at_size(node, open)).await?;
     let mut first_failure = Ok(());
     for shard in node.all() {
         // Somebody may have locked the tables of one shard. The others still give space back.
-        first_failure = first_failure.and(tend_shard(&shard, open, told).await);
+        if let Err(failure) = tend_shard(&shard, connected(node, link).await?, told).await {
+            if !failure.is_answer() {
+                *link = None;
+            }
+            first_failure = first_failure.and(Err(failure));
+        }
     }
-    first_failure.and(transit::drop_empty(node, open).await)
+    first_failure.and(transit::drop_empty(node, connected(node, link).await?).await)
+}
+
+async fn connected<'a>(node: &Node, link: &'a mut Option<Link>) -> Result<&'a Link, Failure> {
+    Ok(match link {
+        Some(open) => open,
+        None => link.insert(Link::open(&node.settings, "keeper").await?),
+    })
 }
 
 async fn tend_shard(shard: &Arc<Shared>, link: &Link, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
-    tell(shard, link, told).await?;
+    in_time(link.limit, tell(shard, link, told)).await?;
     drop_settled(shard, link).await?;
     match worth_emptying(shard) {
         Some(oldest) => empty(shard, oldest).await,
@@ -180,11 +189,7 @@ async fn drop_segment(shared: &Shared, link: &Link, segment: u32) -> Result<(), 
         let drop = format!("{}; COMMIT", schema::drop_segment(schema, shared.number, segment));
         Ok(link.client.batch_execute(&drop).await?)
     };
-    let dropped = dropped.await;
-    if dropped.is_err() {
-        link.client.batch_execute("ROLLBACK").await?;
-    }
-    dropped
+    rolled_back(link, dropped).await
 }
 
 /// Returns the oldest segment if more than half of the data is settled.

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::committer::Committer;
 use super::inbox::Inbox;
-use super::link::{Failure, Link};
+use super::link::{Failure, Link, in_time};
 use super::node::WritingTrouble;
 use super::placement::{self, View};
 use super::shards::Shards;
@@ -217,16 +217,18 @@ impl Membership {
     /// Takes a shard and reads its log. Returns `None` if another node has it.
     async fn take(&self, shard: u32) -> Result<Option<(Arc<Shared>, Committer)>, Failure> {
         let node = &self.node;
+        let limit = node.settings.server.timeout;
         let link = Link::open(&node.settings, "writer").await?;
-        let wrong = preflight::check(&link, &node.settings).await?;
+        let wrong = in_time(limit, preflight::check(&link, &node.settings)).await?;
         if !wrong.is_empty() {
             return Err(Failure::new(wrong.join("; ")));
         }
-        let Some(taken) = ownership::take(&link, &node.settings, node.instance, shard).await? else { return Ok(None) };
+        let taken = in_time(limit, ownership::take(&link, &node.settings, node.instance, shard)).await?;
+        let Some(taken) = taken else { return Ok(None) };
         let (inbox, receiver) = Inbox::new();
         let shared = Arc::new(Shared::new(Arc::clone(&node.node), shard, &taken, inbox));
         let position = recovery::recover(&shared, &link, taken.was_clean).await?;
-        carrier::take_over(&shared, &link).await?;
+        in_time(limit, carrier::take_over(&shared, &link)).await?;
         let committer = Committer::new(Arc::clone(&shared), receiver, link, position);
         node.opened(Arc::clone(&shared));
         if node.is_stopping() {

@@ -72,7 +72,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use self::link::{Failure, Link};
+use self::link::{Failure, Link, in_time};
 use self::membership::Membership;
 use self::node::Node;
 use self::outgoing::{Departure, Outgoing};
@@ -82,6 +82,9 @@ use crate::machine;
 
 pub use self::overview::{NodeStatus, Overview, ShardStatus, overview};
 pub use self::settings::Settings;
+
+/// A migration may take so many times the time of any other request.
+const MIGRATION: u32 = 6;
 
 /// The spool of one node in a database. Dropping it stops it like [`Spool::stop`](super::Spool::stop).
 pub struct Postgres {
@@ -257,14 +260,18 @@ async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
         return Err(failed("using", Failure::new("the schema's name is not one")));
     }
     let link = Link::open(&settings, "start").await.map_err(|failure| failed("connecting to", failure))?;
-    let wrong = preflight::check(&link, &settings).await.map_err(|failure| failed("asking", failure))?;
+    let limit = settings.server.timeout;
+    let wrong =
+        in_time(limit, preflight::check(&link, &settings)).await.map_err(|failure| failed("asking", failure))?;
     if !wrong.is_empty() {
         return Err(OpenError::Unfit { place, wrong });
     }
-    schema::migrate(&link, &settings).await?;
+    let late = |_| failed("preparing", Failure::late(limit * MIGRATION));
+    tokio::time::timeout(limit * MIGRATION, schema::migrate(&link, &settings)).await.map_err(late)??;
     let instance: i64 = machine::random();
     let asked = Instant::now();
-    let joined = ownership::join(&link, &settings, instance).await?;
+    let late = |_| failed("joining", Failure::late(limit));
+    let joined = tokio::time::timeout(limit, ownership::join(&link, &settings, instance)).await.map_err(late)??;
     let (way, outgoing) = Outgoing::new();
     let lease_end = membership::lease_end(asked, settings.server.lease);
     let node = Node::new(settings, instance, joined, way, lease_end);
@@ -272,7 +279,7 @@ async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
     let reader = Link::open(&node.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
     node.reader.store(Some(Arc::new(reader)));
     let membership = Membership::new(Arc::clone(&node));
-    let first = membership.first(&link).await.map_err(|failure| failed("reading", failure))?;
+    let first = in_time(limit, membership.first(&link)).await.map_err(|failure| failed("reading", failure))?;
     // Reading may take longer than a lease, so the lease is renewed meanwhile.
     let lease = tokio::spawn(Arc::clone(&membership).keep());
     let begun = membership.begin(first).await;
@@ -327,7 +334,7 @@ pub fn is_schema_name(name: &str) -> bool {
 
 /// Checks the database without joining the spool. Returns the problems, each with its remedy. Blocks.
 pub fn check(settings: &Settings) -> Vec<String> {
-    let asked = block_on(async {
+    let asked = block_on(settings, async {
         let link = Link::open(settings, "check").await?;
         let mut wrong = preflight::check(&link, settings).await?;
         if wrong.is_empty() {
@@ -338,8 +345,9 @@ pub fn check(settings: &Settings) -> Vec<String> {
     asked.unwrap_or_else(|failure| vec![format!("{} cannot be used: {}", settings.server, failure.why)])
 }
 
-/// Runs a future on a thread of its own, because the caller may be inside a runtime.
-fn block_on<T: Send>(ask: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
+/// Runs a future on a thread of its own, because the caller may be inside a runtime. A server that does not answer makes it fail.
+fn block_on<T: Send>(settings: &Settings, ask: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
+    let ask = in_time(settings.server.timeout * 2, ask);
     let run = || runtime().map_err(|error| Failure::new(error.to_string()))?.block_on(ask);
     let asked = std::thread::scope(|scope| scope.spawn(run).join());
     asked.unwrap_or_else(|_| Err(Failure::new("asking it panicked")))

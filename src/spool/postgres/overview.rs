@@ -58,7 +58,7 @@ impl Overview {
 
 /// Reads the nodes and shards from the database. Blocks. The error says what is wrong.
 pub fn overview(settings: &Settings) -> Result<Overview, String> {
-    block_on(ask(settings)).map_err(|failure| format!("{} cannot be asked: {}", settings.server, failure.why))
+    block_on(settings, ask(settings)).map_err(|failure| format!("{} cannot be asked: {}", settings.server, failure.why))
 }
 
 async fn ask(settings: &Settings) -> Result<Overview, Failure> {

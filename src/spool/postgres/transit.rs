@@ -32,7 +32,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::inbox::{Adoption, Arrival, Item, Request};
-use super::link::{Action, Failure, Link};
+use super::link::{Action, Failure, Link, in_time, rolled_back};
 use super::node::Node;
 use super::note::{self, Note};
 use super::outgoing::Departure;
@@ -304,8 +304,10 @@ pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> 
             let end = if is_empty { format!("DROP TABLE {name}; COMMIT") } else { "ROLLBACK".into() };
             Ok::<_, Failure>(link.client.batch_execute(&end).await?)
         };
-        if let Err(failure) = dropped.await {
-            link.client.batch_execute("ROLLBACK").await?;
+        if let Err(failure) = rolled_back(link, dropped).await {
+            if !failure.is_answer() {
+                return Err(failure);
+            }
             if !failure.is_gone() {
                 first_failure = first_failure.and(Err(failure));
             }

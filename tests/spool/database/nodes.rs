@@ -1,6 +1,7 @@
 //! Which node has which customers, and what becomes of mail that another one takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -253,6 +254,38 @@ async fn nodes_that_divide_caps_by_other_numbers_do_not_work_together() {
         Err(OpenError::InUse { nodes, most: 3, .. }) => assert_eq!(nodes, "a, b, c"),
         other => panic!("{:?}", other.map(drop)),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_whose_taking_gets_no_answer_is_tried_again_over_another_connection() {
+    let name = "a_shard_whose_taking_gets_no_answer_is_tried_again_over_another_connection";
+    let Some(server) = server(name, &[]).map(Arc::new) else { return };
+    let a = Postgres::open(sharing(&server, "a")).unwrap();
+    let b = Postgres::open(sharing(&server, "b")).unwrap();
+    let locks = Arc::clone(&server);
+    let locked = tokio::task::spawn_blocking(move || {
+        locks.try_sql("BEGIN; SELECT FROM s.owner WHERE shard = 5 FOR UPDATE; SELECT pg_sleep(3600)")
+    });
+    let sleeps = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    until("a row is locked", || server.sql(&format!("SELECT count(*) {sleeps}")) == "1").await;
+    let stopping = a.stop();
+    let waits = "FROM pg_stat_activity WHERE application_name = 'postbud writer b' AND wait_event_type = 'Lock'";
+    let mut process = String::new();
+    until("the taker waits for the row", || {
+        process = server.sql(&format!("SELECT min(pid) {waits}"));
+        !process.is_empty()
+    })
+    .await;
+    // The server's process does not even notice that it waits for too long.
+    let signal = |signal: &str| assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
+    signal("-STOP");
+    until("another attempt is made", || server.sql(&format!("SELECT count(*) > 1 {waits}")) == "t").await;
+    signal("-CONT");
+    server.sql(&format!("SELECT pg_cancel_backend(pid) {sleeps}"));
+    assert!(locked.await.unwrap().is_err());
+    stopping.await;
+    until("it has all", || shards_of(&server, "b") == 12).await;
+    let _ = b.commit(draft("c1", &["a@b.dk"], 1, 100)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
