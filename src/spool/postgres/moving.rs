@@ -10,7 +10,7 @@ use super::read::{self, WholeMessage};
 use super::rows::Encoded;
 use super::shards::Shards;
 use super::shared::Shared;
-use super::{Postgres, mark, schema};
+use super::{Postgres, mark, transit};
 use crate::message::QueueId;
 use crate::spool::moving::{Mark, Movable, Whole};
 use crate::spool::{Durable, Error, Pending, owner};
@@ -40,15 +40,14 @@ async fn set_mark(node: &Node, mark: Option<Mark>) -> Result<(), Failure> {
     }
 }
 
-/// Returns the number of rows of mail in transit.
+/// Returns the number of messages in transit.
 async fn in_transit(node: &Node) -> Result<i64, Failure> {
     let link = read::reader(node)?;
     let schema = &node.settings.server.schema;
     let tables = link.client.query(&format!("SELECT number FROM {schema}.transit"), &[]).await?;
     let mut count = 0;
     for number in tables.iter().map(|row| row.get(0)) {
-        let query = format!("SELECT count(*) FROM {}", schema::transit(schema, number));
-        match link.client.query_one(&query, &[]).await.map_err(Failure::from) {
+        match link.client.query_one(&transit::count(schema, number), &[]).await.map_err(Failure::from) {
             Ok(row) => count += row.get::<_, i64>(0),
             // The table was deleted meanwhile.
             Err(failure) if failure.is_gone() => {}
@@ -67,10 +66,7 @@ async fn gathered(node: &Shards) -> Result<(), Failure> {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {
-            let why = format!(
-                "{left} parts of messages are still on their way, and {owned} of {} shards are open",
-                node.shards
-            );
+            let why = format!("{left} messages are still on their way, and {owned} of {} shards are open", node.shards);
             return Err(Failure::new(why));
         }
         tokio::time::sleep(LOOK).await;

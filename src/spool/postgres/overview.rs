@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::link::{Failure, Link};
-use super::{Settings, block_on, schema};
+use super::{Settings, block_on, transit};
 
 /// The state of a node in the database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,8 +102,7 @@ async fn ask(settings: &Settings) -> Result<Overview, Failure> {
     let tables: Vec<i32> = link.client.query(&query, &[]).await?.iter().map(|row| row.get(0)).collect();
     let mut in_transit = 0;
     for table in tables {
-        let query = format!("SELECT count(*) FROM {} WHERE part = 0", schema::transit(schema, table));
-        match link.client.query_one(&query, &[]).await.map_err(Failure::from) {
+        match link.client.query_one(&transit::count(schema, table), &[]).await.map_err(Failure::from) {
             Ok(row) => in_transit += row.get::<_, i64>(0),
             // The table was deleted meanwhile.
             Err(failure) if failure.is_gone() => {}

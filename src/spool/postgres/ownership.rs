@@ -225,7 +225,7 @@ async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -
 
 /// Returns true if this process still counts as a node, and keeps it one until the transaction ends. Whoever takes a shard from a process
 /// removes the process from the nodes.
-async fn is_member(link: &Link, schema: &str, instance: i64) -> Result<bool, Failure> {
+pub(super) async fn is_member(link: &Link, schema: &str, instance: i64) -> Result<bool, Failure> {
     let query = format!("SELECT 1 FROM {schema}.node WHERE instance = $1 FOR KEY SHARE");
     Ok(link.client.query_opt(&query, &[&instance]).await?.is_some())
 }

@@ -172,11 +172,18 @@ impl Rows {
         self.rows_of(Some(shard), seq, message);
     }
 
+    /// Adds a row of no message, for a table of mail in transit.
+    pub fn mark(&mut self, shard: i32, seq: i32) {
+        self.begin(Some(shard), seq, 0, QueueId::from_u64(0));
+        (0..5).for_each(|_| self.null());
+        self.len += ROW;
+    }
+
     fn rows_of(&mut self, shard: Option<u32>, seq: i32, message: &Encoded) {
         let Encoded { summary, lines, head, chunks } = message;
         let Summary { id, lane, domains, status, disk_len } = summary;
         for (part, chunk) in (0..).zip(chunks) {
-            self.begin(shard, seq, part, *id);
+            self.begin(shard.map(u32::cast_signed), seq, part, *id);
             if part == 0 {
                 self.octets(&note::of_message(*disk_len, lane, *domains, status));
                 self.octets(head);
@@ -236,10 +243,10 @@ impl Rows {
         self.parts
     }
 
-    fn begin(&mut self, shard: Option<u32>, seq: i32, part: i16, id: QueueId) {
+    fn begin(&mut self, shard: Option<i32>, seq: i32, part: i16, id: QueueId) {
         self.open.put_i16(COLUMNS + i16::from(shard.is_some()));
         if let Some(shard) = shard {
-            self.number(shard.cast_signed());
+            self.number(shard);
         }
         self.number(seq);
         self.open.put_i32(2);

@@ -10,7 +10,7 @@
 //! | `segment_S_N` | a part of a message, or a later event of one | by COPY, never changed |
 //! | `transit` | a table of mail in transit, and the process that fills it | when the table is created and deleted |
 //! | `carried` | knowledge about a customer besides its mail, or a text that all nodes share | by the shard's owner; a shared text by the node that changes it |
-//! | `transit_N` | a part of a message | by COPY. The owner moves it to a segment in one transaction |
+//! | `transit_N` | a part of a message, or the mark of a transaction (shard -1) | by COPY. The owner moves a message to a segment in one transaction |
 
 use super::link::{Failure, Link};
 use super::{OpenError, Settings};

@@ -11,11 +11,15 @@
 //!
 //! A table of mail in transit has one writer, whose transactions do not overlap, so its rows become visible in the order of their numbers.
 //! If the connection breaks, the next one begins another table, and no number is used twice. A table is dropped when nobody writes to it
-//! and it is empty. So the rows of settled mail never pile up, even if something holds an old snapshot.
+//! and it has no more mail. So the rows of settled mail never pile up, even if something holds an old snapshot.
+//!
+//! Each transaction also writes a mark: a row of no shard, which stays when the mail is moved. By it the writer learns later whether a
+//! transaction was committed whose answer it did not get, and whether the database has lost one that it confirmed.
 //!
 //! | what happens | the message |
 //! |---|---|
-//! | the commit of the copy has an unknown outcome | The client gets 451. The next connection removes the message, unless it was already moved. |
+//! | the commit of the copy has an unknown outcome | The client waits, up to `timeout`. If the next connection finds the mark, the client gets 250, and 451 otherwise. |
+//! | nobody can find that out in time | The client gets 451. The next connection removes the message, unless it was already moved: then the client's next try makes a second one. |
 //! | the writer dies | stays, and is moved |
 //! | the owner dies before it moved the message | stays, and is moved by the next owner |
 //! | the commit of the move has an unknown outcome | The owner's next connection finds out. |
@@ -31,6 +35,7 @@ use futures_util::future::join;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
+use super::committer::LOST;
 use super::inbox::{Adoption, Arrival, Item, Request};
 use super::link::{Action, Failure, Link, in_time, rolled_back};
 use super::node::Node;
@@ -52,19 +57,33 @@ const BATCH: u64 = 16 << 20;
 /// The size in octets at which a table is closed.
 const TABLE_SIZE: u64 = 64 << 20;
 
+/// The pause before the writer looks again for what became of its last transaction.
+const AGAIN: Duration = Duration::from_millis(500);
+/// The shard of the marks. No shard has this number.
+const MARKS: i32 = -1;
+
 /// The table that the writer fills, with its connection.
 struct Table {
     link: Link,
     number: i32,
     next: i32,
+    /// The mark of the last transaction that was confirmed. 0 before the first.
+    confirmed: i32,
     len: u64,
 }
 
-/// The last transaction over a connection that broke. It may have been committed, although its callers were refused.
+/// The last transaction over a connection that broke. It may have been committed.
 struct Unknown {
     process: i32,
     table: i32,
+    /// Its mark, which is the number of its first message.
     from: i32,
+    /// The mark of the transaction before it.
+    confirmed: i32,
+    /// Whether it was committed, once that is known.
+    was_committed: Option<bool>,
+    /// True once its callers were refused, so that its mail must be removed.
+    is_refused: bool,
 }
 
 /// The writer of mail in transit.
@@ -79,10 +98,22 @@ pub(super) async fn write(node: Arc<Node>, mut incoming: UnboundedReceiver<Depar
     let mut writer = Writer { node, table: None, unknown: None };
     let mut first = None;
     loop {
-        let Some(departure) = (match first.take() {
-            Some(left) => Some(left),
-            None => incoming.recv().await,
-        }) else {
+        let next = match (first.take(), &writer.unknown) {
+            (Some(left), _) => Some(left),
+            (None, None) => incoming.recv().await,
+            // Remove the refused mail soon, before its owner moves it.
+            (None, Some(_)) => match tokio::time::timeout(AGAIN, incoming.recv()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    writer.tidy_up().await;
+                    continue;
+                }
+            },
+        };
+        let Some(departure) = next else {
+            if writer.unknown.is_some() {
+                writer.tidy_up().await;
+            }
             return;
         };
         let mut len = u64::from(departure.message.disk_len());
@@ -102,11 +133,27 @@ pub(super) async fn write(node: Arc<Node>, mut incoming: UnboundedReceiver<Depar
 impl Writer {
     /// Copies a batch in one transaction, and answers all callers.
     async fn commit(&mut self, batch: Vec<Departure>) {
-        let timeout = self.node.settings.server.timeout;
-        let written = match tokio::time::timeout(timeout, self.write(&batch)).await {
-            Ok(written) => written,
-            Err(_) => Err(Failure::late(timeout)),
-        };
+        let mut written = in_time(self.node.settings.server.timeout, self.write(&batch)).await;
+        if let Err(failure) = &written
+            && let Some(table) = self.table.take()
+            // If the server answered with an error, nothing was committed.
+            && !failure.is_answer()
+        {
+            tracing::warn!(error = failure.why, "mail for another node's customers may not be written; looking for it");
+            let Table { link, number, next, confirmed, .. } = table;
+            self.unknown = Some(Unknown {
+                process: link.process,
+                table: number,
+                from: next,
+                confirmed,
+                was_committed: None,
+                is_refused: false,
+            });
+            drop(link);
+            if self.find_out().await {
+                written = Ok(());
+            }
+        }
         match written {
             Ok(()) => {
                 let counters = &self.node.settings.counters;
@@ -117,8 +164,8 @@ impl Writer {
             Err(failure) => {
                 self.node.settings.counters.failures.inc();
                 tracing::warn!(error = failure.why, "mail for another node's customers could not be written");
-                if let Some(table) = self.table.take() {
-                    self.unknown = Some(Unknown { process: table.link.process, table: table.number, from: table.next });
+                if let Some(unknown) = &mut self.unknown {
+                    unknown.is_refused = true;
                 }
                 for Departure { reply, .. } in batch {
                     let _ = reply.send(Err(match failure.is_full() {
@@ -139,17 +186,12 @@ impl Writer {
             self.table = Some(self.begin(link).await?);
         }
         if self.table.is_none() {
-            let link = Link::open(&self.node.settings, "transit").await?;
-            let wrong = preflight::check(&link, &self.node.settings).await?;
-            if !wrong.is_empty() {
-                return Err(Failure::new(wrong.join("; ")));
-            }
-            self.take_back(&link).await?;
-            self.table = Some(self.begin(link).await?);
+            self.connect().await?;
         }
         let Some(table) = &mut self.table else { return Err(Failure::new("there is no table")) };
         let name = schema::transit(&self.node.settings.server.schema, table.number);
         let mut rows = Rows::new();
+        rows.mark(MARKS, table.next);
         for (seq, Departure { shard, message, .. }) in (table.next..).zip(batch) {
             rows.in_transit(*shard, seq, message);
         }
@@ -172,23 +214,79 @@ impl Writer {
         if let Some(warning) = link.take_warning() {
             return Err(Failure::new(format!("the server warned: {warning}")));
         }
+        table.confirmed = table.next;
         table.next += i32::try_from(batch.len()).expect("a batch is a few megabytes");
         table.len += len;
         self.node.settings.counters.written.inc_by(len);
         Ok(())
     }
 
-    /// Removes the rows of the last transaction over a connection that broke.
-    async fn take_back(&mut self, link: &Link) -> Result<(), Failure> {
-        let Some(Unknown { process, table, from }) = &self.unknown else { return Ok(()) };
-        ownership::end_process(link, &self.node.settings, "transit", *process).await?;
-        let name = schema::transit(&self.node.settings.server.schema, *table);
-        match link.client.execute(&format!("DELETE FROM {name} WHERE seq >= $1"), &[from]).await.map_err(Failure::from)
+    /// Finds out whether the last transaction was committed, as long as its callers may wait. Returns true if so.
+    async fn find_out(&mut self) -> bool {
+        let timeout = self.node.settings.server.timeout;
+        let looked = async {
+            loop {
+                match self.connect().await {
+                    Ok(was_committed) => return was_committed,
+                    Err(failure) => tracing::debug!(error = failure.why, "it is not known yet what was written"),
+                }
+                if self.node.stopped().is_some() {
+                    return false;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        tokio::time::timeout(timeout, looked).await.unwrap_or(false)
+    }
+
+    /// Removes what was refused after its commit, once the database answers.
+    async fn tidy_up(&mut self) {
+        if self.node.stopped().is_none()
+            && let Err(failure) = in_time(self.node.settings.server.timeout, self.connect()).await
         {
-            Err(failure) if !failure.is_gone() => return Err(failure),
-            _ => self.unknown = None,
+            tracing::debug!(error = failure.why, "refused mail could not be looked for yet");
         }
-        Ok(())
+    }
+
+    /// Connects, and begins a table. Returns true if the last transaction over a connection that broke was committed and stays.
+    async fn connect(&mut self) -> Result<bool, Failure> {
+        let link = Link::open(&self.node.settings, "transit").await?;
+        let wrong = preflight::check(&link, &self.node.settings).await?;
+        if !wrong.is_empty() {
+            return Err(Failure::new(wrong.join("; ")));
+        }
+        let was_committed = self.look_back(&link).await?;
+        // This commit comes behind the one that was looked for. If a standby has this one, it has that, too.
+        self.table = Some(self.begin(link).await?);
+        self.unknown = None;
+        Ok(was_committed)
+    }
+
+    /// Looks for the mark of the last transaction over a connection that broke, after the server has ended that connection. Removes its mail
+    /// if its callers were refused. Returns true if it was committed and stays.
+    async fn look_back(&mut self, link: &Link) -> Result<bool, Failure> {
+        let Some(unknown) = &mut self.unknown else { return Ok(false) };
+        let name = schema::transit(&self.node.settings.server.schema, unknown.table);
+        ownership::end_process(link, &self.node.settings, "transit", unknown.process).await?;
+        match last_mark(link, &self.node, unknown.table, &name).await? {
+            Some(last) if last >= unknown.confirmed => unknown.was_committed = Some(last >= unknown.from),
+            // An earlier look found it, and began the next table without learning that.
+            None if unknown.was_committed.is_some() => {}
+            _ => {
+                self.node.stop_with(LOST.into());
+                return Err(Failure::new(LOST));
+            }
+        }
+        let was_committed = unknown.was_committed == Some(true);
+        if was_committed && unknown.is_refused {
+            let delete = format!("DELETE FROM {name} WHERE seq >= $1");
+            match link.client.execute(&delete, &[&unknown.from]).await.map_err(Failure::from) {
+                // All of its mail was moved.
+                Err(failure) if !failure.is_gone() => return Err(failure),
+                _ => {}
+            }
+        }
+        Ok(was_committed && !unknown.is_refused)
     }
 
     async fn begin(&self, link: Link) -> Result<Table, Failure> {
@@ -196,9 +294,31 @@ impl Writer {
         let insert = format!("INSERT INTO {schema}.transit (instance) VALUES ($1) RETURNING number");
         link.client.batch_execute("BEGIN").await?;
         let number: i32 = link.client.query_one(&insert, &[&self.node.instance]).await?.get(0);
+        link.take_warning();
         link.client.batch_execute(&format!("{}; COMMIT", schema::make_transit(schema, number))).await?;
-        Ok(Table { link, number, next: 1, len: 0 })
+        if let Some(warning) = link.take_warning() {
+            return Err(Failure::new(format!("the server warned: {warning}")));
+        }
+        Ok(Table { link, number, next: 1, confirmed: 0, len: 0 })
     }
+}
+
+/// Returns the last mark of a table, 0 if there is none yet, and -1 if the database has lost the table. Returns `None` if the table was dropped,
+/// because it was not this process's last one any more.
+async fn last_mark(link: &Link, node: &Node, number: i32, name: &str) -> Result<Option<i32>, Failure> {
+    let query = format!("SELECT max(seq) FROM {name} WHERE shard = {MARKS}");
+    match link.client.query_one(&query, &[]).await.map_err(Failure::from) {
+        Ok(row) => return Ok(Some(row.get::<_, Option<i32>>(0).unwrap_or_default())),
+        Err(failure) if !failure.is_gone() => return Err(failure),
+        Err(_) => {}
+    }
+    let schema = &node.settings.server.schema;
+    if !ownership::is_member(link, schema, node.instance).await? {
+        return Err(Failure::new("this process does not count as a node any more"));
+    }
+    let later = format!("SELECT EXISTS (SELECT FROM {schema}.transit WHERE instance = $1 AND number > $2)");
+    let is_later: bool = link.client.query_one(&later, &[&node.instance, &number]).await?.get(0);
+    Ok(if is_later { None } else { Some(-1) })
 }
 
 /// Moves mail that other nodes accepted for a shard to the shard's log, until the shard is given up.
@@ -299,7 +419,7 @@ pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> 
         let dropped = async {
             // If several nodes try, the later ones find no table.
             link.client.batch_execute(&lock).await?;
-            let is_empty = format!("SELECT NOT EXISTS (SELECT FROM {name})");
+            let is_empty = format!("SELECT NOT EXISTS (SELECT FROM {name} WHERE shard <> {MARKS})");
             let is_empty: bool = link.client.query_one(&is_empty, &[]).await?.get(0);
             let end = if is_empty { format!("DROP TABLE {name}; COMMIT") } else { "ROLLBACK".into() };
             Ok::<_, Failure>(link.client.batch_execute(&end).await?)
@@ -314,4 +434,9 @@ pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> 
         }
     }
     first_failure
+}
+
+/// Returns the statement that counts the messages of a table.
+pub(super) fn count(schema: &str, number: i32) -> String {
+    format!("SELECT count(*) FROM {} WHERE shard <> {MARKS} AND part = 0", schema::transit(schema, number))
 }

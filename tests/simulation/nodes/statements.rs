@@ -28,6 +28,7 @@ const SHAPES: &[(&str, &[Type], &[Type])] = &[
     ("SELECT epoch, node FROM postbud.owner WHERE shard = $1 FOR UPDATE", &[Int4], &[Int8, Text]),
     ("UPDATE postbud.owner SET epoch = $1 WHERE shard", &[Int8, Int4], &[]),
     ("SELECT to_regclass($1) IS NOT NULL", &[Text], &[Bool]),
+    ("SELECT max(seq) FROM T WHERE shard = ", &[], &[Int4]),
     ("SELECT max(seq) FROM T", &[], &[Int4]),
     ("SELECT seq FROM T WHERE seq > $1 AND part = 0", &[Int4], &[Int4]),
     ("DELETE FROM T WHERE seq > $1", &[Int4], &[]),
@@ -52,11 +53,12 @@ const SHAPES: &[(&str, &[Type], &[Type])] = &[
     ("SELECT COALESCE(sum(pg_total_relation_size", &[], &[Int8]),
     ("SELECT number FROM postbud.transit ORDER BY", &[], &[Int4]),
     ("SELECT seq, id, note, lines FROM T", &[Int4, Int4], &[Int4, Int8, Bytes, Bytes]),
+    ("SELECT EXISTS (SELECT FROM postbud.transit WHERE instance", &[Int8, Int4], &[Bool]),
     ("INSERT INTO postbud.transit (instance)", &[Int8], &[Int4]),
     ("SELECT number FROM postbud.transit t WHERE", &[Int8], &[Int4]),
     ("DELETE FROM postbud.transit WHERE number = ", &[], &[]),
     ("LOCK TABLE", &[], &[]),
-    ("SELECT NOT EXISTS (SELECT FROM T)", &[], &[Bool]),
+    ("SELECT NOT EXISTS (SELECT FROM T WHERE shard <> ", &[], &[Bool]),
     ("DROP TABLE", &[], &[]),
     ("DELETE FROM postbud.segment WHERE shard = ", &[], &[]),
     ("SELECT customer, name, text FROM postbud.carried", &[Int4], &[Text, Text, Text]),
@@ -138,6 +140,9 @@ impl Statement {
 fn columns(row: &Row, names: &[usize]) -> Vec<Value> {
     names.iter().map(|at| row[*at].clone()).collect()
 }
+
+/// The shard of marks, which stay in a table of mail in transit.
+const MARKS: i32 = -1;
 
 const ID: usize = 0;
 const NOTE: usize = 1;
@@ -264,6 +269,10 @@ impl Server {
                 none
             }
             "SELECT to_regclass($1) IS NOT NULL" => one(vec![truth(self.data.tables.contains_key(&words(&given[0])))]),
+            "SELECT max(seq) FROM T WHERE shard = " => {
+                let last = self.table(&table())?.keys().filter(|key| key.0 == MARKS).map(|key| key.1).max();
+                one(vec![last.and_then(int4)])
+            }
             "SELECT max(seq) FROM T" => {
                 let last = self.table(&table())?.keys().map(|key| key.1).max();
                 one(vec![last.and_then(int4)])
@@ -410,6 +419,10 @@ impl Server {
                 let found = found.filter(|(key, _)| key.0 == shard && key.1 > behind && key.2 == 0).take(500);
                 Ok(found.map(|(key, row)| [vec![int4(key.1)], columns(row, &[ID, NOTE, LINES])].concat()).collect())
             }
+            "SELECT EXISTS (SELECT FROM postbud.transit WHERE instance" => {
+                let (instance, behind) = (number(&given[0]), number(&given[1]) as i32);
+                one(vec![truth(self.data.transit.iter().any(|(number, by)| *by == instance && *number > behind))])
+            }
             "INSERT INTO postbud.transit (instance)" => {
                 let instance = number(&given[0]);
                 self.data.next_transit += 1;
@@ -439,7 +452,9 @@ impl Server {
                 }
                 none
             }
-            "SELECT NOT EXISTS (SELECT FROM T)" => one(vec![truth(self.table(&table())?.is_empty())]),
+            "SELECT NOT EXISTS (SELECT FROM T WHERE shard <> " => {
+                one(vec![truth(self.table(&table())?.keys().all(|key| key.0 == MARKS))])
+            }
             "DROP TABLE" => {
                 let table = table();
                 self.lock(on, &table, -1, Mode::Update)?;

@@ -106,19 +106,19 @@ async fn a_node_that_cannot_renew_its_lease_stops_delivering_before_the_lease_en
     for seed in 0..50 {
         let _ = spool.commit(draft("x", &["a@b.dk"], seed, 100)).await.unwrap();
     }
-    let began = std::time::Instant::now();
     let large = spool.commit(draft("large", &["a@b.dk"], 50, 700_000)).await.unwrap().id();
     let under_way = [claim_all(&*spool, "large").await.remove(0), claim_one(&spool).await];
     assert!(under_way.iter().all(|lease| lease.stands() && lease.bytes.may_be_sent().is_ok()));
+    let began = std::time::Instant::now();
     server.freeze();
     // A first attempt needs no write, so only the lease forbids it. What is claimed cannot be read from a frozen server, but a claim
     // that is forbidden is refused at once.
     let is_refused = || matches!(spool.claim(&lane("x"), soon(), 1, &backoff()).now_or_never(), Some(Err(_)));
     assert!(!is_refused());
     until("it may not deliver", is_refused).await;
-    assert!(began.elapsed() < settings.server.lease, "another node may have the spool by now");
     let has_ended = |lease: &Lease| !lease.stands() && lease.bytes.may_be_sent().is_err_and(|why| is_for_now(&why));
     until("what is being sent is not sent to its end", || under_way.iter().all(has_ended)).await;
+    assert!(began.elapsed() < settings.server.lease, "another node may have the spool by now");
     server.thaw();
     recovered(&spool).await;
     assert_eq!(spool.totals().await.unwrap().records, 51);
@@ -254,6 +254,81 @@ async fn nodes_that_divide_caps_by_other_numbers_do_not_work_together() {
         Err(OpenError::InUse { nodes, most: 3, .. }) => assert_eq!(nodes, "a, b, c"),
         other => panic!("{:?}", other.map(drop)),
     }
+}
+
+/// A node that has all shards, another one, and a customer. Nobody is impatient.
+fn two_nodes(server: &Server) -> (Arc<Postgres>, Arc<Postgres>, &'static str) {
+    let patient = |name| {
+        let mut settings = sharing(server, name);
+        (settings.server.timeout, settings.server.lease) = (Duration::from_secs(30), Duration::from_secs(20));
+        settings
+    };
+    let a = Postgres::open(patient("a")).unwrap();
+    let b = Postgres::open(patient("b")).unwrap();
+    assert_eq!((shards_of(server, "a"), shards_of(server, "b")), (12, 0));
+    (a, b, "c7")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_for_another_node_whose_commit_nobody_heard_of_is_found_and_acknowledged_or_is_not_there() {
+    let name = "mail_for_another_node_whose_commit_nobody_heard_of_is_found_and_acknowledged_or_is_not_there";
+    let Some(server) = server(name, &[]).map(Arc::new) else { return };
+    let (a, b, customer) = two_nodes(&server);
+    let mut there = BTreeSet::from([b.commit(draft(customer, &["a@b.dk"], 1, 100)).await.unwrap().id()]);
+    let transit = "FROM pg_stat_activity WHERE application_name = 'postbud transit b'";
+    let is_found = |what: &str| !server.sql(&format!("SELECT pid {transit} AND {what}")).is_empty();
+    let end = || server.sql(&format!("SELECT pg_terminate_backend(pid) {transit}"));
+    // The commit is made and waits for a standby, and the connection breaks before its answer.
+    server.set("synchronous_standby_names", "'nobody'");
+    until("the server waits for standbys", || {
+        server.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != "0"
+    })
+    .await;
+    let committing = tokio::spawn(b.commit(draft(customer, &["a@b.dk"], 2, 700_000)));
+    until("the commit waits for a standby", || is_found("wait_event = 'SyncRep'")).await;
+    end();
+    server.set("synchronous_standby_names", "''");
+    there.insert(committing.await.unwrap().expect("it was written").id());
+    // The connection breaks before the commit.
+    let writer = Arc::clone(&server);
+    let locked = tokio::task::spawn_blocking(move || {
+        let newest = writer.sql("SELECT max(number) FROM s.transit");
+        writer.try_sql(&format!("BEGIN; LOCK TABLE s.transit_{newest} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3600)"))
+    });
+    until("the table is locked", || {
+        server.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
+    })
+    .await;
+    let committing = tokio::spawn(b.commit(draft(customer, &["a@b.dk"], 3, 100)));
+    until("the copy waits for the lock", || is_found("wait_event_type = 'Lock'")).await;
+    end();
+    server.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    assert!(locked.await.unwrap().is_err());
+    let refused = committing.await.unwrap();
+    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    there.insert(b.commit(draft(customer, &["a@b.dk"], 4, 100)).await.unwrap().id());
+    until("its owner has it", || a.totals().now_or_never().unwrap().unwrap().records >= 3).await;
+    assert_eq!(waiting(&a).await, there);
+    b.stop().await;
+    until("the tables with nothing but marks are given back", || server.sql("SELECT count(*) FROM s.transit") == "0")
+        .await;
+    assert_eq!(waiting(&a).await, there);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_lost_mail_on_its_way_to_another_node_stops_the_spool() {
+    let Some(server) = server("a_database_that_lost_mail_on_its_way_to_another_node_stops_the_spool", &[]) else {
+        return;
+    };
+    let (_a, b, customer) = two_nodes(&server);
+    let _ = b.commit(draft(customer, &["a@b.dk"], 1, 100)).await.unwrap();
+    // As a standby has it that was promoted without the last commit.
+    server.sql("DO $$ BEGIN EXECUTE format('DELETE FROM s.transit_%s', (SELECT max(number) FROM s.transit)); END $$");
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'postbud transit b'");
+    let refused = b.commit(draft(customer, &["a@b.dk"], 2, 100)).await;
+    assert!(refused.is_err());
+    let health = b.health();
+    until("it stops", || health.borrow().stopped.as_ref().is_some_and(|why| why.contains("has lost"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::transactions::Unconfirmed;
-use super::{Batch, Committer, InDoubt, in_time};
+use super::{Batch, Committer, InDoubt, LOST, in_time};
 use crate::spool::Error;
 use crate::spool::postgres::inbox::{Item, Request};
 use crate::spool::postgres::link::{Failure, Link};
@@ -114,11 +114,9 @@ impl Committer {
         };
         let confirmed = if self.position.exists { self.position.last } else { 0 };
         if last.unwrap_or_default() < confirmed || !has_filled {
-            let why = "the database has lost what it had confirmed: it was restored from a backup, or a standby was promoted that \
-                       lacked it. A restart reads what is there";
-            self.shared.stop_with(why.into());
+            self.shared.stop_with(LOST.into());
             self.refuse_all();
-            return Err(Failure::new(why));
+            return Err(Failure::new(LOST));
         }
         self.position.exists = last.is_some();
         self.next_row = self.position.last + 1;

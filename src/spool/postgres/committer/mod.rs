@@ -39,6 +39,9 @@ use crate::time::Timestamp;
 
 /// The most octets in one transaction.
 const BATCH: u64 = 16 << 20;
+/// Why the spool stops if a connection finds less than an earlier one had confirmed.
+pub(super) const LOST: &str = "the database has lost what it had confirmed: it was restored from a backup, or a standby was promoted that \
+                               lacked it. A restart reads what is there";
 /// The pause before writing is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// The most rows in a segment. Rows are numbered with 31 bits, like segments.
