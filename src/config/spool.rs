@@ -79,6 +79,12 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
     if shards < nodes {
         table.mistake("shards", format!("is less than nodes ({nodes}): some nodes would have none"));
     }
+    let standbys = table.number("standbys", 0..=10, default.standbys);
+    if hosts.len() > 1 && !table.has("standbys") {
+        let what = "is not set, although host names several servers: one that is promoted may lack mail that was acknowledged. Set \
+                    synchronous_standby_names at the server, and standbys = 1; or say standbys = 0";
+        table.warning("standbys", what);
+    }
     postgres::Settings {
         server: Server {
             hosts,
@@ -96,7 +102,7 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
         shards,
         segment_size: segment_size(table, default.segment_size),
         max_size: if table.has("max_size") { size(table, "max_size", default.max_size) } else { default.max_size },
-        standbys: table.number("standbys", 0..=10, default.standbys),
+        standbys,
         ..default
     }
 }

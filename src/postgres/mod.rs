@@ -27,6 +27,12 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// The time after which the next server is tried besides one that has not answered.
 const NEXT_HOST: Duration = Duration::from_millis(250);
 
+/// Asks for the server process of a session, and whether a client of this program has it already.
+const PROCESS: &str = "SELECT pg_backend_pid(), current_setting('postbud.client', true)";
+/// Why a connection is not used that belongs to several clients.
+const POOLED: &str = "a connection pooler in front of the server gives one session to several clients. Name the server itself, or set \
+                      pool_mode = session in the pooler";
+
 /// The address of a database, and the way to connect to it.
 #[derive(Clone)]
 pub struct Server {
@@ -109,17 +115,17 @@ impl Failure {
         !is_of_server && *code != SqlState::READ_ONLY_SQL_TRANSACTION
     }
 
+    /// Returns true if the server answered with an error, so that the connection can still be used.
+    pub fn is_answer(&self) -> bool {
+        self.code.is_some()
+    }
+
     /// Returns true if the server has no room.
     pub fn is_full(&self) -> bool {
         self.code == Some(SqlState::DISK_FULL)
     }
 
     /// Returns true if the table does not exist, because its segment was deleted.
-    /// Returns true if the server answered with an error, so that the connection can still be used.
-    pub fn is_answer(&self) -> bool {
-        self.code.is_some()
-    }
-
     pub fn is_gone(&self) -> bool {
         self.code == Some(SqlState::UNDEFINED_TABLE)
     }
@@ -197,15 +203,23 @@ impl Connection {
             }
         });
         let mut opened = Connection { client, process: 0, warning, driver: driver.abort_handle() };
+        let known = opened.client.query_one(PROCESS, &[]).await?;
+        opened.process = known.get(0);
+        // A new session has no such setting. One that has it serves another client, too.
+        if known.get::<_, Option<&str>>(1).is_some_and(|other| !other.is_empty()) {
+            return Err(Failure::new(POOLED));
+        }
         // If the client of a transaction is gone, its locks must end, because the next owner waits for them.
         let patience = server.lease.as_millis();
+        // What an administrator may have set for the role or the database is set back where it would break a promise: a log is read for longer
+        // than other statements last, an idle connection is meant to stay, and each statement must see what was committed before it.
         let session = format!(
             "SET client_min_messages = warning; SET lock_timeout = {patience}; SET idle_in_transaction_session_timeout = {patience}; \
+             SET statement_timeout = 0; SET idle_session_timeout = 0; SET default_transaction_isolation = 'read committed'; \
              SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_user_timeout = {patience}; \
-             SET client_connection_check_interval = {patience}"
+             SET client_connection_check_interval = {patience}; SET postbud.client = 'yes'"
         );
         opened.client.batch_execute(&session).await?;
-        opened.process = opened.client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         opened.take_warning();
         Ok(opened)
     }

@@ -152,6 +152,25 @@ fn no_certificate_of_a_server_or_a_route_needs_a_restart_and_that_of_a_database_
 }
 
 #[test]
+fn several_database_servers_without_a_word_about_standbys_are_warned_about() {
+    let database = |lines: &str| {
+        let scratch = Scratch::new();
+        let path = scratch.path("config/postbud.toml");
+        let text = fs::read_to_string(&path).expect("the example");
+        let spool = format!("[spool]\nbackend = \"postgres\"\n[spool.postgres]\n{lines}\n");
+        let text = text.replace("[spool]\nbackend = \"embedded\"", &spool).replace("\nmin_free = ", "\n# min_free = ");
+        fs::write(&path, text).expect("written");
+        let loaded = load(&path).map_err(|e| e.to_string()).expect("it is usable");
+        let warnings = loaded.remarks.warnings.iter().map(ToString::to_string);
+        warnings.filter(|warning| warning.contains("names several servers")).count()
+    };
+    assert_eq!(database("host = [\"db1.internal\", \"db2.internal\"]"), 1);
+    assert_eq!(database("host = [\"db1.internal\", \"db2.internal\"]\nstandbys = 1"), 0);
+    assert_eq!(database("host = [\"db1.internal\", \"db2.internal\"]\nstandbys = 0"), 0, "the operator says so");
+    assert_eq!(database("host = \"db.internal\""), 0);
+}
+
+#[test]
 fn a_file_that_holds_another_secret_is_not_named_where_a_reload_takes_it() {
     let webhook = [
         ("# [[events.webhook]]\n# name", "[[events.webhook]]\nname"),

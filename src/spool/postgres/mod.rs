@@ -337,6 +337,8 @@ pub fn check(settings: &Settings) -> Vec<String> {
     let asked = block_on(settings, async {
         let link = Link::open(settings, "check").await?;
         let mut wrong = preflight::check(&link, settings).await?;
+        // A pooler that shares sessions shows only at a second connection.
+        let _second = Link::open(settings, "check").await?;
         if wrong.is_empty() {
             wrong.extend(schema::check_version(&link, settings).await?.map(|error| error.to_string()));
         }

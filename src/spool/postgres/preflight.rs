@@ -9,14 +9,19 @@ use crate::postgres::Server;
 const OLDEST: i32 = 150_000;
 
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)";
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 9] = [
     "fsync",
     "full_page_writes",
     "synchronous_commit",
     "synchronous_standby_names",
     "server_version_num",
+    "server_encoding",
+    "max_connections",
+    "superuser_reserved_connections",
     "transaction_read_only",
 ];
+/// How many connections a node needs besides those for its shards.
+const CONNECTIONS: u32 = 10;
 const RIGHTS: &str = "SELECT pg_is_in_recovery(), \
     EXISTS (SELECT FROM pg_namespace WHERE nspname = $1), \
     COALESCE((SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1), \
@@ -32,6 +37,9 @@ struct ServerSettings {
     full_page_writes: String,
     synchronous_commit: String,
     synchronous_standby_names: String,
+    encoding: String,
+    /// How many connections the role may have.
+    connections: i64,
     is_read_only: bool,
     has_schema: bool,
     may_create: bool,
@@ -50,6 +58,9 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String
             "synchronous_commit" => found.synchronous_commit = value,
             "synchronous_standby_names" => found.synchronous_standby_names = value,
             "server_version_num" => found.version = value.parse().unwrap_or_default(),
+            "server_encoding" => found.encoding = value,
+            "max_connections" => found.connections += value.parse().unwrap_or(0),
+            "superuser_reserved_connections" => found.connections -= value.parse().unwrap_or(0),
             _ => found.is_read_only = value == "on",
         }
     }
@@ -68,6 +79,18 @@ fn judge(found: &ServerSettings, settings: &Settings) -> Vec<String> {
     }
     if found.is_read_only {
         wrong.push("the server takes no writes (it is a standby); name the primary in [spool.postgres] host".into());
+    }
+    if found.encoding != "UTF8" {
+        let Server { database, .. } = &settings.server;
+        let remedy = "make one with ENCODING 'UTF8' TEMPLATE template0";
+        wrong
+            .push(format!("database {database} has the encoding {}, which lacks characters; {remedy}", found.encoding));
+    }
+    let connections = settings.shards + CONNECTIONS * settings.nodes;
+    if found.connections < i64::from(connections) {
+        let (there, nodes, shards) = (found.connections, settings.nodes, settings.shards);
+        let needed = format!("{shards} shards and {CONNECTIONS} for each of nodes = {nodes} need {connections}");
+        wrong.push(format!("max_connections leaves {there} connections, but {needed}; raise max_connections"));
     }
     for (name, value) in [("fsync", &found.fsync), ("full_page_writes", &found.full_page_writes)] {
         if value != "on" {
@@ -124,6 +147,8 @@ mod tests {
             full_page_writes: "on".into(),
             synchronous_commit: "on".into(),
             synchronous_standby_names: "ANY 1 (a, b)".into(),
+            encoding: "UTF8".into(),
+            connections: 97,
             is_read_only: false,
             has_schema: true,
             may_create: true,
@@ -137,9 +162,11 @@ mod tests {
         let one = Settings { standbys: 1, ..Settings::default() };
         let none = Settings::default();
         assert_eq!(judge(&good(), &one), Vec::<String>::new());
-        let cases: [(ServerSettings, &Settings, &str); 13] = [
+        let cases: [(ServerSettings, &Settings, &str); 15] = [
             (ServerSettings { version: 140_009, ..good() }, &none, "PostgreSQL 14 is too old"),
             (ServerSettings { is_read_only: true, ..good() }, &none, "takes no writes"),
+            (ServerSettings { encoding: "LATIN1".into(), ..good() }, &none, "ENCODING 'UTF8'"),
+            (ServerSettings { connections: 10, ..good() }, &none, "leaves 10 connections, but 1 shards"),
             (ServerSettings { fsync: "off".into(), ..good() }, &none, "set fsync = on"),
             (ServerSettings { full_page_writes: "off".into(), ..good() }, &none, "set full_page_writes = on"),
             (ServerSettings { synchronous_commit: "off".into(), ..good() }, &none, "synchronous_commit is off"),

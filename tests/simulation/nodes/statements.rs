@@ -8,7 +8,7 @@ use crate::simulation::faults::Fault;
 
 /// What a statement takes and gives, by how it begins. `T` stands for the table of a segment or of mail in transit.
 const SHAPES: &[(&str, &[Type], &[Type])] = &[
-    ("SELECT pg_backend_pid()", &[], &[Int4]),
+    ("SELECT pg_backend_pid()", &[], &[Int4, Text]),
     ("SELECT name, setting FROM pg_settings", &[Texts], &[Text, Text]),
     ("SELECT pg_is_in_recovery()", &[Text], &[Bool, Bool, Bool, Bool, Int8]),
     ("SELECT 1 FROM pg_namespace", &[Text], &[Int4]),
@@ -165,10 +165,13 @@ impl Server {
         let none = Ok(Vec::new());
         let table = || statement.tables[0].clone();
         match begins {
-            "SELECT pg_backend_pid()" => one(vec![int4(on.process)]),
+            "SELECT pg_backend_pid()" => one(vec![int4(on.process), None]),
             "SELECT name, setting FROM pg_settings" => {
                 let of = |name: &str| match name {
                     "server_version_num" => "150008",
+                    "server_encoding" => "UTF8",
+                    "max_connections" => "100",
+                    "superuser_reserved_connections" => "3",
                     "transaction_read_only" => "off",
                     "synchronous_standby_names" => "",
                     _ => "on",

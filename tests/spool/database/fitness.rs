@@ -1,20 +1,25 @@
 //! A database that would lose mail is refused, and one that cannot be used says why.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use postbud::postgres::client_config;
 use postbud::spool::postgres::{self, OpenError, Postgres, Settings};
-use postbud::spool::{Commit, Error, Filter, Inspect, Intervene, Notice, Spool};
+use postbud::spool::{Commit, Error, Filter, Inspect, Intervene, Notice, Spool, Work};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::rig::{Heard, quick, recovered, server, until};
 use crate::certs::Authority;
-use crate::drafts::draft;
-use crate::port::claim_all;
+use crate::drafts::{backoff, draft, lane, soon};
+use crate::port::{claim_all, delivered};
 use crate::ports::free_port;
+use crate::postgres::Server;
+use crate::skip::skip;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_would_lose_mail_is_refused_at_the_start_and_taken_out_of_use_later() {
@@ -145,4 +150,155 @@ async fn a_server_is_known_by_its_certificate() {
     let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
     let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'postbud%'";
     assert_eq!(server.sql(encrypted), "t");
+}
+
+/// Settings of a role that has the rights of the documentation.
+fn of_own_role(server: &Server) -> Settings {
+    server.sql("CREATE ROLE postbud LOGIN; CREATE SCHEMA postbud AUTHORIZATION postbud");
+    let mut settings = quick(server);
+    settings.server.user = "postbud".into();
+    settings.server.schema = "postbud".into();
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrators_settings_of_the_role_break_no_promise() {
+    let Some(server) = server("an_administrators_settings_of_the_role_break_no_promise", &[]).map(Arc::new) else {
+        return;
+    };
+    let mut settings = of_own_role(&server);
+    (settings.server.timeout, settings.server.lease) = (Duration::from_secs(30), Duration::from_secs(30));
+    for setting in
+        ["statement_timeout = '2s'", "idle_session_timeout = '2s'", "default_transaction_isolation = 'serializable'"]
+    {
+        server.sql(&format!("ALTER ROLE postbud SET {setting}"));
+    }
+    let spool = Postgres::open(settings).unwrap();
+    let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
+    let writer = "FROM pg_stat_activity WHERE application_name LIKE 'postbud writer%'";
+    let process = server.sql(&format!("SELECT pid {writer}"));
+    until("it was idle for longer", || {
+        server.sql(&format!("SELECT now() - state_change > interval '3 seconds' {writer}")) == "t"
+    })
+    .await;
+    // A commit that begins before somebody changes the owner's row, and waits longer than the time limit.
+    let changes = Arc::clone(&server);
+    let locked = tokio::task::spawn_blocking(move || {
+        changes.sql("BEGIN; LOCK TABLE postbud.owner IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); UPDATE postbud.owner SET told_at = told_at; COMMIT")
+    });
+    until("the table is locked", || {
+        server.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
+    })
+    .await;
+    let _ = spool.commit(draft("x", &["a@b.dk"], 2, 100)).await.unwrap();
+    locked.await.unwrap();
+    assert_eq!(server.sql(&format!("SELECT pid {writer}")), process, "over the same connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_encoding_and_one_with_too_few_connections_are_refused() {
+    let name = "a_database_of_another_encoding_and_one_with_too_few_connections_are_refused";
+    let Some(server) = server(name, &[]) else { return };
+    server.sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    let mut settings = quick(&server);
+    settings.server.database = "latin".into();
+    let wrong = postgres::check(&settings);
+    assert!(wrong.len() == 1 && wrong[0].contains("encoding LATIN1"), "{wrong:?}");
+    let many = Settings { shards: 48, ..quick(&server) };
+    let Err(OpenError::Unfit { wrong, .. }) = Postgres::open(many) else { panic!("it is used") };
+    assert!(wrong.len() == 1 && wrong[0].contains("raise max_connections"), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_connections_and_writes_that_are_missing_for_a_while_are_named_and_waited_for() {
+    let name = "rights_connections_and_writes_that_are_missing_for_a_while_are_named_and_waited_for";
+    let Some(server) = server(name, &[]) else { return };
+    let settings = of_own_role(&server);
+    Postgres::open(settings.clone()).unwrap().stop().await;
+    let end = || {
+        server
+            .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'postbud writer%'")
+    };
+    let cases = [
+        (
+            "REVOKE SELECT ON postbud.owner FROM postbud",
+            "GRANT SELECT ON postbud.owner TO postbud",
+            "permission denied for table owner",
+        ),
+        ("ALTER ROLE postbud CONNECTION LIMIT 0", "ALTER ROLE postbud CONNECTION LIMIT -1", "too many connections"),
+        (
+            "ALTER SYSTEM SET default_transaction_read_only = on",
+            "ALTER SYSTEM SET default_transaction_read_only = off",
+            "does not allow writes",
+        ),
+    ];
+    for (takes, gives, why) in cases {
+        let spool = Postgres::open(settings.clone()).unwrap();
+        let kept = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
+        let change = |sql: &str| {
+            server.sql(sql);
+            server.sql("SELECT pg_reload_conf()");
+        };
+        change(takes);
+        end();
+        let troubled = || spool.health().borrow().troubled.clone().is_some_and(|told| told.contains(why));
+        until(&format!("{takes}: it says {why:?}"), || {
+            let _ = spool.commit(draft("x", &["a@b.dk"], 2, 100)).now_or_never();
+            troubled()
+        })
+        .await;
+        let refused = spool.commit(draft("x", &["a@b.dk"], 3, 100)).await;
+        assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+        assert!(
+            spool.claim(&lane("x"), soon(), 1, &backoff()).await.is_err(),
+            "nothing whose result could not be recorded"
+        );
+        change(gives);
+        recovered(&spool).await;
+        let lease = claim_all(&*spool, "x").await.pop().unwrap();
+        assert_eq!(lease.record.id, kept);
+        let result = delivered(&lease);
+        spool.settle(lease, result).await.unwrap();
+        spool.stop().await;
+        change(takes);
+        let refused = Postgres::open(settings.clone()).err().unwrap().to_string();
+        change(gives);
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_shares_sessions_between_clients_is_refused_and_one_that_does_not_is_used() {
+    let name = "a_pooler_that_shares_sessions_between_clients_is_refused_and_one_that_does_not_is_used";
+    let pooler = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|path| Path::new(path).exists());
+    let Some(pooler) = pooler else { return skip(name, "there is no pgbouncer (Debian's pgbouncer)") };
+    let Some(server) = server(name, &[]) else { return };
+    for (mode, port) in [("transaction", 6001), ("session", 6002)] {
+        let (host, socket) = (server.host(), server.dir().join(format!(".s.PGSQL.{port}")));
+        let settings = format!(
+            "[databases]\npostgres = host={host} user=postgres\n[pgbouncer]\nlisten_addr =\nlisten_port = {port}\n\
+             unix_socket_dir = {host}\nauth_type = any\npool_mode = {mode}\n"
+        );
+        server.put("pgbouncer.ini", &settings);
+        let mut pgbouncer = server.as_user(pooler);
+        let mut running = pgbouncer.arg(server.data().join("pgbouncer.ini")).stderr(Stdio::null()).spawn().unwrap();
+        until("the pooler listens", || socket.exists()).await;
+        let mut settings = quick(&server);
+        settings.server.port = port;
+        match mode {
+            "session" => {
+                assert_eq!(postgres::check(&settings), Vec::<String>::new());
+                let spool = Postgres::open(settings).unwrap();
+                let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
+            }
+            _ => {
+                let wrong = postgres::check(&settings);
+                assert!(wrong.len() == 1 && wrong[0].contains("pool_mode = session"), "{wrong:?}");
+                let refused = Postgres::open(settings).err().unwrap().to_string();
+                assert!(refused.contains("pool_mode = session"), "{refused}");
+            }
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
 }
