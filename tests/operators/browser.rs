@@ -235,7 +235,7 @@ fn pictures_of_every_page() {
         ("queue", "/queue"),
         ("customers", "/customers"),
         ("customer", "/customers/anna"),
-        ("records", "/customers/anna/domains/anna.example"),
+        ("records", "/customers/anna/domains/anna.example?wait=1"),
         ("routes", "/routes"),
         ("route", "/routes/own-server.anna"),
         ("trace", "/trace?customer=anna"),

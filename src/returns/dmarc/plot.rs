@@ -33,7 +33,7 @@ const WIDE: Frame =
     Frame { width: 760.0, left: 64.0, right: 12.0, top: 64.0, has_title: true, column: None, labels: 7 };
 /// Fits a phone without being made smaller than one can read.
 const NARROW: Frame =
-    Frame { width: 340.0, left: 56.0, right: 18.0, top: 60.0, has_title: false, column: Some(160.0), labels: 4 };
+    Frame { width: 340.0, left: 56.0, right: 18.0, top: 60.0, has_title: false, column: Some(178.0), labels: 4 };
 
 /// One part of a bar.
 struct Part {
