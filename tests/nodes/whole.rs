@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, OWN, with_cluster};
 use crate::known::{ask, soon};
 use crate::network::NODES;
 use crate::support::client::{Client, message};
+use crate::support::relay::get;
 
 /// Messages of each customer with a server of its own.
 const EACH: usize = 3;
@@ -57,6 +58,12 @@ fn one_node_is_asked_for_all(cluster: Cluster) {
         (stats["messages"].as_u64(), stats["lanes"].as_array().unwrap().len()),
         (Some((OWN * EACH) as u64), OWN)
     );
+    // The status page of any node adds up what all have, and says whose mail stands still.
+    for node in 0..NODES {
+        let page = get(cluster.site(node).web, "/");
+        assert!(page.contains(&format!("Queue: {} messages", OWN * EACH)), "{page}");
+        assert_eq!(page.matches("is paused: a test looks at the queue").count(), OWN, "{page}");
+    }
     // A page of the API goes on where the one before ended, over all nodes.
     let token = cluster.operate(0, &["token", "add", "reader", "--role", "read"]);
     let token = token.split_whitespace().find(|word| word.starts_with("postbud_")).expect("a token").to_owned();
