@@ -15,8 +15,7 @@ use zeroize::Zeroizing;
 
 use super::actor::Need;
 use super::audit::Act;
-use super::customers::replace;
-use super::keys::{read, unchanged};
+use super::keys::read;
 use super::site::{Site, postmaster};
 use super::{Actor, Error, Service, routes};
 use crate::customers::{Customer, Directory, Via};
@@ -168,7 +167,8 @@ impl Site {
         Ok(self.delivery()?.probe(&route, &from, &from).await)
     }
 
-    /// Changes the customer's file to the application's credentials. Returns the written files. The relay must be reloaded afterwards.
+    /// Changes the customer's file to the application's credentials. Returns the written files. Unless the relay carries out this command
+    /// itself, it must be reloaded afterwards. Blocks.
     pub fn switch_to_oauth(
         &self,
         actor: &Actor,
@@ -179,7 +179,7 @@ impl Site {
         let customer = self.customer(actor, customer)?;
         let audit = self.audit()?;
         let route = with_application(&customer, application)?;
-        let (files, directory) = (&self.configured.customer_files, &self.configured.directory);
+        let files = &self.configured.customer_files;
         let (dir, file) = (files.dir(), files.path(&customer.id));
         let text = read(&file)?;
         let name = format!("../secrets/{}.oauth", customer.id);
@@ -198,13 +198,15 @@ impl Site {
         files::write_secret_for(&self.configured.state_dir, &secret, line.as_bytes())
             .map_err(|error| Error::failed(error.to_string(), "nothing was changed"))?;
         let undo = |error: Error| {
-            // A file that cannot be removed does no harm, because the customer's file does not name it.
-            let _ = fs::remove_file(&secret);
+            // The relay may have failed to take the new file over, which names the secret. A secret that nothing names does no harm where it
+            // cannot be removed.
+            if read(&file).is_ok_and(|now| !now.contains(&name)) {
+                let _ = fs::remove_file(&secret);
+            }
             error
         };
-        let read = files.read(&customer.id, &changed, directory);
-        read.map_err(|refused| undo(refused.within("with [route.oauth]")))?;
-        unchanged(&file, &text).and_then(|()| replace(&file, &changed)).map_err(undo)?;
+        self.put_customer_blocking(actor, &customer.id, &text, &changed)
+            .map_err(|refused| undo(refused.within("with [route.oauth]")))?;
         let detail =
             format!("the route of the customer logs in by OAuth now, as application {}", application.client_id);
         audit.tell(actor, Act { customer: Some(customer.id.to_string()), ..Act::new(Action::RouteLogin, detail) })?;
@@ -332,7 +334,7 @@ fn changed(text: &str, route: &Route, secret: &str) -> Option<String> {
     };
     let mut spans = Vec::new();
     for (key, value) in table.iter() {
-        if ["password_file", "password_env", "auth"].contains(&key.get_ref().as_ref()) {
+        if ["password_file", "password_env", "password_command", "auth"].contains(&key.get_ref().as_ref()) {
             spans.push(key.span().start..value.span().end);
         }
     }
@@ -344,7 +346,9 @@ fn changed(text: &str, route: &Route, secret: &str) -> Option<String> {
     let mut out = text.to_owned();
     spans.sort_by_key(|span| std::cmp::Reverse(span.start));
     for span in spans {
-        out.insert_str(span.start, "# ");
+        // A list may go on on further lines.
+        let line = out[span.clone()].replace('\n', "\n# ");
+        out.replace_range(span, &format!("# {line}"));
     }
     if !out.ends_with('\n') {
         out.push('\n');

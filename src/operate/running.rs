@@ -20,6 +20,7 @@ use crate::onboarding::{self, Looked, Report, Store};
 use crate::time::Timestamp;
 
 /// The relay that runs with this configuration.
+#[derive(Clone)]
 pub(super) enum Running {
     /// Another process, if there is one, with this state folder.
     Socket(PathBuf),

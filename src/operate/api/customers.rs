@@ -490,12 +490,7 @@ async fn give_mailjet_key(
     let site = Site::of_relay(&api.0.service).await?;
     site.give_mailjet_key(&caller.0, &customer, options.tier.as_deref()).await?;
     let service = api.0.service.clone();
-    blocking(move || {
-        service.take_customer(&caller.0, &customer)?;
-        Customers::in_relay(&service)?.show(&caller.0, &customer)
-    })
-    .await
-    .map(Versioned::current)
+    blocking(move || Customers::in_relay(&service)?.show(&caller.0, &customer)).await.map(Versioned::current)
 }
 
 async fn keys(

@@ -180,12 +180,7 @@ async fn try_application(
     let failed = FailedStep::of(&report);
     let switched = switch && failed.is_none();
     if switched {
-        let service = api.0.service.clone();
-        let switch = move || {
-            site.switch_to_oauth(&caller.0, &customer, &application)?;
-            service.take_customer(&caller.0, &customer)
-        };
-        blocking(switch).await?;
+        blocking(move || site.switch_to_oauth(&caller.0, &customer, &application)).await?;
     }
     let (failed_step, failed_means) = failed.map(|failed| (failed.step.to_string(), failed.means)).unzip();
     Ok(Json(OauthTrial { works: failed_step.is_none(), failed_step, failed_means, switched, report }))

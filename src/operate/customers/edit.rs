@@ -5,6 +5,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
 use super::look::{ContactEntry, ViaName};
 use super::patch::{CustomerChange, Patch, RouteChange};
+use super::preserve;
 use crate::operate::Error;
 
 /// Returns the changed text. `password_file` is the name of the file with a new password.
@@ -39,7 +40,25 @@ pub(super) fn apply(text: &str, change: &CustomerChange, password_file: Option<&
             }
         }
     }
-    Ok(document.to_string())
+    let edited = preserve::as_before(text, &document.to_string());
+    let lists =
+        [("domains", &change.domains), ("bounce_domains", &change.bounce_domains), ("test_allow", &change.test_allow)];
+    for (key, patch) in lists {
+        let Patch::Set(wanted) = patch else { continue };
+        if !has_list(&edited, key, wanted) {
+            let message = format!("{key} is written in a way that no command can change");
+            return Err(Error::conflict(message, "write the list on one line, without comments, and try again"));
+        }
+    }
+    Ok(edited)
+}
+
+/// Returns true if the list of a text has these elements, in whatever order.
+fn has_list(text: &str, key: &str, wanted: &[String]) -> bool {
+    let Ok(document) = text.parse::<DocumentMut>() else { return false };
+    let Some(list) = document.get(key).and_then(Item::as_array) else { return false };
+    list.iter().all(|it| it.as_str().is_some_and(|it| wanted.iter().any(|wanted| wanted == it)))
+        && wanted.iter().all(|wanted| list.iter().any(|it| it.as_str() == Some(wanted)))
 }
 
 fn apply_route(table: &mut dyn TableLike, route: &RouteChange, password_file: Option<&str>) -> Result<(), Error> {
@@ -84,9 +103,15 @@ fn apply_route(table: &mut dyn TableLike, route: &RouteChange, password_file: Op
 /// Returns the key and password files that belong to this customer alone, as its file names them.
 pub(super) fn named_files(text: &str) -> Vec<String> {
     let Ok(document) = text.parse::<DocumentMut>() else { return Vec::new() };
-    let keys = [("dkim", "private_key"), ("dkim", "ed25519_private_key"), ("route", "password_file")];
-    let named = keys.iter().filter_map(|(table, key)| document.get(table)?.get(key)?.as_str().map(str::to_owned));
-    named.collect()
+    let of = |table: Option<&Item>, keys: &[&str]| -> Vec<String> {
+        let named = keys.iter().filter_map(|key| table?.get(key)?.as_str().map(str::to_owned));
+        named.collect()
+    };
+    let route = document.get("route");
+    let mut named = of(document.get("dkim"), &["private_key", "ed25519_private_key"]);
+    named.extend(of(route, &["username_file", "password_file"]));
+    named.extend(of(route.and_then(|route| route.get("oauth")), &["client_secret_file"]));
+    named
 }
 
 fn set<T>(table: &mut dyn TableLike, key: &str, patch: &Patch<T>, value: impl FnOnce(&T) -> Value) {
@@ -108,25 +133,43 @@ fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
     }
 }
 
-/// Replaces the `[[contact]]` tables.
+/// Replaces the `[[contact]]` tables. A contact that stays keeps its table.
 fn set_contacts(root: &mut Table, patch: &Patch<Vec<ContactEntry>>) {
     let contacts = match patch {
         Patch::Keep => return,
         Patch::Remove => return remove(root, "contact"),
         Patch::Set(contacts) => contacts,
     };
-    let tables = contacts.iter().map(|contact| {
-        let mut table = Table::new();
-        table.insert("address", Item::Value(Value::from(contact.address.as_str())));
+    let mut before: Vec<Table> = match root.get("contact") {
+        Some(Item::ArrayOfTables(tables)) => tables.iter().cloned().collect(),
+        _ => Vec::new(),
+    };
+    let table = |contact: &ContactEntry| {
+        let address = contact.address.as_str();
+        let is_it = |table: &Table| table.get("address").and_then(Item::as_str) == Some(address);
+        let known = before.iter().position(is_it);
+        let mut table = known.map_or_else(Table::new, |at| before.remove(at));
+        if known.is_none() {
+            put(&mut table, "address", Value::from(address));
+        }
         for (key, value) in [("name", &contact.name), ("language", &contact.language)] {
-            if let Some(value) = value {
-                table.insert(key, Item::Value(Value::from(value.as_str())));
+            match value {
+                Some(value) => put(&mut table, key, Value::from(value.as_str())),
+                None => remove(&mut table, key),
             }
         }
         table
-    });
-    remove(root, "contact");
-    root.insert("contact", Item::ArrayOfTables(tables.collect()));
+    };
+    let mut tables: Vec<Table> = contacts.iter().map(table).collect();
+    // A table is printed at its position in the file, if it has one.
+    if !tables.iter().filter_map(Table::position).is_sorted() {
+        tables.iter_mut().for_each(|table| table.set_position(None));
+    }
+    let tables = Item::ArrayOfTables(tables.into_iter().collect());
+    match root.get_mut("contact") {
+        Some(there) => *there = tables,
+        None => drop(root.insert("contact", tables)),
+    }
 }
 
 /// Changes a list element by element, so that remaining elements keep their comments.
@@ -153,14 +196,20 @@ fn remove_element(list: &mut Array, index: usize) {
     let Some(comment) = decor_text(removed.decor().prefix()).filter(|text| text.contains('#')) else { return };
     // The rest are the spaces before the removed element.
     let comment = comment.rfind('\n').map_or(comment.as_str(), |end| &comment[..end]);
+    // What follows must not become a part of the comment.
+    let before = |old: Option<String>| {
+        let old = old.unwrap_or_default();
+        let end = if old.trim_start_matches([' ', '\t', '\r']).starts_with('\n') { "" } else { "\n" };
+        format!("{comment}{end}{old}")
+    };
     match list.get_mut(index) {
         Some(next) => {
-            let old = decor_text(next.decor().prefix()).unwrap_or_default();
-            next.decor_mut().set_prefix(format!("{comment}{old}"));
+            let old = decor_text(next.decor().prefix());
+            next.decor_mut().set_prefix(before(old));
         }
         None => {
-            let old = decor_text(Some(list.trailing())).unwrap_or_default();
-            list.set_trailing(format!("{comment}{old}"));
+            let old = decor_text(Some(list.trailing()));
+            list.set_trailing(before(old));
         }
     }
 }
@@ -192,28 +241,19 @@ fn decor_text(text: Option<&toml_edit::RawString>) -> Option<String> {
     text.and_then(|text| text.as_str()).map(str::to_owned)
 }
 
-/// Removes a key. The comments above it stay, in front of the next key.
+/// Removes a key. The comments above it stay, in front of the next key if a value follows. [`preserve`] puts all others back.
 fn remove(table: &mut dyn TableLike, key: &str) {
     let comments = table.key(key).and_then(|key| key.leaf_decor().prefix()?.as_str().map(str::to_owned));
-    let next = table.iter().skip_while(|(name, _)| *name != key).nth(1).map(|(name, _)| name.to_owned());
+    let mut rest = table.iter().skip_while(|(name, _)| *name != key).skip(1);
+    let next = rest.next().filter(|(_, item)| item.is_value()).map(|(name, _)| name.to_owned());
+    drop(rest);
     if table.remove(key).is_none() {
         return;
     }
     let Some(comments) = comments.filter(|comments| comments.contains('#')) else { return };
-    let Some(next) = next else { return };
-    let decor = match table.get_mut(&next) {
-        Some(Item::Table(following)) => following.decor_mut(),
-        _ => match table.key_mut(&next) {
-            Some(mut key) => {
-                let old = key.leaf_decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
-                key.leaf_decor_mut().set_prefix(format!("{comments}{old}"));
-                return;
-            }
-            None => return,
-        },
-    };
-    let old = decor.prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
-    decor.set_prefix(format!("{comments}{old}"));
+    let Some(mut next) = next.and_then(|next| table.key_mut(&next)) else { return };
+    let old = next.leaf_decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
+    next.leaf_decor_mut().set_prefix(format!("{comments}{old}"));
 }
 
 /// Returns the table with this name, and makes it if it is absent.
@@ -351,11 +391,127 @@ password_file = "../secrets/test-as.password"
         assert_eq!(domains, ["test.dk", "test.no"]);
     }
 
+    /// A file as nobody writes it who does not want to be nasty, with comments wherever TOML allows one.
+    const ODD: &str = r##"# one
+name = 'A "#" B' # two
+domains = [ # three
+  "test.dk" # four
+  , # five
+  "test.se", "test.no" # six
+  # seven
+] # eight
+# nine
+note = """ # no comment
+# none either
+""" # ten
+route.via = "own-server" # eleven
+# twelve
+route.host = "mail.test.dk"
+  # thirteen
+  bulk = "warn" # fourteen
+test_allow = [ # fifteen
+  "a@test.dk", # sixteen
+]
+# seventeen
+suspended = 'why' # eighteen
+# nineteen
+
+# twenty
+[[contact]] # twenty-one
+# twenty-two
+address = "ole@test.dk" # twenty-three
+# twenty-four
+name = "Ole"
+[dkim] # twenty-five
+# twenty-six
+selector = "s" # twenty-seven
+# twenty-eight
+[[contact]]
+address = "ida@test.dk" # twenty-nine
+# thirty
+[mailjet."test.se"] # thirty-one
+# thirty-two
+ownership = "abcdefgh" # thirty-three
+# thirty-four"##;
+
+    /// The same with the route in an inline table on several lines and on one, without and with a line end after the last line, and with
+    /// line ends from Windows.
+    fn odd_files() -> Vec<String> {
+        let dotted = "route.via = \"own-server\" # eleven\n# twelve\nroute.host = \"mail.test.dk\"\n";
+        let inline =
+            "route = { # eleven\n  via = \"own-server\", # twelve\n  host = \"mail.test.dk\" # more\n  # and more\n}\n";
+        let plain = "# eleven\nroute = { via = \"own-server\", host = \"mail.test.dk\" } # twelve\n";
+        assert!(ODD.contains(dotted));
+        let files = [ODD.to_owned(), ODD.replace(dotted, inline), ODD.replace(dotted, plain)];
+        files.iter().flat_map(|file| [file.clone(), format!("{file}\n"), file.replace('\n', "\r\n")]).collect()
+    }
+
+    #[test]
+    fn no_comment_is_lost_and_no_line_moves_in_a_file_that_is_written_in_an_odd_way() {
+        let changes = [
+            r#"{"name":"C"}"#,
+            r#"{"domains":["test.no"]}"#,
+            r#"{"domains":["test.dk","test.se","test.no","test.fi"]}"#,
+            r#"{"domains":[]}"#,
+            r#"{"domains":null}"#,
+            r#"{"bulk":null,"suspended":null}"#,
+            r#"{"suspended":null,"bounces":"mail","test":true}"#,
+            r#"{"test_allow":null}"#,
+            r#"{"test_allow":["b@test.dk"]}"#,
+            r#"{"contacts":null}"#,
+            r#"{"contacts":[]}"#,
+            r#"{"contacts":[{"address":"ida@test.dk"},{"address":"ole@test.dk","name":"Ole"}]}"#,
+            r#"{"contacts":[{"address":"ole@test.dk","language":"da"},{"address":"new@test.dk"}]}"#,
+            r#"{"route":{"host":null}}"#,
+            r#"{"route":{"via":null,"host":null}}"#,
+            r#"{"route":{"host":"mx.test.dk","port":25,"username":"u","password":"p"}}"#,
+            r#"{"route":{"limits":{"per_day":7}}}"#,
+            r#"{"mailjet":{"test.se":null}}"#,
+            r#"{"mailjet":{"test.se":{"ownership":null,"dkim":"p=AAAA"}}}"#,
+        ];
+        let comments = |text: &str| {
+            let mut all: Vec<String> = preserve::comments(text).into_iter().map(|it| it.text.to_owned()).collect();
+            all.sort();
+            all
+        };
+        for (file, change) in odd_files().iter().flat_map(|file| changes.iter().map(move |change| (file, *change))) {
+            let parsed: CustomerChange = serde_json::from_str(change).unwrap();
+            let after = apply(file, &parsed, Some("../secrets/new")).unwrap();
+            let what = format!("{change}\n{file}\n--- is now\n{after}");
+            assert_eq!(comments(&after), comments(file), "{what}");
+            let root = |text: &str| text.parse::<toml::Table>().unwrap_or_else(|error| panic!("{error}\n{what}"));
+            let (before, now) = (root(file), root(&after));
+            let keys: serde_json::Value = serde_json::from_str(change).unwrap();
+            let is_changed = |key: &str| keys.get(if key == "contact" { "contacts" } else { key }).is_some();
+            for (key, value) in before.iter().filter(|(key, _)| !is_changed(key)) {
+                assert_eq!(now.get(key), Some(value), "{key} of {what}");
+            }
+            assert!(now.keys().all(|key| before.contains_key(key) || is_changed(key)), "{what}");
+            let new: Vec<&str> = after.lines().collect();
+            let stay = file.lines().filter(|line| !line.trim().is_empty());
+            let at: Vec<usize> = stay.filter_map(|line| new.iter().position(|it| *it == line)).collect();
+            // A contact that comes has the header of the one that goes.
+            let is_reordered = ["ida@test.dk", "new@test.dk"].iter().any(|address| change.contains(address));
+            assert!(is_reordered || at.is_sorted(), "{what}");
+            let is_dos = |text: &str| text.matches('\n').count() == text.matches("\r\n").count();
+            assert_eq!(is_dos(&after), is_dos(file), "{what}");
+        }
+        // Twice the same change is no further change.
+        let change: CustomerChange =
+            serde_json::from_str(r#"{"suspended":"x","contacts":[{"address":"a@test.dk"}]}"#).unwrap();
+        let once = apply(ODD, &change, None).unwrap();
+        assert_eq!(apply(&once, &change, None).unwrap(), once);
+    }
+
     #[test]
     fn a_change_says_which_keys_it_changes_and_shows_no_secret() {
         let change = r#"{"name":null,"route":{"password":"hemmelig","limits":{}},"mailjet":{"test.dk":null}}"#;
         let change: CustomerChange = serde_json::from_str(change).unwrap();
         assert_eq!(change.summary(), "name, route.password, route.limits, mailjet.test.dk");
+        for twice in [r#"{"name":"x","name":"y"}"#, r#"{"mailjet":{"a":null,"a":{}}}"#] {
+            let error = serde_json::from_str::<CustomerChange>(twice).unwrap_err().to_string();
+            assert!(error.contains("duplicate field"), "{error}");
+        }
         for unknown in [r#"{"nme":"x"}"#, r#"{"route":{"pasword":"x"}}"#, r#"{"mailjet":{"test.dk":{"key":"x"}}}"#] {
             let error = serde_json::from_str::<CustomerChange>(unknown).unwrap_err().to_string();
             assert!(error.contains("unknown field"), "{error}");

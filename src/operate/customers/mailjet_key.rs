@@ -10,10 +10,9 @@ use zeroize::Zeroizing;
 
 use super::super::actor::Need;
 use super::super::audit::Act;
-use super::super::keys::{read, unchanged};
+use super::super::keys::read;
 use super::super::site::Site;
 use super::super::{Actor, Error};
-use super::replace;
 use crate::customers::{Customer, Via};
 use crate::events::Action;
 use crate::files;
@@ -21,7 +20,8 @@ use crate::onboarding::mailjet::{Client, RequestError, own_key};
 
 impl Site {
     /// Makes an API key for a customer in the account of a tier, and names it in the customer's file. Without `tier` the account is that of
-    /// the customer's fixed tier, or the only account. Returns the written files. The relay must be reloaded afterwards.
+    /// the customer's fixed tier, or the only account. Returns the written files. Unless the relay carries out this command itself, it must
+    /// be reloaded afterwards.
     pub async fn give_mailjet_key(
         &self,
         actor: &Actor,
@@ -33,7 +33,7 @@ impl Site {
         let audit = self.audit()?;
         let client = Client::new(self.main_account(&customer, tier)?.clone())
             .map_err(|error| Error::failed(error.to_string(), "run the command again"))?;
-        let (files_of, directory) = (&self.configured.customer_files, &self.configured.directory);
+        let files_of = &self.configured.customer_files;
         let (dir, file) = (files_of.dir(), files_of.path(&customer.id));
         let text = read(&file)?;
         let names = ["key", "secret"].map(|end| format!("../secrets/{}.mailjet-{end}", customer.id));
@@ -52,10 +52,8 @@ impl Site {
             files::write_secret_for(&self.configured.state_dir, path, line.as_bytes())
                 .map_err(|error| Error::failed(error.to_string(), "make sure that the folder can be written"))?;
         }
-        let accepted = files_of.read(&customer.id, &changed, directory);
-        accepted.map_err(|refused| refused.within("with the customer's own key"))?;
-        unchanged(&file, &text)?;
-        replace(&file, &changed)?;
+        let put = self.put_customer(actor, &customer.id, &text, &changed).await;
+        put.map_err(|refused| refused.within("with the customer's own key"))?;
         let detail = format!("the customer has an API key of its own at Mailjet, {}", made.key);
         audit.tell(actor, Act { customer: Some(customer.id.to_string()), ..Act::new(Action::RouteLogin, detail) })?;
         let [key, secret] = &paths;

@@ -14,6 +14,8 @@ mod file;
 mod look;
 mod mailjet_key;
 mod patch;
+mod preserve;
+mod put;
 mod store;
 mod take;
 
@@ -41,7 +43,6 @@ pub use look::{
     PauseView, RouteView, TlsName, ViaName,
 };
 pub use patch::{CustomerChange, LimitsChange, MailjetChange, Patch, RouteChange};
-pub(super) use store::replace;
 pub use store::{Version, hold_changes};
 
 /// A customer to be added.

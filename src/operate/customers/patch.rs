@@ -1,8 +1,11 @@
 //! What may be changed of a customer: a merge patch with a type for each key.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Password;
@@ -67,7 +70,42 @@ pub struct CustomerChange {
     /// The route of the customer's mail.
     pub route: Option<RouteChange>,
     /// The values in Mailjet's console, by domain.
+    #[serde(deserialize_with = "each_once")]
     pub mailjet: Option<BTreeMap<String, Patch<MailjetChange>>>,
+}
+
+/// Reads a map, and refuses a key that is there twice, as is done for all fields.
+fn each_once<'de, D, T>(deserializer: D) -> Result<Option<BTreeMap<String, T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Each<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<T> {
+        type Value = Option<BTreeMap<String, T>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some((key, value)) = map.next_entry::<String, T>()? {
+                if all.contains_key(&key) {
+                    return Err(serde::de::Error::custom(format_args!("duplicate field `{key}`")));
+                }
+                all.insert(key, value);
+            }
+            Ok(Some(all))
+        }
+    }
+
+    deserializer.deserialize_any(Each(PhantomData))
 }
 
 /// A change of a customer's route.

@@ -81,8 +81,10 @@ pub(super) fn check_version(text: &str, expected: Option<&Version>) -> Result<()
 pub(super) fn keep(state_dir: &Path, id: &CustomerId, text: &str) -> Result<PathBuf, Error> {
     let all = state_dir.join("customers");
     let dir = all.join(id.as_str());
-    // The names sort by time.
-    let path = dir.join(format!("{:015}.toml", Timestamp::now().as_millis()));
+    // The names sort by time. The lock keeps others from taking the same one.
+    let name = |millis: u64| dir.join(format!("{millis:015}.toml"));
+    let now = Timestamp::now().as_millis();
+    let path = (now..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(now));
     let kept = files::in_state(&[state_dir, &all, &dir], || {
         files::make_private_dir(&all)?;
         files::make_private_dir(&dir)?;
@@ -104,7 +106,7 @@ pub(super) fn keep(state_dir: &Path, id: &CustomerId, text: &str) -> Result<Path
 }
 
 /// Replaces a customer's file, and keeps its owner and permissions.
-pub(in crate::operate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     files::replace_alike(path, text.as_bytes()).map_err(|error| {
         Error::not_written(&error, "make sure that its folder can be written; nothing was changed")
             .within(&format!("cannot change {}", path.display()))
@@ -130,7 +132,6 @@ mod tests {
         let id = CustomerId::new("a");
         for n in 0..KEPT + 3 {
             keep(dir.path(), &id, &format!("name = \"{n}\"")).unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(2));
         }
         let mut kept: Vec<String> = fs::read_dir(dir.path().join("customers/a"))
             .unwrap()

@@ -14,7 +14,6 @@ use serde::Serialize;
 
 use super::actor::Need;
 use super::audit::{Act, Audit};
-use super::customers::replace;
 use super::site::{Configuration, Site};
 use super::zone::ZoneKept;
 use super::{Actor, Error};
@@ -166,7 +165,7 @@ impl Run<'_> {
                 Rotated::waits([RotationStep::Waiting { hosts: view.new_missing }, self.published(&rotation).await?])
             }
             Next::Switch => {
-                let taken = !switched && self.switch(&rotation.new)?;
+                let taken = !switched && self.switch(&rotation.new).await?;
                 let selector = rotation.new.selector.clone();
                 rotation.switched(now);
                 self.save(&rotation)?;
@@ -307,9 +306,9 @@ impl Run<'_> {
         self.audit.tell(self.actor, act)
     }
 
-    /// Changes the customer's file, and restores it if the configuration becomes invalid. Returns true if the relay already signs with the
-    /// new key, because it runs this command.
-    fn switch(&self, new: &Key) -> Result<bool, Error> {
+    /// Changes the customer's file, unless it would become invalid. Returns true if the relay already signs with the new key, because it
+    /// runs this command.
+    async fn switch(&self, new: &Key) -> Result<bool, Error> {
         // The file is accepted even with a key that cannot be used, whose mail would then be refused temporarily. A key that is not the
         // published one would make signatures that nobody can verify.
         let path = self.resolve(&new.file);
@@ -324,13 +323,8 @@ impl Run<'_> {
             ));
         }
         let changed = self.named.replaced(&self.text, &selector(&new.selector)?, &new.file);
-        // DNS may have taken long to answer.
-        unchanged(&self.file, &self.text)?;
-        let configured = &self.site.configured;
-        let read = configured.customer_files.read(&self.customer.id, &changed, &configured.directory);
-        read.map_err(|refused| refused.within("with the new key"))?;
-        replace(&self.file, &changed)?;
-        self.site.running.take_here(self.actor, &self.customer.id)
+        let put = self.site.put_customer(self.actor, &self.customer.id, &self.text, &changed).await;
+        put.map_err(|refused| refused.within("with the new key"))
     }
 }
 
@@ -354,30 +348,4 @@ pub(super) fn read(path: &Path) -> Result<String, Error> {
         let message = format!("cannot read {}: {error}", path.display());
         Error::failed(message, "make sure that the user who runs the command can read it")
     })
-}
-
-/// Returns an error if somebody has edited the file since it was read, because the edit would be lost.
-pub(super) fn unchanged(path: &Path, text: &str) -> Result<(), Error> {
-    if read(path)? != text {
-        let message = format!("{} was changed meanwhile and is left as it is", path.display());
-        return Err(Error::conflict(message, "run this command again"));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn an_edit_made_meanwhile_is_not_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("test-as.toml");
-        fs::write(&path, "name = \"T\"").unwrap();
-        unchanged(&path, "name = \"T\"").unwrap();
-        let refused = unchanged(&path, "name = \"S\"").unwrap_err().to_string();
-        assert!(refused.contains("was changed meanwhile"), "{refused}");
-    }
 }

@@ -328,13 +328,11 @@ async fn try_oauth(
         Ok(Err(error)) => return Err(error.into()),
         Ok(Ok(report)) if report.worst == StepResult::Failed => Tried::again(route, named, Ok(report), false),
         Ok(Ok(report)) => {
-            let (service, actor, customer) = (service.clone(), guest.actor.clone(), id.clone());
-            let kept = tokio::task::spawn_blocking(move || {
-                site.switch_to_oauth(&actor, customer.as_str(), &application)?;
-                service.take_customer(&actor, customer.as_str())
-            });
+            let (actor, customer) = (guest.actor.clone(), id.clone());
+            let kept =
+                tokio::task::spawn_blocking(move || site.switch_to_oauth(&actor, customer.as_str(), &application));
             match kept.await.map_err(|_| Problem::Failed)? {
-                Ok(()) => Tried::again(route, named, Ok(report), true),
+                Ok(_) => Tried::again(route, named, Ok(report), true),
                 Err(error) => {
                     tracing::warn!(customer = %id, "the customer's application works and cannot be kept: {error}");
                     Tried::again(route, named, Err(Wrong::Ours), false)
