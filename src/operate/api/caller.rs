@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::Api;
 use super::problem::Problem;
-use crate::operate::tokens::Presented;
+use crate::operate::tokens::{Digest, Presented};
 use crate::operate::{Actor, Role};
 use crate::time::Timestamp;
 use crate::web::Client;
@@ -28,10 +28,12 @@ use crate::web::Client;
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
 /// The maximum length of a token.
 const LONGEST: usize = 512;
+/// How often it is looked whether the token of an open stream still counts.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The actor of a request. Only routes behind [`check`] have one.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(pub Arc<Actor>);
+pub(super) struct Caller(pub Arc<Actor>, Digest);
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
@@ -45,6 +47,13 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 impl OperationInput for Caller {}
 
 impl Caller {
+    /// Waits until the token no longer counts: it was revoked, has expired, or is not known to count.
+    pub async fn ended(self, api: Api) {
+        while api.0.service.tokens.counts(self.1, Timestamp::now()) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Returns the customer of a request: the named one, or the only one that the caller may see. `None` means all customers.
     pub fn customer(&self, named: Option<String>) -> Result<Option<String>, Problem> {
         match (named, self.0.role()) {
@@ -70,8 +79,23 @@ pub(super) async fn check(State(api): State<Api>, mut request: Request, next: Ne
         Err(problem) => problem,
         Ok(secret) => match api.0.service.tokens.look(secret, client, Timestamp::now()) {
             Presented::Valid(actor) => {
-                request.extensions_mut().insert(Caller(Arc::new(actor)));
-                return next.run(request).await;
+                let digest = Digest::of(secret);
+                // The answer to a command says what was done, whatever has become of the token meanwhile.
+                let is_read = request.method().is_safe();
+                request.extensions_mut().insert(Caller(Arc::new(actor), digest));
+                let response = next.run(request).await;
+                if !is_read || api.0.service.tokens.counts(digest, Timestamp::now()) {
+                    return response;
+                }
+                return match api.0.service.tokens.is_current() {
+                    Err(error) => Problem::from(error),
+                    Ok(()) => Problem::new(
+                        StatusCode::UNAUTHORIZED,
+                        "the token was revoked or has expired while the request waited",
+                        "have an administrator make another with `postbud token add`",
+                    ),
+                }
+                .into_response();
             }
             Presented::Expired(name) => Problem::new(
                 StatusCode::UNAUTHORIZED,

@@ -185,7 +185,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
                     "followJob",
                     "Follow a job",
                     "Server-sent events: an event `job` with the job at once and whenever it changes, until it has ended. The stream ends \
-                     after five minutes at the latest; ask again then.",
+                     after five minutes at the latest, and once the token no longer counts; ask again then.",
                 ),
             ),
         )
@@ -221,15 +221,17 @@ async fn follow(
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Stream, Problem> {
     let seen = api.0.service.jobs.watched(&caller.0, &id)?;
-    let stopping = api.0.stopping.clone();
     let events = stream::unfold((seen, true, false), move |(mut seen, is_first, is_over)| {
-        let stopping = stopping.clone();
+        let (stopping, revoked) = (api.0.stopping.clone(), caller.clone().ended(api.clone()));
         async move {
             if is_over {
                 return None;
             }
             if !is_first {
-                stopping.run_until_cancelled(seen.changed()).await?.ok()?;
+                tokio::select! {
+                    changed = stopping.run_until_cancelled(seen.changed()) => changed?.ok()?,
+                    () = revoked => return None,
+                }
             }
             let job = Job::from(&*seen.borrow_and_update());
             let is_over = job.state != JobState::Running;

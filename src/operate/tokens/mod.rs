@@ -250,6 +250,12 @@ impl Tokens {
         Presented::Valid(Actor::new(format!("token {}", known.kept.name), role).at(address))
     }
 
+    /// Returns true if this token is valid now. It does not count as a use.
+    pub(super) fn counts(&self, digest: Digest, now: Timestamp) -> bool {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        self.is_current().is_ok() && known.is_some_and(|known| !known.kept.has_expired(now))
+    }
+
     /// Writes a last use after the request was answered, so that a failure does not affect the answer.
     fn save_use(&self, digest: Digest, now: Timestamp) {
         let database = self.0.database.clone();
