@@ -22,6 +22,8 @@ mod commands;
 mod configuration;
 #[path = "nodes/day.rs"]
 mod day;
+#[path = "nodes/erasure.rs"]
+mod erasure;
 #[path = "nodes/faults.rs"]
 mod faults;
 #[path = "nodes/forwarded.rs"]

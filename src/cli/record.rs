@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::relay::Running;
+use super::relay::{Running, understood};
 use super::trace;
+use crate::operate::jobs::RecordErased;
+use crate::operate::socket::protocol::Command;
 use crate::operate::{Actor, record};
 
 /// Erase a person from the record.
@@ -32,20 +34,41 @@ enum RecordCommand {
     /// remove` and `postbud suppression remove`.
     #[command(after_long_help = "\
 Examples:
-  postbud record erase --recipient ole@example.com")]
+  postbud record erase --recipient ole@example.com
+  postbud record erase --recipient ole@example.com --all-nodes")]
     Erase {
         /// The recipient's address.
         #[arg(long, value_name = "ADDRESS")]
         recipient: String,
+        /// Ask the running relay, which has the other nodes that share its spool erase too. A node that is away does it once it is back.
+        #[arg(long)]
+        all_nodes: bool,
     },
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let RecordCommand::Erase { recipient } = self.command;
-        let log = trace::log(self.running.config())?;
-        let erased = record::erase(&Actor::this_process(), &self.running.state_dir()?, &log, &recipient)?;
+        let Args { running, command: RecordCommand::Erase { recipient, all_nodes } } = self;
+        if all_nodes {
+            return erase_at_all(&running, recipient);
+        }
+        let log = trace::log(running.config())?;
+        let erased = record::erase(&Actor::this_process(), &running.state_dir()?, &log, &recipient)?;
         show!("{} events erased in {} files", erased.events, erased.files);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Has the running relay and the other nodes erase a recipient.
+fn erase_at_all(running: &Running, recipient: String) -> anyhow::Result<ExitCode> {
+    let mut erased = Vec::new();
+    running.call(Command::EraseRecipient { recipient }, |item| erased.push(item))?;
+    for item in erased {
+        let RecordErased { events, files, later } = understood(item)?;
+        show!("{events} events erased in {files} files");
+        if !later.is_empty() {
+            show!("nodes that are away erase it once they are back: {}", later.join(", "));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
-pub use result::{Checked, JobResult, TestSent, Unkept};
+pub use result::{Checked, JobResult, RecordErased, TestSent, Unkept};
 
 use super::queue::Changed;
 use super::{Actor, Error, ErrorKind};

@@ -35,6 +35,7 @@ pub mod microsoft365;
 pub mod nodes;
 pub mod operators;
 pub mod overview;
+mod owed;
 pub mod own_server;
 pub mod pages;
 pub mod pauses;

@@ -25,13 +25,17 @@ use crate::message::CustomerId;
 use crate::record::trace::Query;
 use crate::time::Timestamp;
 
-/// The tables. A question goes once its node has taken it, an answer once the asker has read it. Times are milliseconds since 1970.
+/// The tables. A question goes once its node has taken it, an answer once the asker has read it. `ask_member` and `ask_owed` are those of
+/// erasures that nodes owe. Times are milliseconds since 1970.
 pub const SCHEMA: Schema = Schema {
     owner: "ask",
     steps: &[
         "CREATE TABLE ask (id TEXT PRIMARY KEY, node TEXT NOT NULL, at BIGINT NOT NULL, question TEXT NOT NULL); \
               CREATE INDEX ask_node ON ask (node); \
               CREATE TABLE ask_answer (id TEXT PRIMARY KEY, at BIGINT NOT NULL, answer TEXT NOT NULL)",
+        "CREATE TABLE ask_member (node TEXT PRIMARY KEY, at BIGINT NOT NULL); \
+              CREATE TABLE ask_owed (node TEXT NOT NULL, recipient TEXT NOT NULL, actor TEXT NOT NULL, at BIGINT NOT NULL, \
+              PRIMARY KEY (node, recipient))",
     ],
 };
 
@@ -56,6 +60,11 @@ impl Nodes {
     /// The way through this database.
     pub fn new(database: &Database) -> Self {
         Nodes(database.of(&SCHEMA))
+    }
+
+    /// The database that all nodes share, with these tables.
+    pub(super) fn database(&self) -> &Database {
+        &self.0
     }
 
     /// The name of this node; empty where no other shares the spool.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::actor::Need;
 use super::audit::{self, Act, Notes};
-use super::jobs::{Job, JobKind, JobResult};
-use super::nodes::Ask;
+use super::jobs::{Job, JobKind, JobResult, RecordErased};
+use super::nodes::{Ask, NodeAnswers};
 use super::queue::together;
 use super::{Actor, Error, ErrorKind, History, Role, Service, history};
 use crate::database::{self, Database};
@@ -44,49 +44,60 @@ impl Service {
 }
 
 impl Service {
-    /// Erases every event about `recipient` from the record, as a job. Where several nodes share the spool, each erases in its own record.
+    /// Erases every event about `recipient` from the record, as a job. See [`erase_recipient`](Self::erase_recipient).
     pub fn begin_erasure(&self, actor: &Actor, recipient: &str) -> Result<Job, Error> {
+        self.may_erase(actor, recipient)?;
+        let task = self.jobs.begin(actor, JobKind::RecordErase, None)?;
+        let (service, actor, recipient) = (self.clone(), actor.clone(), recipient.to_owned());
+        Ok(task.spawn(|_| async move { Ok(JobResult::Erased(service.erase_recipient(&actor, &recipient).await?)) }))
+    }
+
+    /// Erases every event about `recipient` from the record. Where several nodes share the spool, each erases in its own record, and one
+    /// that is away does so as soon as it is back.
+    pub async fn erase_recipient(&self, actor: &Actor, recipient: &str) -> Result<RecordErased, Error> {
+        self.may_erase(actor, recipient)?;
+        self.owe_erasure(actor, recipient).await?;
+        let ask = Ask::Erase { recipient: recipient.to_owned() };
+        let (own, answers) =
+            tokio::join!(self.erase_here(actor, recipient.to_owned()), self.ask_others::<Erased>(actor, ask, None));
+        let (own, NodeAnswers { parts, refused, .. }) = (own?, answers);
+        // A node that keeps no record has nothing to erase.
+        if let Some(error) = refused.into_iter().find(|error| error.kind != ErrorKind::NotFound) {
+            return Err(error.within("the recipient is not erased everywhere, and the node tries again by itself"));
+        }
+        let later = self.nodes_that_owe(recipient).await?;
+        let all = || parts.iter().chain([&own]);
+        let (events, files) = (all().map(|part| part.events).sum(), all().map(|part| part.files).sum());
+        Ok(RecordErased { events, files, later })
+    }
+
+    fn may_erase(&self, actor: &Actor, recipient: &str) -> Result<(), Error> {
         actor.may(Need::Admin)?;
         if !recipient.contains('@') {
             return Err(Error::invalid(format!("\"{recipient}\" is no address"), "give the recipient's address"));
         }
-        self.recorded_in()?;
-        let task = self.jobs.begin(actor, JobKind::RecordErase, None)?;
-        let (service, actor, recipient) = (self.clone(), actor.clone(), recipient.to_owned());
-        Ok(task.spawn(|_| async move { Ok(JobResult::Erased(service.erase_everywhere(&actor, recipient).await?)) }))
+        self.recorded_in().map(drop)
     }
 
-    async fn erase_everywhere(&self, actor: &Actor, recipient: String) -> Result<Erased, Error> {
-        let ask = Ask::Erase { recipient: recipient.clone() };
-        let (own, answers) =
-            tokio::join!(self.erase_here(actor, recipient), self.ask_others::<Erased>(actor, ask, None));
-        let (parts, missing) = together(own, answers)?;
-        if !missing.is_empty() {
-            let message = format!("the record of some nodes still has the recipient: {}", missing.join("; "));
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                message,
-                "give the command again: what is erased stays erased",
-            ));
-        }
-        let sum =
-            |all: Erased, part: Erased| Erased { events: all.events + part.events, files: all.files + part.files };
-        Ok(parts.into_iter().fold(Erased::default(), sum))
-    }
-
-    /// Like [`begin_erasure`](Self::begin_erasure), in this node's record only, and to its end.
+    /// Like [`erase_recipient`](Self::erase_recipient), in this node's record only.
     pub(super) async fn erase_here(&self, actor: &Actor, recipient: String) -> Result<Erased, Error> {
         actor.may(Need::Admin)?;
-        let log = self.recorded_in()?;
-        let history = self.history.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let erased = erase::erase(&log, &recipient).map_err(|error| not_erased(&error))?;
-            history.erase_blocking(&recipient).map_err(|error| not_erased(&error))?;
-            Ok::<_, Error>(erased)
-        });
-        let erased = work.await.map_err(|error| not_erased(&error))??;
-        audit::tell(&self.events, actor, erased_act(erased));
-        Ok(erased)
+        let erased = match self.recorded_in() {
+            Err(error) => Err(error),
+            Ok(log) => {
+                let (history, of) = (self.history.clone(), recipient.clone());
+                let work = tokio::task::spawn_blocking(move || {
+                    let erased = erase::erase(&log, &of).map_err(|error| not_erased(&error))?;
+                    history.erase_blocking(&of).map_err(|error| not_erased(&error))?;
+                    Ok::<_, Error>(erased)
+                });
+                let erased = work.await.map_err(|error| not_erased(&error))??;
+                audit::tell(&self.events, actor, erased_act(erased));
+                Ok(erased)
+            }
+        };
+        self.owes_no_more(&recipient).await;
+        erased
     }
 
     /// Returns the path of the event log.

@@ -257,6 +257,11 @@ impl Cluster {
         customers().filter(|customer| shards.contains(&(crc32fast::hash(customer.as_bytes()) % SHARDS))).collect()
     }
 
+    /// How many erasures nodes still owe.
+    pub fn owed(&self) -> String {
+        self.database().sql("SELECT count(*) FROM postbud.ask_owed")
+    }
+
     /// How many messages are in the database that are in nobody's hands: on their way to a node.
     pub fn in_transit(&self) -> String {
         self.database().sql("SELECT count(*) FROM postbud.transit")

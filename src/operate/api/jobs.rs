@@ -26,9 +26,8 @@ use super::document::{JOBS, said};
 use super::input::{At, Nothing, PageQuery, Params, limit, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
-use crate::operate::jobs::{self, JobKind, TestSent};
+use crate::operate::jobs::{self, JobKind, RecordErased, TestSent};
 use crate::operate::queue::{Changed, Page};
-use crate::record::erase::Erased;
 
 /// How often a stream of events sends a comment, because proxies close silent connections.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -86,7 +85,7 @@ pub(super) enum JobResult {
     /// The result of a test mail.
     TestSend(TestSent),
     /// The result of an erasure of a recipient.
-    Erased(Erased),
+    Erased(RecordErased),
 }
 
 impl From<&jobs::Job> for Job {

@@ -9,7 +9,6 @@ use crate::delivery::ProbeReport;
 use crate::onboarding::Report;
 use crate::onboarding::text::Lang;
 use crate::operate::queue::Changed;
-use crate::record::erase::Erased;
 
 /// The result of a job.
 #[derive(Clone, Debug)]
@@ -23,7 +22,19 @@ pub enum JobResult {
     /// The result of a test mail.
     TestSend(TestSent),
     /// The result of an erasure of a recipient.
-    Erased(Erased),
+    Erased(RecordErased),
+}
+
+/// The result of an erasure of a recipient from the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordErased {
+    /// The number of events about the recipient.
+    pub events: u64,
+    /// The number of files that held such events.
+    pub files: u64,
+    /// The nodes that were away or did not answer. Each erases the recipient from its own record by itself, as soon as it is back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<String>,
 }
 
 /// The results of checks of domains.

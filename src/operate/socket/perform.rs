@@ -28,6 +28,9 @@ const MESSAGES: usize = 500;
 /// The number of entries of a suppression list that are read at once.
 const PAGE: usize = 1000;
 
+/// How often work that reports no progress gives a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
 /// The result of a command. The outer error means that the client no longer reads; what was begun stays as it is.
 type Answered = io::Result<Result<Done, Error>>;
 
@@ -46,6 +49,10 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             let found = service.trace(actor, query, usize::try_from(limit).unwrap_or(usize::MAX)).await;
             let rest = |Found { traces, more, missing }| (traces, Done { more, missing, ..Done::default() });
             part(found.map(rest), out).await
+        }
+        Command::EraseRecipient { recipient } => {
+            let erased = patiently(service.erase_recipient(actor, &recipient), out).await?;
+            items(erased.map(|erased| [erased]), out).await
         }
         Command::Stats => items(service.stats(actor).await.map(|stats| [stats]), out).await,
         Command::Alerts => {
@@ -210,6 +217,20 @@ async fn suppressed(
             }
             out.item(&entry).await?;
             count += 1;
+        }
+    }
+}
+
+/// Waits for work that reports no progress, and gives signs of life meanwhile.
+async fn patiently<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    out: &mut impl Output,
+) -> io::Result<Result<T, Error>> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(SIGN_OF_LIFE) => out.progress(&Done::default()).await?,
         }
     }
 }

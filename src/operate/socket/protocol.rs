@@ -98,6 +98,11 @@ pub enum Command {
         /// At most so many.
         limit: u64,
     },
+    /// One item: what was erased from the records of all nodes.
+    EraseRecipient {
+        /// The recipient's address.
+        recipient: String,
+    },
     /// One item for each From domain of a customer: the selectors with which its mail is signed now.
     Signers {
         /// The id of the customer.
@@ -252,6 +257,7 @@ impl Command {
             | Command::SuspendRoute { .. }
             | Command::ResumeRoute { .. }
             | Command::TakeCustomer { .. }
+            | Command::EraseRecipient { .. }
             | Command::AddLink { .. }
             | Command::RevokeLink { .. }
             | Command::AddToken(_)

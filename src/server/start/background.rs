@@ -39,6 +39,7 @@ impl Background {
         let (events, spool) = (service.events.clone(), Arc::clone(&service.spool));
         tasks.spawn(|stopping| service.history.clone().follow(events, spool, stopping));
         tasks.spawn(|stopping| service.clone().answer_others(stopping));
+        tasks.spawn(|stopping| service.clone().erase_owed(stopping));
         tasks.spawn(|stopping| socket::serve(self.control, service.clone(), stopping));
         tasks.spawn(|stopping| operate::collect_audit(state_dir, service.events.clone(), stopping));
         for (endpoint, router) in self.answering {

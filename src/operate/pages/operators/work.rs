@@ -10,11 +10,10 @@ use super::{Operators, show};
 use crate::delivery::{ProbeReport, StepResult};
 use crate::onboarding::report;
 use crate::onboarding::text::Lang;
-use crate::operate::jobs::{Checked, Job, JobKind, JobResult, TestSent};
+use crate::operate::jobs::{Checked, Job, JobKind, JobResult, RecordErased, TestSent};
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, strange, table};
 use crate::operate::queue::Changed;
-use crate::record::erase::Erased;
 
 pub(super) async fn show(
     State(pages): State<Operators>,
@@ -100,8 +99,11 @@ fn came(result: &JobResult) -> Markup {
         JobResult::Check(checked, lang) => checks(checked, *lang),
         JobResult::Probe(reports) => html! { @for report in reports { (probe(report)) } },
         JobResult::TestSend(sent) => test_sent(sent),
-        JobResult::Erased(Erased { events, files }) => html! {
+        JobResult::Erased(RecordErased { events, files, later }) => html! {
             p { (show::number(*events)) " events were erased in " (show::number(*files)) " files." }
+            @if !later.is_empty() {
+                p { "Nodes that are away erase the recipient once they are back: " (later.join(", ")) "." }
+            }
         },
     }
 }
