@@ -317,7 +317,9 @@ impl World {
 }
 
 fn api_key((name, key, secret): &(String, String, String)) -> Value {
-    json!({ "ID": 1, "ACL": "", "APIKey": key, "SecretKey": secret, "Name": name, "IsActive": true, "IsMaster": false })
+    json!({ "ID": 1_234_567, "ACL": "", "APIKey": key, "CreatedAt": "2026-11-29T08:00:00Z", "CustomStatus": null, "IsActive": true,
+        "IsMaster": false, "Name": name, "QuarantineValue": 0, "Runlevel": "Normal", "SecretKey": secret, "Skipspamd": false,
+        "TrackHost": "x1234.mjt.lu", "UserID": 1_234_567 })
 }
 
 fn sender(it: &Sender) -> Value {
