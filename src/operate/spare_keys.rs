@@ -6,12 +6,23 @@ use crate::dkim::{KeyError, SigningKey};
 
 /// The size that new customers get.
 const BITS: usize = 2048;
-/// The number of keys that are kept ready. A program that brings customers in adds several one after the other, faster than keys are made.
-const READY: usize = 16;
+/// The number of keys that are kept ready. A program that brings customers in adds several one after the other, or at once, faster than
+/// keys are made.
+const READY: usize = 64;
 
 /// The keys. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct SpareKeys(Arc<Mutex<Spares>>);
+#[derive(Clone, Debug)]
+pub struct SpareKeys {
+    spares: Arc<Mutex<Spares>>,
+    /// The number of keys that are kept ready.
+    most: usize,
+}
+
+impl Default for SpareKeys {
+    fn default() -> Self {
+        SpareKeys { spares: Arc::default(), most: READY }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Spares {
@@ -24,7 +35,7 @@ impl SpareKeys {
     /// Begins to make keys, on a thread of its own, until enough are ready.
     pub fn prepare(&self) {
         let mut spares = self.lock();
-        if spares.is_making || spares.ready.len() >= READY {
+        if spares.is_making || spares.ready.len() >= self.most {
             return;
         }
         let spare = self.clone();
@@ -40,12 +51,14 @@ impl SpareKeys {
     }
 
     fn make(&self) {
+        // On Linux this is about this thread alone. Mail comes first, also right after a start.
+        let _ = rustix::process::nice(10);
         loop {
             let made = SigningKey::generate_rsa(BITS);
             let mut spares = self.lock();
             // After an error, whoever needs a key makes it and hears of the error.
             let is_made = made.map(|key| spares.ready.push(key)).is_ok();
-            if !is_made || spares.ready.len() >= READY {
+            if !is_made || spares.ready.len() >= self.most {
                 spares.is_making = false;
                 return;
             }
@@ -53,7 +66,7 @@ impl SpareKeys {
     }
 
     fn lock(&self) -> MutexGuard<'_, Spares> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,16 +79,17 @@ mod tests {
 
     #[test]
     fn no_key_is_given_twice_and_the_next_ones_are_made_meanwhile() {
-        let spare = SpareKeys::default();
+        const MOST: usize = 4;
+        let spare = SpareKeys { most: MOST, ..SpareKeys::default() };
         let keys: BTreeSet<String> =
-            (0..READY + 2).map(|_| spare.take().unwrap().public_key_base64().unwrap()).collect();
-        assert_eq!(keys.len(), READY + 2);
+            (0..MOST + 2).map(|_| spare.take().unwrap().public_key_base64().unwrap()).collect();
+        assert_eq!(keys.len(), MOST + 2);
         let until = Instant::now() + Duration::from_secs(60);
         while spare.lock().is_making {
             assert!(Instant::now() < until, "the thread does not end");
             std::thread::yield_now();
         }
-        assert_eq!(spare.lock().ready.len(), READY);
+        assert_eq!(spare.lock().ready.len(), MOST);
         assert!(!keys.contains(&spare.take().unwrap().public_key_base64().unwrap()));
     }
 }
