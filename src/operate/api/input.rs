@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 
 /// The maximum size of a body in octets. A request with thousands of queue ids fits.
 pub(super) const LONGEST_BODY: usize = 256 << 10;
+/// The maximum octets of an import of a suppression list: about 200,000 addresses.
+pub(super) const LONGEST_IMPORT: usize = 16 << 20;
 
 /// The names in the path.
 pub(super) struct At<T>(pub T);

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::Api;
 use super::caller::Caller;
-use super::input::LONGEST_BODY;
+use super::input::{LONGEST_BODY, LONGEST_IMPORT};
 use super::problem::Problem;
 
 pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -138,8 +138,9 @@ pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) 
     }
     let key = (caller.0.to_string(), key.to_owned());
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LONGEST_BODY).await else {
-        let detail = format!("a body may have {LONGEST_BODY} octets");
+    let most = if parts.uri.path().ends_with(".csv") { LONGEST_IMPORT } else { LONGEST_BODY };
+    let Ok(body) = to_bytes(body, most).await else {
+        let detail = format!("a body may have {most} octets");
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "ask in several requests").into_response();
     };
     let mut asked = Context::new(&SHA256);

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::document::{SUPPRESSION, said};
-use super::input::{At, Body, Nothing, PageQuery, Params, limit};
+use super::input::{At, Body, LONGEST_IMPORT, Nothing, PageQuery, Params, limit};
 use super::problem::{Problem, WITH_BODY, documented};
 use super::{Api, blocking};
 use crate::customers::suppression::csv;
@@ -27,9 +27,6 @@ use crate::operate::queue::Page;
 use crate::operate::suppression::{MOST, Suppressed};
 use crate::operate::{Actor, Error, Service};
 use crate::time::Timestamp;
-
-/// The maximum octets of an import: about 200,000 addresses.
-const LONGEST_IMPORT: usize = 16 << 20;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Id {
