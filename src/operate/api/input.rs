@@ -112,6 +112,10 @@ where
         })?;
         let not_understood =
             |what: String| Problem::invalid(what, "correct it; the OpenAPI document describes the body");
+        // A list of values would be taken for the fields in their order.
+        if octets.iter().find(|octet| !octet.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
+            return Err(not_understood("the body is no object".to_owned()));
+        }
         let mut json = serde_json::Deserializer::from_slice(&octets);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
