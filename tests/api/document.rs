@@ -75,13 +75,13 @@ fn the_sample_for_c_sharp_compiles_against_the_types_that_it_uses() {
     let this = "the_sample_for_c_sharp_compiles_against_the_types_that_it_uses";
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md")).unwrap();
     let sample = text.split("```csharp\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a sample");
-    let sample = sample.replace("string?", "string").replace("!;", ";").replace("!,", ",");
+    let sample = sample.replace("string?", "string").replace("!;", ";").replace("!,", ",").replace("!)", ")");
     let (usings, statements): (Vec<&str>, Vec<&str>) =
         sample.lines().partition(|line| line.starts_with("using System"));
     let program = format!(
         "using System;\nusing System.Net.Http;\nusing System.Threading.Tasks;\n{}\n\
-         static class Program {{\n static async Task Run(string token) {{\n{}\n}}\n\
-         static void Main(string[] args) {{ Run(args[0]).Wait(); }} }}\n",
+         static class Program {{\n static async Task Run(string token, string queueId, string cursor) {{\n{}\n}}\n\
+         static void Main(string[] args) {{ Run(args[0], args[1], args[2]).Wait(); }} }}\n",
         usings.join("\n"),
         statements.join("\n")
     );

@@ -8,7 +8,15 @@ namespace System.Text.Json
     {
         public JsonElement GetProperty(string propertyName) { throw null; }
         public string GetString() { throw null; }
+        public bool GetBoolean() { throw null; }
+        public ArrayEnumerator EnumerateArray() { throw null; }
         public override string ToString() { throw null; }
+
+        public struct ArrayEnumerator : IEnumerable<JsonElement>
+        {
+            public IEnumerator<JsonElement> GetEnumerator() { throw null; }
+            System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() { throw null; }
+        }
     }
 }
 
@@ -31,6 +39,7 @@ namespace System.Net.Http.Headers
 
     public sealed class HttpRequestHeaders
     {
+        public void Add(string name, string value) { }
         public AuthenticationHeaderValue Authorization { get; set; }
         public HttpHeaderValueCollection<EntityTagHeaderValue> IfMatch { get { throw null; } }
     }
@@ -50,7 +59,9 @@ namespace System.Net.Http
 
     public class HttpMethod
     {
+        public static HttpMethod Delete { get { throw null; } }
         public static HttpMethod Patch { get { throw null; } }
+        public static HttpMethod Post { get { throw null; } }
     }
 
     public class HttpRequestMessage
@@ -65,14 +76,21 @@ namespace System.Net.Http
         public HttpContent Content { get; set; }
         public HttpResponseHeaders Headers { get { throw null; } }
         public bool IsSuccessStatusCode { get { throw null; } }
-        public HttpResponseMessage EnsureSuccessStatusCode() { throw null; }
+        public HttpStatusCode StatusCode { get { throw null; } }
+    }
+
+    public class SocketsHttpHandler
+    {
+        public TimeSpan PooledConnectionLifetime { get; set; }
     }
 
     public class HttpClient
     {
+        public HttpClient(SocketsHttpHandler handler) { }
         public Uri BaseAddress { get; set; }
         public HttpRequestHeaders DefaultRequestHeaders { get { throw null; } }
         public Task<HttpResponseMessage> GetAsync(string requestUri) { throw null; }
+        public Task<HttpResponseMessage> PostAsync(string requestUri, HttpContent content) { throw null; }
         public Task<HttpResponseMessage> SendAsync(HttpRequestMessage request) { throw null; }
     }
 }
@@ -92,6 +110,6 @@ namespace System.Net.Http.Json
     public static class HttpClientJsonExtensions
     {
         public static Task<HttpResponseMessage> PostAsJsonAsync<T>(this HttpClient client, string requestUri, T value) { throw null; }
-        public static Task<T> GetFromJsonAsync<T>(this HttpClient client, Uri requestUri) { throw null; }
+        public static Task<T> GetFromJsonAsync<T>(this HttpClient client, string requestUri) { throw null; }
     }
 }

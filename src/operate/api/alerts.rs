@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 /// An acknowledgement of an alert.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AlertNote")]
 struct Note {
     /// The key of the alert.
     key: String,

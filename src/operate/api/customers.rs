@@ -36,6 +36,7 @@ struct Filters {
     /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
     /// The number of customers, from 1 to 500; the default is 50.
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
 }
 
@@ -48,6 +49,7 @@ struct Id {
 /// A customer to be added.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewCustomer")]
 struct New {
     /// The customer's id: lower case letters, digits, hyphens and underscores.
     #[schemars(length(min = 1, max = 64))]
@@ -67,7 +69,7 @@ struct New {
 /// The route of a new customer's mail.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Way")]
+#[schemars(rename = "NewCustomerRoute")]
 struct RouteOfNew {
     /// `mailjet`: in the best tier that each domain has earned. `own-server`: to the customer's own server.
     via: ViaName,
@@ -84,6 +86,7 @@ struct RouteOfNew {
 /// A login at a customer's own server.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewCustomerLogin")]
 struct Login {
     /// The user name.
     username: String,
@@ -94,6 +97,7 @@ struct Login {
 /// The suspension of a customer.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CustomerSuspension")]
 struct Suspend {
     /// The reason. Senders read it.
     #[schemars(length(min = 1, max = 500))]
@@ -103,6 +107,7 @@ struct Suspend {
 /// A pause of a customer's mail.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CustomerPause")]
 struct PauseOrder {
     /// The reason. Lists and the audit show it.
     #[schemars(length(min = 1, max = 500))]
@@ -176,6 +181,7 @@ struct StepText {
 
 /// The keys of a customer.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CustomerKeys")]
 struct Keys {
     /// The keys that sign for each domain now. If the list of selectors is empty, the key cannot be used.
     domains: Vec<crate::operate::signers::Signer>,

@@ -1,14 +1,14 @@
 //! The OpenAPI document. Paths, parameters, bodies and answers come from the handlers' types. This module adds what types cannot express.
 
 use aide::openapi::{
-    HeaderStyle, Info, OpenApi, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr,
-    SchemaObject, SecurityScheme, StatusCode, Tag,
+    Header, HeaderStyle, Info, OpenApi, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr,
+    Response, SchemaObject, SecurityScheme, StatusCode, Tag,
 };
 use aide::transform::TransformOperation;
 use schemars::json_schema;
 
 use super::problem::{WITH_BODY, documented};
-use super::repeat::IDEMPOTENCY_KEY;
+use super::repeat::{IDEMPOTENCY_KEY, REPEATED};
 
 /// The tags of the operations.
 pub(super) const QUEUE: &str = "queue";
@@ -82,17 +82,66 @@ pub(super) fn opening() -> OpenApi {
 pub(super) fn complete(document: &mut OpenApi) {
     for item in document.paths.iter_mut().flat_map(|paths| paths.paths.values_mut()) {
         let ReferenceOr::Item(item) = item else { continue };
-        let Some(operation) = &mut item.post else { continue };
-        let text = "Makes a repeat harmless: see the beginning of this document.";
-        header(operation, IDEMPOTENCY_KEY, text, false);
-        // A key may be refused even if nothing else in the request can be.
-        let answers = aide::generate::in_context(|context| documented(context, WITH_BODY));
-        let Some(responses) = &mut operation.responses else { continue };
-        for (status, answer) in answers {
-            let Some(status) = status.map(StatusCode::Code) else { continue };
-            responses.responses.entry(status).or_insert(ReferenceOr::Item(answer));
+        complete_post(item.post.as_mut());
+        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten() {
+            for (status, answer) in operation.responses.iter_mut().flat_map(|all| &mut all.responses) {
+                let (StatusCode::Code(429), ReferenceOr::Item(answer)) = (status, answer) else { continue };
+                answer_header(answer, "Retry-After", "After how many seconds to ask again.", true);
+            }
         }
     }
+    forget_unused(document);
+}
+
+/// Adds what every POST has: a key against repeats, and the answers to one that cannot be used.
+fn complete_post(operation: Option<&mut Operation>) {
+    let Some(operation) = operation else { return };
+    let text = "Makes a repeat harmless: see the beginning of this document.";
+    header(operation, IDEMPOTENCY_KEY, text, false);
+    // A key may be refused even if nothing else in the request can be.
+    let answers = aide::generate::in_context(|context| documented(context, WITH_BODY));
+    let Some(responses) = &mut operation.responses else { return };
+    for (status, answer) in answers {
+        let Some(status) = status.map(StatusCode::Code) else { continue };
+        responses.responses.entry(status).or_insert(ReferenceOr::Item(answer));
+    }
+    for (status, answer) in &mut responses.responses {
+        let (StatusCode::Code(200..=299), ReferenceOr::Item(answer)) = (status, answer) else { continue };
+        answer_header(answer, REPEATED, "`true` if this is the answer to an earlier request with the same key.", false);
+    }
+}
+
+/// Removes schemas that nothing names, such as those of parameters, which stand where they are used.
+fn forget_unused(document: &mut OpenApi) {
+    loop {
+        let text = serde_json::to_string(document).expect("the document is JSON");
+        let Some(components) = &mut document.components else { return };
+        let before = components.schemas.len();
+        components.schemas.retain(|name, _| text.contains(&format!("\"#/components/schemas/{name}\"")));
+        if components.schemas.len() == before {
+            return;
+        }
+    }
+}
+
+/// Documents a header of an answer.
+pub(super) fn answer_header(answer: &mut Response, name: &str, text: &str, required: bool) {
+    let format = ParameterSchemaOrContent::Schema(SchemaObject {
+        json_schema: json_schema!({ "type": "string" }),
+        example: None,
+        external_docs: None,
+    });
+    let header = Header {
+        description: Some(text.to_owned()),
+        style: HeaderStyle::Simple,
+        required,
+        deprecated: None,
+        format,
+        example: None,
+        examples: Default::default(),
+        extensions: Default::default(),
+    };
+    answer.headers.insert(name.to_owned(), ReferenceOr::Item(header));
 }
 
 /// Documents a request header.

@@ -26,6 +26,7 @@ struct Filters {
     /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
     /// The number of domains, from 1 to 500; the default is 50.
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
 }
 
@@ -64,6 +65,7 @@ impl From<LangName> for Lang {
 
 /// The records that a customer must publish for a domain.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DomainRecords")]
 struct Records {
     /// The domain of the customer's addresses.
     domain: String,
@@ -79,6 +81,7 @@ struct Records {
 
 /// A DNS record that the customer publishes.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DnsRecord")]
 struct Record {
     /// The purpose of the record, such as `spf` or `dkim`.
     item: String,

@@ -163,6 +163,7 @@ pub(super) struct PageQuery {
     /// The position to continue from: `next` of the previous answer.
     pub cursor: Option<String>,
     /// The number of items, from 1 to 500; the default is 50.
+    #[schemars(range(min = 1, max = 500))]
     pub limit: Option<u16>,
 }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::caller::Caller;
 use super::checked::CheckResult;
-use super::document::{JOBS, said};
+use super::document::{JOBS, answer_header, said};
 use super::input::{At, Nothing, PageQuery, Params, limit, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
@@ -145,8 +145,9 @@ impl OperationOutput for Accepted {
     type Inner = Job;
 
     fn inferred_responses(context: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, Documented)> {
-        let answer = Json::<Job>::operation_response(context, operation);
-        answer.map(|answer| (Some(StatusCode::ACCEPTED.as_u16()), answer)).into_iter().collect()
+        let Some(mut answer) = Json::<Job>::operation_response(context, operation) else { return Vec::new() };
+        answer_header(&mut answer, "Location", "The path of the job.", true);
+        vec![(Some(StatusCode::ACCEPTED.as_u16()), answer)]
     }
 }
 

@@ -42,6 +42,7 @@ struct Filters {
     /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
     /// The number of messages, from 1 to 500; the default is 50.
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
 }
 
@@ -54,6 +55,7 @@ struct Id {
 /// A command about messages.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "QueueCommand")]
 struct Command {
     /// The messages that the command is about.
     which: Selection,
@@ -65,6 +67,7 @@ struct Command {
 /// A command about messages, with a reason.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "QueueCommandWithReason")]
 struct CommandWithReason {
     /// The messages that the command is about.
     which: Selection,

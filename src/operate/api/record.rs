@@ -46,6 +46,7 @@ struct Question {
     /// The position to continue from: `next` of the previous answer to the same question.
     cursor: Option<String>,
     /// The number of mails, from 1 to 500; the default is 50.
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
 }
 
@@ -81,6 +82,7 @@ struct From {
     /// The position to begin at: `cursor` of the previous answer, `oldest`, or `newest`; the default is `newest`.
     cursor: Option<String>,
     /// The number of events, from 1 to 500; the default is 50.
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
     /// The longest time in seconds to wait for the first event; at most 25.
     #[schemars(range(max = 25))]

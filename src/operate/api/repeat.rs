@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -22,7 +22,8 @@ use super::problem::Problem;
 
 pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The header of an answer that is given again.
-const REPEATED: &str = "idempotency-replayed";
+pub(super) const REPEATED: &str = "Idempotency-Replayed";
+const HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The maximum number of answers that are kept.
 const REMEMBERED: usize = 1_000;
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -55,7 +56,7 @@ impl Answer {
     fn again(self) -> Response {
         let mut response = (self.status, self.body).into_response();
         *response.headers_mut() = self.headers;
-        response.headers_mut().insert(REPEATED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(HEADER, HeaderValue::from_static("true"));
         response
     }
 }

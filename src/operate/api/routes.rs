@@ -24,6 +24,7 @@ struct Filters {
     /// The position to continue from: `next` of the previous answer.
     cursor: Option<String>,
     /// The number of routes, from 1 to 500; the default is 50.
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
 }
 
@@ -36,6 +37,7 @@ struct Name {
 /// The suspension of a route.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteSuspension")]
 struct Reason {
     /// The reason, which lists and the audit show.
     #[schemars(length(min = 1, max = 500))]

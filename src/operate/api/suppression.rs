@@ -45,6 +45,7 @@ struct OneOf {
 /// An address to be suppressed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewSuppressed")]
 struct New {
     /// The recipient's address.
     address: String,

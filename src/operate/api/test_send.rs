@@ -22,6 +22,7 @@ struct Id {
 /// A test mail.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TestMail")]
 struct Test {
     /// The address that gets the test mail.
     to: String,

@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::document::header;
+use super::document::{answer_header, header};
 use super::problem::{Problem, documented};
 use crate::operate::customers::{CustomerView, Version};
 
@@ -85,8 +85,14 @@ impl OperationOutput for Versioned {
     type Inner = CustomerView;
 
     fn inferred_responses(context: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, Documented)> {
-        Json::<CustomerView>::inferred_responses(context, operation)
+        let mut answers = Json::<CustomerView>::inferred_responses(context, operation);
+        answers.iter_mut().for_each(|(_, answer)| names_version(answer));
+        answers
     }
+}
+
+fn names_version(answer: &mut Documented) {
+    answer_header(answer, "ETag", "The version of the customer's file, for If-Match of a change.", true);
 }
 
 /// A customer that was just added.
@@ -109,8 +115,10 @@ impl OperationOutput for Created {
     type Inner = CustomerView;
 
     fn inferred_responses(context: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, Documented)> {
-        let answer = Json::<CustomerView>::operation_response(context, operation);
-        answer.map(|answer| (Some(StatusCode::CREATED.as_u16()), answer)).into_iter().collect()
+        let Some(mut answer) = Json::<CustomerView>::operation_response(context, operation) else { return Vec::new() };
+        names_version(&mut answer);
+        answer_header(&mut answer, "Location", "The path of the customer.", true);
+        vec![(Some(StatusCode::CREATED.as_u16()), answer)]
     }
 }
 
