@@ -14,6 +14,8 @@ mod endpoint;
 mod erasure;
 #[path = "api/full_disk.rs"]
 mod full_disk;
+#[path = "api/hostile.rs"]
+mod hostile;
 #[path = "api/links.rs"]
 mod links;
 #[path = "api/lists.rs"]
