@@ -326,6 +326,19 @@ proptest! {
 }
 
 #[test]
+fn what_was_done_about_a_recipient_is_not_shown_as_a_mail() {
+    let found = |event: Value| {
+        let traces = vec![Trace { queue_id: None, events: vec![event] }];
+        trace::answer(&Found { traces, more: false, missing: Vec::new() }).into_string()
+    };
+    let done = found(json!({ "event": "audit", "command": "suppression.add", "recipient": "ole@x.example" }));
+    assert!(done.contains("Not about one mail") && !done.contains("Message-ID"), "{done}");
+    assert!(found(json!({ "event": "domain.verified", "customer": "a" })).contains("Not about one mail"));
+    let refused = found(json!({ "event": "rejected", "sender": "a@b.example", "recipient": "ole@x.example" }));
+    assert!(refused.contains("a@b.example → ole@x.example"), "{refused}");
+}
+
+#[test]
 fn a_page_shows_no_form_to_a_role_that_may_not_send_it() {
     let (forms, reader) = (Forms::new(), Visitor::of(Actor::of_operator("bo", Role::Read)));
     let event = json!({});

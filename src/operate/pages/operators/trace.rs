@@ -125,9 +125,10 @@ pub(super) fn answer(found: &Found) -> Markup {
 
 fn mail(trace: &Trace) -> Markup {
     let first = trace.events.first().cloned().unwrap_or_default();
-    // A search for a customer also finds what was done about it, and its alerts.
-    let is_mail =
-        trace.queue_id.is_some() || ["sender", "recipient", "message_id"].iter().any(|name| first[*name].is_string());
+    // A search for a customer also finds what was done about it, and its alerts. They may name a recipient, too.
+    let is_done = matches!(first["event"].as_str(), Some("audit" | "alert"));
+    let names_mail = ["sender", "recipient", "message_id"].iter().any(|name| first[*name].is_string());
+    let is_mail = trace.queue_id.is_some() || (names_mail && !is_done);
     html! {
         section.card {
             @if is_mail {
