@@ -440,7 +440,10 @@ pub fn may_not_connect(words: &Words) -> bool {
     let machines_seen = [" host ", " hostname ", " ip ", " client ", " server "];
     let unknown = [" unknown to us ", " unknown here ", " not known to us ", " not known here "];
     let wants_ptr = words.near(" ptr ", &[" required "], 2);
-    let names_host = wants_ptr || words.near(" host ", &[" from unknown ", " from an unknown "], 4);
+    let not_on = [" is not on ", " is not permitted ", " is not allowed ", " is not authori"];
+    let names_host = wants_ptr
+        || words.near(" host ", &not_on, 5)
+        || words.near(" host ", &[" from unknown ", " from an unknown "], 4);
     if names_host || machines_seen.iter().any(|machine| words.near(machine, &unknown, 1)) {
         return true;
     }

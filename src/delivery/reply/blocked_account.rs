@@ -202,7 +202,14 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     {
         return true;
     }
-    words.any(STOPPED) && (words.any(OUTWARD) || (at_mail && words.any(&[" account "])))
+    // Whoever has to log in first is not blocked.
+    let is_off = words.near(" sending ", STOPPED, 0)
+        && !words.any(&[" auth", " login ", " log in ", " anonymous "])
+        && !from_outside;
+    // A firewall stops machines.
+    let of_network = words.any(&[" your network ", " your ip ", " your host ", " firewall "]);
+    let goes_out = (words.any(OUTWARD) && !of_network) || (at_mail && words.any(&[" account "]));
+    is_off || (words.any(STOPPED) && goes_out)
 }
 
 /// Words for senders whom a recipient does not hear.

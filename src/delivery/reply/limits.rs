@@ -258,6 +258,11 @@ const LIMITED: &[&str] = &[
     " högsta ",
     " høyeste ",
     " tilladte ",
+    " begrænset ",
+    " begränsa",
+    " begrenset ",
+    " begrenzt ",
+    " beperkt ",
     " überschritten ",
     " erreicht ",
     " erschöpft ",
@@ -283,6 +288,9 @@ const LIMITED: &[&str] = &[
     "limiet ",
     " ylitetty ",
 ];
+/// Words for an amount above another one.
+const MORE_THAN: &[&str] =
+    &[" more than ", " mere end ", " mer än ", " mer enn ", " mehr als ", " meer dan ", " plus de ", " más de "];
 
 fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     if is_about_receiving(words) || finds_spam(words) {
@@ -319,8 +327,8 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     }
     let used = words.near(" volume ", &[" reached ", " used ", " exceeded ", " exhausted "], 3)
         || words.near(" over ", &[" volume ", " allowance ", " plan "], 2);
-    let more =
-        words.near(" more than ", MAIL_WORDS, 2) || (words.near(" more ", MAIL_WORDS, 0) && words.any(&[" than "]));
+    let more = MORE_THAN.iter().any(|more| words.near(more, MAIL_WORDS, 2))
+        || (words.near(" more ", MAIL_WORDS, 0) && words.any(&[" than "]));
     // `outgoing: 101/100 per 1h`
     let compared = of_period && goes_out(words) && words.has_two_numbers();
     if !words.any(LIMITED) && !used && !more && !compared {

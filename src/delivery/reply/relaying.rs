@@ -115,6 +115,24 @@ const FORWARDS: &[&str] = &[
     " domaines externes ",
 ];
 
+/// Words for "only", beside words for a server's own domains and people.
+const ONLY_IN_OTHER_LANGUAGES: &[&str] =
+    &[" kun ", " bare ", " endast ", " bara ", " nur ", " alleen ", " seulement ", " solo "];
+const OWN_DOMAINS: &[&str] = &[
+    " egne domæner ",
+    " egne domener ",
+    " egna domäner ",
+    " eigene domains ",
+    " eigenen domains ",
+    " eigen domeinen ",
+    " lokale modtagere ",
+    " lokala mottagare ",
+    " lokale empfänger ",
+    " lokale ontvangers ",
+    " destinataires locaux ",
+    " destinatarios locales ",
+];
+
 /// Returns true if the server says that it does not relay, for us or for anybody.
 pub fn does_not_relay(words: &Words) -> bool {
     // These are about an allowance, or about the message's content taken for spam.
@@ -166,7 +184,8 @@ pub fn does_not_relay(words: &Words) -> bool {
     let for_domain = words.near(" mail for ", &some_domain, 3)
         && (words.any(NEGATIVE_WORDS) || words.near(" only ", &[" mail for "], 2))
         || (words.near(" mail only for ", &some_domain, 2));
-    let locals_only = words.near(" local ", &[" only "], 1);
+    let locals_only =
+        words.near(" local ", &[" only "], 1) || (words.any(ONLY_IN_OTHER_LANGUAGES) && words.any(OWN_DOMAINS));
     if of_domain
         || not_for
         || for_domain

@@ -235,7 +235,9 @@ impl NegativeReply<'_> {
             "daily user sending",
         ];
         let used_up = self.says(&of_sending)
-            || (self.is(2, 0) && self.says(&["submission"]) && self.says(&["limit", "quota exceeded"]))
+            || (self.is(2, 0)
+                && self.says(&["submission"])
+                && self.says(&["limit", "quota exceeded", "quotaexceeded"]))
             || (self.is(4, 5) && permanent && (!to_one || self.says(&["sending", "quota", "limit"])))
             || self.is(7, 232)
             || self.is(7, 233);
@@ -298,10 +300,10 @@ impl NegativeReply<'_> {
         })
     }
 
-    /// Returns true if a transient reply speaks of another reason to wait: greylisting, the number of recipients, or the server's own state
+    /// Returns true if a transient reply speaks of another reason to wait: greylisting, a check of an address, the number of recipients, or the server's own state
     /// (RFC 3463 §3.4).
     fn waits_for_another_reason(&self) -> bool {
-        self.words.any(&[" greylist", " graylist", " grey list", " gray list"])
+        self.words.any(&[" greylist", " graylist", " grey list", " gray list", " verification ", " unverified "])
             || is_about_number_of_recipients(self.reply)
             || (self.has_subject(3) && !names_long_period(&self.words))
     }

@@ -29,6 +29,7 @@ pub(super) const RECEIVING_WORDS: &[&str] = &[
     " mail for this user ",
     " messages for this user ",
     " gets too ",
+    " to this address ",
     " trying to contact ",
     " trying to reach ",
     " tried to reach ",
