@@ -191,7 +191,7 @@ fn routes_customers_and_suppression_are_commanded_as_on_the_command_line() {
     assert_eq!(anna.send(path, "id=\"pause\"", path, &[("do", "unpause")]).status, 303);
     assert_eq!(anna.send(path, "id=\"suspend\"", path, &[("do", "suspend"), ("reason", "unpaid")]).status, 303);
     let page = anna.get(path);
-    assert!(page.body.contains("Out of service: unpaid"), "{}", page.body);
+    assert!(page.body.contains("Suspended: unpaid"), "{}", page.body);
     assert_eq!(anna.send(path, "id=\"suspend\"", path, &[("do", "resume")]).status, 303);
     assert!(anna.get("/customers?q=BO.EXA").body.contains("/customers/bo"));
     assert!(!anna.get("/customers?q=nothing").body.contains("/customers/bo"));

@@ -101,7 +101,7 @@ pub(super) fn details(shown: &Shown) -> Markup {
             }
         }
         @if let Some(why) = &view.suspended {
-            p.note.bad { "Out of service: " (strange(why)) ". New mail is refused, and mail in the queue waits." }
+            p.note.bad { "Suspended: " (strange(why)) ". New mail is refused, and mail in the queue waits." }
         }
         @if let Some(paused) = paused {
             p.note.wait {
@@ -137,7 +137,7 @@ fn route(view: &CustomerView) -> Markup {
     let route = &view.route;
     html! {
         dl.values {
-            dt { "Way" }
+            dt { "Route" }
             dd {
                 @match &route.host {
                     Some(host) => {
@@ -154,7 +154,7 @@ fn route(view: &CustomerView) -> Markup {
                 }
             }
             @if let Some(caps) = route.caps {
-                dt { "At most" }
+                dt { "Caps" }
                 dd {
                     (show::number(caps.concurrency.into())) " connections"
                     @if let Some(cap) = caps.per_minute { ", " (show::number(cap.into())) " messages a minute" }
@@ -163,7 +163,7 @@ fn route(view: &CustomerView) -> Markup {
                 }
             }
             @if !view.bounce_domains.is_empty() { dt { "MAIL FROM besides" } dd { (strange(&view.bounce_domains.join(", "))) } }
-            dt { "Bulk without what it needs" } dd { (view.bulk.as_str()) }
+            dt { "Bulk mail without one-click unsubscription" } dd { (view.bulk.as_str()) }
         }
     }
 }
@@ -188,7 +188,7 @@ fn waiting(view: &CustomerView, lanes: &[LaneStats]) -> Markup {
                 a.button.plain href=(query("/trace", &[("customer", &view.id)])) { "Trace its mail" }
                 a.button.plain href=(query("/suppression", &[("customer", &view.id)])) { "Suppression list" }
                 a.button.plain href={ "/customers/" (segment(&view.id)) "/dmarc" } { "DMARC reports" }
-                a.button.plain href=(query("/audit", &[("customer", &view.id)])) { "What was done" }
+                a.button.plain href=(query("/audit", &[("customer", &view.id)])) { "Audit" }
             }
         }
     }
@@ -266,12 +266,12 @@ pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Marku
     html! {
         @if visitor.may_operate() {
             section.card aria-labelledby="probe" {
-                h2 #probe { "Look now" }
+                h2 #probe { "Check now" }
                 form method="post" {
                     (hidden())
                     div.actions { (button("check", "Check its domains")) (button("probe", "Probe its routes")) }
                 }
-                p.quiet { "A probe goes the way a delivery would, step by step, and sends nothing." }
+                p.quiet { "A probe connects and logs in as a delivery would, shows each step, and sends no mail." }
             }
             section.card aria-labelledby="test" {
                 h2 #test { "Test mail" }
@@ -313,21 +313,21 @@ pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Marku
         @if let Some(links) = &shown.links { (of_links(links, hidden)) }
         @if visitor.may_administer() {
             section.card aria-labelledby="suspend" {
-                h2 #suspend { "Out of service" }
+                h2 #suspend { "Suspend" }
                 @if view.suspended.is_some() {
-                    form method="post" { (hidden()) div.actions { (button("resume", "Take it into service again")) } }
+                    form method="post" { (hidden()) div.actions { (button("resume", "Resume its mail")) } }
                 } @else {
                     p { "New mail is refused, and mail in the queue waits." }
                     form method="post" {
                         (hidden())
                         (reason("suspend-reason", "One sentence: senders read it."))
-                        div.actions { button.bad name="do" value="suspend" { "Take it out of service" } }
+                        div.actions { button.bad name="do" value="suspend" { "Suspend the customer" } }
                     }
                 }
             }
             section.card aria-labelledby="key" {
-                h2 #key { "Change its key" }
-                p { "Each press takes the next step that can be taken, and says what has to be done before the one after." }
+                h2 #key { "Rotate the DKIM key" }
+                p { "A rotation has several steps. Each press takes the next one, and says what must be done before the one after." }
                 form method="post" { (hidden()) div.actions { (button("rotate", "Take the next step")) } }
             }
         }

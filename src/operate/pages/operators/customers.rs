@@ -73,7 +73,7 @@ pub(super) fn rows(found: &Page<CustomerSummary>, paused: &[Paused], text: &str,
     html! {
         (show::missing(&found.missing))
         @if found.items.is_empty() { p { "None fits." } } @else {
-            (table("By id", &["Customer", "Domains", "Way", "State"], rows))
+            (table("By id", &["Customer", "Domains", "Route", "State"], rows))
         }
         (show::pager(is_further.then_some(first.as_str()), next.as_deref()))
     }
