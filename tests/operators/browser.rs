@@ -43,7 +43,7 @@ async fn an_operator_finds_a_dead_server_by_its_alert_and_sees_it_cured() {
     browser.fill("input[name='note']", "Anna calls them");
     browser.is_sound("an open alert");
     browser.click("form[action='/alerts'] button");
-    browser.wait_for_text("took note at");
+    browser.wait_for_text("acknowledged it at");
     browser.wait_for_text("Anna calls them");
     browser.click("main a[href='/routes/own-server.anna']");
     browser.wait_for_text("Its mail in the queue");

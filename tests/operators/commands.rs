@@ -159,7 +159,7 @@ fn an_alert_is_acknowledged_and_the_note_outlives_a_restart() {
     let Rig { site, relay, .. } = rig;
     relay.stop();
     let _again = site.start();
-    wait_for(&anna, "/alerts", "the note", |page| noted(page) && page.body.contains("known"));
+    wait_for(&anna, "/alerts", "the note", |page| noted(page) && page.body.contains("acknowledged"));
 }
 
 #[test]

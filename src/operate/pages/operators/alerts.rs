@@ -98,7 +98,7 @@ fn card(list: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Marku
             div.head {
                 h3 #(id) { (strange(key)) }
                 @match acknowledged {
-                    Some(_) => (badge(Mood::Calm, "known")),
+                    Some(_) => (badge(Mood::Calm, "acknowledged")),
                     None => (badge(Mood::Bad, "new")),
                 }
                 span.quiet { "since " (show::moment(*since)) }
@@ -108,7 +108,7 @@ fn card(list: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Marku
             @if !nodes.is_empty() { p.quiet { "At " (strange(&nodes.join(", "))) } }
             @if let Some(noted) = acknowledged {
                 p {
-                    (strange(&noted.actor)) " took note at " (show::moment(noted.at))
+                    (strange(&noted.actor)) " acknowledged it at " (show::moment(noted.at))
                     @if !noted.note.is_empty() { ": " (strange(&noted.note)) }
                 }
             } @else if visitor.may_operate() {
@@ -119,7 +119,7 @@ fn card(list: &str, view: &AlertView, visitor: &Visitor, forms: &Forms) -> Marku
                         label for={ (id) "-note" } { "Note for the others (may be empty)" }
                         input id={ (id) "-note" } name="note" maxlength="500" autocomplete="off";
                     }
-                    div.actions { button.plain { "I know, and look after it" } }
+                    div.actions { button.plain { "Acknowledge" } }
                 }
             }
         }

@@ -438,12 +438,12 @@ async fn rotate(pages: &Operators, visitor: &Visitor, id: &str) -> Result<Respon
     let site = Site::of_relay(pages.service()).await?;
     let rotated = site.rotate_key(&visitor.actor, id, KeyPlace::Main, false).await?;
     let body = html! {
-        h1 { "Its key" }
+        h1 { "Rotation of the DKIM key" }
         @for step in &rotated.steps { p { (strange(&Lang::En.rotation(step))) } }
         @if rotated.waits { p.note.wait { "The next step has to wait for this." } }
         p { a href={ "/customers/" (segment(id)) } { "Back to the customer" } }
     };
-    Ok(pages.page(visitor, "/customers", "Its key", body).into_response())
+    Ok(pages.page(visitor, "/customers", "Rotation of the DKIM key", body).into_response())
 }
 
 fn path_of(customer: &str, domain: &str) -> String {

@@ -90,7 +90,7 @@ pub(super) fn state(
     } else if !new.is_empty() {
         (Mood::Wait, "Takes mail and sends it, but somebody has to look")
     } else if !known.is_empty() {
-        (Mood::Calm, "Takes mail and sends it; what is wrong is known")
+        (Mood::Calm, "Takes mail and sends it; all alerts are acknowledged")
     } else {
         (Mood::Good, "Takes mail and sends it")
     };
@@ -115,14 +115,14 @@ pub(super) fn state(
                     }
                 }
                 (more(new.len()))
-                p { a href="/alerts" { "Look at the alerts, and take note of them" } }
+                p { a href="/alerts" { "Look at the alerts, and acknowledge them" } }
             }
             @if !stuck.is_empty() {
                 h3 { "Mail that stands still" }
                 (stuck_mail(stuck, stuck_count))
             }
             @if !known.is_empty() {
-                p.quiet { (known.len()) " known: " a href="/alerts" { "somebody took note of it" } }
+                p.quiet { (known.len()) " acknowledged: " a href="/alerts" { "somebody works on it" } }
             }
         }
     }

@@ -231,8 +231,8 @@ pub(super) fn details(route: &RouteStatus, caps: Option<&Caps>, customer: Option
             dd { (show::number(route.sent_today.into())) @if let Some(cap) = route.per_day { " of " (show::number(cap.into())) } }
             @if let Some(caps) = caps {
                 dt { "Messages a minute" } dd { (caps.per_minute.map_or("no cap".to_owned(), |cap| show::number(cap.into()))) }
-                dt { "In one transaction" } dd { "at most " (caps.recipients_per_transaction) " recipients" }
-                dt { "Over one connection" } dd { "at most " (caps.messages_per_connection) " messages" }
+                dt { "Transaction" } dd { "at most " (caps.recipients_per_transaction) " recipients" }
+                dt { "Connection" } dd { "at most " (caps.messages_per_connection) " messages" }
             }
         }
         div.actions {
@@ -259,7 +259,7 @@ fn commands(route: &RouteStatus, visitor: &Visitor, forms: &Forms) -> Markup {
     html! {
         @if is_suspended || is_in_trouble(route) || matches!(route.state, RouteState::Throttled { .. }) {
             section.card aria-labelledby="resume" {
-                h2 #resume { "Let it go on" }
+                h2 #resume { "Resume" }
                 p { "Its mail is tried at once. If what was wrong is not mended, the next attempt says so." }
                 form method="post" {
                     (forms.hidden(visitor.key(), "route"))
@@ -269,7 +269,7 @@ fn commands(route: &RouteStatus, visitor: &Visitor, forms: &Forms) -> Markup {
         }
         @if !is_suspended {
             section.card aria-labelledby="suspend" {
-                h2 #suspend { "Stop it" }
+                h2 #suspend { "Suspend" }
                 p {
                     "Its mail waits until somebody resumes the route, also over restarts. Attempts under way end by themselves."
                 }
