@@ -30,7 +30,7 @@ fn a_body_that_is_nearly_one_changes_nothing() {
     let before = fs::read_to_string(&file).unwrap();
     let deep = "[".repeat(50_000) + &"]".repeat(50_000);
     let nested = format!("{{\"name\":{deep}}}");
-    let bodies: [(&[u8], &str); 20] = [
+    let bodies: [(&[u8], &str); 21] = [
         (b"{\"name\":\"a\",\"name\":\"b\"}", "duplicate field"),
         (b"{\"route\":{\"host\":\"a\",\"host\":\"b\"}}", "duplicate field"),
         (b"{\"mailjet\":{\"anna.example\":null,\"anna.example\":{}}}", "duplicate field"),
@@ -39,11 +39,12 @@ fn a_body_that_is_nearly_one_changes_nothing() {
         (b"{\"name\":\"\\ud800\"}", "name"),
         (b"{\"name\":\"a\\u0000b\"}", "name"),
         (b"{\"name\":\"a\\u202eb\"}", "name"),
-        (b"\xef\xbb\xbf{\"name\":\"b\"}", "no object"),
+        (b"\xef\xbb\xbf{\"name\":\"b\"}", "line 1"),
         (b"{\"route\":{\"port\":1e400}}", "route.port"),
         (b"{\"route\":{\"port\":-1}}", "route.port"),
         (b"{\"route\":{\"port\":25.5}}", "route.port"),
         (b"{\"route\":{\"port\":\"25\"}}", "route.port"),
+        (b"{\"route\":[]}", "route: a list"),
         (b"{\"test\":\"true\"}", "test"),
         (b"{\"domains\":\"anna.example\"}", "domains"),
         (b"{\"name\":\"b\",}", "line 1"),

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, WITH_BODY, documented};
+use super::shape::list_for_object;
 use crate::causes::causes;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -87,7 +88,7 @@ pub(super) struct Body<T>(pub T);
 
 impl<T, S> FromRequest<S> for Body<T>
 where
-    T: DeserializeOwned,
+    T: DeserializeOwned + JsonSchema,
     S: Send + Sync,
 {
     type Rejection = Problem;
@@ -112,9 +113,13 @@ where
         })?;
         let not_understood =
             |what: String| Problem::invalid(what, "correct it; the OpenAPI document describes the body");
-        // A list of values would be taken for the fields in their order.
-        if octets.iter().find(|octet| !octet.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
+        // What is no JSON, the reader below names with its place.
+        let whole = serde_json::from_slice::<serde_json::Value>(&octets).ok();
+        if whole.as_ref().is_some_and(|body| !body.is_object()) {
             return Err(not_understood("the body is no object".to_owned()));
+        }
+        if let Some(path) = whole.as_ref().and_then(list_for_object::<T>) {
+            return Err(not_understood(format!("{path}: a list stands where an object is expected")));
         }
         let mut json = serde_json::Deserializer::from_slice(&octets);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -152,7 +157,12 @@ pub(super) fn domain(text: &str) -> Result<Domain, Problem> {
 
 /// Reads the time in a parameter.
 pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    let refused = || Problem::invalid(format!("{name}: \"{text:?}\" is no time"), "give one like 2026-11-29T08:00:00Z");
+    let refused = || {
+        Problem::invalid(
+            format!("{name}: {:?} is no time", text.unwrap_or_default()),
+            "give one like 2026-11-29T08:00:00Z",
+        )
+    };
     text.map(|text| text.parse().map_err(|_| refused())).transpose()
 }
 

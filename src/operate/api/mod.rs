@@ -27,6 +27,7 @@ mod queue;
 mod record;
 mod repeat;
 mod routes;
+mod shape;
 mod suppression;
 mod test_send;
 mod token;

@@ -1,0 +1,87 @@
+//! Finds a list in a body where an object belongs. serde would take the list's values for the object's fields in their order, although the
+//! OpenAPI document describes an object.
+
+use schemars::{JsonSchema, schema_for};
+use serde_json::Value;
+
+/// Returns the path of such a list in a body of type `T`. The path of the body itself is empty.
+pub(super) fn list_for_object<T: JsonSchema>(body: &Value) -> Option<String> {
+    let schema = schema_for!(T).to_value();
+    find(body, &schema, &schema["$defs"]).map(|path| path.trim_start_matches('.').to_owned())
+}
+
+fn find(value: &Value, schema: &Value, definitions: &Value) -> Option<String> {
+    let forms = forms(schema, definitions);
+    match value {
+        Value::Array(items) => {
+            let may_be = |kind: &str| forms.iter().any(|form| is_of(form, kind));
+            if may_be("object") && !may_be("array") {
+                return Some(String::new());
+            }
+            let mut places = items.iter().enumerate();
+            places.find_map(|(at, item)| {
+                let found = forms.iter().find_map(|form| find(item, &form["items"], definitions))?;
+                Some(format!("[{at}]{found}"))
+            })
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let found = forms.iter().find_map(|form| find(value, &form["properties"][name], definitions))?;
+            Some(format!(".{name}{found}"))
+        }),
+        _ => None,
+    }
+}
+
+/// Returns the schemas that a value may follow: a reference is followed, and each alternative counts.
+fn forms<'a>(schema: &'a Value, definitions: &'a Value) -> Vec<&'a Value> {
+    let named = schema["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/"));
+    let alternatives = ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|name| schema[name].as_array()).flatten();
+    let others = named.map(|name| &definitions[name]).into_iter().chain(alternatives);
+    let mut found = vec![schema];
+    found.extend(others.flat_map(|other| forms(other, definitions)));
+    found
+}
+
+fn is_of(schema: &Value, kind: &str) -> bool {
+    match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().any(|it| it == kind),
+        it => it == kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Body {
+        name: String,
+        domains: Vec<String>,
+        route: Option<Route>,
+        contacts: Vec<Route>,
+    }
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Route {
+        via: String,
+        login: Option<Box<Route>>,
+    }
+
+    #[test]
+    fn a_list_in_place_of_an_object_is_found_at_each_depth() {
+        for (body, found) in [
+            (json!({"name": "b", "domains": ["b.dk"], "route": {"via": "mailjet"}, "contacts": [{"via": "x"}]}), None),
+            (json!({"name": ["b"], "route": null, "more": [[]]}), None),
+            (json!(["b"]), Some("")),
+            (json!({"route": ["mailjet"]}), Some("route")),
+            (json!({"route": {"login": []}}), Some("route.login")),
+            (json!({"contacts": [{"via": "x"}, ["x"]]}), Some("contacts[1]")),
+        ] {
+            assert_eq!(list_for_object::<Body>(&body).as_deref(), found, "{body}");
+        }
+    }
+}
