@@ -10,7 +10,7 @@ use crate::spool::{Bytes, is_for_now};
 
 /// Octets gathered before a write. A small message needs one write, a large one a few.
 const WRITE_SIZE: usize = 128 * 1024;
-/// A part that is longer may take a while to be sent, so the final dot does not go with it.
+/// A part that is longer may take a while to be sent. If another node may take the message over meanwhile, the final dot does not go with it.
 const AT_ONCE: usize = 64 * 1024;
 
 /// Why the message's octets cannot be sent.
@@ -93,8 +93,9 @@ impl Transfer<'_> {
     /// Appends the next part to `out`, which is empty. Returns true with the last part, which ends with the final dot. After an error
     /// nothing more may be sent, and least of all a final dot.
     ///
-    /// Fails if another node may have the message by now: this process may have been stopped for a while (SIGSTOP, a machine without time for it),
-    /// anywhere in the message. So this is asked last, after the part was read, and once more before the dot of a message that takes time.
+    /// Fails if another node may have the message by now: this process may have been stopped for a while (SIGSTOP, a machine without time
+    /// for it), anywhere in the message. So this is asked last, after the part was read, and once more before the dot of a message that
+    /// takes time.
     pub async fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, Unreadable> {
         let body = self.body;
         let chunks = body.bytes.chunks();
@@ -114,7 +115,7 @@ impl Transfer<'_> {
             self.stuffer.stuff(&chunk, out)?;
             self.next += 1;
         }
-        let is_last = self.next >= chunks && out.len() <= AT_ONCE;
+        let is_last = self.next >= chunks && (out.len() <= AT_ONCE || !body.bytes.is_shared());
         if is_last {
             std::mem::take(&mut self.stuffer).end(out)?;
         }
@@ -238,7 +239,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(parts, 5, "four chunks, and the final dot");
+        assert_eq!(parts, 4, "the final dot goes with the last of four chunks");
         assert!(most < 2 * 256 * 1024);
     }
 
@@ -251,6 +252,9 @@ mod tests {
             }
             fn read(self: Arc<Self>, _: usize) -> Pending<Result<Vec<u8>, Error>> {
                 Box::pin(async move { Ok(self.0.clone()) })
+            }
+            fn is_shared(&self) -> bool {
+                true
             }
             fn may_be_sent(&self) -> Result<(), Error> {
                 match self.2.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {

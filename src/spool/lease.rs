@@ -73,6 +73,11 @@ impl Bytes {
         Arc::clone(&self.source).read(index).await
     }
 
+    /// Returns true if another node may take the record over while it is sent.
+    pub fn is_shared(&self) -> bool {
+        self.source.is_shared()
+    }
+
     /// Returns an error if another node may have the record by now. Nothing more of it may be sent then, and least of all its end.
     pub fn may_be_sent(&self) -> Result<(), Error> {
         self.source.may_be_sent()
@@ -85,6 +90,10 @@ pub trait ReadChunk: Send + Sync {
     fn chunks(&self) -> usize;
     /// Reads the chunk with this number.
     fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>>;
+    /// Returns true if another node may take the record over while it is sent.
+    fn is_shared(&self) -> bool {
+        false
+    }
     /// Returns an error if another node may have the record by now.
     fn may_be_sent(&self) -> Result<(), Error> {
         Ok(())

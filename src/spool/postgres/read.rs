@@ -369,6 +369,10 @@ impl ReadChunk for InMemory {
         ready(Ok(self.content.clone()))
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn may_be_sent(&self) -> Result<(), Error> {
         may_be_sent(&self.shared)
     }
@@ -399,6 +403,10 @@ impl ReadChunk for InDatabase {
 
     fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>> {
         Box::pin(async move { chunk(&self.shared, self.id, self.place, index).await })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn may_be_sent(&self) -> Result<(), Error> {
