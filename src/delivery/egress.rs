@@ -108,11 +108,13 @@ pub enum Endpoint<'a> {
         /// The smarthost's address and port.
         peer: SocketAddr,
     },
-    /// A connection through the proxy, which resolves the name and picks an address itself.
+    /// A connection through the proxy.
     Proxy {
         proxy: SocketAddr,
         /// Name and password, if the proxy wants them.
         login: Option<(&'a str, &'a str)>,
+        /// The smarthost's address and port, if the proxy may not resolve the name and pick an address itself.
+        peer: Option<SocketAddr>,
     },
 }
 
@@ -121,7 +123,7 @@ impl Endpoint<'_> {
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Endpoint::Direct { peer, .. } => Some(*peer),
-            Endpoint::Proxy { .. } => None,
+            Endpoint::Proxy { peer, .. } => *peer,
         }
     }
 }
@@ -132,7 +134,17 @@ pub async fn endpoints<'a>(settings: &'a Settings, route: &Route) -> Result<Vec<
         EgressPath::Bind(local) => *local,
         EgressPath::Socks5 { proxy, login } => {
             let login = login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
-            return Ok(vec![Endpoint::Proxy { proxy: *proxy, login }]);
+            let through = |peer| Endpoint::Proxy { proxy: *proxy, login, peer };
+            return match route.public_only {
+                // An address that was not judged here is not connected to.
+                true => Ok(resolve(settings, route, settings.egress.address)
+                    .await?
+                    .into_iter()
+                    .map(Some)
+                    .map(through)
+                    .collect()),
+                false => Ok(vec![through(None)]),
+            };
         }
     };
     let reachable = resolve(settings, route, local).await?;
@@ -147,7 +159,10 @@ pub async fn connect(
 ) -> Result<(TcpStream, String), ConnectError> {
     let connected = match endpoint {
         Endpoint::Direct { local, peer } => (connect_bound(local, peer, limit).await?, peer.to_string()),
-        Endpoint::Proxy { proxy, login } => connect_through(proxy, login, target, limit).await?,
+        Endpoint::Proxy { proxy, login, peer: None } => connect_through(proxy, login, target, limit).await?,
+        Endpoint::Proxy { proxy, login, peer: Some(peer) } => {
+            connect_through(proxy, login, (&peer.ip().to_string(), peer.port()), limit).await?
+        }
     };
     // Nagle's algorithm and the peer's delayed ACK would cost 41 ms a message.
     let _ = connected.0.set_nodelay(true);
@@ -179,13 +194,13 @@ fn keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
 
 /// Returns the host's addresses as text, for the probe.
 pub async fn resolve_for_people(settings: &Settings, route: &Route) -> Result<String, ConnectError> {
-    match &settings.egress.path {
-        EgressPath::Bind(local) => {
-            let found = resolve(settings, route, *local).await?;
-            Ok(found.iter().map(|peer| peer.ip().to_string()).collect::<Vec<_>>().join(", "))
-        }
-        EgressPath::Socks5 { proxy, .. } => Ok(format!("left to the proxy {proxy}")),
-    }
+    let local = match &settings.egress.path {
+        EgressPath::Bind(local) => *local,
+        EgressPath::Socks5 { .. } if route.public_only => settings.egress.address,
+        EgressPath::Socks5 { proxy, .. } => return Ok(format!("left to the proxy {proxy}")),
+    };
+    let found = resolve(settings, route, local).await?;
+    Ok(found.iter().map(|peer| peer.ip().to_string()).collect::<Vec<_>>().join(", "))
 }
 
 /// Returns the host's addresses that can be reached from `local`. There is at least one.
@@ -305,6 +320,16 @@ mod tests {
                 Err(error) => assert!(!is_outside && matches!(error, ConnectError::Private { .. }), "{host}: {error}"),
             }
         }
+        // A proxy would resolve the name itself, perhaps to another address. It is given the one that was judged.
+        let proxy = ([192, 0, 2, 9], 1080).into();
+        let path = EgressPath::Socks5 { proxy, login: None };
+        let settings = Settings { egress: Egress { path, ..settings.egress.clone() }, ..settings };
+        let route = |host: &str| Route { public_only: true, ..test_customers::route("own-server.x", host) };
+        let outside = endpoints(&settings, &route("out.test")).await.unwrap();
+        assert_eq!(outside[0].address().map(|peer| peer.ip()), Some([9, 9, 9, 9].into()));
+        assert!(matches!(endpoints(&settings, &route("inside.test")).await, Err(ConnectError::Private { .. })));
+        let any = test_customers::route("own-server.x", "inside.test");
+        assert_eq!(endpoints(&settings, &any).await.unwrap()[0].address(), None);
     }
 
     #[tokio::test]

@@ -77,8 +77,8 @@ pub struct Route {
     /// True if the relay replaces the return path by its own, which names message and recipient. Each recipient then has a transaction of
     /// its own.
     pub verp: bool,
-    /// True if no address of the host is connected to unless all of them are on the public internet. The customer chose the host, and could
-    /// lead the relay to a machine in its own network.
+    /// True if no address of the host is connected to unless all of them that have the egress address's family are on the public internet.
+    /// The customer chose the host, and could lead the relay to a machine in its own network.
     pub public_only: bool,
 }
 
