@@ -20,6 +20,20 @@ use crate::visible::is_unseen;
 const ROUNDS: usize = 3;
 /// The names of UTF-8, which needs no decoder.
 const UTF_8: [&str; 4] = ["utf-8", "utf8", "csutf8", "unicode-1-1-utf-8"];
+/// The names of UTF-7 that the library knows.
+const UTF_7: [&str; 3] = ["utf-7", "utf_7", "csutf7"];
+/// Names of character sets that programs write and the library does not know, with one that it knows.
+const ALIASES: [(&str, &str); 9] = [
+    ("cp932", "shift_jis"),
+    ("cp949", "euc-kr"),
+    ("cp950", "big5"),
+    ("eucjp", "euc-jp"),
+    ("euckr", "euc-kr"),
+    ("koi8r", "koi8-r"),
+    ("koi8u", "koi8-u"),
+    ("latin-1", "latin1"),
+    ("windows1252", "windows-1252"),
+];
 
 /// Returns all domains behind an `@` in the value of an address field, the address's own among them. Fails if the value
 /// holds a character that is not shown. A value that can show nothing but its address gives an empty list.
@@ -116,15 +130,20 @@ fn is_read_alike(charset: &str, octets: &[u8]) -> bool {
     }
 }
 
-/// Returns the decoder of a character set. `None` if there is none, if it is one that only hides what it cannot decode, or if it is for
-/// UTF-16 that does not say the order of its octets.
+/// Returns the decoder of a character set. `None` if there is none, if it is one that only hides what it cannot decode, if it is for UTF-16
+/// that does not say the order of its octets, or for UTF-7, of which the library's loses the end.
 fn decoder(charset: &str, octets: &[u8]) -> Option<fn(&[u8]) -> String> {
-    let decode = charset_decoder(charset.as_bytes())?;
-    let says_order = charset.len() >= 2 && ["le", "be"].contains(&&*charset[charset.len() - 2..].to_ascii_lowercase());
-    let holds_ascii = decode(b"a@b") == "a@b";
-    let is_utf16 = [&b"a\0@\0"[..], b"\0a\0@"].iter().any(|both| decode(both) == "a@");
+    let charset = charset.to_ascii_lowercase();
+    if UTF_7.contains(&&*charset) {
+        return None;
+    }
+    let known = ALIASES.iter().find(|(alias, _)| *alias == charset).map_or(&*charset, |(_, known)| *known);
+    let decode = charset_decoder(known.as_bytes())?;
+    let holds_ascii = || decode(b"a@b") == "a@b";
+    let is_utf16 = || [&b"a\0@\0"[..], b"\0a\0@"].iter().any(|both| decode(both) == "a@");
+    let says_order = charset.ends_with("le") || charset.ends_with("be");
     let begins_with_mark = octets.starts_with(b"\xfe\xff") || octets.starts_with(b"\xff\xfe");
-    (holds_ascii || (is_utf16 && (says_order || begins_with_mark))).then_some(decode)
+    (holds_ascii() || ((says_order || begins_with_mark) && is_utf16())).then_some(decode)
 }
 
 /// A text with its encoded words decoded, once.
@@ -327,7 +346,6 @@ mod tests {
             "=?utf-8?Q?ceo=40b.dk?=".to_owned(),
             "=?utf-8?Q?ceo@b.dk?=".to_owned(),
             "=?iso-8859-1?q?ceo=40b.dk?=".to_owned(),
-            "=?utf-7?Q?ceo+AEA-b.dk?=".to_owned(),
             "=?utf-8*en?Q?ceo=40b.dk?=".to_owned(),
             "=?nonsense?Q?ceo=40b.dk?=".to_owned(),
             "=??Q?ceo=40b.dk?=".to_owned(),
@@ -426,6 +444,10 @@ mod tests {
             "=?iso-8859-1?Q?S=F8ren_=91x=92?=".to_owned(),
             "=?windows-1252?Q?Hansen=92s?=".to_owned(),
             "=?iso-2022-jp?B?GyRCJUYlOSVIGyhC?=".to_owned(),
+            "=?windows1252?Q?S=F8ren?=".to_owned(),
+            "=?latin-1?Q?S=F8ren?=".to_owned(),
+            "=?cp932?B?g2WDWINn?=".to_owned(),
+            "=?KOI8R?B?8NLJ18XU?=".to_owned(),
             format!("{} {}", q("S\u{f8}"), q("ren")),
         ] {
             let value = format!(" \"{name}\" <x@a.dk>\r\n");
@@ -442,6 +464,8 @@ mod tests {
             ("ucs-2", "=?ucs-2?B?AGMAZQBvAEAAYgAuAGQAaw==?="),
             ("ibm037", "=?ibm037?B?g4WWfIJLhJI=?="),
             ("cp437", "=?cp437?Q?S=9Bren?="),
+            ("utf-7", "=?utf-7?Q?ceo+AEA-b.dk?="),
+            ("UTF_7", "=?UTF_7?Q?ceo+AEAAYgAuAGQAaw?="),
             ("unicode-1-1-utf-7", "=?unicode-1-1-utf-7?Q?ceo+AEA-b.dk?="),
             ("utf7", "=?utf7?Q?ceo+AEA-b.dk?="),
             ("utf-7-imap", "=?utf-7-imap?Q?ceo&AEA-b.dk?="),
