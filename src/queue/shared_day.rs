@@ -36,8 +36,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(2);
 /// A route that has had nothing to send for so long gives back what it has taken.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long the counts of past days are kept, in days. A node whose clock is ahead must not remove the count of the present day, so so many
-/// of a route's latest counts are kept as well.
+/// How long the counts of past days are kept, in days. A node whose clock is ahead must not remove the count of the present day, so a
+/// route's latest counts, as many as these days, are kept as well.
 const KEPT: i64 = 8;
 
 /// Takes chunks as they are needed, and gives them back, until the queue stops.

@@ -9,7 +9,7 @@ use crate::postgres::Server;
 const OLDEST: i32 = 150_000;
 
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)";
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "fsync",
     "full_page_writes",
     "synchronous_commit",
@@ -18,6 +18,8 @@ const NAMES: [&str; 9] = [
     "server_encoding",
     "max_connections",
     "superuser_reserved_connections",
+    // From PostgreSQL 16 on.
+    "reserved_connections",
     "transaction_read_only",
 ];
 /// How many connections a node needs besides those for its shards.
@@ -38,7 +40,7 @@ struct ServerSettings {
     synchronous_commit: String,
     synchronous_standby_names: String,
     encoding: String,
-    /// How many connections the role may have.
+    /// How many connections the server leaves to ordinary roles. A role or a database may have a lower limit of its own.
     connections: i64,
     is_read_only: bool,
     has_schema: bool,
@@ -60,7 +62,9 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String
             "server_version_num" => found.version = value.parse().unwrap_or_default(),
             "server_encoding" => found.encoding = value,
             "max_connections" => found.connections += value.parse().unwrap_or(0),
-            "superuser_reserved_connections" => found.connections -= value.parse().unwrap_or(0),
+            "superuser_reserved_connections" | "reserved_connections" => {
+                found.connections -= value.parse().unwrap_or(0)
+            }
             _ => found.is_read_only = value == "on",
         }
     }

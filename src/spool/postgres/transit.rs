@@ -410,7 +410,8 @@ pub(super) async fn drop_empty(node: &Node, link: &Link) -> Result<(), Failure> 
         "SELECT number FROM {schema}.transit t WHERE NOT EXISTS (SELECT FROM {schema}.node n WHERE n.instance = t.instance) \
          OR (instance = $1 AND number < (SELECT max(number) FROM {schema}.transit WHERE instance = $1))"
     );
-    let done: Vec<i32> = link.client.query(&query, &[&node.instance]).await?.iter().map(|row| row.get(0)).collect();
+    let found = in_time(link.limit, async { Ok(link.client.query(&query, &[&node.instance]).await?) }).await?;
+    let done: Vec<i32> = found.iter().map(|row| row.get(0)).collect();
     let mut first_failure = Ok(());
     for number in done {
         let name = schema::transit(schema, number);
