@@ -68,16 +68,17 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Replaces a file, and keeps its owner and permissions. If the path is a link, its target is replaced, unless another user than root can
 /// put links there: then root does it with that user's rights, or not at all. Blocks.
 pub fn replace_alike(path: &Path, content: &[u8]) -> io::Result<()> {
-    as_folders_owner(path, || {
-        let is_root = rustix::process::geteuid().is_root();
+    let is_root = rustix::process::geteuid().is_root();
+    let (whole, path, found) = as_folders_owner(path, || {
         let (path, found) = match is_root && fs::metadata(folder(path))?.mode() & 0o022 != 0 {
             true => (path.to_owned(), open_to_read(path)?.metadata()?),
             false => (path.canonicalize()?, fs::metadata(path)?),
         };
-        let whole = Whole::write(folder(&path), content, found.mode() & 0o7777, None)?;
-        let whole = if is_root { whole.owned_by((found.uid(), found.gid()))? } else { whole };
-        whole.replace(&path)
-    })
+        Ok::<_, io::Error>((Whole::write(folder(&path), content, found.mode() & 0o7777, None)?, path, found))
+    })?;
+    // Only root can give a file away, so this is not done with the rights of the folder's owner.
+    let whole = if is_root { whole.owned_by((found.uid(), found.gid()))? } else { whole };
+    as_folders_owner(&path, || whole.replace(&path))
 }
 
 /// The folder that a file is in.

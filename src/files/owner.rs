@@ -57,7 +57,8 @@ fn as_user<T: Send, E: From<io::Error> + Send>(
     let Some((uid, gid)) = user.filter(|_| geteuid().is_root()) else { return work() };
     thread::scope(|scope| {
         let as_owner = scope.spawn(|| {
-            // These calls change the rights of this thread only.
+            // These calls change the rights of this thread only. Root's group could read more than the user, whose own group is not known here.
+            let gid = if gid == 0 { uid } else { gid };
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             set_thread_groups(&[]).map_err(io::Error::from)?;
             set_thread_res_gid(gid, gid, gid).map_err(io::Error::from)?;
@@ -164,6 +165,19 @@ mod tests {
             fs::set_permissions(world.path().join(file), Permissions::from_mode(mode)).unwrap();
         }
         Some(world)
+    }
+
+    #[test]
+    fn a_file_in_anothers_folder_keeps_its_owner_and_its_group() {
+        let Some(world) = world() else { return };
+        let file = world.path().join("keys/a.toml");
+        fs::write(&file, "old\n").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        chown(&file, Some(SERVICE), Some(SERVICE + 1)).unwrap();
+        replace_alike(&file, b"new\n").unwrap();
+        let found = fs::metadata(&file).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (SERVICE, SERVICE + 1, 0o640));
+        assert_eq!(fs::read(&file).unwrap(), b"new\n");
     }
 
     #[test]
