@@ -1,11 +1,15 @@
 //! `postbud record`: changes the record of mails.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Subcommand;
+use serde::Deserialize;
 
 use super::relay::{Running, understood};
 use super::trace;
+use crate::files;
 use crate::operate::jobs::RecordErased;
 use crate::operate::socket::protocol::Command;
 use crate::operate::{Actor, record};
@@ -41,6 +45,7 @@ Examples:
         #[arg(long, value_name = "ADDRESS")]
         recipient: String,
         /// Ask the running relay, which has the other nodes that share its spool erase too. A node that is away does it once it is back.
+        /// Needed where the spool, and with it the audit, is in a database.
         #[arg(long)]
         all_nodes: bool,
     },
@@ -52,11 +57,30 @@ impl Args {
         if all_nodes {
             return erase_at_all(&running, recipient);
         }
+        anyhow::ensure!(
+            !has_database(running.config())?,
+            "the audit is in the database of [spool], so erase with --all-nodes, while the relay runs"
+        );
         let log = trace::log(running.config())?;
         let erased = record::erase(&Actor::this_process(), &running.state_dir()?, &log, &recipient)?;
         show!("{} events erased in {} files", erased.events, erased.files);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Returns true if the spool, and so the audit, is in a database. Reads only that, as [`trace::log`] reads only the log's name.
+fn has_database(config: &Path) -> anyhow::Result<bool> {
+    #[derive(Deserialize)]
+    struct Server {
+        spool: Option<Spool>,
+    }
+    #[derive(Deserialize)]
+    struct Spool {
+        backend: Option<String>,
+    }
+    let text = files::read_text(config).with_context(|| format!("cannot read {}", config.display()))?;
+    let server: Server = toml::from_str(&text).with_context(|| config.display().to_string())?;
+    Ok(server.spool.and_then(|spool| spool.backend).is_some_and(|backend| backend != "embedded"))
 }
 
 /// Has the running relay and the other nodes erase a recipient.

@@ -49,7 +49,8 @@ impl Site {
         };
         let delivery = self.delivery()?;
         let detail = format!("a probe of its routes was commanded, with MAIL FROM:<{from}> and RCPT TO:<{to}>");
-        let act = Act { customer: Some(customer.id.to_string()), ..Act::new(Action::CustomerProbe, detail) };
+        let (customer, recipient) = (Some(customer.id.to_string()), Some(to.to_string()));
+        let act = Act { customer, recipient, ..Act::new(Action::CustomerProbe, detail) };
         self.audit()?.tell(actor, act)?;
         Ok(Probe { delivery, from, to, routes })
     }

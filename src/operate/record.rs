@@ -86,14 +86,14 @@ impl Service {
             Err(error) => Err(error),
             Ok(log) => {
                 let (history, of) = (self.history.clone(), recipient.clone());
+                let (events, by) = (self.events.clone(), actor.clone());
                 let work = tokio::task::spawn_blocking(move || {
                     let erased = erase::erase(&log, &of).map_err(|error| not_erased(&error))?;
+                    audit::tell(&events, &by, erased_act(erased));
                     history.erase_blocking(&of).map_err(|error| not_erased(&error))?;
                     Ok::<_, Error>(erased)
                 });
-                let erased = work.await.map_err(|error| not_erased(&error))??;
-                audit::tell(&self.events, actor, erased_act(erased));
-                Ok(erased)
+                Ok(work.await.map_err(|error| not_erased(&error))??)
             }
         };
         self.owes_no_more(&recipient).await;
@@ -125,11 +125,11 @@ pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Re
     actor.may(Need::Admin)?;
     let notes = Notes::open(state_dir)?;
     let erased = erase::erase(log, recipient).map_err(|error| not_erased(&error))?;
+    notes.leave(actor, erased_act(erased))?;
     if state_dir.join(database::FILE).exists() {
         let database = Database::open(state_dir, &[history::SCHEMA]).map_err(|error| not_erased(&error))?;
         History::new(database).erase_blocking(recipient).map_err(|error| not_erased(&error))?;
     }
-    notes.leave(actor, erased_act(erased))?;
     Ok(erased)
 }
 
