@@ -9,6 +9,7 @@ use super::Customers;
 use super::store::Version;
 use crate::customers::{BulkPolicy, Contact, Customer, Pause, SigningDomain, Via};
 use crate::message::CustomerId;
+use crate::onboarding::text::Lang;
 use crate::operate::actor::Need;
 use crate::operate::queue::Page;
 use crate::operate::site::ReadCustomer;
@@ -361,7 +362,7 @@ impl Service {
         let text = text.to_lowercase();
         let has = |place: &str| place.to_lowercase().contains(&text);
         let fits = |customer: &Customer| {
-            let has_domain = || customer.domains.keys().any(|domain| domain.as_str().contains(&text));
+            let has_domain = || customer.domains.keys().any(|domain| has_in_name(domain.as_str(), &text));
             has(customer.id.as_str()) || has(&customer.name) || has_domain()
         };
         let directory = self.routing.directory();
@@ -477,4 +478,9 @@ impl From<ReadCustomer> for CustomerView {
             remarks,
         }
     }
+}
+
+/// Returns true if a domain has `text`, which is in lower case, in its name, as people write it or as DNS has it.
+pub fn has_in_name(domain: &str, text: &str) -> bool {
+    domain.contains(text) || Lang::En.name(domain).contains(text)
 }

@@ -40,7 +40,7 @@ use crate::smtp::{Domain, PathError};
 pub use change::Removed;
 pub use look::{
     BulkName, CapsView, ContactEntry, CustomerDomain, CustomerSummary, CustomerView, FailureName, MailjetView,
-    PauseView, RouteView, TlsName, ViaName,
+    PauseView, RouteView, TlsName, ViaName, has_in_name,
 };
 pub use patch::{CustomerChange, LimitsChange, MailjetChange, Patch, RouteChange};
 pub use store::{Version, hold_changes};

@@ -49,6 +49,7 @@ use super::{Problem, Settings, guard, see};
 use crate::customers::Via;
 use crate::delivery::StepResult;
 use crate::message::CustomerId;
+use crate::operate::customers::has_in_name;
 use crate::operate::links::PATH;
 use crate::operate::microsoft365::Application;
 use crate::operate::own_server::Trial;
@@ -193,7 +194,7 @@ async fn show(
         looks.begin(&guest.actor, &guest.customer.id, &domain);
     }
     let (reader, actor, customer) = (service.clone(), guest.actor.clone(), Arc::clone(&guest.customer));
-    let (name, base, lang) = (domain.clone(), format!("{PATH}/{}", at.secret), guest.lang);
+    let (name, base) = (domain.clone(), format!("{PATH}/{}", at.secret));
     let wanted = view::wanted(query.as_deref());
     let sought = wanted.clone();
     let read = tokio::task::spawn_blocking(move || {
@@ -211,8 +212,14 @@ async fn show(
                 false => Tab::new(domain, path, (place < TABS_THAT_STAND).then(|| of(domain)).flatten().as_ref()),
             }
         };
-        let is_listed = |domain: &&Domain| **domain == name || view::is_sought(lang, domain, &sought);
-        let domains: Vec<Tab> = customer.domains.keys().filter(is_listed).take(TABS).enumerate().map(tab).collect();
+        let is_listed = |domain: &&Domain| **domain == name || has_in_name(domain.as_str(), &sought);
+        let mut listed: Vec<&Domain> = customer.domains.keys().filter(is_listed).take(TABS).collect();
+        // The domain that is open is always among them.
+        if !listed.contains(&&name) {
+            listed.pop();
+            listed.push(&name);
+        }
+        let domains: Vec<Tab> = listed.into_iter().enumerate().map(tab).collect();
         (stored, domains)
     });
     let (stored, domains) = read.await.map_err(|_| Problem::Failed)?;

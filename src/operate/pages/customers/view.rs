@@ -80,11 +80,6 @@ pub(super) fn wanted(query: Option<&str>) -> String {
     found.unwrap_or_default().chars().take(LONGEST_WANTED).collect()
 }
 
-/// Returns true if a domain has this in its name, as it is written or as DNS has it.
-pub(super) fn is_sought(lang: Lang, domain: &Domain, wanted: &str) -> bool {
-    domain.as_str().contains(wanted) || lang.name(domain.as_str()).contains(wanted)
-}
-
 impl View<'_> {
     pub fn page(&self) -> Page {
         let words = words(self.lang);

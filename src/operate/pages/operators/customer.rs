@@ -14,7 +14,7 @@ use crate::customers::KeyPlace;
 use crate::message::CustomerId;
 use crate::onboarding::RecordTable;
 use crate::onboarding::text::Lang;
-use crate::operate::customers::{CustomerDomain, CustomerView, Customers};
+use crate::operate::customers::{CustomerDomain, CustomerView, Customers, has_in_name};
 use crate::operate::domains::DomainView;
 use crate::operate::links::{Link, NewLink};
 use crate::operate::pages::elements::{Field, Mood, badge, copyable, select, strange, table};
@@ -83,7 +83,7 @@ async fn look(service: &Service, visitor: &Visitor, id: &str, wanted: String) ->
 
 /// Returns the customer's domains in whose name is what is sought.
 fn fitting<'a>(view: &'a CustomerView, wanted: &'a str) -> impl Iterator<Item = &'a CustomerDomain> {
-    view.domains.iter().filter(move |it| it.domain.contains(wanted))
+    view.domains.iter().filter(move |it| has_in_name(&it.domain, wanted))
 }
 
 pub(super) fn details(shown: &Shown) -> Markup {
@@ -126,7 +126,7 @@ pub(super) fn details(shown: &Shown) -> Markup {
             }
             p.quiet { (show::number(count.min(DOMAINS) as u64)) " of its " (show::number(view.domains.len() as u64)) " domains." }
         }
-        @if count == 0 { p { "None fits." } }
+        @if count == 0 { p { "No domain fits." } }
         @for domain in fitting(view, wanted).take(DOMAINS) {
             (domain_card(view, &domain.domain, &domain.selectors, domain.broken.as_deref(), domains))
         }

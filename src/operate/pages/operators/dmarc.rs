@@ -10,6 +10,7 @@ use super::{Operators, live, show};
 use crate::message::CustomerId;
 use crate::onboarding::text::Lang;
 use crate::operate::Site;
+use crate::operate::customers::has_in_name;
 use crate::operate::dmarc::{DAYS, DmarcReport, PolicyView};
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, copyable, drawing, strange, table};
@@ -65,12 +66,15 @@ async fn domains(pages: &Operators, visitor: &Visitor, id: &str, wanted: &str) -
     let (site, wanted) = (Site::of_relay(pages.service()).await?, wanted.to_lowercase());
     let customer = pages.service().customer_with(&CustomerId::new(id))?;
     let mut reports = Vec::new();
-    for domain in customer.domains.keys().filter(|it| it.as_str().contains(&wanted)).take(DOMAINS) {
+    for domain in customer.domains.keys().filter(|it| has_in_name(it.as_str(), &wanted)).take(DOMAINS) {
         reports.extend(site.dmarc(&visitor.actor, id, Some(domain), DAYS).await?);
     }
-    Ok(
-        html! { div #dmarc { @if reports.is_empty() { p { "None fits." } } @for (at, report) in reports.iter().enumerate() { (domain(report, at)) } } },
-    )
+    Ok(html! {
+        div #dmarc {
+            @if reports.is_empty() { p { "No domain fits." } }
+            @for (at, report) in reports.iter().enumerate() { (domain(report, at)) }
+        }
+    })
 }
 
 /// One domain. `at` tells its ids from those of the others on the page.
