@@ -1,8 +1,8 @@
 //! Erases a recipient from the journal, for data protection: from archives and from files that are still open.
 //!
 //! An event about the recipient keeps the fields that are needed to count mail (its id, time, kind, customer, route, class) and those that
-//! say which operator did something, and loses the fields about the person. The line keeps its length, so that positions in the journal stay valid for webhooks and readers. Mail that
-//! waits in the queue is not part of the journal; `postbud queue remove` removes it.
+//! say which operator did something, and loses the fields about the person. The line keeps its length, so that positions in the journal stay
+//! valid for webhooks and readers. Mail that waits in the queue is not part of the journal; `postbud queue remove` removes it.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};

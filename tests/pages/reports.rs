@@ -79,7 +79,7 @@ fn reports_and_the_next_safe_step_stand_on_the_page() {
         "kender I den?",
         "Næste sikre skridt",
         "er sikker, hvis ingen af disse afsendere er jeres",
-        "Den er en prøve (t=y): modtagere, der kender prøven, gør endnu ikke noget ved falsk mail i jeres navn.",
+        "Den er en prøve (t=y): modtagere, der kender t=y, gør endnu ikke noget ved falsk mail i jeres navn.",
     ] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }

@@ -16,7 +16,7 @@ pub(super) const WORDS: Words = Words {
         "Hvad er DNS, og hvem kan rette i det?",
         "DNS er internettets opslagsbog. Her står for hvert domæne, hvor dets hjemmeside er, og hvem der må sende mail i dets navn. \
          I retter i den hos det firma, der styrer domænet: som regel der, hvor I har købt det.",
-        "Login har ofte den, der får regningen for domænet, jeres it-leverandør eller dem, der lavede hjemmesiden. Ved I det ikke, så send beskeden \
+        "Den, der får regningen for domænet, har ofte login. Ellers har jeres it-leverandør eller dem, der lavede hjemmesiden, det. Send beskeden \
          nederst på siden til en af dem: alt, hvad de skal bruge, står i den.",
         "Det, der står her, ændrer hverken jeres hjemmeside eller den mail, I modtager. Lad alle andre records stå, som de er.",
     ],
@@ -150,9 +150,9 @@ pub(super) const WORDS: Words = Words {
     sender_kinds: ["webCRM", "jeres egen", "kender I den?", "blandet"],
     senders_more: |count| format!("og {count} afsendere mere"),
     dmarc_next: "Næste sikre skridt",
-    dmarc_try_quarantine: "Den er en prøve (t=y): modtagere, der kender prøven, gør endnu ikke noget ved falsk mail i jeres navn. Andre lægger den i spam.",
+    dmarc_try_quarantine: "Den er en prøve (t=y): modtagere, der kender t=y, gør endnu ikke noget ved falsk mail i jeres navn. Andre lægger den i spam.",
     dmarc_quarantine: "Med den lægger modtagerne falsk mail i jeres navn i spam.",
-    dmarc_try_reject: "Den er en prøve (t=y): modtagere, der kender prøven, lægger falsk mail i jeres navn i spam. Andre afviser den.",
+    dmarc_try_reject: "Den er en prøve (t=y): modtagere, der kender t=y, lægger falsk mail i jeres navn i spam. Andre afviser den.",
     dmarc_reject: "Med den afviser modtagerne falsk mail i jeres navn.",
     dmarc_change: "Ret den DMARC-record, der står der, så den får denne værdi:",
     dmarc_own_time: "Det haster ikke. Jeres mail kommer frem som nu, også hvis I lader recorden være.",

@@ -125,8 +125,7 @@ pub(super) struct Words {
     pub sender_kinds: [&'static str; 4],
     pub senders_more: fn(&str) -> String,
     pub dmarc_next: &'static str,
-    /// What receivers do with forged mail under the next policy.
-    /// The effect of a policy. With `t=y`, receivers that know it do what the policy before says (RFC 9989).
+    /// What receivers do with forged mail under the next policy. With `t=y`, those that know it do what the policy before says (RFC 9989).
     pub dmarc_try_quarantine: &'static str,
     pub dmarc_quarantine: &'static str,
     pub dmarc_try_reject: &'static str,
