@@ -45,16 +45,10 @@ const LATER: &[&str] = &[
     " under maintenance ",
     " for maintenance ",
     " tempfail ",
-    " please retry ",
     // Danish, Swedish, German, French, Dutch, Spanish, Italian.
-    " prøv igen ",
-    " prøv igjen ",
-    " forsøk igjen ",
-    " prøv venligst igen ",
     " midlertidig fejl ",
     " midlertidigt utilgængelig",
     " midlertidigt ude af ",
-    " försök igen ",
     " tillfälligt fel ",
     " später erneut ",
     " später noch einmal ",
@@ -64,6 +58,41 @@ const LATER: &[&str] = &[
     " later opnieuw ",
     " más tarde ",
     " più tardi ",
+];
+/// Words that ask to try again. Whoever is to mend the message first is asked so, too, so they count before a word for a time, or beside the
+/// server's own failure.
+const RETRY: &[&str] =
+    &[" retry ", " prøv igen ", " prøv igjen ", " forsøk igjen ", " prøv venligst igen ", " försök igen "];
+const LATER_ON: &[&str] = &[
+    " later ",
+    " soon ",
+    " shortly ",
+    " tomorrow ",
+    " senere ",
+    " senare ",
+    " om ",
+    " snart ",
+    " i morgen ",
+    " i morgon ",
+    " imorgen ",
+    " imorgon ",
+];
+const OWN_FAILURE: &[&str] = &[
+    " internal error ",
+    " server error ",
+    " system error ",
+    " system failure ",
+    " busy ",
+    " timeout ",
+    " timed out ",
+    " intern fejl ",
+    " serverfejl ",
+    " systemfejl ",
+    " internt fel ",
+    " serverfel ",
+    " systemfel ",
+    " optaget ",
+    " upptagen ",
 ];
 /// Words that ask to try again, before a time: `try again in 300 seconds`.
 const AGAIN: &[&str] = &[" try again in ", " try again after ", " again in ", " retry in ", " retry after "];
@@ -89,7 +118,9 @@ pub fn is_for_now(reply: &Reply, words: &Words) -> bool {
     }
     let is_overloaded = words.close(&[" system ", " server "], &[" overloaded "], 2);
     let again_last = words.any(LAST_AGAIN) && words.has_digits_before(LAST_UNITS);
-    words.any(LATER) || is_overloaded || again_last || AGAIN.iter().any(|again| words.near(again, UNITS, 1))
+    let later_on =
+        RETRY.iter().any(|retry| words.near(retry, LATER_ON, 2)) || (words.any(RETRY) && words.any(OWN_FAILURE));
+    words.any(LATER) || is_overloaded || again_last || later_on || AGAIN.iter().any(|again| words.near(again, UNITS, 1))
 }
 
 #[cfg(test)]
@@ -125,6 +156,10 @@ mod tests {
             "554 5.3.0 server too busy",
             "550 Mail system is down for maintenance",
             "571 Greylisted by policy; retry",
+            "554 5.7.1 Cannot take the message now, please retry shortly",
+            "554 5.3.0 Internal error, please retry",
+            "550 Serverfejl. Prøv igen.",
+            "554 Kan ikke tage imod nu. Prøv igen i morgen.",
             "550-Requested action not taken: mailbox unavailable\r\n550 Failure sending mail. Try again later",
             "554 Transaction failed[Service Temporarily Unavailable. Please try after a few minutes.]",
             "554 5.7.1 Service unavailable; please retry in a few minutes",
@@ -152,7 +187,14 @@ mod tests {
             "550 Postkassen er fuld, prøv igen senere",
         ];
         assert_eq!(wrong(&[Rcpt], &of_recipient, &["fr-"], &context(false)), []);
-        let of_message = ["550 5.7.1 This message looks like spam. Try again later.", "554 5.6.0 no From field"];
+        let of_message = [
+            "550 5.7.1 This message looks like spam. Try again later.",
+            "554 5.6.0 no From field",
+            "552 5.7.0 Attachment type not allowed. Remove it and please retry.",
+            "552 Please retry with a smaller attachment",
+            "552 Vedhæftningen er ikke tilladt. Fjern den, og prøv igen.",
+            "552 Bilagan är inte tillåten. Ta bort den och försök igen.",
+        ];
         assert_eq!(wrong(&[End], &of_message, &["fm-"], &context(false)), []);
     }
 }

@@ -480,6 +480,7 @@ const OF_CONTENT: &[&str] = &[
     "550 5.7.1 Message blocked by quarantine filter for 24 hours",
     "552 5.3.4 message size 30 MB exceeds 25 MB per message",
     "550 5.7.1 message was sent before its Date",
+    "552 5.7.0 Attachment type not allowed. Remove it and please retry.",
 ];
 
 /// There are too many recipients.
