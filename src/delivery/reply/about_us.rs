@@ -546,7 +546,8 @@ const NOT_OF_MACHINES: &[&str] = &[
 /// Returns true if the server finds the client on a list of addresses that send spam, or thinks badly of it. A list that
 /// somebody keeps for one mailbox, and lists of senders and links, are others.
 fn is_on_block_list(words: &Words) -> bool {
-    words.any(LISTS) && (!words.any(NOT_OF_MACHINES) || words.any(&[" poor reputation sender "]))
+    let of_user = words.near(" users ", LISTS, 0);
+    words.any(LISTS) && !of_user && (!words.any(NOT_OF_MACHINES) || words.any(&[" poor reputation sender "]))
 }
 
 /// Words for the authentication of mail, or for what a distribution list asks of its senders.

@@ -1,5 +1,6 @@
 //! Finds replies that say that the sender's account may send nothing.
 
+use super::limits::finds_spam;
 use super::whose_limit::{Heard, is_about_receiving};
 use super::words::Words;
 
@@ -21,8 +22,6 @@ const STOPPED: &[&str] = &[
     " switched off ",
     " mail hold ",
     " email hold ",
-    " prevented ",
-    " quarantine ",
     // Danish, Swedish, German, French.
     " spærret ",
     " sperret ",
@@ -161,7 +160,10 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     }
     // The server has taken the recipient, so the account is ours.
     let of_content = words.any(&[" phish", " scam", " virus", " malware"]);
-    let is_stopped = words.near(" account ", STOPPED, 3) && !words.near(" account ", &[" not "], 1) && !of_content;
+    let is_stopped = words.near(" account ", STOPPED, 3)
+        && !words.near(" account ", &[" not "], 1)
+        && !of_content
+        && !refuses_as_spam(words);
     if heard == Heard::Elsewhere && is_stopped {
         return true;
     }
@@ -171,6 +173,9 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
         return true;
     }
     if at_mail && words.near(" sender ", &[" suspended ", " disabled ", " deactivated "], 2) {
+        return true;
+    }
+    if is_held_back(words) {
         return true;
     }
     if words.any(&[" smtp service ", " smtp account "]) && account_is_stopped(words) {
@@ -206,6 +211,10 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     let is_off = words.near(" sending ", STOPPED, 0)
         && !words.any(&[" auth", " login ", " log in ", " anonymous "])
         && !from_outside;
+    // Once the server has the message, it may have found what it objects to in it.
+    if heard == Heard::Elsewhere && refuses_content(words) {
+        return false;
+    }
     // A firewall stops machines.
     let of_network = words.any(&[" your network ", " your ip ", " your host ", " firewall "]);
     let goes_out = (words.any(OUTWARD) && !of_network) || (at_mail && words.any(&[" account "]));
@@ -227,13 +236,139 @@ const FROM_OUTSIDE: &[&str] = &[
     " strangers ",
 ];
 
-/// Returns true if the text says that the account with this name is stopped. A recipient may block senders, which says nothing of accounts.
+/// Returns true if the text says of an account what is also said of messages: `your mailbox is in quarantine`, `the user is prevented from
+/// sending`.
+fn is_held_back(words: &Words) -> bool {
+    const HOLDERS: &[&str] = &[" account ", " mailbox ", " user ", " sender ", " customer ", " domain ", " you "];
+    const OURS: &[&str] = &[" your account ", " your mailbox ", " your domain ", " sender account "];
+    const HELD: &[&str] = &[" prevented ", " quarantine"];
+    const FROM_SENDING: &[&str] =
+        &[" prevented from sending ", " prevented from relaying ", " prevented from submitting "];
+    let messages = [" message ", " mail ", " email ", " e mail ", " attachment "];
+    let sources = [" from your ", " from account ", " from user ", " from this ", " of your "];
+    let is_message = |noun: &&str| {
+        (words.near(noun, HELD, 3) && !words.near(noun, &[" account "], 0)) || words.near(noun, &sources, 0)
+    };
+    !messages.iter().any(is_message)
+        && (HOLDERS.iter().any(|holder| words.near(holder, FROM_SENDING, 5))
+            || OURS.iter().any(|ours| words.near(ours, &[" quarantine ", " quarantined "], 5)))
+}
+
+/// Returns true if the text refuses a message for what is in it. A text that also speaks of an account may mean that one.
+fn refuses_content(words: &Words) -> bool {
+    const HOLDERS: &[&str] =
+        &[" account", " user ", " mailbox ", " domain ", " customer", " konto", " kunde", " compte ", " cuenta "];
+    refuses_as_spam(words) || (names_content(words) && !words.any(HOLDERS))
+}
+
+/// Returns true if the text speaks of what is in a message.
+pub fn names_content(words: &Words) -> bool {
+    const CONTENT: &[&str] = &[
+        " attachment",
+        " content ",
+        " virus",
+        " malware",
+        " phish",
+        " macro",
+        " dlp ",
+        " url",
+        " link ",
+        " links ",
+        " header",
+        " score",
+        " vedhæft",
+        " bilag",
+        " anhang ",
+    ];
+    words.any(CONTENT) || finds_spam(words)
+}
+
+/// Returns true if what is stopped is a message: `blocked as spam`. A source of spam is an account or a machine.
+fn refuses_as_spam(words: &Words) -> bool {
+    const SPAM: &[&str] = &[" as spam ", " as junk ", " as unsolicited ", " as phishing ", " som spam ", " als spam "];
+    let of_source = SPAM.iter().any(|spam| words.near(spam, &[" source", " sender", " spammer"], 0));
+    !of_source && STOPPED.iter().any(|stopped| words.near(stopped, SPAM, 0))
+}
+
+/// Returns true if the text says that the account with this name is stopped: `user x has been suspended`, `x: account is blocked`. Somebody
+/// who blocks this sender, or a block list that has its name, says nothing of its account.
 pub fn named_account_is_stopped(words: &Words, name: &str) -> bool {
-    const NOUNS: &[&str] =
-        &[" account", " user", " mailbox ", " login ", " konto", " bruger", " compte ", " cuenta ", " benutzer"];
-    let name: String = Words::of(name).iter().map(|word| format!(" {word}")).collect();
-    let name = [&*format!("{name} ")];
-    !words.any(&[" recipient"]) && words.close(&name, NOUNS, 2) && words.close(&name, STOPPED, 6)
+    const ACCOUNTS: &[&str] = &["account", "konto", "kontoen", "kontot", "compte", "cuenta", "login"];
+    const USERS: &[&str] = &[
+        "user",
+        "username",
+        "mailbox",
+        "postkasse",
+        "postkassen",
+        "postfach",
+        "bruger",
+        "brugeren",
+        "användare",
+        "användaren",
+        "benutzer",
+        "utilisateur",
+        "usuario",
+        "gebruiker",
+    ];
+    // What comes from an account is a message.
+    const FROM: &[&str] = &["from", "by", "fra", "från", "von", "af", "av", "de"];
+    let name = Words::of(name);
+    let name: Vec<&str> = name.iter().collect();
+    if name.is_empty() || words.any(&[" recipient"]) || is_about_sending_to(words) {
+        return false;
+    }
+    let all: Vec<&str> = words.iter().collect();
+    (0..all.len()).filter(|at| all[*at..].starts_with(&name)).any(|at| {
+        let (before, behind) = (&all[..at], &all[at + name.len()..]);
+        let is_account = |word: &&str| ACCOUNTS.contains(word);
+        // The noun stands before the name or behind it.
+        let (before, behind) = match (before, behind) {
+            ([before @ .., noun], behind) if is_account(noun) || USERS.contains(noun) => (before, behind),
+            (before, [noun, behind @ ..]) if is_account(noun) => (before, behind),
+            _ => return false,
+        };
+        !before.last().is_some_and(|word| FROM.contains(word)) && says_it_is_stopped(behind)
+    })
+}
+
+/// Returns true if these words, which follow the name of an account, say that it is stopped, and not by another user.
+fn says_it_is_stopped(words: &[&str]) -> bool {
+    const AUXILIARIES: &[&str] = &[
+        "is",
+        "was",
+        "has",
+        "been",
+        "currently",
+        "temporarily",
+        "permanently",
+        "put",
+        "er",
+        "blevet",
+        "blev",
+        "är",
+        "har",
+        "ist",
+        "wurde",
+        "est",
+        "a",
+        "été",
+        "está",
+        "ha",
+        "sido",
+    ];
+    const AS: &[&str] = &[" as ", " som ", " als ", " comme ", " como "];
+    const BY: &[&str] = &[" by ", " af ", " av ", " von ", " par ", " por "];
+    const OPERATORS: &[&str] = &[" admin", " abuse ", " support ", " provider ", " system ", " us "];
+    let auxiliaries = words.iter().take(4).take_while(|word| AUXILIARIES.contains(word)).count();
+    let said: Vec<&str> = words[auxiliaries..].iter().take(6).copied().collect();
+    let said = format!(" {} ", said.join(" "));
+    let Some(stopped) = STOPPED.iter().find(|stopped| said.starts_with(**stopped)) else { return false };
+    // From the space at the end of the word, which the phrase may not have.
+    let rest = &said[stopped.trim_end().len()..];
+    let rest = &rest[rest.find(' ').unwrap_or(rest.len())..];
+    let begins = |phrases: &[&str]| phrases.iter().any(|phrase| rest.starts_with(phrase));
+    let by_operator = || BY.iter().any(|by| Words::of(rest).near(by, OPERATORS, 1));
+    !begins(AS) && (!begins(BY) || by_operator())
 }
 
 /// Returns true if the text names this account. A name without a domain is a common word elsewhere, so it counts only behind the word for

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::about_us::{may_not_connect, refuses_a_machine, wants_login};
-use super::blocked_account::{account_is_blocked, is_about_sending_to, named_account_is_stopped, names_account};
+use super::blocked_account::{
+    account_is_blocked, is_about_sending_to, named_account_is_stopped, names_account, names_content,
+};
 use super::limits::{Allowance, allowance, refuses_login_for_allowance};
 use super::number_of_recipients::is_about_number_of_recipients;
 use super::our_address::names;
@@ -283,7 +285,8 @@ impl NegativeReply<'_> {
             && is_about_recipient(self.reply)
             && !self.words.any(&of_ours)
             && (!names_account || self.context.internal);
-        let is_named = || self.our_account().any(|name| named_account_is_stopped(&self.words, &name));
+        let of_content = self.phase == Phase::End && names_content(&self.words);
+        let is_named = || !of_content && self.our_account().any(|name| named_account_is_stopped(&self.words, &name));
         if !is_recipients && (account_is_blocked(&self.words, heard) || is_named()) {
             return Some(Signal::Blocked);
         }

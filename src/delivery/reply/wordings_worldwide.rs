@@ -176,6 +176,8 @@ const BLOCKED: &[&str] = &[
     "550 5.7.1 Mail sending is disabled for user crm@test.dk",
     "550 Your account is temporarily prevented from sending mail",
     "550 5.7.1 Your mailbox has been put in quarantine and cannot send",
+    "550 5.7.1 Your email account is prevented from sending",
+    "550 5.7.1 You have been prevented from relaying mail",
     "550 5.7.1 Outgoing email hold on domain test.dk",
     "554 5.7.1 Account crm has been put on hold: sending spam",
     "550 Konto gesperrt: Spamversand",
@@ -480,6 +482,13 @@ const OF_CONTENT: &[&str] = &[
     "550 5.7.1 Message blocked by quarantine filter for 24 hours",
     "552 5.3.4 message size 30 MB exceeds 25 MB per message",
     "550 5.7.1 message was sent before its Date",
+    "554 5.7.1 Outgoing message placed in quarantine, attachment .exe not allowed",
+    "554 5.7.1 DLP policy prevented delivery of this outbound message",
+    "554 5.7.1 Outgoing message blocked: attachment .exe not allowed",
+    "554 5.7.1 Outbound mail blocked as spam",
+    "554 5.7.1 Message from your account was placed in quarantine",
+    "554 5.7.1 This message was prevented from sending by a rule of your domain",
+    "554 5.7.1 Message from account crm blocked as spam",
     "552 5.7.0 Attachment type not allowed. Remove it and please retry.",
 ];
 
@@ -670,8 +679,19 @@ fn an_account_that_is_named_is_ours_only_if_it_is_the_login_or_the_sender() {
             "dr-",
         ),
         ("550 User webcrm is blocked", "fr-"),
+        ("550 5.7.1 Sender crm@test.dk blocked by user", "fr-"),
+        ("550 5.7.1 User blocked crm@test.dk", "fr-"),
+        ("550 User's blocklist: crm@test.dk is blocked", "fr-"),
+        ("550 User crm@test.dk blocked by x@test.net", "fr-"),
+        ("550 User crm@test.dk is blocked from sending to this list", "fr-"),
+        ("550 User crm@test.dk blocked by your administrator", "dRb"),
+        ("550 The user crm@test.dk has been temporarily suspended", "dRb"),
     ] {
         assert_eq!(wrong(&[Rcpt], &[text], &[right], &context), [], "{text}");
+    }
+    for text in ["554 5.7.1 Message from user crm@test.dk blocked as spam", "554 Message from user crm@test.dk blocked"]
+    {
+        assert_eq!(wrong(&[End], &[text], &["fm-"], &context), [], "{text}");
     }
     let by_name = Login::new("webcrm", LoginSecret::Password("secret".to_owned()));
     let context = Context { login: Some(&by_name), ..context };
