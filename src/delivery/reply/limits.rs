@@ -105,7 +105,6 @@ fn has_nothing_left(words: &Words) -> bool {
         " mail credit",
     ];
     const NOTHING: &[&str] = &[" 0 ", " none ", " zero "];
-    const DIGITS: &[&str] = &[" 0", " 1", " 2", " 3", " 4", " 5", " 6", " 7", " 8", " 9"];
     // A mailbox that nobody used is another matter, and so is a person who left.
     if words.any(&[" mailbox", " unused ", " not used "]) {
         return false;
@@ -238,7 +237,6 @@ const LIMITED: &[&str] = &[
     "limitexceeded ",
     "limit ",
     // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
-    "grænse",
     " opbrugt ",
     " brugt op ",
     "kvote ",
@@ -250,19 +248,11 @@ const LIMITED: &[&str] = &[
     " maks ",
     " overskred",
     " for mange ",
-    "gräns",
     " överskrid",
     " för många ",
-    "grense",
     " højeste ",
     " högsta ",
     " høyeste ",
-    " tilladte ",
-    " begrænset ",
-    " begränsa",
-    " begrenset ",
-    " begrenzt ",
-    " beperkt ",
     " überschritten ",
     " erreicht ",
     " erschöpft ",
@@ -287,6 +277,36 @@ const LIMITED: &[&str] = &[
     " limiet",
     "limiet ",
     " ylitetty ",
+];
+/// Words for a limit that are the end of one word, with the name of what is limited before them: `dagsgrænsen`.
+const LIMITS_OF_COMPOUNDS: &[&str] = &["grænse", "gräns", "grense"];
+/// Words for what is limited or permitted. They may also say who is admitted, so they count beside a number, a period or an account.
+const BOUNDED: &[&str] = &[" tilladte ", " begrænset ", " begränsa", " begrenset ", " begrenzt ", " beperkt "];
+const ACCOUNTS: &[&str] = &[" konto", " account ", " abonnement"];
+/// The beginnings of numbers.
+const DIGITS: &[&str] = &[" 0", " 1", " 2", " 3", " 4", " 5", " 6", " 7", " 8", " 9"];
+/// Words for those who are admitted, behind `limited to`.
+const ADMITTED: &[&str] = &[
+    " approved ",
+    " authenticated ",
+    " authorised ",
+    " authorized ",
+    " clients ",
+    " customers ",
+    " domains ",
+    " employees ",
+    " hosts ",
+    " internal ",
+    " known ",
+    " local ",
+    " members ",
+    " networks ",
+    " registered ",
+    " senders ",
+    " servers ",
+    " staff ",
+    " trusted ",
+    " users ",
 ];
 /// Words for an amount above another one.
 const MORE_THAN: &[&str] =
@@ -318,7 +338,8 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     // A mailbox that may send is the sender's.
     let sends = words.any(&[" may send ", " can send ", " has sent "]);
     let is_of_mail = words.any(MAIL_WORDS) && (sends || !words.any(&[" mailbox"]));
-    if is_of_mail && (of_period || of_connection) && (words.any(FEW) || words.has_number_of_number()) {
+    let is_counted = words.any(FEW) || words.has_number_of_number() || words.has_excess();
+    if is_of_mail && (of_period || of_connection) && is_counted {
         return true;
     }
     let counts = [" emails sent ", " e mails sent ", " mails sent ", " messages sent "];
@@ -330,11 +351,25 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     let more = MORE_THAN.iter().any(|more| words.near(more, MAIL_WORDS, 2))
         || (words.near(" more ", MAIL_WORDS, 0) && words.any(&[" than "]));
     // `outgoing: 101/100 per 1h`
-    let compared = of_period && goes_out(words) && words.has_two_numbers();
-    if !words.any(LIMITED) && !used && !more && !compared {
+    let compared = of_period && goes_out(words) && words.has_count_at_limit();
+    if !is_limited(words) && !used && !more && !compared {
         return false;
     }
     is_the_senders(words, heard)
+}
+
+/// Returns true if the text has words for a limit. A server that is limited *to somebody* has none.
+fn is_limited(words: &Words) -> bool {
+    let of_period = names_period(words);
+    if words.near(" limited to ", ADMITTED, 2) && !of_period && !words.any(&[" you ", " your "]) {
+        return false;
+    }
+    // `begrænset` is no limit, although it has the word in it.
+    let is_bound = |word: &str| BOUNDED.iter().any(|bound| word.starts_with(bound.trim()));
+    let is_compound = |word: &str| LIMITS_OF_COMPOUNDS.iter().any(|limit| word.contains(limit)) && !is_bound(word);
+    let is_bounded =
+        || words.any(BOUNDED) && (of_period || words.close(BOUNDED, DIGITS, 2) || words.close(BOUNDED, ACCOUNTS, 2));
+    words.any(LIMITED) || words.iter().any(is_compound) || is_bounded()
 }
 
 /// Returns true if the text takes this message for spam, whatever else it says. An amount of spam is another matter.

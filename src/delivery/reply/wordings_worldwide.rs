@@ -117,6 +117,7 @@ const ALLOWANCES: &[&str] = &[
     "550 Kerio: user exceeded maximum number of sent messages",
     "550 qmail: smtp sending limit of 200/hour reached (#5.7.1)",
     "550-Domain test.dk has exceeded the max emails per hour (500/500 (100%)) allowed.\r\n550 Message will be reattempted later",
+    "550 Policy: msgs>300/1h sasl=x",
 ];
 
 /// The same with a transient code: the route pauses, so that not each message asks anew.
@@ -489,6 +490,8 @@ const OF_CONTENT: &[&str] = &[
     "554 5.7.1 Message from your account was placed in quarantine",
     "554 5.7.1 This message was prevented from sending by a rule of your domain",
     "554 5.7.1 Message from account crm blocked as spam",
+    "554 5.7.1 [40.74.40.57] Sending domain was registered 5 days ago",
+    "554 5.7.1 Sending domain test.dk was created 2026-11-26, 5 days ago",
     "552 5.7.0 Attachment type not allowed. Remove it and please retry.",
 ];
 
@@ -646,6 +649,15 @@ fn each_other_reply_has_its_reach() {
         (Mail, "550 5.7.1 Your mailbox may only send as webcrm@test.dk", "fm-"),
         (Mail, "550 Afsenderadressen er ikke tilladt", "fm-"),
         (Mail, "550 Absenderadresse nicht erlaubt", "fm-"),
+        (Mail, "553 5.7.1 Afsenderen er ikke blandt de tilladte afsendere", "fm-"),
+        (Mail, "550 Din konto er begrænset", "dRb"),
+        (Mail, "550 Your account is limited to local users until it is verified", "dRb"),
+        (Mail, "550 Antallet af mails er begrænset til 200", "dRb"),
+        (Mail, "550 Adgang er begrænset til godkendte afsendere", "fm-"),
+        (Mail, "550 Åtkomst är begränsad till godkända avsändare", "fm-"),
+        (Mail, "550 Zugriff ist auf bekannte Absender begrenzt", "fm-"),
+        (Mail, "550 Toegang is beperkt tot bekende afzenders", "fm-"),
+        (Mail, "550 5.7.1 Access is limited to approved senders", "fm-"),
         (Mail, "552 5.3.4 Message size exceeds fixed limit", "fm-"),
         (Rcpt, "530 5.5.1 Authentication Required", "dR!"),
     ] {

@@ -2,7 +2,11 @@
 //! same phrase.
 
 /// A text as lower-case words with one space between them and at both ends. Apostrophes are left out: `isn't` is `isnt`.
-pub struct Words(String);
+pub struct Words {
+    spaced: String,
+    has_count_at_limit: bool,
+    has_excess: bool,
+}
 
 impl Words {
     /// The words of `text`.
@@ -19,25 +23,27 @@ impl Words {
         if !words.ends_with(' ') {
             words.push(' ');
         }
-        Words(words)
+        let tokens = || text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '[' | ']' | ',' | ';' | '='));
+        let (has_count_at_limit, has_excess) = (tokens().any(is_count_at_limit), tokens().any(is_excess));
+        Words { spaced: words, has_count_at_limit, has_excess }
     }
 
     /// Returns true if the text has one of these phrases. A phrase is written with the spaces at its ends: `" hour"`
     /// also finds `hours`, `" day "` finds only `day`.
     pub fn any(&self, phrases: &[&str]) -> bool {
-        phrases.iter().any(|phrase| self.0.contains(phrase))
+        phrases.iter().any(|phrase| self.spaced.contains(phrase))
     }
 
     /// The words, one by one.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split_ascii_whitespace()
+        self.spaced.split_ascii_whitespace()
     }
 
     /// Returns true if one of `seconds` begins within `most` words after `first`.
     pub fn near(&self, first: &str, seconds: &[&str], most: usize) -> bool {
-        self.0.match_indices(first).any(|(at, _)| {
+        self.spaced.match_indices(first).any(|(at, _)| {
             // From the space at the end of `first`, if it has one.
-            let behind = &self.0[self.0.floor_char_boundary(at + first.len() - 1)..];
+            let behind = &self.spaced[self.spaced.floor_char_boundary(at + first.len() - 1)..];
             let words = behind.match_indices(' ').take(most + 1).map(|(space, _)| &behind[space..]);
             words.into_iter().any(|rest| seconds.iter().any(|second| rest.starts_with(second)))
         })
@@ -53,7 +59,10 @@ impl Words {
             digits || matches!(word, "one" | "two" | "three" | "five" | "ten")
         };
         self.any(bounds)
-            && self.0.match_indices(noun).any(|(at, _)| self.0[..at].rsplit(' ').next().is_some_and(is_number))
+            && self
+                .spaced
+                .match_indices(noun)
+                .any(|(at, _)| self.spaced[..at].rsplit(' ').next().is_some_and(is_number))
     }
 
     /// Returns true if a number in digits stands right before one of these words: `100 h`.
@@ -62,11 +71,14 @@ impl Words {
         words.windows(2).any(|two| two[0].bytes().all(|b| b.is_ascii_digit()) && units.contains(&two[1]))
     }
 
-    /// Returns true if two numbers stand beside each other: `101/100`.
-    pub fn has_two_numbers(&self) -> bool {
-        let words: Vec<&str> = self.iter().collect();
-        let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
-        words.windows(2).any(|two| is_number(two[0]) && is_number(two[1]))
+    /// Returns true if the text has a count that is at its limit or above: `101/100`. Addresses, dates and times have other forms.
+    pub fn has_count_at_limit(&self) -> bool {
+        self.has_count_at_limit
+    }
+
+    /// Returns true if the text has a name with a number that it exceeds: `msgs>300`.
+    pub fn has_excess(&self) -> bool {
+        self.has_excess
     }
 
     /// Returns true if the text has `101 of 100`.
@@ -81,6 +93,22 @@ impl Words {
         firsts.iter().any(|first| self.near(first, seconds, most))
             || seconds.iter().any(|second| self.near(second, firsts, most))
     }
+}
+
+/// Returns true for `101/100` and `sent:101/100`.
+fn is_count_at_limit(token: &str) -> bool {
+    let is_label = |label: &str| label.chars().all(char::is_alphabetic);
+    let counts = token.split_once(':').filter(|(label, _)| is_label(label)).map_or(token, |(_, counts)| counts);
+    let number = |digits: &str| digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    let counts = counts.trim_end_matches(['.', ':', '!']).split_once('/');
+    counts.and_then(|(count, most)| number(count).zip(number(most))).is_some_and(|(count, most)| count >= most)
+}
+
+/// Returns true for `msgs>300`. The angle brackets around an address are another matter.
+fn is_excess(token: &str) -> bool {
+    token.split_once('>').is_some_and(|(name, most)| {
+        !name.is_empty() && name.chars().all(char::is_alphanumeric) && most.starts_with(|c: char| c.is_ascii_digit())
+    })
 }
 
 #[cfg(test)]
@@ -112,12 +140,30 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_has_a_unit_right_behind_its_number_and_a_comparison_two_numbers() {
+    fn a_rate_has_a_unit_right_behind_its_number() {
         let units = ["h", "hr"];
         assert!(Words::of("limit=100/h user=x").has_digits_before(&units));
         assert!(!Words::of("h 100, 100 mails/h, x1 h").has_digits_before(&units));
-        assert!(Words::of("outgoing: 101/100 per 1h").has_two_numbers());
-        assert!(!Words::of("101 mails, 100 allowed, 1h 2").has_two_numbers());
+    }
+
+    #[test]
+    fn a_count_at_its_limit_is_no_address_date_or_time() {
+        for text in ["outgoing: 101/100 per 1h", "(150/150 (100%))", "sent:7/7.", "quota=5/5"] {
+            assert!(Words::of(text).has_count_at_limit(), "{text}");
+        }
+        for text in
+            ["40.74.40.57", "[40.74.40.0/24]", "2001:db8::/32", "1/12/2026", "12:30/13:30", "7/10", "24 / 7", "/", "5/"]
+        {
+            assert!(!Words::of(text).has_count_at_limit(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_excess_is_a_name_above_a_number() {
+        assert!(Words::of("Policy: msgs>300/1h").has_excess());
+        for text in ["<x@test.dk>550", "<x@test.dk> 550", "> 300", ">300", "a->b", "msgs>many"] {
+            assert!(!Words::of(text).has_excess(), "{text}");
+        }
     }
 
     #[test]
