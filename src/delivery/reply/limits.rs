@@ -372,6 +372,19 @@ fn is_limited(words: &Words) -> bool {
     words.any(LIMITED) || words.iter().any(is_compound) || is_bounded()
 }
 
+/// Returns true if the text counts what the client did wrong in this session.
+pub fn counts_errors(words: &Words) -> bool {
+    words.near(" too many ", &[" error", " bad ", " invalid ", " unknown "], 1)
+}
+
+/// Returns true if a limit that is reached stays so for an hour or longer: it is one of a long period, or of an amount that somebody paid
+/// for.
+pub fn lasts(words: &Words) -> bool {
+    const AMOUNTS: &[&str] =
+        &[" quota", "kvote ", "kvoten ", " kontingent", " cuota ", " allowance", " credit", " plan "];
+    names_long_period(words) || words.any(AMOUNTS)
+}
+
 /// Returns true if the text takes this message for spam, whatever else it says. An amount of spam is another matter.
 pub(super) fn finds_spam(words: &Words) -> bool {
     let spam = [" spam ", " junk ", " unsolicited "];

@@ -16,7 +16,20 @@ pub fn is_about_number_of_recipients(reply: &Reply) -> bool {
     if is_about_recipient(reply) && !words.any(SEVERAL) && !words.any(&[" at a time "]) {
         return false;
     }
-    matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3))) || says_too_many_recipients(&words)
+    let by_code = matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3))) && !limits_recipients_of_a_period(&words);
+    by_code || says_too_many_recipients(&words)
+}
+
+/// Returns true if the text limits the recipients of a day or an hour, and not those of one message: `recipient quota per day exceeded`.
+pub fn limits_recipients_of_a_period(words: &Words) -> bool {
+    let periods = [" per day ", " per hour ", " a day ", " daily ", " hourly ", " today "];
+    let of_message = [" message ", " mail ", " email ", " transaction ", " session ", " at a time "];
+    let of_one = [" this recipient ", " the recipient ", " recipient has ", " receiv", " mailbox"];
+    words.any(&periods)
+        && words.any(&[" recipient", " rcpt"])
+        && words.any(&[" quota", " limit", " exceed", " maximum ", " too many "])
+        && !words.any(&of_message)
+        && !words.any(&of_one)
 }
 
 /// Words for more than one recipient.

@@ -6,8 +6,8 @@ use super::about_us::{may_not_connect, refuses_a_machine, wants_login};
 use super::blocked_account::{
     account_is_blocked, is_about_sending_to, named_account_is_stopped, names_account, names_content,
 };
-use super::limits::{Allowance, allowance, refuses_login_for_allowance};
-use super::number_of_recipients::is_about_number_of_recipients;
+use super::limits::{Allowance, allowance, counts_errors, lasts, refuses_login_for_allowance};
+use super::number_of_recipients::{is_about_number_of_recipients, limits_recipients_of_a_period};
 use super::our_address::names;
 use super::periods::names_long_period;
 use super::relaying::does_not_relay;
@@ -247,6 +247,10 @@ impl NegativeReply<'_> {
         if used_up && !of_room && !self.is_about_mailbox() && !is_about_receiving(&self.words) {
             return Some(Signal::Quota);
         }
+        // The code for too many recipients is about no mailbox, and a limit on those of a day is the sender's.
+        if self.is(5, 3) && limits_recipients_of_a_period(&self.words) {
+            return Some(Signal::Quota);
+        }
         // Microsoft 365 says this at any point and about the whole tenant: it refuses traffic from this address, or
         // from domains that are not registered there. The codes after that block a tenant or a mailbox.
         if self.is(7, 708) || self.is(7, 750) {
@@ -261,8 +265,8 @@ impl NegativeReply<'_> {
         if self.phase == Phase::Login && permanent && refuses_login_for_allowance(&self.words) {
             return Some(Signal::Quota);
         }
-        // There are as many wordings as products. By a permanent code, mail would otherwise bounce. By a transient one, each message
-        // would ask anew.
+        // There are as many wordings as products. By a permanent code, mail would otherwise bounce. By a transient one,
+        // each message would ask anew.
         if !(self.is_before_content() || self.phase == Phase::End) || (!permanent && self.waits_for_another_reason()) {
             return None;
         }
@@ -296,15 +300,20 @@ impl NegativeReply<'_> {
         if self.is_about_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) && !limits_sending(&self.words) {
             return None;
         }
+        // A server that ends a session for its errors says nothing of the mail that it takes in the next one.
+        if !permanent && counts_errors(&self.words) && !names_long_period(&self.words) {
+            return None;
+        }
         let heard = if names_account { Heard::Elsewhere } else { heard };
         allowance(&self.words, heard).map(|allowance| match allowance {
-            Allowance::UsedUp => Signal::Quota,
-            Allowance::TooFast => Signal::TooBusy,
+            // A server that names neither a long period nor an amount, and a transient code, may take mail in a minute.
+            Allowance::UsedUp if permanent || lasts(&self.words) => Signal::Quota,
+            Allowance::UsedUp | Allowance::TooFast => Signal::TooBusy,
         })
     }
 
-    /// Returns true if a transient reply speaks of another reason to wait: greylisting, a check of an address, the number of recipients, or the server's own state
-    /// (RFC 3463 §3.4).
+    /// Returns true if a transient reply speaks of another reason to wait: greylisting, a check of an address, the number of
+    /// recipients, or the server's own state (RFC 3463 §3.4).
     fn waits_for_another_reason(&self) -> bool {
         self.words.any(&[" greylist", " graylist", " grey list", " gray list", " verification ", " unverified "])
             || is_about_number_of_recipients(self.reply)

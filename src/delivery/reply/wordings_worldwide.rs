@@ -118,6 +118,7 @@ const ALLOWANCES: &[&str] = &[
     "550 qmail: smtp sending limit of 200/hour reached (#5.7.1)",
     "550-Domain test.dk has exceeded the max emails per hour (500/500 (100%)) allowed.\r\n550 Message will be reattempted later",
     "550 Policy: msgs>300/1h sasl=x",
+    "550 5.5.3 Recipient quota per day exceeded",
 ];
 
 /// The same with a transient code: the route pauses, so that not each message asks anew.

@@ -356,6 +356,47 @@ fn a_named_pause_is_kept() {
 }
 
 #[test]
+fn only_a_limit_of_a_long_period_or_of_an_amount_stops_a_route_for_an_hour() {
+    let pause = |phase: Phase, text: &str| match classify(phase, &reply(text), &context(false)).1 {
+        Some(Trouble::BackOff { at_least, .. }) => at_least,
+        other => panic!("{phase:?} {text}: {other:?}"),
+    };
+    for (text, secs) in [
+        ("450 4.7.1 Too many messages, slow down", None),
+        ("450 4.7.1 Please slow down", None),
+        ("421 4.7.0 Too many messages from your address", None),
+        ("451 4.7.1 Too many requests", None),
+        ("421 4.7.0 Flood protection", None),
+        ("452 4.7.1 Message limit exceeded", None),
+        ("450 4.7.0 The limit on the number of allowed outgoing messages was exceeded. Try again later.", None),
+        ("451 4.7.1 Slow down, try again in 2 minutes", Some(120)),
+        ("450 4.7.1 You have exceeded your hourly limit of 100 messages", Some(3600)),
+        ("421 4.7.0 You have reached your hourly sending limit", Some(3600)),
+        ("450 4.2.0 Outgoing quota reached", Some(3600)),
+        ("451 4.7.1 Du har sendt for mange mails i dag", Some(3600)),
+        ("452 4.5.3 Recipient quota per day exceeded", Some(3600)),
+        // A permanent code says that trying sooner is of no use.
+        ("550 5.7.1 Message limit exceeded", Some(3600)),
+    ] {
+        for phase in [Mail, Rcpt, End] {
+            assert_eq!(pause(phase, text), secs.map(Duration::from_secs), "{phase:?} {text}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_ends_for_its_errors_does_not_stop_the_route() {
+    for text in
+        ["421 4.7.0 mx Error: too many errors", "421 Too many bad commands", "421 4.7.0 too many invalid recipients"]
+    {
+        for phase in [Mail, Rcpt, Data, End] {
+            assert_eq!(short(&classify(phase, &reply(text), &context(false))), "ds?", "{phase:?} {text}");
+        }
+    }
+    assert_eq!(short(&classify(Rcpt, &reply("450 4.7.1 Error: too many errors"), &context(false))), "dr-");
+}
+
+#[test]
 fn judging_a_reply_costs_in_proportion_to_its_length() {
     let context = context(false);
     crate::test_cost::is_linear(
