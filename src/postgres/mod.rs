@@ -1,7 +1,8 @@
 //! Connections to PostgreSQL, for all modules that store data there.
 //!
 //! A failed connection is dropped and never repaired. The server's warnings are kept: a commit with a warning (for example that the server
-//! stopped waiting for a synchronous standby) is not known to be safe.
+//! stopped waiting for a synchronous standby) is not known to be safe. Only the warning that the server runs out of transaction numbers
+//! says nothing about a commit, and goes to the log.
 
 mod tls;
 
@@ -15,7 +16,7 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::{AsyncMessage, Client, Config, Socket};
 use zeroize::Zeroizing;
 
@@ -29,6 +30,9 @@ const NEXT_HOST: Duration = Duration::from_millis(250);
 
 /// Asks for the server process of a session, and whether a client of this program has it already.
 const PROCESS: &str = "SELECT pg_backend_pid(), current_setting('postbud.client', true)";
+/// Sets back the limit of a transaction's time, which PostgreSQL 17 and later have.
+const NO_TRANSACTION_TIMEOUT: &str =
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'";
 /// Why a connection is not used that belongs to several clients.
 const POOLED: &str = "a connection pooler in front of the server gives one session to several clients. Name the server itself, or set \
                       pool_mode = session in the pooler";
@@ -91,7 +95,8 @@ pub struct Failure {
     pub why: String,
     /// The server's code, if the server answered.
     pub code: Option<SqlState>,
-    /// True if the library refused the statement or its answer, although the connection is well: a mistake of this program.
+    /// True if the library refused the statement or its answer, or rows make no sense, although the connection is well: a mistake of a
+    /// program.
     pub is_mistake: bool,
 }
 
@@ -192,11 +197,19 @@ impl Connection {
     {
         let warning = Arc::new(Mutex::new(None));
         let heard = Arc::clone(&warning);
+        let mut has_told_of_numbers = false;
         let driver = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-                if let AsyncMessage::Notice(notice) = message
-                    && notice.parsed_severity() == Some(Severity::Warning)
-                {
+                let AsyncMessage::Notice(notice) = message else { continue };
+                if notice.parsed_severity() != Some(Severity::Warning) {
+                    continue;
+                }
+                if is_of_numbers(&notice) {
+                    if !std::mem::replace(&mut has_told_of_numbers, true) {
+                        let hint = notice.hint().unwrap_or_default();
+                        tracing::warn!(hint, "the database warns: {}", notice.message());
+                    }
+                } else {
                     *heard.lock().expect("nothing panics while it holds the warning") =
                         Some(notice.message().to_owned());
                 }
@@ -217,7 +230,7 @@ impl Connection {
             "SET client_min_messages = warning; SET lock_timeout = {patience}; SET idle_in_transaction_session_timeout = {patience}; \
              SET statement_timeout = 0; SET idle_session_timeout = 0; SET default_transaction_isolation = 'read committed'; \
              SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_user_timeout = {patience}; \
-             SET client_connection_check_interval = {patience}; SET postbud.client = 'yes'"
+             SET client_connection_check_interval = {patience}; SET postbud.client = 'yes'; {NO_TRANSACTION_TIMEOUT}"
         );
         opened.client.batch_execute(&session).await?;
         opened.take_warning();
@@ -233,6 +246,13 @@ impl Connection {
     pub fn end(&self) -> AbortHandle {
         self.driver.clone()
     }
+}
+
+/// Returns true for the warning that the server runs out of numbers for transactions. It says nothing about the commit, which the server
+/// still makes: the warning begins millions of transactions before the server takes no more. The server's function is the only part of a
+/// warning that is neither translated nor shared with others.
+fn is_of_numbers(warning: &DbError) -> bool {
+    matches!(warning.routine(), Some("GetNewTransactionId" | "GetNewMultiXactId"))
 }
 
 type Connected = (Client, tokio_postgres::Connection<Socket, Encrypted>);

@@ -10,6 +10,7 @@ use crate::simulation::faults::Fault;
 const SHAPES: &[(&str, &[Type], &[Type])] = &[
     ("SELECT pg_backend_pid()", &[], &[Int4, Text]),
     ("SELECT name, setting FROM pg_settings", &[Texts], &[Text, Text]),
+    ("SELECT set_config(name", &[], &[Text]),
     ("SELECT pg_is_in_recovery()", &[Text], &[Bool, Bool, Bool, Bool, Int8]),
     ("SELECT 1 FROM pg_namespace", &[Text], &[Int4]),
     ("SELECT version FROM postbud.format", &[], &[Int4]),
@@ -178,6 +179,8 @@ impl Server {
                 };
                 Ok(array(&given[0]).iter().map(|name| vec![name.clone(), text(of(&words(name)))]).collect())
             }
+            // The model has no such setting, as servers before PostgreSQL 17.
+            "SELECT set_config(name" => none,
             "SELECT pg_is_in_recovery()" => one(vec![truth(false), truth(true), truth(true), truth(true), int8(0)]),
             "SELECT 1 FROM pg_namespace" => one(vec![int4(1)]),
             "SELECT version FROM postbud.format" => one(vec![int4(4)]),

@@ -150,6 +150,64 @@ async fn a_server_is_known_by_its_certificate() {
     let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
     let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'postbud%'";
     assert_eq!(server.sql(encrypted), "t");
+    spool.stop().await;
+    // A certificate that has expired, a server that wants TLS, and one that has none.
+    let says = |settings: &Settings, why: &str| {
+        let wrong = postgres::check(settings);
+        assert!(wrong.len() == 1 && wrong[0].contains(why), "{wrong:?} says not {why}");
+    };
+    let expired = ours.issue_expired(&["127.0.0.1"]);
+    server.put("server.crt", &expired.chain);
+    server.put("server.key", &expired.key);
+    server.sql("SELECT pg_reload_conf()");
+    until("the server has the other certificate", || postgres::check(&settings(&ours)).len() == 1).await;
+    says(&settings(&ours), "expired");
+    server.put("pg_hba.conf", "local all all trust\nhostssl all all 127.0.0.1/32 trust\n");
+    server.sql("SELECT pg_reload_conf()");
+    let mut clear = settings(&ours);
+    clear.server.tls = None;
+    until("the server wants TLS", || postgres::check(&clear).len() == 1).await;
+    says(&clear, "no encryption");
+    server.set("ssl", "off");
+    until("the server has no TLS", || server.sql("SHOW ssl") == "off").await;
+    says(&settings(&ours), "server does not support TLS");
+}
+
+/// Makes a server whose next transaction has a number that is so far from the oldest one that the server warns.
+fn near_its_last_transaction(name: &str) -> Option<Server> {
+    let server = server(name, &[("wal_level", "logical")])?;
+    // Nothing is frozen behind the position of a reader of the log.
+    server.sql("SELECT pg_create_logical_replication_slot('behind', 'pgoutput')");
+    server.stop();
+    let reset = server.as_user("pg_resetwal").args(["-x", "0x7DC00000", "-D"]).arg(server.data()).output().unwrap();
+    assert!(reset.status.success(), "{}", String::from_utf8_lossy(&reset.stderr));
+    server.start_again().unwrap();
+    Some(server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_runs_out_of_transaction_numbers_is_used_as_long_as_it_takes_writes() {
+    let name = "a_server_that_runs_out_of_transaction_numbers_is_used_as_long_as_it_takes_writes";
+    let Some(server) = near_its_last_transaction(name) else { return };
+    let settings = Settings { nodes: 2, shards: 3, ..quick(&server) };
+    let spool = Postgres::open(settings.clone()).unwrap();
+    let mut other = settings;
+    other.server.node = "b".into();
+    // The first node has all shards, so the mail that this one takes is on its way to it.
+    let other = Postgres::open(other).unwrap();
+    for seed in 0..20 {
+        let by = if seed % 2 == 0 { &spool } else { &other };
+        let _ = by.commit(draft("x", &["a@b.dk"], seed, 100)).await.unwrap();
+    }
+    until("the owner has all", || spool.totals().now_or_never().unwrap().unwrap().records == 20).await;
+    for lease in claim_all(&*spool, "x").await {
+        let result = delivered(&lease);
+        spool.settle(lease, result).await.unwrap();
+    }
+    spool.sync().await.unwrap();
+    assert_eq!((&spool.health().borrow().troubled, &other.health().borrow().troubled), (&None, &None));
+    let warns = "SELECT max(age(datfrozenxid)) > 2147483647 - 40000000 FROM pg_database";
+    assert_eq!(server.sql(warns), "t", "the server warned all the time");
 }
 
 /// Settings of a role that has the rights of the documentation.
@@ -168,6 +226,7 @@ async fn an_administrators_settings_of_the_role_break_no_promise() {
     };
     let mut settings = of_own_role(&server);
     (settings.server.timeout, settings.server.lease) = (Duration::from_secs(30), Duration::from_secs(30));
+    // PostgreSQL 17 has transaction_timeout besides.
     for setting in
         ["statement_timeout = '2s'", "idle_session_timeout = '2s'", "default_transaction_isolation = 'serializable'"]
     {
@@ -213,7 +272,10 @@ async fn a_database_of_another_encoding_and_one_with_too_few_connections_are_ref
 async fn rights_connections_and_writes_that_are_missing_for_a_while_are_named_and_waited_for() {
     let name = "rights_connections_and_writes_that_are_missing_for_a_while_are_named_and_waited_for";
     let Some(server) = server(name, &[]) else { return };
-    let settings = of_own_role(&server);
+    let mut settings = of_own_role(&server);
+    server.put("pg_hba.conf", "local all postbud scram-sha-256\nlocal all all trust\n");
+    server.sql("ALTER ROLE postbud PASSWORD 'ours'; SELECT pg_reload_conf()");
+    settings.server.password = Some("ours".to_owned().into());
     Postgres::open(settings.clone()).unwrap().stop().await;
     let end = || {
         server
@@ -230,6 +292,11 @@ async fn rights_connections_and_writes_that_are_missing_for_a_while_are_named_an
             "ALTER SYSTEM SET default_transaction_read_only = on",
             "ALTER SYSTEM SET default_transaction_read_only = off",
             "does not allow writes",
+        ),
+        (
+            "ALTER ROLE postbud PASSWORD 'another'",
+            "ALTER ROLE postbud PASSWORD 'ours'",
+            "password authentication failed",
         ),
     ];
     for (takes, gives, why) in cases {
@@ -273,7 +340,7 @@ async fn a_pooler_that_shares_sessions_between_clients_is_refused_and_one_that_d
     let pooler = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|path| Path::new(path).exists());
     let Some(pooler) = pooler else { return skip(name, "there is no pgbouncer (Debian's pgbouncer)") };
     let Some(server) = server(name, &[]) else { return };
-    for (mode, port) in [("transaction", 6001), ("session", 6002)] {
+    for (mode, port) in [("transaction", 6001), ("session", 6002), ("statement", 6003)] {
         let (host, socket) = (server.host(), server.dir().join(format!(".s.PGSQL.{port}")));
         let settings = format!(
             "[databases]\npostgres = host={host} user=postgres\n[pgbouncer]\nlisten_addr =\nlisten_port = {port}\n\
