@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::committer::Committer;
 use super::inbox::Inbox;
+use super::leases::Leases;
 use super::link::{Failure, Link, in_time};
 use super::node::WritingTrouble;
 use super::placement::{self, View};
@@ -52,6 +53,8 @@ pub(super) struct Membership {
     returned: Mutex<Option<Instant>>,
     /// Until when a shard stays because its attempts did not end, or their results could not be written.
     staying: Mutex<BTreeMap<u32, Instant>>,
+    /// The other nodes' renewals that this process has seen.
+    leases: Mutex<Leases>,
 }
 
 impl Membership {
@@ -63,12 +66,13 @@ impl Membership {
             orphans: Mutex::default(),
             returned: Mutex::default(),
             staying: Mutex::default(),
+            leases: Mutex::default(),
         })
     }
 
     /// Chooses the shards for this process's start, and marks them, so that a renewal meanwhile does not take them again.
     pub async fn first(self: &Arc<Self>, link: &Link) -> Result<Vec<AtWork>, Failure> {
-        let view = ownership::look(link, &self.node.settings).await?;
+        let view = self.look(link).await?;
         Ok(self.plan(&view).take.into_iter().filter_map(|shard| self.set_at_work(shard)).collect())
     }
 
@@ -146,9 +150,17 @@ impl Membership {
             None => link.insert(Link::open(settings, "lease").await?),
         };
         match ownership::renew(link, settings, self.node.instance).await? {
-            true => ownership::look(link, settings).await.map(Some),
+            true => self.look(link).await.map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Reads the nodes that are alive, and the owners.
+    async fn look(&self, link: &Link) -> Result<View, Failure> {
+        let settings = &self.node.settings;
+        let view = ownership::look(link, settings).await?;
+        let mut leases = self.leases.lock().expect("nothing panics while it holds the leases");
+        Ok(leases.living(view, settings.server.lease, Instant::now()))
     }
 
     /// Compares this node's configuration of customers with that of the others.

@@ -40,6 +40,7 @@ mod committer;
 mod fresh;
 mod inbox;
 mod keeper;
+mod leases;
 mod link;
 mod mark;
 mod membership;

@@ -12,7 +12,8 @@
 //! no row to renew when it wakes up, and stops.
 //!
 //! Other nodes judge a lease by the database's clock. The node itself uses its own clock and an earlier end, so that it stops delivering
-//! before another node begins.
+//! before another node begins. If the database's clock leaps ahead, all leases seem to have ended. So a node does not believe that of a node
+//! whose renewal it has just seen (`leases`).
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -303,12 +304,13 @@ pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Re
     Ok(link.client.execute(&update, &[&instance, &settings.server.lease.as_secs_f64(), &configuration]).await? == 1)
 }
 
-/// Reads the living nodes and the owner of each shard.
+/// Reads the nodes, with their leases as the database judges them, and the owner of each shard.
 pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failure> {
     let Server { schema, lease, .. } = &settings.server;
     let query = format!(
-        "SELECT name, leaving, since + make_interval(secs => $1) < clock_timestamp(), configuration FROM {schema}.node \
-         WHERE alive_until > clock_timestamp() ORDER BY name"
+        "SELECT name, leaving, since + make_interval(secs => $1) < clock_timestamp(), configuration, \
+                alive_until > clock_timestamp(), extract(epoch FROM alive_until)::float8 \
+         FROM {schema}.node ORDER BY name"
     );
     // A node that has just joined may leave again soon.
     let settled = (*lease * 2).as_secs_f64();
@@ -318,6 +320,8 @@ pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failu
         is_leaving: row.get(1),
         has_settled: row.get(2),
         configuration: row.get(3),
+        has_lease: row.get(4),
+        lease_ends: row.get(5),
     };
     let nodes = nodes.iter().map(member).collect();
     let query = format!("SELECT node FROM {schema}.owner ORDER BY shard");

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-/// A living node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A node.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
     pub name: String,
     /// True if it is about to stop, so that it gets no more shards.
@@ -17,12 +17,16 @@ pub(super) struct Member {
     pub has_settled: bool,
     /// The hash of its configuration of customers. Empty until the node knows it.
     pub configuration: String,
+    /// True if its lease has not ended, by the database's clock.
+    pub has_lease: bool,
+    /// When its lease ends, by the database's clock: seconds since 1970. It changes with each renewal.
+    pub lease_ends: f64,
 }
 
 /// The nodes and owners in the database.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
-    /// The living nodes, by name.
+    /// The nodes by name. [`leases`](super::leases) leaves those that are alive.
     pub nodes: Vec<Member>,
     /// The name of each shard's owner; empty if it has none.
     pub owners: Vec<String>,
@@ -105,6 +109,8 @@ mod tests {
             is_leaving: name.ends_with('!'),
             has_settled: !name.ends_with('?'),
             configuration: String::new(),
+            has_lease: true,
+            lease_ends: 0.0,
         }
     }
 

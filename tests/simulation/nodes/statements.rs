@@ -35,7 +35,7 @@ const SHAPES: &[(&str, &[Type], &[Type])] = &[
     ("DELETE FROM T WHERE seq > $1", &[Int4], &[]),
     ("DELETE FROM T WHERE seq >= $1", &[Int4], &[]),
     ("UPDATE postbud.node SET alive_until", &[Int8, Float8, Text], &[]),
-    ("SELECT name, leaving", &[Float8], &[Text, Bool, Bool, Text]),
+    ("SELECT name, leaving", &[Float8], &[Text, Bool, Bool, Text, Bool, Float8]),
     ("SELECT node FROM postbud.owner ORDER BY shard", &[], &[Text]),
     ("UPDATE postbud.owner SET told_segment", &[Int4, Int8, Int4, Int4], &[]),
     ("UPDATE postbud.owner SET node = ''", &[Int4, Int8, Bool], &[]),
@@ -307,11 +307,12 @@ impl Server {
             }
             "SELECT name, leaving" => {
                 let settled = seconds(&given[0]);
-                let alive = self.data.nodes.iter().filter(|(_, node)| node.until > now);
                 let row = |(name, node): (&String, &NodeRow)| {
-                    vec![text(name), truth(node.leaving), truth(node.since + settled < now), text("")]
+                    let has_settled = truth(node.since + settled < now);
+                    let lease = (truth(node.until > now), float8(node.until));
+                    vec![text(name), truth(node.leaving), has_settled, text(""), lease.0, lease.1]
                 };
-                Ok(alive.map(row).collect())
+                Ok(self.data.nodes.iter().map(row).collect())
             }
             "SELECT node FROM postbud.owner ORDER BY shard" => {
                 Ok(self.data.owners.iter().map(|owner| vec![text(&owner.node)]).collect())

@@ -209,6 +209,31 @@ async fn nodes_that_come_and_go_share_the_customers_and_each_message_has_one_own
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_of_the_database_that_leaps_ahead_takes_no_shard_from_a_node_that_is_well() {
+    let name = "a_clock_of_the_database_that_leaps_ahead_takes_no_shard_from_a_node_that_is_well";
+    let Some(server) = server(name, &[]) else { return };
+    let nodes = ["a", "b", "c"].map(|name| Postgres::open(sharing(&server, name)).unwrap());
+    let shares = || ["a", "b", "c"].map(|node| shards_of(&server, node));
+    until("all have as many", || shares() == [4, 4, 4]).await;
+    let epochs = || server.sql("SELECT string_agg(node || epoch, ' ' ORDER BY shard) FROM s.owner");
+    let before = epochs();
+    for _ in 0..20 {
+        // As if an hour had passed since the last renewal.
+        server.sql("UPDATE s.node SET alive_until = alive_until - interval '1 hour'");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(epochs(), before);
+    for node in &nodes {
+        assert_eq!(node.health().borrow().stopped, None);
+    }
+    // One that is dead is found out all the same.
+    let [a, b, _c] = nodes;
+    server.sql("UPDATE s.node SET instance = 1 WHERE name = 'c'");
+    until("the others take what it had", || shares()[2] == 0 && shares().iter().sum::<usize>() == 12).await;
+    assert_eq!((&a.health().borrow().stopped, &b.health().borrow().stopped), (&None, &None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shard_with_an_attempt_under_way_stays_and_its_result_is_recorded() {
     let name = "a_shard_with_an_attempt_under_way_stays_and_its_result_is_recorded";
     let Some(server) = server(name, &[]) else { return };
