@@ -13,6 +13,8 @@ pub enum Subject {
     SpoolRoom,
     /// The spool cannot be written.
     SpoolWrites,
+    /// A shard of the spool in PostgreSQL cannot be taken.
+    Shard(String),
     /// Delivery stops because results cannot be recorded or mail cannot be read.
     Delivery,
     /// The clock jumped ahead.
@@ -53,11 +55,12 @@ pub enum Subject {
 
 impl Subject {
     /// All kinds of subjects, by the names in events, metrics and the operator's handbook.
-    pub const KINDS: [&str; 22] = [
+    pub const KINDS: [&str; 23] = [
         "configuration",
         "certificate",
         "spool-room",
         "spool-writes",
+        "shard",
         "delivery",
         "clock",
         "event-log",
@@ -90,6 +93,7 @@ impl Subject {
             Subject::Certificate(path) => ("certificate", Some(path)),
             Subject::SpoolRoom => ("spool-room", None),
             Subject::SpoolWrites => ("spool-writes", None),
+            Subject::Shard(number) => ("shard", Some(number)),
             Subject::Delivery => ("delivery", None),
             Subject::Clock => ("clock", None),
             Subject::EventLog => ("event-log", None),

@@ -66,6 +66,8 @@ fn tell(events: &Events, notice: Notice) {
         Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
         Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
         Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
+        Notice::ShardWaits { shard, .. } => events.raise(Subject::Shard(shard.to_string()), detail),
+        Notice::ShardGoesOn { shard } => events.resolve(&Subject::Shard(shard.to_string()), detail),
         // Every crash may leave one, and the operator can do nothing about it.
         Notice::Torn { .. } => tracing::warn!("{detail}"),
         Notice::Unread { id, .. } => tracing::debug!(%id, "{detail}"),

@@ -58,6 +58,18 @@ pub enum Notice {
     },
     /// The spool can be written again.
     Recovered,
+    /// A shard's log in the database cannot be read, so its mail waits. New mail for it is accepted.
+    ShardWaits {
+        /// The number of the shard.
+        shard: u32,
+        /// The error of the database.
+        why: String,
+    },
+    /// The shard's mail is delivered again, by this node or another one.
+    ShardGoesOn {
+        /// The number of the shard.
+        shard: u32,
+    },
     /// The spool does no more work until the program is started again.
     Stopped {
         /// The error of the last write.
@@ -85,6 +97,10 @@ impl fmt::Display for Notice {
             Notice::Roomy => write!(f, "the spool has room again: new mail is taken"),
             Notice::Failed { why } => write!(f, "the spool cannot be written, so no mail is taken or delivered: {why}"),
             Notice::Recovered => write!(f, "the spool can be written again"),
+            Notice::ShardWaits { shard, why } => {
+                write!(f, "the mail in shard {shard} waits, because this node cannot take the shard: {why}")
+            }
+            Notice::ShardGoesOn { shard } => write!(f, "the mail in shard {shard} is delivered again"),
             Notice::Stopped { why } => {
                 write!(f, "the spool takes no more work until the program is started again: {why}")
             }

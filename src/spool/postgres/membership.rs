@@ -16,8 +16,8 @@ use super::placement::{self, View};
 use super::shards::Shards;
 use super::shared::Shared;
 use super::{carrier, overview, ownership, preflight, recovery, transit};
-use crate::spool::Configuration;
 use crate::spool::owner::Owner;
+use crate::spool::{Configuration, Notice};
 
 /// How long running attempts may continue in a shard that is to be handed over. Its other mail waits meanwhile.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ const STAYS: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long the journal may take for the last lines of a shard that is given up. It reads five times a second.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// The pause before a shard that could not be taken is tried again.
+const TAKE_AGAIN: Duration = Duration::from_secs(1);
 /// How often the node checks whether the attempts have ended, and the journal has the lines.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -53,8 +55,20 @@ pub(super) struct Membership {
     returned: Mutex<Option<Instant>>,
     /// Until when a shard stays because its attempts did not end, or their results could not be written.
     staying: Mutex<BTreeMap<u32, Instant>>,
+    /// The shards that this process should have and cannot take.
+    not_taken: Mutex<BTreeMap<u32, NotTaken>>,
     /// The other nodes' renewals that this process has seen.
     leases: Mutex<Leases>,
+}
+
+/// A shard that could not be taken.
+struct NotTaken {
+    since: Instant,
+    /// When to try again.
+    again: Instant,
+    why: String,
+    /// True once the operator was told.
+    is_told: bool,
 }
 
 impl Membership {
@@ -66,6 +80,7 @@ impl Membership {
             orphans: Mutex::default(),
             returned: Mutex::default(),
             staying: Mutex::default(),
+            not_taken: Mutex::default(),
             leases: Mutex::default(),
         })
     }
@@ -76,11 +91,22 @@ impl Membership {
         Ok(self.plan(&view).take.into_iter().filter_map(|shard| self.set_at_work(shard)).collect())
     }
 
-    /// Takes these shards and reads their logs.
+    /// Takes these shards and reads their logs. A shard whose log cannot be read is tried again later, so that it keeps no other shard's
+    /// mail waiting. Fails if none of all shards can be read.
     pub async fn begin(self: &Arc<Self>, first: Vec<AtWork>) -> Result<(), Failure> {
+        let mut unreadable = 0;
         for at_work in first {
-            if let Some((shared, committer)) = self.take(at_work.shard).await? {
-                self.tasks.spawn(work(at_work, shared, committer));
+            match self.take(at_work.shard).await {
+                Ok(Some((shared, committer))) => drop(self.tasks.spawn(work(at_work, shared, committer))),
+                Ok(None) => {}
+                Err(NotTakenBecause::Unreadable(failure)) => {
+                    unreadable += 1;
+                    if unreadable == self.node.shards {
+                        return Err(failure);
+                    }
+                    self.could_not_take(at_work.shard, failure, true);
+                }
+                Err(NotTakenBecause::Failed(failure)) => return Err(failure),
             }
         }
         Ok(())
@@ -204,14 +230,17 @@ impl Membership {
             has_just_returned
                 && owner.is_some_and(|owner| !owner.is_empty() && *owner != self.node.settings.server.node)
         };
-        for shard in plan.take.into_iter().filter(|shard| !may_be_back(*shard)) {
+        self.forget_taken_by_others(view);
+        for shard in plan.take.into_iter().filter(|shard| !may_be_back(*shard) && self.may_try(*shard)) {
             if let Some(at_work) = self.set_at_work(shard) {
                 let membership = Arc::clone(self);
                 self.tasks.spawn(async move {
                     match membership.take(shard).await {
                         Ok(Some((shared, committer))) => work(at_work, shared, committer).await,
                         Ok(None) => {}
-                        Err(failure) => tracing::warn!(shard, error = failure.why, "a shard could not be taken"),
+                        Err(NotTakenBecause::Unreadable(failure) | NotTakenBecause::Failed(failure)) => {
+                            membership.could_not_take(shard, failure, false);
+                        }
                     }
                 });
             }
@@ -226,22 +255,81 @@ impl Membership {
         }
     }
 
+    /// Notes that a shard could not be taken. The operator is told if that lasts for a lease, or `at_once`.
+    fn could_not_take(&self, shard: u32, failure: Failure, at_once: bool) {
+        let now = Instant::now();
+        let mut not_taken = self.not_taken();
+        let entry = not_taken.entry(shard).or_insert_with(|| NotTaken {
+            since: now,
+            again: now,
+            why: String::new(),
+            is_told: false,
+        });
+        entry.again = now + TAKE_AGAIN;
+        if entry.why != failure.why {
+            tracing::warn!(shard, error = failure.why, "a shard could not be taken; tried again until it can");
+            entry.why = failure.why.clone();
+        }
+        if !entry.is_told && (at_once || entry.since.elapsed() >= self.node.settings.server.lease) {
+            entry.is_told = true;
+            self.node.settings.notices.tell(Notice::ShardWaits { shard, why: failure.why });
+        }
+    }
+
+    /// Returns false shortly after a shard could not be taken.
+    fn may_try(&self, shard: u32) -> bool {
+        self.not_taken().get(&shard).is_none_or(|not_taken| not_taken.again <= Instant::now())
+    }
+
+    /// Notes that a shard has an owner that can read it: this process or another one.
+    fn is_taken(&self, shard: u32) {
+        if self.not_taken().remove(&shard).is_some_and(|not_taken| not_taken.is_told) {
+            self.node.settings.notices.tell(Notice::ShardGoesOn { shard });
+        }
+    }
+
+    /// Leaves shards that could not be taken to other nodes that have them by now.
+    fn forget_taken_by_others(&self, view: &View) {
+        let own = &self.node.settings.server.node;
+        let is_others = |shard: u32| {
+            let owner = view.owners.get(shard as usize);
+            owner.is_some_and(|owner| owner != own && view.nodes.iter().any(|node| node.name == *owner))
+        };
+        let theirs: Vec<u32> = self.not_taken().keys().copied().filter(|shard| is_others(*shard)).collect();
+        theirs.into_iter().for_each(|shard| self.is_taken(shard));
+    }
+
+    fn not_taken(&self) -> MutexGuard<'_, BTreeMap<u32, NotTaken>> {
+        self.not_taken.lock().expect("nothing panics while it holds the shards that were not taken")
+    }
+
     /// Takes a shard and reads its log. Returns `None` if another node has it.
-    async fn take(&self, shard: u32) -> Result<Option<(Arc<Shared>, Committer)>, Failure> {
+    async fn take(&self, shard: u32) -> Result<Option<(Arc<Shared>, Committer)>, NotTakenBecause> {
         let node = &self.node;
         let limit = node.settings.server.timeout;
         let link = Link::open(&node.settings, "writer").await?;
         let wrong = in_time(limit, preflight::check(&link, &node.settings)).await?;
         if !wrong.is_empty() {
-            return Err(Failure::new(wrong.join("; ")));
+            return Err(Failure::new(wrong.join("; ")).into());
         }
         let taken = in_time(limit, ownership::take(&link, &node.settings, node.instance, shard)).await?;
         let Some(taken) = taken else { return Ok(None) };
         let (inbox, receiver) = Inbox::new();
         let shared = Arc::new(Shared::new(Arc::clone(&node.node), shard, &taken, inbox));
-        let position = recovery::recover(&shared, &link, taken.was_clean).await?;
-        in_time(limit, carrier::take_over(&shared, &link)).await?;
+        let read = async {
+            let position = recovery::recover(&shared, &link, taken.was_clean).await?;
+            in_time(limit, carrier::take_over(&shared, &link)).await?;
+            Ok::<_, Failure>(position)
+        };
+        let position = match read.await {
+            Ok(position) => position,
+            Err(failure) if failure.is_answer() || failure.is_mistake => {
+                return Err(NotTakenBecause::Unreadable(failure));
+            }
+            Err(failure) => return Err(failure.into()),
+        };
         let committer = Committer::new(Arc::clone(&shared), receiver, link, position);
+        self.is_taken(shard);
         node.opened(Arc::clone(&shared));
         if node.is_stopping() {
             shared.inbox.stop();
@@ -275,6 +363,19 @@ impl Membership {
 
     fn at_work(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.at_work.lock().expect("nothing panics while it holds the shards at work")
+    }
+}
+
+/// Why a shard could not be taken.
+enum NotTakenBecause {
+    /// This process owns it, but the server says that its log cannot be read, or the log is damaged.
+    Unreadable(Failure),
+    Failed(Failure),
+}
+
+impl From<Failure> for NotTakenBecause {
+    fn from(failure: Failure) -> Self {
+        NotTakenBecause::Failed(failure)
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Re
                     Some(Ok(note)) => apply(&mut shared.index(), id, place, note),
                     // The server has checksums of its own, so this is not a torn write: another program wrote this row.
                     _ => {
-                        return Err(Failure::new(format!("row {at} of {table} does not decode; restore the database")));
+                        let why = format!("row {at} of {table} does not decode; restore the database");
+                        return Err(Failure { is_mistake: true, ..Failure::new(why) });
                     }
                 }
             }

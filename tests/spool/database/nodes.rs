@@ -9,10 +9,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use postbud::message::CustomerId;
 use postbud::spool::postgres::{OpenError, Postgres, Settings};
-use postbud::spool::{Carried, Commit, Error, Inspect, Lease, Settled, Spool, Texts, Work, is_for_now};
+use postbud::spool::{Carried, Commit, Error, Inspect, Lease, Notice, Settled, Spool, Texts, Work, is_for_now};
 use postbud::time::Timestamp;
 
-use super::rig::{quick, recovered, server, until, waiting};
+use super::rig::{Heard, quick, recovered, server, until, waiting};
 use crate::drafts::{backoff, content, draft, lane, soon};
 use crate::port::{claim_all, delivered};
 use crate::postgres::Server;
@@ -231,6 +231,43 @@ async fn a_clock_of_the_database_that_leaps_ahead_takes_no_shard_from_a_node_tha
     server.sql("UPDATE s.node SET instance = 1 WHERE name = 'c'");
     until("the others take what it had", || shares()[2] == 0 && shares().iter().sum::<usize>() == 12).await;
     assert_eq!((&a.health().borrow().stopped, &b.health().borrow().stopped), (&None, &None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_cannot_be_read_keeps_only_its_own_mail_waiting_and_is_named() {
+    let name = "a_shard_that_cannot_be_read_keeps_only_its_own_mail_waiting_and_is_named";
+    let Some(server) = server(name, &[]) else { return };
+    let a = Postgres::open(sharing(&server, "a")).unwrap();
+    for (seed, customer) in (0..).zip(customers()) {
+        let _ = a.commit(draft(&customer, &["a@b.dk"], seed, 500)).await.unwrap();
+    }
+    let of_shard =
+        |shard: u32| customers().into_iter().filter(|it| crc32fast::hash(it.as_bytes()) % 12 == shard).count();
+    a.stop().await;
+    let heard = Heard::default();
+    server.sql("ALTER TABLE s.segment_5_1 RENAME TO elsewhere");
+    let a = Postgres::open(heard.with(sharing(&server, "a"))).unwrap();
+    let waits = |notice: &Notice| match notice {
+        Notice::ShardWaits { shard, why } => *shard == 5 && why.contains("segment_5_1"),
+        _ => false,
+    };
+    assert!(heard.has(waits));
+    let records = || a.totals().now_or_never().unwrap().unwrap().records as usize;
+    assert_eq!(records(), 60 - of_shard(5));
+    // New mail for it is taken.
+    let of_five = customers().into_iter().find(|it| crc32fast::hash(it.as_bytes()) % 12 == 5).unwrap();
+    let new = a.commit(draft(&of_five, &["a@b.dk"], 60, 500)).await.unwrap().id();
+    server.sql("ALTER TABLE s.elsewhere RENAME TO segment_5_1");
+    until("all of it is there", || records() == 61).await;
+    assert!(heard.has(|notice| *notice == Notice::ShardGoesOn { shard: 5 }));
+    assert!(waiting(&a).await.contains(&new));
+    a.stop().await;
+    // If nothing can be read, the start fails.
+    for shard in 0..12 {
+        server.sql(&format!("ALTER TABLE IF EXISTS s.segment_{shard}_1 RENAME TO elsewhere_{shard}"));
+    }
+    let refused = Postgres::open(sharing(&server, "a")).err().unwrap().to_string();
+    assert!(refused.contains("does not exist"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
