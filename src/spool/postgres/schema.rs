@@ -42,7 +42,7 @@ const MIGRATIONS: [&str; VERSION as usize] = [
          END LOOP;
      END $$;
      CREATE TABLE {schema}.transit (number serial PRIMARY KEY, instance bigint NOT NULL);",
-    "CREATE TABLE {schema}.carried (shard int, customer text, name text, text text NOT NULL, PRIMARY KEY (shard, customer, name));
+    "CREATE TABLE IF NOT EXISTS {schema}.carried (shard int, customer text, name text, text text NOT NULL, PRIMARY KEY (shard, customer, name));
      ALTER TABLE {schema}.node ADD COLUMN configuration text NOT NULL DEFAULT '';",
     "ALTER TABLE {schema}.spool ADD COLUMN move text;",
 ];
