@@ -43,6 +43,7 @@ macro_rules! conforms {
             promises::what_operators_changed_survives_a_kill,
             promises::what_is_made_due_at_once_was_not_kept_back_and_what_is_released_was,
             promises::no_answer_is_larger_than_it_was_asked_for,
+            promises::many_records_are_counted_paged_and_claimed_in_order_and_their_content_is_not_in_memory,
             promises::a_search_by_age_finds_what_is_older_and_nothing_else,
             promises::a_commit_a_release_and_an_expedition_notify_whoever_waits,
             promises::a_spool_in_order_says_so_and_a_stopped_one_takes_no_more_work,

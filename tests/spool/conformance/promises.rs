@@ -474,4 +474,71 @@ pub async fn a_spool_in_order_says_so_and_a_stopped_one_takes_no_more_work<B: Ba
     refused(spool.settle(lease, settlement).await.unwrap_err());
     refused(spool.hold(Filter::default(), "why".into(), LinesById::new()).await.unwrap_err());
     refused(spool.sync().await.unwrap_err());
+    // A result that was refused is not recorded.
+    drop(spool);
+    let records = place.open().list(Filter::default(), 10).await.unwrap();
+    assert_eq!(records.iter().map(|record| (record.attempts, record.leased)).collect::<Vec<_>>(), [(0, false)]);
+}
+
+/// How many records there are, usually. `POSTBUD_SPOOL_RECORDS=1000000` shows the real thing.
+const RECORDS: u64 = 1000;
+
+pub async fn many_records_are_counted_paged_and_claimed_in_order_and_their_content_is_not_in_memory<B: Backend>() {
+    let asked = std::env::var("POSTBUD_SPOOL_RECORDS").ok().map(|records| records.parse().expect("a number"));
+    let (records, size): (u64, usize) = asked.map_or((RECORDS, 40_000), |records| (records, 2_000));
+    let place = B::new();
+    let spool = place.open();
+    let before = resident();
+    let customers = 10;
+    for from in (0..records).step_by(100) {
+        let commits: Vec<_> = (from..records.min(from + 100))
+            .map(|seed| spool.commit(draft(&format!("c{}", seed % customers), &["a@b.dk"], seed, size)))
+            .collect();
+        for commit in commits {
+            let _ = commit.await.unwrap();
+        }
+    }
+    assert_eq!(spool.totals().await.unwrap().records, records);
+    spool.stop().await;
+    drop(spool);
+    let spool = place.open();
+    assert_eq!(spool.totals().await.unwrap().records, records);
+    // Other tests use memory, too, where they run in the same process.
+    let grown = resident().saturating_sub(before);
+    let bound = (records as usize * size / 2).min(250 << 20);
+    println!("{records} records of {size} octets take {} KiB of memory", grown >> 10);
+    assert!(std::env::var_os("NEXTEST").is_none() || grown < bound, "{grown} octets");
+    let lanes = spool.lanes(None, 100).await.unwrap();
+    assert_eq!(lanes.iter().map(|(_, stats)| stats.records).sum::<u64>(), records);
+    // All ids in order, in pages.
+    let (mut ids, mut after) = (0, None);
+    loop {
+        let page = spool.list(Filter { after, ..Filter::default() }, 1000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().map(|record| record.id).is_sorted() && Some(page[0].id) > after);
+        ids += page.len() as u64;
+        after = Some(last.id);
+    }
+    assert_eq!(ids, records);
+    // The oldest of a lane come first.
+    let (mut seeds, mut claimed) = (Vec::new(), 0);
+    while claimed < 300.min(records / customers) {
+        let leases = spool.claim(&lane("c3"), soon(), 100, &backoff()).await.unwrap();
+        assert!(!leases.is_empty());
+        for lease in leases {
+            seeds.push(lease.record.message_id.split_once('@').unwrap().0.parse::<u64>().unwrap());
+            let result = delivered(&lease);
+            spool.settle(lease, result).await.unwrap();
+            claimed += 1;
+        }
+    }
+    assert_eq!(seeds, (0..claimed).map(|number| 3 + number * customers).collect::<Vec<_>>());
+    assert_eq!(spool.totals().await.unwrap().records, records - claimed);
+}
+
+/// The resident memory of this process in octets.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
 }

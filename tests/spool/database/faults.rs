@@ -72,8 +72,10 @@ async fn connections_that_break_again_and_again_lose_nothing_and_double_nothing(
     }
     recovered(&spool).await;
     let (acknowledged, _) = senders.stop().await;
-    recovered(&spool).await;
-    spool.sync().await.unwrap();
+    // The last connection that broke may not have been used since.
+    while spool.sync().await.is_err() {
+        recovered(&spool).await;
+    }
     drop(spool);
     let spool = Postgres::open(quick(&server)).unwrap();
     let found = waiting(&spool).await;

@@ -199,6 +199,12 @@ async fn nodes_that_come_and_go_share_the_customers_and_each_message_has_one_own
     let together: BTreeSet<_> = of_a.iter().chain(&of_b).chain(&of_c).copied().collect();
     assert_eq!((together.len(), of_a.len() + of_b.len() + of_c.len()), (60, 60), "one owner each");
     assert_eq!(together, all);
+    // Each customer is one node's, one node does what is done once for all, and no two make the same id.
+    let owners = |customer: &str| [&a, &b, &c].iter().filter(|node| node.owns(&CustomerId::new(customer))).count();
+    assert!(customers().iter().all(|customer| owners(customer) == 1));
+    assert_eq!([&a, &b, &c].iter().filter(|node| node.leads()).count(), 1);
+    let ids: BTreeSet<_> = [&a, &b, &c].iter().flat_map(|node| (0..1000).map(|_| node.next_id())).collect();
+    assert_eq!(ids.len(), 3000);
     // It was handed over in good order, so nothing waits for a second attempt.
     let page = b.due(Timestamp::now(), None, 100).await.unwrap();
     assert_eq!(page.lanes.len(), of_b.len());
