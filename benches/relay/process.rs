@@ -19,6 +19,8 @@ pub struct Usage {
     pub sleeps: u64,
     /// The largest sum of resident memory seen, octets (`VmHWM` of every process).
     pub peak_memory: u64,
+    /// The part of the resident memory now that is files: the program itself, mostly.
+    pub of_files: u64,
 }
 
 impl Sub for Usage {
@@ -32,6 +34,7 @@ impl Sub for Usage {
             written: self.written.saturating_sub(before.written),
             sleeps: self.sleeps.saturating_sub(before.sleeps),
             peak_memory: self.peak_memory,
+            of_files: self.of_files,
         }
     }
 }
@@ -47,6 +50,7 @@ pub fn usage(roots: &[u32]) -> Usage {
             sum.written += one.written;
             sum.sleeps += one.sleeps;
             sum.peak_memory += one.peak_memory;
+            sum.of_files += one.of_files;
         }
     }
     sum
@@ -99,6 +103,7 @@ fn one(pid: u32) -> Option<Usage> {
         written: field(&io, "write_bytes:").unwrap_or(0),
         sleeps: sleeps(pid),
         peak_memory: field(&status, "VmHWM:").unwrap_or(0) * 1024,
+        of_files: field(&status, "RssFile:").unwrap_or(0) * 1024,
     })
 }
 

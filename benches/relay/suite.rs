@@ -190,12 +190,14 @@ fn memory(runs: &mut Runs, options: &Options, rate: f64) -> anyhow::Result<Vec<R
     let mut rows = Vec::new();
     let messages = (rate * 60.0 * options.soak_minutes).max(1.0) as u64;
     let soak = runs.run(Options { rate: Some(rate), messages, ..options.clone() })?;
-    let peak = runs.outcomes.iter().filter_map(|o| o.relay).map(|r| r.peak_memory).max();
+    let peak = runs.outcomes.iter().filter_map(|o| o.relay).max_by_key(|relay| relay.peak_memory);
     rows.push(Row::at_most(
         "peak memory under this load, MB",
         100.0,
-        peak.map_or(f64::NAN, |p| p as f64 / 1e6),
-        String::new(),
+        peak.map_or(f64::NAN, |relay| relay.peak_memory as f64 / 1e6),
+        peak.map_or_else(String::new, |relay| {
+            format!("{:.1} MB of it are pages of the program's file", relay.of_files as f64 / 1e6)
+        }),
     ));
     let (early, late) = quarters(&soak.memory);
     rows.push(Row::at_most(
