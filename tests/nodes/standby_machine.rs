@@ -1,33 +1,51 @@
 //! The cheaper step to availability: the embedded spool on a disk that two machines can have, one after the other. Here two relays of the
-//! same configuration have one folder.
+//! same configuration have one folder, each in a network namespace of its own where there can be any.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::network::{Network, with_network};
 use crate::support::capture::Capture;
 use crate::support::client::{Client, message};
-use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, plain_route};
+use crate::support::ports::free_port;
+use crate::support::relay::{Customer, Site, plain_route};
 
 const MESSAGES: usize = 60;
+const RETRY: &str = "[retry]\nfirst = \"1s\"\nlongest = \"1s\"\n";
 
-/// A relay with its state on the disk.
-fn machine(disk: &std::path::Path, route: String) -> Site {
-    let customer = Customer { id: "good", domain: "good.example", route };
-    let site = Site::with(&[customer], "[retry]\nfirst = \"1s\"\nlongest = \"1s\"\n");
+/// The relay of a machine, with its state on the disk.
+fn machine(number: usize, network: &Network, disk: &Path, server: SocketAddr) -> Site {
+    let customer = [Customer { id: "good", domain: "good.example", route: plain_route(server) }];
+    let site = match network.node(number) {
+        (address, Some(namespace)) => {
+            Site::at(SocketAddr::new(address, 2525), SocketAddr::new(address, 8080), Some(namespace), &customer, RETRY)
+        }
+        (_, None) => Site::with(&customer, RETRY),
+    };
     let text = std::fs::read_to_string(site.config()).unwrap();
     let on_disk = format!("state_dir = \"{}\"", disk.display());
-    std::fs::write(site.config(), text.replace("state_dir = \"../state\"", &on_disk)).unwrap();
+    let text = text.replace("state_dir = \"../state\"", &on_disk);
+    // No password may cross a network in clear, not even that of namespaces.
+    let text = text.replace("auth = \"required\"\nallow_plaintext_auth = true\n", "auth = \"off\"\n");
+    std::fs::write(site.config(), text).unwrap();
     site
 }
 
 #[test]
 fn a_standby_machine_is_refused_while_the_first_lives_and_has_all_its_mail_once_that_is_dead() {
+    let name = "a_standby_machine_is_refused_while_the_first_lives_and_has_all_its_mail_once_that_is_dead";
+    with_network(name, |network| refused_and_then_used(&network));
+}
+
+fn refused_and_then_used(network: &Network) {
     let disk = tempfile::tempdir().unwrap();
-    let later = free_port();
-    let (first, standby) = (machine(disk.path(), plain_route(later)), machine(disk.path(), plain_route(later)));
+    let later = free_port(&network.own().to_string());
+    let [first, standby] = [0, 1].map(|number| machine(number, network, disk.path(), later));
     std::fs::copy(first.key("good.example"), standby.key("good.example")).unwrap();
     let relay = first.start();
-    let mut client = Client::login(first.smtp, USERNAME, PASSWORD).unwrap();
+    let mut client = Client::connect(first.smtp).unwrap();
     let send = |client: &mut Client, n: usize| {
         let mail = message("a@good.example", "b@example.net", &format!("n{n}"));
         let heard = client.send("a@good.example", &["b@example.net"], &mail).unwrap();
