@@ -6,8 +6,12 @@ use zeroize::Zeroizing;
 use super::commands::{check_hash, check_name};
 use super::sessions::Session;
 use super::*;
+use crate::database::Home;
 use crate::operate::tokens::secret::Secret;
+use crate::postgres::Server;
 use crate::submission::{Credentials, Login};
+use crate::test_postgres;
+use crate::test_skip::skip;
 
 const RIGHT: &str = "correct horse battery";
 
@@ -90,6 +94,44 @@ async fn a_session_lasts_over_a_start_and_ends_with_another_password() {
         let octets = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!octets.windows(secret.as_str().len()).any(|window| window == secret.as_str().as_bytes()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_begins_or_ends_at_one_node_does_so_at_all() {
+    let server = match test_postgres::shared() {
+        Ok(server) => server,
+        Err(why) => return skip("a_session_that_begins_or_ends_at_one_node_does_so_at_all", why),
+    };
+    let node = |name: &str| {
+        let server = Server { node: name.into(), ..server.settings("sessions").server };
+        let database = Database::open_at(&Home::Server(Box::new(server)), &[SCHEMA]).unwrap();
+        let limits = Limits { login_delay: Duration::ZERO, ..Limits::default() };
+        let operators = Operators::open(database, &limits, SessionTimes::default()).unwrap();
+        let following = operators.clone();
+        tokio::spawn(async move { following.follow().await });
+        operators
+    };
+    let (a, b) = (node("a"), node("b"));
+    add(&a, kept("anna", RoleName::Admin, Some(RIGHT))).await;
+    let (secret, now) = (Secret::new(), Timestamp::now());
+    let digest = Digest::of(secret.as_str());
+    let session = Session::begin("anna", Some(address()), now);
+    let row = session.clone();
+    a.0.database.write(move |tables| super::table::begin_session(tables, &digest, &row)).await.unwrap();
+    a.0.sessions.begin(digest, session, now);
+    let until = async |what: &str, is_so: &dyn Fn() -> bool| {
+        let began = std::time::Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < Duration::from_secs(20), "in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until("the other node knows the session", &|| b.is_open(secret.as_str(), now)).await;
+    assert_eq!(b.look(secret.as_str(), Some(address()), now).unwrap().role(), &Role::Admin);
+    let changed = kept("anna", RoleName::Admin, Some("another password"));
+    b.0.database.write(move |tables| super::table::change(tables, &changed)).await.unwrap();
+    until("it ends at both", &|| !a.is_open(secret.as_str(), now) && !b.is_open(secret.as_str(), now)).await;
+    assert!(check(&a, "anna", "another password").await && !check(&a, "anna", RIGHT).await);
 }
 
 #[test]
