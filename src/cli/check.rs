@@ -12,9 +12,10 @@ use crate::spool::postgres;
 
 /// Find every mistake in the configuration.
 ///
-/// Reads the server file, every customer's file, and the keys, certificates and secrets that they name. Each mistake is one line: file,
-/// line, key, what is wrong and what would be right. A customer's unusable DKIM key is a mistake here, although the relay would start
-/// without it and refuse that customer's mail temporarily. Warnings should be corrected, but are no mistakes.
+/// Reads the server file, every customer's file, and the keys, certificates and secrets that they name. Commands that they name for
+/// secrets are run. Each mistake is one line: file, line, key, what is wrong and what would be right. A customer's unusable DKIM key is a
+/// mistake here, although the relay would start without it and refuse that customer's mail temporarily. Warnings should be corrected, but
+/// are no mistakes.
 ///
 /// Also says whether this version can read the spool and the database in state_dir, which another version may have written.
 ///

@@ -95,11 +95,11 @@ Examples:
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
-    /// May see everything.
+    /// May see everything, and probe routes.
     Read,
-    /// May also change the queue and the routes, and check domains.
+    /// May also change the queue, the routes and suppression lists, pause customers, check domains, send test mails, acknowledge alerts.
     Operate,
-    /// May also change customers and keys.
+    /// May also change customers, keys and links, and erase recipients from the record.
     Admin,
 }
 

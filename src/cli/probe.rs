@@ -13,8 +13,8 @@ use crate::smtp::Mailbox;
 /// Does the same as a delivery: host name, connection from the egress address, greeting, EHLO, TLS and certificate, login, MAIL and RCPT;
 /// then RSET. For each step it reports the time, what was found and what to do about it. No mail is sent.
 ///
-/// For a Mailjet customer every tier is tested (or the fixed one in its file). With --to at another domain the probe also tests whether the
-/// server accepts mail to others without a login.
+/// For a Mailjet customer every tier is tested, or only the one that its file names, and its own account if it has one.
+/// With --to at another domain the probe also tests whether the server accepts mail to others without a login.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

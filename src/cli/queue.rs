@@ -39,9 +39,9 @@ enum QueueCommand {
     ///
     /// All given filters must match. A message with several recipients is listed with those that still wait.
     ///
-    /// STATE is the message's own: waiting, deferred, held (by `queue hold`, or because it cannot be read), delivering. A waiting or
-    /// deferred message is marked "stopped" while its customer is suspended or paused, while its route is suspended, or while it has no
-    /// route. The reason is then shown in place of the last reply (`stopped` in the JSON object). It is not held, so `queue release` has no
+    /// STATE is the message's own: waiting, deferred, held (by `queue hold`, because it cannot be read, or because its DKIM signature has
+    /// expired), delivering. A waiting or deferred message is marked "stopped" while its customer is suspended or paused, while its route
+    /// is suspended, or while it has no route. The reason is then shown in place of the last reply (`stopped` in the JSON object). It is not held, so `queue release` has no
     /// effect on it. It continues after the customer's file or the route is corrected, after `postbud route resume`, or after
     /// `postbud customer unpause`.
     #[command(after_long_help = "\

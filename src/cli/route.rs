@@ -19,7 +19,8 @@ use crate::route::microsoft::WHEN;
 
 /// Show the routes of the running relay, and suspend or resume one.
 ///
-/// A route is a destination of mail: a tier of Mailjet (mailjet.NAME) or a customer's own server (own-server.CUSTOMER). The relay slows a
+/// A route is a destination of mail: a tier of Mailjet (mailjet.NAME), a customer's own account there (mailjet-own.CUSTOMER), a customer's own
+/// server (own-server.CUSTOMER), or the server for notifications to senders (bounces). The relay slows a
 /// route down by itself if its server asks for less, and suspends it if further attempts would do harm, as after a wrong password. Mail of
 /// a suspended route waits. No mail is lost, but its senders are informed that it is late and, at its maximum age, that it was given up.
 ///
@@ -59,8 +60,8 @@ Examples:
     ///
     /// Without --tenant, prints the steps for an administrator of the customer's tenant: the application, its consent, and the lines for
     /// PowerShell, which look up the enterprise application's object id. With --tenant, --client-id and --secret-from, probes the server
-    /// with them and names the step that fails, such as token or login; mail continues with the password meanwhile. With --switch, the customer's file is also
-    /// changed if the probe succeeds; reload postbud afterwards. Waiting mail is then sent.
+    /// with them and names the step that fails, such as token or login; mail continues with the password meanwhile. With --switch, the
+    /// customer's file is also changed if the probe succeeds; reload postbud afterwards. Waiting mail is then sent.
     #[command(after_long_help = "\
 Examples:
   postbud route oauth egen-server

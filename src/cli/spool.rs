@@ -41,7 +41,7 @@ enum SpoolCommand {
     ///
     /// Stop the relay (all nodes), change [spool] in the server file, run this, and start the relay. Mail keeps its queue id, its
     /// recipients' states, its attempts, due times and holds. What is known beside it goes along: suppression lists, tokens, operators,
-    /// links, DMARC reports. What the old spool still tells the event log is written there first.
+    /// links, DMARC reports, Mailjet's events, the history. What the old spool still tells the event log is written there first.
     ///
     /// A move that is interrupted, by a power cut or kill -9 too, is run again and goes on. From its first step until its end no relay
     /// starts with either spool, so nothing is lost and nothing is sent twice. The old spool keeps copies, and says where its mail went:
