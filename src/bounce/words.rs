@@ -12,7 +12,7 @@ const DESCRIBED: usize = 20;
 /// The display name of the sender.
 pub(super) fn sender(language: Language) -> &'static str {
     match language {
-        Language::Danish | Language::Both => "Postsystemet",
+        Language::Danish | Language::Both => "Mailsystemet",
         Language::English => "Mail delivery system",
     }
 }
@@ -137,7 +137,7 @@ fn remedy(report: &RecipientReport, status: EnhancedCode) -> (&'static str, &'st
         ),
         // RFC 3463 §3.2: these codes are about the sender's address.
         (1, 7 | 8) => (
-            "Serveren godtager ikke din egen adresse som afsender. Der er ikke noget galt med modtagerens adresse. Bed den mailansvarlige hos jer se på svaret ovenfor.",
+            "Serveren accepterer ikke din egen adresse som afsender. Der er ikke noget galt med modtagerens adresse. Bed den mailansvarlige hos jer se på svaret ovenfor.",
             "The server does not accept your own address as the sender's. Nothing is wrong with the recipient's. Ask whoever runs your mail to look at the answer above.",
         ),
         (1, _) => (

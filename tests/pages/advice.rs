@@ -83,7 +83,7 @@ fn a_customer_sees_how_much_its_own_key_at_mailjet_carries() {
         return skip("a_customer_sees_how_much_its_own_key_at_mailjet_carries", "no knot: install the package");
     }
     for (language, key, caps) in [
-        ("da", "jeres egen nøgle hos Mailjet", "højst sendt 1.200 mails i minuttet og 25.000 modtagere om dagen"),
+        ("da", "jeres egen nøgle hos Mailjet", "højst sendt 1.200 mails i minuttet og til 25.000 modtagere om dagen"),
         ("en", "a key of your own at Mailjet", "At most 1,200 messages a minute and 25,000 recipients a day"),
     ] {
         let page = page(&rig, language);

@@ -61,7 +61,7 @@ fn a_server_is_used_once_it_works_and_by_nobody_elses_word() {
     for wanted in [
         "Serverens navn slås op",
         "webCRM præsenterer sig",
-        "Afsenderen nævnes",
+        "Afsenderen oplyses",
         "Prøven afsluttes uden at sende noget",
     ] {
         assert!(page.contains(wanted), "{wanted}: {page}");

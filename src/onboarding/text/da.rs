@@ -159,21 +159,21 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Fjern includes, der ikke bruges mere.".into(),
         ),
         F::SpfTooManyVoidLookups { count } => (
-            format!("SPF slår {count} navne op, der ingen adresse har, og modtagerne stopper efter 2."),
-            "Fjern de led, hvis navne ingen adresse har.".into(),
+            format!("SPF slår {count} navne op, som ikke har nogen adresse, og modtagerne stopper efter 2."),
+            "Fjern de led, hvis navne ikke har nogen adresse.".into(),
         ),
         F::SpfManyVoidLookups { count } => (
             format!(
-                "SPF kan slå {count} navne op, der ingen adresse har, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
+                "SPF kan slå {count} navne op, som ikke har nogen adresse, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
             ),
-            "Fjern de led, hvis navne ingen adresse har.".into(),
+            "Fjern de led, hvis navne ikke har nogen adresse.".into(),
         ),
         F::SpfTooManyExchanges { domain } => (
             format!("{domain} har mere end 10 mailservere, og det er for mange til mx i SPF."),
             "Skriv deres adresser i stedet for mx.".into(),
         ),
         F::SpfIncludeWithoutRecord { domain } => (
-            format!("SPF henviser til {domain}, som ingen SPF-record har: så afviser modtagerne hele recorden."),
+            format!("SPF henviser til {domain}, som ikke har en SPF-record: så afviser modtagerne hele recorden."),
             "Fjern den include eller redirect, eller ret stavemåden.".into(),
         ),
         F::SpfIncludeSeveral { domain, count } => (
@@ -277,31 +277,31 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (format!("Der er intet alias på {host}."), format!("Opret en CNAME til {target}."))
         }
         F::DelegationByHand { host, target } => (
-            format!("Nøglen på {host} er oprettet i hånden, så hver ny nøgle også skal oprettes."),
-            format!("Erstat den med en CNAME til {target}, så skifter nøgler af sig selv."),
+            format!("Nøglen på {host} er oprettet manuelt, så hver ny nøgle skal også oprettes manuelt."),
+            format!("Erstat den med en CNAME til {target}, så skifter nøglerne af sig selv."),
         ),
         F::DelegationIdle { host, target } => (
             format!("Der er intet alias til {target} på {host}, som den næste nøgle har brug for."),
             "Opret den viste CNAME.".into(),
         ),
         F::DelegationOffered { host, target, .. } => (
-            format!("Nøglerne er oprettet i hånden. Med et alias til {target} på {host} og dets makker skifter de af sig selv."),
+            format!("Nøglerne er oprettet manuelt. Med et alias til {target} på {host} og det andet alias skifter de af sig selv."),
             "Opret den viste CNAME ved siden af den record, der er der nu. Den bliver stående indtil videre.".into(),
         ),
         F::DelegationReady { zone } => (
-            format!("Nøglerne er oprettet i hånden, og begge aliaser til {zone} er der."),
+            format!("Nøglerne er oprettet manuelt, og begge aliasser til {zone} er der."),
             "Det er webCRM, der går videre, ikke kunden: `postbud dkim rotate` laver en nøgle, der skifter af sig selv. Den nuværende nøgles record bliver stående, til kommandoen siger til.".into(),
         ),
         F::MailjetKeyMissing { host, domain, why } => (
-            format!("{} Så kan modtagerne ikke kontrollere Mailjets signatur, og webCRMs egen er ikke gyldig efter turen gennem Mailjet.", no_key(host, why)),
+            format!("{} Så kan modtagerne ikke kontrollere Mailjets signatur, og webCRM's egen er ikke gyldig efter turen gennem Mailjet.", no_key(host, why)),
             format!(
                 "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil (dkim i [mailjet.\"{domain}\"]): så viser `postbud domain records` den record, der skal oprettes."
             ),
         ),
         F::MailjetKeyShort { host, bits } => (
             match finding.severity() {
-                Severity::Fault => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager ingen med færre end 1024."),
-                _ => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
+                Severity::Fault => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne accepterer ingen med færre end 1024."),
+                _ => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne accepterer den, men 2048 er bedre."),
             },
             "Det er webCRM, der skal bede Mailjet om en ny; I behøver ikke gøre noget.".into(),
         ),
@@ -335,10 +335,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::MailjetRefuses { tier, domain, reason } => (
             format!("Mailjets konto for niveauet {tier} opretter ikke {domain}. {reason}"),
-            format!("webCRM ser på kontoen i Mailjets konsol eller opretter domænet der i hånden og skriver det, den viser, i [mailjet.\"{domain}\"] i kundens fil."),
+            format!("webCRM ser på kontoen i Mailjets konsol eller opretter domænet manuelt og skriver det, den viser, i [mailjet.\"{domain}\"] i kundens fil."),
         ),
         F::MailjetCredentials { tier, reason } => (
-            format!("Mailjet godtager ikke API-nøglen for niveauet {tier}. {reason}"),
+            format!("Mailjet accepterer ikke API-nøglen for niveauet {tier}. {reason}"),
             format!("webCRM retter nøglen og dens hemmelighed i [mailjet.{tier}] i serverfilen."),
         ),
         F::MailjetSilent { tier, hours, .. } => (

@@ -283,7 +283,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Publish the CNAME shown.".into(),
         ),
         F::DelegationOffered { host, target, .. } => (
-            format!("The keys are published by hand. With an alias to {target} at {host}, and its twin, they would change by themselves."),
+            format!("The keys are published by hand. With an alias to {target} at {host}, and the other alias, they would change by themselves."),
             "Publish the CNAME beside the record that is there, which stays for now.".into(),
         ),
         F::DelegationReady { zone } => (

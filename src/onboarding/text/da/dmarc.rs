@@ -15,7 +15,7 @@ pub(in crate::onboarding::text) fn dmarc_step(step: &Step) -> (String, String) {
         Safety::Safe if step.stage == PolicyStage::Missing => {
             ("Det første skridt er en DMARC-record, der intet ændrer og giver rapporter.".into(), publish())
         }
-        Safety::Safe => (format!("Efter rapporterne er den næste DMARC-politik sikker nu: {next}."), publish()),
+        Safety::Safe => (format!("Ifølge rapporterne er den næste DMARC-politik sikker nu: {next}."), publish()),
         Safety::SafeUnless { senders } => {
             let named: Vec<String> = senders
                 .iter()
@@ -71,7 +71,7 @@ fn remedy(reasons: &[Reason]) -> String {
     } else if has(|it| matches!(it, Reason::OthersFail { .. })) {
         "Sæt DKIM op hos de afsendere, hvis mails ikke bliver godkendt, eller tilføj deres servere i SPF.".into()
     } else if has(|it| matches!(it, Reason::NoReports | Reason::OldReports { .. })) {
-        "Se efter, at rua= i DMARC-recorden nævner en adresse, hvor rapporter bliver læst.".into()
+        "Kontrollér, at rua= i DMARC-recorden nævner en adresse, hvor nogen læser rapporterne.".into()
     } else {
         "Vent på flere rapporter.".into()
     }

@@ -1,4 +1,4 @@
-//! Hvorfor noget ikke kunne slås op eller hentes.
+//! The texts about failed lookups, requests and probes, in Danish.
 
 use crate::delivery::Step;
 use crate::onboarding::fetch::NotThere;
@@ -37,7 +37,7 @@ pub(super) fn probe_failed(server: &str, step: Step) -> (String, String) {
         Step::Connect => ("der kunne ikke oprettes forbindelse", "Ret port og firewall, så webCRM kan nå serveren."),
         Step::Greeting | Step::Hello => (
             "serveren tager ikke imod forbindelsen",
-            "Tillad webCRMs adresse på serveren, eller få dens administrator til at se efter i loggen.",
+            "Tillad webCRM's adresse på serveren, eller få dens administrator til at se efter i loggen.",
         ),
         Step::Tls => ("der kunne ikke aftales kryptering (TLS)", "Slå TLS til på serveren, eller ret dens opsætning."),
         Step::Certificate => (
@@ -45,18 +45,18 @@ pub(super) fn probe_failed(server: &str, step: Step) -> (String, String) {
             "Giv serveren et gyldigt certifikat til dens navn, eller lad webCRM kende netop dette certifikat.",
         ),
         Step::Token | Step::Login => {
-            ("login blev ikke godtaget", "Ret brugernavn og kodeord, og se efter, om kontoen må sende med SMTP.")
+            ("login blev ikke accepteret", "Ret brugernavn og adgangskode, og se efter, om kontoen må sende med SMTP.")
         }
-        Step::Mail => ("afsenderen blev ikke godtaget", "Giv webCRMs login lov til at sende i domænets navn."),
+        Step::Mail => ("afsenderen blev ikke accepteret", "Giv webCRM's login lov til at sende i domænets navn."),
         Step::Rcpt => {
-            ("modtageren blev ikke godtaget", "Giv webCRM lov til at sende til alle modtagere gennem serveren (relay).")
+            ("modtageren blev ikke accepteret", "Giv webCRM lov til at sende til alle modtagere gennem serveren (relay).")
         }
         Step::Data | Step::End | Step::Rset => {
             ("serveren tog ikke imod til sidst", "Få serverens administrator til at se efter i loggen.")
         }
         Step::ReturnPath => (
-            "webCRMs returadresse blev ikke godtaget som afsender",
-            "Giv webCRMs login lov til at sende med returadressens domæne, eller bed webCRM om at sende uden returadresse.",
+            "webCRM's returadresse blev ikke accepteret som afsender",
+            "Giv webCRM's login lov til at sende med returadressens domæne, eller bed webCRM om at sende uden returadresse.",
         ),
         Step::OpenRelay => (
             "serveren sender for fremmede, der ikke er logget ind (open relay)",

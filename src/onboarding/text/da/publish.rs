@@ -1,4 +1,4 @@
-//! Hvad kunden skal oprette: begrundelser, forklaringer og mailen.
+//! The texts about records to publish, in Danish: reasons, explanations and the mail.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::visible::visible;
 
 pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'static str {
     match item {
-        Item::FromDomain => "Masse-e-mails kræver jeres eget domæne.",
+        Item::FromDomain => "Massemails kræver jeres eget domæne.",
         Item::Ownership => "Beviser, at domænet er jeres.",
         Item::Spf if own_server => {
             "Nævner de servere, der sender for domænet, også jeres egen. Der må kun være én SPF-record."
@@ -35,7 +35,7 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
 
 /// Returns the reason for a DMARC record that only watches, and sends reports to nobody.
 pub(in crate::onboarding::text) fn watching() -> &'static str {
-    "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med ikke at ændre noget. Der må kun være én DMARC-record."
+    "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. I begyndelsen ændrer den ikke noget. Der må kun være én DMARC-record."
 }
 
 /// Returns the reason for a DMARC record whose policy does more than watch.
@@ -45,7 +45,7 @@ pub(in crate::onboarding::text) fn enforcing() -> &'static str {
 
 /// Returns the reason for the aliases of a customer that publishes its key by hand.
 pub(in crate::onboarding::text) fn delegating() -> &'static str {
-    "Med de to aliaser (CNAME) skifter vi selv DKIM-nøglen fremover. Den TXT-record med nøglen, som I har nu, skal blive stående: vi siger til, når den kan slettes."
+    "Med de to aliasser (CNAME) skifter vi selv DKIM-nøglen fremover. Den TXT-record med nøglen, som I har nu, skal blive stående: vi siger til, når den kan slettes."
 }
 
 pub(in crate::onboarding::text) fn replaces(count: usize) -> String {
@@ -69,7 +69,7 @@ pub(in crate::onboarding::text) fn to_come(host: &str) -> String {
     format!("Der skal også oprettes en nøgle på {host}. webCRM får værdien fra Mailjet og sender den til jer.")
 }
 
-/// Vejen ud, hvor et afsenderdomæne er et alias.
+/// Explains how to replace the alias if a From domain is one.
 pub(super) fn without_alias(target: &str) -> String {
     format!(
         "Send fra et andet domæne, eller få aliasset erstattet af adresser (A og AAAA, eller ALIAS/ANAME, hvis jeres DNS-panel har det), før recorden bliver oprettet. Hører {target} til jer, kan den i stedet oprettes dér."

@@ -1,4 +1,4 @@
-//! Hvad der er galt med records, og hvad der ændres i dem.
+//! The texts about mistakes in records and changes of them, in Danish.
 
 use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
@@ -10,7 +10,7 @@ use crate::plain::{self, Meant};
 
 pub(super) fn included(fault: &str) -> &'static str {
     match fault {
-        "none" => "som ingen SPF-record har",
+        "none" => "som ikke har en SPF-record",
         "several" => "som har flere SPF-records",
         "loop" => "der fører tilbage igen",
         _ => "hvis SPF-record har fejl",
@@ -40,8 +40,8 @@ pub(in crate::onboarding::text) fn obstacle(obstacle: &Obstacle, present: bool) 
             format!("Fjern{first} includes, der ikke bruges mere, eller skriv adresser i stedet."),
         ),
         Obstacle::Voids { count } => (
-            format!("{record} slår {count} navne op, der ingen adresse har, og modtagerne stopper efter 2: {fails}."),
-            format!("Fjern{first} de led, hvis navne ingen adresse har."),
+            format!("{record} slår {count} navne op, som ikke har nogen adresse, og modtagerne stopper efter 2: {fails}."),
+            format!("Fjern{first} de led, hvis navne ikke har nogen adresse."),
         ),
         Obstacle::Exchanges { domain } => (
             format!("{record} har mx for {domain}, som har mere end 10 mailservere: {fails}."),
@@ -133,7 +133,7 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
             (format!("k={k} er en nøgletype, som modtagerne ikke kender."), "Erstat den med den viste record.")
         }
         Flaw::Weak(bits) => {
-            (format!("RSA med {bits} bit er for svag."), "Der skal bruges en nøgle på 2048 bit med en ny selector.")
+            (format!("en RSA-nøgle på {bits} bit er for svag."), "Der skal bruges en nøgle på 2048 bit med en ny selector.")
         }
         Flaw::Hash(h) => (format!("h={h} tillader ikke sha256."), "Fjern h=."),
         Flaw::Service(s) => (format!("s={s} tillader ikke mail, eller ikke hos alle modtagere."), "Fjern s=."),

@@ -28,7 +28,7 @@ pub(super) fn mail(summary: &Summary) -> String {
     let (all, ours) = (&summary.all, &summary.ours);
     let n = |value| number(value, LANG);
     format!(
-        "{} mails, hvoraf {} ({}) er vores. {} består ({}): {} ved DKIM og SPF, {} ved DKIM alene, {} ved SPF alene. Af vores består {} ({}).",
+        "{} mails, hvoraf {} ({}) er vores. {} er godkendt ({}): {} ved DKIM og SPF, {} ved DKIM alene, {} ved SPF alene. Af vores er {} godkendt ({}).",
         n(all.messages),
         n(ours.messages),
         share(ours.messages, all.messages, LANG),
@@ -49,8 +49,8 @@ pub(super) fn hit(summary: &Summary) -> String {
         return "En politik med quarantine eller reject ville ikke ramme noget.".to_owned();
     }
     format!(
-        "En politik med quarantine eller reject ville ramme {} mails: {} af vores, {} fra andre afsendere, hvis mails for det meste består, \
-         {} fra afsendere, hvis mails dumper. Modtagerne ved om {} af dem, at de er videresendt; {} kom i spam, og {} blev afvist.",
+        "En politik med quarantine eller reject ville ramme {} mails: {} af vores, {} fra andre afsendere, hvis mails for det meste er godkendt, \
+         {} fra afsendere, hvis mails ikke er godkendt. Modtagerne ved om {} af dem, at de er videresendt; {} kom i spam, og {} blev afvist.",
         n(hit.messages),
         n(hit.ours),
         n(hit.own_senders),
@@ -66,7 +66,7 @@ pub(super) fn claimed() -> &'static str {
 }
 
 pub(super) fn columns() -> [&'static str; 7] {
-    ["AFSENDER", "MAILS", "DKIM", "SPF", "DUMPER", "DAGE", ""]
+    ["AFSENDER", "MAILS", "DKIM", "SPF", "IKKE GODKENDT", "DAGE", ""]
 }
 
 pub(super) fn kind(sender: &Sender) -> &'static str {

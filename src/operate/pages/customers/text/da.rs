@@ -92,8 +92,8 @@ pub(super) const WORDS: Words = Words {
         "Mail fra webCRM bliver afleveret til jeres egen server, som sender den videre. Åbninger og klik kan så ikke følges i webCRM.",
     ],
     internal: [
-        "5. Mail til jeres egne kolleger",
-        "Nogle mailservere afviser mail, der kommer udefra med jeres eget domæne som afsender. Får jeres kolleger ikke mails fra webCRM, så gør dette:",
+        "5. Mail til jeres egne medarbejdere",
+        "Nogle mailservere afviser mail, der kommer udefra med jeres eget domæne som afsender. Får jeres medarbejdere ikke mails fra webCRM, så gør dette:",
     ],
     mailjet_owned: |domain| {
         [
@@ -248,7 +248,7 @@ pub(super) const WORDS: Words = Words {
         )
     },
     forward_replaces: "Erstatter den record, der står der nu. Der må kun være én.",
-    forward_closing: "Hver værdi er én linje; en lang TXT-værdi må deles i strenge på højst 255 tegn.\nwebCRM kontrollerer selv recordene flere gange om dagen, så I behøver ikke svare.\n\nVenlig hilsen\n",
+    forward_closing: "Hver værdi er én linje; en lang TXT-værdi må deles i strenge på højst 255 tegn.\nwebCRM tjekker selv recordene flere gange om dagen, så I behøver ikke svare.\n\nVenlig hilsen\n",
     forward_mail: "Åbn som mail",
     forward_paste: "(Indsæt teksten fra siden her.)",
     forward_copy: "beskeden",
@@ -260,7 +260,7 @@ pub(super) const WORDS: Words = Words {
     caps: |per_minute, per_day| {
         let n = |cap: u32| number(cap.into(), Lang::Da);
         let minute = per_minute.map(|cap| format!("{} mails i minuttet", n(cap)));
-        let day = per_day.map(|cap| format!("{} modtagere om dagen", n(cap)));
+        let day = per_day.map(|cap| format!("til {} modtagere om dagen", n(cap)));
         let both: Vec<String> = minute.into_iter().chain(day).collect();
         format!("Der bliver højst sendt {}. Resten venter og bliver sendt bagefter.", both.join(" og "))
     },
@@ -281,7 +281,7 @@ pub(super) const WORDS: Words = Words {
     no_connection: |peer, why| match why {
         NoConnection::Refused => format!("{peer} afviser forbindelsen"),
         NoConnection::Silent => format!("{peer} svarer ikke"),
-        NoConnection::NoWay => format!("der er ingen vej til {peer}"),
+        NoConnection::NoWay => format!("{peer} kan ikke nås"),
     },
     microsoft_login: "Microsoft 365 tager som udgangspunkt ikke længere imod adgangskoder til SMTP. En administrator kan slå \"Authenticated SMTP\" til for \
                       postkassen i Microsoft 365 administration (Brugere, Aktive brugere, Mail, Administrer mailapps); ellers skal webCRM logge ind med OAuth.",
@@ -346,7 +346,7 @@ pub(super) const WORDS: Words = Words {
         Wrong::TooSoon => "I har lige prøvet. Vent ti sekunder, og prøv igen.",
     },
     step_ok: "Gik godt",
-    step_warning: "Se på",
+    step_warning: "Bemærk",
     step_failed: "Gik galt",
     probe_step: |step| match step {
         ProbeStep::Resolve => "Serverens navn slås op",
@@ -358,11 +358,11 @@ pub(super) const WORDS: Words = Words {
         ProbeStep::Certificate => "Serverens certifikat kontrolleres",
         ProbeStep::Token => "Adgang hentes hos Microsoft",
         ProbeStep::Login => "webCRM logger ind",
-        ProbeStep::Mail => "Afsenderen nævnes",
-        ProbeStep::Rcpt => "Modtageren nævnes",
+        ProbeStep::Mail => "Afsenderen oplyses",
+        ProbeStep::Rcpt => "Modtageren oplyses",
         ProbeStep::Data | ProbeStep::End => "Indholdet sendes",
         ProbeStep::Rset => "Prøven afsluttes uden at sende noget",
-        ProbeStep::ReturnPath => "Returadressen tilbydes",
+        ProbeStep::ReturnPath => "Returadressen prøves",
         ProbeStep::OpenRelay => "Afvises fremmede?",
     },
     allow_title: |ip| format!("Sådan tillader I webCRM's adresse {ip} på jeres mailserver"),

@@ -92,8 +92,8 @@ pub(super) const WORDS: Words = Words {
         "Mail from webCRM is handed to your own server, which sends it on. Opens and clicks cannot be followed in webCRM then.",
     ],
     internal: [
-        "5. Mail to your own colleagues",
-        "Some mail servers refuse mail that comes from outside with your own domain as its sender. If your colleagues do not get mail from webCRM, do this:",
+        "5. Mail to your own people",
+        "Some mail servers refuse mail that comes from outside with your own domain as its sender. If your own people do not get mail from webCRM, do this:",
     ],
     mailjet_owned: |domain| {
         [
