@@ -10,7 +10,7 @@ pub struct VolumeLimits {
     /// True if single mail is neither counted nor delayed.
     pub spare_single: bool,
     /// What happens if more messages leave in an hour than [`leap_factor`](Self::leap_factor) times the busiest hour of the last seven
-    /// days, and at least [`leap_volume`](Self::leap_volume). The reason may be a stolen password.
+    /// days, and more than [`leap_volume`](Self::leap_volume). The reason may be a stolen password.
     pub on_leap: Reaction,
     /// A leap is a volume of at least this many times the usual one (see [`on_leap`](Self::on_leap)).
     pub leap_factor: u32,

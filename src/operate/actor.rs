@@ -26,10 +26,12 @@ pub enum Role {
     Customer(BTreeSet<CustomerId>),
     /// The holder of a link: may read this customer's own data, have its domains checked, and enter its own server.
     Link(CustomerId),
+    /// May read everything, and probe routes.
     Read,
-    /// May change the queue and the routes, and check domains.
+    /// May also change the queue, the routes and suppression lists, pause customers, check domains, send test mails, and acknowledge
+    /// alerts.
     Operate,
-    /// May change customers and keys.
+    /// May also change customers, keys, links, tokens and operators, and erase recipients from the record.
     Admin,
 }
 
@@ -38,15 +40,15 @@ pub enum Role {
 pub(super) enum Need<'a> {
     /// To read one customer's data.
     ReadOf(&'a CustomerId),
-    /// To read everything.
+    /// To read everything, and to probe routes.
     Read,
     /// To have one customer's domains checked.
     CheckOf(&'a CustomerId),
     /// To do on behalf of one customer what the customer may do: enter its own server.
     OwnOf(&'a CustomerId),
-    /// To change the queue or the routes, or to check domains.
+    /// To do what the role [`Role::Operate`] may.
     Operate,
-    /// To change customers or keys.
+    /// To do what only the role [`Role::Admin`] may.
     Admin,
 }
 
@@ -92,12 +94,12 @@ impl Actor {
         self.may(Need::Read).is_ok()
     }
 
-    /// Refuses an actor that may not change the queue or the routes, or check domains.
+    /// Refuses an actor that has neither the role [`Role::Operate`] nor [`Role::Admin`].
     pub(super) fn may_operate(&self) -> Result<(), Error> {
         self.may(Need::Operate)
     }
 
-    /// Refuses an actor that may not change customers or keys.
+    /// Refuses an actor that has not the role [`Role::Admin`].
     pub(super) fn may_administer(&self) -> Result<(), Error> {
         self.may(Need::Admin)
     }

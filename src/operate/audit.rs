@@ -1,4 +1,5 @@
-//! The audit: each command that changes something becomes one `audit` event, whichever interface it came through.
+//! The audit: each command that changes something, and each check and probe that somebody commands, becomes one `audit` event, whichever
+//! interface it came through.
 //!
 //! The running relay emits the event at once. A command that works on files, outside the relay, leaves a note in `<state_dir>/audit/`. The
 //! relay turns notes into events when it finds them, at the latest at its next start. A note is written completely or not at all.

@@ -74,13 +74,13 @@ pub struct DomainView {
     /// The approximate time of the next check, RFC 3339; absent if it was never checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_check: Option<String>,
-    /// The verdict on each requirement.
+    /// The state of each requirement.
     pub requirements: Vec<RequirementStatus>,
-    /// The changes of verdicts, oldest first.
+    /// The changes of requirements, oldest first.
     pub history: Vec<RequirementChange>,
 }
 
-/// The verdict on one requirement.
+/// The state of one requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Verdict")]
 pub struct RequirementStatus {
@@ -97,7 +97,7 @@ pub struct RequirementStatus {
     pub faults: Vec<String>,
 }
 
-/// A change of a verdict.
+/// A change of one requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "VerdictChange")]
 pub struct RequirementChange {

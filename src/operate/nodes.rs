@@ -1,9 +1,9 @@
-//! What other nodes do for a command. Each node has a part of the queue, of the routes' counters and of the record; a person or a program
-//! asks one of them for the whole.
+//! Has other nodes do their part of a command. Each node has a part of the queue, of the routes' counters and of the record, and a person or
+//! a program asks one of them for the whole.
 //!
 //! The node that is asked does its own part, asks the others that are alive for theirs, and puts the answers together. A node that does
-//! not answer is named. Questions and answers are rows of the database that the nodes share, so no node needs a way to another one that
-//! the database does not give. Whoever may write there may command, as it may change the mail itself.
+//! not answer is named. Questions and answers are rows of the database that the nodes share, so nodes need no
+//! connections to each other. Whoever may write to the database may give commands: it could change the mail itself, too.
 //!
 //! A command that changes something is carried out by each node on what it owns, in the name of the actor and of the node that it asked.
 
@@ -25,8 +25,8 @@ use crate::message::CustomerId;
 use crate::record::trace::Query;
 use crate::time::Timestamp;
 
-/// The tables. A question goes once its node has taken it, an answer once the asker has read it. `ask_member` and `ask_owed` are those of
-/// erasures that nodes owe. Times are milliseconds since 1970.
+/// The tables. A question is removed when its node has taken it, and an answer when the asker has read it. `ask_member` and `ask_owed` are
+/// for erasures that nodes owe. Times are milliseconds since 1970.
 pub const SCHEMA: Schema = Schema {
     owner: "ask",
     steps: &[
@@ -39,25 +39,25 @@ pub const SCHEMA: Schema = Schema {
     ],
 };
 
-/// Nodes of another version are not asked: they might understand something else.
+/// The version of questions and answers. Nodes of another version are not asked, because they might understand something else.
 const VERSION: u32 = 5;
-/// A node that gives no sign for so long does not answer.
+/// A node that has given no sign of life for this time counts as not answering.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a node that is at work says so.
+/// How often a node that works on a question gives a sign of life.
 const SIGN_EVERY: Duration = Duration::from_secs(1);
-/// What nobody took or read for so long is removed.
+/// Questions and answers that nobody has taken or read for this time are removed.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// How often that is looked for.
+/// How often the node looks for such rows.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// After the database failed, when it is asked again.
+/// The pause after a failure of the database.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The way to the other nodes. Cheap to clone.
+/// Asks other nodes, and answers their questions. Cheap to clone.
 #[derive(Clone)]
 pub struct Nodes(Database);
 
 impl Nodes {
-    /// The way through this database.
+    /// Uses this database.
     pub fn new(database: &Database) -> Self {
         Nodes(database.of(&SCHEMA))
     }
@@ -108,7 +108,7 @@ struct Asking {
     may: May,
 }
 
-/// A role on its way.
+/// A role, as a question carries it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum May {
@@ -122,7 +122,7 @@ enum May {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
-    /// It is at work, and has come so far.
+    /// It is at work, and has changed this much so far.
     Progress(Changed),
     Done(Value),
     Refused(Error),

@@ -14,11 +14,11 @@ use super::{Actor, Error, Role, Service};
 use crate::database::{self, Transaction};
 use crate::time::Timestamp;
 
-/// How often a node looks for what it owes. What is younger is left to the node that asks for it.
+/// How often a node looks for erasures that it owes. Younger ones are left to the node that asks for them.
 const EVERY: Duration = Duration::from_secs(30);
 /// How often a node enters its name again.
 const ENTERED_EVERY: Duration = Duration::from_secs(3600);
-/// After this a node does not come back.
+/// A node that has been away for this time is forgotten.
 const GIVEN_UP: Duration = Duration::from_secs(400 * 86_400);
 
 /// What a node owes.

@@ -79,7 +79,7 @@ async fn list(
 /// The position of an alert in the list. It stays the same while others come and go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct AlertPosition {
-    /// 0 for an open alert that nobody took note of, 1 for other open ones, 2 for notices.
+    /// 0 for an open alert that nobody has acknowledged, 1 for other open ones, 2 for notices.
     group: u8,
     /// When it was first raised; the newest come first.
     since: Reverse<String>,

@@ -26,7 +26,7 @@ const TAGS: [(&str, &str); 9] = [
     (ROUTES, "Where mail goes."),
     (ALERTS, "What a person must look at."),
     (CUSTOMERS, "Customers, and what belongs to one of them."),
-    (DOMAINS, "Customers' From domains: records, verdicts, checks."),
+    (DOMAINS, "Customers' From domains: records, requirements, checks."),
     (RECORD, "What became of mail."),
     (SUPPRESSION, "Addresses that a customer's mail no longer goes to."),
     (JOBS, "Work that goes on after the answer."),

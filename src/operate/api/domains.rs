@@ -135,7 +135,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
                     DOMAINS,
                     "showDomain",
                     "Show a From domain",
-                    "The verdict on each requirement, and what changed when. Role read; a customer sees its own.",
+                    "The state of each requirement, and what changed when. Role read; a customer sees its own.",
                 ),
             ),
         )
@@ -159,7 +159,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
                     DOMAINS,
                     "checkDomain",
                     "Check a domain's customer now",
-                    "Checks every domain of the customer that has this one, as a job, and keeps the verdicts. Role operate.",
+                    "Checks every domain of the customer that has this one, as a job, and keeps what was found. Role operate.",
                 ),
             ),
         )

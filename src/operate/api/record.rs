@@ -1,4 +1,4 @@
-//! `/trace` and `/events`: the history of mails, and the event log.
+//! `/trace`, `/events` and `/record/erase`: the history of mails, the event log, and the erasure of a recipient from it.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};

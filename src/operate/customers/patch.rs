@@ -145,7 +145,7 @@ pub struct LimitsChange {
     pub preset: Patch<String>,
     /// The maximum number of connections at once.
     pub concurrency: Patch<u32>,
-    /// The maximum number of recipients per minute.
+    /// The maximum number of messages per minute.
     pub per_minute: Patch<u32>,
     /// The maximum number of recipients per day.
     pub per_day: Patch<u32>,

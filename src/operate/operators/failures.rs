@@ -19,7 +19,7 @@ struct Counted {
     count: u64,
 }
 
-/// What to report about a wrong login.
+/// What is reported about a wrong login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ToTell {
     /// True if this one is reported.

@@ -92,10 +92,12 @@ pub struct NewToken {
 pub enum RoleName {
     /// May read some customers' own data.
     Customer,
+    /// May read everything, and probe routes.
     Read,
-    /// May change the queue and the routes, and check domains.
+    /// May also change the queue, the routes and suppression lists, pause customers, check domains, send test mails, and acknowledge
+    /// alerts.
     Operate,
-    /// May change customers and keys.
+    /// May also change customers, keys and links, and erase recipients from the record.
     Admin,
 }
 

@@ -16,8 +16,9 @@ use crate::operate::{Actor, Service};
 use crate::submission::{Limits, Strikes};
 use crate::time::Timestamp;
 
-/// The number of requests of one link that are answered at once, and the number that is added per second.
+/// The number of requests of one link that may come at once.
 const BURST: f64 = 60.0;
+/// The number of further requests of one link that may come in each second.
 const PER_SECOND: f64 = 1.0;
 /// The maximum number of links whose requests are counted.
 const COUNTED: usize = 10_000;
