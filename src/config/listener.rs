@@ -160,8 +160,9 @@ pub(super) fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
     }
 }
 
-/// What a `[[submitter]]` says. There is no submitter if the table has a mistake.
+/// What a `[[submitter]]` says.
 pub(super) struct SubmitterTable {
+    /// `None` if the name or the password hash cannot be used.
     pub submitter: Option<Submitter>,
     /// The customers that it names. A later check ensures that they exist.
     pub listed: Vec<String>,

@@ -117,7 +117,8 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Reads the server file and every customer's file. It only reads files: it uses no network and writes nothing.
+/// Reads the server file and every customer's file, and what they name: files, environment variables, and commands, which are run. It opens
+/// no connection and writes nothing.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let notes = Notes::default();
     let settings = File::read(path, &notes).and_then(|file| {

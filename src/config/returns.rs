@@ -97,7 +97,7 @@ pub(super) fn addresses(table: &Table<'_>, key: &'static str, texts: &[String]) 
     texts.iter().filter_map(read).collect()
 }
 
-/// Reads `[returns.limits]`. Limits without a key here have the same values as for submission.
+/// Reads `[returns.limits]`. Limits without a key here keep their default ([`Settings::default_limits`]).
 fn limits(table: &Table<'_>) -> Limits {
     let default = Settings::default_limits();
     let many = 1..=1_000_000;

@@ -12,8 +12,9 @@ use crate::message::CustomerId;
 
 const SECRET: Source = secret_keys!("secret");
 
-/// What an `[[events.webhook]]` says. There is no webhook if the table has a mistake.
+/// What an `[[events.webhook]]` says.
 pub(super) struct WebhookTable {
+    /// `None` if the name, the address or the secret cannot be used.
     pub webhook: Option<Webhook>,
     /// The customers that it names. A later check ensures that they exist.
     pub listed: Vec<String>,

@@ -1,4 +1,4 @@
-//! Where small texts about domains are kept, one a domain: files of this node, or rows that all nodes share.
+//! Stores small texts about domains, one for each domain: in files of this node, or in rows that all nodes share.
 //!
 //! A text is replaced as a whole, under a lock, because the running relays and commands both write it. A node that begins to share goes
 //! on with the files that it has, until a row takes their place.
@@ -25,12 +25,12 @@ pub const SCHEMA: Schema = Schema {
 pub struct Shared(Database);
 
 impl Shared {
-    /// The tables in this database.
+    /// Uses the tables in this database.
     pub fn new(database: &Database) -> Self {
         Shared(database.of(&SCHEMA))
     }
 
-    /// Hears of what another node has changed.
+    /// Returns the announcements of what other nodes have changed.
     pub fn changes(&self) -> database::Changes {
         self.0.changes()
     }
@@ -74,12 +74,12 @@ impl Texts {
         Texts { kind, dir: parent.join(kind), parent, shared }
     }
 
-    /// Where a domain's text is, for people. A row has the name that its file would have.
+    /// Returns where a domain's text is, for people. A row has the name that its file would have.
     pub fn place(&self, domain: &Domain) -> PathBuf {
         self.dir.join(format!("{domain}.json"))
     }
 
-    /// The text of a domain, if it has one. Blocks.
+    /// Returns the text of a domain, if it has one. Blocks.
     pub fn read(&self, domain: &Domain) -> io::Result<Option<Vec<u8>>> {
         match &self.shared {
             None => files::in_state(&[&self.parent, &self.dir], || self.read_file(domain)),
@@ -93,7 +93,7 @@ impl Texts {
         }
     }
 
-    /// The texts of all domains that have a row, where rows are shared. Blocks.
+    /// Returns the texts of all domains that have a row, where rows are shared. Blocks.
     pub fn read_rows(&self) -> io::Result<HashMap<String, Vec<u8>>> {
         let Some(Shared(database)) = &self.shared else { return Ok(HashMap::new()) };
         let mut found = HashMap::new();
@@ -157,7 +157,7 @@ impl Texts {
     }
 }
 
-/// What fails in a transaction: the database, or the work.
+/// The error of a transaction: the database's, or that of the work in it.
 struct Failed<E>(E);
 
 impl<E: From<io::Error>> From<database::Error> for Failed<E> {

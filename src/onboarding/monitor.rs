@@ -1,4 +1,4 @@
-//! The monitor checks all customers' domains periodically and keeps their verification status on disk. It gives the status to
+//! The monitor checks all customers' domains periodically and stores their verification status. It gives the status to
 //! [`Routing`], which uses it for tiers and for the bulk policy, and it raises an alert if something that worked is gone.
 //!
 //! [`DomainState::next_check`](super::state::DomainState::next_check) says when a domain is due. A few domains are checked at the

@@ -1,5 +1,5 @@
 //! The state of a domain over time: since when each requirement is verified, which records vanished, and when each change happened. Each
-//! domain has one JSON file in `<state_dir>/onboarding/domains`. A new version is written to another file and renamed over the old one.
+//! domain has one JSON file in `<state_dir>/onboarding/domains`, which is replaced as a whole, or one row where nodes share the states.
 //!
 //! | seen now | not verified so far | verified | vanished |
 //! |---|---|---|---|

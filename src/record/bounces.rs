@@ -1,4 +1,4 @@
-//! The hard bounces of a time, for those who must not miss one.
+//! Reads the hard bounces of a period from the event log. The suppression lists use it when they may have missed one.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::files::search;
 use crate::time::Timestamp;
 
-/// A server refused a recipient for good at an attempt of this relay, and the event log has it.
+/// A server's refusal of a recipient for good, at an attempt of this relay, as the event log has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct HardBounce {
     pub at: Timestamp,
@@ -29,8 +29,8 @@ impl HardBounce {
     }
 }
 
-/// An event that may be one. Each field here says that it is none: a report of another system, an operator's command, mail in test mode, a
-/// notification.
+/// An event that may be a hard bounce. `reason`, `actor`, `test` and `about` each show that it is none: it is a report of another system, an
+/// operator's command, about mail in test mode, or about a notification.
 #[derive(Deserialize)]
 struct Line {
     event: String,
@@ -41,7 +41,7 @@ struct Line {
     about: Option<serde::de::IgnoredAny>,
 }
 
-/// Returns them from `since` on, oldest first. Reads files, so it must not run on an async worker.
+/// Returns the hard bounces from `since` on, oldest first. Reads files, so it must not run on an async worker.
 pub(crate) fn hard_bounces(log: &Path, since: Timestamp) -> io::Result<Vec<HardBounce>> {
     let mut found = Vec::new();
     search(log, &[], (since, Timestamp::NEVER), |lines| {

@@ -5,7 +5,7 @@
 //! - [`journal`]: the files that events are written to in order, and read from with cursors.
 //! - [`trace`]: finds the events of each mail that matches a query, in archives and open files.
 //! - `unread`: the final events of mail that the spool cannot read any more.
-//! - `bounces`: the hard bounces of a time.
+//! - `bounces`: the hard bounces of a period.
 //! - [`files`]: the journal's files by name.
 //! - [`erase`]: erases a recipient from archives and open files, for data protection.
 

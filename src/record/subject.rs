@@ -45,7 +45,8 @@ pub enum Subject {
     PasswordsAtMicrosoft365,
     /// A customer's delegated key cannot be kept in webCRM's zone or replaced.
     DelegatedKey(String),
-    /// Mailjet's API refuses a tier's key or does not answer, as `trusted`; or a domain cannot be registered, as `trusted/test.dk`.
+    /// Mailjet's API refuses a tier's key or does not answer, as `trusted`; a domain cannot be registered, as `trusted/test.dk`; Mailjet's events
+    /// cannot be stored, as `events`; or they wait because the event log cannot be read, as `record`.
     Mailjet(String),
     /// A file with a domain's check results cannot be read.
     VerdictFile(String),

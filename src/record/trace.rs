@@ -48,7 +48,7 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Only traces after this position: the search goes on where another one ended.
     pub after: Option<TracePosition>,
-    /// Without alerts and the audit, which are for operators.
+    /// True if alerts and the audit, which are for operators, are left out.
     #[serde(default)]
     pub only_mail: bool,
 }

@@ -24,7 +24,7 @@ pub(crate) struct End<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Life {
     known: Option<Known>,
-    /// It was told already that the message is lost.
+    /// True if an event says already that the message is lost.
     is_lost: bool,
 }
 

@@ -12,7 +12,7 @@ pub const MAX_HEADER_SIZE: usize = 256_000;
 pub struct Limits {
     /// Connections at once; further ones get 421 4.3.2.
     pub connections: usize,
-    /// Connections at once from one address; further ones get 421 4.7.0. Here and for logins an IPv6 /64 counts as one address.
+    /// Connections at once from one address; further ones get 421 4.7.0. An IPv6 /64 counts as one address here.
     pub connections_per_address: usize,
     /// Recipients of a message; further ones get 452 4.5.3.
     pub recipients: usize,

@@ -1,4 +1,4 @@
-//! Calls Mailjet's REST API (version 3) with the credentials of one tier.
+//! Calls Mailjet's REST API (version 3) with the credentials of one account.
 //!
 //! Each call has a deadline and a maximum size of its answer, and follows no redirect. Calls of one account are made one at a time. If Mailjet
 //! answers that there are too many calls (429), the account makes none until the time that Mailjet names. This module decides what an error answer
@@ -31,7 +31,7 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// The longest text of Mailjet's that is shown, in characters.
 const LONGEST_TEXT: usize = 300;
 
-/// An account at Mailjet: the API key and its secret, which are also the login of the tier's SMTP route.
+/// An account at Mailjet: the API key and its secret, which are also the login of the SMTP route.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// The address of the API, `https://api.mailjet.com`.

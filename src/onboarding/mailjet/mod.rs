@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every step may be repeated, and each run begins with the state at Mailjet. So the next run continues after an interruption, an outage or
-//! a change in Mailjet's console. Results are kept on disk ([`Registration`]), and an outage does not remove any. A tier carries mail of a
+//! a change in Mailjet's console. Results are stored ([`Registration`]), and an outage does not remove any. A tier carries mail of a
 //! domain only after its account has accepted the domain ([`Registrar::acceptance`]).
 //!
 //! A customer with its own account (`mailjet_account = "own"`) is registered there too, under the name that [`own_account`] returns. Its

@@ -1,4 +1,4 @@
-//! Decides which records a domain needs, from what its check has found. Reads nothing.
+//! Decides which records a domain needs, from what its check has found. It reads no files and asks no DNS.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// Makes the table. Where the records stand in their zones is added to it later.
+    /// Makes the table. The zones of the records are added to it later.
     pub fn table(&self) -> RecordTable {
         let settings = self.settings;
         let sent_through = sent_through(settings, self.customer);
@@ -59,7 +59,7 @@ impl Known<'_> {
         table
     }
 
-    /// The token that proves the domain, and those of Mailjet's other accounts.
+    /// Adds the token that proves the domain, and those of Mailjet's other accounts.
     fn add_ownership(&self, table: &mut RecordTable) {
         let Challenge { host, token, url, others, .. } = &self.challenge;
         let need = self.need(Requirement::Ownership);
@@ -102,7 +102,7 @@ impl Known<'_> {
         });
     }
 
-    /// The aliases with which our zone shows the customer's keys. Where a key is published by hand, they are offered beside its record.
+    /// Adds the aliases with which our zone shows the customer's keys. Where a key is published by hand, they are offered beside its record.
     fn add_delegated_keys(&self, signer: &Signer, table: &mut RecordTable) {
         let lacks = |finding: &Finding, host: &str| match finding {
             Finding::DelegationMissing { host: at, .. }
@@ -122,7 +122,7 @@ impl Known<'_> {
         self.add_aliases(self.settings.delegation_to_offer(self.domain, signer), Need::Optional, lacks, table);
     }
 
-    /// `lacks` tells of a finding whether it means that the alias at a host is not published.
+    /// Adds the two aliases of a delegation. `lacks` returns true if a finding says that the alias at a host is not published.
     fn add_aliases(
         &self,
         delegation: Option<&Delegation>,
@@ -141,7 +141,7 @@ impl Known<'_> {
         }
     }
 
-    /// The records of keys whose selectors are not in our zone.
+    /// Adds the records of keys whose selectors are not in our zone.
     fn add_keys_by_hand(&self, signer: &Signer, table: &mut RecordTable) {
         let by_hand = |selector: &Selector| self.settings.delegation_of(selector.as_str()).is_none();
         for profile in signer.profiles_of(self.domain).filter(|profile| by_hand(&profile.selector)) {
@@ -166,7 +166,7 @@ impl Known<'_> {
         }
     }
 
-    /// The records that rotations need besides those of the signing keys.
+    /// Adds the records that rotations need besides those of the signing keys.
     fn add_rotations(&self, table: &mut RecordTable) {
         let wanted = match &self.rotations {
             Ok(wanted) => wanted,

@@ -102,7 +102,7 @@ impl Archive {
 }
 
 /// Compresses a file of JSON lines into an archive at `to` with mode `mode`. The file is removed after the archive is on disk. Fails with
-/// `WouldBlock` if somebody erases from the file just now.
+/// `WouldBlock` while somebody erases from the file.
 pub fn close(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
     let file = open_to_read(from)?;
     file.try_lock()?;

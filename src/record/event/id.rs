@@ -13,8 +13,9 @@ use crate::time::Timestamp;
 /// The id of an event. If an event is written again, after a crash or for another reader, it has the same id.
 ///
 /// For mail it is `<queue id>-<time>-<recipient><letter>`: the time of the event, the recipient's index in the envelope, and a letter for
-/// the kind. It depends only on these facts, so an event that is made again gets the same id. For all other events it is the time and a
-/// number that this process uses once.
+/// the kind. It depends only on these facts, so an event that is made again gets the same id. A report of another service has a hash of the
+/// recipient and of what distinguishes the report in place of the index. For all other events the id is the time, a random number of this
+/// process, and a number that the process uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventId {
     Mail {

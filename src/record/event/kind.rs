@@ -13,8 +13,8 @@ pub enum EventKind {
     Relayed,
     /// An attempt for this recipient failed, and the mail will be tried again.
     Deferred,
-    /// The mail has waited for longer than `[retry] delay_notice`, or waits at the next server, which has reported it. At most one event of
-    /// each for a recipient.
+    /// The mail has waited for longer than `[retry] delay_notice`, or waits at the next server, which has reported it. A recipient has at
+    /// most one event of each of the two.
     Delayed,
     /// The recipient's own server took the mail, as the next server reports.
     Delivered,
@@ -43,7 +43,8 @@ pub enum EventKind {
     Clicked,
     /// Another system reported on mail that the event log does not know.
     Unmatched,
-    /// The recipient is on the customer's suppression list, so the mail was not sent to this address.
+    /// The recipient is on the customer's suppression list. The mail is not sent to this address, unless the list's mode is `event`: then
+    /// the recipient has an event `accepted` too.
     Suppressed,
     /// A customer's mail was paused in the queue.
     Paused,
@@ -51,7 +52,7 @@ pub enum EventKind {
     Resumed,
     /// Something that an operator must look at. With `cured`, the trouble is over.
     Alert,
-    /// Somebody changed something: who, and what.
+    /// Somebody changed something, logged in, or commanded a check, a probe or an export: who, and what.
     Audit,
     /// Events of a customer were left out, because its share of the log was used up.
     Omitted,
@@ -138,7 +139,8 @@ impl EventKind {
         }
     }
 
-    /// Returns true if this relay does nothing more for the recipient after this event. The next server may still report something later.
+    /// Returns true if this relay does nothing more for the recipient after this event, apart from a suppressed recipient in the mode `event`.
+    /// The next server may still report something later.
     pub fn is_final(self) -> bool {
         matches!(
             self,

@@ -119,11 +119,12 @@ pub struct Event<'a> {
     /// The reply's text, without code and status, cut to 1 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Text<'a>,
-    /// The failure class, for programs. Present for deferred, bounced, expired and rejected.
+    /// The failure class, for programs. Present for deferred, bounced, expired and rejected, for suppressed at RCPT, and for a delay that
+    /// another system reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
     /// `rejected`: the rule that refused it, one of a fixed set of words. `suppressed`: why the address is on the list. For a later report
-    /// of another system: the source, `returned_mail`, `feedback_report` or `mailjet`.
+    /// of another system: the source, `returned_mail`, `feedback_report`, `mailjet` or `test_mode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The relay's own text for people: the reason, and what to do.

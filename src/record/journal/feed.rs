@@ -32,7 +32,7 @@ pub(crate) struct Feed {
     known: HashSet<String>,
     /// When a read began that found all there was, and brought it in.
     caught_up: watch::Sender<Option<Instant>>,
-    /// Once the journal has had everything.
+    /// True once the journal has had everything.
     has_caught_up: bool,
 }
 
@@ -51,7 +51,7 @@ impl Feed {
     /// Runs until `stopping`, and then copies the lines that the spool has at that moment. Returns true if the journal has all of them.
     pub async fn run(mut self, spool: Arc<dyn Outbox>, stopping: CancellationToken) -> bool {
         let filled = spool.filled();
-        // Remembered, so that each cause is logged once.
+        // The last cause that was logged: each is logged once.
         let mut complained = None;
         loop {
             let (began, is_last) = (Instant::now(), stopping.is_cancelled());

@@ -16,7 +16,7 @@ pub struct Retention {
     pub size: u64,
 }
 
-/// 30 days, and at most 5 GiB, which is enough for some 35 million recipients.
+/// 30 days, and at most 5 GiB, which hold the events of some 50 million recipients.
 impl Default for Retention {
     fn default() -> Self {
         Retention { age: Duration::from_secs(30 * 86_400), size: 5 << 30 }

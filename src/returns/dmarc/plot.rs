@@ -51,7 +51,7 @@ const PARTS: [Part; 4] = [
     Part { class: "others-failing", colour: "#c77d1e", is_hatched: true, value: |day| day.others_failing },
 ];
 
-/// What a plot shows, in a sentence, for those who do not see it.
+/// Returns what a plot shows, in a sentence, for those who do not see it.
 pub fn description(summary: &Summary, lang: Lang) -> String {
     text::plot(summary, lang).description
 }

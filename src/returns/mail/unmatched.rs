@@ -5,7 +5,7 @@ use crate::events::{Event, EventKind, Events};
 use crate::time::Timestamp;
 use crate::visible::visible;
 
-/// The number that are reported singly per minute.
+/// The number of reports per minute that are reported singly.
 const TOLD: u64 = 20;
 /// The most octets of a text.
 const LONGEST: usize = 500;

@@ -119,14 +119,14 @@ struct Plan<'r> {
     due: Option<Timestamp>,
 }
 
-/// The record does not have the mail yet that was returned. It may follow.
+/// The record does not have the returned mail yet. It may follow.
 struct NotYetKnown;
 
 /// What a complaint is about.
 struct About<'r> {
     known: &'r Known,
     to: &'r KnownRecipient,
-    /// It names a return path of ours, which nobody can make: whoever wrote it has seen the copy of this recipient. A Message-ID or a
+    /// True if it names a return path of ours, which nobody else can make: whoever wrote it has seen the copy of this recipient. A Message-ID or a
     /// queue id is no proof, because other recipients know them too.
     is_proven: bool,
 }
@@ -145,7 +145,7 @@ impl Plan<'_> {
         })
     }
 
-    /// The log does not know the mail yet. It is asked at growing intervals.
+    /// Makes the plan for a message whose mail the log does not know yet. The log is asked again at growing intervals.
     fn again(now: Timestamp, age: Duration) -> Self {
         Plan { due: Some(now + AGAIN.max(age / 2)), ..Plan::default() }
     }

@@ -255,7 +255,8 @@ async fn put_off(shared: &Shared, mails: &[Mail], ask_after: Duration, now: Time
     Ok(())
 }
 
-/// Returns when to ask about a mail again: after as much time as has passed since it was relayed, but at least half of `ask_after`.
+/// Returns when to ask about a mail again: after half of the time that has passed since it was relayed, but at least after `ask_after`.
+/// Returns `None` once the relay gives up.
 fn next_time(mail: &Mail, ask_after: Duration, now: Timestamp) -> Option<Timestamp> {
     let age = now.since(mail.relayed);
     (age < GIVE_UP).then(|| now + ask_after.max(age / 2))

@@ -27,12 +27,12 @@ pub(super) struct Matched {
 pub(super) struct Found {
     /// The numbers of the rows.
     pub rows: Vec<i64>,
-    /// How many of the reports count as waiting at this node. The others are in the count of the node that took them.
+    /// The number of the reports that count as waiting at this node. The others are in the count of the node that took them.
     pub counted: usize,
     pub matched: Vec<Matched>,
     /// Reports without a mail, with the time at which Mailjet sent them.
     pub unmatched: Vec<(Report, Timestamp)>,
-    /// What is about another node's mail, with the node and the time at which Mailjet brought it.
+    /// Reports about another node's mail, with the node and the time at which Mailjet sent them.
     pub foreign: Vec<(String, Report, Timestamp)>,
     /// Since when the oldest row has waited.
     pub oldest: Option<Timestamp>,

@@ -383,7 +383,7 @@ fn later_rows(shared: &Shared, later: Vec<(Report, Timestamp)>) -> Vec<(Taken, T
     by_time.into_iter().map(row).collect()
 }
 
-/// The rows of what other nodes have to tell.
+/// Returns the rows of reports that other nodes have to emit.
 fn foreign_rows(shared: &Shared, foreign: Vec<(String, Report, Timestamp)>) -> Vec<(String, Taken)> {
     let mut by_node = BTreeMap::<(String, Timestamp), Vec<Report>>::new();
     for (node, report, came) in foreign {

@@ -7,7 +7,7 @@ use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 use crate::visible::visible;
 
-/// The number that are reported singly per minute.
+/// The number of reports per minute that are reported singly.
 const ONE_BY_ONE: usize = 10;
 
 /// Limits the events about reports without a mail.
