@@ -1,5 +1,5 @@
 //! Alerts: things that an operator must look at. An alert about lasting trouble has a subject, and stays open until the trouble is over. An
-//! alert without a subject (a notice) reports something that happened, and is kept for a week.
+//! alert without a subject (a notice) reports something that happened, and is kept for a week, or until newer ones need its place.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -191,12 +191,12 @@ mod tests {
             Subject::Held(_) => Subject::Volume(which()),
             Subject::Volume(_) => Subject::SigningKey(which()),
             Subject::SigningKey(_) => Subject::Verification(which()),
-            Subject::Verification(_) => Subject::Verdict(which()),
-            Subject::Verdict(_) => Subject::PasswordsAtMicrosoft365,
+            Subject::Verification(_) => Subject::CheckResult(which()),
+            Subject::CheckResult(_) => Subject::PasswordsAtMicrosoft365,
             Subject::PasswordsAtMicrosoft365 => Subject::DelegatedKey(which()),
             Subject::DelegatedKey(_) => Subject::Mailjet(which()),
-            Subject::Mailjet(_) => Subject::VerdictFile(which()),
-            Subject::VerdictFile(_) => Subject::ReturnedMail,
+            Subject::Mailjet(_) => Subject::CheckResultFile(which()),
+            Subject::CheckResultFile(_) => Subject::ReturnedMail,
             Subject::ReturnedMail => return None,
         })
     }

@@ -40,7 +40,7 @@ pub enum Subject {
     /// A requirement that a domain had verified and no longer meets, as `test.dk/spf`.
     Verification(String),
     /// The check result of a domain cannot be saved.
-    Verdict(String),
+    CheckResult(String),
     /// Routes log in at Microsoft 365 with a password, which stops working.
     PasswordsAtMicrosoft365,
     /// A customer's delegated key cannot be kept in webCRM's zone or replaced.
@@ -49,7 +49,7 @@ pub enum Subject {
     /// cannot be stored, as `events`; or they wait because the event log cannot be read, as `record`.
     Mailjet(String),
     /// A file with a domain's check results cannot be read.
-    VerdictFile(String),
+    CheckResultFile(String),
     /// Returned mail waits to be read.
     ReturnedMail,
 }
@@ -74,11 +74,11 @@ impl Subject {
         "volume",
         "signing-key",
         "verification",
-        "verdict",
+        "check-result",
         "passwords-at-microsoft365",
         "delegated-key",
         "mailjet",
-        "verdict-file",
+        "check-result-file",
         "returned-mail",
     ];
 
@@ -107,11 +107,11 @@ impl Subject {
             Subject::Volume(customer) => ("volume", Some(customer)),
             Subject::SigningKey(domain) => ("signing-key", Some(domain)),
             Subject::Verification(step) => ("verification", Some(step)),
-            Subject::Verdict(domain) => ("verdict", Some(domain)),
+            Subject::CheckResult(domain) => ("check-result", Some(domain)),
             Subject::PasswordsAtMicrosoft365 => ("passwords-at-microsoft365", None),
             Subject::DelegatedKey(customer) => ("delegated-key", Some(customer)),
             Subject::Mailjet(which) => ("mailjet", Some(which)),
-            Subject::VerdictFile(path) => ("verdict-file", Some(path)),
+            Subject::CheckResultFile(path) => ("check-result-file", Some(path)),
             Subject::ReturnedMail => ("returned-mail", None),
         }
     }

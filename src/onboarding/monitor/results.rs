@@ -27,7 +27,7 @@ impl Monitor {
         let directory = self.routing.directory();
         let was_known: HashSet<Domain> = self.watched.keys().cloned().collect();
         self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
-        let file = |error: &StateError| Subject::VerdictFile(error.path().display().to_string());
+        let file = |error: &StateError| Subject::CheckResultFile(error.path().display().to_string());
         let mut unreadable: HashSet<Subject> = errors.iter().map(file).collect();
         for error in errors.iter().filter(|error| !self.unreadable.contains(&file(error))) {
             self.events.raise(file(error), format!("a domain's verification status cannot be read: {error}"));
@@ -40,7 +40,7 @@ impl Monitor {
             unreadable.extend(self.unreadable.iter().cloned());
         }
         self.events.resolve_where(|subject| match subject {
-            Subject::VerdictFile(_) if !unreadable.contains(subject) => Some("it is read again, or gone".into()),
+            Subject::CheckResultFile(_) if !unreadable.contains(subject) => Some("it is read again, or gone".into()),
             Subject::Verification(step) if !is_configured(&directory, step) => {
                 Some("the domain is no longer configured".into())
             }
@@ -150,7 +150,7 @@ impl Monitor {
                 let is_known = self.watched.contains_key(&report.domain);
                 self.watch(customer, &report.domain, due, state.status(), None);
                 let kept = "its verification status can be written to disk again";
-                self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
+                self.events.resolve(&Subject::CheckResult(report.domain.to_string()), kept);
                 let is_complete = !state.is_incomplete();
                 let before = self.states.insert(report.domain.clone(), state);
                 let is_complete_now = is_complete && before.is_none_or(|before| before.is_incomplete());
@@ -164,7 +164,7 @@ impl Monitor {
             }
             Err(error) => {
                 self.counters.unkept.inc();
-                let subject = Subject::Verdict(report.domain.to_string());
+                let subject = Subject::CheckResult(report.domain.to_string());
                 let detail = format!("the verification status of {} cannot be written to disk: {error}", report.domain);
                 self.alert(customer, report.checked_at, subject, detail);
                 let due = report.checked_at + settings.check_every_while_incomplete;

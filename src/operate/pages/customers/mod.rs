@@ -200,7 +200,7 @@ async fn show(
     let read = tokio::task::spawn_blocking(move || {
         let of = |domain: &Domain| {
             let told = |error: &operate::Error| {
-                tracing::warn!(customer = %customer.id, "the verdicts on {domain} cannot be shown: {error}");
+                tracing::warn!(customer = %customer.id, "the results of checks of {domain} cannot be shown: {error}");
             };
             reader.domain(&actor, domain).inspect_err(told).ok()
         };

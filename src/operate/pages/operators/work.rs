@@ -165,7 +165,7 @@ fn checks(checked: &Checked, lang: Lang) -> Markup {
     let texts: Vec<serde_json::Value> = checked.reports.iter().map(|it| report::json(it, lang)).collect();
     html! {
         @for unkept in &checked.unkept {
-            p.note.bad { "The verdict on " (unkept.domain) " could not be kept: " (strange(&unkept.reason)) }
+            p.note.bad { "The result of the check of " (unkept.domain) " could not be kept: " (strange(&unkept.reason)) }
         }
         @for report in &texts { (domain(report)) }
     }
