@@ -25,7 +25,7 @@ pub use read::{ReadError, line, line_of_text, read, read_octets, read_plain, rea
 /// More octets than any file of the state directory that is read as a whole.
 const STATE_FILE: u64 = 16 << 20;
 
-/// A file with all its content, synced to disk, that has no name yet.
+/// A file with all its content, synced to disk, that does not have its own name yet.
 pub struct Whole(NamedTempFile);
 
 impl Whole {

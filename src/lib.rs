@@ -44,7 +44,7 @@
 //! | suspended | of a route: it carries nothing until its cause is gone or an operator resumes it; of a customer: its file says that its mail is refused and not sent |
 //! | paused | of a customer: its mail is accepted and waits, because of an operator or a limit |
 //! | stopped | not held, but not tried either: its customer is suspended or paused, its route is suspended, or it has no route |
-//! | stuck | held, stopped, or on a route whose server completes no transaction |
+//! | stuck | held, stopped, or on a route whose server takes part in no transaction |
 //! | expedited | due ahead of the schedule, because an operator asked for an attempt or released it |
 //! | settled | of a recipient: accepted by the next server, or given up |
 //! | relayed | accepted by the next server |

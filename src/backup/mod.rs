@@ -10,7 +10,8 @@
 //! past; environment variables. The manifest lists what is left out.
 //!
 //! The archive is a tar file, compressed with zstd, which only its owner may read, because it holds all secrets. `manifest.json` comes
-//! first and has the digest of each file. [`collect`] reads everything twice, so that the archive is consistent although the relay runs.
+//! first and has the digest of each file. [`collect`] reads everything until it finds the same
+//! twice, so that the archive is consistent although the relay runs.
 
 mod archive;
 mod contents;

@@ -12,9 +12,9 @@ pub struct VolumeLimits {
     /// What happens if more messages leave in an hour than [`leap_factor`](Self::leap_factor) times the busiest hour of the last seven
     /// days, and more than [`leap_volume`](Self::leap_volume). The reason may be a stolen password.
     pub on_leap: Reaction,
-    /// A leap is a volume of at least this many times the usual one (see [`on_leap`](Self::on_leap)).
+    /// A leap is a volume of more than this many times the usual one (see [`on_leap`](Self::on_leap)).
     pub leap_factor: u32,
-    /// A smaller volume is never a leap (see [`on_leap`](Self::on_leap)).
+    /// A volume up to this one is never a leap (see [`on_leap`](Self::on_leap)).
     pub leap_volume: u32,
     /// What happens if the last 24 hours had at least [`rate_volume`](Self::rate_volume) recipients, and more than
     /// [`bounce_percent`](Self::bounce_percent) of them bounced for good.

@@ -12,7 +12,7 @@ use super::{Outcome, Verdict};
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OutcomeLabels {
     pub route: String,
-    /// `delivered`, `deferred` or `failed`.
+    /// `relayed`, `deferred` or `failed`.
     pub verdict: &'static str,
     /// How far the reply reaches, as [`Scope`](super::Scope) names it.
     pub scope: &'static str,

@@ -30,7 +30,7 @@ const SUBSCRIBER_BACKLOG: usize = 1024;
 /// How long the journal may take to get what the spool has for it.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
-/// Emits events. Cheap to clone. [`Events::default`] keeps no log: for tests, and if no log is configured.
+/// Emits events. Cheap to clone. [`Events::default`] keeps no log: for tests, and if neither a log nor a webhook is configured.
 #[derive(Clone)]
 pub struct Events(Arc<Shared>);
 

@@ -52,7 +52,7 @@ use share::Shares;
 pub(crate) use webhook::FOLDER as WEBHOOK_CURSORS;
 pub use webhook::{Filter, Secret, Webhook, signature};
 
-/// By default, one customer may use this fraction of the log that is kept for a day.
+/// By default, one customer may write a quarter of the log's size a day.
 const SHARES: u64 = 4;
 /// How often omitted events are reported.
 const TELL_EVERY: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ struct Account {
     at: Instant,
     /// Events left out since the last report.
     left_out: u64,
-    /// True if events were left out, and less than half of the share has come back since.
+    /// True if events were left out, and since then never more than half of the share was left.
     crowded: bool,
 }
 

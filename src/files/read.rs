@@ -18,7 +18,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Why a file that a person wrote cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is no file, or it is too large.
+    /// It is no regular file, or is too large.
     #[error("{0}")]
     NotPlain(&'static str),
     /// The system cannot read it.

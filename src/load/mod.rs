@@ -3,7 +3,7 @@
 //!
 //! `postbud bench` sends the load to an operator's own staging relay, and the load harness in `benches/` to a relay that it starts. A load
 //! ends after a number of messages, after a time, or when [`Settings::stop`] is cancelled. Running transactions are then finished, and no
-//! more begin. A message is never repeated after its final dot, because its outcome is unknown.
+//! more begin. A message whose final dot got no reply is never repeated, because its outcome is unknown.
 
 pub mod clock;
 mod session;
@@ -76,7 +76,7 @@ pub struct Sent {
     /// When the message should have begun. If the relay delayed the sessions, this is the message's place in the schedule; otherwise it is
     /// the time at which it did begin. This corrects for coordinated omission.
     pub due: u64,
-    /// When MAIL FROM (or the connection, if one was needed) was begun.
+    /// When the last attempt was begun: with MAIL FROM, or with the connection if one was needed.
     pub began: u64,
     /// When the final dot was passed to the kernel; 0 if it was not sent.
     pub end_of_data: u64,
@@ -89,7 +89,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Returns the microseconds that it waited because the relay delayed other messages.
+    /// Returns the microseconds that it waited for its last attempt, because the relay delayed other messages or refused it for now.
     pub fn waited(&self) -> u64 {
         self.began.saturating_sub(self.due)
     }

@@ -55,7 +55,7 @@ pub struct Route {
     /// When the suspension began, RFC 3339.
     #[serde(default)]
     pub since: Option<String>,
-    /// Since when its server has completed no transaction, RFC 3339; absent if it works.
+    /// Since when its server has taken part in no transaction, RFC 3339; absent if it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_trouble_since: Option<String>,
     /// What ends the suspension.

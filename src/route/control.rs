@@ -139,7 +139,7 @@ pub trait RouteControl: Send + Sync + 'static {
     /// Returns every route in the configuration, by name.
     fn list(&self) -> Vec<RouteStatus>;
 
-    /// Shows `see` every route in the configuration, by name: its state, and since when its server has completed no transaction. Copies
+    /// Shows `see` every route in the configuration, by name: its state, and since when its server has taken part in no transaction. Copies
     /// nothing, so it is cheaper than [`list`](Self::list) where there are thousands.
     fn visit(&self, see: &mut dyn FnMut(&RouteId, &RouteState, Option<Timestamp>)) {
         self.list().iter().for_each(|status| see(&status.id, &status.state, status.in_trouble_since));

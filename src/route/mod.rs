@@ -104,7 +104,7 @@ impl Route {
 pub enum RouteKind {
     /// The server is Mailjet.
     Mailjet,
-    /// The customer's own mail server.
+    /// Another mail server: a customer's own, or the one for notifications to senders.
     OwnServer,
 }
 
@@ -245,7 +245,7 @@ pub struct Caps {
     pub recipients_per_transaction: u32,
     /// The most messages over one connection, which is then closed.
     pub messages_per_connection: u32,
-    /// How long a connection may be idle before it is closed. It must be below Azure's 4 minutes.
+    /// How long a connection may be idle before it is closed. It should be below Azure's 4 minutes.
     pub idle: Duration,
 }
 

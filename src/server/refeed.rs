@@ -2,7 +2,7 @@
 //!
 //! The feed of the lists is in memory, and the event log is on disk before it. So a file says until when all hard bounces are surely on the
 //! lists, and a start brings those of the event log again that came later. They have the same timestamps, so none counts twice. The file is
-//! some seconds behind: an address that a person took out in the last half minute before a crash may be on the list again.
+//! up to 40 seconds behind: an address that a person took out in that time before a crash may be on the list again.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -54,7 +54,7 @@ async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {
     }
 }
 
-/// Answers 200 if the relay accepts mail and can send it, and otherwise 503 with the reasons.
+/// Answers 200 if the relay accepts mail and can store it, and otherwise 503 with the reasons.
 async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
     #[derive(Serialize)]
     struct Reason {

@@ -1,5 +1,5 @@
-//! DMARC: the policy that applies to a domain (`tree`), whether its record is right and its reports reach somebody (`check`), whether our mail aligns with it (`judgement`), and which
-//! policy comes next (`step`).
+//! DMARC: the policy that applies to a domain (`tree`), whether its record is right and its reports reach somebody (`check`), whether our
+//! mail aligns with it (`judgement`), and which policy comes next (`step`).
 
 #[cfg(test)]
 mod broken;

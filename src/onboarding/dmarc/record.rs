@@ -216,10 +216,10 @@ fn is_zero(value: &str) -> bool {
     number.starts_with('0') && number.chars().all(|c| matches!(c, '0' | '.' | ','))
 }
 
-/// Returns the record that `text` was meant to be, in a form that every receiver can use. Returns `None` if it names no policy. Without one
-/// for the domain itself, but with one for names below it, nothing happens to the domain's own mail. Breaks of
-/// the grammar are corrected, and so is a policy that is misspelt. If a tag is there twice, the milder policy stays, or all addresses for reports. `pct=0`, which many receivers
-/// read as "act on nothing", becomes `t=y`.
+/// Returns the record that `text` was meant to be, in a form that every receiver can use. Returns `None` if it names no policy. If it names
+/// a policy only for names below the domain, the domain's own policy becomes `none`. Breaks of the grammar are corrected, and so is a policy
+/// that is misspelt. If a tag is there twice, the milder policy stays, or all addresses for reports. `pct=0`, which many receivers read as
+/// "act on nothing", becomes `t=y`.
 pub fn amended(text: &str) -> Option<String> {
     let list = TagList::read(text, &TAGS);
     let values = |name: &str| -> Vec<&str> {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `t=y` (RFC 9989 §4.7) asks receivers to apply the policy one step milder. Receivers that still follow RFC 7489 do not know the tag and
-//! apply the policy in full, so a step to `t=y` has the same thresholds as the policy itself. It replaces `pct`, which RFC 9989 has removed.
+//! apply the policy in full, so a step to `t=y` needs as many messages and as few failures as the policy itself.
+//! `t=y` replaces `pct`, which RFC 9989 has removed.
 
 use serde::Serialize;
 

@@ -9,12 +9,12 @@ use serde::Serialize;
 pub enum Obstacle {
     /// The record needs more than ten lookups.
     Lookups {
-        /// The number of lookups or names.
+        /// The number of lookups.
         count: u32,
     },
     /// More than two names have no address.
     Voids {
-        /// The number of lookups or names.
+        /// The number of names without an address.
         count: u32,
     },
     /// An `mx` term has more than ten mail exchangers.

@@ -4,7 +4,7 @@ use super::walk::{MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Walk};
 use crate::onboarding::finding::{Check, Finding};
 use crate::smtp::Domain;
 
-/// From this number of lookups on, including ours, one more include would break the record.
+/// From this number of lookups on, including ours, one more include may break the record.
 const MANY_LOOKUPS: u32 = 9;
 
 /// The two walks over a record, and the state of our include.

@@ -326,7 +326,7 @@ impl Routes {
         self.routes.iter_mut().map(|(id, entry)| entry.status(id, now)).collect()
     }
 
-    /// Shows `see` every route: its state, and since when its server has completed no transaction.
+    /// Shows `see` every route: its state, and since when its server has taken part in no transaction.
     pub fn visit(&mut self, now: Timestamp, see: &mut dyn FnMut(&RouteId, &RouteState, Option<Timestamp>)) {
         for (id, entry) in &mut self.routes {
             let state = entry.throttle.state(now).clone();

@@ -44,7 +44,7 @@ const CEILING: Duration = Duration::from_secs(10 * 60);
 pub struct Throttle {
     caps: Caps,
     state: RouteState,
-    /// The number of connections allowed during slow start. `None` after as many successes as the cap allows connections.
+    /// The number of connections allowed during slow start. `None` once it has reached the cap.
     slow_start: Option<u32>,
     /// The limit of connections after repeated trouble, and when it ends.
     ceiling: Option<(u32, Timestamp)>,

@@ -37,7 +37,7 @@ impl Domains {
         let state_dir = onboarding.state_dir.clone();
         // The checks have their own resolver, so that delivery never waits for what strangers' name servers do to it.
         let checker = Checker::new(onboarding, Arc::new(Dns::new(&settings.resolver)?))
-            .map_err(|source| state("cannot keep the verdicts in", &state_dir, source))?;
+            .map_err(|source| state("cannot keep the results of checks in", &state_dir, source))?;
         let monitor = Monitor::new(checker, routing.clone(), stored.events.clone());
         let mut monitor = monitor.only_while(move || spool.leads());
         let (settings_of_checks, counters) = (monitor.settings(), monitor.counters().clone());

@@ -2,7 +2,7 @@
 
 use super::Policy;
 
-/// Every word for a policy: those of the standard, and what a browser makes of them that translates pages.
+/// Every word for a policy: those of the standard, and their translations, which a browser may put in their place.
 const WORDS: [(&str, Policy); 26] = [
     ("none", Policy::None),
     ("quarantine", Policy::Quarantine),

@@ -102,14 +102,14 @@ impl Limits {
 pub enum Problem {
     /// There is no record where one is needed.
     NoRecord {
-        /// The domain whose record has it.
+        /// The domain without a record.
         domain: String,
         /// TXT values that were probably meant to be a record.
         near_misses: Vec<String>,
     },
     /// There is more than one record, so none counts (§4.5).
     Several {
-        /// The domain whose record has it.
+        /// The domain that has them.
         domain: String,
         /// All records of the domain.
         records: Vec<String>,
