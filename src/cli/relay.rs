@@ -137,7 +137,6 @@ impl Columns {
         columns
     }
 
-    /// Adds a row.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> = cells.into_iter().map(|cell| visible(&cell).into_owned()).collect();
         if self.flows {

@@ -94,7 +94,7 @@ impl Sent {
         self.began.saturating_sub(self.due)
     }
 
-    /// Returns the microseconds from the end of DATA to the reply, plus the time that it waited for its turn.
+    /// Returns the microseconds from the end of DATA to the reply, plus the time that it [waited](Self::waited).
     pub fn end_of_data_to_reply(&self) -> u64 {
         self.waited() + self.answered.saturating_sub(self.end_of_data)
     }

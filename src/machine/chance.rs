@@ -2,7 +2,6 @@
 
 use rand::distr::{Distribution, StandardUniform};
 
-/// A random value.
 pub(crate) fn random<T>() -> T
 where
     StandardUniform: Distribution<T>,

@@ -17,7 +17,6 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Binds all addresses.
     pub async fn bind(settings: &Settings) -> Result<Self, StartError> {
         let own_name = settings.hostname.as_str();
         let bind = async |what, endpoint| BoundEndpoint::bind(what, endpoint, own_name).await;

@@ -23,9 +23,7 @@ use crate::smtp::{Domain, Mailbox};
 
 /// The running configuration.
 pub(super) struct Live {
-    /// The relay's name.
     pub hostname: Domain,
-    /// The state directory.
     pub state_dir: PathBuf,
     /// The place of small relational state.
     pub state_home: Home,

@@ -132,7 +132,6 @@ impl Session {
         Session { state: State::Fresh, client: None, secured: true, identity, ..self }
     }
 
-    /// Returns the greeting.
     pub(crate) fn greeting(&self) -> Reply {
         Reply::bare(220, format!("{} ESMTP postbud", self.rules.hostname))
     }

@@ -27,7 +27,7 @@ pub struct Client {
     pub customer: usize,
     pub fates: Vec<Fate>,
     pub size: usize,
-    /// Who learns of what becomes of the message, with a fate of that mail.
+    /// The local part of the sender's address, which says what becomes of notifications.
     pub sender: &'static str,
     /// How long it waits for an answer.
     pub patience: Duration,

@@ -1,8 +1,8 @@
 //! Deliberate faults: each is a wrong that the relay could do, and the simulation has to find every one of them.
 //!
 //! None of them is in the relay's code. They stand where a simulated machine or database does something for the relay, or between the
-//! queue and the spool, and change what passes there as if the relay had not asked for it, or had asked for something else. So they exist in the unit tests' build alone, and nothing in the
-//! relay asks whether one is on.
+//! queue and the spool, and change what passes there as if the relay had not asked for it, or had asked for something else. So they exist
+//! in the unit tests' build alone, and nothing in the relay asks whether one is on.
 
 use super::here;
 

@@ -1,4 +1,4 @@
-//! The relay in a process of a simulated machine: the parts of a message's way, joined as `server/start.rs` joins them.
+//! The relay in a process of a simulated machine: the parts of a message's way, joined as `src/server/start/` joins them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,7 +139,7 @@ impl Relay {
         }
     }
 
-    /// Stops in good order, as `server/mod.rs` does.
+    /// Stops in good order, as `src/server/mod.rs` does.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
         let (accepting, submission) = (self.accepting.clone(), Arc::clone(&self.submission));
         let (queue, spool) = (self.queue.clone(), Arc::clone(&self.spool));

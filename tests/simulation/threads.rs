@@ -1,5 +1,5 @@
-//! Simulated threads: real threads of which one runs at a time. A thread runs until it waits. Then the simulation goes on, and gives
-//! the thread its next turn once what it waits for is there, or its time has come.
+//! Simulated threads: real threads of which one runs at a time. A thread runs until it waits. Then the simulation goes on, and lets
+//! the thread run again once what it waits for is there, or its time has come.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ pub fn taken_over(work: impl FnOnce() + Send + 'static) -> (Box<dyn FnOnce() + S
     let thread = Arc::new(Thread {
         machine: Arc::clone(&machine),
         state: Mutex::new(state),
-        turned: Condvar::new(),
+        switched: Condvar::new(),
         ended: Notify::new(),
     });
     machine.threads.all().push(Arc::clone(&thread));
@@ -48,7 +48,7 @@ pub fn taken_over(work: impl FnOnce() + Send + 'static) -> (Box<dyn FnOnce() + S
     let ending = Ending(Arc::clone(&thread));
     let run = move || {
         let _over = Over(Arc::clone(&thread));
-        thread.turn_comes(thread.state());
+        thread.wait_to_run(thread.state());
         enter(Some(Arc::clone(&machine)));
         THIS.set(Some(Arc::clone(&thread)));
         let _inside = machine.runtime().enter();
@@ -72,7 +72,7 @@ pub fn ring(bell: usize) {
 
 #[derive(Default)]
 struct State {
-    /// It is the thread's turn.
+    /// The thread may run now.
     runs: bool,
     wake_at: Option<Duration>,
     bell: Option<usize>,
@@ -85,7 +85,7 @@ struct State {
 pub struct Thread {
     machine: Arc<Machine>,
     state: Mutex<State>,
-    turned: Condvar,
+    switched: Condvar,
     ended: Notify,
 }
 
@@ -100,8 +100,8 @@ impl Thread {
         let wake_at = most.map(|most| self.machine.clock.now() + most);
         let mut state = self.state();
         *state = State { wake_at, bell, free: state.free, ..State::default() };
-        self.turned.notify_all();
-        self.turn_comes(state);
+        self.switched.notify_all();
+        self.wait_to_run(state);
     }
 
     /// Waits for what is sent, but no longer than `most`. It is looked for at the end of that time, as by a thread that is slow to wake.
@@ -127,19 +127,19 @@ impl Thread {
         }
     }
 
-    fn turn_comes(&self, mut state: MutexGuard<'_, State>) {
+    fn wait_to_run(&self, mut state: MutexGuard<'_, State>) {
         while !state.runs && !state.free {
-            state = self.turned.wait(state).expect(UNPOISONED);
+            state = self.switched.wait(state).expect(UNPOISONED);
         }
     }
 
-    /// Gives the thread its turn, and waits until that is over.
-    fn takes_turn(&self) {
+    /// Lets the thread run, and waits until it waits or ends.
+    fn runs_until_it_waits(&self) {
         let mut state = self.state();
         state.runs = true;
-        self.turned.notify_all();
+        self.switched.notify_all();
         while state.runs {
-            state = self.turned.wait(state).expect(UNPOISONED);
+            state = self.switched.wait(state).expect(UNPOISONED);
         }
     }
 
@@ -157,7 +157,7 @@ impl Drop for Over {
     fn drop(&mut self) {
         let mut state = self.0.state();
         (state.runs, state.over) = (false, true);
-        self.0.turned.notify_all();
+        self.0.switched.notify_all();
         self.0.ended.notify_one();
     }
 }
@@ -180,7 +180,7 @@ impl Threads {
         self.due.load(Ordering::SeqCst)
     }
 
-    /// Gives every thread a turn that has something to do, until none has.
+    /// Lets every thread run that has something to do, until none has.
     pub fn run(&self, now: Duration) {
         loop {
             self.due.store(false, Ordering::SeqCst);
@@ -193,7 +193,7 @@ impl Threads {
                 })
                 .cloned();
             match next {
-                Some(thread) => thread.takes_turn(),
+                Some(thread) => thread.runs_until_it_waits(),
                 None => return,
             }
         }
@@ -208,7 +208,7 @@ impl Threads {
     pub fn set_free(&self) {
         for thread in self.all().drain(..) {
             thread.state().free = true;
-            thread.turned.notify_all();
+            thread.switched.notify_all();
         }
     }
 }

@@ -230,7 +230,7 @@ async fn connect(server: &Server) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-/// Classifies a failure.
+/// Makes the error of a failure: the disk is full, the statement is wrong, or the tables cannot be reached now.
 fn failed(place: &str, failure: Failure) -> Error {
     let (place, is_of_statement) = (place.to_owned(), failure.is_of_statement());
     let Failure { why: detail, code, .. } = failure;

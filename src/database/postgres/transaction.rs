@@ -105,7 +105,6 @@ impl Session {
     }
 }
 
-/// A running transaction.
 pub(in crate::database) struct Transaction<'a> {
     session: &'a Session,
     place: &'a str,

@@ -31,7 +31,6 @@ const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 50
 pub(super) const COLUMNS: &str = "SELECT tables.name, columns.name FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns \
                                   WHERE tables.type = 'table' ORDER BY tables.name, columns.cid";
 
-/// The open file.
 pub(super) struct File {
     place: String,
     pub(super) connection: Mutex<rusqlite::Connection>,
@@ -93,7 +92,6 @@ fn failed(place: &str, error: rusqlite::Error) -> Error {
     }
 }
 
-/// A running transaction.
 pub(super) struct Transaction<'a> {
     inner: &'a rusqlite::Transaction<'a>,
     place: &'a str,

@@ -32,7 +32,6 @@ struct Note {
     note: String,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

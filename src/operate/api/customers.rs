@@ -187,7 +187,6 @@ struct Keys {
     domains: Vec<crate::operate::signers::Signer>,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

@@ -49,7 +49,6 @@ struct DmarcReports {
     domains: Vec<DmarcView>,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     let plot = get_with(
         plot,

@@ -117,7 +117,6 @@ struct CheckOptions {
     lang: LangName,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

@@ -165,7 +165,6 @@ struct Wait {
     wait_secs: Option<u64>,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

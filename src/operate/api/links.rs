@@ -41,7 +41,6 @@ struct Revoked {
     id: String,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

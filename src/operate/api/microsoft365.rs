@@ -95,7 +95,6 @@ struct OauthTrial {
     report: ProbeReport,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

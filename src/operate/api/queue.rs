@@ -86,7 +86,6 @@ struct Counted {
     count: u64,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(

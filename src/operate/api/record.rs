@@ -98,7 +98,6 @@ struct Erasure {
     recipient: String,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     let events = get_with(
         events,

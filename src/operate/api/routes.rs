@@ -44,7 +44,6 @@ struct Reason {
     reason: String,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route("/routes", get_with(list, said(ROUTES, "listRoutes", "List routes", "By name. Role read.")))

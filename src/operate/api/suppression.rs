@@ -67,7 +67,6 @@ struct Imported {
 /// The longest time for which an address may be suppressed: a hundred years.
 const LONGEST_SECS: u64 = 3_153_600_000;
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     let table = get_with(
         export,

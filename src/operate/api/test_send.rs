@@ -30,7 +30,6 @@ struct Test {
     from: Option<String>,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new().api_route(
         "/customers/{customer}/test",

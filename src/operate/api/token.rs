@@ -28,7 +28,6 @@ struct Who {
     address: Option<String>,
 }
 
-/// Returns the paths.
 pub(super) fn routes() -> ApiRouter<Api> {
     ApiRouter::new().api_route("/token", get_with(show, said(TOKEN, "showToken", "Show who asks", "Any role.")))
 }

@@ -17,7 +17,6 @@ mod tag {
     pub const DONE: u8 = 6;
 }
 
-/// A decoded note.
 #[derive(Debug, PartialEq)]
 pub(super) enum Note {
     /// A message, or the copy of one.

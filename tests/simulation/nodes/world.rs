@@ -162,7 +162,7 @@ fn server(node: usize) -> Server {
     }
 }
 
-/// Opens what nodes share, and starts a relay with it, as `server/start.rs` does.
+/// Opens what nodes share, and starts a relay with it, as `src/server/start/` does.
 async fn start(machine: Arc<Machine>, watch: Watch) -> Result<Relay, String> {
     let server = server(watch.node);
     let home = Home::Server(Box::new(server.clone()));
