@@ -33,7 +33,7 @@ pub struct QueueOverview {
     pub customers: Vec<CustomerMail>,
     /// The number of all customers with waiting mail.
     pub customer_count: usize,
-    /// The names of the routes that carry no mail: they are suspended, or their servers complete no transaction.
+    /// The names of the routes that carry no mail: they are suspended, or their servers take part in no transaction.
     pub in_trouble: BTreeSet<RouteId>,
     /// The first 200 of these routes.
     pub routes_in_trouble: Vec<RouteStatus>,
@@ -159,7 +159,7 @@ impl AtRest {
 enum Why {
     Held,
     NoRoute(NoRoute),
-    /// This route is suspended, or its server completes no transaction.
+    /// This route is suspended, or its server takes part in no transaction.
     Route(RouteId),
 }
 

@@ -101,7 +101,7 @@ impl CustomerRoutes {
     }
 }
 
-/// Returns the routes that carry no mail: they are suspended, or their servers complete no transaction.
+/// Returns the routes that carry no mail: they are suspended, or their servers take part in no transaction.
 fn at_rest(routes: Vec<RouteStatus>) -> HashMap<RouteId, String> {
     let why = |route: &RouteStatus| match &route.state {
         RouteState::Suspended { reason, .. } => Some(suspended(&route.id, reason)),
@@ -115,7 +115,7 @@ pub(super) fn suspended(route: &RouteId, reason: &str) -> String {
     format!("route {route} is suspended: {reason}")
 }
 
-/// Says why mail of a route waits whose server completes no transaction.
+/// Says why mail of a route waits whose server takes part in no transaction.
 pub(super) fn trouble(route: &RouteId, since: Timestamp, state: &RouteState) -> String {
     let reason = state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("route {route} has carried no mail since {}{reason}", since.in_words())
