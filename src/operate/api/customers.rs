@@ -282,7 +282,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
                     CUSTOMERS,
                     "probeCustomer",
                     "Probe a customer's routes",
-                    "Goes the way a delivery would, step by step, and sends nothing. A job. Role operate; a customer probes its own.",
+                    "Goes the way a delivery would, step by step, and sends nothing. A job. Role read; a customer probes its own.",
                 ),
             ),
         )

@@ -34,8 +34,10 @@ const TAGS: [(&str, &str); 9] = [
 ];
 
 const DESCRIPTION: &str = "Customers, their domains, the queue and the record of a postbud relay.\n\nA request carries a token of \
-    `postbud token add` in `Authorization: Bearer TOKEN`. Roles: `read` sees everything, `operate` also changes the queue and the \
-    routes and checks domains, `admin` also changes customers and keys, `customer` sees its own customers and nothing else.\n\nEvery \
+    `postbud token add` in `Authorization: Bearer TOKEN`. Roles: `read` sees everything and probes routes; `operate` also changes the \
+    queue, the routes and suppression lists, pauses customers, checks domains, sends test mails and acknowledges alerts; `admin` also \
+    changes customers, keys and links, and erases recipients from the record; `customer` sees and probes its own customers, and \
+    nothing else.\n\nEvery \
     answer that says no is a problem document (RFC 9457) whose `remedy` says what to do. Fields and parameters that are not known are \
     refused by name. Times are RFC 3339 in UTC. A list's `next`, where there is one, is the `cursor` of the next request.\n\nA POST \
     may carry an `Idempotency-Key`: the same request with the same key is carried out once, and its answer is given again for 24 \

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a POST that is repeated with the same key is not carried out again, but gets the same answer as before.
 //!
-//! Keys belong to a token. They are kept in memory, limited in number, and valid for 24 hours or until the relay stops. Only a final answer
-//! is kept: a request that was refused temporarily may be repeated with the same key.
+//! Keys belong to a token. They are kept in memory, limited in number, and valid for 24 hours or until the relay stops. Only the
+//! answer to a request that was carried out is kept: one that was refused may be repeated with the same key.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

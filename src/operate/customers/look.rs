@@ -32,7 +32,7 @@ pub struct CustomerSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<String>,
     /// Why its mail, or a part of it, stands still: it is paused, it has no route, or its route is suspended or carries no mail. Absent if
-    /// its mail leaves, for the role customer, and where no running relay was asked.
+    /// its mail leaves, for an actor with the role `customer`, and where no running relay was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<String>,
 }
@@ -54,7 +54,7 @@ pub struct CustomerView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseView>,
     /// Why its mail, or a part of it, stands still: it is paused, it has no route, or its route is suspended or carries no mail. Absent if
-    /// its mail leaves, for the role customer, and in the answer to a change.
+    /// its mail leaves, for an actor with the role `customer`, and in the answer to a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<String>,
     /// The treatment of bulk mail from a domain that does not meet the requirements for bulk mail.

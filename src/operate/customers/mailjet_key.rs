@@ -1,7 +1,7 @@
 //! The command that makes an API key for a customer at Mailjet.
 //!
-//! The order makes every step repeatable. Mailjet makes the key, or finds it by its name. Then the files with key and secret are written,
-//! and then the customer's file names them. Mail continues in the customer's tier until the new account accepts its domains.
+//! The order makes every step repeatable. The key is found at Mailjet by its name, or made there. Then its id and its secret are written
+//! into files, and then the customer's file names them. Mail continues in the customer's tier until the new account accepts its domains.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Commands about customers: list, show, add, change, suspend, remove.
+//! Commands about customers: list, show, add, change, suspend, resume, remove.
 //!
 //! A customer is a file, `customers/<id>.toml`, and that file remains the only source: a person may edit it, with its comments. A command
 //! changes the text, has the configuration's checker read it, keeps the old version in `<state_dir>/customers/<id>/`, and replaces the file
@@ -200,7 +200,10 @@ impl Configured {
     fn check_new_id(&self, id: &str) -> Result<CustomerId, Error> {
         let Some(id) = CustomerId::parse(id) else {
             let message = format!("\"{id}\" is no customer id");
-            return Err(Error::invalid(message, "use up to 64 lower case letters, digits and hyphens, as in test-as"));
+            return Err(Error::invalid(
+                message,
+                "use up to 64 lower case letters, digits, hyphens and underscores, as in test-as",
+            ));
         };
         let file = self.customer_files.path(&id);
         if file.exists() || self.directory.get(&id).is_some() {

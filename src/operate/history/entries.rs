@@ -123,7 +123,7 @@ pub(super) fn tidy(tables: &Transaction<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Erases the audit events about a recipient, as they are erased from the journal.
+/// Erases a recipient from the audit events, as from those in the journal.
 pub(super) fn erase(tables: &Transaction<'_>, recipient: &str) -> Result<(), Error> {
     let mut erased = Vec::new();
     tables.query("SELECT id, told FROM history_entry WHERE kind = $1", &[OF_AUDIT.into()], |row| {

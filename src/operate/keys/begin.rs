@@ -100,7 +100,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the domain after which the key's file is named, as when a customer is added. A broken key must be corrected first, because
+    /// Returns the domain after which the new key's file is named. A broken key must be corrected first, because
     /// its mail waits.
     fn first_domain(&self) -> Result<&Domain, Error> {
         match self.customer.domains.first_key_value() {
@@ -122,7 +122,7 @@ impl Run<'_> {
     }
 }
 
-/// Returns the key that an interrupted run left. Returns an error if it is of another kind, because then it is not from a rotation of this
+/// Returns the key that an interrupted run left. Returns an error if it is of another type, because then it is not from a rotation of this
 /// key.
 fn left_behind(path: &Path, old: &SigningKey, passphrase: Option<&Passphrase>) -> Result<SigningKey, Error> {
     let (key, _) = SigningKey::from_file(path, passphrase).map_err(not_usable)?;

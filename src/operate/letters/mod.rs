@@ -2,8 +2,8 @@
 //! language. The relay sends them as it sends any other mail: signed with the key of `[onboarding] letters_from`, whose domain belongs to
 //! one of the customers (webCRM itself).
 //!
-//! The monitor reports each change once, so a change makes at most one letter. A domain whose records come and go causes at most four
-//! letters a day, and at most one of each kind in six hours. If a letter cannot be written, that is only logged, because the event of the
+//! The monitor reports each change once, so a contact gets at most one letter about it. A domain whose records come and go causes at most
+//! four letters a day to each contact, and at most one of each kind in six hours. If a letter cannot be written, that is only logged, because the event of the
 //! change is emitted in any case.
 
 mod text;
@@ -26,15 +26,15 @@ use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::spool::{Commit, Draft};
 use crate::time::Timestamp;
 
-/// The maximum number of letters about one domain in a day.
+/// The maximum number of letters to a contact about one domain in a day.
 const MOST_A_DAY: usize = 4;
-/// The minimum time between two letters of one kind about one domain.
+/// The minimum time between two letters of one kind to a contact about one domain.
 const PAUSE: Duration = Duration::from_secs(6 * 3600);
 const DAY: Duration = Duration::from_secs(86_400);
-/// The maximum number of domains whose letters are counted.
+/// From this number of domains on, those without a letter in the last day are forgotten.
 const COUNTED: usize = 20_000;
 
-/// The subject of a letter.
+/// What a letter is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum LetterKind {
     /// The domain is complete.

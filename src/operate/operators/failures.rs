@@ -1,5 +1,5 @@
 //! Reports wrong logins to the audit, singly while they are few. An attacker who tries many names and passwords must not fill the event
-//! log, so beyond a limit they are only counted, and the count is reported after the hour.
+//! log, so beyond a limit they are only counted, and the count is reported with the first one after the hour.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

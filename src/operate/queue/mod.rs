@@ -1,6 +1,7 @@
 //! Commands about the queue: read its messages and change them.
 //!
-//! A message that is being delivered is not changed, only counted and reported, because the result of its attempt decides.
+//! A message that is being delivered is not given up, only counted and reported, because the result of its attempt decides. A hold takes
+//! effect when the attempt has ended.
 
 mod carry_out;
 mod change;
@@ -66,7 +67,7 @@ pub struct Selection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageState {
-    /// Not tried yet.
+    /// Waiting for its first attempt. One that failed because of the route does not count.
     Waiting,
     /// Tried without success, and waiting for the next attempt.
     Deferred,

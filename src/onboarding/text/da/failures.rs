@@ -48,9 +48,10 @@ pub(super) fn probe_failed(server: &str, step: Step) -> (String, String) {
             ("login blev ikke accepteret", "Ret brugernavn og adgangskode, og se efter, om kontoen må sende med SMTP.")
         }
         Step::Mail => ("afsenderen blev ikke accepteret", "Giv webCRM's login lov til at sende i domænets navn."),
-        Step::Rcpt => {
-            ("modtageren blev ikke accepteret", "Giv webCRM lov til at sende til alle modtagere gennem serveren (relay).")
-        }
+        Step::Rcpt => (
+            "modtageren blev ikke accepteret",
+            "Giv webCRM lov til at sende til alle modtagere gennem serveren (relay).",
+        ),
         Step::Data | Step::End | Step::Rset => {
             ("serveren tog ikke imod til sidst", "Få serverens administrator til at se efter i loggen.")
         }

@@ -40,7 +40,9 @@ pub(in crate::onboarding::text) fn obstacle(obstacle: &Obstacle, present: bool) 
             format!("Fjern{first} includes, der ikke bruges mere, eller skriv adresser i stedet."),
         ),
         Obstacle::Voids { count } => (
-            format!("{record} slår {count} navne op, som ikke har nogen adresse, og modtagerne stopper efter 2: {fails}."),
+            format!(
+                "{record} slår {count} navne op, som ikke har nogen adresse, og modtagerne stopper efter 2: {fails}."
+            ),
             format!("Fjern{first} de led, hvis navne ikke har nogen adresse."),
         ),
         Obstacle::Exchanges { domain } => (
@@ -132,9 +134,10 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
         Flaw::KeyType(k) => {
             (format!("k={k} er en nøgletype, som modtagerne ikke kender."), "Erstat den med den viste record.")
         }
-        Flaw::Weak(bits) => {
-            (format!("en RSA-nøgle på {bits} bit er for svag."), "Der skal bruges en nøgle på 2048 bit med en ny selector.")
-        }
+        Flaw::Weak(bits) => (
+            format!("en RSA-nøgle på {bits} bit er for svag."),
+            "Der skal bruges en nøgle på 2048 bit med en ny selector.",
+        ),
         Flaw::Hash(h) => (format!("h={h} tillader ikke sha256."), "Fjern h=."),
         Flaw::Service(s) => (format!("s={s} tillader ikke mail, eller ikke hos alle modtagere."), "Fjern s=."),
         Flaw::Testing => ("t=y siger, at DKIM kun bliver afprøvet.".into(), "Fjern t=y."),
