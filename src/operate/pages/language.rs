@@ -24,7 +24,7 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    /// Returns the language of a page that knows its reader's own language: the reader's choice comes before it, and the browser's after.
+    /// Returns the language of a page that knows its reader's own language: that one, unless the reader chose another.
     pub fn or(self, own: Lang) -> Lang {
         self.chosen.unwrap_or(own)
     }

@@ -15,9 +15,10 @@
 //!
 //! # How to write a page
 //!
-//! * **A page** is a handler that returns `Result<Response, Problem>` and ends with `layout::Page``{ … }.into_response()`. The title and
+//! * **A page** is a handler that returns `Result<Response, Problem>` and ends with `layout::Page::into_response`. The title and
 //!   all sentences come from a struct of texts with one constant for each language (see `text`), so a text that is missing in one language
-//!   does not compile. `language::Chosen` is an extractor; `chosen.lang(…)` returns the language of the page.
+//!   does not compile. `language::Chosen` is an extractor; `chosen.lang()` returns the language of the page, and `chosen.or(own)` that of a
+//!   page that knows its reader's language.
 //! * **Markup** is written with `maud::html!`, which escapes every value. Never use `PreEscaped` on anything that contains a value. Texts
 //!   from strangers (a record, a reply, a name) also go through [`visible`](crate::visible::visible), or through `elements::strange`, which
 //!   limits their length too.
@@ -29,7 +30,7 @@
 //! * **A chart** is `chart::bars`: SVG with a title, and the numbers as a table below it for those who cannot see it.
 //! * **Styles and scripts** are in `assets/`: one file each for all pages. The content security policy allows no inline style (`style="…"`
 //!   has no effect) and no inline script. A script finds its elements by `data-…` attributes; every page must work without scripts.
-//! * **Live parts**: a page that changes by itself has `Page::refresh` (a meta element inside `noscript`). For scripts it has an element
+//! * **Live parts**: a page that changes by itself has `Page::refresh_secs` (a meta element inside `noscript`). For scripts it has an element
 //!   with `data-live="URL"`, whose server-sent events `part` contain `{"id": …, "html": …}`, which replaces the element with that id.
 
 mod assets;

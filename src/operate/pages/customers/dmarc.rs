@@ -14,7 +14,7 @@ use crate::returns::dmarc::text::number;
 /// Senders that are shown. The rest is counted.
 const SENDERS: usize = 8;
 
-/// The part of the page with them; nothing before there is a record that asks for reports.
+/// Returns the part of the page about the reports. Before the first one it is a sentence, and nothing if no record asks for reports.
 pub(super) fn part(lang: Lang, report: &DmarcReport, records: &RecordTable) -> Markup {
     let (words, summary) = (words(lang), &report.summary);
     let has_record = records.rows.iter().any(|row| row.item == Item::Dmarc && row.present);
@@ -54,7 +54,8 @@ fn senders(lang: Lang, summary: &Summary) -> Markup {
     }
 }
 
-/// Who it is, as customers know it. `unnamed`: for senders that reports do not name, and for many small ones together.
+/// Returns the sender's name, as customers know it. `unnamed` has the names of senders that reports do not name, and of many small ones
+/// together.
 fn name(sender: &Sender, unnamed: [&'static str; 2]) -> String {
     match (sender.key.as_str(), sender.ours) {
         ("relay", _) => "webCRM".to_owned(),
@@ -65,7 +66,7 @@ fn name(sender: &Sender, unnamed: [&'static str; 2]) -> String {
     }
 }
 
-/// `kinds`: ours, the customer's own, one that somebody has to know, and many together.
+/// Returns what kind of sender it is. `kinds` has the words: ours, the customer's own, one that somebody has to know, many together.
 fn who(sender: &Sender, kinds: [&'static str; 4]) -> (Mood, &'static str) {
     match (sender.ours, sender.own, sender.key.as_str()) {
         (true, ..) => (Mood::Good, kinds[0]),

@@ -1,5 +1,5 @@
 //! Checks customers' domains for the pages. A page is shown at once from the last result, while a new check runs in the background. Results
-//! are only in memory; the monitor stores which requirements each domain meets.
+//! are only in memory. Which requirements a domain meets is also stored, as after a check by the monitor.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -31,7 +31,7 @@ const LONGEST_WANTED: usize = 253;
 pub(super) struct View<'a> {
     pub lang: Lang,
     pub customer: &'a str,
-    /// The first of the customer's domains in whose name is what the reader seeks.
+    /// The first of the customer's domains whose names contain what the reader seeks, and always the one that is shown.
     pub domains: &'a [Tab],
     /// The number of all its domains.
     pub domain_count: usize,

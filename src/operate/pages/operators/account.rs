@@ -23,7 +23,10 @@ fn page(pages: &Operators, visitor: &Visitor, refused: Option<&Error>) -> Respon
     let sessions = pages.service().own_sessions(&visitor.actor, visitor.session());
     let may = match visitor.actor.role() {
         Role::Admin => "admin: everything",
-        Role::Operate => "operate: look at everything, change the queue and the routes, and check domains",
+        Role::Operate => {
+            "operate: look at everything, change the queue, the routes and suppression lists, pause customers, check domains, \
+             send test mails, and acknowledge alerts"
+        }
         Role::Read | Role::Customer(_) | Role::Link(_) => "read: look at everything",
     };
     let body = html! {

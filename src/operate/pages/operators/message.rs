@@ -1,4 +1,4 @@
-//! One message in the queue: its data, its waiting recipients, and every attempt.
+//! One message in the queue: its data, its recipients, and every attempt.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};

@@ -53,7 +53,7 @@ const STATES: [(&str, &str); 6] = [
     ("waiting", "waiting: not tried yet"),
     ("deferred", "deferred: tried before"),
     ("held", "held"),
-    ("stopped", "stopped: a person has to act"),
+    ("stopped", "stopped: not tried for now"),
     ("delivering", "being delivered"),
 ];
 

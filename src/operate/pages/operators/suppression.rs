@@ -45,7 +45,7 @@ pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked
     };
     let body = html! {
         h1 { "Suppression" }
-        p { "Mail to an address on a customer's list is left out or refused, as the customer's file says." }
+        p { "Mail to an address on a customer's list is left out or refused, as the configuration says." }
         form.filter method="get" action="/suppression" role="search" {
             (chooser(&customer))
             (search("address", "Address", "empty: all", address).render())
