@@ -384,7 +384,7 @@ const MACHINES: &[&str] = &[
 
 /// Returns true if the server says that a client like us may not connect, or accepts no mail from it.
 pub fn may_not_connect(words: &Words) -> bool {
-    // The recipient's own OUR_MACHINE, which stands behind this server.
+    // The users' or the recipients' own server, which stands behind this one.
     let behind = [" server ", " host "];
     if words.near(" users ", &behind, 1) || words.near(" recipients ", &behind, 1) {
         return false;

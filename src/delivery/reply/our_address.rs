@@ -39,7 +39,7 @@ fn is_address(token: &str, ours: IpAddr) -> bool {
         return token.parse::<SocketAddr>().is_ok_and(|socket| socket.ip().to_canonical() == ours);
     };
     let length: u32 = length.unwrap_or(128) + if address.is_ipv4() && length.is_some() { 96 } else { 0 };
-    // A network as wide as the Internet does not name us.
+    // A network wider than /8 (IPv6: /16) does not name us.
     let narrowest = if ours.is_ipv4() { 96 + 8 } else { 16 };
     let same = (bits(address) ^ bits(ours)).leading_zeros();
     length >= narrowest && same >= length.min(128)
