@@ -141,7 +141,7 @@ impl Database {
         }
     }
 
-    /// Returns a receiver of changes that this or another node announces from now on.
+    /// Returns a receiver of changes that this or another node announces from now on. For a file, which has one node, none comes.
     pub fn changes(&self) -> Changes {
         let versions = match &self.backend {
             Backend::File(file) => file.versions(),

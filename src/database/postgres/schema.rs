@@ -5,7 +5,7 @@ use crate::postgres::{Connection, Failure, Server};
 use super::super::{Error, Schema};
 use super::failed;
 
-/// The table that counts steps and changes.
+/// The tables that count steps and changes.
 const OWN: &str = "CREATE TABLE IF NOT EXISTS schema_step (owner text PRIMARY KEY, step bigint NOT NULL); \
                    CREATE TABLE IF NOT EXISTS changed (owner text PRIMARY KEY, version bigint NOT NULL)";
 
