@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use super::ConfigFile;
 use crate::files;
 
-/// The maximum time for one line of the answer. A slower relay is unhealthy.
+/// The maximum time to connect, and to wait for octets of the answer. A slower relay is unhealthy.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The maximum size of an answer. Real answers are shorter.
 const LONGEST: u64 = 64 << 10;

@@ -41,9 +41,9 @@ enum QueueCommand {
     ///
     /// STATE is the message's own: waiting, deferred, held (by `queue hold`, because it cannot be read, or because its DKIM signature has
     /// expired), delivering. A waiting or deferred message is marked "stopped" while its customer is suspended or paused, while its route
-    /// is suspended, or while it has no route. The reason is then shown in place of the last reply (`stopped` in the JSON object). It is not held, so `queue release` has no
-    /// effect on it. It continues after the customer's file or the route is corrected, after `postbud route resume`, or after
-    /// `postbud customer unpause`.
+    /// is suspended, or while it has no route. The reason is then shown in place of the last reply (`stopped` in the JSON object). It is not
+    /// held, so `queue release` has no effect on it. It continues after the customer's file or the route is corrected, after `postbud route
+    /// resume`, or when the pause ends, at the latest by `postbud customer unpause`.
     #[command(after_long_help = "\
 Examples:
   postbud queue list
@@ -186,7 +186,7 @@ struct Which {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum State {
-    /// Not tried yet.
+    /// Waiting for its first attempt. One that failed because of the route does not count.
     Waiting,
     /// Tried without success, and waiting for the next attempt.
     Deferred,
@@ -386,7 +386,7 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     show!("{} held, {} tried before, {} being delivered", stats.held, stats.deferred, stats.delivering);
     if stats.stopped > 0 {
         let see = running.in_commands("see `postbud queue list --state stopped`");
-        show!("{} stopped until a person acts: {see}", stats.stopped);
+        show!("{} stopped, and not tried for now: {see}", stats.stopped);
     }
     show!("{} of mail, {} on disk", octets(stats.bytes), octets(stats.disk_bytes));
     super::relay::warn_of_missing(&stats.missing);

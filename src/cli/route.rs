@@ -19,10 +19,9 @@ use crate::route::microsoft::WHEN;
 
 /// Show the routes of the running relay, and suspend or resume one.
 ///
-/// A route is a destination of mail: a tier of Mailjet (mailjet.NAME), a customer's own account there (mailjet-own.CUSTOMER), a customer's own
-/// server (own-server.CUSTOMER), or the server for notifications to senders (bounces). The relay slows a
-/// route down by itself if its server asks for less, and suspends it if further attempts would do harm, as after a wrong password. Mail of
-/// a suspended route waits. No mail is lost, but its senders are informed that it is late and, at its maximum age, that it was given up.
+/// A route is a destination of mail: a tier of Mailjet (mailjet.NAME), a customer's own account there (mailjet-own.CUSTOMER), a customer's
+/// own server (own-server.CUSTOMER), or the server for notifications to senders (bounces). The relay slows a route down by itself if its
+/// server asks for less, and suspends it if further attempts would do harm, as after a wrong password. Mail of a suspended route waits. No mail is lost, but its senders are informed that it is late and, at its maximum age, that it was given up.
 ///
 /// A suspension survives a restart. One because of a refused login ends with a changed login, server or TLS (by a reload or a restart). One
 /// by an operator ends only with `postbud route resume`. The list shows which it is.

@@ -1,4 +1,4 @@
-//! The first line of a relay's log: the version, the configuration, and the state that it found.
+//! The line of the log that says that the relay has started: the version, the configuration, and the state that it found.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

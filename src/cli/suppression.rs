@@ -20,8 +20,8 @@ const PART: usize = 512 << 10;
 
 /// Show and change the addresses to which a customer's mail is no longer sent.
 ///
-/// Each customer has its own list. Hard bounces, complaints and unsubscriptions add addresses to it, as the customer's file says
-/// ([suppression]). A person can add and remove any address, whatever the reason of the entry.
+/// Each customer has its own list. Hard bounces, complaints and unsubscriptions add addresses to it, as [suppression] in
+/// the server file or in the customer's file says. A person can add and remove any address, whatever the reason of the entry.
 ///
 /// Addresses are compared without regard to case. The commands talk to the running relay.
 #[derive(Debug, clap::Args)]

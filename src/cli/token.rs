@@ -79,7 +79,7 @@ enum Role {
     Operate,
     /// May also change customers, keys and links, and erase recipients from the record.
     Admin,
-    /// May see the customers named with --customer, and nothing else.
+    /// May see the customers named with --customer, probe their routes, and nothing else.
     Customer,
 }
 

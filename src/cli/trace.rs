@@ -18,9 +18,9 @@ use crate::visible::visible;
 /// Show every event of each matching mail, newest mails first.
 ///
 /// All given filters must match. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] keep and
-/// keep_size), whether the relay is running or not. With several nodes, each has a record of its own: --all-nodes asks them all. A search for
-/// a recipient, a sender, a Message-ID, a queue id, a reference, a campaign or an ENVID uses the archives' indexes. One for only a customer, a tag or a
-/// time reads everything.
+/// keep_size), whether the relay is running or not. With several nodes, each has a record of its own: --all-nodes asks them all. A search
+/// for a recipient, a sender, a Message-ID, a queue id, a reference, a campaign or an ENVID uses the archives' indexes. One for only a
+/// customer, a tag or a time reads everything.
 ///
 /// Exits with 1 if nothing is found.
 #[derive(Debug, clap::Args)]

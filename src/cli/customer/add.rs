@@ -21,7 +21,7 @@ use crate::route::TlsMode;
 ///
 /// Asks for everything that no flag gives: the name, the From domains, the route, and for an own server its host, port, TLS and login.
 /// Answers may also come from a pipe, one per line. Writes `customers/ID.toml`, a 2048-bit DKIM key and, if there is a password, a file
-/// with it, all readable only by their owner. No existing file is overwritten. If the configuration would be invalid with the new
+/// with it. Only their owner can read the key and the password. No existing file is overwritten. If the configuration would be invalid with the new
 /// customer, no file remains.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -31,7 +31,7 @@ Examples:
   postbud customer add egen-server --name 'Egen Server ApS' --domain egenserver.dk --via own-server \\
       --host mail.egenserver.dk --port 587 --tls required --username webcrm --password-from smtp.password")]
 pub(super) struct Args {
-    /// The customer's id, which is also the name of its file: lower case letters, digits, hyphens.
+    /// The customer's id, which is also the name of its file: lower case letters, digits, hyphens, underscores.
     id: String,
     #[command(flatten)]
     config: ConfigFile,

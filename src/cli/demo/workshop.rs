@@ -119,7 +119,7 @@ password_file = "../customer.password"
         Ok(files::write_public(&self.dir.path().join(format!("customers/{CUSTOMER}.toml")), own.as_bytes())?)
     }
 
-    /// Returns the zone of the demo's DNS server: the key of the customer's domain, and an SPF record that permits no sender.
+    /// Returns the zone of the demo's DNS server: the key of the customer's domain, and an SPF record that does not permit webCRM.
     pub(super) fn zone(&self) -> anyhow::Result<FixedZone> {
         let zone = FixedZone::parse(&format!(
             "{DOMAIN} SOA\n{DOMAIN} TXT \"v=spf1 mx ~all\"\n{DOMAIN} MX 10 mail.{DOMAIN}\nmail.{DOMAIN} A 192.0.2.10\n\

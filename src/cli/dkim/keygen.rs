@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// The file to write.
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
-    /// The kind of key.
+    /// The type of the key.
     #[arg(long = "type", value_name = "TYPE", default_value = "rsa")]
     kind: KeyKind,
     /// The size of an RSA key: 2048, 3072 or 4096. Larger keys sign more slowly, and many DNS panels do not accept their records.

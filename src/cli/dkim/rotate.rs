@@ -15,7 +15,7 @@ use crate::operate::Actor;
 /// and prints its records. Step 2, when DNS has them at every domain, changes the customer's file to sign with it. Step 3 keeps both keys
 /// published for the overlap ([onboarding] rotation_overlap), because mail signed with the old key is still on its way; the overlap begins
 /// with the run that sees the running relay sign with the new key. Step 4 prints how to revoke the old key. Step 5, when DNS shows that,
-/// ends the rotation. An interrupted step is simply run again. The new key is of the same kind as the old one. A customer with a second key
+/// ends the rotation. An interrupted step is simply run again. The new key is of the same type as the old one. A customer with a second key
 /// (ed25519_selector) rotates each separately. `postbud domain records` and `postbud domain check` always know the current records. With
 /// [dkim.delegation] the records of steps 1 and 4 are in webCRM's zone, and the customer does nothing; the running relay then takes the
 /// steps by itself once a year, or as rotate_every says. A customer whose key is published by hand gets such a key once both aliases are in
@@ -28,7 +28,8 @@ Examples:
   postbud dkim rotate test-as --leaked
   postbud dkim rotate test-as --lang da
 
-Exit codes: 0 a step was done, or there is nothing to do yet; 1 something has to be done first, or DNS did not answer.")]
+Exit codes: 0 a step was done, or the old key stays published for a while; 1 the next step has to wait: something has to be done or
+seen first, or DNS did not answer.")]
 pub(super) struct Args {
     /// The customer: the name of its file.
     customer: String,

@@ -18,7 +18,7 @@ use crate::visible::visible;
 
 /// The maximum octets of a line. The longest part of real lines is a message's header.
 const LONGEST_LINE: u64 = 64 << 20;
-/// The maximum octets of an answer. Only lists are longer, and these are shown as they arrive.
+/// The maximum octets of an answer. Only lists of messages and of suppressed addresses may be longer.
 const LONGEST_ANSWER: u64 = 64 << 20;
 /// The maximum time for one line. During a long command the relay reports its progress more often.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -102,7 +102,9 @@ impl Bounds {
     /// Returns the limits for this command.
     pub fn of(command: &Command) -> Self {
         match command {
-            Command::List { limit, .. } => Bounds { items: limit.unwrap_or(u64::MAX), octets: u64::MAX },
+            Command::List { limit, .. } | Command::SuppressionList { limit, .. } => {
+                Bounds { items: limit.unwrap_or(u64::MAX), octets: u64::MAX }
+            }
             Command::Show { .. } | Command::Stats => Bounds { items: 1, octets: LONGEST_ANSWER },
             _ => Bounds { items: u64::MAX, octets: LONGEST_ANSWER },
         }
@@ -250,6 +252,7 @@ mod tests {
             (Command::Show { id: "x".to_owned() }, &item, 1),
             (list(Some(7)), &item, 7),
             (list(Some(0)), &item, 0),
+            (Command::SuppressionList { customer: "x".to_owned(), address: None, limit: Some(7) }, &item, 7),
             (routes(), &long, 63),
         ] {
             let mut items = 0;
@@ -257,10 +260,13 @@ mod tests {
             assert!(matches!(read, Err(NoAnswer::Broken(_))), "{command:?}");
             assert_eq!(items, most, "{command:?}");
         }
-        // A list without a limit is shown as it arrives.
-        let mut lines = (0..200).map(|_| long.clone()).chain([br#"{"done":{"count":200}}"#.to_vec()]);
-        let read = read_answer(&Bounds::of(&list(None)), || Ok(lines.next()), |_| {}, |_| {});
-        assert_eq!(read.unwrap(), Done::of(200));
+        // Lists without a limit are as long as they are.
+        let suppressed = Command::SuppressionList { customer: "x".to_owned(), address: None, limit: None };
+        for command in [list(None), suppressed] {
+            let mut lines = (0..200).map(|_| long.clone()).chain([br#"{"done":{"count":200}}"#.to_vec()]);
+            let read = read_answer(&Bounds::of(&command), || Ok(lines.next()), |_| {}, |_| {});
+            assert_eq!(read.unwrap(), Done::of(200), "{command:?}");
+        }
         let progress = br#"{"progress":{"count":1}}"#.to_vec();
         let release = Command::Release { which: Default::default() };
         let read = read_answer(&Bounds::of(&release), || Ok(Some(progress.clone())), |_| {}, |_| {});
