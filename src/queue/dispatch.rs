@@ -17,8 +17,8 @@ use crate::time::Timestamp;
 
 /// The longest pause between two looks at the spool, even if nothing seems due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-/// After each look the dispatcher pauses for nine times as long as the look took, so that it uses at most a tenth of one core. Pauses
-/// shorter than this are skipped.
+/// After each look the dispatcher pauses for nine times as long as the look took, but no longer than [`LONGEST_REST`]. So it uses a tenth of
+/// one core, unless looks take long. Pauses shorter than this are skipped.
 const WORTH_A_REST: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_millis(500);
 /// The number of lanes that one query to the spool returns.

@@ -58,7 +58,7 @@ use crate::time::Timestamp;
 
 /// The default limit of attempts at once over all routes. An egress address has some 28,000 ports for one server, and Azure gives fewer.
 pub const AT_ONCE: u32 = 1000;
-/// By default, an alert is raised when a route has carried no mail for this long.
+/// By default, a route raises an alert if its server has taken part in no transaction for this long.
 pub const ROUTE_ALERT_AFTER: Duration = Duration::from_secs(15 * 60);
 /// On a stop, the time for recording results after the last attempt has ended.
 const LAST_RESULTS: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! All routes with waiting mail, each with its throttle, its lanes in line, and its running attempts. Has no side effects: the time comes
+//! All routes, each with its throttle, its lanes in line, and its running attempts. Has no side effects: the time comes
 //! in as `now`, and the caller starts the tasks.
 //!
 //! This file has the slots, the turns and the reload. `trouble` has suspensions and what attempts report about their routes.
