@@ -297,7 +297,7 @@ pub struct Counters {
     pub refused: Counter,
     /// Recipients on a list that were accepted anyway (`mode = "event"`).
     pub noted: Counter,
-    /// Reports that were dropped because the feed was full.
+    /// Reports of the feed that were dropped because it was full, or that could not be written before a stop.
     lost: Counter,
     entries: Gauge,
 }
@@ -318,7 +318,7 @@ impl Counters {
             "Suppressed recipients that were taken all the same",
             self.noted.clone(),
         );
-        let lost = "Bounces, complaints and unsubscriptions that could not be put on a list";
+        let lost = "Hard bounces that could not be counted for a list until the next start";
         registry.register("suppression_lost", lost, self.lost.clone());
         registry.register("suppression_entries", "Addresses on all suppression lists", self.entries.clone());
     }
