@@ -5,8 +5,8 @@
 //! the message.
 //!
 //! Fields are added in front of a message: Received, its signatures, and a missing Date or Message-ID. The message itself is changed only in
-//! two ways, before anything is hashed: Bcc, Return-Path, X-Postbud fields and an empty Date or Message-ID are cut, and a missing last CRLF
-//! or blank line is added.
+//! two ways, before anything is hashed: Bcc, Resent-Bcc, Return-Path, X-Postbud fields and an empty Date or Message-ID are cut, and a missing
+//! last CRLF or blank line is added.
 
 use std::sync::Arc;
 
