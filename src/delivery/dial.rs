@@ -1,7 +1,7 @@
 //! Makes a connection that is ready for MAIL: connect, greeting, EHLO, STARTTLS, EHLO again, AUTH.
 //!
-//! A failure here concerns the route and never a message, so mail waits. Each failure says what a person can do. If one
-//! of the host's addresses fails, the next one is tried (RFC 5321 §5.1). A refused login is not tried at another
+//! A failure here concerns the route and never a message, so mail waits. It says what a person can do, if that is known.
+//! If one of the host's addresses fails, the next one is tried (RFC 5321 §5.1). A refused login is not tried at another
 //! address, because it concerns the account.
 
 use std::time::Duration;

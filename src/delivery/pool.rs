@@ -89,7 +89,8 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next transaction, unless it has served enough.
+    /// Keeps a connection for the next transaction, unless it has served enough, the pool is closed, or as many are kept
+    /// as the route may have.
     pub fn put(&self, mut connection: Connection, quit_within: Duration) {
         let caps = &self.route.caps;
         connection.rest();

@@ -1,5 +1,5 @@
 //! The probe: connects to a customer's server step by step, as a delivery would, and says what each step found and what
-//! to do about it. It sends no mail: it ends with RSET and never sends DATA.
+//! to do about it. It sends no mail, because it never sends DATA.
 
 use std::fmt;
 use std::sync::Arc;
@@ -160,7 +160,7 @@ impl Delivery {
         report
     }
 
-    /// Sends MAIL and RCPT as a delivery would, then RSET. Returns false if the server refused one of them.
+    /// Sends MAIL and RCPT as a delivery would, then RSET. Returns false if the server refused one of them or did not answer.
     async fn rehearse(
         &self,
         report: &mut ProbeReport,

@@ -63,7 +63,8 @@ pub enum EgressPath {
     /// Connections leave from this local address. Smarthosts' addresses of the other family are not tried. With `bind = "any"` it
     /// is 0.0.0.0 or `::`, and the network gives the address.
     Bind(IpAddr),
-    /// Connections go through a SOCKS5 proxy that owns the address (RFC 1928). The proxy resolves the names.
+    /// Connections go through a SOCKS5 proxy that owns the address (RFC 1928). The proxy resolves the names of hosts, except for
+    /// routes that may use public addresses only.
     Socks5 {
         /// The address of the proxy.
         proxy: SocketAddr,

@@ -43,8 +43,8 @@ pub struct Done {
     pub usable: bool,
     /// Everybody was refused, and the replies may be about the connection.
     pub may_be_about_connection: bool,
-    /// The server read the content and then refused it, with a reply that may be about the connection. The connection is closed, so that
-    /// a server that refuses all content gets none twice.
+    /// The server read the content and then refused it, with a reply that may be about the connection. The connection is closed. If it were
+    /// kept, the next message would be refused over it, and be sent once more over a new one.
     pub refused_content: bool,
     /// Recipients that are missing from the outcome, because the server refused parameters that it offers. They are
     /// tried again without parameters.

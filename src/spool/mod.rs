@@ -28,7 +28,8 @@
 //! - **Nothing acknowledged is lost.** [`Commit::commit`] returns a [`Durable`] only after the message would survive a power cut. Nothing
 //!   else makes a [`Durable`], and a 250 needs one.
 //! - **A record leaves only when all its recipients are settled.** Unreadable records are set aside and reported, never deleted.
-//! - **Bytes stay on disk.** The content of waiting messages is never in memory.
+//! - **Bytes stay on disk.** The content of waiting messages is not kept in memory. Only a spool in a database keeps that of new messages,
+//!   for seconds and up to 16 MiB.
 //! - **At most one lease.** A record is leased to one caller at a time. A dropped lease gives the record back as if nothing had been tried.
 //!   If a panic dropped it, the record is due again after five minutes.
 //! - **No tight loop.** The next due time of a record that was tried before is durable before its lease is returned.

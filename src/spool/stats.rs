@@ -29,7 +29,7 @@ pub struct Totals {
     pub records: u64,
     /// The octets on disk, including settled records whose space is not reclaimed yet.
     pub disk_bytes: u64,
-    /// The number of records set aside as unreadable since the spool was created.
+    /// The number of records set aside as unreadable since the spool was created. A spool in a database sets none aside.
     pub quarantined: u64,
 }
 

@@ -1,8 +1,9 @@
 //! Logs in to a smarthost (RFC 4954): which mechanism is used, and when another one is tried.
 //!
 //! A server counts wrong passwords and locks the account. A password that was refused is therefore not offered again by
-//! another mechanism. The one exception, made once for a connection, is a refusal of the mechanism and not of the
-//! password. Without TLS, a refusal is never followed by a mechanism that reveals more than the refused one.
+//! another mechanism. If the server did not understand a mechanism, nobody checked the password, and the next mechanism
+//! is tried. If the server finds a mechanism too weak, one more is tried for the connection: without TLS only one that
+//! reveals less.
 
 use std::time::Duration;
 

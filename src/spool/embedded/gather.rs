@@ -1,9 +1,9 @@
 //! Decides how long the next batch gathers before it is written.
 //!
 //! A sync costs some 100 µs of CPU and several sleeps, regardless of the number of messages. A message that comes alone is synced at once.
-//! If a batch had several messages, the next one gathers for [`MOMENT`]. If even the newest message had waited for longer than that (mostly
-//! for its signature), the next batch gathers for a fraction of that wait. A client hardly notices this, and the saved CPU shortens
-//! everybody's wait.
+//! If a batch had several messages, the next one gathers for [`MOMENT`]. If even the newest message had waited for long (mostly for its
+//! signature), the next batch gathers for a fraction of that wait ([`SHARE`]), if that is longer. A client hardly notices this, and the saved
+//! CPU shortens everybody's wait.
 
 use std::time::Duration;
 

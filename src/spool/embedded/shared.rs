@@ -115,7 +115,7 @@ impl Shared {
         self.health.subscribe()
     }
 
-    /// Records and reports that a write failed, unless the one before failed, too.
+    /// Records that a write failed, and reports it unless the one before failed, too.
     pub fn set_troubled(&self, why: String) {
         let mut before = None;
         self.health.send_if_modified(|health| {

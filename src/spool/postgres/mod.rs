@@ -33,7 +33,7 @@
 //! # Threads
 //!
 //! One thread of the spool drives all connections: a writer's for each shard, and for each process one for reading, one that renews the
-//! lease, one that deletes segments, and one for mail in transit.
+//! lease, one that deletes segments, one for mail in transit, and one for what moves with customers (`carrier`).
 
 mod carrier;
 mod committer;

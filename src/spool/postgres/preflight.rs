@@ -1,5 +1,5 @@
-//! Checks whether the database keeps what it acknowledges: at every start, at every new connection, every few seconds while the relay runs,
-//! and in `postbud check`.
+//! Checks whether the database keeps what it acknowledges: at every start, at every new connection that writes mail, every few seconds
+//! while the relay runs, and in `postbud check`.
 
 use super::Settings;
 use super::link::{Failure, Link};
@@ -49,7 +49,7 @@ struct ServerSettings {
     standbys: i64,
 }
 
-/// Checks the database. Returns the settings that would lose mail, each with its remedy.
+/// Checks the database. Returns what would lose mail or keep the spool from working, each with its remedy.
 pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String>, Failure> {
     let mut found = ServerSettings::default();
     for row in link.client.query(SETTINGS, &[&NAMES.as_slice()]).await? {

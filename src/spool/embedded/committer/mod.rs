@@ -106,7 +106,7 @@ impl Committer {
         self.shared.is_troubled() && self.shared.stopped().is_none()
     }
 
-    /// Writes only the changes that failed before, or nothing, to find out whether writing works again.
+    /// Writes an empty batch, to find out whether writing works again.
     fn probe(&mut self) {
         let room = USUAL.min(self.shared.smallest() / 4);
         let made = self.make_room(&mut Arc::clone(&self.shared.active).lock(), room, true);

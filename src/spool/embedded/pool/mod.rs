@@ -37,7 +37,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Takes the file of a settled segment. Keeps it if a file of `size` octets will be needed, and otherwise frees it.
+    /// Takes the file of a settled segment. Keeps it if it has at least half of the `size` octets that the next segment needs, and if few
+    /// are kept. Otherwise frees it.
     pub fn put(&mut self, file: PoolFile, size: u64) {
         if self.kept.len() < KEPT && file.len() >= size / 2 {
             self.kept.push(file);

@@ -12,7 +12,8 @@
 //! Mail that another node accepted ([`transit`](super::transit)) is moved to the log in a transaction of its own. If the outcome of that is
 //! unknown, the rows are not removed, because the mail might then be nowhere. The next connection finds out what happened.
 //!
-//! After a failure, no mail is accepted or delivered until a batch is confirmed again, over a new connection and under the next epoch.
+//! After a failure, no mail is accepted or delivered until a batch is confirmed again, over a new connection and under the next epoch. If
+//! only the server's disk is full, the connection stays, and mail is delivered unless facts wait to be written.
 
 mod failure;
 mod transactions;
