@@ -9,9 +9,11 @@ use crate::postgres::Server;
 const OLDEST: i32 = 150_000;
 
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)";
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "fsync",
     "full_page_writes",
+    "data_sync_retry",
+    "zero_damaged_pages",
     "synchronous_commit",
     "synchronous_standby_names",
     "server_version_num",
@@ -37,6 +39,8 @@ struct ServerSettings {
     version: i32,
     fsync: String,
     full_page_writes: String,
+    data_sync_retry: String,
+    zero_damaged_pages: String,
     synchronous_commit: String,
     synchronous_standby_names: String,
     encoding: String,
@@ -57,6 +61,8 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String
         match row.get(0) {
             "fsync" => found.fsync = value,
             "full_page_writes" => found.full_page_writes = value,
+            "data_sync_retry" => found.data_sync_retry = value,
+            "zero_damaged_pages" => found.zero_damaged_pages = value,
             "synchronous_commit" => found.synchronous_commit = value,
             "synchronous_standby_names" => found.synchronous_standby_names = value,
             "server_version_num" => found.version = value.parse().unwrap_or_default(),
@@ -99,6 +105,14 @@ fn judge(found: &ServerSettings, settings: &Settings) -> Vec<String> {
     for (name, value) in [("fsync", &found.fsync), ("full_page_writes", &found.full_page_writes)] {
         if value != "on" {
             wrong.push(format!("{name} is {value}, so a power cut loses mail; set {name} = on at the server"));
+        }
+    }
+    // After a failed sync the pages count as written, so the next one succeeds without them.
+    let retries = ("data_sync_retry", &found.data_sync_retry, "so a failing disk loses mail that was acknowledged");
+    let zeroes = ("zero_damaged_pages", &found.zero_damaged_pages, "so mail in a damaged page is lost without a word");
+    for (name, value, why) in [retries, zeroes] {
+        if value == "on" {
+            wrong.push(format!("{name} is on, {why}; set {name} = off at the server"));
         }
     }
     if found.synchronous_commit == "off" {
@@ -149,6 +163,8 @@ mod tests {
             version: 150_018,
             fsync: "on".into(),
             full_page_writes: "on".into(),
+            data_sync_retry: "off".into(),
+            zero_damaged_pages: "off".into(),
             synchronous_commit: "on".into(),
             synchronous_standby_names: "ANY 1 (a, b)".into(),
             encoding: "UTF8".into(),
@@ -166,13 +182,15 @@ mod tests {
         let one = Settings { standbys: 1, ..Settings::default() };
         let none = Settings::default();
         assert_eq!(judge(&good(), &one), Vec::<String>::new());
-        let cases: [(ServerSettings, &Settings, &str); 15] = [
+        let cases: [(ServerSettings, &Settings, &str); 17] = [
             (ServerSettings { version: 140_009, ..good() }, &none, "PostgreSQL 14 is too old"),
             (ServerSettings { is_read_only: true, ..good() }, &none, "takes no writes"),
             (ServerSettings { encoding: "LATIN1".into(), ..good() }, &none, "ENCODING 'UTF8'"),
             (ServerSettings { connections: 10, ..good() }, &none, "leaves 10 connections, but 1 shards"),
             (ServerSettings { fsync: "off".into(), ..good() }, &none, "set fsync = on"),
             (ServerSettings { full_page_writes: "off".into(), ..good() }, &none, "set full_page_writes = on"),
+            (ServerSettings { data_sync_retry: "on".into(), ..good() }, &none, "set data_sync_retry = off"),
+            (ServerSettings { zero_damaged_pages: "on".into(), ..good() }, &none, "set zero_damaged_pages = off"),
             (ServerSettings { synchronous_commit: "off".into(), ..good() }, &none, "synchronous_commit is off"),
             (ServerSettings { may_create: false, ..good() }, &none, "GRANT USAGE, CREATE ON SCHEMA postbud"),
             (

@@ -173,7 +173,7 @@ impl Server {
                     "server_encoding" => "UTF8",
                     "max_connections" => "100",
                     "superuser_reserved_connections" => "3",
-                    "transaction_read_only" => "off",
+                    "transaction_read_only" | "data_sync_retry" | "zero_damaged_pages" => "off",
                     "synchronous_standby_names" => "",
                     _ => "on",
                 };

@@ -24,12 +24,17 @@ use crate::skip::skip;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_would_lose_mail_is_refused_at_the_start_and_taken_out_of_use_later() {
     let name = "a_database_that_would_lose_mail_is_refused_at_the_start_and_taken_out_of_use_later";
-    let Some(server) = server(name, &[("fsync", "off"), ("full_page_writes", "off")]) else { return };
+    let unfit =
+        [("fsync", "off"), ("full_page_writes", "off"), ("data_sync_retry", "on"), ("zero_damaged_pages", "on")];
+    let Some(server) = server(name, &unfit) else { return };
     let Err(OpenError::Unfit { wrong, .. }) = Postgres::open(quick(&server)) else { panic!("it is used") };
-    assert!(wrong.iter().any(|why| why.contains("fsync = on")) && wrong.len() == 2, "{wrong:?}");
+    assert!(wrong.iter().zip(unfit).all(|(why, (name, _))| why.contains(name)) && wrong.len() == 4, "{wrong:?}");
     assert_eq!(postgres::check(&quick(&server)), wrong, "`postbud check` says the same");
-    server.set("fsync", "on");
-    server.set("full_page_writes", "on");
+    for (name, value) in unfit {
+        server.set(name, if value == "on" { "off" } else { "on" });
+    }
+    server.stop();
+    server.start_again().unwrap();
     let heard = Heard::default();
     let spool = Postgres::open(heard.with(quick(&server))).unwrap();
     let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
