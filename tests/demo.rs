@@ -13,6 +13,9 @@ fn the_demo_delivers_and_verifies_three_newsletters_and_leaves_nothing_behind() 
     let demo = Command::new(env!("CARGO_BIN_EXE_postbud"))
         .args(["demo", "--once"])
         .env("TMPDIR", scratch.path())
+        // A system without ca-certificates.
+        .env("SSL_CERT_FILE", scratch.path().join("none"))
+        .env("SSL_CERT_DIR", scratch.path())
         .output()
         .expect("postbud runs");
     let said = String::from_utf8_lossy(&demo.stdout);
@@ -98,4 +101,25 @@ fn the_demo_stays_up_and_its_pages_answer_until_it_is_told_to_end() {
     );
     assert_eq!((name, let_in.status), ("demo", 303), "{let_in:?}");
     assert!(overview.status == 200 && overview.body.contains("What needs a person"), "{overview:?}");
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind_either() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    for (signal, until) in [("-INT", "webCRM submits"), ("-HUP", "The relay stays up")] {
+        let mut demo = Command::new(env!("CARGO_BIN_EXE_postbud"))
+            .arg("demo")
+            .env("TMPDIR", scratch.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("postbud runs");
+        let mut lines = BufReader::new(demo.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        assert!(lines.by_ref().any(|line| line.contains(until)), "it never says {until}");
+        let told = Command::new("kill").args([signal, &demo.id().to_string()]).status().expect("kill");
+        // A demo whose output nobody reads ends by itself.
+        lines.for_each(drop);
+        demo.wait().expect("it ends");
+        let left: Vec<_> = std::fs::read_dir(scratch.path()).expect("the folder").flatten().collect();
+        assert!(told.success() && left.is_empty(), "{signal}: {left:?}");
+    }
 }

@@ -22,6 +22,7 @@ use mail_auth::{
 
 use super::canonical::{Body, Canonicalization};
 use crate::digits::digits;
+use crate::resolver::dns::without_tls;
 use crate::resolver::{Resolver, joined};
 
 /// The source of the public keys.
@@ -54,10 +55,10 @@ pub enum VerifyError {
     Setup(String),
 }
 
-/// The verifier is set up once, because that reads all of the system's certificates. It never queries DNS: each call gets a cache
-/// that already holds every key.
+/// The verifier never queries DNS: each call gets a cache that already holds every key.
 static VERIFIER: LazyLock<Result<MessageAuthenticator, String>> = LazyLock::new(|| {
-    MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).map_err(|error| error.to_string())
+    let resolver = without_tls(ResolverConfig::default(), ResolverOpts::default());
+    resolver.map(MessageAuthenticator).map_err(|error| error.to_string())
 });
 
 /// Verifies every signature of a message. Returns one result per signature, from top to bottom, and none if the message has no

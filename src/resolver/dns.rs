@@ -27,6 +27,18 @@ pub struct Dns {
 #[error("cannot set up DNS: {0}")]
 pub struct SetupError(String);
 
+/// Sets the library's resolver up. Nothing is asked over TLS: otherwise the library would read the system's certificates, and refuse to
+/// work where there are none.
+pub(crate) fn without_tls(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, SetupError> {
+    let no_tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| SetupError(error.to_string()))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.with_options(options).with_tls_config(no_tls).build().map_err(|error| SetupError(error.to_string()))
+}
+
 impl Dns {
     /// Sets the resolver up without sending a query.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
@@ -58,16 +70,7 @@ impl Dns {
         let attempts = u32::try_from(settings.attempts.max(1)).unwrap_or(u32::MAX);
         // Each attempt may use UDP and then TCP. The library limits the time of one server, not the time of the whole question.
         let longest = settings.timeout.saturating_mul(attempts.saturating_mul(2)).min(Duration::from_secs(60));
-        // Nothing is asked over TLS. Without this the library would read the system's certificates, and refuse to start
-        // where there are none.
-        let no_tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| SetupError(error.to_string()))?
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let resolver = builder.with_options(options).with_tls_config(no_tls).build().map_err(setup)?;
-        Ok(Dns { resolver, longest })
+        Ok(Dns { resolver: without_tls(config, options)?, longest })
     }
 
     async fn ask(&self, name: &str, record_type: RecordType) -> Result<Answer, Error> {

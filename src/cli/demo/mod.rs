@@ -22,6 +22,7 @@ use tokio::sync::broadcast::Receiver as Subscription;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::mpsc;
 
+use super::signals::Signals;
 use crate::config;
 use crate::dkim::verify::{Keys, verify};
 use crate::events::Event;
@@ -57,6 +58,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         super::block_on(async move {
+            // From here on, a signal ends the demo in order, which removes its folder.
+            let mut signals = Signals::take().context("cannot listen for signals")?;
             let (arrived, mut arrivals) = mpsc::channel(16);
             let workshop = Workshop::new()?;
             say("1", "a temporary folder with a CA, certificates, passwords and a customer's DKIM key (RSA-2048)");
@@ -79,7 +82,13 @@ impl Args {
             detail(&format!("{} TXT {}…", workshop.record().name, head(&workshop.record().value, 60)));
 
             let mut events = relay.events().subscribe();
-            let outcome = send_all(&workshop, address, &mut arrivals, &mut events).await;
+            let outcome = tokio::select! {
+                outcome = send_all(&workshop, address, &mut arrivals, &mut events) => outcome,
+                () = told_to_end(&mut signals) => {
+                    relay.stop().await;
+                    return Ok(ExitCode::FAILURE);
+                }
+            };
             match &outcome {
                 Ok(verified) => {
                     show!("\n{verified} of {} newsletters arrived with a signature that verifies.", newsletters::COUNT)
@@ -92,7 +101,7 @@ impl Args {
                 // As it was called, so that the line can be pasted: `cargo run` puts nothing on the path.
                 let program = std::env::args().next().unwrap_or_else(|| "postbud".to_owned());
                 show!("  {program} queue list --config {}", workshop.configuration().display());
-                stay(&mut arrivals, &workshop, &mut events).await?;
+                stay(&mut arrivals, &workshop, &mut events, &mut signals).await?;
             }
             relay.stop().await;
             let all = outcome.is_ok_and(|verified| verified == newsletters::COUNT);
@@ -183,18 +192,25 @@ async fn stay(
     arrivals: &mut mpsc::Receiver<Received>,
     workshop: &Workshop,
     events: &mut Subscription<std::sync::Arc<Event<'static>>>,
+    signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     loop {
         tokio::select! {
-            stopped = tokio::signal::ctrl_c() => return Ok(stopped?),
-            _ = terminate.recv() => return Ok(()),
+            () = told_to_end(signals) => return Ok(()),
             Some(received) = arrivals.recv() => {
                 show!("");
                 report(&received, workshop).await?;
                 tell(events);
             }
         }
+    }
+}
+
+/// Waits for Ctrl-C, for SIGTERM, or for the end of the terminal.
+async fn told_to_end(signals: &mut Signals) {
+    tokio::select! {
+        () = signals.stop.told() => {}
+        _ = signals.hang_up.recv() => {}
     }
 }
 
