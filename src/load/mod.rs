@@ -26,7 +26,7 @@ pub use wire::{Auth, Tls, Wire, client_config};
 
 /// The number of different replies that are counted separately.
 const REPLIES: usize = 30;
-/// The number of failures that are described.
+/// The number of different failures that are described.
 const FAILURES: usize = 20;
 
 /// The settings of a load.
@@ -115,7 +115,7 @@ pub struct Report {
     /// Each different refusal with the verb that it answered, and its count. After the first 30 different refusals, new ones are counted as
     /// "other replies".
     pub replies: BTreeMap<String, u64>,
-    /// The first failures without a reply.
+    /// The failures without a reply: each different one with its first message, and how often it came.
     pub failures: Vec<String>,
     /// The number of failures.
     pub failed: u64,
@@ -123,6 +123,8 @@ pub struct Report {
     pub ended: Option<String>,
     /// The CPU time of the load itself, in microseconds.
     pub cpu_us: u64,
+    /// The time from the start of the load to its end, in microseconds.
+    pub elapsed_us: u64,
 }
 
 /// Called for every message that was finished.
@@ -136,6 +138,8 @@ struct Shared {
     /// Cancelled after the first connection was made and has logged in.
     connected: CancellationToken,
     report: RefCell<Report>,
+    /// Each different failure with its first message, and how often it came.
+    failures: RefCell<Vec<(String, u64, u64)>>,
     seen: RefCell<Seen>,
 }
 
@@ -146,6 +150,7 @@ pub async fn run(settings: Settings, seen: impl FnMut(&Sent) + 'static) -> Repor
         next: Cell::new(0),
         connected: CancellationToken::new(),
         report: RefCell::default(),
+        failures: RefCell::default(),
         seen: RefCell::new(Box::new(seen)),
         settings,
     });
@@ -175,7 +180,12 @@ pub async fn run(settings: Settings, seen: impl FnMut(&Sent) + 'static) -> Repor
         }
     }
     let mut report = shared.report.take();
+    let often = |times: u64| if times > 1 { format!(" ({times} times)") } else { String::new() };
+    let failures = shared.failures.take().into_iter();
+    report.failures =
+        failures.map(|(what, number, times)| format!("message {number}: {what}{}", often(times))).collect();
     report.cpu_us = (clock::thread_cpu_ns() - cpu) / 1_000;
+    report.elapsed_us = clock::now().saturating_sub(shared.start);
     report
 }
 
@@ -211,10 +221,13 @@ impl Shared {
     }
 
     fn failed(&self, number: u64, error: &std::io::Error) {
-        let mut report = self.report.borrow_mut();
-        report.failed += 1;
-        if report.failures.len() < FAILURES {
-            report.failures.push(format!("message {number}: {error}"));
+        self.report.borrow_mut().failed += 1;
+        let (mut failures, what) = (self.failures.borrow_mut(), error.to_string());
+        let is_room = failures.len() < FAILURES;
+        match failures.iter_mut().find(|(known, ..)| *known == what) {
+            Some((_, _, times)) => *times += 1,
+            None if is_room => failures.push((what, number, 1)),
+            None => {}
         }
     }
 
@@ -259,7 +272,8 @@ mod tests {
         };
         let (start, next, report) = (1_000_000, Cell::new(0), RefCell::default());
         let connected = CancellationToken::new();
-        Shared { settings, start, next, connected, report, seen: RefCell::new(Box::new(|_| {})) }
+        let failures = RefCell::default();
+        Shared { settings, start, next, connected, report, failures, seen: RefCell::new(Box::new(|_| {})) }
     }
 
     #[test]

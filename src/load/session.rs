@@ -148,7 +148,7 @@ async fn attempt(
     sent.end_of_data = 0;
     let (wire, count) = match connection {
         Some(open) => open,
-        none => none.insert((connect(shared, trust).await?, 0)),
+        none => none.insert((connect_or_end(shared, trust).await?, 0)),
     };
     let settings = &shared.settings;
     let template = &settings.templates[(sent.number % settings.templates.len() as u64) as usize];
@@ -235,6 +235,17 @@ async fn reset(wire: &mut Wire, sent: &mut Sent, code: u16) -> io::Result<()> {
     match wire.reply().await? {
         250 => Ok(()),
         other => Err(io::Error::other(format!("RSET was answered {other}"))),
+    }
+}
+
+/// Connects. As long as no connection was ever made, the end of the load ends the wait for it: a host that swallows packets would otherwise
+/// keep it for a minute longer.
+async fn connect_or_end(shared: &Shared, trust: Option<&Trust>) -> Result<Wire, Fault> {
+    tokio::select! {
+        connected = connect(shared, trust) => connected,
+        () = shared.settings.stop.cancelled(), if !shared.connected.is_cancelled() => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "no connection until the load ended").into())
+        }
     }
 }
 

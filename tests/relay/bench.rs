@@ -120,6 +120,19 @@ fn a_rate_is_kept_and_time_ends_the_load() {
 }
 
 #[test]
+fn a_host_that_never_answers_keeps_nobody_longer_than_the_load() {
+    let staging = Staging::new();
+    // Connections are made and never taken.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let begun = Instant::now();
+    let target = silent.local_addr().unwrap().to_string();
+    let ended = staging.bench(&target, &["--from", "a@good.example", "--tls", "off", "--duration", "1s"]);
+    assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+    assert!(said(&ended).contains("no connection could be made"), "{}", said(&ended));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn what_cannot_be_sent_ends_at_once_and_is_told() {
     let staging = Staging::new();
     let relay = staging.site.start();
@@ -153,6 +166,9 @@ fn what_cannot_be_sent_ends_at_once_and_is_told() {
         assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
         assert!(said(&refused).contains(told), "{told}: {}", said(&refused));
     }
+    let nobody = said(&staging.bench(&free_port().to_string(), &["--from", "a@good.example", "--tls", "off"]));
+    assert!(nobody.contains("Connection refused (os error 111) (20 times)"), "one line: {nobody}");
+    assert!(!nobody.contains("at its limit") && !nobody.contains("p99"), "nothing was measured: {nobody}");
     assert!(
         begun.elapsed() < Duration::from_secs(25),
         "none of them goes on for its 30 seconds: {:?}",

@@ -133,7 +133,7 @@ impl Counted {
             transaction_ms: Quantiles::of(&self.transaction),
             connections: report.connections,
             resumed: report.resumed,
-            own_cpu: report.cpu_us as f64 / micros as f64,
+            own_cpu: report.cpu_us as f64 / report.elapsed_us.max(1) as f64,
             replies: report.replies,
             failures: report.failures,
             ended: report.ended,
@@ -165,8 +165,10 @@ impl Figures {
                 self.octets_per_second / 1e6
             ),
         );
-        row("end of DATA to 250", self.end_of_data_to_250_ms.text());
-        row("whole transaction", self.transaction_ms.text());
+        if o.accepted > 0 {
+            row("end of DATA to 250", self.end_of_data_to_250_ms.text());
+            row("whole transaction", self.transaction_ms.text());
+        }
         row(
             "refused",
             format!(
@@ -181,7 +183,7 @@ impl Figures {
         let resumed = 100.0 * self.resumed as f64 / self.connections.max(1) as f64;
         row("connections", format!("{}, {resumed:.0} % resumed TLS", self.connections));
         row("the load's own CPU", format!("{:.0} % of a core", 100.0 * self.own_cpu));
-        if self.own_cpu > 0.8 {
+        if self.own_cpu > 0.8 && o.accepted > 0 {
             row("", "the load itself is at its limit: the relay may be faster than this".to_owned());
         }
         for (reply, times) in &self.replies {
