@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 pub use new::{tidy, write_public, write_secret, write_secret_for};
-pub use owner::{as_folders_owner, in_state, is_in_anothers_hands, not_roots_own};
+pub use owner::{as_folders_owner, in_state, is_in_anothers_hands, not_roots_own, unreadable_to_owner};
 pub use private::{close_to_others, is_open_to_others, make_all_private};
 pub use read::{ReadError, line, line_of_text, read, read_octets, read_plain, read_text, without_mark};
 

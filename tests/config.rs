@@ -4,6 +4,9 @@
 #[path = "support/skip.rs"]
 mod skip;
 
+#[path = "support/certs.rs"]
+mod certs;
+
 mod config {
     mod examples;
     mod logins;

@@ -64,27 +64,9 @@ fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
     let settings = config::load(server_file)?.settings;
     let state_dir = plain(&settings.state_dir);
     let relay = fs::metadata(&state_dir).ok().map(|found| found.uid());
-    let mut wanted = BTreeMap::from([(server_file.to_owned(), Role::Server)]);
-    let text = files::read_text(server_file).map_err(Error::file("cannot read", server_file))?;
-    let server: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let here = files::folder(server_file);
-    for path in named(&server, here) {
-        wanted.entry(path).or_insert(Role::Named);
-    }
-    let customers = settings.customer_files.dir();
-    let customer_files = config::customer_files_in(customers).map_err(Error::file("cannot read", customers))?;
-    for file in customer_files.iter().map(|file| plain(file)) {
-        let text = files::read_text(&file).map_err(Error::file("cannot read", &file))?;
-        let mut others = named(&toml::from_str(&text).unwrap_or_default(), files::folder(&file));
-        others.extend(keys_under_way(&settings, &file)?);
-        for path in others {
-            wanted.entry(path).or_insert(Role::Named);
-        }
-        wanted.insert(file, Role::Customer);
-    }
     // Root reads below the state directory with the rights of its owner: see `files`.
     let mut read = Vec::new();
-    for (path, role) in wanted {
+    for (path, role) in configuration_files(server_file, &settings)? {
         read.push(read_file(&path, role, relay, files::read_octets)?);
     }
     for path in lasting(&state_dir, &settings)? {
@@ -108,6 +90,29 @@ fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
         left_out: LEFT_OUT.map(str::to_owned).to_vec(),
     };
     Ok((manifest, read))
+}
+
+/// Returns the server file, the customers' files, and the files that they name.
+pub fn configuration_files(server_file: &Path, settings: &Settings) -> Result<BTreeMap<PathBuf, Role>, Error> {
+    let mut wanted = BTreeMap::from([(server_file.to_owned(), Role::Server)]);
+    let text = files::read_text(server_file).map_err(Error::file("cannot read", server_file))?;
+    let server: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let here = files::folder(server_file);
+    for path in named(&server, here) {
+        wanted.entry(path).or_insert(Role::Named);
+    }
+    let customers = settings.customer_files.dir();
+    let customer_files = config::customer_files_in(customers).map_err(Error::file("cannot read", customers))?;
+    for file in customer_files.iter().map(|file| plain(file)) {
+        let text = files::read_text(&file).map_err(Error::file("cannot read", &file))?;
+        let mut others = named(&toml::from_str(&text).unwrap_or_default(), files::folder(&file));
+        others.extend(keys_under_way(settings, &file)?);
+        for path in others {
+            wanted.entry(path).or_insert(Role::Named);
+        }
+        wanted.insert(file, Role::Customer);
+    }
+    Ok(wanted)
 }
 
 fn read_file(

@@ -25,7 +25,7 @@ use thiserror::Error;
 use crate::hex::hex;
 
 pub use archive::{Archive, write};
-pub use contents::collect;
+pub use contents::{collect, configuration_files};
 pub use restore::{Doing, Plan};
 
 /// The archive's format. Other formats are refused.

@@ -1,12 +1,15 @@
 //! `postbud check`: reports every mistake in the configuration at once.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::ConfigFile;
+use crate::backup;
 use crate::cli::output;
 use crate::config::{self, Counts, Loaded, Mistake, Refused, Remarks};
+use crate::files;
 use crate::server::{Settings, SpoolSettings, unreadable_state};
 use crate::spool::postgres;
 
@@ -17,7 +20,8 @@ use crate::spool::postgres;
 /// mistake here, although the relay would start without it and refuse that customer's mail temporarily. Warnings should be corrected, but
 /// are no mistakes.
 ///
-/// Also says whether this version can read the spool and the database in state_dir, which another version may have written.
+/// Also says whether this version can read the spool and the database in state_dir, which another version may have written. Root is
+/// warned of files that the owner of state_dir, as whom the relay runs, cannot read.
 ///
 /// Changes nothing and does not use the network, with one exception: the database of `[spool] backend = "postgres"` is asked whether its
 /// settings keep acknowledged data safe and whether postbud may use it. `postbud domain check` checks DNS, and `postbud probe` checks
@@ -58,6 +62,9 @@ impl Args {
         {
             remarks.mistakes.extend(self.unusable(&loaded.settings));
         }
+        if let Ok(loaded) = &found {
+            remarks.warnings.extend(hidden_from_the_relay(&self.config.path, &loaded.settings));
+        }
         remarks.mistakes.sort();
         let counts = found.as_ref().ok().map(Loaded::counts);
         let ok = remarks.mistakes.is_empty();
@@ -81,6 +88,20 @@ impl Args {
         }
         found
     }
+}
+
+/// Returns a warning for each file that this process can read because it is root, and the relay's user, who owns state_dir, cannot.
+pub(super) fn hidden_from_the_relay(server_file: &Path, settings: &Settings) -> Vec<Mistake> {
+    let Ok(files) = backup::configuration_files(server_file, settings) else { return Vec::new() };
+    let paths: Vec<PathBuf> = files.into_keys().collect();
+    // Without a state_dir, it is not known who runs the relay.
+    let hidden = files::unreadable_to_owner(&settings.state_dir, &paths).unwrap_or_default();
+    let said = |why| {
+        format!(
+            "{why}, for the user that state_dir belongs to and the relay runs as: give the file, and the folders above it, to that user or its group"
+        )
+    };
+    hidden.into_iter().map(|(file, why)| Mistake { file, line: None, key: String::new(), what: said(why) }).collect()
 }
 
 fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {

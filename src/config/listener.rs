@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use ipnet::IpNet;
 
@@ -9,7 +10,10 @@ use super::reader::Table;
 use super::secret::{self, Source, secret_keys};
 use crate::message::{CustomerId, Urgency};
 use crate::submission::{Allowed, ListenerAuth, ListenerSettings, ListenerTls, ServerTls, Submitter, Submitters};
+use crate::time::Timestamp;
 
+/// A certificate that expires within this many seconds makes a warning. Renewals come earlier.
+const EXPIRES_SOON: u64 = 14 * 86_400;
 const PASSWORD_HASH: Source = Source { may_be_inline: true, ..secret_keys!("password_hash") };
 
 /// How connections are encrypted, as the file says it.
@@ -150,13 +154,32 @@ pub(super) fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
         table.mistake("certificate", what);
     }
     let (certificate, private_key) = secret::key_pair(table, "certificate", "private_key")?;
-    match (ServerTls::load(&certificate, &private_key), mode) {
+    let loaded = ServerTls::load(&certificate, &private_key);
+    let expires = loaded.as_ref().ok().and_then(ServerTls::expires).map(|at| u64::try_from(at).unwrap_or_default());
+    if let Some(what) = expires.and_then(|expires| expiry(&certificate, expires, Timestamp::now().as_secs())) {
+        table.warning("certificate", what);
+    }
+    match (loaded, mode) {
         (Ok(tls), Mode::Implicit) => Some(ListenerTls::Implicit(tls)),
         (Ok(tls), _) => Some(ListenerTls::StartTls(tls)),
         (Err(error), _) => {
             table.mistake("certificate", error.to_string());
             None
         }
+    }
+}
+
+/// Says that a certificate has expired, or will soon. Both times are in seconds since 1970.
+fn expiry(certificate: &Path, expires: u64, now: u64) -> Option<String> {
+    let (certificate, at) = (certificate.display(), Timestamp::from_millis(expires.saturating_mul(1000)).in_words());
+    match expires.checked_sub(now) {
+        None | Some(0) => {
+            Some(format!("{certificate} expired on {at}: clients refuse to connect; replace it and its key"))
+        }
+        Some(left) if left < EXPIRES_SOON => {
+            Some(format!("{certificate} expires on {at}, and then clients refuse to connect; replace it and its key"))
+        }
+        Some(_) => None,
     }
 }
 
@@ -244,6 +267,19 @@ fn customers(table: &Table<'_>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_named_two_weeks_before_it_expires_and_from_then_on() {
+        let said =
+            |left: i64| expiry(Path::new("a.pem"), 1_800_000_000, 1_800_000_000_u64.saturating_add_signed(-left));
+        assert_eq!(said(15 * 86_400), None);
+        let soon = said(13 * 86_400).unwrap();
+        assert!(soon.starts_with("a.pem expires on 2027-01-15 08:00:00 UTC"), "{soon}");
+        for past in [0, -1, -86_400_000] {
+            assert!(said(past).unwrap().starts_with("a.pem expired on 2027-01-15 08:00:00 UTC"), "{past}");
+        }
+        assert_eq!(expiry(Path::new("a.pem"), u64::MAX, 0), None);
+    }
 
     #[test]
     fn addresses_of_which_the_system_gives_one_only_overlap() {

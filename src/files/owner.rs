@@ -2,12 +2,14 @@
 //! pipes in its folders. With root's rights, a command would follow them to files outside. The same holds for folders of keys, secrets and
 //! customers' files that belong to that user.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::unistd::{User, getgrouplist};
 use rustix::process::geteuid;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use rustix::{fs::Gid, fs::Uid};
@@ -49,18 +51,48 @@ pub fn is_in_anothers_hands(path: &Path) -> bool {
     geteuid().is_root() && look().unwrap_or(true)
 }
 
+/// Returns the files that the owner of the state directory cannot read, each with the reason. Only root can find out, so others get none,
+/// and so does root if the directory is its own. Blocks.
+pub fn unreadable_to_owner(state_dir: &Path, files: &[PathBuf]) -> io::Result<Vec<(PathBuf, io::Error)>> {
+    let owner = fs::metadata(state_dir)?.uid();
+    if !geteuid().is_root() || owner == 0 {
+        return Ok(Vec::new());
+    }
+    // A user who is not in the system's list has no groups.
+    let user = User::from_uid(nix::unistd::Uid::from_raw(owner)).ok().flatten();
+    let group = user.as_ref().map_or(owner, |user| user.gid.as_raw());
+    let groups = user
+        .and_then(|user| getgrouplist(&CString::new(user.name).ok()?, user.gid).ok())
+        .map(|groups| groups.into_iter().map(|group| Gid::from_raw(group.as_raw())).collect())
+        .unwrap_or_default();
+    with_rights(owner, group, groups, || {
+        let unreadable = |path: &PathBuf| Some((path.clone(), fs::File::open(path).err()?));
+        Ok(files.iter().filter_map(unreadable).collect())
+    })
+}
+
 /// Does `work` with the rights of this user, if there is one and root calls this.
 fn as_user<T: Send, E: From<io::Error> + Send>(
     user: Option<(u32, u32)>,
     work: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
     let Some((uid, gid)) = user.filter(|_| geteuid().is_root()) else { return work() };
+    // Root's group could read more than the user, whose own group is not known here.
+    with_rights(uid, if gid == 0 { uid } else { gid }, Vec::new(), work)
+}
+
+/// Does `work` on a thread of its own with these rights.
+fn with_rights<T: Send, E: From<io::Error> + Send>(
+    uid: u32,
+    gid: u32,
+    groups: Vec<Gid>,
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
     thread::scope(|scope| {
         let as_owner = scope.spawn(|| {
-            // These calls change the rights of this thread only. Root's group could read more than the user, whose own group is not known here.
-            let gid = if gid == 0 { uid } else { gid };
+            // These calls change the rights of this thread only.
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            set_thread_groups(&[]).map_err(io::Error::from)?;
+            set_thread_groups(&groups).map_err(io::Error::from)?;
             set_thread_res_gid(gid, gid, gid).map_err(io::Error::from)?;
             set_thread_res_uid(uid, uid, uid).map_err(io::Error::from)?;
             work()

@@ -100,13 +100,20 @@ pub(crate) struct Listener<R> {
 
 /// Binds an address to listen on. Must be called within a Tokio runtime.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    net::listen(address, |address| {
+    let bound = net::listen(address, |address| {
         let socket = Socket::new(Family::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket)
+    });
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            let advice = "a port below 1024 needs CAP_NET_BIND_SERVICE, and the systemd unit says where";
+            io::Error::new(error.kind(), format!("{error}: {advice}"))
+        }
+        _ => error,
     })
 }
 

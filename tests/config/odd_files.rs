@@ -286,3 +286,17 @@ fn what_mailjet_gave_out_is_looked_at_before_it_is_handed_on() {
     let (code, said) = check(&scratch);
     assert!(code == Some(0) && said.contains("loud.TOML: is left alone"), "{said}");
 }
+
+#[test]
+fn a_certificate_that_expires_soon_is_a_warning() {
+    let scratch = Scratch::new();
+    let made = crate::certs::self_signed(&["out.webcrm.com"], false);
+    scratch.write("certs/server.pem", &made.chain);
+    scratch.write_secret("certs/server.key", &made.key);
+    let (code, said) = check(&scratch);
+    assert_eq!(code, Some(0), "{said}");
+    let warned = said.lines().any(|line| {
+        line.starts_with("warning: ") && line.contains("listener.certificate") && line.contains("server.pem expires on")
+    });
+    assert!(warned, "{said}");
+}
