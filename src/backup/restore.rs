@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::{Archive, Error, Owner, Role, Saved, digest};
+use crate::config;
 use crate::database;
 use crate::files::{self, Whole};
 use crate::operate::socket::socket_path;
@@ -37,20 +38,23 @@ pub enum Doing {
     Write,
     /// The same file already exists.
     Keep,
-    /// An older file is replaced.
+    /// An older file, or the package's example, is replaced.
     Replace,
     /// A newer file exists, so nothing at all is restored.
     Newer,
 }
 
 impl<'a> Plan<'a> {
-    /// Compares the archive with the existing files. `root` is used in place of `/`.
-    pub fn make(archive: &'a Archive, root: &Path) -> Result<Self, Error> {
+    /// Compares the archive with the existing files. `root` is used in place of `/`. `replace_newer` replaces newer files, too.
+    pub fn make(archive: &'a Archive, root: &Path, replace_newer: bool) -> Result<Self, Error> {
         let state_dir = below(root, &archive.manifest.state_dir);
         let mut steps = Vec::new();
         for (saved, content) in archive.manifest.files.iter().zip(&archive.contents) {
             let path = below(root, &saved.path);
-            let doing = compare(&path, saved, &state_dir).map_err(Error::file("cannot look at", &path))?;
+            let doing = match compare(&path, saved, &state_dir).map_err(Error::file("cannot look at", &path))? {
+                Doing::Newer if replace_newer => Doing::Replace,
+                doing => doing,
+            };
             steps.push(RestoreStep { saved, content, path, doing });
         }
         // Files are restored before the configuration that refers to them.
@@ -90,7 +94,7 @@ impl<'a> Plan<'a> {
         for step in self.steps.iter().filter(|step| step.doing == Doing::Newer) {
             let path = step.path.display();
             objections.push(format!(
-                "{path} is newer than the archive and is another: move it away if the archive's is the right one"
+                "{path} is newer than the archive's and differs: if the archive's is the right one, move it away, or say --replace-newer"
             ));
         }
         objections
@@ -180,6 +184,10 @@ fn compare(path: &Path, saved: &Saved, state_dir: &Path) -> io::Result<Doing> {
     };
     if digest(&content) == saved.sha256 {
         return Ok(Doing::Keep);
+    }
+    // A package that was installed for this restore has written it, with the time of its build.
+    if saved.role == Role::Server && config::is_untouched_example(path)? {
+        return Ok(Doing::Replace);
     }
     let there = u64::try_from(found.mtime()).unwrap_or_default();
     let saved = saved.modified.parse::<Timestamp>().map_or(0, Timestamp::as_secs);

@@ -9,6 +9,9 @@ use clap::ValueEnum;
 use super::said;
 use crate::files::line_of_text;
 
+/// What is said of an answer that is not UTF-8.
+pub(super) const NOT_UTF8: &str = "this is not UTF-8 text; the terminal or the file writes another character set";
+
 /// Returns the flag's value, or asks for it.
 pub(super) fn given_or_asked(
     given: Option<String>,
@@ -52,7 +55,14 @@ pub(super) fn is_person() -> bool {
 /// empty line of a pipe is an error that names the flag. The end of the input is always this error, because nobody has seen the question.
 pub(super) fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
     loop {
-        match (ask_once(question, flag, usual)?.as_str(), usual) {
+        let Ok(answer) = ask_once(question, flag, usual)? else {
+            match is_person() {
+                true => say!("  {NOT_UTF8}"),
+                false => bail!("{question}: {NOT_UTF8}"),
+            }
+            continue;
+        };
+        match (answer.as_str(), usual) {
             ("", Some(usual)) => return Ok(usual.to_owned()),
             ("", None) if is_person() => say!("  this needs an answer"),
             ("", None) => bail!("{question}: no answer; give {flag}"),
@@ -61,20 +71,25 @@ pub(super) fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Re
     }
 }
 
-fn ask_once(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
+/// The inner error is an answer that is not UTF-8, as from a terminal or a file in Latin-1.
+fn ask_once(
+    question: &str,
+    flag: &str,
+    usual: Option<&str>,
+) -> anyhow::Result<Result<String, std::string::FromUtf8Error>> {
     match usual {
         Some(usual) if !usual.is_empty() => said(format_args!("{question} [{usual}]: ")),
         _ => said(format_args!("{question}: ")),
     }
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    let mut line = Vec::new();
+    let read = std::io::stdin().lock().read_until(b'\n', &mut line).context("cannot read the answer")?;
     if !is_person() {
         say!("");
     }
     if read == 0 {
         bail!("{question}: no answer; give {flag}");
     }
-    Ok(line_of_text(&line).trim().to_owned())
+    Ok(String::from_utf8(line).map(|line| line_of_text(&line).trim().to_owned()))
 }
 
 /// Asks for one of the choices of a flag.

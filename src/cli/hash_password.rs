@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::ask::is_person;
-use super::said;
+use super::ask::{NOT_UTF8, is_person};
+use super::{said, signals};
 use crate::files::line_of_text;
 
 /// Hash a submitter's password (Argon2id).
@@ -63,34 +63,46 @@ pub(super) fn read_password() -> anyhow::Result<Zeroizing<String>> {
 fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     loop {
         said(format_args!("{prompt}"));
+        if !signals::wait_for_input()? {
+            // The process ends when the echo is on again.
+            say!("");
+            bail!("interrupted");
+        }
         let (line, is_end) = read()?;
         say!("");
         if is_end {
             bail!("the password is empty");
         }
-        if !line.is_empty() {
-            return Ok(line);
+        match text(&line) {
+            Some("") => say!("  this needs an answer"),
+            Some(line) => return Ok(Zeroizing::new(line.to_owned())),
+            None => say!("  {NOT_UTF8}"),
         }
-        say!("  this needs an answer");
     }
 }
 
 fn read_line() -> anyhow::Result<Zeroizing<String>> {
     let (line, _) = read()?;
-    if line.is_empty() {
-        bail!("the password is empty");
+    match text(&line) {
+        Some("") => bail!("the password is empty"),
+        Some(line) => Ok(Zeroizing::new(line.to_owned())),
+        None => bail!("{NOT_UTF8}"),
     }
-    Ok(line)
+}
+
+fn text(line: &[u8]) -> Option<&str> {
+    std::str::from_utf8(line).ok().map(line_of_text)
 }
 
 /// Reads a line, and returns whether the input has ended before it.
-fn read() -> anyhow::Result<(Zeroizing<String>, bool)> {
-    let mut line = Zeroizing::new(String::new());
-    let octets = std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;
-    Ok((Zeroizing::new(line_of_text(&line).to_owned()), octets == 0))
+fn read() -> anyhow::Result<(Zeroizing<Vec<u8>>, bool)> {
+    let mut line = Zeroizing::new(Vec::new());
+    let octets = std::io::stdin().lock().read_until(b'\n', &mut line).context("cannot read the password")?;
+    Ok((line, octets == 0))
 }
 
-/// Turns the terminal's echo off until it is dropped.
+/// Turns the terminal's echo off until it is dropped. Signals that end the process wait until then: otherwise Ctrl-C would leave a terminal
+/// that shows nothing of what is typed.
 struct Quiet(Termios);
 
 impl Quiet {
@@ -98,8 +110,11 @@ impl Quiet {
         let before = tcgetattr(std::io::stdin()).context("cannot read the terminal's settings")?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet).context("cannot switch the terminal's echo off")?;
-        Ok(Quiet(before))
+        signals::hold();
+        let quieted = tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet);
+        let guard = Quiet(before);
+        quieted.context("cannot switch the terminal's echo off")?;
+        Ok(guard)
     }
 }
 
@@ -107,6 +122,7 @@ impl Drop for Quiet {
     fn drop(&mut self) {
         // If the terminal is gone, nothing can be done.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0);
+        signals::let_in();
     }
 }
 

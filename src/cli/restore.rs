@@ -9,8 +9,8 @@ use crate::config::{self, Refused, Remarks};
 /// Restore an archive of `postbud backup`.
 ///
 /// Checks every file of the archive first. Nothing is written while a relay runs with the same state_dir, or if an existing file differs
-/// and is newer than the archive's. Older files are replaced; files that are not in the archive stay. Afterwards the configuration is
-/// checked. Mail in a spool is not changed.
+/// and is newer than the archive's. Older files, and the package's example if nobody has changed it, are replaced; files that are not in
+/// the archive stay. Afterwards the configuration is checked. Mail in a spool is not changed.
 ///
 /// Run it as root, after installing the package: files that belonged to the relay get the owner of state_dir.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// Only print what would be done.
     #[arg(long)]
     dry_run: bool,
+    /// Also replace files that are newer than the archive's, as for a way back to the version of before.
+    #[arg(long)]
+    replace_newer: bool,
     /// Restore below this folder instead of /.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
@@ -38,7 +41,7 @@ impl Args {
         let manifest = &archive.manifest;
         say!("backup of {} made {} by postbud {}", manifest.hostname, manifest.made, manifest.postbud);
         let root = std::path::absolute(&self.root)?;
-        let plan = Plan::make(&archive, &root)?;
+        let plan = Plan::make(&archive, &root, self.replace_newer)?;
         for step in plan.steps() {
             let doing = match step.doing {
                 Doing::Write => "write  ",

@@ -50,7 +50,7 @@ pub use mistake::{Mistake, Remarks};
 
 pub use change::Keys;
 pub use customer_files::CustomerFiles;
-pub use server_file::ServerFile;
+pub use server_file::{ServerFile, is_untouched_example};
 
 use crate::customers::{Customer, Via};
 use crate::server::Settings;

@@ -149,6 +149,11 @@ fn a_restore_keeps_what_is_the_same_replaces_what_is_older_and_refuses_what_is_n
     assert!(!newer.status.success() && said(&newer).contains("newer than the archive"), "{}", said(&newer));
     assert!(fs::read_to_string(&customer).unwrap().contains("changed"));
 
+    let said_so = restore(&site, &["--replace-newer"], &archive);
+    assert!(said_so.status.success(), "{}", said(&said_so));
+    assert_eq!(fs::read_to_string(&customer).unwrap(), first);
+    fs::write(&customer, first.replace("name = \"good\"", "name = \"changed\"")).unwrap();
+
     set(SystemTime::now() - Duration::from_secs(86_400));
     let older = restore(&site, &[], &archive);
     let text = said(&older);

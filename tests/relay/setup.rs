@@ -75,6 +75,10 @@ impl Place {
 
 /// Runs it; gives whether it succeeded and all that it said.
 fn setup(flags: &[(&str, String)], answers: &str) -> (bool, String) {
+    setup_by(flags, answers.as_bytes())
+}
+
+fn setup_by(flags: &[(&str, String)], answers: &[u8]) -> (bool, String) {
     let mut child = Command::new(binary())
         .arg("setup")
         .args(flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]))
@@ -84,7 +88,7 @@ fn setup(flags: &[(&str, String)], answers: &str) -> (bool, String) {
         .spawn()
         .unwrap();
     // It may end before it reads everything.
-    let _ = child.stdin.take().unwrap().write_all(answers.as_bytes());
+    let _ = child.stdin.take().unwrap().write_all(answers);
     let output = child.wait_with_output().unwrap();
     (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
@@ -272,4 +276,101 @@ fn what_cannot_be_right_is_said_and_leaves_no_file() {
     let place = Place::new();
     let (done, said) = setup(&place.flags(nobody), "");
     assert!(done && said.contains("could not be tried"), "{said}");
+}
+
+#[test]
+fn ctrl_c_while_a_secret_is_typed_leaves_a_terminal_that_shows_what_is_typed() {
+    let this = "ctrl_c_while_a_secret_is_typed_leaves_a_terminal_that_shows_what_is_typed";
+    if Command::new("/usr/bin/python3").arg("--version").output().is_err() {
+        return skip(this, "python3 is not installed");
+    }
+    let ask = |conversation: serde_json::Value, arguments: &[&str]| {
+        let output = Command::new("/usr/bin/python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/terminal.py"))
+            .arg(conversation.to_string())
+            .arg(binary())
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let place = Place::new();
+    let mut flags = place.flags(free_port());
+    flags.retain(|(flag, _)| *flag != "--password-from");
+    let flags: Vec<&str> = flags.iter().flat_map(|(flag, value)| [*flag, value.as_str()]).collect();
+    let setup: Vec<&str> = ["setup"].into_iter().chain(flags).collect();
+    for (conversation, arguments) in [
+        (serde_json::json!([["webCRM's password", null]]), &setup[..]),
+        (serde_json::json!([["Password", "once"], ["Once more", null]]), &["hash-password"][..]),
+    ] {
+        let said = ask(conversation, arguments);
+        assert!(said.contains("echo is on") && !said.contains("argon2"), "{said}");
+    }
+    assert_eq!(place.files(), [""; 0]);
+    let typed = ask(serde_json::json!([["Password", "twice"], ["Once more", "twice"]]), &["hash-password"]);
+    assert!(typed.contains("$argon2id$") && typed.contains("echo is on") && !typed.contains("twice"), "{typed}");
+}
+
+#[test]
+fn an_interrupt_while_mailjets_login_is_tried_leaves_no_file() {
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = Place::new();
+    let mut child = Command::new(binary())
+        .arg("setup")
+        .args(
+            place
+                .flags(silent.local_addr().unwrap())
+                .iter()
+                .flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _connection = silent.accept().unwrap();
+    assert_eq!(
+        place.files(),
+        ["postbud.toml", "secrets/mailjet-starter.key", "secrets/mailjet-starter.secret", "secrets/webcrm.hash"]
+    );
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let patience = Instant::now() + Duration::from_secs(10);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < patience, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_used_is_said_before_the_first_question() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = Place::new();
+    let mut flags = place.flags(free_port());
+    flags.retain(|(flag, _)| *flag != "--hostname" && *flag != "--web");
+    let (done, said) =
+        setup(&[flags.clone(), vec![("--web", taken.local_addr().unwrap().to_string())]].concat(), "out.example.com\n");
+    assert!(!done && said.contains("--web") && said.contains("cannot listen there"), "{said}");
+    assert!(!said.contains("Name of this relay"), "{said}");
+    fs::create_dir_all(place.config().join("secrets")).unwrap();
+    fs::write(place.config().join("secrets/webcrm.hash"), "of another one").unwrap();
+    let (done, said) = setup(&place.flags(free_port()), "");
+    assert!(!done && said.contains("webcrm.hash is already there"), "{said}");
+    assert!(!said.contains("Configuration in"), "{said}");
+}
+
+#[test]
+fn an_answer_in_another_character_set_is_named_as_such() {
+    let place = Place::new();
+    let mut flags = place.flags(free_port());
+    flags.retain(|(flag, _)| *flag != "--hostname");
+    let (done, said) = setup_by(&flags, b"out.bl\xe5.example\n");
+    assert!(!done && said.contains("Name of this relay") && said.contains("not UTF-8"), "{said}");
+    flags.retain(|(flag, _)| *flag != "--password-from");
+    let (done, said) = setup_by(&flags, b"out.example.com\nbl\xe5b\xe6r\n");
+    assert!(!done && said.contains("not UTF-8"), "{said}");
+    assert_eq!(place.files(), [""; 0]);
 }

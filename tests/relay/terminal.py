@@ -2,7 +2,8 @@
 
     terminal.py '[["question", "answer"], ...]' PROGRAM ARGUMENT...
 
-Each answer is typed once its question is on the screen. What was on the screen goes to standard output; the exit code is the program's.
+Each answer is typed once its question is on the screen; null is Ctrl-C. What was on the screen goes to standard output, and whether the
+terminal shows what is typed after the program's end; the exit code is the program's.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import pty
 import select
 import sys
+import termios
 import time
 
 PATIENCE = 60
@@ -29,10 +31,12 @@ def main():
                 end(screen, child, f"it never asked {question!r}")
             screen += said
         read_up_to = at + len(question.encode())
-        os.write(terminal, answer.encode() + b"\n")
+        os.write(terminal, b"\x03" if answer is None else answer.encode() + b"\n")
     while said := hear(terminal, time.monotonic() + PATIENCE):
         screen += said
     sys.stdout.buffer.write(screen)
+    sys.stdout.buffer.write(b"\necho is %s\n" % (b"on" if termios.tcgetattr(terminal)[3] & termios.ECHO else b"off"))
+    sys.stdout.flush()
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 

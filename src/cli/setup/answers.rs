@@ -57,7 +57,7 @@ pub(super) struct Given {
     mailjet_server: String,
     /// The address of the metrics and health pages.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8025")]
-    web: SocketAddr,
+    web: String,
 }
 
 /// The checked answers.
@@ -92,6 +92,8 @@ pub(super) struct Mailjet {
 impl Given {
     /// Asks for everything that no flag gives.
     pub fn ask(&self, dir: &Path) -> anyhow::Result<Answers> {
+        // Nobody is asked for it, so a person hears before the first question that it cannot be had.
+        let web = listenable(&self.web).map_err(|why| anyhow::anyhow!("--web {}: {why}", self.web))?;
         say!("Configuration in {}", dir.display());
         let question = "Name of this relay, which the PTR record of its egress address has";
         let hostname = given_or_asked_until(self.hostname.clone(), question, "--hostname", None, Domain::parse)?;
@@ -101,8 +103,12 @@ impl Given {
         let (question, usual) = ("Local address that leaves as it (\"any\": the network gives it)", egress.to_string());
         let bind = given_or_asked_until(self.bind.clone(), question, "--bind", Some(&usual), bindable)?;
         let question = "Address and port to take mail on";
-        let listen =
-            given_or_asked_until(self.listen.clone(), question, "--listen", Some("127.0.0.1:2525"), listenable)?;
+        let listen = given_or_asked_until(self.listen.clone(), question, "--listen", Some("127.0.0.1:2525"), |text| {
+            listenable(text).and_then(|address| match address == web {
+                true => Err("that is the address of the pages (--web)".to_owned()),
+                false => Ok(address),
+            })
+        })?;
         let usual = if listen.ip().is_loopback() { "127.0.0.0/8" } else { "10.0.0.0/8" };
         let question = "Networks that may connect, separated by commas";
         let allow_from =
@@ -125,7 +131,7 @@ impl Given {
             username: self.username.clone(),
             password,
             mailjet: self.mailjet()?,
-            web: self.web,
+            web,
         })
     }
 
@@ -219,10 +225,24 @@ fn bindable(text: &str) -> Result<Option<IpAddr>, String> {
 
 fn listenable(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| "is no address with a port, like 127.0.0.1:2525".to_owned())?;
+    if address.port() == 0 {
+        return Err("port 0 is none that clients could know".to_owned());
+    }
     match TcpListener::bind(address) {
         Ok(_) => Ok(address),
         Err(error) => Err(format!("this machine cannot listen there: {error}")),
     }
+}
+
+/// Returns true for a port that this process may have listened on only because it is root.
+pub(super) fn is_for_root(address: SocketAddr) -> bool {
+    address.port() < first_free_port()
+}
+
+/// Returns the first port that every user may listen on.
+pub(super) fn first_free_port() -> u16 {
+    let set = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    set.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {

@@ -5,20 +5,22 @@ mod file;
 mod login;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use rustix::fs::{Access, access};
 
 use self::answers::Answers;
 use self::login::LoginRefused;
-use crate::cli::{ConfigFile, customer, hash_password};
+use crate::cli::ask::given_or_asked_until;
+use crate::cli::{ConfigFile, check, customer, hash_password, signals};
 use crate::config::{self, Refused};
-use crate::files::{write_public, write_secret_for};
+use crate::files::{make_dir_for, write_public, write_secret_for};
+use crate::operate::customers::Customers;
 
-/// The example that a package installs, unchanged.
-const EXAMPLE: &str = "/usr/share/doc/postbud/examples/postbud.toml";
+/// The file with the hash of webCRM's password.
+const HASH: &str = "webcrm.hash";
 
 /// Write a new relay's configuration, and check it.
 ///
@@ -55,13 +57,15 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let server_file = self.dir.join("postbud.toml");
-        let example = is_untouched_example(&server_file)?;
+        let example = config::is_untouched_example(&server_file)
+            .with_context(|| format!("cannot read {}", server_file.display()))?;
         if !example && server_file.exists() {
             bail!(
                 "{} is there already and is never overwritten; move it away, or change it by hand",
                 server_file.display()
             );
         }
+        self.can_write()?;
         let mut answers = self.answers.ask(&self.dir)?;
         let state_dir = match &self.state_dir {
             Some(dir) => dir.clone(),
@@ -70,26 +74,58 @@ impl Args {
         };
         let written = loop {
             let mut written = Written { files: Vec::new(), example: None };
+            // Ctrl-C leaves either everything or nothing.
+            signals::hold();
             let result = write(&self.dir, &server_file, &state_dir, &answers, example, &mut written)
                 .and_then(|()| self.check(&server_file, &answers));
-            match result {
+            let why = match result {
                 Ok(()) => break written,
-                Err(why) => {
-                    written.take_back();
-                    if why.is::<LoginRefused>() && self.answers.are_mailjet_keys_typed() {
-                        say!("  {why}");
-                        answers.mailjet = self.answers.mailjet()?;
-                        continue;
-                    }
-                    say!("no file of it stays");
-                    return Err(why);
-                }
+                Err(why) => why,
+            };
+            written.take_back();
+            let again = why.is::<LoginRefused>() && self.answers.are_mailjet_keys_typed();
+            if !again {
+                say!("no file of it stays");
             }
+            // An interrupted process ends here.
+            signals::let_in();
+            if !again {
+                return Err(why);
+            }
+            say!("  {why}");
+            answers.mailjet = self.answers.mailjet()?;
         };
+        signals::let_in();
         for path in &written.files {
             say!("wrote {}", path.display());
         }
+        if let Ok(loaded) = config::load(&server_file) {
+            for warning in check::hidden_from_the_relay(&server_file, &loaded.settings) {
+                say!("warning: {warning}");
+            }
+        }
+        for address in [answers.listen, answers.web].into_iter().filter(|address| answers::is_for_root(*address)) {
+            say!(
+                "warning: only root may listen on {address}, a port below {}: the unit says what the relay needs for that \
+                 (systemctl cat postbud, CAP_NET_BIND_SERVICE)",
+                answers::first_free_port()
+            );
+        }
         self.first_customer(server_file)
+    }
+
+    /// Fails if the files could not be written, which a person hears before the first question.
+    fn can_write(&self) -> anyhow::Result<()> {
+        let dir = std::path::absolute(&self.dir)?;
+        let existing = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+        access(existing, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
+            format!("cannot write to {}; run it as root, or name another folder with --dir", existing.display())
+        })?;
+        let left = dir.join("secrets").join(HASH);
+        if left.exists() {
+            bail!("{} is already there and is never overwritten; move it away first", left.display());
+        }
+        Ok(())
     }
 
     /// Checks that the files are valid, and that Mailjet accepts the keys; otherwise the error is [`LoginRefused`].
@@ -109,12 +145,14 @@ impl Args {
 
     fn first_customer(self, server_file: PathBuf) -> anyhow::Result<ExitCode> {
         let config = ConfigFile { path: server_file };
-        let question = "Id of the first customer, like test-as (empty: none yet)";
-        let id = super::ask::given_or_asked(self.customer, question, "--customer", Some(""))?;
-        let next = if id.is_empty() { "customer add ID" } else { "domain check" };
-        if !id.is_empty() {
-            customer::add(id, config.clone())?;
-        }
+        let next = match self.add_customer(&config) {
+            Ok(true) => "domain check",
+            Ok(false) => "customer add ID",
+            Err(why) => {
+                say!("the configuration stays; a customer is added by: {}", config.command("customer add ID"));
+                return Err(why);
+            }
+        };
         say!(
             "\nNext:\n  {}\n  {}\n  systemctl enable --now postbud   (or: {})",
             config.command(next),
@@ -122,6 +160,22 @@ impl Args {
             config.command("run"),
         );
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Args {
+    /// Adds the first customer. Returns false if there is none yet.
+    fn add_customer(&self, config: &ConfigFile) -> anyhow::Result<bool> {
+        let files = config.files();
+        let question = "Id of the first customer, like test-as (empty: none yet)";
+        let id = given_or_asked_until(self.customer.clone(), question, "--customer", Some(""), |id| match id {
+            "" => Ok(None),
+            id => Customers::beside(&files)?.check_id(id).map(Some),
+        })?;
+        match id {
+            Some(id) => customer::add(id.to_string(), config.clone()).map(|_| true),
+            None => Ok(false),
+        }
     }
 }
 
@@ -155,13 +209,17 @@ fn write(
     let customers = dir.join("customers");
     fs::create_dir_all(&customers).with_context(|| format!("cannot make {}", customers.display()))?;
     let relay = dir.join(state_dir);
+    // Customers' keys are made in it.
+    let keys = dir.join("keys");
+    make_dir_for(if relay.exists() { &relay } else { dir }, &keys)
+        .with_context(|| format!("cannot make {}", keys.display()))?;
     let mut secret = |name: &str, text: &str| -> anyhow::Result<()> {
         let path = dir.join("secrets").join(name);
         write_secret_for(&relay, &path, format!("{text}\n").as_bytes())?;
         written.files.push(path);
         Ok(())
     };
-    secret("webcrm.hash", &hash_password::hash(&answers.password)?)?;
+    secret(HASH, &hash_password::hash(&answers.password)?)?;
     if let Some(mailjet) = &answers.mailjet {
         secret("mailjet-starter.key", &mailjet.key)?;
         secret("mailjet-starter.secret", &mailjet.secret)?;
@@ -176,14 +234,4 @@ fn write(
         written.files.push(server_file.to_owned());
     }
     Ok(made?)
-}
-
-/// Returns true if a server file is exactly the package's example.
-fn is_untouched_example(server_file: &Path) -> anyhow::Result<bool> {
-    let read = |path: &Path| match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => read.map(Some).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let found = read(server_file)?;
-    Ok(found.is_some() && found == read(Path::new(EXAMPLE))?)
 }

@@ -62,7 +62,7 @@ impl Configured {
         for domain in &customer.domains {
             self.check_new_domain(domain.as_str())?;
         }
-        let key_file = format!("../../keys/{first}.pem");
+        let key_file = format!("{}/{first}.pem", self.keys_folder());
         let key_path = self.customer_files.dir().join(&key_file);
         if key_path.exists() {
             // An existing key may already be published.
@@ -70,6 +70,15 @@ impl Configured {
             return Err(Error::conflict(message, "move it away first; nothing was changed"));
         }
         Ok((id, key_file))
+    }
+
+    /// Returns the folder of new keys, relative to the customers' files: `keys` beside their folder, as in a package, or beside the whole
+    /// configuration, as in a clone of the source.
+    fn keys_folder(&self) -> &'static str {
+        match self.customer_files.dir().join("../keys").is_dir() {
+            true => "../keys",
+            false => "../../keys",
+        }
     }
 }
 
