@@ -62,6 +62,8 @@ fn a_package_is_the_same_twice_and_has_everything_where_it_belongs() {
         "-rw-r--r-- root/root ./usr/share/doc/postbud/docs/events.schema.json",
         "-rw-r--r-- root/root ./usr/share/doc/postbud/docs/samples/events.jsonl",
         "-rw-r--r-- root/root ./usr/share/doc/postbud/sbom.cdx.json",
+        "-rw-r--r-- root/root ./usr/share/doc/postbud/licences-of-libraries.gz",
+        "-rw-r--r-- root/root ./usr/share/postbud/postbud.toml",
     ] {
         let (mode, path) = (&entry[..20], &entry[21..]);
         let is_there = listed.lines().any(|line| line.starts_with(mode) && line.ends_with(&format!(" {path}")));
@@ -73,6 +75,12 @@ fn a_package_is_the_same_twice_and_has_everything_where_it_belongs() {
     assert!(Command::new("dpkg-deb").arg("-x").arg(&first).arg(files.path()).status().unwrap().success());
     let config = fs::read_to_string(files.path().join("etc/postbud/postbud.toml")).unwrap();
     assert!(!config.contains("\"../"), "paths of an installed relay: {config}");
+    let licences =
+        Command::new("zcat").arg(files.path().join("usr/share/doc/postbud/licences-of-libraries.gz")).output();
+    let licences = String::from_utf8(licences.unwrap().stdout).unwrap();
+    for part in ["\n  aws-lc-rs ", "Permission is hereby granted", "rustls-native-certs ", "\nWith "] {
+        assert!(licences.contains(part), "{part}: {}", licences.len());
+    }
     let bill = fs::read(files.path().join("usr/share/doc/postbud/sbom.cdx.json")).unwrap();
     let bill: serde_json::Value = serde_json::from_slice(&bill).expect("the bill is JSON");
     assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
