@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::capture::Capture;
+use crate::support::certs::self_signed;
 use crate::support::client::{Client, message, queue_id};
 use crate::support::relay::{binary, free_port};
 use crate::support::skip::skip;
@@ -360,6 +361,19 @@ fn what_cannot_be_used_is_said_before_the_first_question() {
     let (done, said) = setup(&place.flags(free_port()), "");
     assert!(!done && said.contains("webcrm.hash is already there"), "{said}");
     assert!(!said.contains("Configuration in"), "{said}");
+}
+
+#[test]
+fn a_certificate_that_is_about_to_expire_is_named() {
+    let place = Place::new();
+    self_signed(&["out.example.com"], false).write(place.dir.path());
+    let mut flags = place.flags(free_port());
+    flags.retain(|(flag, _)| *flag != "--certificate");
+    for (flag, name) in [("--certificate", "cert.pem"), ("--private-key", "cert.key")] {
+        flags.push((flag, place.dir.path().join(name).display().to_string()));
+    }
+    let (done, said) = setup(&flags, "");
+    assert!(done && said.contains("warning: ") && said.contains("cert.pem expires on"), "{said}");
 }
 
 #[test]

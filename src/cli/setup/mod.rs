@@ -100,7 +100,8 @@ impl Args {
             say!("wrote {}", path.display());
         }
         if let Ok(loaded) = config::load(&server_file) {
-            for warning in check::hidden_from_the_relay(&server_file, &loaded.settings) {
+            let hidden = check::hidden_from_the_relay(&server_file, &loaded.settings);
+            for warning in loaded.remarks.warnings.iter().chain(&hidden) {
                 say!("warning: {warning}");
             }
         }
