@@ -167,13 +167,17 @@ fn owns(customer: &Customer, mailbox: &Mailbox) -> bool {
     mailbox.domain().is_some_and(|domain| customer.domains.contains_key(domain))
 }
 
+/// Returns true if a name is a domain of the customer, or lies in one. Looks the name and those above it up, because a header may show many
+/// names, and a customer may have many domains.
+fn is_within_own(customer: &Customer, text: &str) -> bool {
+    let Ok(domain) = Domain::parse(text) else { return false };
+    let mut names = std::iter::successors(Some(domain.as_str()), |name| name.split_once('.').map(|(_, above)| above));
+    names.any(|name| Domain::parse(name).is_ok_and(|name| customer.domains.contains_key(&name)))
+}
+
 /// Refuses a message that would show readers another customer's domain as its sender.
 fn check_shown(customer: &Customer, header: &Header) -> Result<(), Refusal> {
-    let is_own = |text: &str| {
-        let domain = Domain::parse(text);
-        domain.is_ok_and(|domain| customer.domains.keys().any(|own| domain.is_within(own)))
-    };
-    match header.shown.iter().find(|(_, text)| !is_own(text)) {
+    match header.shown.iter().find(|(_, text)| !is_within_own(customer, text)) {
         None => Ok(()),
         Some((field, text)) => {
             let text = format!(
