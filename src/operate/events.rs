@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::actor::Need;
 use super::error::ErrorKind;
+use super::readings::Reading;
 use super::{Actor, Error, Role, Service};
 use crate::message::CustomerId;
 use crate::record::journal::Journal;
@@ -60,7 +61,8 @@ impl Service {
         let mut from = begin(journal, since)?;
         loop {
             end.borrow_and_update();
-            let mut page = read(Arc::clone(journal), from, limit.clamp(1, MOST)).await?;
+            let reading = self.readings.begin(actor).await?;
+            let mut page = read(Arc::clone(journal), from, limit.clamp(1, MOST), reading).await?;
             page.events.retain(|event| audience.hears(event));
             let is_enough = !page.events.is_empty() || (page.more && Instant::now() >= patience);
             if is_enough || (!page.more && timeout_at(until, end.changed()).await.is_err()) {
@@ -103,8 +105,12 @@ fn begin(journal: &Journal, since: &str) -> Result<Cursor, Error> {
     }
 }
 
-async fn read(journal: Arc<Journal>, from: Cursor, most: usize) -> Result<Page, Error> {
-    let page = tokio::task::spawn_blocking(move || journal.page(&from, most)).await;
+async fn read(journal: Arc<Journal>, from: Cursor, most: usize, reading: Reading) -> Result<Page, Error> {
+    let page = tokio::task::spawn_blocking(move || {
+        let _reading = reading;
+        journal.page(&from, most)
+    })
+    .await;
     let page = page.map_err(|_| Error::new(ErrorKind::Unavailable, "the relay is stopping", "ask again"))?;
     page.map_err(refused)
 }

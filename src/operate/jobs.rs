@@ -2,11 +2,13 @@
 //! follow it.
 //!
 //! Jobs are kept in memory. A restart loses only their reports, because the effects of a command are already stored. The number of jobs is
-//! limited, the oldest finished ones are forgotten first, and each actor may have only a few running.
+//! limited, and each actor may have only a few running. If there are too many, the oldest finished one of the actor that has the most
+//! finished ones is forgotten, so that nobody's jobs push out those of others.
 
 mod result;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -98,6 +100,17 @@ impl Entry {
     }
 }
 
+impl JobList {
+    /// Returns the oldest finished job of the actor that has the most finished ones.
+    fn to_forget(&self) -> Option<u64> {
+        let mut finished: HashMap<&str, (usize, Reverse<u64>)> = HashMap::new();
+        for (id, entry) in self.jobs.iter().filter(|(_, entry)| !entry.seen.borrow().is_running()) {
+            finished.entry(&entry.owner).or_insert((0, Reverse(*id))).0 += 1;
+        }
+        finished.into_values().max().map(|(_, Reverse(oldest))| oldest)
+    }
+}
+
 impl Jobs {
     fn known(&self) -> MutexGuard<'_, JobList> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -139,8 +152,7 @@ impl Jobs {
             return too_many(format!("{AT_WORK} jobs of {actor} are at work"), "wait until one of them has ended");
         }
         if known.jobs.len() >= REMEMBERED {
-            let oldest = known.jobs.iter().find(|(_, entry)| !is_running(entry)).map(|(id, _)| *id);
-            let Some(oldest) = oldest else {
+            let Some(oldest) = known.to_forget() else {
                 return too_many(format!("{REMEMBERED} jobs are at work"), "wait until some have ended");
             };
             known.jobs.remove(&oldest);
@@ -199,5 +211,26 @@ impl Task {
             task.state.send_modify(|job| job.ended = Some((Timestamp::now(), came)));
         });
         begun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::Role;
+
+    #[test]
+    fn the_jobs_of_one_actor_do_not_push_out_anothers() {
+        let (jobs, one, other) = (Jobs::default(), Actor::new("one", Role::Admin), Actor::new("other", Role::Admin));
+        let finished = |actor: &Actor| {
+            let task = jobs.begin(actor, JobKind::TestSend, None).unwrap();
+            task.state.send_modify(|job| job.ended = Some((Timestamp::now(), Err(Error::failed("x", "y")))));
+            task.state.borrow().id.clone()
+        };
+        let kept: Vec<String> = (0..3).map(|_| finished(&other)).collect();
+        let flood: Vec<String> = (0..2 * REMEMBERED).map(|_| finished(&one)).collect();
+        assert!(kept.iter().all(|id| jobs.watched(&other, id).is_ok()));
+        assert!(jobs.watched(&one, &flood[0]).is_err() && jobs.watched(&one, flood.last().unwrap()).is_ok());
+        assert_eq!(jobs.known().jobs.len(), REMEMBERED);
     }
 }

@@ -25,6 +25,7 @@ pub mod dmarc;
 pub mod domains;
 mod error;
 pub mod events;
+mod fair;
 pub mod history;
 pub mod incident;
 pub mod jobs;
@@ -41,6 +42,7 @@ pub mod pages;
 pub mod pauses;
 pub mod probe;
 pub mod queue;
+mod readings;
 pub mod record;
 pub mod returns;
 pub mod routes;
@@ -67,6 +69,7 @@ pub use jobs::Jobs;
 pub use links::Links;
 pub use nodes::Nodes;
 pub use operators::Operators;
+pub use readings::Readings;
 pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Site};
 pub use spare_keys::SpareKeys;
 pub use tokens::Tokens;
@@ -105,6 +108,8 @@ pub struct Service {
     pub history: History,
     /// Work that continues after the answer.
     pub jobs: Jobs,
+    /// The requests that read the record.
+    pub readings: Readings,
     /// The links to customers' pages.
     pub links: Links,
     /// Keys for new customers.

@@ -37,7 +37,13 @@ impl Service {
             return Err(Error::invalid("the question names no mail", remedy));
         }
         let log = self.recorded_in()?;
-        let found = tokio::task::spawn_blocking(move || trace::find(&log, &query, most)).await;
+        let reading = self.readings.begin(actor).await?;
+        let found = tokio::task::spawn_blocking(move || {
+            // The reading goes on if the client is gone, and keeps its place until then.
+            let _reading = reading;
+            trace::find_page(&log, &query, most)
+        })
+        .await;
         let failed = |error: String| Error::failed(format!("cannot read the record: {error}"), "see the relay's log");
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }

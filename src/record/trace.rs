@@ -25,6 +25,8 @@ use crate::time::Timestamp;
 const FOR_OPERATORS: [&str; 2] = ["alert", "audit"];
 /// The longest id in a cursor. Ids are much shorter.
 const LONGEST_NAME: usize = 100;
+/// About as many octets of events are in an answer. One mail to a thousand recipients may have megabytes of them.
+const ANSWER: usize = 16 << 20;
 
 /// A query. All given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,7 +187,7 @@ impl Trace {
 /// Returns the newest `most` events of one message, oldest first. Like [`find`], it must not run on an async worker.
 pub fn life(log: &Path, id: QueueId, most: usize) -> io::Result<Vec<Value>> {
     let mut mails = BTreeMap::from([(id, Vec::new())]);
-    read_lives(log, &mut mails, None)?;
+    read_lives(log, &mut mails, None, usize::MAX)?;
     let mut events = mails.remove(&id).unwrap_or_default();
     events.drain(..events.len().saturating_sub(most));
     Ok(events)
@@ -194,13 +196,22 @@ pub fn life(log: &Path, id: QueueId, most: usize) -> io::Result<Vec<Value>> {
 /// Returns all events of each of these messages, oldest first. Like [`find`], it must not run on an async worker.
 pub fn lives(log: &Path, ids: impl IntoIterator<Item = QueueId>) -> io::Result<BTreeMap<QueueId, Vec<Value>>> {
     let mut mails = ids.into_iter().map(|id| (id, Vec::new())).collect();
-    read_lives(log, &mut mails, None)?;
+    read_lives(log, &mut mails, None, usize::MAX)?;
     Ok(mails)
 }
 
 /// Finds up to `most` mails. Reads files for a second or more, so it must not run on an async worker. To continue a search, everything that
 /// the search before read is read again, because a late event of an old mail may be there.
 pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
+    find_within(log, query, most, usize::MAX)
+}
+
+/// Like [`find`], but finds fewer mails if their events are too many for one answer.
+pub fn find_page(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
+    find_within(log, query, most, ANSWER)
+}
+
+fn find_within(log: &Path, query: &Query, most: usize, octets: usize) -> io::Result<Found> {
     let texts = Texts::of(query);
     let mut found = Found::default();
     let mut mails = BTreeMap::new();
@@ -232,7 +243,11 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
         mails.pop_first();
         found.more = true;
     }
-    read_lives(log, &mut mails, texts.recipient)?;
+    found.more |= read_lives(log, &mut mails, texts.recipient, octets)?;
+    if let Some(oldest) = mails.keys().next().filter(|_| found.more).map(|id| TracePosition::of(*id)) {
+        // What is older than the mails that are left comes with the next page.
+        found.traces.retain(|trace| trace.position() >= oldest);
+    }
     if query.only_mail {
         let is_left = |event: &Value| !FOR_OPERATORS.iter().any(|kind| event["event"] == *kind);
         mails.values_mut().for_each(|life| life.retain(is_left));
@@ -244,9 +259,18 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     Ok(found)
 }
 
-/// Reads the events of these mails. With a recipient, skips events of the mails' other recipients.
-fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: Option<&str>) -> io::Result<()> {
-    let Some(earliest) = mails.keys().map(|id| id.arrived()).min() else { return Ok(()) };
+/// Reads the events of these mails. With a recipient, skips events of the mails' other recipients. Takes the oldest mails out if the events
+/// have more than about `most` octets, but not the last mail. Returns true if it took any out.
+fn read_lives(
+    log: &Path,
+    mails: &mut BTreeMap<QueueId, Vec<Value>>,
+    recipient: Option<&str>,
+    most: usize,
+) -> io::Result<bool> {
+    let Some(earliest) = mails.keys().map(|id| id.arrived()).min() else { return Ok(false) };
+    let before = mails.len();
+    let mut sizes: BTreeMap<QueueId, usize> = BTreeMap::new();
+    let mut octets = 0;
     let ids: Vec<String> = mails.keys().map(ToString::to_string).collect();
     let ids_wanted: HashSet<QueueId> = mails.keys().copied().collect();
     let keys: Vec<Key<'_>> = ids.iter().map(|id| Key::QueueId(id)).collect();
@@ -270,6 +294,15 @@ fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: 
             }
             if is_meant {
                 life.push(parsed(line)?);
+                *sizes.entry(id).or_default() += line.len();
+                octets += line.len();
+            }
+            while octets > most
+                && mails.len() > 1
+                && let Some((oldest, _)) = mails.pop_first()
+            {
+                octets -= sizes.remove(&oldest).unwrap_or_default();
+                unbegun.remove(&oldest);
             }
         }
         // A mail's first events stand together, one for each recipient, and may be in several pieces.
@@ -277,7 +310,7 @@ fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: 
         Ok(if is_all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     mails.values_mut().for_each(|life| life.reverse());
-    Ok(())
+    Ok(mails.len() < before)
 }
 
 /// Returns true if an event is one of a mail's first events: it was accepted for a recipient. These octets cannot occur inside a text,

@@ -14,8 +14,8 @@ use postbud::events::{self, Event, Events};
 use postbud::message::{CustomerId, QueueId};
 use postbud::operate::operators::SessionTimes;
 use postbud::operate::{
-    Acknowledgements, History, Jobs, Links, Nodes, Operators, Service, SpareKeys, Tokens, alerts, history, links,
-    operators, socket, tokens,
+    Acknowledgements, History, Jobs, Links, Nodes, Operators, Readings, Service, SpareKeys, Tokens, alerts, history,
+    links, operators, socket, tokens,
 };
 use postbud::queue::Outcomes;
 use postbud::route::{
@@ -180,6 +180,7 @@ impl Fixture {
             nodes: Nodes::new(&database),
             history: History::new(database),
             jobs: Jobs::default(),
+            readings: Readings::default(),
             live: None,
             dmarc: None,
         };

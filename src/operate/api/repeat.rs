@@ -1,8 +1,10 @@
 //! `Idempotency-Key`: a POST that is repeated with the same key is not carried out again, but gets the same answer as before.
 //!
-//! Keys belong to a token. They are kept in memory, limited in number, and valid for 24 hours or until the relay stops. Only the
-//! answer to a request that was carried out is kept: one that was refused may be repeated with the same key.
+//! Keys belong to a token. They are kept in memory, limited in number, and valid for 24 hours or until the relay stops. If there are too
+//! many, the oldest one of the token that has the most is forgotten, so that nobody's keys push out those of others. Only the answer to a
+//! request that was carried out is kept: one that was refused may be repeated with the same key.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -87,9 +89,7 @@ impl Repeats {
             None => {}
         }
         if entries.len() >= REMEMBERED {
-            let settled = entries.iter().filter(|(_, entry)| entry.answer.is_some());
-            let oldest = settled.min_by_key(|(_, entry)| entry.at).map(|(key, _)| key.clone());
-            let Some(oldest) = oldest else {
+            let Some(oldest) = to_forget(&entries) else {
                 let detail = "too many requests with an Idempotency-Key are being carried out";
                 let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, "ask again in a moment").after(1);
                 return Err(Box::new(problem.into_response()));
@@ -99,6 +99,16 @@ impl Repeats {
         entries.insert(key.clone(), Entry { request, at: now, answer: None });
         Ok(Reserved { repeats: self.clone(), key: key.clone() })
     }
+}
+
+/// Returns the key of the oldest answer of the token that has the most.
+fn to_forget(entries: &HashMap<Key, Entry>) -> Option<Key> {
+    let mut settled: HashMap<&str, (usize, Reverse<(Instant, &Key)>)> = HashMap::new();
+    for (key, entry) in entries.iter().filter(|(_, entry)| entry.answer.is_some()) {
+        let of_token = settled.entry(&key.0).or_insert((0, Reverse((entry.at, key))));
+        *of_token = (of_token.0 + 1, of_token.1.max(Reverse((entry.at, key))));
+    }
+    settled.into_values().max().map(|(_, Reverse((_, oldest)))| oldest.clone())
 }
 
 /// A key whose request is being carried out. If it is dropped without an answer, the key can be used again.
@@ -215,5 +225,18 @@ mod tests {
             repeats.reserve(&key(&n.to_string()), [1; 32], now).ok().unwrap().settle(answer());
         }
         assert_eq!(repeats.entries().len(), REMEMBERED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_keys_of_one_token_do_not_push_out_anothers() {
+        let repeats = Repeats::default();
+        let own = ("token b".to_owned(), "1".to_owned());
+        repeats.reserve(&own, [1; 32], Instant::now()).ok().unwrap().settle(answer());
+        for n in 0..2 * REMEMBERED {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            repeats.reserve(&key(&n.to_string()), [1; 32], Instant::now()).ok().unwrap().settle(answer());
+        }
+        assert!(repeats.reserve(&own, [1; 32], Instant::now()).is_err(), "it is still known");
+        assert!(repeats.reserve(&key("0"), [1; 32], Instant::now()).is_ok(), "the oldest of the flood is not");
     }
 }

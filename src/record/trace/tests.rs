@@ -255,3 +255,27 @@ fn what_several_nodes_found_is_one_answer_with_each_event_once() {
     assert_eq!((&cut.traces[..], cut.more), (&expected[..2], true));
     assert_eq!((found.next(), cut.next()), (None, Some(expected[1].position())));
 }
+
+#[test]
+fn an_answer_has_fewer_mails_if_their_events_are_many_and_the_next_one_goes_on() {
+    let journal = Journal::new();
+    let all = journal.find(&Query { campaign: Some("c1".into()), ..Query::default() }, 100);
+    let whole: Vec<&Trace> = all.traces.iter().collect();
+    assert!(whole.len() == 10 && !all.more);
+    for octets in [1, 3_000, 5_000, usize::MAX] {
+        let mut query = Query { campaign: Some("c1".into()), ..Query::default() };
+        let mut paged = Vec::new();
+        loop {
+            let found = find_within(&journal.path("e.jsonl"), &query, 7, octets).unwrap();
+            let size: usize =
+                found.traces.iter().flat_map(|mail| &mail.events).map(|event| event.to_string().len()).sum();
+            assert!(found.traces.len() == 1 || size <= octets, "{octets}: {} mails, {size}", found.traces.len());
+            query.after = found.next();
+            paged.extend(found.traces);
+            if query.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(paged.iter().collect::<Vec<_>>(), whole, "{octets}");
+    }
+}

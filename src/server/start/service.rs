@@ -7,7 +7,7 @@ use super::super::open::DurableParts;
 use super::super::{Settings, StartError};
 use super::domains::Domains;
 use super::path::MessagePath;
-use crate::operate::{self, Acknowledgements, History, Jobs, Links, Nodes, Service, SpareKeys, Tokens};
+use crate::operate::{self, Acknowledgements, History, Jobs, Links, Nodes, Readings, Service, SpareKeys, Tokens};
 
 /// Returns the configuration, parts of which reloads and commands replace later.
 pub(super) fn live(settings: &Settings, stored: &DurableParts, path: &MessagePath, domains: &Domains) -> Live {
@@ -59,6 +59,7 @@ pub(super) fn open(
         acknowledgements: Acknowledgements::new(database.clone()),
         history: History::new(database.clone()),
         jobs: Jobs::default(),
+        readings: Readings::default(),
         links: Links::new(database.clone(), settings.customers_pages.as_ref().map(|pages| pages.url.clone())),
         spare_keys,
         nodes: Nodes::new(database),

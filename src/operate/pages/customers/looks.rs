@@ -5,18 +5,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::message::CustomerId;
 use crate::onboarding::{Item, Severity};
 use crate::operate::domains::DomainLook;
+use crate::operate::fair::Places;
 use crate::operate::{Actor, Error, Service, Site};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
 /// The maximum number of domains that are checked at the same time.
 const AT_ONCE: usize = 8;
+/// The maximum number of one customer's domains among them. A customer with many domains and a slow name server must not hold up the pages
+/// of others.
+const OF_ONE: usize = 2;
 /// The maximum number of domains whose results are kept in memory.
 const KEPT: usize = 2_000;
 /// The age of a result after which opening the page starts a new check.
@@ -72,14 +76,14 @@ pub(super) struct Looks(Arc<Inner>);
 struct Inner {
     service: Service,
     known: Mutex<HashMap<Domain, Known>>,
-    places: Arc<Semaphore>,
+    places: Places,
     stopping: CancellationToken,
 }
 
 impl Looks {
     /// Makes it without any results. Checks end with `stopping`.
     pub fn new(service: Service, stopping: CancellationToken) -> Self {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = Places::new(AT_ONCE, OF_ONE);
         Looks(Arc::new(Inner { service, known: Mutex::default(), places, stopping }))
     }
 
@@ -141,8 +145,7 @@ impl Looks {
         domain: &Domain,
         told: &watch::Sender<Progress>,
     ) -> Result<DomainLook, Error> {
-        let closed = |_| Error::failed("the pages are stopping", "try again");
-        let _place = Arc::clone(&self.0.places).acquire_owned().await.map_err(closed)?;
+        let _place = self.0.places.take(customer.as_str()).await;
         let site = site(&self.0.service).await?;
         let seen = |item, severity| told.send_modify(|progress| progress.seen.push((item, severity)));
         site.look(actor, customer.as_str(), domain, &seen).await

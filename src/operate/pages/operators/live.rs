@@ -42,7 +42,7 @@ pub(super) fn stream<F>(
 where
     F: Future<Output = Result<Parts, Problem>> + Send,
 {
-    let permit = pages.0.streams.clone().try_acquire_owned().map_err(|_| Problem::Unavailable)?;
+    let permit = pages.0.streams.try_take(&visitor.actor.to_string()).ok_or(Problem::Unavailable)?;
     let (pages, visitor) = (pages.clone(), visitor.clone());
     let state = (make, HashMap::<&'static str, String>::new(), permit, true, false);
     let events = stream::unfold(state, move |(make, mut shown, permit, is_first, is_over)| {

@@ -39,17 +39,18 @@ use axum::http::HeaderName;
 use axum::middleware;
 use axum::routing::{any, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::forms::Forms;
 use super::{Problem, guard};
 use crate::operate::Service;
+use crate::operate::fair::Places;
 use crate::operate::operators::SessionTimes;
 use crate::web::Readiness;
 
-/// The maximum number of live pages with a stream at the same time.
+/// The maximum number of live pages with a stream at the same time, and of one operator.
 const STREAMS: usize = 64;
+const STREAMS_OF_ONE: usize = 16;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -80,7 +81,7 @@ struct Inner {
     /// True if browsers reach the pages over TLS.
     is_encrypted: bool,
     trusted_header: Option<HeaderName>,
-    streams: Arc<Semaphore>,
+    streams: Places,
 }
 
 impl Operators {
@@ -92,7 +93,7 @@ impl Operators {
             forms: Forms::new(),
             is_encrypted: settings.pages.url.scheme() == "https",
             trusted_header: settings.trusted_header.clone(),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            streams: Places::new(STREAMS, STREAMS_OF_ONE),
         }))
     }
 
