@@ -1,10 +1,11 @@
 //! Limits the number of connections, and their requests and lifetime. A new client always gets in: at the limit, the connection that has
 //! been idle longest is closed, so that clients that keep connections open cannot lock out a health check. If none is idle, the connection
-//! with the longest-running request is closed, because its client is stuck or sends the request one octet at a time.
+//! with the longest-running request is closed, because its client is stuck or sends the request one octet at a time. An address that has
+//! half of all connections pays first, so that a client that opens one after the other does not cut off the answers of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -42,7 +43,7 @@ impl Listener for Limited {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (Connection::new(stream, self.limiter.permit()), peer),
+                Ok((stream, peer)) => return (Connection::new(stream, self.limiter.permit(peer.ip())), peer),
                 Err(error) => {
                     // No descriptors are left, or the client is gone. Only waiting helps.
                     tracing::debug!("the web listener: {error}");
@@ -73,11 +74,23 @@ struct Open {
 }
 
 struct Entry {
+    peer: IpAddr,
     /// True while a request is being handled.
     asked: bool,
     /// When the request began, or when the connection became idle.
     since: Instant,
     close: CancellationToken,
+}
+
+impl Open {
+    /// Returns the address that has more than half of all connections, if there is one.
+    fn greedy(&self, most: usize) -> Option<IpAddr> {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for entry in self.connections.values() {
+            *counts.entry(entry.peer).or_default() += 1;
+        }
+        counts.into_iter().find(|(_, count)| *count > most / 2).map(|(peer, _)| peer)
+    }
 }
 
 impl ConnectionLimiter {
@@ -86,11 +99,13 @@ impl ConnectionLimiter {
     }
 
     /// Admits a connection. At the limit, closes another one.
-    fn permit(&self) -> Permit {
+    fn permit(&self, peer: IpAddr) -> Permit {
         let mut open = self.open();
         if open.connections.len() >= self.0.most {
+            let greedy = open.greedy(self.0.most);
             let longest = |(id, entry): (&u64, &Entry)| (entry.asked, entry.since, *id);
-            let evicted = open.connections.iter().map(longest).min().map(|(.., id)| id);
+            let of_greedy = open.connections.iter().filter(|(_, entry)| greedy.is_none_or(|peer| entry.peer == peer));
+            let evicted = of_greedy.map(longest).min().map(|(.., id)| id);
             if let Some(entry) = evicted.and_then(|id| open.connections.remove(&id)) {
                 entry.close.cancel();
             }
@@ -98,7 +113,7 @@ impl ConnectionLimiter {
         let id = open.next;
         open.next += 1;
         let close = CancellationToken::new();
-        open.connections.insert(id, Entry { asked: false, since: Instant::now(), close: close.clone() });
+        open.connections.insert(id, Entry { peer, asked: false, since: Instant::now(), close: close.clone() });
         drop(open);
         Permit { limiter: self.clone(), id, close }
     }
@@ -218,8 +233,12 @@ mod tests {
     use super::*;
 
     fn connection(limiter: &ConnectionLimiter) -> (Connection<DuplexStream>, DuplexStream) {
+        connection_of(limiter, 1)
+    }
+
+    fn connection_of(limiter: &ConnectionLimiter, peer: u8) -> (Connection<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        (Connection::new(ours, limiter.permit()), theirs)
+        (Connection::new(ours, limiter.permit([192, 0, 2, peer].into())), theirs)
     }
 
     async fn ask(connection: &mut Connection<DuplexStream>, client: &mut DuplexStream) {
@@ -314,6 +333,25 @@ mod tests {
         assert!(is_closed(&mut second).await, "none is idle: the request that has waited the longest");
         assert!(!is_closed(&mut third).await && !is_closed(&mut busy).await);
         assert_eq!(limiter.open().connections.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_one_address_cuts_off_its_own_requests_and_not_anothers() {
+        let limiter = ConnectionLimiter::new(8);
+        let (mut other, mut other_client) = connection_of(&limiter, 2);
+        ask(&mut other, &mut other_client).await;
+        let mut flood = Vec::new();
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let (mut connection, mut client) = connection_of(&limiter, 1);
+            ask(&mut connection, &mut client).await;
+            flood.push((connection, client));
+        }
+        assert!(!is_closed(&mut other).await, "it waits the longest, and is not of the flood");
+        assert!(is_closed(&mut flood[0].0).await && !is_closed(&mut flood[19].0).await);
+        let (mut idle, _idle_client) = connection_of(&limiter, 2);
+        let _next = connection_of(&limiter, 1);
+        assert!(!is_closed(&mut idle).await && is_closed(&mut flood[14].0).await);
     }
 
     #[tokio::test(start_paused = true)]
