@@ -81,6 +81,16 @@ impl Events {
 
     /// Emits an event. Never waits for the disk, the network or a subscriber.
     pub fn emit(&self, event: Event<'_>) {
+        let comes_again = event.event.comes_again();
+        self.emit_as(event, comes_again);
+    }
+
+    /// Emits the event of a recipient that submission refused. A client can cause any number of them, whatever their kind.
+    pub fn emit_of_refused(&self, event: Event<'_>) {
+        self.emit_as(event, true);
+    }
+
+    fn emit_as(&self, event: Event<'_>, comes_again: bool) {
         let shared = &*self.0;
         shared.counters.count(event.event);
         if event.event == EventKind::Alert && !event.cured {
@@ -90,7 +100,7 @@ impl Events {
             LINE.with_borrow_mut(|line| {
                 line.clear();
                 event.write_line(line);
-                self.put(event.event, event.customer.as_deref(), line);
+                self.put(event.event, comes_again, event.customer.as_deref(), line);
             });
         }
         self.publish(|| event.into_owned());
@@ -110,7 +120,8 @@ impl Events {
             if shared.buffer.is_some() {
                 event.write_line(&mut lines);
             }
-            if !self.is_within_share(event.event, event.customer.as_deref(), lines.len() - before) {
+            let (kind, octets) = (event.event, lines.len() - before);
+            if !self.is_within_share(kind, kind.comes_again(), event.customer.as_deref(), octets) {
                 lines.truncate(before);
                 shared.counters.omitted.inc();
             }
@@ -142,7 +153,8 @@ impl Events {
                 let before = pending.lines.len();
                 event.write_line(&mut pending.lines);
                 let octets = pending.lines.len() - before;
-                if !self.is_within_share(event.event, Some(mail.customer().as_str()), octets) {
+                let kind = event.event;
+                if !self.is_within_share(kind, kind.comes_again(), Some(mail.customer().as_str()), octets) {
                     pending.lines.truncate(before);
                     self.0.counters.omitted.inc();
                 }
@@ -161,9 +173,9 @@ impl Events {
     }
 
     /// Puts a line into the log's buffer, unless its customer's share is used up.
-    fn put(&self, kind: EventKind, customer: Option<&str>, line: &[u8]) {
+    fn put(&self, kind: EventKind, comes_again: bool, customer: Option<&str>, line: &[u8]) {
         let Some(buffer) = &self.0.buffer else { return };
-        if !self.is_within_share(kind, customer, line.len()) {
+        if !self.is_within_share(kind, comes_again, customer, line.len()) {
             self.0.counters.omitted.inc();
         } else if !buffer.push(line) {
             self.0.counters.lost.inc();
@@ -286,9 +298,9 @@ impl Events {
         &self.0.counters
     }
 
-    fn is_within_share(&self, kind: EventKind, customer: Option<&str>, octets: usize) -> bool {
+    fn is_within_share(&self, kind: EventKind, comes_again: bool, customer: Option<&str>, octets: usize) -> bool {
         let (Some(customer), Some(shares)) = (customer, &self.0.shares) else { return true };
-        shares.admits(customer, kind, octets, Instant::now())
+        shares.admits(customer, kind, comes_again, octets, Instant::now())
     }
 
     /// Emits `omitted` events for customers whose share is used up, and reports when a share is free again.

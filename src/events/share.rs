@@ -1,9 +1,10 @@
 //! Each customer's share of the log, so that one customer's events neither push out the others' nor delay them at the webhook.
 //!
 //! A customer may write a number of octets per day, at once or over time. Unused octets are saved up to one day's share. A customer's
-//! server could cause endless events, because deferred mail makes an event at every attempt. So when half of the share is used, repeated
-//! events are left out. Final results are always written: each accepted recipient has a limited number of them. Omitted events are counted,
-//! and an event reports the number. Has no side effects: the time comes in as `now`.
+//! server could cause endless events, because deferred mail makes an event at every attempt, and a client can name a recipient on the
+//! suppression list again and again. So when half of the share is used, repeated events are left out. Final results are always written:
+//! each accepted recipient has a limited number of them. Omitted events are counted, and an event reports the number. Has no side effects:
+//! the time comes in as `now`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,8 +54,16 @@ impl Shares {
         self.share
     }
 
-    /// Returns true if a customer's event goes into the log. Otherwise counts it as left out.
-    pub(super) fn admits(&self, customer: &str, kind: EventKind, octets: usize, now: Instant) -> bool {
+    /// Returns true if a customer's event goes into the log. Otherwise counts it as left out. `comes_again` is true if there can be any
+    /// number of such events.
+    pub(super) fn admits(
+        &self,
+        customer: &str,
+        kind: EventKind,
+        comes_again: bool,
+        octets: usize,
+        now: Instant,
+    ) -> bool {
         // These kinds are about what the operator must know or has done, and there are few of them.
         if matches!(kind, EventKind::Alert | EventKind::Audit | EventKind::Omitted) {
             return true;
@@ -66,7 +75,7 @@ impl Shares {
             None => accounts.entry(customer.to_owned()).or_insert(Account::new(share, now)),
         };
         account.refill(share, now);
-        if kind.comes_again() && account.left < octets.saturating_add(share / 2) {
+        if comes_again && account.left < octets.saturating_add(share / 2) {
             account.left_out += 1;
             account.crowded = true;
             return false;
@@ -121,7 +130,7 @@ mod tests {
     const LINE: usize = 10;
 
     fn admitted(shares: &Shares, customer: &str, kind: EventKind, events: u64, now: Instant) -> u64 {
-        (0..events).map(|_| u64::from(shares.admits(customer, kind, LINE, now))).sum()
+        (0..events).map(|_| u64::from(shares.admits(customer, kind, kind.comes_again(), LINE, now))).sum()
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Refusals {
         let about = &refusal.about;
         let Some(customer) = &about.customer else { return };
         for (recipient, reason) in &about.suppressed {
-            self.events.emit(Event {
+            self.events.emit_of_refused(Event {
                 message_id: about.message_id.as_deref().map(Cow::Borrowed),
                 from_domain: about.from_domain.as_ref().map(|domain| domain.as_str().into()),
                 sender: about.sender.as_ref().map(|sender| Cow::Owned(sender.to_string())),

@@ -61,7 +61,8 @@ pub(super) fn at_rcpt(
     Some(Reply::new(550, SUPPRESSED, text))
 }
 
-/// Reports a recipient that was refused at RCPT. These refusals are always reported singly, like accepted recipients.
+/// Reports a recipient that was refused at RCPT. These refusals are reported singly, like accepted recipients, as long as the customer has
+/// room in the log.
 pub(super) fn tell_of_refused(
     context: &Context,
     client: Client<'_>,
@@ -75,7 +76,7 @@ pub(super) fn tell_of_refused(
     let played = plays_suppressed(recipient).then_some(PLAYED);
     let reason = context.suppression.reason(&customer.id, recipient).or(played).map(Reason::as_str);
     let event = Event::suppressed(client.submission(), &customer.id, reply, reason.unwrap_or("suppressed"));
-    context.events.emit(Event {
+    context.events.emit_of_refused(Event {
         test: test_mode::is_on(identity, customer),
         sender: Some(Cow::Owned(sender.to_string())),
         recipient: Some(Cow::Owned(recipient.to_string())),

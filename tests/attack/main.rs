@@ -5,6 +5,7 @@
 mod commands;
 mod dns;
 mod files;
+mod floods;
 mod logins;
 mod ownership;
 mod pages;
