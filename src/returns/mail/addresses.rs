@@ -1,5 +1,6 @@
 //! The only addresses for which the listener accepts mail: return paths that this relay made, the addresses for complaints, and those for
-//! DMARC reports.
+//! DMARC reports. Everybody knows the latter, so mail to them alone gets only a part of what the listener accepts: a stranger who floods
+//! them keeps no bounce out.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +26,22 @@ pub(super) struct Addresses {
     settings: Arc<Settings>,
     paths: Arc<ReturnPaths>,
     counters: Counters,
-    /// The current minute, and the number of messages in it.
-    minute: Mutex<(u64, u32)>,
+    minute: Mutex<Minute>,
+}
+
+/// The messages of the current minute.
+#[derive(Default)]
+struct Minute {
+    /// The minute's number since 1970.
+    number: u64,
+    messages: u32,
+    /// Those of them that were only for addresses which everybody knows.
+    public: u32,
+}
+
+/// The part of a limit for mail to addresses that everybody knows.
+pub(super) fn public_part(most: u64) -> u64 {
+    (most - most / 4).max(1)
 }
 
 impl Addresses {
@@ -52,21 +67,35 @@ impl Addresses {
         self.settings.believes(client)
     }
 
-    /// Counts a message before it is accepted. Returns false if the limit for this minute is reached.
-    pub fn admits_message(&self, now: Timestamp) -> bool {
-        let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
-        let this = now.as_millis() / 60_000;
-        if minute.0 != this {
-            *minute = (this, 0);
-        }
-        minute.1 += 1;
-        minute.1 <= self.settings.messages_per_minute
+    /// Returns true if a message to these recipients names no return path of ours.
+    pub fn is_public(&self, recipients: &[Mailbox]) -> bool {
+        !recipients.iter().any(|to| matches!(self.purpose(to), Some(For::Returned(_))))
     }
 
-    /// Returns true if the next message would exceed the limit.
-    fn is_full(&self, now: Timestamp) -> bool {
+    /// Counts a message before it is accepted. Returns false if a limit for this minute is reached.
+    pub fn admits_message(&self, is_public: bool, now: Timestamp) -> bool {
+        let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = now.as_millis() / 60_000;
+        if minute.number != number {
+            *minute = Minute { number, ..Minute::default() };
+        }
+        if self.is_reached(&minute, is_public) {
+            return false;
+        }
+        minute.messages += 1;
+        minute.public += u32::from(is_public);
+        true
+    }
+
+    fn is_reached(&self, minute: &Minute, is_public: bool) -> bool {
+        let most = self.settings.messages_per_minute;
+        minute.messages >= most || (is_public && u64::from(minute.public) >= public_part(most.into()))
+    }
+
+    /// Returns true if the next message would exceed a limit.
+    fn is_full(&self, is_public: bool, now: Timestamp) -> bool {
         let minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
-        minute.0 == now.as_millis() / 60_000 && minute.1 >= self.settings.messages_per_minute
+        minute.number == now.as_millis() / 60_000 && self.is_reached(&minute, is_public)
     }
 
     fn refusal(&self, address: &Mailbox, now: Timestamp) -> Option<(&'static str, Reply)> {
@@ -75,7 +104,7 @@ impl Addresses {
             Some(For::Returned(Returned { queue_id, .. })) if queue_id.arrived() + self.settings.keep < now => {
                 refuse("expired", 550, EnhancedCode(5, 1, 6), "this return path has expired; the mail is forgotten")
             }
-            Some(_) if self.is_full(now) => {
+            Some(purpose) if self.is_full(!matches!(purpose, For::Returned(_)), now) => {
                 refuse("messages_per_minute", 451, EnhancedCode(4, 7, 1), "too much mail; try again later")
             }
             Some(_) => None,
@@ -134,7 +163,7 @@ pub(super) mod tests {
             dmarc: vec![mailbox("dmarc@reports.test")],
             forward: Forward::Nothing,
             limits: Settings::default_limits(),
-            messages_per_minute: 2,
+            messages_per_minute: 4,
             inbox_size: 1 << 20,
             keep: Duration::from_secs(30 * 86_400),
         }
@@ -172,9 +201,14 @@ pub(super) mod tests {
         ] {
             assert_eq!(code(address), expected, "{address}");
         }
-        assert!(addresses.admits_message(now) && addresses.admits_message(now) && !addresses.admits_message(now));
-        assert_eq!(code("fbl@returns.test"), 451);
+        let admitted = |is_public, now| addresses.admits_message(is_public, now);
+        assert!((0..3).all(|_| admitted(true, now)) && !admitted(true, now), "strangers get a part");
+        assert_eq!((code("fbl@returns.test"), code("dmarc@reports.test"), code(&path(0))), (451, 451, 250));
+        assert!(admitted(false, now) && !admitted(false, now));
+        assert_eq!(code(&path(0)), 451);
         let later = now + Duration::from_secs(60);
-        assert!(addresses.admits_message(later));
+        assert!(admitted(true, later) && admitted(false, later));
+        let [public, own] = ["fbl@returns.test", path(0).as_str()].map(|text| Mailbox::parse(text).unwrap());
+        assert!(addresses.is_public(&[public.clone()]) && !addresses.is_public(&[public, own]));
     }
 }

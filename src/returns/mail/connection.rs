@@ -139,7 +139,9 @@ impl Returning {
         if received > self.shared.settings.limits.received {
             return Err(("received", Reply::new(554, EnhancedCode(5, 4, 6), "this message is in a loop")));
         }
-        if !self.shared.addresses.admits_message(now) {
+        let recipients: Vec<_> = transaction.recipients.into_iter().map(|to| to.address).collect();
+        let is_public = self.shared.addresses.is_public(&recipients);
+        if !self.shared.addresses.admits_message(is_public, now) {
             let reply = Reply::new(451, EnhancedCode(4, 7, 1), "too much mail; try again later");
             return Err(("messages_per_minute", reply));
         }
@@ -148,10 +150,10 @@ impl Returning {
             peer: on.peer,
             client: on.session.client().0.to_owned(),
             sender: transaction.mail.path.to_string(),
-            recipients: transaction.recipients.into_iter().map(|to| to.address).collect(),
+            recipients,
         };
         let inbox = Arc::clone(&self.shared.inbox);
-        let kept = tokio::task::spawn_blocking(move || inbox.keep(&arrival, &message)).await;
+        let kept = tokio::task::spawn_blocking(move || inbox.keep(&arrival, &message, is_public)).await;
         self.shared.counters.waiting_bytes.set(i64::try_from(self.shared.inbox.octets_kept()).unwrap_or(i64::MAX));
         match kept {
             Ok(Ok(())) => Ok(()),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use super::addresses::public_part;
 use crate::files::{self, Whole};
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
@@ -102,8 +103,8 @@ impl Inbox {
         })
     }
 
-    /// Makes a message durable. Blocks.
-    pub fn keep(&self, arrival: &Arrival, message: &[u8]) -> Result<(), KeepError> {
+    /// Makes a message durable. One whose recipients everybody knows gets only a part of the room. Blocks.
+    pub fn keep(&self, arrival: &Arrival, message: &[u8], is_public: bool) -> Result<(), KeepError> {
         let line = Line {
             at: arrival.at.as_millis(),
             peer: arrival.peer,
@@ -115,7 +116,9 @@ impl Inbox {
         content.push(b'\n');
         content.extend_from_slice(message);
         let octets = content.len() as u64 + BESIDES;
-        let within = |kept: u64| kept.checked_add(octets).filter(|kept| *kept <= self.most);
+        // A large message fits where nothing else waits.
+        let most = |kept: u64| if is_public && kept > 0 { public_part(self.most) } else { self.most };
+        let within = |kept: u64| kept.checked_add(octets).filter(|sum| *sum <= most(kept));
         self.octets_kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).map_err(|_| KeepError::Full)?;
         match self.write(arrival.at, &content) {
             Ok(name) => {
@@ -243,7 +246,7 @@ mod tests {
         let path = dir.path().join("returned");
         let inbox = Inbox::open(path.clone(), 1 << 20).unwrap();
         let message = b"Subject: x\r\n\r\n\nbody\0\r\n";
-        inbox.keep(&arrival(), message).unwrap();
+        inbox.keep(&arrival(), message, false).unwrap();
         fs::write(path.join(".half"), "x").unwrap();
         drop(inbox);
         let inbox = Inbox::open(path.clone(), 1 << 20).unwrap();
@@ -259,14 +262,15 @@ mod tests {
     fn what_waits_is_bounded_and_what_is_put_back_is_due_later() {
         let dir = tempfile::tempdir().unwrap();
         let inbox = Inbox::open(dir.path().join("returned"), 2 * (BESIDES + 200)).unwrap();
-        inbox.keep(&arrival(), b"1").unwrap();
-        inbox.keep(&Arrival { at: AT + Duration::from_secs(1), ..arrival() }, b"2").unwrap();
+        inbox.keep(&arrival(), b"1", true).unwrap();
+        assert!(matches!(inbox.keep(&arrival(), b"2", true), Err(KeepError::Full)), "strangers get a part");
+        inbox.keep(&Arrival { at: AT + Duration::from_secs(1), ..arrival() }, b"2", false).unwrap();
         let [alone] = inbox.take(9, 10, AT).try_into().unwrap();
         inbox.put_back(alone.clone(), Timestamp::EPOCH);
         let both = inbox.take(9, 2 * alone.octets, AT);
         assert_eq!(both.len(), 2);
         both.into_iter().rev().for_each(|name| inbox.put_back(name, Timestamp::EPOCH));
-        assert!(matches!(inbox.keep(&arrival(), b"3"), Err(KeepError::Full)));
+        assert!(matches!(inbox.keep(&arrival(), b"3", false), Err(KeepError::Full)));
         let [first] = inbox.take(1, 1 << 20, AT).try_into().unwrap();
         assert_eq!(first, alone);
         inbox.put_back(first.clone(), AT + Duration::from_secs(9));
@@ -274,7 +278,7 @@ mod tests {
         assert!(first < second);
         assert_eq!(inbox.take(9, 1 << 20, AT + Duration::from_secs(9)), [first]);
         inbox.remove(&second).unwrap();
-        inbox.keep(&arrival(), b"3").unwrap();
+        inbox.keep(&arrival(), b"3", false).unwrap();
     }
 
     #[test]
@@ -282,7 +286,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inbox = Inbox::open(dir.path().join("returned"), 1 << 20).unwrap();
         fs::remove_dir(inbox.dir()).unwrap();
-        assert!(matches!(inbox.keep(&arrival(), b"1"), Err(KeepError::Io(_))));
+        assert!(matches!(inbox.keep(&arrival(), b"1", false), Err(KeepError::Io(_))));
         assert_eq!((inbox.octets_kept(), inbox.take(9, 1 << 20, AT).len()), (0, 0));
     }
 }
