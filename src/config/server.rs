@@ -91,7 +91,7 @@ fn proxy_address(table: &Table<'_>, url: &Url) -> Option<SocketAddr> {
         _ => {
             table.mistake(
                 "proxy",
-                format!("\"{url}\" is not a SOCKS5 proxy like \"socks5://127.0.0.1:1080\", with an IP address"),
+                "is not a SOCKS5 proxy like \"socks5://127.0.0.1:1080\", with an IP address; a login has keys of its own",
             );
             None
         }

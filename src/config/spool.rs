@@ -69,6 +69,10 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
     if hosts.is_empty() || hosts.iter().any(String::is_empty) {
         table.mistake("host", "names no server; write a name, an address, or the folder of a unix socket");
     }
+    // Such a text would be shown wherever the server is named, and may hold a password.
+    if hosts.iter().any(|host| !host.starts_with('/') && host.contains(['=', '@', '/'])) {
+        table.mistake("host", "is not the name of a server; user and password have keys of their own");
+    }
     let tls = tls(table, hosts.iter().all(|host| is_local(host)));
     let lease = table.or("lease", server.lease);
     if !(Duration::from_secs(3)..=Duration::from_secs(300)).contains(&lease) {

@@ -206,6 +206,10 @@ impl FromText for HostName {
         let looks_like_an_address = text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b':');
         match Domain::parse(text) {
             Ok(name) if !looks_like_an_address => Ok(HostName(name.as_str().to_owned())),
+            // The text is not shown: it may hold a login, as a URL does, or a whole setting of a database.
+            _ if text.contains(['@', '/', '=']) => {
+                Err("is not a host name like \"mail.test.dk\"; it holds more than a name".to_owned())
+            }
             _ if text.contains(':') => {
                 Err(format!("\"{text}\" is not a host name like \"mail.test.dk\"; the port has its own key"))
             }
@@ -282,7 +286,8 @@ impl FromText for IpNet {
 impl FromText for Url {
     const WANTED: &'static str = "a URL in quotes";
     fn from_text(text: &str, _: &Path) -> Result<Self, String> {
-        Url::parse(text).map_err(|error| format!("\"{text}\" is not a URL: {error}"))
+        // The text is not shown: a URL may hold a login or a token.
+        Url::parse(text).map_err(|error| format!("is not a URL: {error}"))
     }
 }
 
@@ -366,6 +371,19 @@ mod tests {
         assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
         for text in ["", " ", "5", "m", "5 weeks", "-5m", "5m!", "1.5h", "99999999999999999999d", "200000d", "５m"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_hold_a_login_is_not_shown_when_it_is_refused() {
+        for text in ["user:hunter2@127.0.0.1:1080", "hooks/hunter2", "//u:hunter2@hooks.test.dk", "https://hunter2 x/"]
+        {
+            let url = Url::from_text(text, Path::new("")).map(|_| ());
+            assert!(!url.is_err_and(|error| error.contains("hunter2")), "{text}");
+        }
+        for text in ["user:hunter2@mail.test.dk", "https://mail.test.dk/hunter2", "host=x password=hunter2"] {
+            let error = HostName::from_text(text, Path::new("")).unwrap_err();
+            assert!(!error.contains("hunter2") && error.contains("is not a host name"), "{error}");
         }
     }
 
