@@ -18,9 +18,12 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 pub use new::{tidy, write_public, write_secret, write_secret_for};
-pub use owner::{as_folders_owner, in_state, is_in_anothers_hands, not_roots_own, unreadable_to_owner};
+pub use owner::{
+    as_folders_owner, as_owner_of, in_state, is_in_anothers_hands, not_roots_own, refuse_links_of_others,
+    unreadable_to_owner,
+};
 pub use private::{close_to_others, is_open_to_others, make_all_private};
-pub use read::{ReadError, line, line_of_text, read, read_octets, read_plain, read_text, without_mark};
+pub use read::{ReadError, line, line_of_text, open_named, read, read_octets, read_plain, read_text, without_mark};
 
 /// More octets than any file of the state directory that is read as a whole.
 const STATE_FILE: u64 = 16 << 20;

@@ -19,6 +19,7 @@ const LARGEST: u64 = 4 << 30;
 pub fn write(path: &Path, manifest: &Manifest, contents: &[Zeroizing<Vec<u8>>]) -> Result<(), Error> {
     let packed = pack(manifest, contents).map_err(Error::file("cannot pack", path))?;
     let folder = files::folder(path);
+    files::refuse_links_of_others(folder).map_err(Error::file("cannot write", path))?;
     let written = Whole::write(folder, &packed, 0o600, None).and_then(|whole| whole.name(path));
     written.map_err(Error::file("cannot write, and nothing that exists is overwritten:", path))
 }
@@ -62,7 +63,7 @@ pub struct Archive {
 impl Archive {
     /// Reads an archive and checks each file.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::file("cannot read", path))?;
+        let file = files::open_named(path).map_err(Error::file("cannot read", path))?;
         let wrong = |what: String| Error::Archive { path: path.to_owned(), what };
         unpack(file).map_err(|error| wrong(format!("is no backup of postbud, or is damaged: {error}")))?.map_err(wrong)
     }

@@ -4,14 +4,13 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::{Archive, Error, Owner, Role, Saved, digest};
 use crate::config;
 use crate::database;
 use crate::files::{self, Whole};
-use crate::operate::socket::socket_path;
+use crate::operate::socket;
 use crate::time::Timestamp;
 
 /// The plan of a restore.
@@ -76,7 +75,7 @@ impl<'a> Plan<'a> {
     pub fn objections(&self) -> Vec<String> {
         let state_dir = self.state_dir();
         let mut objections = Vec::new();
-        if UnixStream::connect(socket_path(&state_dir)).is_ok() {
+        if socket::is_there(&state_dir) {
             objections.push(format!(
                 "a relay is running with {}: stop it first (systemctl stop postbud)",
                 state_dir.display()
@@ -109,7 +108,10 @@ impl<'a> Plan<'a> {
         for step in self.steps.iter().filter(|step| matches!(step.doing, Doing::Write | Doing::Replace)) {
             let written = match step.saved.role {
                 Role::State => files::in_state(&[&state_dir], || step.write(None)),
-                Role::Named | Role::Customer | Role::Server => step.write(Some(owner)),
+                // In another user's folder with that user's rights: it may put a link in the way at any time.
+                Role::Named | Role::Customer | Role::Server => {
+                    files::as_owner_of(files::folder(&step.path), || step.write(Some(owner)))
+                }
             };
             written.map_err(Error::file("cannot write", &step.path))?;
         }
@@ -127,6 +129,7 @@ impl RestoreStep<'_> {
     fn write(&self, relay: Option<(u32, u32)>) -> io::Result<()> {
         let folder = files::folder(&self.path);
         let is_secret = self.saved.mode & 0o077 == 0;
+        // The thread may have the rights of another user, to whom the file then belongs.
         let relay = relay.filter(|_| self.saved.owner == Owner::Relay && rustix::process::geteuid().is_root());
         if !folder.is_dir() {
             match is_secret {

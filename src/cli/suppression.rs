@@ -1,6 +1,5 @@
 //! `postbud suppression …`: shows and changes customers' suppression lists.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +10,7 @@ use clap::Subcommand;
 use super::relay::{Columns, Running, understood};
 use super::time;
 use crate::customers::suppression::{Entry, csv};
+use crate::files;
 use crate::operate::socket::protocol::Command;
 use crate::operate::suppression::{MOST, Suppressed};
 use crate::time::Timestamp;
@@ -167,7 +167,7 @@ fn import(running: &Running, customer: &str, file: &Path, dry_run: bool) -> anyh
     let mut text = Vec::new();
     let input: Box<dyn Read> = match file.as_os_str() == "-" {
         true => Box::new(io::stdin()),
-        false => Box::new(File::open(file).with_context(|| format!("cannot read {name}"))?),
+        false => Box::new(files::open_named(file).with_context(|| format!("cannot read {name}"))?),
     };
     // Read one octet more than allowed, to notice a file that is too long.
     input.take(csv::LONGEST as u64 + 1).read_to_end(&mut text).with_context(|| format!("cannot read {name}"))?;

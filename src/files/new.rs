@@ -1,10 +1,13 @@
 //! Writes files for commands: secrets are readable by their owner only, and no existing file is overwritten. A file gets its name once it
-//! is complete, so an interrupted command leaves no half-written key.
+//! is complete, so an interrupted command leaves no half-written key. In the folder of another user, or through that user's link, root
+//! writes with that user's rights.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Whole, folder, make_dir, make_dir_for};
+use super::{Whole, as_owner_of, folder, make_dir, make_dir_for};
 
 /// Writes a private key or another secret with mode 0600. It belongs to the owner of its folder. Returns an error if the file exists.
 pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -26,10 +29,21 @@ fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> io:
     let like = like.filter(|like| like.exists());
     let dir = folder(path);
     let said = |error: &io::Error, what: String| io::Error::new(error.kind(), what);
-    let made = like.map_or_else(|| make_dir(dir), |like| make_dir_for(like, dir));
+    let made = as_owner_of(dir, || like.map_or_else(|| make_dir(dir), |like| make_dir_for(like, dir)));
     made.map_err(|error| said(&error, format!("cannot make {}: {error}", dir.display())))?;
-    let written = Whole::write(dir, content, mode, Some(like.unwrap_or(dir))).and_then(|file| file.name(path));
-    written.map_err(|error| match error.kind() {
+    let write = || {
+        let whole = as_owner_of(dir, || Whole::write(dir, content, mode, Some(like.unwrap_or(dir))))?;
+        // Only root can give a file away.
+        let whole = match like.filter(|_| rustix::process::geteuid().is_root()) {
+            Some(like) => {
+                let owner = fs::metadata(like)?;
+                whole.owned_by((owner.uid(), owner.gid()))?
+            }
+            None => whole,
+        };
+        as_owner_of(dir, || whole.name(path))
+    };
+    write().map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             let what = format!("{} is already there and is never overwritten; move it away first", path.display());
             said(&error, what)

@@ -36,6 +36,27 @@ pub fn as_folders_owner<T: Send, E: From<io::Error> + Send>(
     as_user(owner_of_folder(folder(path))?, work)
 }
 
+/// Does `work` on files in `dir`, or in the folder where `dir` is going to be made. If root calls this, and that folder or a link on the way
+/// to it belongs to another user, the work runs on its own thread with that user's rights. Blocks.
+pub fn as_owner_of<T: Send, E: From<io::Error> + Send>(
+    dir: &Path,
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
+    if geteuid().is_root() { as_user(owner_of_way(dir)?, work) } else { work() }
+}
+
+/// Fails if root calls this and a link on the way to `dir` belongs to another user: root would write where that user points.
+pub fn refuse_links_of_others(dir: &Path) -> io::Result<()> {
+    let is_anothers = |(way, found): &(PathBuf, fs::Metadata)| {
+        found.is_symlink() && found.uid() != 0 && !is_for_root_alone(folder(way)).unwrap_or(false)
+    };
+    if let Some((way, _)) = on_the_way(dir)?.iter().find(|it| geteuid().is_root() && is_anothers(it)) {
+        let what = format!("{} is another user's link, and root follows none; name the folder itself", way.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(())
+}
+
 /// Returns true if this process is root, and another user may change this file or put another one in its place.
 pub fn is_in_anothers_hands(path: &Path) -> bool {
     let look = || -> io::Result<bool> {
@@ -130,6 +151,31 @@ fn owner_of_folder(dir: &Path) -> io::Result<Option<(u32, u32)>> {
     let all = [fs::symlink_metadata(dir)?, fs::metadata(&place)?, fs::metadata(folder(&place))?];
     let owner = all.iter().map(|found| (found.uid(), found.gid())).find(|(uid, _)| *uid != 0);
     Ok(if owner.is_some() && is_for_root_alone(&place)? { None } else { owner })
+}
+
+/// Returns the owner of the first link on the way to this folder that belongs to another user than root, or else that of the folder. If the
+/// folder is missing, the folder counts in which it is going to be made. Returns `None` if the owner is root, or if no other user can enter.
+fn owner_of_way(dir: &Path) -> io::Result<Option<(u32, u32)>> {
+    let way = on_the_way(dir)?;
+    let Some((place, _)) = way.last() else { return Ok(None) };
+    let there = fs::metadata(place)?;
+    let links = way.iter().map(|(_, found)| found).filter(|found| found.is_symlink());
+    let owner = links.chain([&there]).map(|found| (found.uid(), found.gid())).find(|(uid, _)| *uid != 0);
+    Ok(if owner.is_some() && is_for_root_alone(place)? { None } else { owner })
+}
+
+/// Returns what exists on the way to a folder, from the root on. Links are not followed.
+fn on_the_way(dir: &Path) -> io::Result<Vec<(PathBuf, fs::Metadata)>> {
+    let dir = std::path::absolute(dir)?;
+    let mut way = Vec::new();
+    for part in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
+        match fs::symlink_metadata(part) {
+            Ok(found) => way.push((part.to_owned(), found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(way)
 }
 
 /// Returns true if a folder above this one belongs to root and lets no other user in. Then no other user can change anything below it, nor

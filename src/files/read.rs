@@ -31,9 +31,27 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_octets(path).map(without_mark)
 }
 
+/// Opens a file that a person named. Fails for a pipe or a device with a name in a folder, because it may never end: another user can put
+/// one there. Those below /dev and /proc are the shell's (`<(command)`).
+pub fn open_named(path: &Path) -> io::Result<fs::File> {
+    is_no_trap(path)?;
+    fs::File::open(path)
+}
+
+fn is_no_trap(path: &Path) -> io::Result<()> {
+    let is_shells = ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() && !is_shells => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads a file as it is. If it is a link in a folder of another user, root reads what that user may read: its content may be sent to a
 /// server, or end up in a file of that user's.
 pub fn read_octets(path: &Path) -> io::Result<Vec<u8>> {
+    is_no_trap(path)?;
     if !geteuid().is_root() {
         return fs::read(path);
     }

@@ -168,6 +168,7 @@ impl Incident {
     /// exported it.
     pub fn write(self, path: &Path) -> Result<PathBuf, Error> {
         let written = self.packed().and_then(|packed| {
+            files::refuse_links_of_others(files::folder(path))?;
             let whole = Whole::write(files::folder(path), &packed, 0o600, None)?;
             whole.name(path)
         });

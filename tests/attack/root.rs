@@ -1,7 +1,8 @@
 //! The relay's own user, who may write in its folders and has a person run commands as root there: links and pipes lead root nowhere.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -79,9 +80,13 @@ impl World {
 
     /// Runs a command as root, which must end by itself.
     fn run(&self, arguments: &[&str]) -> Output {
+        self.run_alone(&[arguments, &["--config", self.site.config().to_str().unwrap()]].concat())
+    }
+
+    /// The same for a command that needs no configuration.
+    fn run_alone(&self, arguments: &[&str]) -> Output {
         let mut child = Command::new(binary())
             .args(arguments)
-            .args(["--config".as_ref(), self.site.config().as_os_str()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -377,4 +382,111 @@ fn whatever_lies_in_the_state_folder_leads_root_nowhere() {
             fs::write(&file, &written).unwrap();
         }
     }
+}
+
+/// A person runs as root what makes files in the service's folder.
+#[test]
+fn links_on_the_way_to_new_files_lead_root_nowhere() {
+    let Some(world) = World::new("links_on_the_way_to_new_files_lead_root_nowhere") else { return };
+    let link = world.site.path("state/keys");
+    symlink(&world.victim, &link).unwrap();
+    lchown(&link, Some(SERVICE), Some(SERVICE)).unwrap();
+    let before = world.victim();
+    let below = |name: &str| link.join(name).to_str().unwrap().to_owned();
+    for command in [&["backup", &below("b.tar.zst")][..], &["incident", "a", "--since", "1h", &below("i.tar.zst")]] {
+        let output = world.run(command);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!output.status.success() && said.contains("another user's link"), "{command:?}: {said}");
+        assert_eq!(world.victim(), before, "{command:?}: {said}");
+    }
+    for command in [
+        &["dkim", "keygen", "--out", &below("cron.pem")][..],
+        &["dkim", "keygen", "--out", &below("new/cron.pem")],
+        &["dkim", "keygen", "--type", "ed25519", "--out", &below("cron.pem")],
+        &["dev-certs", "--dir", &below("")],
+        &["dev-certs", "--dir", &below("new")],
+    ] {
+        let output = world.run_alone(command);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!output.status.success() && said.contains("Permission denied"), "{command:?}: {said}");
+        assert_eq!(world.victim(), before, "{command:?}: {said}");
+    }
+    fs::remove_file(&link).unwrap();
+    let key = below("cron.pem");
+    assert!(world.run_alone(&["dkim", "keygen", "--out", &key]).status.success());
+    for path in [Path::new(&key), &link] {
+        assert_eq!(fs::metadata(path).unwrap().uid(), SERVICE, "{}", path.display());
+    }
+    assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn pipes_in_place_of_files_that_a_person_names_hold_root_up_nowhere() {
+    let Some(world) = World::new("pipes_in_place_of_files_that_a_person_names_hold_root_up_nowhere") else { return };
+    let pipe = world.site.path("state/pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    chown(&pipe, Some(SERVICE), Some(SERVICE)).unwrap();
+    let pipe = pipe.to_str().unwrap();
+    let said = |output: Output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    for command in [&["dmarc", "import", pipe][..], &["suppression", "import", "a", pipe], &["check", "--config", pipe]]
+    {
+        let output = if command[0] == "check" { world.run_alone(command) } else { world.run(command) };
+        assert!(!output.status.success(), "{command:?}");
+        let said = said(output);
+        assert!(said.contains("is not a file"), "{command:?}: {said}");
+    }
+    let refused = said(world.run_alone(&["restore", pipe]));
+    assert!(refused.contains("is not a file"), "{refused}");
+}
+
+#[test]
+fn nothing_in_the_way_of_a_restore_leads_root_elsewhere_or_holds_it_up() {
+    let Some(world) = World::new("nothing_in_the_way_of_a_restore_leads_root_elsewhere_or_holds_it_up") else { return };
+    let archive = world.site.path("backup.tar.zst");
+    let said = |output: Output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(world.run(&["domain", "check", "a"]).status.code().is_some());
+    for place in ["keys", "keys/a.example.pem"] {
+        world.give(place);
+    }
+    let output = world.run(&["backup", archive.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(output));
+    let restore = || world.run_alone(&["restore", archive.to_str().unwrap()]);
+
+    // A program listens in the relay's place and accepts nobody.
+    let socket = world.site.path("state/control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let full: Vec<_> = (0..2)
+        .map(|_| {
+            let socket_type = rustix::net::SocketType::STREAM;
+            let flags = rustix::net::SocketFlags::NONBLOCK;
+            let client = rustix::net::socket_with(rustix::net::AddressFamily::UNIX, socket_type, flags, None).unwrap();
+            let _ = rustix::net::connect(&client, &rustix::net::SocketAddrUnix::new(&socket).unwrap());
+            client
+        })
+        .collect();
+    let refused = said(restore());
+    assert!(refused.contains("a relay is running"), "{refused}");
+    drop((full, listener));
+    fs::remove_file(&socket).unwrap();
+
+    // Links in place of the folders of keys and of the state.
+    for place in ["keys", "state/onboarding"] {
+        let folder = world.site.path(place);
+        let aside = world.site.path("aside");
+        fs::rename(&folder, &aside).unwrap();
+        symlink(&world.victim, &folder).unwrap();
+        lchown(&folder, Some(SERVICE), Some(SERVICE)).unwrap();
+        let before = world.victim();
+        let refused = restore();
+        assert!(!refused.status.success(), "{place}: {}", said(refused));
+        assert_eq!(world.victim(), before, "{place}: {}", said(refused));
+        fs::remove_file(&folder).unwrap();
+        fs::rename(&aside, &folder).unwrap();
+    }
+    let key = world.site.key("a.example");
+    fs::remove_file(&key).unwrap();
+    let output = restore();
+    assert!(output.status.success(), "{}", said(output));
+    assert_eq!(fs::metadata(&key).unwrap().uid(), SERVICE);
 }

@@ -1,6 +1,5 @@
 //! `postbud dmarc import`: imports reports from files.
 
-use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::{ConfigFile, block_on, output, said};
-use crate::files::without_mark;
+use crate::files::{open_named, without_mark};
 use crate::operate::Actor;
 use crate::returns::dmarc::container::LONGEST;
 use crate::returns::dmarc::{ReportRefused, TakenReport};
@@ -231,7 +230,7 @@ fn each_in_folder(folder: &Path, depth: u32, take: &mut Take<'_>) -> anyhow::Res
 
 fn one(path: &Path, take: &mut Take<'_>) -> anyhow::Result<()> {
     let name = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+    let file = open_named(path).with_context(|| format!("cannot read {name}"))?;
     whole(&name, file, take)
 }
 

@@ -60,6 +60,15 @@ pub fn call(
     converse(&stream, PATIENCE, command, item, progress)
 }
 
+/// Returns true if a program listens at the socket of this state folder. Does not wait for one that accepts no connections.
+pub fn is_there(state_dir: &Path) -> bool {
+    match connect(&socket_path(state_dir), Duration::from_secs(1)) {
+        Ok(_) => true,
+        // It listens, and its queue is full.
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    }
+}
+
 /// Connects with a time limit, because a program may listen without accepting connections.
 fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

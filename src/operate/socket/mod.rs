@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Actor, Error, ErrorKind, Service};
 use crate::visible::visible_json;
-pub use client::{Bounds, CallError, NoAnswer, call, read_answer};
+pub use client::{Bounds, CallError, NoAnswer, call, is_there, read_answer};
 use perform::{Output, perform};
 use protocol::{Answer, Command, Done, Request, VERSION};
 
