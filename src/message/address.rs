@@ -129,9 +129,9 @@ impl Cursor<'_> {
             self.atoms()?;
         }
         let address = std::str::from_utf8(&self.text[start..self.pos]).map_err(|_| AddressError::Syntax)?;
-        // An encoded word is no address (RFC 2047 §5), but some readers decode it and show another address
-        // ("Mailsploit").
-        if address.split_once("=?").is_some_and(|(_, rest)| rest.contains("?=")) {
+        // An encoded word is no address (RFC 2047 §5), but some readers decode it, even without its end, and show another
+        // address ("Mailsploit").
+        if address.split_once("=?").is_some_and(|(_, rest)| rest.contains("?=") || rest.matches('?').count() > 1) {
             return Err(AddressError::Syntax);
         }
         let (local_part, _) = address.rsplit_once('@').ok_or(AddressError::Syntax)?;
@@ -323,6 +323,9 @@ mod tests {
                 ("beginnings with a character set", |size| {
                     [&b"=?utf-8?Q?".repeat(size / 10)[..], b" <a@test.dk>"].concat()
                 }),
+                ("words in no encoding", |size| [&b"=?utf-8?x? ".repeat(size / 11)[..], b" <a@test.dk>"].concat()),
+                ("words without end", |size| [&b"=?utf-8?Q? ".repeat(size / 11)[..], b" <a@test.dk>"].concat()),
+                ("signs and blanks", |size| [&b"@ < \x81\x97".repeat(size / 6)[..], b" <a@test.dk>"].concat()),
                 ("question marks", |size| [b"=?utf-8?Q?".as_slice(), &b"?".repeat(size), b"?= <a@test.dk>"].concat()),
                 ("folding", |size| [&b"\r\n ".repeat(size / 3)[..], b"<a@test.dk>"].concat()),
                 ("letters of its own", |size| ["ø ".repeat(size / 3).as_bytes(), b"<a@test.dk>"].concat()),

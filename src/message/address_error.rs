@@ -39,6 +39,9 @@ pub enum AddressError {
     /// The field holds an encoded word in a character set that is not known here, or that can be read in two ways.
     #[error("holds an encoded word in the character set \"{0}\", which not all readers read alike; write it in utf-8")]
     Charset(String),
+    /// The field holds an encoded word that readers take apart in different ways.
+    #[error("holds an encoded word that not all readers decode alike; encode it anew")]
+    Encoded,
     /// The address itself is wrong.
     #[error("{0}")]
     Address(PathError),

@@ -3,7 +3,8 @@
 //! nor a character that a reader obeys instead of showing it.
 //!
 //! The text is read as tolerantly as any mail reader reads it: encoded words are decoded everywhere, even broken ones, quotes are dropped, and
-//! characters that look like an `@` or a dot count as one. An encoded word that other readers may decode in another way is refused.
+//! characters that look like an `@` or a dot count as one. Where readers differ, each way to read the text counts. An encoded word that
+//! other readers may decode in another way, which is not known here, is refused.
 
 use std::borrow::Cow;
 
@@ -16,6 +17,8 @@ use super::address_error::AddressError;
 use crate::plain::{Meant, meant};
 use crate::visible::is_unseen;
 
+/// The most domains that a value may show.
+const MOST_DOMAINS: usize = 20;
 /// How often encoded words are decoded. They may decode to encoded words, which some readers decode again.
 const ROUNDS: usize = 3;
 /// The names of UTF-8, which needs no decoder.
@@ -35,13 +38,34 @@ const ALIASES: [(&str, &str); 9] = [
     ("windows1252", "windows-1252"),
 ];
 
+/// Character sets in which readers guess that a text is which is neither encoded nor UTF-8, if they have an `@` of more than one octet.
+const GUESSED: [&str; 5] = ["shift_jis", "euc-jp", "gbk", "big5", "euc-kr"];
+
 /// Returns all domains behind an `@` in the value of an address field, the address's own among them. Fails if the value
 /// holds a character that is not shown. A value that can show nothing but its address gives an empty list.
 pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
     if is_plain(value) {
         return Ok(Vec::new());
     }
-    let text = shown(value)?;
+    let mut found = Vec::new();
+    for text in readings(value)? {
+        check_characters(&text)?;
+        found.extend(behind_at(&text));
+    }
+    if std::str::from_utf8(value).is_err() {
+        // What a wrong guess makes of other characters says nothing.
+        let guesses = GUESSED.iter().filter_map(|charset| charset_decoder(charset.as_bytes()));
+        found.extend(guesses.flat_map(|decode| behind_at(&bare(&decode(value)))));
+        found.extend(behind_at(&bare(&String::from_utf8_lossy(&without_overlong(value)))));
+    }
+    found.sort_unstable();
+    found.dedup();
+    // Each is compared with all domains of the customer.
+    if found.len() > MOST_DOMAINS { Err(AddressError::Several) } else { Ok(found) }
+}
+
+/// Fails if a text holds a character that is not shown.
+fn check_characters(text: &str) -> Result<(), AddressError> {
     let mut before = None;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -60,7 +84,7 @@ pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
         }
         before = Some(c);
     }
-    Ok(behind_at(&text))
+    Ok(())
 }
 
 /// Returns true for the selectors that tell an emoji from a plain sign (U+FE0E and U+FE0F). Ordinary text has them behind many emoji.
@@ -83,22 +107,50 @@ pub(super) fn check_local_part(text: &str) -> Result<(), AddressError> {
     }
 }
 
-/// Returns true for the usual case, which is decided without a copy: ASCII, at most one `@`, nothing encoded.
+/// Returns true for the usual case, which is decided without a copy: ASCII, at most one `@`, nothing encoded. The signs of an encoded word
+/// may be apart, with a backslash or a quotation mark between them that readers drop.
 fn is_plain(value: &[u8]) -> bool {
     value.iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
         && memchr::memchr_iter(b'@', value).count() <= 1
-        && memchr::memmem::find(value, b"=?").is_none()
+        && !(memchr::memchr(b'=', value).is_some() && memchr::memchr(b'?', value).is_some())
 }
 
-/// Returns the text as readers show it: unfolded, without quotes, decoded. Fails if readers may show another text.
-fn shown(value: &[u8]) -> Result<String, AddressError> {
+/// Returns the texts that readers may show: unfolded, without quotes, decoded. Fails if they may show yet another one.
+fn readings(value: &[u8]) -> Result<Vec<String>, AddressError> {
     let value = String::from_utf8_lossy(value);
-    let mut text: String = value.chars().filter(|c| !matches!(c, '\r' | '\n' | '\\' | '"')).collect();
+    let text = bare(&value);
+    if !text.contains("=?") {
+        return Ok(vec![text]);
+    }
+    let mut readings = vec![decoded_fully(text.clone(), goes_on)?, decoded_fully(text.clone(), stands_alone)?];
+    // Some readers drop the blanks of a folded line, too, and so join the parts of an encoded word.
+    let joined = bare(&without_folding(&value));
+    if joined != text {
+        readings.push(decoded_fully(joined, goes_on)?);
+    }
+    readings.dedup();
+    Ok(readings)
+}
+
+/// Returns a text without quotes and line ends.
+fn bare(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '\r' | '\n' | '\\' | '"')).collect()
+}
+
+/// Returns a value without the line ends and blanks where it is folded.
+fn without_folding(value: &str) -> String {
+    let mut lines = value.split("\r\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start_matches([' ', '\t']))
+}
+
+/// Decodes encoded words, and those within them. Fails if readers may decode one in another way.
+fn decoded_fully(mut text: String, continues: Continues) -> Result<String, AddressError> {
     for _ in 0..ROUNDS {
-        if let Some(charset) = ambiguous_charset(&text) {
-            return Err(AddressError::Charset(charset.chars().take(40).collect()));
+        if let Some(ambiguous) = ambiguous(&text) {
+            return Err(ambiguous);
         }
-        match decoded(&text) {
+        match decoded(&text, continues) {
             Cow::Borrowed(_) => break,
             Cow::Owned(decoded) => text = decoded,
         }
@@ -106,32 +158,67 @@ fn shown(value: &[u8]) -> Result<String, AddressError> {
     Ok(text)
 }
 
-/// Returns the character set of an encoded word that others may read in another way.
-fn ambiguous_charset(text: &str) -> Option<&str> {
+/// Returns the reason why others may read an encoded word in another way.
+fn ambiguous(text: &str) -> Option<AddressError> {
     let mut rest = text;
     while let Some(at) = rest.find("=?") {
         let word = &rest[at..];
         rest = match encoded_word(word) {
-            Some((charset, octets, _)) if !is_read_alike(charset, &octets) => return Some(charset),
-            Some((.., behind)) => behind,
+            Some(found) if found.is_padded_within => return Some(AddressError::Encoded),
+            Some(EncodedWord { charset, octets, .. })
+                if decoder(charset, &octets).is_none() && without_overlong(&octets) != octets =>
+            {
+                return Some(AddressError::Encoded);
+            }
+            Some(EncodedWord { charset, octets, .. }) if !is_read_alike(charset, &octets) => {
+                return Some(AddressError::Charset(charset.chars().take(40).collect()));
+            }
+            Some(found) => found.behind,
             None => &word[1..],
         };
     }
     None
 }
 
+/// Replaces ASCII characters that are spelled in more octets than UTF-8 allows. Some readers take them for the characters.
+fn without_overlong(octets: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(octets.len());
+    let mut rest = octets;
+    while let Some(first) = rest.first() {
+        let (len, octet) = match rest {
+            [0xc0 | 0xc1, last @ 0x80..=0xbf, ..] => (2, (first & 1) << 6 | last & 0x3f),
+            [0xe0, high @ (0x80 | 0x81), last @ 0x80..=0xbf, ..] => (3, (high & 1) << 6 | last & 0x3f),
+            [0xf0, 0x80, high @ (0x80 | 0x81), last @ 0x80..=0xbf, ..] => (4, (high & 1) << 6 | last & 0x3f),
+            _ => (1, *first),
+        };
+        plain.push(octet);
+        rest = &rest[len..];
+    }
+    plain
+}
+
 /// Returns true if every reader that knows the character set reads the octets as we do. Octets of a set that is not known here are read as
-/// ASCII, so they must be letters that all sets have, without the signs that lead to others (`+` in UTF-7, `~` in HZ).
+/// ASCII, so they must be letters that all sets have, without the signs that lead to others (`+` in UTF-7, `~` in HZ, `\` in escapes).
 fn is_read_alike(charset: &str, octets: &[u8]) -> bool {
-    let is_plain = |b: &u8| matches!(b, b' '..=b'~') && !b"+&~".contains(b);
+    let is_plain = |b: &u8| matches!(b, b' '..=b'~') && !b"+&~\\".contains(b);
     match decoder(charset, octets) {
         Some(_) => true,
-        None => UTF_8.iter().any(|name| charset.eq_ignore_ascii_case(name)) || octets.iter().all(is_plain),
+        None => (is_utf_8(charset) && !has_mark_of_utf_16(octets)) || octets.iter().all(is_plain),
     }
 }
 
+fn is_utf_8(charset: &str) -> bool {
+    UTF_8.iter().any(|name| charset.eq_ignore_ascii_case(name))
+}
+
+/// Returns true if octets begin with a byte order mark of UTF-16.
+fn has_mark_of_utf_16(octets: &[u8]) -> bool {
+    octets.starts_with(b"\xfe\xff") || octets.starts_with(b"\xff\xfe")
+}
+
 /// Returns the decoder of a character set. `None` if there is none, if it is one that only hides what it cannot decode, if it is for UTF-16
-/// that does not say the order of its octets, or for UTF-7, of which the library's loses the end.
+/// that does not say the order of its octets, or for UTF-7, of which the library's loses the end. `None` also if the octets begin with the
+/// mark of another encoding, because some readers believe the mark.
 fn decoder(charset: &str, octets: &[u8]) -> Option<fn(&[u8]) -> String> {
     let charset = charset.to_ascii_lowercase();
     if UTF_7.contains(&&*charset) {
@@ -141,20 +228,38 @@ fn decoder(charset: &str, octets: &[u8]) -> Option<fn(&[u8]) -> String> {
     let decode = charset_decoder(known.as_bytes())?;
     let holds_ascii = || decode(b"a@b") == "a@b";
     let is_utf16 = || [&b"a\0@\0"[..], b"\0a\0@"].iter().any(|both| decode(both) == "a@");
+    let has_mark = has_mark_of_utf_16(octets);
+    if octets.starts_with(b"\xef\xbb\xbf") || (has_mark && holds_ascii()) {
+        return None;
+    }
+    let opposite: &[u8] = if charset.ends_with("be") { b"\xff\xfe" } else { b"\xfe\xff" };
     let says_order = charset.ends_with("le") || charset.ends_with("be");
-    let begins_with_mark = octets.starts_with(b"\xfe\xff") || octets.starts_with(b"\xff\xfe");
-    (holds_ascii() || ((says_order || begins_with_mark) && is_utf16())).then_some(decode)
+    let is_certain = if says_order { !octets.starts_with(opposite) } else { has_mark };
+    (holds_ascii() || (is_certain && is_utf16())).then_some(decode)
 }
 
 /// A text with its encoded words decoded, once.
 pub(super) fn decoded_text(text: &str) -> Cow<'_, str> {
-    decoded(text)
+    decoded(text, goes_on)
 }
+
+/// Tells whether an encoded word in this character set goes on with the run.
+type Continues = fn(&Run<'_>, &str) -> bool;
 
 /// Consecutive encoded words in one character set. A character may begin in one word and end in the next.
 struct Run<'a> {
     charset: &'a str,
     octets: Vec<u8>,
+}
+
+/// Returns true for the words of one character set, as readers do that join the octets first.
+fn goes_on(run: &Run<'_>, charset: &str) -> bool {
+    run.charset.eq_ignore_ascii_case(charset)
+}
+
+/// Returns false, as readers do that decode each word by itself: each begins with ASCII (RFC 2047 §2), whatever the last switched to.
+fn stands_alone(_: &Run<'_>, _: &str) -> bool {
+    false
 }
 
 impl Run<'_> {
@@ -166,14 +271,14 @@ impl Run<'_> {
     }
 }
 
-fn decoded(text: &str) -> Cow<'_, str> {
+fn decoded(text: &str, continues: Continues) -> Cow<'_, str> {
     let mut out = String::new();
     let mut run: Option<Run<'_>> = None;
     let mut rest = text;
     let mut any = false;
     while let Some(at) = rest.find("=?") {
         let (before, word) = rest.split_at(at);
-        let Some((charset, octets, behind)) = encoded_word(word) else {
+        let Some(EncodedWord { charset, octets, behind, .. }) = encoded_word(word) else {
             // The rest may still begin with an encoded word.
             run.take().map(|run| run.end(&mut out)).unwrap_or_default();
             out.push_str(before);
@@ -185,7 +290,7 @@ fn decoded(text: &str) -> Cow<'_, str> {
         // RFC 2047 §6.2: space between two encoded words is not shown.
         let is_between = before.bytes().all(|b| matches!(b, b' ' | b'\t'));
         match run.take() {
-            Some(mut last) if is_between && last.charset.eq_ignore_ascii_case(charset) => {
+            Some(mut last) if is_between && continues(&last, charset) => {
                 last.octets.extend_from_slice(&octets);
                 run = Some(last);
             }
@@ -208,22 +313,36 @@ fn decoded(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Reads `=?charset?encoding?text?=` at the start of `word`: the character set, the octets, and what follows.
-fn encoded_word(word: &str) -> Option<(&str, Vec<u8>, &str)> {
+/// An encoded word, without its signs.
+struct EncodedWord<'a> {
+    charset: &'a str,
+    octets: Vec<u8>,
+    /// The text that follows it.
+    behind: &'a str,
+    /// Base64 goes on behind its padding. Readers drop the padding, begin anew behind it, or stop there.
+    is_padded_within: bool,
+}
+
+/// Reads `=?charset?encoding?text?=` at the start of `word`. Some readers decode a word that has no end, so it ends with the text.
+fn encoded_word(word: &str) -> Option<EncodedWord<'_>> {
     let (charset, rest) = word.strip_prefix("=?")?.split_once('?')?;
     // Nobody takes other text for a character set: it is shown as it is.
     if !charset.chars().all(|c| c.is_ascii_graphic() && !"@<>()\"".contains(c)) {
         return None;
     }
-    let (encoding, rest) = rest.split_once('?')?;
-    let (text, behind) = rest.split_once("?=")?;
-    let octets = match encoding {
-        "q" | "Q" => quoted_printable(text.as_bytes()),
-        "b" | "B" => base64(text.as_bytes()),
-        _ => return None,
+    let (encoding, rest) = rest.split_once('?').filter(|(encoding, _)| matches!(*encoding, "q" | "Q" | "b" | "B"))?;
+    let (text, behind) = rest.split_once("?=").unwrap_or((rest, ""));
+    let (octets, is_padded_within) = match encoding {
+        "q" | "Q" => (quoted_printable(text.as_bytes()), false),
+        _ => (base64(text.as_bytes()), is_padded_within(text)),
     };
     // RFC 2231 §5: a language may follow the character set.
-    Some((charset.split('*').next().unwrap_or_default(), octets, behind))
+    Some(EncodedWord { charset: charset.split('*').next().unwrap_or_default(), octets, behind, is_padded_within })
+}
+
+fn is_padded_within(text: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    text.split_once('=').is_some_and(|(_, behind)| behind.contains(is_digit))
 }
 
 fn quoted_printable(text: &[u8]) -> Vec<u8> {
@@ -251,7 +370,8 @@ fn base64(text: &[u8]) -> Vec<u8> {
     GeneralPurpose::new(&STANDARD, lenient).decode(&digits).unwrap_or_default()
 }
 
-/// Returns everything behind an `@` that looks like a domain or an address literal. Space after the `@` is skipped.
+/// Returns everything behind an `@` that looks like a domain or an address literal. Space and quotes after the `@` are skipped, and so are
+/// spaces that are too narrow to be seen.
 fn behind_at(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -260,9 +380,13 @@ fn behind_at(text: &str) -> Vec<String> {
         let is_literal = rest.starts_with('[');
         let belongs =
             |c: char| !c.is_whitespace() && (c.is_alphanumeric() || !c.is_ascii_punctuation() || "-_.".contains(c));
+        let is_around = |c: char| c.is_whitespace() || "\"'`<({".contains(in_ascii(c));
         let domain: String = match is_literal {
             true => rest.chars().take_while(|c| *c != ']').skip(1).map(in_ascii).collect(),
-            false => rest.chars().map(in_ascii).take_while(|c| belongs(*c)).collect(),
+            false => {
+                let seen = rest.trim_start_matches(is_around).chars().filter(|c| !is_narrow(*c)).map(in_ascii);
+                seen.take_while(|c| belongs(*c)).collect()
+            }
         };
         let domain = domain.trim_matches(['.', '-', '_']);
         if is_literal && domain.contains(['.', ':']) {
@@ -274,6 +398,11 @@ fn behind_at(text: &str) -> Vec<String> {
     found
 }
 
+/// Returns true for spaces of a third of a letter and less.
+fn is_narrow(c: char) -> bool {
+    matches!(c, '\u{2004}'..='\u{200a}' | '\u{202f}' | '\u{205f}')
+}
+
 /// Returns true for two labels or more of which the last is neither a number nor an initial: `12.30` and `B.C` are no
 /// domains.
 fn looks_like_a_domain(text: &str) -> bool {
@@ -282,8 +411,17 @@ fn looks_like_a_domain(text: &str) -> bool {
         && labels.next().is_some()
 }
 
-/// Returns the ASCII character that readers show or compare this one as.
+/// Returns the ASCII character that readers show or compare this one as, or that it looks like in an address (UTS #39).
 fn in_ascii(c: char) -> char {
+    match c {
+        '\u{24b6}' | '\u{24d0}' => return '@',
+        // Dots in the middle of the line, and full stops, digits and marks of other scripts.
+        '\u{b7}' | '\u{387}' | '\u{660}' | '\u{6d4}' | '\u{6f0}' | '\u{701}' | '\u{702}' | '\u{2027}' | '\u{2219}'
+        | '\u{22c5}' | '\u{2e31}' | '\u{2e33}' | '\u{2e3c}' | '\u{a4f8}' | '\u{a60e}' | '\u{10a50}' | '\u{1d16d}' => {
+            return '.';
+        }
+        _ => {}
+    }
     match meant(c) {
         Meant::Plain(plain) => plain,
         Meant::Same | Meant::Nothing => c,
@@ -394,6 +532,32 @@ mod tests {
             "=?us-ascii?q?ceo=40b.dk?=".to_owned(),
             "=?utf-8?B?77ygYi5kaw==?=".to_owned(),
             "=?shift_jis?B?Y2VvgZdiLmRr?=".to_owned(),
+            // The signs of the encoded word are apart until quotes are dropped.
+            "=\\?utf-8?Q?ceo=40b.dk?=".to_owned(),
+            "=?utf-8?Q?ceo=40b.dk?\\=".to_owned(),
+            // They have no end.
+            "=?utf-8?Q?ceo=40b.dk".to_owned(),
+            "=?utf-8?B?Y2VvQGIuZGs".to_owned(),
+            // Folding in the middle of a word.
+            "=?utf-8?Q?ceo=40b\r\n .dk?=".to_owned(),
+            "=?utf-8?B?Y2VvQGIu\r\n\tZGs?=".to_owned(),
+            // The first word switches to two octets a character, and the second begins anew.
+            "=?iso-2022-jp?B?GyRCJUY=?= =?iso-2022-jp?Q?ceo=40b.dk?=".to_owned(),
+            "=?iso-2022-jp?Q?=1B$B?=\r\n =?iso-2022-jp?B?Y2VvQGIuZGsh?=".to_owned(),
+            // Dots and signs of other scripts, and spaces that nobody sees.
+            "ceo@b\u{a4f8}dk".to_owned(),
+            "ceo@b\u{b7}dk".to_owned(),
+            "ceo@b\u{6d4}dk".to_owned(),
+            "ceo@b\u{701}dk".to_owned(),
+            "ceo\u{24d0}b.dk".to_owned(),
+            "ceo@b.\u{200a}dk".to_owned(),
+            "ceo@b\u{2009}.\u{2006}dk".to_owned(),
+            q("ceo@b\u{200a}.dk"),
+            // Signs of quotation around the domain.
+            q("ceo@\"b.dk\""),
+            "ceo@'b.dk'".to_owned(),
+            "ceo@<b.dk>".to_owned(),
+            "ceo@\u{201c}b.dk\u{201d}".to_owned(),
             // These are encoded more than once.
             b(q("ceo@b.dk")),
             b(b(b("ceo@b.dk"))),
@@ -454,6 +618,12 @@ mod tests {
             assert_eq!(beside(&value), Vec::<String>::new(), "{value:?}");
         }
         assert_eq!(domains(b" \"S\xf8ren\" <x@a.dk>\r\n"), Ok(vec!["a.dk".to_owned()]), "8-bit text that is not UTF-8");
+        for raw in
+            [&b"ceo\x81\x97b.dk"[..], b"ceo\xa3\xc0b.dk", b"ceo\xa1\xf7b.dk", b"ceo\xa2\x49b.dk", b"ceo\xc1\x80b.dk"]
+        {
+            let found = domains(&[b" \"", raw, b"\" <x@a.dk>\r\n"].concat()).unwrap();
+            assert!(found.contains(&"b.dk".to_owned()), "{raw:?}: {found:?}");
+        }
         assert_eq!(domains(b" \"Ole\r\n Hansen\" <x@a.dk>\r\n"), Ok(Vec::new()), "the usual case takes the short way");
     }
 
@@ -482,6 +652,39 @@ mod tests {
         for word in
             ["=?utf8?Q?S=C3=B8ren?=", "=?UTF_16LE?B?UwBvAA==?=", "=?x-unknown?Q?Ole_Hansen?=", "=?cp437?Q?Ole_(1)?="]
         {
+            assert!(domains(format!(" {word} <x@a.dk>\r\n").as_bytes()).is_ok(), "{word}");
+        }
+    }
+
+    #[test]
+    fn encoded_words_that_readers_take_apart_in_different_ways_are_refused() {
+        for (word, why) in [
+            // The padding in the middle: as one text the octets are others than as two.
+            ("=?utf-8?B?Y2VvQA==Yi5kaw==?=", AddressError::Encoded),
+            ("=?utf-8?B?Ym8=Y2VvQGIuZGs=?=", AddressError::Encoded),
+            // More octets than a character needs.
+            ("=?utf-8?Q?ceo=C1=80b.dk?=", AddressError::Encoded),
+            ("=?utf-8?Q?ceo=E0=81=80b.dk?=", AddressError::Encoded),
+            ("=?x-unknown?Q?ceo=C1=80b.dk?=", AddressError::Encoded),
+            // The mark says another order or another encoding than the character set.
+            ("=?utf-16be?B?//5jAGUAbwBAAGIALgBkAGsA?=", AddressError::Charset("utf-16be".to_owned())),
+            ("=?utf-16le?B?/v8AYwBlAG8AQABiAC4AZABr?=", AddressError::Charset("utf-16le".to_owned())),
+            ("=?iso-8859-1?B?/v//Q/9F/0//IP9C/w7/RP9L?=", AddressError::Charset("iso-8859-1".to_owned())),
+            ("=?utf-8?B?/v//Q/9F/0//IP9C/w7/RP9L?=", AddressError::Charset("utf-8".to_owned())),
+            ("=?iso-8859-1?Q?=EF=BB=BFceo=EF=BC=A0b.dk?=", AddressError::Charset("iso-8859-1".to_owned())),
+            // Escapes of a programming language, which its mail library obeys.
+            ("=?unicode-escape?Q?ceo=5Cx40b.dk?=", AddressError::Charset("unicode-escape".to_owned())),
+        ] {
+            let value = format!(" {word} <x@a.dk>\r\n");
+            assert_eq!(domains(value.as_bytes()), Err(why), "{value:?}");
+        }
+        for word in [
+            "=?utf-8?B?w4Fi?=",
+            "=?iso-8859-1?Q?=C0_la_carte?=",
+            "=?utf-8?Q?=C3=80=C3?=",
+            "=?utf-8?B?UG9zdCA=?=",
+            "=?gbk?B?waa4wQ==?=",
+        ] {
             assert!(domains(format!(" {word} <x@a.dk>\r\n").as_bytes()).is_ok(), "{word}");
         }
     }
