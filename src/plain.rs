@@ -2,9 +2,11 @@
 //! en dash for a hyphen, a byte order mark for nothing. DNS records are plain ASCII, so nobody has typed such a character on purpose.
 //! Letters of other alphabets that look like Latin ones ([`look_alike`]) count as these only within a word of Latin letters.
 
+mod doubled;
 pub mod escaped;
 mod look_alike;
 
+pub use doubled::at_start as encoded_twice;
 pub use look_alike::look_alike;
 
 use crate::visible::is_invisible;
@@ -39,6 +41,8 @@ pub fn meant(c: char) -> Meant {
         '\u{37e}' => Meant::Plain(';'),
         // Full-width forms, as wide as Chinese characters.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xff01 + 0x21).map_or(Meant::Same, Meant::Plain),
+        // Stands for a character that a panel could not store. Nearly always that was a no-break space.
+        '\u{fffd}' => Meant::Plain(' '),
         c if c.is_whitespace() => Meant::Plain(' '),
         c if c.is_control() || is_invisible(c) => Meant::Nothing,
         _ => Meant::Same,
@@ -52,7 +56,14 @@ pub fn as_meant(text: &str) -> String {
         Meant::Nothing => None,
         Meant::Plain(plain) => Some(plain),
     };
-    look_alike::in_latin_words(&text.chars().filter_map(meant).collect::<String>())
+    look_alike::in_latin_words(&doubled::undone(text).chars().filter_map(meant).collect::<String>())
+}
+
+/// Returns the first character that nobody has typed on purpose: one in place of a plain one, or the first of those that one character
+/// became when it was encoded twice.
+pub fn first_strange(text: &str) -> Option<char> {
+    let is_strange = |(at, c): &(usize, char)| meant(*c) != Meant::Same || encoded_twice(&text[*at..]).is_some();
+    text.char_indices().find(is_strange).map(|(_, c)| c)
 }
 
 /// Converts octets of a TXT record to text. If they are not UTF-8, they are read as Windows-1252, in which some panels store pasted text.
@@ -97,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn a_strange_character_is_named_by_what_stands_there() {
+        for (text, strange) in [
+            ("v=spf1 mx -all", None),
+            ("v=spf1 include:blåbær.dk", None),
+            ("ï»¿v=spf1 mx", Some('ï')),
+            ("v=spf1 blåbær.dk mx –all", Some('–')),
+            ("v=spf1 mxÂ\u{a0}-all", Some('Â')),
+        ] {
+            assert_eq!(first_strange(text), strange, "{text}");
+        }
+    }
+
+    #[test]
     fn octets_that_are_no_utf_8_are_read_as_windows_writes_them() {
         assert_eq!(text(b"v=spf1\xa0mx \x96all \x93x\x94"), "v=spf1\u{a0}mx –all ”x”");
         assert_eq!(text("blåbær".as_bytes()), "blåbær");
@@ -113,6 +137,8 @@ mod tests {
                 ("no UTF-8", |size| b"\xa0".repeat(size)),
                 ("half characters", |size| b"\xe2\x80".repeat(size / 2)),
                 ("invisible letters", |size| "\u{200b}".repeat(size / 3).into_bytes()),
+                ("encoded twice", |size| "â€“".repeat(size / 8).into_bytes()),
+                ("half of it", |size| "Ã".repeat(size / 2).into_bytes()),
             ],
         );
     }

@@ -158,28 +158,47 @@ impl TagList {
 
     fn without_strange_characters(&mut self, text: &str) -> String {
         let mut plain = String::with_capacity(text.len());
-        for c in text.chars() {
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
             // RFC 6376 §2.8: the white space of tag lists.
             if matches!(c, ' '..='~' | '\t' | '\r' | '\n') {
                 plain.push(c);
+                rest = &rest[1..];
                 continue;
             }
-            let meant = plain::meant(c);
-            self.mistake(match meant {
-                Meant::Plain('"') => Mistake::Quoting(c),
-                _ => Mistake::Character(c),
-            });
+            // The customer sees the first of the letters that one character became.
+            let (len, meant) = match plain::encoded_twice(rest) {
+                Some((len, one)) => {
+                    self.mistake(Mistake::Character(c));
+                    // A quotation mark among them is the same mistake.
+                    (len, Some(plain::meant(one)).filter(|meant| *meant != Meant::Plain('"')).unwrap_or(Meant::Nothing))
+                }
+                None => {
+                    let meant = plain::meant(c);
+                    self.mistake(match meant {
+                        Meant::Plain('"') => Mistake::Quoting(c),
+                        _ => Mistake::Character(c),
+                    });
+                    (c.len_utf8(), meant)
+                }
+            };
             match meant {
                 Meant::Plain(meant) => plain.push(meant),
                 Meant::Nothing => {}
-                Meant::Same => plain.push(c),
+                Meant::Same => plain.push_str(&rest[..len]),
             }
+            rest = &rest[len..];
         }
         plain::as_meant(&plain)
     }
 
-    /// Removes brackets around the whole list: `(v=DKIM1; p=AB)`.
+    /// Removes brackets around the whole list: `(v=DKIM1; p=AB)`. A chat program writes bold text in asterisks.
     fn without_brackets<'t>(&mut self, text: &'t str) -> &'t str {
+        let bold = trimmed(text);
+        if bold.starts_with('*') {
+            self.mistake(Mistake::Quoting('*'));
+            return bold.trim_matches('*');
+        }
         let inner = text.trim_matches(|c| is_bracket(c) || is_blank(c) || is_quoting(c));
         let inner =
             if text.trim_start_matches(is_blank).starts_with('<') { inner.trim_end_matches('>') } else { inner };
@@ -196,7 +215,7 @@ impl TagList {
     fn without_zone_line<'t>(&mut self, text: &'t str, known: &[&str]) -> &'t str {
         let begins = version(text).or_else(|| tag_after_words(text, known));
         let Some((before, list)) = begins.map(|at| text.split_at(at)) else { return text };
-        let is_empty = before.trim_matches(|c| is_blank(c) || is_mark(c) || is_bracket(c)).is_empty();
+        let is_empty = before.trim_matches(|c| is_blank(c) || is_mark(c) || is_bracket(c) || c == '*').is_empty();
         let has_tag = || before.split_once('=').is_some_and(|(name, _)| is_known(last_word(name), known));
         if is_empty || before.contains(';') || has_tag() {
             return text;
@@ -310,6 +329,10 @@ fn begins_with_word(value: &str) -> bool {
     WORDS.iter().any(|word| has_prefix(value, word))
 }
 
+fn is_short(value: &str) -> bool {
+    (1..=3).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
 fn has_prefix(text: &str, word: &str) -> bool {
     text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
@@ -323,7 +346,8 @@ fn other_sign<'t>(part: &'t str, known: &[&str]) -> Option<(&'t str, &'t str)> {
     let sign = rest[..rest.len() - value.len()].trim_matches(is_blank);
     let is_wrong = match sign {
         "=" => false,
-        sign if sign.contains(['-', '>']) => begins_with_word(value),
+        // `p-reject`, `aspf-s`, `pct-50`. A longer value may have a hyphen of its own before it.
+        sign if sign.contains(['-', '>']) => begins_with_word(value) || is_short(value),
         _ => value.starts_with(|c: char| c.is_ascii_alphanumeric()),
     };
     (is_known(name, known) && is_wrong).then_some((name, value))

@@ -1,6 +1,8 @@
 //! SPF records as customers, panels and copying break them, each with the record that is proposed: no sender is lost, nothing unread is in
 //! front of `-all`, and every repair is named.
 
+mod reported;
+
 use super::merge::{Note, merge};
 use crate::onboarding::test_table::{Differences, owned};
 use crate::onboarding::text::Lang;

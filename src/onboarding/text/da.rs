@@ -12,7 +12,7 @@ use crate::onboarding::Overall;
 use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
-use crate::plain::{self, Meant};
+use crate::plain;
 pub(super) use dmarc::dmarc_step;
 use failures::{not_there, probe_failed, unanswered};
 pub(super) use publish::{
@@ -95,7 +95,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfMissing { domain } => (format!("{domain} har ingen SPF-record."), "Opret den viste record.".into()),
         F::SpfNearMiss { text } => (
             format!("Denne TXT-record ligner SPF, men er det ikke: {text}"),
-            match text.chars().find(|c| plain::meant(*c) != Meant::Same) {
+            match plain::first_strange(text) {
                 Some(strange) => format!("Der står {} i den. Erstat den.", character(strange)),
                 None => "Den skal begynde med præcis v=spf1 og et mellemrum, uden anførselstegn i værdien. Erstat den.".into(),
             },

@@ -12,7 +12,7 @@ use crate::onboarding::Overall;
 use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
-use crate::plain::{self, Meant};
+use crate::plain;
 pub(super) use dmarc::dmarc_step;
 use failures::{not_there, unanswered};
 pub(super) use publish::{
@@ -93,7 +93,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfMissing { domain } => (format!("{domain} has no SPF record."), "Publish the record shown.".into()),
         F::SpfNearMiss { text } => (
             format!("This TXT record looks like SPF and is not: {text}"),
-            match text.chars().find(|c| plain::meant(*c) != Meant::Same) {
+            match plain::first_strange(text) {
                 Some(strange) => format!("It holds {}. Replace it.", character(strange)),
                 None => "It must begin with exactly v=spf1 and a space, without quotation marks in the value. Replace it.".into(),
             },

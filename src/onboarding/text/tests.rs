@@ -210,6 +210,7 @@ fn samples() -> Vec<Finding> {
         Mistake::Character('ｖ'),
         Mistake::Character('ø'),
         Mistake::Character('\u{440}'),
+        Mistake::Character('\u{fffd}'),
         Mistake::Quoting('"'),
         Mistake::Markup(s("&#59;")),
         Mistake::NoSign(s("rua")),

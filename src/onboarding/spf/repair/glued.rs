@@ -22,21 +22,32 @@ const BEGINNINGS: [&str; 14] = [
 /// Texts that begin a term unless they are in an IPv6 address, where `a:` is hexadecimal.
 const SHORT_BEGINNINGS: [&str; 3] = ["ptr:", "mx:", "a:"];
 
+/// The maximum length of a range of addresses: two IPv4 addresses with their names.
+const LONGEST_RANGE: usize = 44;
 /// The maximum length of a written IPv6 address.
 const LONGEST_ADDRESS: usize = 45;
 
 /// Returns the terms of a token.
 pub fn terms(token: &str) -> Vec<Meant> {
+    // In `ip4:192.0.2.4-ip4:192.0.2.9` the hyphen is no qualifier of the second address.
+    if token.len() <= LONGEST_RANGE
+        && let Some(networks) = term::range(token)
+    {
+        return networks.into_iter().map(Meant::Term).collect();
+    }
     let small = token.to_ascii_lowercase();
     let octets = small.as_bytes();
     let mut terms = Vec::new();
     let mut open = Open::at(octets, 0);
     for at in 1..octets.len() {
         if at > open.name && open.ends_before(&small, at) {
-            let start = if is_qualifier(octets[at - 1]) { at - 1 } else { at };
-            if !is_begun_again(&small[open.start..start], &small[at..]) {
-                piece(&token[open.start..start], &mut terms);
+            let end = if is_qualifier(octets[at - 1]) { at - 1 } else { at };
+            if !is_begun_again(&small[open.start..end], &small[at..]) {
+                piece(&token[open.start..end], &mut terms);
             }
+            // Of the qualifiers only a plus changes nothing. Another sign between two senders without a space stands for the space, as a
+            // panel writes a question mark for a character that it does not know: `include:a.dk?include:b.dk`.
+            let start = if octets[at - 1] == b'+' { end } else { at };
             open = Open::at(octets, start);
         }
         if matches!(octets[at], b':' | b'=') {
@@ -145,6 +156,8 @@ fn after_all(text: &str) -> Option<&str> {
 }
 
 fn piece_without_all(text: &str, terms: &mut Vec<Meant>) {
+    // A form of a web page writes a plus for each space.
+    let text = text.strip_suffix('+').filter(|rest| !rest.is_empty()).unwrap_or(text);
     if text.is_empty() {
         return;
     }
@@ -167,13 +180,22 @@ fn piece_without_all(text: &str, terms: &mut Vec<Meant>) {
             terms.extend(networks.into_iter().map(Meant::Term));
             return;
         }
-        // In `ip4:192.0.2.1mx`: an address ends with a digit.
-        for tail in ["mx", "a"] {
-            let cut = text.len().checked_sub(tail.len()).filter(|at| text.is_char_boundary(*at));
+        // In `ip4:192.0.2.1mx`: an address ends with a digit. `amx` alone is no name.
+        for tail in [&["a", "mx"][..], &["mx", "a"], &["mx"], &["a"]] {
+            let whole = tail.concat();
+            let cut = text.len().checked_sub(whole.len()).filter(|at| text.is_char_boundary(*at));
             let Some((head, found)) = cut.map(|at| text.split_at(at)) else { continue };
-            let is_address = head.ends_with(|c: char| c.is_ascii_digit()) && found.eq_ignore_ascii_case(tail);
-            if is_address && let head @ Meant::Term(_) = term::one(head) {
-                terms.extend([head, term::one(found)]);
+            if !found.eq_ignore_ascii_case(&whole) {
+                continue;
+            }
+            let head = match head {
+                "" => None,
+                head if head.ends_with(|c: char| c.is_ascii_digit()) => Some(term::one(head)),
+                _ => continue,
+            };
+            if head.as_ref().is_none_or(|head| matches!(head, Meant::Term(_))) {
+                terms.extend(head);
+                terms.extend(tail.iter().map(|name| Meant::Term((*name).to_owned())));
                 return;
             }
         }

@@ -48,11 +48,14 @@ fn together(before: &Token, next: &Token) -> Option<String> {
         return Some(straight());
     }
     // A hyphen may have been meant as a bullet. It is only certain before `all`.
+    let is_qualifier = |c: char| matches!(c, '+' | '-' | '~' | '?');
     let is_torn = (bare.is_empty() && (!left.contains('-') || is_all(right)))
         || (is_named && (left.ends_with(is_sign) || right.starts_with(is_sign)))
         || left.ends_with(is_middle)
         || right.starts_with(is_middle)
-        || (before.closes && next.opens && !reads(right));
+        || (before.closes && next.opens && !reads(right))
+        // `mx- all`
+        || (left.ends_with(is_qualifier) && is_all(right) && !right.starts_with(is_qualifier));
     // An argument that is missing was not `ip4:192.0.2.1`: that is the next term.
     let is_next = left.ends_with(is_sign) && glued::begins(right);
     if is_torn && !is_next && reads(&straight()) && !(reads(left) && reads(right)) {

@@ -73,12 +73,16 @@ pub fn read(text: &str) -> Reading {
     let (text, other) = text.split_at(version::begin_of_other_record(text));
     let words: Vec<&str> = text.split(' ').collect();
     let mut tokens = tokens(&words);
+    // The first word that is not named yet. What stands before the version is no part of the record.
+    let mut unnamed = 0;
     if let Some(version) = version::find(&tokens) {
+        unnamed = version.last_word(&tokens) + 1;
         version.cut(&mut tokens);
     }
     let mut reading = Reading::default();
     let mut tokens = joined::join(tokens).into_iter().peekable();
     while let Some(first) = tokens.next() {
+        reading.leave_out(words.get(unnamed..first.words.0).unwrap_or_default());
         // Several tokens of one word are one correction.
         let mut last = first.words.1;
         let mut meant = glued::terms(&first.text);
@@ -105,7 +109,9 @@ pub fn read(text: &str) -> Reading {
         }
         let written = words[first.words.0..=last].iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>();
         reading.take(&written.join(" "), meant);
+        unnamed = unnamed.max(last + 1);
     }
+    reading.leave_out(words.get(unnamed..).unwrap_or_default());
     if !other.is_empty() {
         reading.repairs.push(Repair { written: other.to_owned(), meant: String::new() });
     }
@@ -130,6 +136,12 @@ fn is_all(term: &str) -> bool {
 }
 
 impl Reading {
+    /// Names the words that say nothing: a quotation mark or a semicolon alone, an invisible character.
+    fn leave_out(&mut self, words: &[&str]) {
+        let nothing = words.iter().filter(|word| !word.is_empty());
+        self.repairs.extend(nothing.map(|word| Repair { written: (*word).to_owned(), meant: String::new() }));
+    }
+
     fn take(&mut self, written: &str, meant: Vec<Meant>) {
         let mut terms = Vec::new();
         let unread = self.unread.len();
@@ -154,7 +166,7 @@ impl Reading {
 fn tokens(words: &[&str]) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (at, word) in words.iter().enumerate() {
-        let plain = separated(&plain::as_meant(&escaped::undone(word)));
+        let plain = separated(&plain::as_meant(&escaped::undone(&escaped::without_links(word))));
         let mut is_listed = false;
         for piece in plain.split_inclusive([' ', LISTED]) {
             let is_mark = |c: char| matches!(c, '"' | '\'' | '`');
@@ -180,21 +192,32 @@ fn tokens(words: &[&str]) -> Vec<Token> {
 /// Stands for a comma, a semicolon or a bar between terms. No record that can be read contains it.
 const LISTED: char = '\n';
 
-/// Replaces commas, semicolons and bars between terms with [`LISTED`]. Inside a macro (`%{l1r,}`) a comma stays.
+/// Replaces commas, semicolons and bars between terms with [`LISTED`], and an ampersand before a term. Inside a macro (`%{l1r,}`) a comma
+/// stays.
 fn separated(word: &str) -> String {
     let mut is_macro = false;
     let mut before = ' ';
-    word.chars()
-        .map(|c| {
+    word.char_indices()
+        .map(|(at, c)| {
             match c {
                 '{' if before == '%' => is_macro = true,
                 '}' | ' ' => is_macro = false,
                 _ => {}
             }
             before = c;
-            if matches!(c, ',' | ';' | '|') && !is_macro { LISTED } else { c }
+            let is_separator = matches!(c, ',' | ';' | '|') || c == '&' && begins_item(&word[at + 1..]);
+            if is_separator && !is_macro { LISTED } else { c }
         })
         .collect()
+}
+
+/// Returns true if a term or an address begins here. A name alone may be that of a character: `&nbsp`.
+fn begins_item(text: &str) -> bool {
+    let bare = text.trim_start_matches(['+', '-', '~', '?']);
+    let name = bare.split([':', '/', '&', ',', ';', '|', ' ']).next().unwrap_or_default();
+    glued::begins(bare)
+        || ["a", "mx", "ptr", "all"].iter().any(|known| name.eq_ignore_ascii_case(known))
+        || bare.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Returns true if strict parsers, ours and mail-auth's, accept a term with another one after it.

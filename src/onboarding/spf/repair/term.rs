@@ -28,7 +28,7 @@ pub fn one(piece: &str) -> Meant {
     if is_sound(piece) && !is_without_effect(piece) && has_plain_argument(piece) {
         return Meant::Term(piece.to_owned());
     }
-    let bare = piece.trim_matches(['(', ')', '[', ']', '<', '>', '*', '!']);
+    let bare = piece.trim_matches(['(', ')', '[', ']', '<', '>', '*', '!', '&']);
     if bare.is_empty() {
         return Meant::Nothing;
     }
@@ -47,7 +47,11 @@ pub fn one(piece: &str) -> Meant {
         Some(qualifiers) => (qualifiers, Some("all".to_owned())),
         None => (qualifiers, named(body)),
     };
-    let Some(meant) = meant.or_else(|| network(body)) else { return unread() };
+    // An explanation is no sender, and says nothing that receivers need.
+    let is_explanation = small.starts_with("exp=") || small.starts_with("exp:");
+    let Some(meant) = meant.or_else(|| network(body)) else {
+        return if is_explanation { Meant::Nothing } else { unread() };
+    };
     let is_modifier = meant.contains('=') && !meant.contains(':');
     let term = if is_modifier { meant } else { format!("{}{meant}", qualifier(qualifiers)) };
     match is_sound(&term) {
@@ -68,8 +72,11 @@ fn all<'t>(qualifiers: &'t str, small: &'t str) -> Option<&'t str> {
         "all" if is_after => Some(after),
         "all" => Some(qualifiers),
         // One letter is the mechanism `a`.
-        _ => (!qualifiers.is_empty() && name.len() > 1 && after.len() < 2 && strsim::osa_distance(name, "all") == 1)
-            .then_some(qualifiers),
+        _ => (!qualifiers.is_empty()
+            && name.len() > 1
+            && after.len() < 2
+            && (strsim::osa_distance(name, "all") == 1 || matches!(name, "a11" | "a1i" | "ai1" | "aii")))
+        .then_some(qualifiers),
     }
 }
 
@@ -127,7 +134,10 @@ fn named(body: &str) -> Option<String> {
         "include" => network(argument).or_else(|| Some(format!("include:{}", host(argument)?))),
         "redirect" | "exp" => Some(format!("{name}={}", host(argument)?)),
         "exists" => network(argument).or_else(|| Some(format!("exists:{}", host(argument)?))),
-        "ip4" | "ip6" => network(argument.trim_start_matches(['.', '-', '/'])).or_else(|| of_name(argument)),
+        // An IPv6 address may begin with two colons.
+        "ip4" | "ip6" => network(rest.get(1..).unwrap_or_default())
+            .or_else(|| network(argument.trim_start_matches(['.', '-', '/'])))
+            .or_else(|| of_name(argument)),
         "a" | "mx" | "ptr" if argument.is_empty() => Some(name.to_owned()),
         "a" | "mx" | "ptr" => network(argument).or_else(|| target(name, argument, signs > 0)),
         _ => None,
@@ -163,6 +173,7 @@ pub fn completed(before: &str, piece: &str) -> Option<String> {
 
 /// Reads `a`, `mx` or `ptr` with a name, prefix lengths or both.
 fn target(name: &str, argument: &str, has_sign: bool) -> Option<String> {
+    let argument = ["http://", "https://"].iter().find_map(|scheme| argument.strip_prefix(scheme)).unwrap_or(argument);
     let (host_name, lengths) = match argument.find('/') {
         Some(at) => argument.split_at(at),
         None => (argument, ""),
@@ -191,6 +202,9 @@ pub fn range(text: &str) -> Option<Vec<String>> {
         Some((first, last)) => {
             let first: Ipv4Addr = first.parse().ok()?;
             // `192.0.2.4-7` leaves out what both ends have in common. In `192.0.2.0-24` a slash may have been meant.
+            // `ip4:192.0.2.4-ip4:192.0.2.9`
+            let again = !name.is_empty() && last.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
+            let last = if again { &last[name.len()..] } else { last };
             let last = match digits::<u8>(last) {
                 Some(8..=32) => return None,
                 Some(last) => Ipv4Addr::from_bits(first.to_bits() & !0xff | u32::from(last)),
@@ -227,6 +241,12 @@ fn network(text: &str) -> Option<String> {
         None => (text, None),
     };
     let address: IpAddr = address.parse().ok()?;
+    // RFC 7208 §5: such an address is the IPv4 address in it, and `ip6:` never matches it.
+    if let (IpAddr::V6(ip), None) = (address, length)
+        && let Some(ip) = ip.to_ipv4_mapped()
+    {
+        return Some(format!("ip4:{ip}"));
+    }
     let length = match (address, length) {
         (_, None) => String::new(),
         (IpAddr::V4(_), Some(mask)) if mask.contains('.') => format!("/{}", prefix_of(mask.parse().ok()?)?),
@@ -250,7 +270,7 @@ fn host(text: &str) -> Option<String> {
         return MacroString::domain_spec(text).map(|_| text.to_owned());
     }
     let text = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
-    let text = text.trim_end_matches('/').trim_start_matches('.');
+    let text = text.trim_end_matches(['/', ':']).trim_start_matches('.');
     if text.len() > 253 || text.contains("..") {
         return None;
     }

@@ -156,7 +156,13 @@ fn what_word_processors_web_pages_and_zone_files_made_of_a_record_is_read() {
         ("v=spf1 include:_spf.a.dk,com include:a.dk,and -all", "include:_spf.a.dk include:a.dk -all", &["com", "and"]),
         ("v=spf1 ip4:192.0.2.1 | ip4:192.0.2.2 -all", "ip4:192.0.2.1 ip4:192.0.2.2 -all", &[]),
         ("v=spf1 ip4:192.0.2.1 and include:a.dk -all", "ip4:192.0.2.1 include:a.dk -all", &["and"]),
-        ("v=spf1 ip4:192.0.2.1&ip4:192.0.2.2 -all", "ip4:192.0.2.2 -all", &["ip4:192.0.2.1&"]),
+        ("v=spf1 ip4:192.0.2.1&ip4:192.0.2.2 -all", "ip4:192.0.2.1 ip4:192.0.2.2 -all", &[]),
+        (
+            "v=spf1 ip4:192.0.2.4-ip4:192.0.2.7 ip4:192.0.2.8 - ip4:192.0.2.9 -all",
+            "ip4:192.0.2.4/30 ip4:192.0.2.8/31 -all",
+            &[],
+        ),
+        ("v=spf1 include:a.dk?include:b.dk -all", "include:a.dk include:b.dk -all", &[]),
         // Addresses.
         ("v=spf1 ip:4:192.0.2.1 ip 4:192.0.2.2 -all", "ip4:192.0.2.1 ip4:192.0.2.2 -all", &[]),
         (

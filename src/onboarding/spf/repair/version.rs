@@ -59,6 +59,11 @@ pub fn begin_of_other_record(text: &str) -> usize {
 }
 
 impl Version {
+    /// Returns the last word of the record that the version comes from.
+    pub fn last_word(&self, tokens: &[Token]) -> usize {
+        tokens.get(self.last).map_or(0, |token| token.words.1)
+    }
+
     /// Removes everything up to the version, except terms before it, which were also meant. A name, a type or a heading was not.
     pub fn cut(self, tokens: &mut Vec<Token>) {
         tokens[self.last].text.drain(..self.octets);
@@ -77,7 +82,7 @@ impl Version {
 /// `spf1` counts, because `spf2.0` is another protocol (RFC 4406).
 fn begins_at(tokens: &[Token], first: usize, octet: usize) -> Option<Version> {
     let mut letters = Letters { tokens, token: first, octet };
-    letters.skip(|c| matches!(c, '(' | '[' | '<' | '{' | '='));
+    letters.skip(|c| matches!(c, '(' | '[' | '<' | '{' | '=' | '*'));
     let has_v = letters.take('v');
     if has_v {
         letters.skip(|c| matches!(c, '=' | ':' | '-' | '.'));

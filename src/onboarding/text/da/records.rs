@@ -19,7 +19,8 @@ pub(super) fn included(fault: &str) -> &'static str {
 
 /// Explains what is wrong with a term of an SPF record.
 pub(super) fn spf_fault(term: &str, fault: &str) -> String {
-    match (fault, term.chars().find(|c| plain::meant(*c) != Meant::Same || !c.is_ascii())) {
+    let strange = plain::first_strange(term).or_else(|| term.chars().find(|c| !c.is_ascii()));
+    match (fault, strange) {
         ("character", Some(strange)) => format!("har {}", character(strange)),
         ("address", _) => "har ingen gyldig IP-adresse".into(),
         ("name", _) => "har intet gyldigt domænenavn".into(),
@@ -180,6 +181,7 @@ pub(super) fn character(c: char) -> String {
         (_, Meant::Plain(' ')) => format!("et mellemrum af en anden slags (U+{code:04X})"),
         (_, Meant::Nothing) => format!("et usynligt tegn (U+{code:04X})"),
         (_, Meant::Plain('-')) => format!("tankestregen \"{c}\" (U+{code:04X}) i stedet for en bindestreg"),
+        ('\u{fffd}', _) => "et tegn, der gik tabt, da recorden blev gemt (U+FFFD)".into(),
         (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) i stedet for {plain}"),
         (_, Meant::Same) if let Some(latin) = plain::look_alike(c) => {
             format!("\"{c}\" (U+{code:04X}), der kun ligner {latin}")

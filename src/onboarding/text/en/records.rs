@@ -19,7 +19,8 @@ pub(super) fn included(fault: &str) -> &'static str {
 
 /// Explains what is wrong with a term of an SPF record.
 pub(super) fn spf_fault(term: &str, fault: &str) -> String {
-    match (fault, term.chars().find(|c| plain::meant(*c) != Meant::Same || !c.is_ascii())) {
+    let strange = plain::first_strange(term).or_else(|| term.chars().find(|c| !c.is_ascii()));
+    match (fault, strange) {
         ("character", Some(strange)) => format!("holds {}", character(strange)),
         ("address", _) => "has no valid IP address".into(),
         ("name", _) => "has no valid domain name".into(),
@@ -171,6 +172,7 @@ pub(super) fn character(c: char) -> String {
         (_, Meant::Plain(' ')) => format!("a space of another kind (U+{code:04X})"),
         (_, Meant::Nothing) => format!("an invisible character (U+{code:04X})"),
         (_, Meant::Plain('-')) => format!("the dash \"{c}\" (U+{code:04X}) in place of a hyphen"),
+        ('\u{fffd}', _) => "a character that was lost when the record was stored (U+FFFD)".into(),
         (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) in place of {plain}"),
         (_, Meant::Same) if let Some(latin) = plain::look_alike(c) => {
             format!("\"{c}\" (U+{code:04X}), which only looks like {latin}")
