@@ -35,6 +35,8 @@ mod dmarc_reports;
 mod fetch;
 #[path = "onboarding/golden.rs"]
 mod golden;
+#[path = "onboarding/held.rs"]
+mod held;
 #[path = "onboarding/hostile.rs"]
 mod hostile;
 #[path = "onboarding/mailjet.rs"]

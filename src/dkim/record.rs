@@ -26,6 +26,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The tags of RFC 6376 §3.6.1, and `g` of its predecessor RFC 4871.
 const TAGS: [&str; 8] = ["v", "k", "h", "p", "s", "t", "n", "g"];
 
+/// The most characters of a value that a flaw quotes.
+const LONGEST_QUOTE: usize = 60;
+
 /// The smallest RSA key in bits that verifiers accept (RFC 8301 §3.2).
 const SHORTEST_VERIFIED: usize = 1024;
 
@@ -57,6 +60,9 @@ pub enum Flaw {
     /// The name of a tag is in upper case, so receivers do not know the tag.
     #[error("{0}= is in upper case: receivers do not know this tag")]
     Case(String),
+    /// The value is not a key record at all. Holds its beginning.
+    #[error("{0:?} is no key record")]
+    NoRecord(String),
     /// The tag `p=` is missing (RFC 6376 §3.6.1).
     #[error("p= is missing: this is no key record")]
     NoKey,
@@ -189,6 +195,15 @@ impl KeyRecord {
             }
         }
         record
+    }
+
+    /// Stands for a TXT value that is no key record.
+    pub fn of_another_kind(txt: &str) -> Self {
+        let mut begin: String = txt.chars().take(LONGEST_QUOTE).collect();
+        if begin.len() < txt.len() {
+            begin.push('…');
+        }
+        KeyRecord { flaws: vec![Flaw::NoRecord(begin)], ..KeyRecord::default() }
     }
 
     /// Returns true if a TXT value is a key record, good or bad.

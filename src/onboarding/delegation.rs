@@ -16,7 +16,7 @@ use super::finding::{Check, Finding};
 use super::rotation::{REVOKED, Rotation, wanted};
 use super::settings::Delegation;
 use crate::customers::{Customer, SigningDomain};
-use crate::dkim::record::render;
+use crate::dkim::record::{Flaw, render};
 use crate::dkim::{Selector, SigningKey, key_host};
 use crate::resolver::update::Txt;
 use crate::resolver::{self, Resolver};
@@ -95,7 +95,7 @@ pub(super) async fn signing(
             check.say(Finding::DelegationWrong { host, found, target });
         }
         // The customer publishes the key itself.
-        None if !seen.found.is_empty() => {
+        None if !seen.found.is_empty() && !seen.findings.iter().any(is_no_key) => {
             check.found.extend(seen.found);
             check.expected.push(format!("{host} CNAME {target}"));
             seen.findings.into_iter().for_each(|finding| check.say(finding));
@@ -103,12 +103,24 @@ pub(super) async fn signing(
         }
         None => {
             check.expected.push(format!("{host} CNAME {target}"));
-            let unanswered = |finding: &Finding| matches!(finding, Finding::Unanswered { .. });
-            match seen.findings.into_iter().find(unanswered) {
-                Some(finding) => check.say(finding),
-                None => check.say(Finding::DelegationMissing { host, target }),
+            let unanswered = |finding: &&Finding| matches!(finding, Finding::Unanswered { .. });
+            if let Some(finding) = seen.findings.iter().find(unanswered) {
+                return check.say(finding.clone());
             }
+            // The target of the alias was published as a text, for example.
+            let other = seen.findings.into_iter().find(|finding| matches!(finding, Finding::DkimFlaw { .. }));
+            other.into_iter().for_each(|finding| check.say(finding));
+            check.say(Finding::DelegationMissing { host, target });
         }
+    }
+}
+
+/// Returns true if the finding says that nothing at the host is a key, whatever stands there.
+fn is_no_key(finding: &Finding) -> bool {
+    match finding {
+        Finding::DkimMissing { .. } => true,
+        Finding::DkimFlaw { flaw, .. } => matches!(flaw.0, Flaw::NoRecord(_)),
+        _ => false,
     }
 }
 

@@ -14,11 +14,11 @@ use crate::knot::Knot;
 use crate::rig::{checker, customer, directory, domain, key_record, mailjet, own_server, txt};
 use crate::skip::skip;
 
-const OURS: &str = "spf.webcrm.com. 60 IN TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\
+pub const OURS: &str = "spf.webcrm.com. 60 IN TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\
                     spf.mailjet.com. 60 IN TXT \"v=spf1 ip4:87.253.232.0/21 -all\"\n\
                     bnc3.mailjet.com. 60 IN A 203.0.113.1\n";
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings { http_timeout: Duration::from_secs(2), ..Settings::default() }
 }
 
@@ -33,7 +33,7 @@ fn dns(knot: &Knot) -> Arc<Dns> {
 }
 
 /// Checks each domain as one of a Mailjet customer's.
-fn reports(knot: &Knot, settings: &Settings, names: &[&str]) -> Vec<Report> {
+pub fn reports(knot: &Knot, settings: &Settings, names: &[&str]) -> Vec<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let customer = customer("test-as", "Test A/S", names, mailjet());
@@ -47,7 +47,7 @@ fn reports(knot: &Knot, settings: &Settings, names: &[&str]) -> Vec<Report> {
     })
 }
 
-fn codes(report: &Report, item: Item) -> BTreeSet<String> {
+pub fn codes(report: &Report, item: Item) -> BTreeSet<String> {
     let findings = report.check(item).into_iter().flat_map(|check| &check.findings);
     let code = |finding: &Finding| serde_json::to_value(finding).unwrap()["code"].as_str().unwrap().to_owned();
     findings.map(code).collect()

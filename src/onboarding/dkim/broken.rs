@@ -1,5 +1,7 @@
 //! Key records as customers, panels and copying break them, each with what the check says of it.
 
+mod reported;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 

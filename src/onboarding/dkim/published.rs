@@ -2,6 +2,7 @@
 
 use crate::dkim::record::Flaw;
 use crate::dkim::{KeyRecord, Selector, SigningKey};
+use crate::onboarding::alias;
 use crate::onboarding::finding::{Check, DkimFlaw, Finding};
 use crate::onboarding::misplaced::{doubled, wrong_host};
 use crate::plain;
@@ -75,9 +76,11 @@ pub(super) async fn published(check: &mut Check, resolver: &dyn Resolver, domain
     let mut texts: Vec<String> = texts.iter().map(|strings| plain::text(&joined(strings))).collect();
     texts.sort();
     check.found.extend(texts.iter().cloned());
-    if !texts.iter().any(|text| KeyRecord::is_meant(text)) {
-        // The answer comes from a wildcard, which answers for every name that does not exist. Its record must not be replaced; the key must
-        // be added.
+    let is_key = texts.iter().any(|text| KeyRecord::is_meant(text));
+    // A domain without mail revokes the keys of all selectors at once: `*._domainkey TXT v=DKIM1; p=`.
+    let holds_none = !texts.iter().any(|text| !KeyRecord::parse(text).public_key.is_empty());
+    if holds_none && is_wildcards(resolver, host, &texts).await {
+        // A wildcard answers for every name that does not exist. Its record must not be replaced; the key must be added.
         texts.clear();
     }
     match &texts[..] {
@@ -94,10 +97,20 @@ pub(super) async fn published(check: &mut Check, resolver: &dyn Resolver, domain
             }
             Published::Missing
         }
-        [one] => Published::One(KeyRecord::parse(one)),
+        [one] if is_key => Published::One(KeyRecord::parse(one)),
+        [other] => Published::One(KeyRecord::of_another_kind(other)),
         // RFC 6376 §3.6.2.2: the result is undefined, and receivers use any of them.
         several => Published::Several(several.len()),
     }
+}
+
+/// Returns true if a name that cannot exist has the same TXT records, or if DNS does not say.
+async fn is_wildcards(resolver: &dyn Resolver, host: &str, texts: &[String]) -> bool {
+    let Some(sibling) = alias::sibling(host).filter(|_| !texts.is_empty()) else { return true };
+    let Ok(others) = resolver.txt(&sibling).await else { return true };
+    let mut others: Vec<String> = others.iter().map(|strings| plain::text(&joined(strings))).collect();
+    others.sort();
+    others == texts
 }
 
 fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
@@ -122,11 +135,31 @@ mod tests {
         let (domain, selector) = (Domain::parse("test.dk").unwrap(), Selector::parse("postbud1").unwrap());
         let (key, host) = (SigningKey::from_ed25519_seed(&[1; 32]).unwrap(), "postbud1._domainkey.test.dk".to_owned());
         let zone = FixedZone::new();
-        zone.add_txt(&host, "v=spf1 -all");
-        zone.add_txt(&host, "google-site-verification=k; x");
+        zone.add_txt("*.test.dk", "v=spf1 -all");
+        zone.add_txt("*.test.dk", "google-site-verification=k; x");
         let mut check = Check::new(Item::Dkim, Need::Required);
         one(&mut check, &zone, &domain, &selector, &key).await;
         assert_eq!(check.findings, [Finding::DkimMissing { host: host.clone() }]);
+        let zone = FixedZone::new();
+        zone.add_txt("*._domainkey.test.dk", "v=DKIM1; p=");
+        let mut check = Check::new(Item::Dkim, Need::Required);
+        one(&mut check, &zone, &domain, &selector, &key).await;
+        assert_eq!(check.findings, [Finding::DkimMissing { host: host.clone() }]);
+        // What stands at the host itself must go.
+        for (texts, finding) in [
+            (
+                &["dkim.mcsv.net"][..],
+                Finding::DkimFlaw { host: host.clone(), flaw: DkimFlaw(Flaw::NoRecord("dkim.mcsv.net".into())) },
+            ),
+            (&["v=spf1 -all", "x"], Finding::DkimSeveral { host: host.clone(), count: 2 }),
+        ] {
+            let zone = FixedZone::parse("*.test.dk TXT \"v=spf1 -all\"").unwrap();
+            texts.iter().for_each(|text| zone.add_txt(&host, text));
+            let mut check = Check::new(Item::Dkim, Need::Required);
+            one(&mut check, &zone, &domain, &selector, &key).await;
+            assert_eq!(check.findings, [finding]);
+            assert_eq!(check.expected.len(), 1);
+        }
         for text in ["v=DKIM1", "\"v=DKIM1; p=AA\"", "k=rsa", " p = AAAA", "V=DKIM1\\; p=x", "v=dkim2;p="] {
             assert!(KeyRecord::is_meant(text), "{text}");
         }

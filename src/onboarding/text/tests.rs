@@ -198,6 +198,7 @@ fn samples() -> Vec<Finding> {
         Flaw::Private,
         Flaw::OtherKeyType(crate::dkim::KeyType::Rsa),
         Flaw::Wrapped,
+        Flaw::NoRecord(s("VALUE")),
     ] {
         all.push(F::DkimFlaw { host: h(), flaw: DkimFlaw(flaw) });
     }

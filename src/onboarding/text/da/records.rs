@@ -95,6 +95,9 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
             format!("{name}= står med store bogstaver, og det kender modtagerne ikke."),
             "Erstat den med den viste record.",
         ),
+        Flaw::NoRecord(text) => {
+            (format!("TXT-recorden \"{text}\" er ikke en DKIM-nøgle."), "Erstat den med den viste record.")
+        }
         Flaw::NoKey => ("p= mangler.".into(), "Erstat den med den viste record."),
         Flaw::Bare(missing) => {
             (format!("nøglen står der uden \"{missing}\" foran."), "Erstat den med den viste record.")

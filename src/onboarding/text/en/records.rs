@@ -92,6 +92,9 @@ pub(super) fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
         Flaw::Case(name) => {
             (format!("{name}= is in upper case, which receivers do not know."), "Replace it by the record shown.")
         }
+        Flaw::NoRecord(text) => {
+            (format!("the TXT record \"{text}\" is no DKIM key."), "Replace it by the record shown.")
+        }
         Flaw::NoKey => ("p= is missing.".into(), "Replace it by the record shown."),
         Flaw::Bare(missing) => {
             (format!("the key stands there without \"{missing}\" in front of it."), "Replace it by the record shown.")
