@@ -1,5 +1,7 @@
 //! DMARC records as customers, panels and copying break them, each with what the check says of it and the record that it proposes.
 
+mod reported;
+
 use super::check::look;
 use super::judgement::Path;
 use crate::onboarding::finding::{Finding, Need, TagMistake};

@@ -1,9 +1,9 @@
 //! Finds the policy that applies to a domain, and what is wrong with its record.
 
 use super::judgement::{Applies, Found};
-use super::record::{Policy, Record, TAGS, amended, destination, is_dmarc, looks_like_dmarc};
+use super::record::{NAMES, Policy, Record, amended, destination, is_dmarc, looks_like_dmarc};
 use super::tree::{At, at, organization, tree};
-use crate::dkim::tags::TagList;
+use crate::dkim::tags::{Mistake, TagList};
 use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Item, Need, Severity, TagMistake};
 use crate::onboarding::misplaced::{doubled, wrong_host};
@@ -95,7 +95,7 @@ async fn policy(
     match at(resolver, name).await? {
         At::Nothing(near_misses) => {
             for text in near_misses {
-                let mistake = TagList::read(&text, &TAGS).mistakes.into_iter().next().map(TagMistake);
+                let mistake = what_broke_it(&text).map(TagMistake);
                 check.say(Finding::DmarcNearMiss { host: own_host.clone(), text: text.clone(), mistake });
                 meant.push(text);
             }
@@ -133,6 +133,14 @@ async fn policy(
     say_policy(found, &record, &host, text, at != name);
     let ours = settings.report_address.as_ref().and_then(Mailbox::domain);
     reports(&mut found.check, resolver, &record, at, ours).await
+}
+
+/// Returns the mistake that keeps a value from being a DMARC record. `None` if its version is wrong, whatever other mistakes it has.
+fn what_broke_it(text: &str) -> Option<Mistake> {
+    let list = TagList::read(text, &NAMES);
+    let is_version = list.tags.first().is_some_and(|tag| tag.name.eq_ignore_ascii_case("v") && tag.value == "DMARC1");
+    let is_bare = |mistake: &Mistake| matches!(mistake, Mistake::NoTag(text) if text.starts_with("DMARC1"));
+    list.mistakes.into_iter().next().filter(|mistake| is_version || is_bare(mistake))
 }
 
 /// Says what the record that applies asks of receivers. `inherited` is true if it is a parent domain's.
@@ -181,8 +189,13 @@ async fn reports(
     if record.reports.is_empty() {
         check.say(Finding::DmarcNoReports { host: host.clone(), wanted: ours.is_some() });
     }
+    // A comma with nothing before or after it.
+    let is_list = record.reports.len() > 1;
+    if is_list && record.reports.iter().any(String::is_empty) {
+        check.say(Finding::DmarcTag { host: host.clone(), tag: format!("rua={}", record.reports.join(",")) });
+    }
     // A record may list any number of destinations. A real one has few.
-    for uri in record.reports.iter().take(10) {
+    for uri in record.reports.iter().filter(|uri| !is_list || !uri.is_empty()).take(10) {
         let Some(to) = destination(uri).and_then(|mailbox| mailbox.domain().cloned()) else {
             check.say(Finding::DmarcTag { host: host.clone(), tag: format!("rua={uri}") });
             continue;

@@ -11,5 +11,5 @@ mod tree;
 
 pub use check::{Published, look, proposed, published};
 pub use judgement::{Found, Path};
-pub use record::{Policy, Record, Unusable, amended, is_dmarc, policy_meant, policy_of};
+pub use record::{Policy, Record, Unusable, amended, is_dmarc, policy_meant, policy_of, reports_meant};
 pub use tree::organization;

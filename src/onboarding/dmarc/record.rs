@@ -6,12 +6,35 @@ use std::collections::BTreeSet;
 
 use crate::digits::digits;
 use crate::dkim::tags::{Mistake, Tag, TagList};
-use crate::plain;
+use crate::plain::{self, escaped};
 use crate::smtp::Mailbox;
 
 /// The tags of RFC 9989, and those of RFC 7489 that it has removed.
 pub(super) const TAGS: [&str; 14] =
     ["v", "p", "sp", "np", "rua", "ruf", "adkim", "aspf", "fo", "psd", "t", "pct", "rf", "ri"];
+/// The names of tags that help to find where a tag begins: those above, and what people write for `p`.
+pub(super) const NAMES: [&str; 20] = [
+    "v",
+    "p",
+    "sp",
+    "np",
+    "rua",
+    "ruf",
+    "adkim",
+    "aspf",
+    "fo",
+    "psd",
+    "t",
+    "pct",
+    "rf",
+    "ri",
+    "policy",
+    "pol",
+    "pp",
+    "politik",
+    "dmarc_policy",
+    "dmarcpolicy",
+];
 /// The most tags without meaning that are named.
 const MOST_UNREAD: usize = 20;
 /// The most addresses for reports that a proposal keeps. Receivers need to heed two (RFC 7489 §6.2).
@@ -113,7 +136,7 @@ pub(super) fn looks_like_dmarc(text: &str) -> bool {
         return false;
     }
     let meant = plain::as_meant(text);
-    let list = TagList::read(&meant, &TAGS);
+    let list = TagList::read(&meant, &NAMES);
     let is_version = |tag: &Tag| tag.name.eq_ignore_ascii_case("v") && begins(&tag.value);
     // A record of known tags that names a policy lacks only its version.
     let is_known = |tag: &Tag| TAGS.iter().any(|known| tag.name.eq_ignore_ascii_case(known));
@@ -122,16 +145,22 @@ pub(super) fn looks_like_dmarc(text: &str) -> bool {
         || list.tags.iter().all(is_known) && policy_tag(&list).is_some_and(|tag| meant::policy(&tag.value).is_some())
 }
 
-/// Returns the tag that was meant to be `p=`.
+/// Returns the tag that was meant to be `p=`: one with a name that people write for it, or the only unknown one that holds a policy.
 fn policy_tag(list: &TagList) -> Option<&Tag> {
     let is = |tag: &&Tag| tag.name.eq_ignore_ascii_case("p");
-    list.tags.iter().find(is).or_else(|| list.tags.iter().find(|tag| meant::is_policy_name(&tag.name)))
+    let is_known = |tag: &Tag| TAGS.iter().any(|known| tag.name.eq_ignore_ascii_case(known));
+    let by_value = || {
+        let mut holds = list.tags.iter().filter(|tag| !is_known(tag) && Policy::parse(&tag.value).is_some());
+        holds.next().filter(|_| holds.next().is_none())
+    };
+    let by_name = || list.tags.iter().find(|tag| meant::is_policy_name(&tag.name));
+    list.tags.iter().find(is).or_else(by_name).or_else(by_value)
 }
 
 impl Record {
     /// Reads a record. The error says why some or all receivers cannot use it.
     pub fn parse(text: &str) -> Result<Self, Vec<Unusable>> {
-        let list = TagList::read(text, &TAGS);
+        let list = TagList::read(text, &NAMES);
         let mut unusable: Vec<Unusable> = list.mistakes.iter().cloned().map(Unusable::Tags).collect();
         let mut record = Record {
             policy: Policy::None,
@@ -178,6 +207,8 @@ impl Record {
         if let Some(tag) = policy_tag(&list).filter(|_| !has_policy) {
             let written = format!("{}={}", tag.name, tag.value);
             record.unread.retain(|unread| *unread != written);
+            // With the right name the whole tag is written anew.
+            unusable.retain(|why| !matches!(why, Unusable::Tags(Mistake::NoSign(name)) if *name == tag.name));
             unusable.push(Unusable::PolicyName(tag.name.clone()));
         } else if !has_policy {
             let has = |name: &&str| list.tags.iter().any(|tag| tag.name.eq_ignore_ascii_case(name));
@@ -219,9 +250,10 @@ fn is_zero(value: &str) -> bool {
 /// Returns the record that `text` was meant to be, in a form that every receiver can use. Returns `None` if it names no policy. If it names
 /// a policy only for names below the domain, the domain's own policy becomes `none`. Breaks of the grammar are corrected, and so is a policy
 /// that is misspelt. If a tag is there twice, the milder policy stays, or all addresses for reports. `pct=0`, which many receivers read as
-/// "act on nothing", becomes `t=y`.
+/// "act on nothing", becomes `t=y`. Another percentage stays: without it, the policy would hit more mail than before with receivers that
+/// follow RFC 7489.
 pub fn amended(text: &str) -> Option<String> {
-    let list = TagList::read(text, &TAGS);
+    let list = TagList::read(text, &NAMES);
     let values = |name: &str| -> Vec<&str> {
         let all = list.tags.iter().chain(&list.repeated);
         all.filter(|tag| tag.name.eq_ignore_ascii_case(name)).map(|tag| tag.value.as_str()).collect()
@@ -255,6 +287,10 @@ pub fn amended(text: &str) -> Option<String> {
     if is_testing || acts_on_nothing {
         add("t", "y");
     }
+    let percents = values("pct").into_iter().filter_map(|value| digits::<u8>(value.trim_end_matches('%')));
+    if let Some(percent) = percents.min().filter(|percent| acts && (1..100).contains(percent)) {
+        add("pct", &percent.to_string());
+    }
     if let Some(fo) = values("fo").into_iter().find(|fo| fo.split(':').all(|v| matches!(v, "0" | "1" | "d" | "s"))) {
         add("fo", fo);
     }
@@ -286,10 +322,17 @@ pub fn policy_meant(tag: &str) -> Option<Policy> {
     meant::policy(tag.split_once('=')?.1)
 }
 
+/// Returns the addresses for reports that a value of `rua=` or `ruf=` was meant to have, or `None` if nobody knows any.
+pub fn reports_meant(value: &str) -> Option<String> {
+    let uris: Vec<String> =
+        value.split([',', ' ', '\t', '\r', '\n']).filter_map(report_uri).take(MOST_ADDRESSES).collect();
+    (!uris.is_empty()).then(|| uris.join(","))
+}
+
 /// Returns the URI that a word in a list of addresses was meant to be: `a@b.dk`, `<mailto:a@b.dk>` and `mail:a@b.dk` are all
 /// `mailto:a@b.dk`. A size limit is kept.
 fn report_uri(word: &str) -> Option<String> {
-    let word = word.replace('\\', "");
+    let word = escaped::without_links(word).replace('\\', "");
     let bare = word.trim_matches(['<', '>', '"', '\'', '(', ')', '[', ']', ';', '.', '\\']);
     let is_usable = |uri: &str| {
         destination(uri).is_some()
@@ -299,10 +342,10 @@ fn report_uri(word: &str) -> Option<String> {
     if is_usable(bare) {
         return Some(bare.to_owned());
     }
-    if bare.contains("://") {
+    let small = bare.to_ascii_lowercase();
+    if small.contains("://") && !small.starts_with("mailto:") {
         return None;
     }
-    let small = bare.to_ascii_lowercase();
     let name = ["rua:", "rua=", "mailto", "email", "mail"].iter().find(|name| small.starts_with(**name));
     let rest = bare[name.map_or(0, |name| name.len())..].trim_start_matches([':', '/', '=', '<']);
     let rest = rest.strip_prefix("mailto:").unwrap_or(rest);
@@ -341,7 +384,8 @@ fn blank(text: &str) -> &str {
 pub(super) fn destination(uri: &str) -> Option<Mailbox> {
     let (scheme, address) = uri.split_once(':')?;
     let address = address.split(['?', '!']).next()?;
-    scheme.eq_ignore_ascii_case("mailto").then(|| Mailbox::parse(address).ok())?
+    // `mailto://a@b.dk` would be the mailbox `//a`.
+    (scheme.eq_ignore_ascii_case("mailto") && !address.starts_with('/')).then(|| Mailbox::parse(address).ok())?
 }
 
 #[cfg(test)]

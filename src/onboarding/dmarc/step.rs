@@ -272,7 +272,7 @@ fn record_at(stage: PolicyStage, published: Option<&str>, reports: Option<&Mailb
     let kept = published.and_then(amended).unwrap_or_default();
     let mut record = format!("v=DMARC1; p={}", policy.as_str());
     let mut has_reports = false;
-    let is_changed = |tag: &str| ["v=", "p=", "t="].iter().any(|name| tag.starts_with(name));
+    let is_changed = |tag: &str| ["v=", "p=", "t=", "pct="].iter().any(|name| tag.starts_with(name));
     for tag in kept.split("; ").filter(|tag| !tag.is_empty() && !is_changed(tag)) {
         has_reports |= tag.starts_with("rua=");
         record.push_str("; ");

@@ -55,12 +55,22 @@ pub(super) fn policy(value: &str) -> Option<Policy> {
         ..=5 => 1,
         _ => 2,
     };
-    // `object` and `inject` are as near to `reject` as a misspelt one. Nobody misses the first letter.
-    let begun = WORDS.iter().filter(|(word, _)| letters.chars().next() == word.chars().next());
-    let near = begun.map(|(word, policy)| (strsim::osa_distance(&letters, word), slips(word), *policy));
-    near.filter(|(distance, slips, _)| distance <= slips)
+    let near = WORDS.iter().map(|(word, policy)| (strsim::osa_distance(&letters, word), *word, *policy));
+    // `object` and `inject` are as near to `reject` as a misspelt one. Whoever misses the first letter has typed the others, or all of
+    // them in another order (`eject`, `jerect`).
+    let is_meant = |distance: usize, word: &str| match letters.chars().next() == word.chars().next() {
+        true => distance <= slips(word),
+        false => slips(word) > 1 && (distance <= 1 || distance <= slips(word) && sorted(&letters) == sorted(word)),
+    };
+    near.filter(|(distance, word, _)| is_meant(*distance, word))
         .min_by_key(|(distance, ..)| *distance)
         .map(|(.., policy)| policy)
+}
+
+fn sorted(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// Returns true if a name that is no tag's was meant to be `p`.
@@ -79,6 +89,11 @@ mod tests {
             ("Reject.", Some(Policy::Reject)),
             ("rejct", Some(Policy::Reject)),
             ("rejected", Some(Policy::Reject)),
+            ("jerect", Some(Policy::Reject)),
+            ("eject", Some(Policy::Reject)),
+            ("uarantine", Some(Policy::Quarantine)),
+            ("inject", None),
+            ("one", None),
             ("re ject", Some(Policy::Reject)),
             ("quarentine", Some(Policy::Quarantine)),
             ("quarantined", Some(Policy::Quarantine)),

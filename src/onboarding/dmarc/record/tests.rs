@@ -89,7 +89,7 @@ fn what_was_meant_is_what_is_proposed() {
         ("v=DMARC1; p=none, rua=mailto:a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
         ("v=DMARC1;\u{a0}p=Quarantine; pct=0; rua=mailto:a@b.dk", "v=DMARC1; p=quarantine; t=y; rua=mailto:a@b.dk"),
         ("v=DMARC1; p=none; pct=0", "v=DMARC1; p=none"),
-        ("v=DMARC1; p=reject; pct=50; ri=86400", "v=DMARC1; p=reject"),
+        ("v=DMARC1; p=reject; pct=50; ri=86400", "v=DMARC1; p=reject; pct=50"),
         ("_dmarc IN TXT \"v=DMARC1; p=reject; sp=none\"", "v=DMARC1; p=reject; sp=none"),
         ("v=dmarc1; p=reject; adkim=strict; fo=1", "v=DMARC1; p=reject; fo=1"),
         ("v=DMARC1; p=reject; rua=a@b.dk,mailto:c@d.dk", "v=DMARC1; p=reject; rua=mailto:a@b.dk,mailto:c@d.dk"),
