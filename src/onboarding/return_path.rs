@@ -89,6 +89,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_target_to_which_a_panel_has_appended_the_zone_is_named_so() {
+        use crate::onboarding::Lang;
+        let zone =
+            FixedZone::parse("bnc3.test.dk CNAME bnc3.mailjet.com.test.dk\nbnc3.else.dk CNAME mail.else.dk").unwrap();
+        for (name, is_appended) in [("test.dk", true), ("else.dk", false)] {
+            let check = check(&zone, &Settings::default(), &Domain::parse(name).unwrap()).await;
+            for (lang, dot) in
+                [(Lang::En, "bnc3.mailjet.com, with a dot at the end"), (Lang::Da, "bnc3.mailjet.com, med et punktum")]
+            {
+                let next = lang.finding(&check.findings[0]).next;
+                assert_eq!(next.contains(dot), is_appended, "{next}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn an_address_in_place_of_the_alias_is_told_from_a_wildcards() {
         let zone = "bnc3.proxied.dk A 104.16.1.1\nbnc3.six.dk AAAA 2606:4700::1\n\
                     bnc3.both.dk A 104.16.1.1\n*.both.dk A 192.0.2.7\n*.wild.dk A 192.0.2.7\n*.alias.dk CNAME web.host.dk\n\

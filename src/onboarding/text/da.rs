@@ -7,7 +7,7 @@ mod records;
 mod rotation;
 
 use super::Word;
-use super::{is_bare_address, is_version};
+use super::{is_appended_to, is_bare_address, is_version, reports_meant};
 use crate::onboarding::Overall;
 use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
@@ -72,6 +72,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 "Opret en TXT-record på {host} med værdien {value}, eller læg en tom fil på {url}. En af de to er nok."
             ),
         ),
+        F::OwnershipWrongValue { host, found } if found.trim().is_empty() => {
+            (format!("TXT-recorden på {host} er tom."), "Skriv værdien i den.".into())
+        }
         F::OwnershipWrongValue { host, found } => {
             (format!("TXT-recorden på {host} har en anden værdi: {found}."), "Ret værdien.".into())
         }
@@ -271,7 +274,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::DelegationWrong { host, found, target } => (
             format!("{host} er et alias for {found}, hvor vores nøgle ikke er."),
-            format!("Lad det pege på {target}."),
+            points_to(found, target, "Lad det pege på"),
         ),
         F::DelegationMissing { host, target } => {
             (format!("Der er intet alias på {host}."), format!("Opret en CNAME til {target}."))
@@ -410,9 +413,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\": der mangler mailto: foran adressen."),
             "Skriv mailto: foran adressen.".into(),
         ),
-        F::DmarcTag { host, tag } => {
-            (format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\"."), "Ret eller fjern det.".into())
-        }
+        F::DmarcTag { host, tag } => (
+            format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\"."),
+            match reports_meant(tag) {
+                Some(meant) => format!("Skriv {meant} dér."),
+                None => "Ret eller fjern det.".into(),
+            },
+        ),
         F::DmarcInherited { host } => (format!("Politikken kommer fra {host}."), String::new()),
         F::DmarcObsolete { tag } => (format!("{tag}= er udgået af standarden (RFC 9989)."), format!("Fjern {tag}=.")),
         F::DmarcNoReports { host, .. } => (
@@ -473,7 +480,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (format!("{host} findes ikke."), format!("Opret en CNAME på {host} til {target}."))
         }
         F::ReturnPathWrong { host, found, target } => {
-            (format!("{host} peger på {found}."), format!("Ret aliasset, så det peger på {target}."))
+            (format!("{host} peger på {found}."), points_to(found, target, "Ret aliasset, så det peger på"))
         }
         F::ReturnPathAddress { host, target, address } => (
             format!("{host} svarer med adressen {address} i stedet for et alias for {target}."),
@@ -546,6 +553,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
     };
     (what, next)
+}
+
+/// Explains where an alias must lead. A panel that takes the target for a name in the zone wants a dot at its end.
+fn points_to(found: &str, target: &str, verb: &str) -> String {
+    match is_appended_to(target, found) {
+        true => format!("{verb} {target}, med et punktum til sidst: uden det tilføjer DNS-panelet selv zonens navn."),
+        false => format!("{verb} {target}."),
+    }
 }
 
 pub(super) fn item(item: Item) -> &'static str {

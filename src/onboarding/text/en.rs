@@ -7,7 +7,7 @@ mod records;
 mod rotation;
 
 use super::Word;
-use super::{is_bare_address, is_version};
+use super::{is_appended_to, is_bare_address, is_version, reports_meant};
 use crate::onboarding::Overall;
 use crate::onboarding::dmarc::policy_meant;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
@@ -70,6 +70,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 "Publish a TXT record at {host} with the value {value}, or put an empty file at {url}. One of the two is enough."
             ),
         ),
+        F::OwnershipWrongValue { host, found } if found.trim().is_empty() => {
+            (format!("The TXT record at {host} is empty."), "Enter the value.".into())
+        }
         F::OwnershipWrongValue { host, found } => {
             (format!("The TXT record at {host} has another value: {found}."), "Replace the value.".into())
         }
@@ -269,7 +272,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::DelegationWrong { host, found, target } => (
             format!("{host} is an alias of {found}, where our key is not."),
-            format!("Have it lead to {target}."),
+            points_to(found, target, "Have it lead to"),
         ),
         F::DelegationMissing { host, target } => {
             (format!("There is no alias at {host}."), format!("Publish the CNAME to {target}."))
@@ -410,9 +413,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("In the DMARC record at {host}, receivers ignore \"{tag}\": mailto: is missing in front of the address."),
             "Write mailto: in front of the address.".into(),
         ),
-        F::DmarcTag { host, tag } => {
-            (format!("In the DMARC record at {host}, receivers ignore \"{tag}\"."), "Mend or remove it.".into())
-        }
+        F::DmarcTag { host, tag } => (
+            format!("In the DMARC record at {host}, receivers ignore \"{tag}\"."),
+            match reports_meant(tag) {
+                Some(meant) => format!("Write {meant} there."),
+                None => "Mend or remove it.".into(),
+            },
+        ),
         F::DmarcInherited { host } => (format!("The policy comes from {host}."), String::new()),
         F::DmarcObsolete { tag } => {
             (format!("The tag {tag}= is gone from the standard (RFC 9989)."), format!("Remove {tag}=."))
@@ -471,7 +478,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (format!("{host} is not there."), format!("Publish a CNAME at {host} to {target}."))
         }
         F::ReturnPathWrong { host, found, target } => {
-            (format!("{host} points to {found}."), format!("Point the alias to {target}."))
+            (format!("{host} points to {found}."), points_to(found, target, "Point the alias to"))
         }
         F::ReturnPathAddress { host, target, address } => (
             format!("{host} answers with the address {address} in place of an alias for {target}."),
@@ -550,6 +557,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
     };
     (what, next)
+}
+
+/// Explains where an alias must lead. A panel that takes the target for a name in the zone wants a dot at its end.
+fn points_to(found: &str, target: &str, verb: &str) -> String {
+    match is_appended_to(target, found) {
+        true => format!("{verb} {target}, with a dot at the end: without it your DNS panel appends the zone's name."),
+        false => format!("{verb} {target}."),
+    }
 }
 
 pub(super) fn item(item: Item) -> &'static str {

@@ -235,6 +235,17 @@ fn is_version(term: &str) -> bool {
     term.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("v="))
 }
 
+/// Returns true if a DNS panel has appended the zone's name to the target of an alias: `bnc3.mailjet.com.test.dk`.
+fn is_appended_to(target: &str, found: &str) -> bool {
+    found.strip_prefix(target.trim_end_matches('.')).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
+}
+
+/// Returns the addresses that a tag for reports was meant to have, if it is written in another way.
+fn reports_meant(tag: &str) -> Option<String> {
+    let value = tag.strip_prefix("rua=").or_else(|| tag.strip_prefix("ruf="))?;
+    dmarc::reports_meant(value).filter(|meant| meant != value)
+}
+
 /// Returns true if a destination of DMARC reports is an address without its `mailto:`: `rua=a@test.dk`.
 fn is_bare_address(tag: &str) -> bool {
     let destination = tag.strip_prefix("rua=").or_else(|| tag.strip_prefix("ruf="));

@@ -210,8 +210,8 @@ fn samples() -> Vec<Finding> {
         Mistake::Character('–'),
         Mistake::Character('ｖ'),
         Mistake::Character('ø'),
-        Mistake::Character('\u{440}'),
         Mistake::Character('\u{fffd}'),
+        Mistake::Character('\u{440}'),
         Mistake::Quoting('"'),
         Mistake::Markup(s("&#59;")),
         Mistake::NoSign(s("rua")),
@@ -508,11 +508,12 @@ fn what_the_http_client_says_about_mailjet_is_shown_in_english_only() {
 }
 
 #[test]
-fn an_address_for_reports_without_mailto_is_told_so() {
+fn an_address_for_reports_is_told_as_it_must_be_written() {
     for (tag, right) in [
         ("rua=a@test.dk", true),
         ("ruf=b@test.dk", true),
-        ("rua=mailto: a@test.dk", false),
+        ("rua=mailto: a@test.dk", true),
+        ("rua=mailto://a@test.dk", true),
         ("rua=https://x.dk/a@b", false),
         ("rua=x", false),
         ("x=a@test.dk", false),

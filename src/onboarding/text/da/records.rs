@@ -181,10 +181,10 @@ pub(super) fn character(c: char) -> String {
     match (c, plain::meant(c)) {
         ('\u{a0}', _) => "et hårdt mellemrum (U+00A0)".into(),
         ('\u{feff}', _) => "et usynligt tegn (byte order mark, U+FEFF)".into(),
+        ('\u{fffd}', _) => "et tegn, der gik tabt, da recorden blev gemt (U+FFFD)".into(),
         (_, Meant::Plain(' ')) => format!("et mellemrum af en anden slags (U+{code:04X})"),
         (_, Meant::Nothing) => format!("et usynligt tegn (U+{code:04X})"),
         (_, Meant::Plain('-')) => format!("tankestregen \"{c}\" (U+{code:04X}) i stedet for en bindestreg"),
-        ('\u{fffd}', _) => "et tegn, der gik tabt, da recorden blev gemt (U+FFFD)".into(),
         (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) i stedet for {plain}"),
         (_, Meant::Same) if let Some(latin) = plain::look_alike(c) => {
             format!("\"{c}\" (U+{code:04X}), der kun ligner {latin}")

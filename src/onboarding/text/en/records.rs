@@ -172,10 +172,10 @@ pub(super) fn character(c: char) -> String {
     match (c, plain::meant(c)) {
         ('\u{a0}', _) => "a no-break space (U+00A0)".into(),
         ('\u{feff}', _) => "an invisible byte order mark (U+FEFF)".into(),
+        ('\u{fffd}', _) => "a character that was lost when the record was stored (U+FFFD)".into(),
         (_, Meant::Plain(' ')) => format!("a space of another kind (U+{code:04X})"),
         (_, Meant::Nothing) => format!("an invisible character (U+{code:04X})"),
         (_, Meant::Plain('-')) => format!("the dash \"{c}\" (U+{code:04X}) in place of a hyphen"),
-        ('\u{fffd}', _) => "a character that was lost when the record was stored (U+FFFD)".into(),
         (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) in place of {plain}"),
         (_, Meant::Same) if let Some(latin) = plain::look_alike(c) => {
             format!("\"{c}\" (U+{code:04X}), which only looks like {latin}")
