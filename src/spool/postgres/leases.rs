@@ -9,8 +9,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::membership::lease_end;
 use super::placement::View;
+
+/// Returns until when a process may deliver after it asked for its lease at `asked`. Other nodes wait longer, in case the clocks run at
+/// different speeds.
+pub(super) fn lease_end(asked: Instant, lease: Duration) -> Instant {
+    asked + lease.mul_f64(0.8)
+}
 
 /// The renewals that this process has seen, by the names of the nodes.
 #[derive(Default)]

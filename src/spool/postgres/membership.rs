@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::committer::Committer;
 use super::inbox::Inbox;
-use super::leases::Leases;
+use super::leases::{Leases, lease_end};
 use super::link::{Failure, Link, in_time};
 use super::node::WritingTrouble;
 use super::placement::{self, View};
@@ -31,12 +31,6 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 const TAKE_AGAIN: Duration = Duration::from_secs(1);
 /// How often the node checks whether the attempts have ended, and the journal has the lines.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// Returns until when a process may deliver after it asked for its lease at `asked`. Other nodes wait longer, in case the clocks run at
-/// different speeds.
-pub(super) fn lease_end(asked: Instant, lease: Duration) -> Instant {
-    asked + lease.mul_f64(0.8)
-}
 
 /// Returns how often a lease of this length is renewed.
 fn renewal_of(lease: Duration) -> Duration {

@@ -274,7 +274,7 @@ async fn open(mut settings: Settings) -> Result<Opened, OpenError> {
     let late = |_| failed("joining", Failure::late(limit));
     let joined = tokio::time::timeout(limit, ownership::join(&link, &settings, instance)).await.map_err(late)??;
     let (way, outgoing) = Outgoing::new();
-    let lease_end = membership::lease_end(asked, settings.server.lease);
+    let lease_end = leases::lease_end(asked, settings.server.lease);
     let node = Node::new(settings, instance, joined, way, lease_end);
     let node = Arc::new(Shards::new(Arc::new(node)));
     let reader = Link::open(&node.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
