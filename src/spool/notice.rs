@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::message::QueueId;
 
-/// A message to the operator. The embedded spool sends all of these. A spool in a database sends none about files.
+/// A message to the operator. The embedded spool sends all of these but those about shards. A spool in a database sends none about files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Something on the disk cannot be read. It was copied to `file` and is not delivered.

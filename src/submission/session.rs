@@ -218,7 +218,7 @@ impl Session {
         Reply::new(235, EnhancedCode(2, 7, 0), "authenticated")
     }
 
-    /// Counts a refusal of a login or a message. The reply may become a farewell.
+    /// Counts a refusal toward the client's error limit. The reply may become a farewell.
     pub(crate) fn refused(&mut self, reply: Reply) -> Next {
         if reply.is_positive() {
             return Next::Say(reply);

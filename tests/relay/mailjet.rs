@@ -1,5 +1,5 @@
 //! What is left of our signature behind a server that rewrites mail the way Mailjet does, by two verifiers: mail-auth and
-//! dkimpy. The README's words for operators rest on this.
+//! dkimpy. What `docs/onboarding.md` says of it rests on this.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! The memory of an idle connection, and the memory that large messages leave.
 //!
-//! An idle connection is one that is logged in and waits. The bound is the issue's: 10,000 of them in 200 MB plaintext
-//! and 400 MB under TLS, so 20 KB and 40 KB each. The clients are another process.
+//! An idle connection is one that is logged in and waits. The bound is 10,000 of them in 200 MB plaintext and 400 MB under TLS, so 20 KB
+//! and 40 KB each. The clients are another process.
 //!
 //! `POSTBUD_IDLE_CONNECTIONS=10000 cargo test --test submission memory -- --nocapture` holds as many as are asked for; each takes
 //! a file descriptor here and one there. What that gave stands in benches/README.md.
