@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! reply ─► signal (its subject) ─► classify (verdict, scope, trouble) ─► failure_class (a word for programs), advice (for people)
-//!            └── limits, whose_limit, about_us, blocked_account, relaying, number_of_recipients, for_now: what servers say where they have no code
+//!            └── limits, whose_limit, about_us, wants_login, blocked_account, relaying, number_of_recipients, for_now: what servers say where they have no code
 //! ```
 //!
 //! The tables of the tests hold what real servers say (`replies`, `wordings…`).
@@ -11,6 +11,10 @@ mod about_us;
 mod advice;
 mod blocked_account;
 pub(super) mod classify;
+#[cfg(test)]
+mod collection;
+#[cfg(test)]
+mod collections;
 mod failure_class;
 mod for_now;
 mod limits;
@@ -21,13 +25,18 @@ mod relaying;
 #[cfg(test)]
 mod replies;
 pub(super) mod signal;
+mod wants_login;
 pub(super) mod whose_limit;
 #[cfg(test)]
 mod wordings;
 #[cfg(test)]
+mod wordings_at_each_step;
+#[cfg(test)]
 mod wordings_collected;
 #[cfg(test)]
 mod wordings_invented;
+#[cfg(test)]
+mod wordings_invented_of_one;
 #[cfg(test)]
 mod wordings_of_one;
 #[cfg(test)]

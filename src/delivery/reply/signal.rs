@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::about_us::{may_not_connect, refuses_a_machine, wants_login};
+use super::about_us::{may_not_connect, refuses_a_machine};
 use super::blocked_account::{
     account_is_blocked, is_about_sending_to, named_account_is_stopped, names_account, names_content,
 };
@@ -11,6 +11,7 @@ use super::number_of_recipients::{is_about_number_of_recipients, limits_recipien
 use super::our_address::names;
 use super::periods::names_long_period;
 use super::relaying::does_not_relay;
+use super::wants_login::wants_login;
 use super::whose_limit::{Heard, is_about_receiving, is_about_recipient, limits_sending};
 use super::words::Words;
 use crate::delivery::step::Step;
