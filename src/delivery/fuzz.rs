@@ -13,8 +13,9 @@ use super::commands::may_refuse_parameters;
 use super::reply::classify::{Context, Phase, TakenRecipients, classify};
 use super::reply::number_of_recipients::is_about_number_of_recipients;
 use super::tls::certificate::{PublicKey, broken_signature_among, describe, is_pinnable};
+use crate::message::Recipient;
 use crate::route::RouteKind;
-use crate::smtp::{Mechanism, Reply};
+use crate::smtp::{Mailbox, Mechanism, Reply};
 use crate::visible::is_unseen;
 
 /// Answers a challenge by every mechanism, as often as the server may ask.
@@ -46,12 +47,15 @@ pub fn judge(reply: &Reply) {
         Phase::Data,
         Phase::End,
     ];
+    let mailbox = |text| Mailbox::parse(text).expect("an address");
+    let (sender, recipients) = (mailbox("crm@test.dk"), [Recipient::new(mailbox("x@test.net"))]);
     let context = Context {
         kind: RouteKind::OwnServer,
         internal: reply.code.is_multiple_of(2),
         egress: IpAddr::from([40, 74, 40, 57]),
         login: None,
-        sender: None,
+        sender: Some(&sender),
+        recipients: &recipients,
         fallback: None,
         taken: TakenRecipients::Nobody,
     };

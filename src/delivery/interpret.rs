@@ -283,8 +283,11 @@ fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: 
 /// Adds a recipient's outcome, and what the reply says about the route.
 fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, taken: TakenRecipients) {
     let internal = stays_internal(job, index);
-    let sender = job.sender.mailbox();
-    let context = Context { internal, sender, taken, ..Context::of(job.route, job.egress, job.fallback.as_ref()) };
+    let (sender, all) = (job.sender.mailbox(), &job.envelope.recipients);
+    // After RCPT, the server may name any of them.
+    let recipients = if phase == Phase::Rcpt { &all[index..=index] } else { &all[..] };
+    let context =
+        Context { internal, sender, recipients, taken, ..Context::of(job.route, job.egress, job.fallback.as_ref()) };
     let (meaning, trouble) = classify(phase, reply, &context);
     outcome.recipients.push(meaning.of(index));
     if let Some(trouble) = trouble {

@@ -19,7 +19,7 @@ use super::step::{Step, StepLog};
 use super::tls::certificate::{describe, fingerprint, is_pinnable};
 use super::{Delivery, Timeouts, egress};
 use crate::hex::hex;
-use crate::message::{QueueId, Returned};
+use crate::message::{QueueId, Recipient, Returned};
 use crate::route::{Route, TlsMode, TlsVersion};
 use crate::smtp::{Mailbox, Reply};
 use crate::time::Timestamp;
@@ -233,8 +233,13 @@ impl Delivery {
             _ => return None,
         };
         let egress = self.shared.settings.egress.address;
-        let context =
-            Context { internal, sender: Some(from), ..Context::of(route, egress, connection.fallback.as_ref()) };
+        let recipients = [Recipient::new(to.clone())];
+        let context = Context {
+            internal,
+            sender: Some(from),
+            recipients: &recipients,
+            ..Context::of(route, egress, connection.fallback.as_ref())
+        };
         classify(phase, reply, &context).0.advice
     }
 

@@ -2,8 +2,9 @@
 
 use super::about_us::may_not_connect;
 use super::blocked_account::account_is_stopped;
+use super::context::Context;
 use super::our_address::names;
-use super::signal::{Context, Phase, Signal};
+use super::signal::{Phase, Signal};
 use super::words::Words;
 use crate::delivery::auth::login::{Blame, wants_password_of_application};
 use crate::route::LoginSecret;

@@ -325,37 +325,59 @@ pub fn named_account_is_stopped(words: &Words, name: &str) -> bool {
         let (before, behind) = match (before, behind) {
             ([before @ .., noun], behind) if is_account(noun) || USERS.contains(noun) => (before, behind),
             (before, [noun, behind @ ..]) if is_account(noun) => (before, behind),
+            // Without the noun, a sender may also be blocked by whoever reads the mail, but not suspended.
+            ([], behind) if is_suspended(behind) => (before, behind),
             _ => return false,
         };
         !before.last().is_some_and(|word| FROM.contains(word)) && says_it_is_stopped(behind)
     })
 }
 
+/// Words between the name of an account and what became of it.
+const AUXILIARIES: &[&str] = &[
+    "is",
+    "was",
+    "has",
+    "been",
+    "currently",
+    "temporarily",
+    "permanently",
+    "put",
+    "er",
+    "blevet",
+    "blev",
+    "är",
+    "har",
+    "ist",
+    "wurde",
+    "est",
+    "a",
+    "été",
+    "está",
+    "ha",
+    "sido",
+];
+
+/// Returns true if these words, which follow a sender's address, say that it is suspended: nobody says so of what only a reader does not
+/// want.
+fn is_suspended(words: &[&str]) -> bool {
+    const SUSPENDED: &[&str] = &[
+        "suspended",
+        "disabled",
+        "locked",
+        "deactivated",
+        "frozen",
+        "suspenderet",
+        "deaktiveret",
+        "deaktiviert",
+        "suspendu",
+        "désactivé",
+    ];
+    words.iter().find(|word| !AUXILIARIES.contains(word)).is_some_and(|word| SUSPENDED.contains(word))
+}
+
 /// Returns true if these words, which follow the name of an account, say that it is stopped, and not by another user.
 fn says_it_is_stopped(words: &[&str]) -> bool {
-    const AUXILIARIES: &[&str] = &[
-        "is",
-        "was",
-        "has",
-        "been",
-        "currently",
-        "temporarily",
-        "permanently",
-        "put",
-        "er",
-        "blevet",
-        "blev",
-        "är",
-        "har",
-        "ist",
-        "wurde",
-        "est",
-        "a",
-        "été",
-        "está",
-        "ha",
-        "sido",
-    ];
     const AS: &[&str] = &[" as ", " som ", " als ", " comme ", " como "];
     const BY: &[&str] = &[" by ", " af ", " av ", " von ", " par ", " por "];
     const OPERATORS: &[&str] = &[" admin", " abuse ", " support ", " provider ", " system ", " us "];

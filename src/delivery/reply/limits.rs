@@ -359,7 +359,7 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
 }
 
 /// Returns true if the text has words for a limit. A server that is limited *to somebody* has none.
-fn is_limited(words: &Words) -> bool {
+pub(super) fn is_limited(words: &Words) -> bool {
     let of_period = names_period(words);
     if words.near(" limited to ", ADMITTED, 2) && !of_period && !words.any(&[" you ", " your "]) {
         return false;

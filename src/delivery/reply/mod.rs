@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! reply ─► signal (its subject) ─► classify (verdict, scope, trouble) ─► failure_class (a word for programs), advice (for people)
-//!            └── limits, whose_limit, about_us, wants_login, blocked_account, relaying, number_of_recipients, for_now: what servers say where they have no code
+//!            └── limits, whose_limit, named, about_us, wants_login, blocked_account, relaying, number_of_recipients, for_now: what servers say where they have no code
 //! ```
 //!
 //! The tables of the tests hold what real servers say (`replies`, `wordings…`).
@@ -15,9 +15,11 @@ pub(super) mod classify;
 mod collection;
 #[cfg(test)]
 mod collections;
+mod context;
 mod failure_class;
 mod for_now;
 mod limits;
+mod named;
 pub(super) mod number_of_recipients;
 mod our_address;
 mod periods;

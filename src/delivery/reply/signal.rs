@@ -1,23 +1,22 @@
 //! Finds the subject of a smarthost's negative reply, by its codes and, where servers have no code for it, by its words.
 
-use std::net::IpAddr;
-
 use super::about_us::{may_not_connect, refuses_a_machine};
 use super::blocked_account::{
     account_is_blocked, is_about_sending_to, named_account_is_stopped, names_account, names_content,
 };
+use super::context::{Context, TakenRecipients};
 use super::limits::{Allowance, allowance, counts_errors, lasts, refuses_login_for_allowance};
+use super::named::{Named, mentioned_recipients, whose_limit_is_named};
 use super::number_of_recipients::{is_about_number_of_recipients, limits_recipients_of_a_period};
 use super::our_address::names;
 use super::periods::names_long_period;
 use super::relaying::does_not_relay;
 use super::wants_login::wants_login;
-use super::whose_limit::{Heard, is_about_receiving, is_about_recipient, limits_sending};
+use super::whose_limit::{Heard, goes_out, is_about_receiving, is_about_recipient, limits_sending, speaks_to_us};
 use super::words::Words;
 use crate::delivery::step::Step;
-use crate::delivery::tls::Fallback;
-use crate::route::{Login, Route, RouteKind};
-use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply};
+use crate::route::RouteKind;
+use crate::smtp::{EnhancedCode, Mailbox, Reply};
 
 /// The part of a session in which a reply was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,49 +67,6 @@ impl Phase {
             Phase::End => Step::End,
         }
     }
-}
-
-/// The data that the classification needs in addition to the reply.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The kind of server that replied.
-    pub kind: RouteKind,
-    /// The sender's and the recipient's domains belong to the same customer.
-    pub internal: bool,
-    /// The egress address that customers have allow-listed.
-    pub egress: IpAddr,
-    /// The route's login, if it has one.
-    pub login: Option<&'a Login>,
-    /// The address in MAIL FROM, if there is one.
-    pub sender: Option<&'a Mailbox>,
-    /// Why the connection has no TLS although the route asks for it.
-    pub fallback: Option<&'a Fallback>,
-    /// Which other recipients the server took in this transaction.
-    pub taken: TakenRecipients,
-}
-
-impl<'a> Context<'a> {
-    /// The context of a reply that concerns no recipient, or the first one.
-    pub fn of(route: &'a Route, egress: IpAddr, fallback: Option<&'a Fallback>) -> Self {
-        let (kind, login) = (route.kind, route.login.as_ref());
-        Context { kind, internal: false, egress, login, sender: None, fallback, taken: TakenRecipients::Nobody }
-    }
-}
-
-/// Returns true if mail between these domains stays with one customer.
-pub fn is_internal(from: &Domain, to: &Domain) -> bool {
-    to.is_within(from) || from.is_within(to)
-}
-
-/// Which recipients of the same message a server took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakenRecipients {
-    /// The server took none.
-    Nobody,
-    /// The server took only recipients in the sender's own domain, so it may not relay for us.
-    Internal,
-    /// The server took recipients in other domains, too.
-    Others,
 }
 
 /// The subject of a negative reply.
@@ -183,11 +139,14 @@ struct NegativeReply<'a> {
     /// The reply's text in lower case.
     text: &'a str,
     words: Words,
+    /// Whose limit the reply names by an address, if it does.
+    named: Option<Named>,
     context: &'a Context<'a>,
 }
 
 fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Signal {
-    let negative = NegativeReply { phase, reply, text, words: Words::of(text), context };
+    let (words, named) = (Words::of(text), whose_limit_is_named(text, context));
+    let negative = NegativeReply { phase, reply, text, words, named, context };
     let of_server = || (reply.code == 421).then_some(Signal::Closing);
     let found = negative
         .about_sending()
@@ -237,7 +196,8 @@ impl NegativeReply<'_> {
             "daily quota",
             "daily user sending",
         ];
-        let used_up = self.says(&of_sending)
+        let of_recipient = self.is_the_recipients_limit();
+        let used_up = (self.says(&of_sending) && !of_recipient)
             || (self.is(2, 0)
                 && self.says(&["submission"])
                 && self.says(&["limit", "quota exceeded", "quotaexceeded"]))
@@ -263,6 +223,9 @@ impl NegativeReply<'_> {
         {
             return Some(Signal::Blocked);
         }
+        if of_recipient {
+            return None;
+        }
         if self.phase == Phase::Login && permanent && refuses_login_for_allowance(&self.words) {
             return Some(Signal::Quota);
         }
@@ -272,7 +235,8 @@ impl NegativeReply<'_> {
             return None;
         }
         // X.2.2 is the code of a full mailbox. Some servers have it for the sender's allowance, too.
-        if self.is(2, 2) && !limits_sending(&self.words) {
+        let is_named = self.named == Some(Named::Sender) && !matches!(self.reply.enhanced, Some(EnhancedCode(_, 1, _)));
+        if self.is(2, 2) && !limits_sending(&self.words) && !is_named {
             return None;
         }
         let names_account = self.our_account().any(|name| names_account(&self.words, &name));
@@ -280,6 +244,8 @@ impl NegativeReply<'_> {
             // Of a limit that passes at MAIL, the server's own is one.
             Phase::Mail if permanent => Heard::AtMail,
             Phase::Rcpt => Heard::AtRcpt,
+            // A server may find only now that it does not take mail for a recipient.
+            _ if self.mentioned_recipients().next().is_some() => Heard::AtRcpt,
             _ => Heard::Elsewhere,
         };
         // With a code for the recipient's address or mailbox, only what is plainly ours is about us. A mailbox may be closed for spam,
@@ -291,26 +257,41 @@ impl NegativeReply<'_> {
             && !self.words.any(&of_ours)
             && (!names_account || self.context.internal);
         let of_content = self.phase == Phase::End && names_content(&self.words);
-        let is_named = || !of_content && self.our_account().any(|name| named_account_is_stopped(&self.words, &name));
-        if !is_recipients && (account_is_blocked(&self.words, heard) || is_named()) {
+        let is_anothers = self.mentioned_recipients().any(|name| named_account_is_stopped(&self.words, name));
+        let is_stopped = || !of_content && self.our_account().any(|name| named_account_is_stopped(&self.words, &name));
+        if !is_recipients && !is_anothers && (account_is_blocked(&self.words, heard) || is_stopped()) {
             return Some(Signal::Blocked);
         }
         if to_one && is_about_sending_to(&self.words) {
             return None;
         }
-        if self.is_about_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) && !limits_sending(&self.words) {
+        let of_sending = || self.says(&["sending", "outgoing", "outbound"]) || limits_sending(&self.words);
+        if self.is_about_mailbox() && !is_named && !of_sending() {
             return None;
         }
         // A server that ends a session for its errors says nothing of the mail that it takes in the next one.
         if !permanent && counts_errors(&self.words) && !names_long_period(&self.words) {
             return None;
         }
-        let heard = if names_account { Heard::Elsewhere } else { heard };
+        let heard = match () {
+            () if is_named => Heard::OfOurs,
+            () if names_account => Heard::Elsewhere,
+            () => heard,
+        };
         allowance(&self.words, heard).map(|allowance| match allowance {
             // A server that names neither a long period nor an amount, and a transient code, may take mail in a minute.
             Allowance::UsedUp if permanent || lasts(&self.words) => Signal::Quota,
             Allowance::UsedUp | Allowance::TooFast => Signal::TooBusy,
         })
+    }
+
+    fn mentioned_recipients(&self) -> impl Iterator<Item = &str> {
+        mentioned_recipients(self.text, self.context)
+    }
+
+    /// Returns true if the text names a limit as the recipient's, and says nothing of mail that goes out or of us.
+    fn is_the_recipients_limit(&self) -> bool {
+        self.named == Some(Named::Recipient) && !goes_out(&self.words) && !speaks_to_us(&self.words)
     }
 
     /// Returns true if a transient reply speaks of another reason to wait: greylisting, a check of an address, the number of
@@ -333,7 +314,7 @@ impl NegativeReply<'_> {
     /// Looks for what the server cannot take now.
     fn about_load(&self) -> Option<Signal> {
         let (reply, to_one) = (self.reply, self.phase == Phase::Rcpt);
-        if !reply.is_transient() || self.is_about_mailbox() {
+        if !reply.is_transient() || self.is_about_mailbox() || self.is_the_recipients_limit() {
             return None;
         }
         let busy = reply.code == 432

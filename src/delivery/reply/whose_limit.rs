@@ -261,6 +261,11 @@ pub fn goes_out(words: &Words) -> bool {
     words.any(OUTWARD)
 }
 
+/// Returns true if the text speaks to the sender: `you have`, `your account`.
+pub fn speaks_to_us(words: &Words) -> bool {
+    words.any(&[" you ", " your ", " youve ", " youre ", " din ", " dit ", " sie ", " ihr ", " vous ", " votre "])
+}
+
 /// Returns true if the text speaks of a limit on what goes out: `sending limit`, `outgoing message limit`, `limit of sent mails`. Beside the
 /// code of a full mailbox, nothing less is about the sender.
 pub fn limits_sending(words: &Words) -> bool {
@@ -297,12 +302,14 @@ pub enum Heard {
     AtRcpt,
     /// At another command, about the message or the account.
     Elsewhere,
+    /// Anywhere, and the text names our account with its limit.
+    OfOurs,
 }
 
 /// Returns true if a limit on something that is counted, as the text names one, is the sender's.
 pub fn is_the_senders(words: &Words, heard: Heard) -> bool {
     let of_period = names_period(words);
-    if words.any(OUTWARD) || (heard == Heard::AtMail && !words.any(&[" mailbox full "])) {
+    if words.any(OUTWARD) || heard == Heard::OfOurs || (heard == Heard::AtMail && !words.any(&[" mailbox full "])) {
         return true;
     }
     // The sender's own mailbox is spoken of with a period, the recipient's with its room.

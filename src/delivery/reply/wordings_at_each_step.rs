@@ -1,11 +1,9 @@
 //! Replies of known products and providers at each step of a session, written down like those of
 //! [`wordings_worldwide`](super::wordings_worldwide).
 
+use super::classify::Phase::*;
 use super::classify::tests::context;
-use super::classify::{Context, Phase::*};
 use super::wordings::wrong;
-use crate::route::{Login, LoginSecret};
-use crate::smtp::Mailbox;
 
 #[test]
 fn each_other_reply_has_its_reach() {
@@ -113,59 +111,4 @@ fn each_other_reply_has_its_reach() {
     ] {
         assert_eq!(wrong(&[phase], &[text], &[right], &context(false)), []);
     }
-}
-
-#[test]
-fn an_account_that_is_named_is_ours_only_if_it_is_the_login_or_the_sender() {
-    let login = Login::new("webcrm@test.dk", LoginSecret::Password("secret".to_owned()));
-    let sender = Mailbox::parse("crm@test.dk").unwrap();
-    let context = Context { login: Some(&login), sender: Some(&sender), ..context(false) };
-    for (text, right) in [
-        ("550 5.7.1 Sender account crm@test.dk is blocked", "dRb"),
-        ("550 5.7.1 User crm@test.dk is blocked", "dRb"),
-        ("554 5.7.1 Account webcrm@test.dk disabled", "dRb"),
-        ("550 Mailbox crm@test.dk has been suspended, contact your provider", "dRb"),
-        ("550 5.2.1 <crm@test.dk>: account is disabled", "dRb"),
-        ("550 Kontoen crm@test.dk er spærret", "dRb"),
-        ("550 Benutzer webcrm@test.dk gesperrt", "dRb"),
-        ("550 login webcrm@test.dk locked", "dRb"),
-        ("550 5.7.1 Mail from crm@test.dk blocked by recipient", "fr-"),
-        ("550 5.7.1 <crm@test.dk>: sender blocked by the recipient's policy", "fr-"),
-        ("550 Account x@test.net disabled, mail from crm@test.dk refused", "fr-"),
-        ("550 5.1.1 x@test.net: no such user (from crm@test.dk)", "fr-"),
-        ("552 5.2.2 x@test.net over quota, message from crm@test.dk refused", "fr-"),
-        ("552 5.7.1 crm@test.dk: quota of messages exceeded", "dRb"),
-        ("552 5.2.2 Outbound message quota exceeded for crm@test.dk", "dRb"),
-        (
-            "451-40.74.40.57 is not yet authorized to deliver mail from\r\n451 <crm@test.dk> to <x@test.net>. Please try later.",
-            "dr-",
-        ),
-        ("550 User webcrm is blocked", "fr-"),
-        ("550 5.7.1 Sender crm@test.dk blocked by user", "fr-"),
-        ("550 5.7.1 User blocked crm@test.dk", "fr-"),
-        ("550 User's blocklist: crm@test.dk is blocked", "fr-"),
-        ("550 User crm@test.dk blocked by x@test.net", "fr-"),
-        ("550 User crm@test.dk is blocked from sending to this list", "fr-"),
-        ("550 User crm@test.dk blocked by your administrator", "dRb"),
-        ("550 The user crm@test.dk has been temporarily suspended", "dRb"),
-    ] {
-        assert_eq!(wrong(&[Rcpt], &[text], &[right], &context), [], "{text}");
-    }
-    for text in ["554 5.7.1 Message from user crm@test.dk blocked as spam", "554 Message from user crm@test.dk blocked"]
-    {
-        assert_eq!(wrong(&[End], &[text], &["fm-"], &context), [], "{text}");
-    }
-    let by_name = Login::new("webcrm", LoginSecret::Password("secret".to_owned()));
-    let context = Context { login: Some(&by_name), ..context };
-    for (text, right) in [
-        ("550 User webcrm is blocked", "dRb"),
-        ("554 5.7.1 Account \"webcrm\" has been disabled", "dRb"),
-        ("550 user webcrm@test.net is blocked", "fr-"),
-        ("550 webcrm is blocked here", "fr-"),
-    ] {
-        assert_eq!(wrong(&[Rcpt], &[text], &[right], &context), [], "{text}");
-    }
-    // A colleague's mailbox is not the sender's.
-    let context = Context { internal: true, ..context };
-    assert_eq!(wrong(&[Rcpt], &["550 5.2.1 <crm@test.dk>: account is disabled"], &["fr-"], &context), []);
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::advice::advice;
+pub use super::context::{Context, TakenRecipients, is_internal};
 use super::failure_class::failure_class;
 use super::for_now::is_for_now;
+pub use super::signal::Phase;
 use super::signal::Signal;
-pub use super::signal::{Context, Phase, TakenRecipients, is_internal};
 use super::words::Words;
 use crate::delivery::outcome::{Meaning, Scope, Trouble, Verdict};
 use crate::message::FailureClass;
@@ -102,6 +103,7 @@ pub(crate) fn class_of_quoted(reply: &Reply, egress: IpAddr) -> FailureClass {
         egress,
         login: None,
         sender: None,
+        recipients: &[],
         fallback: None,
         taken: TakenRecipients::Nobody,
     };

@@ -3,7 +3,9 @@ use std::sync::LazyLock;
 use super::Phase::*;
 use super::*;
 use crate::delivery::tls::Fallback;
+use crate::message::Recipient;
 use crate::route::{Login, LoginSecret};
+use crate::smtp::Mailbox;
 use crate::smtp::response::take_reply;
 
 pub fn reply(text: &str) -> Reply {
@@ -22,6 +24,7 @@ pub fn context(internal: bool) -> Context<'static> {
         egress: IpAddr::from([40, 74, 40, 57]),
         login: Some(by_password()),
         sender: None,
+        recipients: &[],
         fallback: None,
         taken: TakenRecipients::Nobody,
     }
@@ -398,7 +401,9 @@ fn a_session_that_ends_for_its_errors_does_not_stop_the_route() {
 
 #[test]
 fn judging_a_reply_costs_in_proportion_to_its_length() {
-    let context = context(false);
+    let sender = Mailbox::parse("crm@test.dk").unwrap();
+    let recipients = [Recipient::new(Mailbox::parse("x@test.net").unwrap())];
+    let context = Context { sender: Some(&sender), recipients: &recipients, ..context(false) };
     crate::test_cost::is_linear(
         crate::test_cost::SHORT,
         |reply: &Reply| {
@@ -414,6 +419,8 @@ fn judging_a_reply_costs_in_proportion_to_its_length() {
             ("colons", |size| reply(&format!("550 {}", "a:".repeat(size / 2)))),
             ("one word", |size| reply(&format!("550 {}", "x".repeat(size)))),
             ("recipients and limits", |size| reply(&format!("452 {}", "recipients limit ".repeat(size / 17)))),
+            ("addresses", |size| reply(&format!("550 {}", "x@test.net ".repeat(size / 11)))),
+            ("clauses", |size| reply(&format!("550 {}", "x@test.net: ".repeat(size / 12)))),
             ("letters of its own", |size| reply(&format!("550 {}", "ø".repeat(size / 2)))),
         ],
     );
