@@ -164,6 +164,13 @@ fn self_made(key: &str, more: &str) -> Made {
     ))
 }
 
+/// A self-signed certificate of nobody, which names its server in the extension only.
+fn without_a_subject(key: &str) -> Made {
+    Made::by(&format!(
+        "openssl req -x509 {key} -nodes -subj / -days 30 -addext subjectAltName=critical,DNS:localhost -keyout cert.key -out cert.pem"
+    ))
+}
+
 const RSA: &str = "-newkey rsa:2048";
 const EC: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
 
@@ -186,6 +193,12 @@ async fn opportunistic_and_pinned_tls_come_about_whatever_the_certificate_is_lik
         (self_made("-newkey rsa:1024", "-sha1"), "a key of 1,024 bits"),
         (self_made(RSA, "-sha1"), "self-signed"),
         (self_made(RSA, "-set_serial -5"), "self-signed"),
+        (self_made(EC, "-set_serial 0"), "self-signed"),
+        (self_made(EC, "-set_serial 0x7fffffffffffffffffffffffffffffffffffffffffffffff"), "self-signed"),
+        (self_made(RSA, "-md5"), "self-signed"),
+        (self_made(RSA, "-days 2900000"), "self-signed"),
+        (without_a_subject(RSA), "self-signed"),
+        (without_a_subject(EC), "self-signed"),
         (Made::of(&self_signed(&["nobody.example"], true)), "self-signed"),
         (Made::of(&Authority::new().issue_expired(&["localhost"])), "the server's certificate"),
         (Made::of(&Authority::new().issue_early(&["localhost"])), "the server's certificate"),
@@ -240,6 +253,36 @@ async fn a_key_that_nothing_can_be_checked_by_is_named_and_never_advised_to_be_p
         let (reason, advice) = refusal(&outcome);
         assert!(reason.contains("a key of 1,024 bits") && advice.contains("another certificate"), "{reason}. {advice}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_only_key_is_of_a_kind_that_is_not_known_is_told_in_words() {
+    if !has_peer("a_server_whose_only_key_is_of_a_kind_that_is_not_known_is_told_in_words") {
+        return;
+    }
+    let brainpool = "-newkey ec -pkeyopt ec_paramgen_curve:brainpoolP256r1";
+    for made in [self_made("-newkey ed448", ""), self_made(brainpool, "")] {
+        let peer = Peer::start(&made, "both");
+        for policy in [pinned(&made), checked(None)] {
+            let outcome = peer.attempt(policy).await;
+            let (reason, advice) = refusal(&outcome);
+            assert!(
+                reason.contains("kind of certificate that both know") && !advice.contains("pin"),
+                "{reason}. {advice}"
+            );
+        }
+        // Without TLS that can come about, opportunistic mail goes without.
+        let outcome = peer.attempt(opportunistic()).await;
+        assert_eq!(outcome.recipients[0].meaning.verdict, Verdict::Relayed, "{outcome:?}");
+        assert_eq!(peer.mail_over().as_deref(), Some("clear"), "{}", peer.log());
+    }
+    // In TLS 1.2 the key's curve must be one that keys are exchanged on, too.
+    let large = self_made("-newkey ec -pkeyopt ec_paramgen_curve:P-521", "");
+    let peer = Peer::start(&large, "1.2");
+    let outcome = peer.attempt(pinned(&large)).await;
+    assert!(refusal(&outcome).0.contains("P-521 in TLS 1.3 only"), "{outcome:?}");
+    let peer = Peer::start(&large, "1.3");
+    assert!(peer.is_encrypted(pinned(&large)).await && peer.is_encrypted(opportunistic()).await, "{}", peer.log());
 }
 
 /// A certificate that an authority in `ca.pem` signed with these options of `openssl x509`, and with these extensions.

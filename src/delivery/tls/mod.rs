@@ -184,6 +184,13 @@ fn explain(error: io::Error) -> TlsError {
                 "no common TLS version or cipher (we speak 1.2 and 1.3, as far as the route's minimum allows): {tls}"
             )
         }
+        // A server whose only certificate has a key of another kind (Ed448, brainpool curves) says no more than this.
+        rustls::Error::AlertReceived(
+            rustls::AlertDescription::HandshakeFailure | rustls::AlertDescription::InsufficientSecurity,
+        ) => format!(
+            "the server found no TLS version, cipher or kind of certificate that both know (we know keys of RSA, Ed25519 and \
+             the curves P-256 and P-384, and P-521 in TLS 1.3 only): {tls}"
+        ),
         other => about_our_certificate(&error).unwrap_or_else(|| other.to_string()),
     })
 }
