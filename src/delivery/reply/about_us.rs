@@ -67,6 +67,7 @@ pub(super) const NEGATIVE_WORDS: &[&str] = &[
     " nægte",
     " pas ",
     " bloccat",
+    " non è ",
 ];
 /// Words for a recipient that the server does not know, whatever else the text says.
 const UNKNOWN_RECIPIENT_WORDS: &[&str] = &[
@@ -120,6 +121,10 @@ const ABOUT_PEOPLE: &[&str] = &[
     " domain ",
     " message ",
     " send as ",
+    " the sender ",
+    " absender",
+    " afsender",
+    " avsändar",
     " sender address ",
     " this address ",
     " address is ",
@@ -183,6 +188,7 @@ const CONNECT: &[&str] = &[
     " from this host ",
     " from this server ",
     " from this network ",
+    " from this range ",
     " from this client ",
     " from mail server ",
     " from outside ",
@@ -315,6 +321,7 @@ const OUR_MACHINE: &[&str] = &[
     " ip adress ",
     " ip adres ",
     " su ip ",
+    " tuo server ",
     " indirizzo ip ",
     " hostname lookup ",
     " host name lookup ",
@@ -348,6 +355,8 @@ const BAD: &[&str] = &[
     " mangler ",
     " mauvais",
     " low reputation ",
+    " hangup ",
+    " required ",
 ];
 /// Words of a server that takes mail only from another one.
 const THROUGH: &[&str] = &[
@@ -389,7 +398,7 @@ pub fn may_not_connect(words: &Words) -> bool {
     if words.near(" users ", &behind, 1) || words.near(" recipients ", &behind, 1) {
         return false;
     }
-    let of_our_name = words.any(&[" your hostname ", " your host name ", " your reverse "]);
+    let of_our_name = words.any(&[" your hostname ", " your host name ", " your reverse ", " reverse dns "]);
     if (words.any(OF_OTHERS) && !of_our_name) || recipient_is_unknown(words) || words.any(&[" mailbox "]) {
         return false;
     }
@@ -520,6 +529,11 @@ const LISTS: &[&str] = &[
     " dial up ",
     " zombied ",
     " invalid ip ",
+    " bad ip ",
+    " black ip ",
+    " geoip ",
+    " senderscore ",
+    " spamliste ",
 ];
 /// Words for lists of senders and links, and for a list that somebody keeps for one mailbox.
 const NOT_OF_MACHINES: &[&str] = &[
@@ -546,6 +560,6 @@ const NOT_OF_MACHINES: &[&str] = &[
 /// Returns true if the server finds the client on a list of addresses that send spam, or thinks badly of it. A list that
 /// somebody keeps for one mailbox, and lists of senders and links, are others.
 fn is_on_block_list(words: &Words) -> bool {
-    let of_user = words.near(" users ", LISTS, 0);
+    let of_user = words.near(" users ", LISTS, 0) || words.near(" user ", LISTS, 2);
     words.any(LISTS) && !of_user && (!words.any(NOT_OF_MACHINES) || words.any(&[" poor reputation sender "]))
 }

@@ -2,7 +2,7 @@
 
 use super::limits::finds_spam;
 use super::whose_limit::{Heard, is_about_receiving};
-use super::words::Words;
+use super::words::{Words, folded};
 
 /// Words for what may be done to an account.
 const STOPPED: &[&str] = &[
@@ -44,6 +44,10 @@ const STOPPED: &[&str] = &[
     " bloquead",
     " suspendid",
     " suspendu",
+    " stoppat",
+    " stoppet ",
+    " bloccat",
+    " sospes",
 ];
 
 /// Words for sending, which a block stops.
@@ -87,6 +91,11 @@ const OUTWARD: &[&str] = &[
     " sortant",
     " denvoi ",
     " lenvoi ",
+    " linvio ",
+    " mailversand ",
+    " smtp zugang ",
+    " skickande ",
+    " outbounds ",
     " envío ",
     " en envoi ",
     " pour envoi ",
@@ -142,7 +151,7 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
         return true;
     }
     // "SMTP has been disabled for this account". Said of a machine, it bars us.
-    let ways = [" sending ", " submission ", " smtp "];
+    let ways = [" sending ", " submission ", " smtp ", " relaying "];
     let holders = [" account ", " user ", " mailbox ", " for this domain ", " for your domain "];
     let of_machine = [" ip ", " host ", " server ", " connection"];
     if words.close(&ways, STOPPED, 3) && words.any(&holders) && !words.any(&of_machine) && !is_about_receiving(words) {
@@ -172,7 +181,10 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     if of_ours.iter().any(|ours| words.near(ours, STOPPED, 5)) && !of_content {
         return true;
     }
-    if at_mail && words.near(" sender ", &[" suspended ", " disabled ", " deactivated "], 2) {
+    if at_mail && is_stopped_at_mail(words) {
+        return true;
+    }
+    if has_expired(words) || words.any(&[" main account unavailable "]) {
         return true;
     }
     if is_held_back(words) {
@@ -219,6 +231,29 @@ pub fn account_is_blocked(words: &Words, heard: Heard) -> bool {
     let of_network = words.any(&[" your network ", " your ip ", " your host ", " firewall "]);
     let goes_out = (words.any(OUTWARD) && !of_network) || (at_mail && words.any(&[" account "]));
     is_off || (words.any(STOPPED) && goes_out)
+}
+
+/// Returns true if the text says of a user, before any recipient was named, that it is stopped or not yet ready. A server that asked the
+/// sender's own server, or that knows nobody of this name, speaks of the sender's address.
+fn is_stopped_at_mail(words: &Words) -> bool {
+    const USERS: &[&str] = &[" user ", " mailbox ", " login "];
+    const NOT_READY: &[&str] =
+        &[" not activated ", " not active ", " not yet active ", " not confirmed ", " not verified ", " inactive "];
+    if words.any(&[" sender address ", " recipient", " verif", " callout ", " not exist "]) {
+        return words.near(" sender ", &[" suspended ", " disabled ", " deactivated "], 2);
+    }
+    words.near(" sender ", &[" suspended ", " disabled ", " deactivated "], 2)
+        || USERS.iter().any(|user| words.near(user, STOPPED, 3))
+        || words.near(" account ", NOT_READY, 2)
+}
+
+/// Returns true if what the sender pays for has ended.
+fn has_expired(words: &Words) -> bool {
+    const PAID: &[&str] = &[" subscription ", " plan ", " trial ", " abonnement "];
+    const ENDED: &[&str] = &[" expired ", " ended ", " lapsed ", " udløbet ", " abgelaufen ", " expiré "];
+    [" your ", " dit ", " ihr ", " votre "].iter().any(|your| words.near(your, PAID, 3))
+        && PAID.iter().any(|paid| words.near(paid, ENDED, 2))
+        && !names_content(words)
 }
 
 /// Words for senders whom a recipient does not hear.
@@ -311,7 +346,7 @@ pub fn named_account_is_stopped(words: &Words, name: &str) -> bool {
         "gebruiker",
     ];
     // What comes from an account is a message.
-    const FROM: &[&str] = &["from", "by", "fra", "från", "von", "af", "av", "de"];
+    const FROM: &[&str] = &["from", "by", "fra", "fraan", "von", "af", "av", "de"];
     let name = Words::of(name);
     let name: Vec<&str> = name.iter().collect();
     if name.is_empty() || words.any(&[" recipient"]) || is_about_sending_to(words) {
@@ -321,9 +356,10 @@ pub fn named_account_is_stopped(words: &Words, name: &str) -> bool {
     (0..all.len()).filter(|at| all[*at..].starts_with(&name)).any(|at| {
         let (before, behind) = (&all[..at], &all[at + name.len()..]);
         let is_account = |word: &&str| ACCOUNTS.contains(word);
+        let is_user = |word: &&str| USERS.iter().any(|user| folded(user) == **word);
         // The noun stands before the name or behind it.
         let (before, behind) = match (before, behind) {
-            ([before @ .., noun], behind) if is_account(noun) || USERS.contains(noun) => (before, behind),
+            ([before @ .., noun], behind) if is_account(noun) || is_user(noun) => (before, behind),
             (before, [noun, behind @ ..]) if is_account(noun) => (before, behind),
             // Without the noun, a sender may also be blocked by whoever reads the mail, but not suspended.
             ([], behind) if is_suspended(behind) => (before, behind),
@@ -333,7 +369,7 @@ pub fn named_account_is_stopped(words: &Words, name: &str) -> bool {
     })
 }
 
-/// Words between the name of an account and what became of it.
+/// Words between the name of an account and what became of it, in ASCII.
 const AUXILIARIES: &[&str] = &[
     "is",
     "was",
@@ -346,14 +382,14 @@ const AUXILIARIES: &[&str] = &[
     "er",
     "blevet",
     "blev",
-    "är",
+    "aer",
     "har",
     "ist",
     "wurde",
     "est",
     "a",
-    "été",
-    "está",
+    "ete",
+    "esta",
     "ha",
     "sido",
 ];
@@ -371,7 +407,7 @@ fn is_suspended(words: &[&str]) -> bool {
         "deaktiveret",
         "deaktiviert",
         "suspendu",
-        "désactivé",
+        "desactive",
     ];
     words.iter().find(|word| !AUXILIARIES.contains(word)).is_some_and(|word| SUSPENDED.contains(word))
 }
@@ -384,7 +420,8 @@ fn says_it_is_stopped(words: &[&str]) -> bool {
     let auxiliaries = words.iter().take(4).take_while(|word| AUXILIARIES.contains(word)).count();
     let said: Vec<&str> = words[auxiliaries..].iter().take(6).copied().collect();
     let said = format!(" {} ", said.join(" "));
-    let Some(stopped) = STOPPED.iter().find(|stopped| said.starts_with(**stopped)) else { return false };
+    let stopped = STOPPED.iter().map(|stopped| folded(stopped)).find(|stopped| said.starts_with(&**stopped));
+    let Some(stopped) = stopped else { return false };
     // From the space at the end of the word, which the phrase may not have.
     let rest = &said[stopped.trim_end().len()..];
     let rest = &rest[rest.find(' ').unwrap_or(rest.len())..];

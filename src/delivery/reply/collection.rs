@@ -1,6 +1,6 @@
 //! Collections of replies. Each was written down with what its replies mean before anybody tried them on the rules.
 
-use super::classify::Phase::*;
+use super::classify::Phase::{self, *};
 use super::classify::tests::context;
 use super::wordings::{miscounted, wrong};
 
@@ -26,6 +26,8 @@ pub(super) struct Collection {
     pub of_sender: &'static [&'static str],
     /// About the content.
     pub of_message: &'static [&'static str],
+    /// What has another meaning at another step, as [`short`](super::classify::tests::short) writes it.
+    pub others: &'static [(Phase, &'static str, &'static str)],
 }
 
 impl Collection {
@@ -41,6 +43,7 @@ impl Collection {
         of_recipient: &[],
         of_sender: &[],
         of_message: &[],
+        others: &[],
     };
 
     /// Checks that each reply has the meaning that was written down.
@@ -57,6 +60,9 @@ impl Collection {
             wrong(&[End], self.of_message, &["fm-"], &context),
         ];
         assert_eq!(found.concat(), []);
+        for (phase, right, text) in self.others {
+            assert_eq!(wrong(&[*phase], &[text], &[right], &context), []);
+        }
         assert_eq!(miscounted(self.too_many_recipients, self.not_too_many_recipients), [""; 0]);
     }
 }

@@ -26,6 +26,8 @@ const LATER: &[&str] = &[
     " graylist",
     " grey list",
     " gray list",
+    " due to internal error ",
+    " due to an internal error ",
     " temporary failure ",
     " temporary error ",
     " temporary problem ",

@@ -4,7 +4,7 @@
 use super::about_us::recipient_is_unknown;
 use super::periods::{names_long_period, names_period};
 use super::whose_limit::{Heard, MAIL_WORDS, goes_out, is_about_receiving, is_the_senders};
-use super::words::Words;
+use super::words::{Words, folded};
 
 /// A limit on what an account, a domain or an address may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,11 @@ const SPEED_WORDS: &[&str] = &[
     " too frequent",
     " throttl",
     " connection",
+    " connexion",
+    " verbindung",
+    " forbindelse",
+    " anslutning",
+    " slower ",
     " concurrent ",
     " session",
     " recipients from ",
@@ -62,7 +67,9 @@ const CONTENT_WORDS: &[&str] = &[
     " attachment",
     " hop ",
     " hops ",
-    " loop",
+    " loop ",
+    " loops ",
+    " looping ",
     " lookup",
     " dns ",
     " spf ",
@@ -72,6 +79,8 @@ const CONTENT_WORDS: &[&str] = &[
     " spam threshold ",
     " reputation ",
     " virus",
+    " malware",
+    " phish",
     " parts ",
     " mime ",
     " nest",
@@ -134,6 +143,12 @@ const HURRIED: &[&str] = &[
     " too many connection",
     " too many concurrent ",
     " too many session",
+    " too many smtp ",
+    " trop de connexions ",
+    " zu viele verbindungen ",
+    " for mange forbindelser ",
+    " för många anslutningar ",
+    " again slower ",
     " too many recipients from ",
     " too many errors ",
     " too many bad commands ",
@@ -157,6 +172,8 @@ const HURRIED: &[&str] = &[
     " open a new connection ",
     " use a new connection ",
 ];
+/// What NetEase (163.com, 126.com) says in place of words: the sender's mail of a day, of 15 minutes or of a connection, or its recipients.
+const CODES: &[&str] = &[" mi stc ", " mi sfq ", " mi dmc ", " rp trc ", " rp qrc ", " rp drc "];
 /// Words for how much may be sent, or was. They count beside a period.
 const FEW: &[&str] = &[
     " only ",
@@ -220,6 +237,10 @@ const LIMITED: &[&str] = &[
     " capped ",
     " over the permitted ",
     " over the allowed ",
+    " above the permitted ",
+    " above the allowed ",
+    " above permitted ",
+    " above allowed ",
     " finished ",
     " unusually high ",
     " unusually large ",
@@ -235,6 +256,7 @@ const LIMITED: &[&str] = &[
     " capacity ",
     // Some write their texts as one word: `mailLimitExceeded`.
     "limitexceeded ",
+    "limitreached ",
     "limit ",
     // Danish, Swedish, Norwegian, German, French, Dutch, Spanish, Italian.
     " opbrugt ",
@@ -265,7 +287,6 @@ const LIMITED: &[&str] = &[
     " trop de ",
     " overschreden ",
     " te veel ",
-    " excedid",
     " límite",
     " alcanzad",
     " superad",
@@ -273,10 +294,19 @@ const LIMITED: &[&str] = &[
     " demasiados ",
     " troppi ",
     " troppe ",
+    " cuota ",
+    " excedi",
+    " massimo ",
+    " raggiunt",
+    " máximo ",
+    " atingi",
+    // Polish, Dutch, Finnish, Czech, Russian.
     " przekroczon",
     " limiet",
     "limiet ",
     " ylitetty ",
+    " překročen",
+    " превышен",
 ];
 /// Words for a limit that are the end of one word, with the name of what is limited before them: `dagsgrænsen`.
 const LIMITS_OF_COMPOUNDS: &[&str] = &["grænse", "gräns", "grense"];
@@ -321,7 +351,7 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     }
     let waits =
         words.near(" wait ", &[" sending", " send "], 2) || words.near(" wait ", &[" next message", " next mail"], 5);
-    if words.any(HURRIED) || waits || words.near(" sent more ", MAIL_WORDS, 1) {
+    if words.any(HURRIED) || words.any(CODES) || waits || words.near(" sent more ", MAIL_WORDS, 1) {
         return true;
     }
     if words.any(CONTENT_WORDS) || recipient_is_unknown(words) {
@@ -349,6 +379,7 @@ fn speaks_of_sending(words: &Words, heard: Heard) -> bool {
     let used = words.near(" volume ", &[" reached ", " used ", " exceeded ", " exhausted "], 3)
         || words.near(" over ", &[" volume ", " allowance ", " plan "], 2);
     let more = MORE_THAN.iter().any(|more| words.near(more, MAIL_WORDS, 2))
+        || words.near(" above ", DIGITS, 0)
         || (words.near(" more ", MAIL_WORDS, 0) && words.any(&[" than "]));
     // `outgoing: 101/100 per 1h`
     let compared = of_period && goes_out(words) && words.has_count_at_limit();
@@ -365,8 +396,9 @@ pub(super) fn is_limited(words: &Words) -> bool {
         return false;
     }
     // `begrænset` is no limit, although it has the word in it.
-    let is_bound = |word: &str| BOUNDED.iter().any(|bound| word.starts_with(bound.trim()));
-    let is_compound = |word: &str| LIMITS_OF_COMPOUNDS.iter().any(|limit| word.contains(limit)) && !is_bound(word);
+    let is_bound = |word: &str| BOUNDED.iter().any(|bound| word.starts_with(folded(bound).trim()));
+    let has_limit = |word: &str| LIMITS_OF_COMPOUNDS.iter().any(|limit| word.contains(&*folded(limit)));
+    let is_compound = |word: &str| has_limit(word) && !is_bound(word);
     let is_bounded =
         || words.any(BOUNDED) && (of_period || words.close(BOUNDED, DIGITS, 2) || words.close(BOUNDED, ACCOUNTS, 2));
     words.any(LIMITED) || words.iter().any(is_compound) || is_bounded()

@@ -36,6 +36,8 @@ mod wordings_at_each_step;
 #[cfg(test)]
 mod wordings_collected;
 #[cfg(test)]
+mod wordings_heard;
+#[cfg(test)]
 mod wordings_invented;
 #[cfg(test)]
 mod wordings_invented_of_one;

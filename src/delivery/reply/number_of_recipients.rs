@@ -56,6 +56,9 @@ const OF_OTHERS: &[&str] = &[
     " rates ",
     " recipients from ",
     " recipients failed ",
+    " invalid recipients ",
+    " unknown recipients ",
+    " bad recipients ",
     " too many bounces ",
     " bounced ",
     " disabled ",
@@ -97,6 +100,7 @@ const BEFORE: &[&str] = &[
     " too much ",
     " number of ",
     " so many ",
+    " out of allow",
     " no additional ",
     " limit",
     " maximum ",
@@ -115,6 +119,13 @@ const BEFORE: &[&str] = &[
     " anzahl der ",
     " nombre de ",
     " número de ",
+    " mere end ",
+    " mehr als ",
+    " meer dan ",
+    " fler än ",
+    " plus de ",
+    " massimo ",
+    " máximo ",
     " maximale ",
     " maksimal",
     " maximal ",
@@ -165,7 +176,7 @@ const BEHIND: &[&str] = &[
 
 fn says_too_many_recipients(words: &Words) -> bool {
     let people = [" addressee", " recipient", " rcpt"];
-    if words.near(" number of ", &people, 0) && words.any(&[" too large ", " too big "]) {
+    if words.near(" number of ", &people, 0) && words.any(&[" too large ", " too big ", " over size "]) {
         return true;
     }
     // Some write their texts as one word: `RecipientLimitExceeded`.
@@ -240,12 +251,14 @@ fn compares_numbers(words: &Words) -> bool {
             "more",
             "than",
             "only",
+            "the",
+            "number",
             "is",
         ];
         words.get(at).is_some_and(|word| bounds.contains(word))
     };
     // A bound may stand between the two numbers, in a few words.
-    let most_behind = |at: usize| (at..at + 4).find(|at| !is_bound(*at)).and_then(number);
+    let most_behind = |at: usize| (at..at + 5).find(|at| !is_bound(*at)).and_then(number);
     let nouns = (0..words.len()).filter(|at| SEVERAL.iter().any(|noun| noun.trim() == words[*at]));
     nouns.into_iter().any(|at| {
         let before = at.checked_sub(1).and_then(number).zip(most_behind(at + 1).filter(|_| is_bound(at + 1)));

@@ -7,7 +7,7 @@ pub(super) fn names_long_period(words: &Words) -> bool {
     words.any(LONG)
         || words.has_digits_before(&["h", "hr", "hrs", "d"])
         // Danish for an hour, which is a common word elsewhere.
-        || COUNTED.iter().any(|mails| words.near(mails, &[" time "], 0))
+        || COUNTED.iter().any(|mails| words.near(mails, &[" time ", " h ", " hr "], 0))
 }
 
 /// Returns true if the text names a period, also one shorter than an hour.
@@ -16,7 +16,7 @@ pub(super) fn names_period(words: &Words) -> bool {
 }
 
 /// What stands before the unit of a rate.
-const COUNTED: &[&str] = &[" mails ", " e mails ", " emails ", " beskeder "];
+const COUNTED: &[&str] = &[" mail ", " mails ", " e mails ", " emails ", " messages ", " msgs ", " beskeder "];
 
 /// Words for an hour and longer periods.
 const LONG: &[&str] = &[
@@ -70,6 +70,7 @@ const LONG: &[&str] = &[
     " heure",
     " jour ",
     " journali",
+    " quotidien",
     " uur ",
     " dagelijkse ",
     // Spanish, Portuguese, Italian.
@@ -81,9 +82,15 @@ const LONG: &[&str] = &[
     " all ora ",
     " orario ",
     " giornalier",
-    // Polish.
+    " al giorno ",
+    " giorno ",
+    // Polish, Czech, Russian.
     " godzin",
     " dzienn",
+    " denní ",
+    " hodin",
+    " сутки ",
+    " в час ",
 ];
 /// Words for periods shorter than an hour.
 const SHORT: &[&str] = &[" minute", " minut", " min ", " second ", " seconds ", " sekund"];

@@ -74,6 +74,9 @@ const ELSEWHERE: &[&str] = &[
 ];
 /// Words for sending mail on.
 const FORWARDS: &[&str] = &[
+    " mail gate ",
+    " to the internet ",
+    " to outside the ",
     " forwarding denied ",
     " forwarding not ",
     " forwarding is not ",
@@ -135,6 +138,9 @@ const OWN_DOMAINS: &[&str] = &[
 
 /// Returns true if the server says that it does not relay, for us or for anybody.
 pub fn does_not_relay(words: &Words) -> bool {
+    if words.any(&[" mx do not point to us "]) {
+        return true;
+    }
     // These are about an allowance, or about the message's content taken for spam.
     let of_others = [" relay limit", " relay quota", " open relay list", " mailbox ", " moved ", " new address "];
     if words.any(&of_others) || recipient_is_unknown(words) {
@@ -195,6 +201,6 @@ pub fn does_not_relay(words: &Words) -> bool {
     {
         return true;
     }
-    (relays && (words.any(NEGATIVE_WORDS) || words.any(&[" require", " only ", " must ", " insecure "])))
+    (relays && (words.any(NEGATIVE_WORDS) || words.any(&[" require", " only ", " must ", " insecure ", " check "])))
         || words.any(LOCAL)
 }

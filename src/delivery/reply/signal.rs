@@ -1,6 +1,6 @@
 //! Finds the subject of a smarthost's negative reply, by its codes and, where servers have no code for it, by its words.
 
-use super::about_us::{may_not_connect, refuses_a_machine};
+use super::about_us::{may_not_connect, recipient_is_unknown, refuses_a_machine};
 use super::blocked_account::{
     account_is_blocked, is_about_sending_to, named_account_is_stopped, names_account, names_content,
 };
@@ -11,7 +11,7 @@ use super::number_of_recipients::{is_about_number_of_recipients, limits_recipien
 use super::our_address::names;
 use super::periods::names_long_period;
 use super::relaying::does_not_relay;
-use super::wants_login::wants_login;
+use super::wants_login::{wants_login, wants_tls};
 use super::whose_limit::{Heard, goes_out, is_about_receiving, is_about_recipient, limits_sending, speaks_to_us};
 use super::words::Words;
 use crate::delivery::step::Step;
@@ -204,8 +204,8 @@ impl NegativeReply<'_> {
             || (self.is(4, 5) && permanent && (!to_one || self.says(&["sending", "quota", "limit"])))
             || self.is(7, 232)
             || self.is(7, 233);
-        let of_room = self.words.any(&[" storage ", " disk "]);
-        if used_up && !of_room && !self.is_about_mailbox() && !is_about_receiving(&self.words) {
+        let of_other = self.words.any(&[" storage ", " disk "]) || recipient_is_unknown(&self.words);
+        if used_up && !of_other && !self.is_about_mailbox() && !is_about_receiving(&self.words) {
             return Some(Signal::Quota);
         }
         // The code for too many recipients is about no mailbox, and a limit on those of a day is the sender's.
@@ -346,15 +346,20 @@ impl NegativeReply<'_> {
         let NegativeReply { phase, reply, .. } = *self;
         // At the final dot, or with the words excluded below, such a text is about who may send to whom, or about SPF
         // and DKIM.
-        let of_login = reply.is_permanent() && phase != Phase::End && !self.is(7, 133) && wants_login(&self.words);
+        // Exchange's codes for what a recipient's owner allows.
+        let of_recipient = self.is(7, 12) || (124..=136).any(|detail| self.is(7, detail));
+        let of_login = reply.is_permanent() && phase != Phase::End && !of_recipient && wants_login(&self.words);
         // See RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. After our TLS failed, a server that allows logins only within
         // TLS says 530, too.
-        let wants_tls = reply.code == 538
+        let of_tls = reply.code == 538
+            || wants_tls(&self.words)
             || self.is(7, 10)
             || self.is(7, 11)
             || self.says(&["starttls command first"])
             || (reply.code == 530 && self.context.fallback.is_some());
-        if wants_tls && reply.is_permanent() && phase != Phase::End {
+        // Exchange says `451 5.7.3 STARTTLS is required to send mail`.
+        let is_permanent = reply.is_permanent() || matches!(reply.enhanced, Some(EnhancedCode(5, ..)));
+        if of_tls && is_permanent && phase != Phase::End {
             return Some(Signal::WantsTls);
         }
         if reply.code == 530 || self.is(7, 57) || self.is(7, 30) {
@@ -395,10 +400,8 @@ impl NegativeReply<'_> {
         if self.is(7, 51) {
             return Some(Signal::Barred);
         }
-        let relays_not = self.is(7, 64)
-            || self.is(7, 54)
-            || self.says(&denied)
-            || (self.is_before_content() && does_not_relay(&self.words));
+        let says_relay = self.is(7, 64) || self.is(7, 54) || self.says(&denied);
+        let relays_not = says_relay || (self.is_before_content() && does_not_relay(&self.words));
         // A reply about our address concerns the connection, whatever its words. A code for the message's size excludes that, and so
         // does one for the recipient's address, unless the text says that our address is the one that is refused.
         let is_named = || names(self.text, context.egress);
@@ -418,7 +421,8 @@ impl NegativeReply<'_> {
         if self.is(7, 60) || self.says(&as_sender) {
             return Some(Signal::SendAs);
         }
-        (relays_not && !is_about_recipient(reply)).then_some(Signal::NoRelay)
+        let of_recipient = is_about_recipient(reply) && !(says_relay && !recipient_is_unknown(&self.words));
+        (relays_not && !of_recipient).then_some(Signal::NoRelay)
     }
 
     /// Returns true if the server takes mail from its own domain for forged because it comes from outside. Exchange and

@@ -1,4 +1,4 @@
-//! Finds replies that ask for a login.
+//! Finds replies that ask for a login or for TLS.
 
 use super::about_us::recipient_is_unknown;
 use super::words::Words;
@@ -61,6 +61,7 @@ const LOGIN: &[&str] = &[
     " logga in ",
     " logge inn ",
     " einloggen ",
+    " anmeldung ",
 ];
 /// Words that ask for something.
 const WANTED: &[&str] = &[
@@ -85,16 +86,38 @@ const WANTED: &[&str] = &[
     " bitte ",
     " veuillez ",
     " müssen ",
+    " nur mit ",
     " kræve",
     " skal ",
     " først ",
     " måste ",
 ];
 
+/// Returns true if the server asks for TLS: `STARTTLS is required to send mail`. A version of TLS, and a certificate, are other matters, and
+/// so is what a recipient asks for.
+pub fn wants_tls(words: &Words) -> bool {
+    const TLS: &[&str] = &[" starttls ", " tls ", " ssl ", " encrypted connection ", " secure connection "];
+    const WANTED: &[&str] =
+        &[" require", " must ", " need", " first ", " erforderlich ", " kræve", " krävs ", " requis"];
+    const OF_OTHERS: &[&str] = &[
+        " version ",
+        " certificate ",
+        " cipher",
+        " recipient",
+        " user",
+        " mailbox ",
+        " sender ",
+        " policy ",
+        " mime ",
+    ];
+    let to_be_used = TLS.iter().any(|tls| words.any(&[&format!(" use{tls}")]));
+    (to_be_used || words.close(TLS, WANTED, 3)) && !words.any(OF_OTHERS)
+}
+
 /// Returns true if the server asks for a login that it did not get. The mail's own authentication (SPF, DKIM) is another
 /// matter, and so is what a distribution list asks of its senders.
 pub fn wants_login(words: &Words) -> bool {
-    if words.any(OF_MAIL) || recipient_is_unknown(words) {
+    if words.any(OF_MAIL) || words.any(&[" must match "]) || recipient_is_unknown(words) {
         return false;
     }
     let logged_in = [

@@ -13,7 +13,19 @@ pub(super) const RECEIVING_WORDS: &[&str] = &[
     " messages received ",
     " received too much ",
     " messages on the server ",
+    " inbounds ",
     " recipient quota ",
+    " recipients domain ",
+    " recipient over ",
+    // Danish, Swedish, German, French, Spanish.
+    " indgående ",
+    " modtageren har ",
+    " inkommande ",
+    " mottagaren har ",
+    " eingehende",
+    " empfänger hat ",
+    " destinataire a ",
+    " destinatario ha ",
     " mailbox over ",
     " incoming ",
     " inbound ",
@@ -33,6 +45,17 @@ pub(super) const RECEIVING_WORDS: &[&str] = &[
     " trying to contact ",
     " trying to reach ",
     " tried to reach ",
+];
+/// Words for somebody who takes only so much mail. They may also stand beside the number of a message's recipients.
+const TAKERS: &[&str] = &[
+    " recipient only ",
+    " recipient accepts ",
+    " recipient takes ",
+    " user accepts ",
+    " user only ",
+    " this group ",
+    " this list ",
+    " mailing list ",
 ];
 /// Words for what an allowance counts.
 pub(super) const MAIL_WORDS: &[&str] =
@@ -83,8 +106,14 @@ const OUTWARD: &[&str] = &[
     " invio ",
     " inviati ",
     " inviato ",
+    " in uscita ",
+    " inviabil",
     " wysłan",
-    " wysyłan",
+    " wysył",
+    " odeslan",
+    " odchoz",
+    " исходящ",
+    " отправк",
     " lähetys",
     " sent items ",
     " send limit",
@@ -253,7 +282,7 @@ pub fn is_about_recipient(reply: &Reply) -> bool {
 /// Returns true if the text speaks of what a recipient receives.
 pub fn is_about_receiving(words: &Words) -> bool {
     let goes_out = words.any(&[" outgoing ", " outbound "]) && !words.any(&[" receiv", " incoming ", " inbound "]);
-    words.any(RECEIVING_WORDS) && !goes_out
+    (words.any(RECEIVING_WORDS) || words.any(TAKERS)) && !goes_out
 }
 
 /// Returns true if the text speaks of mail that goes out.
@@ -291,6 +320,13 @@ pub fn limits_sending(words: &Words) -> bool {
         " unable to send ",
     ]);
     !fails && !is_about_receiving(words) && (OUT.iter().any(|out| words.near(out, LIMIT, 2)) || LIMIT.iter().any(of))
+}
+
+/// Returns true for the sender's limit in one word: `dailyrecipientlimitreached`.
+fn is_senders_limit(word: &str) -> bool {
+    const OF_SENDING: &[&str] = &["send", "outbound", "outgoing", "submission", "daily", "hourly"];
+    ["limitreached", "limitexceeded"].iter().any(|limit| word.ends_with(limit))
+        && OF_SENDING.iter().any(|sending| word.contains(sending))
 }
 
 /// Where a reply was heard, as far as that tells whose limit it speaks of.
@@ -332,6 +368,7 @@ pub fn is_the_senders(words: &Words, heard: Heard) -> bool {
     // At RCPT a user is the recipient, whose mailbox may hold only so many messages (RFC 3463 §3.3, X.2.2).
     let of_user = heard != Heard::AtRcpt && words.any(&[" user "]);
     of_period
+        || words.iter().any(is_senders_limit)
         || words.any(COUNTED_SPEED)
         || words.any(OURS)
         || words.any(OF_MAIL)

@@ -1,5 +1,8 @@
 //! The words of a reply, for finding phrases in it. Servers use different case, punctuation and line breaks for the
-//! same phrase.
+//! same phrase. Many write other letters than those of ASCII in ASCII (`graensen er naaet`, `limite depassee`), so all letters are
+//! compared in that form.
+
+use std::borrow::Cow;
 
 /// A text as lower-case words with one space between them and at both ends. Apostrophes are left out: `isn't` is `isnt`.
 pub struct Words {
@@ -15,7 +18,7 @@ impl Words {
         words.push(' ');
         for c in text.chars().filter(|c| !matches!(c, '\'' | '\u{2019}')) {
             if c.is_alphanumeric() {
-                words.extend(c.to_lowercase());
+                c.to_lowercase().for_each(|c| push_folded(c, &mut words));
             } else if !words.ends_with(' ') {
                 words.push(' ');
             }
@@ -31,21 +34,22 @@ impl Words {
     /// Returns true if the text has one of these phrases. A phrase is written with the spaces at its ends: `" hour"`
     /// also finds `hours`, `" day "` finds only `day`.
     pub fn any(&self, phrases: &[&str]) -> bool {
-        phrases.iter().any(|phrase| self.spaced.contains(phrase))
+        phrases.iter().any(|phrase| self.spaced.contains(&*folded(phrase)))
     }
 
-    /// The words, one by one.
+    /// The words, one by one, as [`folded`] writes them.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.spaced.split_ascii_whitespace()
     }
 
     /// Returns true if one of `seconds` begins within `most` words after `first`.
     pub fn near(&self, first: &str, seconds: &[&str], most: usize) -> bool {
+        let first = &*folded(first);
         self.spaced.match_indices(first).any(|(at, _)| {
             // From the space at the end of `first`, if it has one.
             let behind = &self.spaced[self.spaced.floor_char_boundary(at + first.len() - 1)..];
             let words = behind.match_indices(' ').take(most + 1).map(|(space, _)| &behind[space..]);
-            words.into_iter().any(|rest| seconds.iter().any(|second| rest.starts_with(second)))
+            words.into_iter().any(|rest| seconds.iter().any(|second| rest.starts_with(&*folded(second))))
         })
     }
 }
@@ -61,7 +65,7 @@ impl Words {
         self.any(bounds)
             && self
                 .spaced
-                .match_indices(noun)
+                .match_indices(&*folded(noun))
                 .any(|(at, _)| self.spaced[..at].rsplit(' ').next().is_some_and(is_number))
     }
 
@@ -95,6 +99,40 @@ impl Words {
     }
 }
 
+/// Writes a phrase as it stands in a reply's words: without other letters than those of ASCII, where people have a way to write them.
+pub fn folded(phrase: &str) -> Cow<'_, str> {
+    if phrase.is_ascii() {
+        return Cow::Borrowed(phrase);
+    }
+    let mut out = String::with_capacity(phrase.len());
+    phrase.chars().for_each(|c| push_folded(c, &mut out));
+    Cow::Owned(out)
+}
+
+/// Adds a letter in lower case.
+fn push_folded(c: char, out: &mut String) {
+    match c {
+        'æ' | 'ä' => out.push_str("ae"),
+        'ø' | 'ö' => out.push_str("oe"),
+        'å' => out.push_str("aa"),
+        'ü' => out.push_str("ue"),
+        'ß' => out.push_str("ss"),
+        'à' | 'á' | 'â' | 'ã' | 'ą' => out.push('a'),
+        'ç' | 'ć' | 'č' => out.push('c'),
+        'è' | 'é' | 'ê' | 'ë' | 'ę' | 'ě' => out.push('e'),
+        'ì' | 'í' | 'î' | 'ï' => out.push('i'),
+        'ł' => out.push('l'),
+        'ñ' | 'ń' => out.push('n'),
+        'ò' | 'ó' | 'ô' | 'õ' => out.push('o'),
+        'ř' => out.push('r'),
+        'ś' | 'š' => out.push('s'),
+        'ù' | 'ú' | 'û' | 'ů' => out.push('u'),
+        'ý' => out.push('y'),
+        'ź' | 'ż' | 'ž' => out.push('z'),
+        c => out.push(c),
+    }
+}
+
 /// Returns true for `101/100` and `sent:101/100`.
 fn is_count_at_limit(token: &str) -> bool {
     let is_label = |label: &str| label.chars().all(char::is_alphabetic);
@@ -123,6 +161,23 @@ mod tests {
         }
         assert!(!words.any(&[" hou ", " our "]));
         assert!(!Words::of("").any(&[" a"]));
+    }
+
+    #[test]
+    fn letters_are_found_as_they_are_and_as_they_are_written_in_ascii() {
+        for (text, phrase) in [
+            ("Grænsen på 100 er nået", " graensen paa "),
+            ("Graensen paa 100 er naaet", " grænsen på "),
+            ("ÜBERSCHRITTEN", " ueberschritten "),
+            ("Limite depassee", " dépassée "),
+            ("Límite excedió", " limite excedio "),
+            ("przekroczyło", " przekroczylo "),
+        ] {
+            assert!(Words::of(text).any(&[phrase]), "{text}");
+            assert!(Words::of(text).near(phrase.split_inclusive(' ').next().unwrap(), &[phrase], 1), "{text}");
+        }
+        assert!(Words::of("Kun 10 modtagere på én gang").has_number_before(" modtagere på", &[" kun "]));
+        assert_eq!(folded("må ikke"), "maa ikke");
     }
 
     #[test]
