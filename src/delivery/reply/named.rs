@@ -45,6 +45,33 @@ pub fn mentioned_recipients<'a>(text: &'a str, context: &Context<'_>) -> impl It
     addresses(text).filter(move |address| whose(address, context) == Some(Named::Recipient))
 }
 
+/// Returns true if `text`, in lower case, says of a recipient what that one takes: `x@test.net accepts mail from known hosts only`.
+pub fn says_what_a_recipient_takes(text: &str, context: &Context<'_>) -> bool {
+    const VERBS: &[&str] = &[
+        "accepts ",
+        "only accepts ",
+        "does not accept ",
+        "takes ",
+        "only takes ",
+        "does not take ",
+        "wants ",
+        "does not want ",
+        "requires ",
+        "refuses ",
+        "rejects ",
+        "blocks ",
+        "blocked ",
+        "has blocked ",
+        "modtager ",
+        "nimmt ",
+    ];
+    let text = text.trim_start_matches(['<', '"', ' ']);
+    let named = addresses(text).next().filter(|address| whose(address, context) == Some(Named::Recipient));
+    let rest =
+        named.and_then(|address| text.strip_prefix(address)).map(|rest| rest.trim_start_matches(['>', '"', ' ']));
+    rest.is_some_and(|rest| VERBS.iter().any(|verb| rest.starts_with(verb)))
+}
+
 /// The clauses of a text, without the punctuation that ends them.
 fn clauses(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
@@ -188,6 +215,31 @@ mod tests {
         // A colleague's mailbox is not the sender's.
         let context = Context { internal: true, ..context };
         assert_eq!(wrong(&[Rcpt], &["550 5.2.1 <crm@test.dk>: account is disabled"], &["fr-"], &context), []);
+    }
+
+    #[test]
+    fn what_a_recipient_takes_says_nothing_of_us() {
+        let recipients = [Recipient::new(Mailbox::parse("x@test.net").unwrap())];
+        let context = Context { recipients: &recipients, ..context(false) };
+        let of_recipient = [
+            "550 x@test.net does not accept mail from your server",
+            "550 <x@test.net> accepts mail from known hosts only",
+            "550 x@test.net takes no mail from outside the company",
+            "550 5.7.1 x@test.net has blocked your server",
+            "550 x@test.net rejects mail from your IP address",
+            "550 x@test.net requires authentication of its senders",
+            "550 x@test.net requires TLS",
+            "550 x@test.net modtager ikke mail fra jeres server",
+        ];
+        assert_eq!(wrong(&[Rcpt], &of_recipient, &["fr-"], &context), []);
+        let of_us = [
+            "550 x@test.net: your server is not allowed to connect",
+            "550 <x@test.net>: your IP address is blocked",
+            "550 x@test.net refuses mail from 40.74.40.57",
+            "550 x@test.net not accepted, relaying denied",
+            "550 y@test.net does not accept mail from your server",
+        ];
+        assert_eq!(wrong(&[Rcpt], &of_us, &["dR?"], &context), []);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::blocked_account::{
 };
 use super::context::{Context, TakenRecipients};
 use super::limits::{Allowance, allowance, counts_errors, lasts, refuses_login_for_allowance};
-use super::named::{Named, mentioned_recipients, whose_limit_is_named};
+use super::named::{Named, mentioned_recipients, says_what_a_recipient_takes, whose_limit_is_named};
 use super::number_of_recipients::{is_about_number_of_recipients, limits_recipients_of_a_period};
 use super::our_address::names;
 use super::periods::names_long_period;
@@ -285,6 +285,10 @@ impl NegativeReply<'_> {
         })
     }
 
+    fn says_what_a_recipient_takes(&self) -> bool {
+        says_what_a_recipient_takes(self.text, self.context)
+    }
+
     fn mentioned_recipients(&self) -> impl Iterator<Item = &str> {
         mentioned_recipients(self.text, self.context)
     }
@@ -347,12 +351,13 @@ impl NegativeReply<'_> {
         // At the final dot, or with the words excluded below, such a text is about who may send to whom, or about SPF
         // and DKIM.
         // Exchange's codes for what a recipient's owner allows.
-        let of_recipient = self.is(7, 12) || (124..=136).any(|detail| self.is(7, detail));
+        let of_recipient =
+            self.is(7, 12) || (124..=136).any(|detail| self.is(7, detail)) || self.says_what_a_recipient_takes();
         let of_login = reply.is_permanent() && phase != Phase::End && !of_recipient && wants_login(&self.words);
         // See RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. After our TLS failed, a server that allows logins only within
         // TLS says 530, too.
         let of_tls = reply.code == 538
-            || wants_tls(&self.words)
+            || (wants_tls(&self.words) && !self.says_what_a_recipient_takes())
             || self.is(7, 10)
             || self.is(7, 11)
             || self.says(&["starttls command first"])
@@ -401,13 +406,14 @@ impl NegativeReply<'_> {
             return Some(Signal::Barred);
         }
         let says_relay = self.is(7, 64) || self.is(7, 54) || self.says(&denied);
-        let relays_not = says_relay || (self.is_before_content() && does_not_relay(&self.words));
+        let of_one = self.says_what_a_recipient_takes();
+        let relays_not = says_relay || (self.is_before_content() && !of_one && does_not_relay(&self.words));
         // A reply about our address concerns the connection, whatever its words. A code for the message's size excludes that, and so
         // does one for the recipient's address, unless the text says that our address is the one that is refused.
         let is_named = || names(self.text, context.egress);
         let is_meant = match is_about_recipient(reply) {
             true => is_named() && refuses_a_machine(&self.words),
-            false => is_named() || may_not_connect(&self.words),
+            false => is_named() || (!of_one && may_not_connect(&self.words)),
         };
         let of_connection = self.is_before_content() && reply.is_permanent() && !self.is(3, 4) && is_meant;
         if of_connection {
