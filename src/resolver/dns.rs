@@ -19,6 +19,8 @@ use super::{Answer, Error, Lookup, Record, RecordType, Resolver, Settings, norma
 #[derive(Clone)]
 pub struct Dns {
     resolver: TokioResolver,
+    /// Asks without EDNS, for the few servers that refuse such a question (RFC 6891 §7).
+    plain: TokioResolver,
     longest: Duration,
 }
 
@@ -70,7 +72,10 @@ impl Dns {
         let attempts = u32::try_from(settings.attempts.max(1)).unwrap_or(u32::MAX);
         // Each attempt may use UDP and then TCP. The library limits the time of one server, not the time of the whole question.
         let longest = settings.timeout.saturating_mul(attempts.saturating_mul(2)).min(Duration::from_secs(60));
-        Ok(Dns { resolver: without_tls(config, options)?, longest })
+        let mut without_edns = options.clone();
+        without_edns.edns0 = false;
+        let plain = without_tls(config.clone(), without_edns)?;
+        Ok(Dns { resolver: without_tls(config, options)?, plain, longest })
     }
 
     async fn ask(&self, name: &str, record_type: RecordType) -> Result<Answer, Error> {
@@ -87,9 +92,14 @@ impl Dns {
             RecordType::Soa => rr::RecordType::SOA,
             RecordType::Ns => rr::RecordType::NS,
         };
-        let asked = self.resolver.lookup(question, asked_type);
         let timeout = || Error::Timeout { name: name.to_owned(), record_type };
-        match tokio::time::timeout(self.longest, asked).await.map_err(|_| timeout())? {
+        let asked = self.resolver.lookup(question.clone(), asked_type);
+        let mut asked = tokio::time::timeout(self.longest, asked).await.map_err(|_| timeout())?;
+        if asked.as_ref().is_err_and(may_refuse_edns) {
+            let again = self.plain.lookup(question, asked_type);
+            asked = tokio::time::timeout(self.longest, again).await.map_err(|_| timeout())?;
+        }
+        match asked {
             Ok(lookup) => Ok(Answer {
                 records: lookup
                     .answers()
@@ -133,6 +143,16 @@ impl Dns {
         // If that name is not an alias, the library followed the chain to its end.
         !matches!(tokio::time::timeout(self.longest, alias).await, Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))))
     }
+}
+
+/// Returns true if a server that does not know EDNS answers like this (RFC 6891 §7).
+fn may_refuse_edns(error: &NetError) -> bool {
+    let code = match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,
+        NetError::Dns(DnsError::ResponseCode(code)) => *code,
+        _ => return false,
+    };
+    matches!(code, ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)
 }
 
 /// What an answer without an error and without records says about the record.

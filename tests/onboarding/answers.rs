@@ -159,6 +159,21 @@ async fn only_an_answer_that_says_so_is_an_absence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_know_edns_is_asked_without_it() {
+    for code in [ResponseCode::FormErr, ResponseCode::NotImp] {
+        let zone = FixedZone::parse("good.dk TXT \"v=spf1 -all\"").unwrap();
+        let server = ScriptedDns::start_with(Some(code), move |name, record_type, answer| {
+            from_zone(&zone, name, record_type, answer);
+            Duration::ZERO
+        });
+        let dns = server.resolver();
+        let dns: &dyn Resolver = &dns;
+        assert_eq!(dns.txt("good.dk").await.unwrap().len(), 1, "{code}");
+        assert!(dns.txt("absent.dk").await.unwrap().is_empty(), "{code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_domain_whose_servers_only_refer_elsewhere_loses_nothing() {
     let zone = FixedZone::new();
     for (host, value) in [

@@ -23,6 +23,14 @@ impl ScriptedDns {
     /// Answers each question with the answer that `script` fills in, which is NOERROR and empty before. The script gets the name without
     /// its trailing dot and the record type, and returns how long to delay the answer.
     pub fn start(script: impl Fn(&str, RecordType, &mut Message) -> Duration + Send + Sync + 'static) -> ScriptedDns {
+        Self::start_with(None, script)
+    }
+
+    /// Does the same, but answers questions with EDNS with this code only, as servers that do not know it.
+    pub fn start_with(
+        code_for_edns: Option<ResponseCode>,
+        script: impl Fn(&str, RecordType, &mut Message) -> Duration + Send + Sync + 'static,
+    ) -> ScriptedDns {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
         let address = socket.local_addr().expect("a bound socket has an address");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
@@ -32,7 +40,7 @@ impl ScriptedDns {
             let mut question = [0; 4096];
             while !stop.load(Ordering::Relaxed) {
                 let Ok((len, from)) = socket.recv_from(&mut question) else { continue };
-                let Some((answer, wait)) = answered(&question[..len], &script) else { continue };
+                let Some((answer, wait)) = answered(&question[..len], code_for_edns, &script) else { continue };
                 let socket = socket.try_clone().expect("a socket can be shared");
                 std::thread::spawn(move || {
                     std::thread::sleep(wait);
@@ -63,6 +71,7 @@ impl Drop for ScriptedDns {
 
 fn answered(
     question: &[u8],
+    code_for_edns: Option<ResponseCode>,
     script: &impl Fn(&str, RecordType, &mut Message) -> Duration,
 ) -> Option<(Vec<u8>, Duration)> {
     let question = Message::from_vec(question).ok()?;
@@ -77,6 +86,10 @@ fn answered(
             .into_iter()
             .find(|record_type| record_type.as_str() == asked)?;
     answer.add_query(query);
+    if let Some(code) = code_for_edns.filter(|_| question.edns.is_some()) {
+        answer.metadata.response_code = code;
+        return Some((answer.to_vec().ok()?, Duration::ZERO));
+    }
     let wait = script(&name, record_type, &mut answer);
     Some((answer.to_vec().ok()?, wait))
 }
