@@ -136,12 +136,17 @@ impl Dns {
     /// Returns true if the library stopped in the middle of a chain of aliases, which it reports as a name without records. `last`
     /// is its last question, which is about the name at which it stopped.
     async fn gave_up(&self, last: &Query, asked: &str) -> bool {
-        if last.name().to_ascii().eq_ignore_ascii_case(asked) {
+        if last.query_type() == rr::RecordType::CNAME {
             return false;
         }
         let alias = self.resolver.lookup(last.name().clone(), rr::RecordType::CNAME);
-        // If that name is not an alias, the library followed the chain to its end.
-        !matches!(tokio::time::timeout(self.longest, alias).await, Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))))
+        let alias = tokio::time::timeout(self.longest, alias).await;
+        match last.name().to_ascii().eq_ignore_ascii_case(asked) {
+            // One answer may hold a whole loop, at whose end the library is back at the name in the question.
+            true => matches!(alias, Ok(Ok(_))),
+            // If that name is not an alias, the library followed the chain to its end.
+            false => !matches!(alias, Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_))))),
+        }
     }
 }
 

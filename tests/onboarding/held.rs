@@ -70,6 +70,12 @@ fn held_cases() -> Vec<(&'static str, Item, &'static [&'static str], String)> {
             &["dkim-good"],
             line("_domainkey.dname.h.dk", "DNAME keys.vendor.h.") + &txt("postbud1.keys.vendor.h", &key),
         ),
+        (
+            "loop.h.dk",
+            Item::Dkim,
+            &["unanswered"],
+            line(&at("loop.h.dk"), "CNAME back.h.") + &line("back.h", &format!("CNAME {}.", at("loop.h.dk"))),
+        ),
         ("nowhere.h.dk", Item::Dkim, &["dkim-missing"], line(&at("nowhere.h.dk"), "CNAME gone.vendor.h.")),
         (
             "rr.h.dk",
