@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::Deserialize;
 
 use super::ConfigFile;
-use crate::files;
+use super::relay::{NAME_CONFIG, part_of};
 
 /// The maximum time to connect, and to wait for octets of the answer. A slower relay is unhealthy.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -37,16 +38,27 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let file = self.config.path.display();
-        let text = files::read_text(&self.config.path).with_context(|| format!("cannot read {file}"))?;
-        let config: toml::Table = toml::from_str(&text).with_context(|| format!("cannot read {file}"))?;
-        let address = config.get("web").and_then(|web| web.get("address")).and_then(toml::Value::as_str);
-        let Some(address) = address else { bail!("{file} has no [web] address, so nothing answers") };
+        let Server { web } = part_of(&self.config.path, NAME_CONFIG)?;
+        let Some(address) = web.and_then(|web| web.address) else {
+            bail!("{file} has no [web] address, so nothing answers")
+        };
         let address: SocketAddr = address.parse().with_context(|| format!("{file}: [web] address {address}"))?;
         let path = if self.ready { "/readyz" } else { "/healthz" };
         let (is_well, said) = ask(from_here(address), path).with_context(|| format!("nothing answers at {address}"))?;
         show!("{}", crate::visible::visible(said.trim()));
         Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// The part of the server file that this command reads.
+#[derive(Deserialize)]
+struct Server {
+    web: Option<Web>,
+}
+
+#[derive(Deserialize)]
+struct Web {
+    address: Option<String>,
 }
 
 /// Returns the address at which this machine reaches itself.

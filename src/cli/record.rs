@@ -3,13 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 use serde::Deserialize;
 
-use super::relay::{Running, understood};
+use super::relay::{NAME_CONFIG, Running, part_of, understood};
 use super::trace;
-use crate::files;
 use crate::operate::jobs::RecordErased;
 use crate::operate::socket::protocol::Command;
 use crate::operate::{Actor, record};
@@ -68,7 +66,7 @@ impl Args {
     }
 }
 
-/// Returns true if the spool, and so the audit, is in a database. Reads only that, as [`trace::log`] reads only the log's name.
+/// Returns true if the spool, and so the audit, is in a database.
 fn has_database(config: &Path) -> anyhow::Result<bool> {
     #[derive(Deserialize)]
     struct Server {
@@ -78,9 +76,8 @@ fn has_database(config: &Path) -> anyhow::Result<bool> {
     struct Spool {
         backend: Option<String>,
     }
-    let text = files::read_text(config).with_context(|| format!("cannot read {}", config.display()))?;
-    let server: Server = toml::from_str(&text).with_context(|| config.display().to_string())?;
-    Ok(server.spool.and_then(|spool| spool.backend).is_some_and(|backend| backend != "embedded"))
+    let Server { spool } = part_of(config, NAME_CONFIG)?;
+    Ok(spool.and_then(|spool| spool.backend).is_some_and(|backend| backend != "embedded"))
 }
 
 /// Has the running relay and the other nodes erase a recipient.

@@ -90,27 +90,31 @@ impl Running {
         &self.config.path
     }
 
-    /// Reads only `state_dir`, because a mistake elsewhere in the configuration must not keep an operator from the queue.
+    /// Returns the state folder, of the option or of the server file.
     pub(super) fn state_dir(&self) -> anyhow::Result<PathBuf> {
         #[derive(Deserialize)]
-        struct StateDir {
+        struct Server {
             state_dir: Option<PathBuf>,
         }
         if let Some(dir) = &self.state_dir {
             return Ok(dir.clone());
         }
-        let path = &self.config.path;
-        let text = files::read_text(path).with_context(|| {
-            format!(
-                "cannot read {}; name the relay's configuration with --config, or its state folder with --state-dir",
-                path.display()
-            )
-        })?;
-        let StateDir { state_dir } = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
-        let folder = path.parent().unwrap_or_else(|| std::path::Path::new("."));
-        Ok(folder.join(state_dir.unwrap_or_else(|| "../state".into())))
+        let path = self.config();
+        let remedy = "name the relay's configuration with --config, or its state folder with --state-dir";
+        let Server { state_dir } = part_of(path, remedy)?;
+        Ok(path.parent().unwrap_or(Path::new("")).join(state_dir.unwrap_or_else(|| "../state".into())))
     }
 }
+
+/// Reads the part of the server file that `T` has, because a mistake elsewhere in the configuration must not keep an operator from the
+/// queue, the record or the relay's health. `remedy` says what to do if the file cannot be read.
+pub(super) fn part_of<T: DeserializeOwned>(config: &Path, remedy: &str) -> anyhow::Result<T> {
+    let text = files::read_text(config).with_context(|| format!("cannot read {}; {remedy}", config.display()))?;
+    toml::from_str(&text).with_context(|| config.display().to_string())
+}
+
+/// The remedy of commands that find everything in the configuration.
+pub(super) const NAME_CONFIG: &str = "name the configuration with --config";
 
 /// Reads an item of an answer. An error quotes what is wrong in it, on one line.
 pub(super) fn understood<T: DeserializeOwned>(item: Value) -> anyhow::Result<T> {

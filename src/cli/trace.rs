@@ -8,9 +8,8 @@ use serde::Deserialize;
 
 use super::names::MailNames;
 use super::output;
-use super::relay::{Running, warn_of_missing};
+use super::relay::{NAME_CONFIG, Running, part_of, warn_of_missing};
 use super::time;
-use crate::files;
 use crate::operate::socket::protocol::Command;
 use crate::record::trace::{Found, Query, Trace, TracePosition, find};
 use crate::visible::visible;
@@ -134,7 +133,7 @@ fn of_all_nodes(running: &Running, query: Query, limit: u32) -> anyhow::Result<F
     Ok(Found { traces, more: done.more, missing: Vec::new() })
 }
 
-/// Reads only `[events] log`, because a mistake elsewhere in the configuration must not keep an operator from the record.
+/// Returns the event log's file.
 pub(super) fn log(config: &Path) -> anyhow::Result<PathBuf> {
     #[derive(Deserialize)]
     struct Server {
@@ -144,10 +143,8 @@ pub(super) fn log(config: &Path) -> anyhow::Result<PathBuf> {
     struct Events {
         log: Option<PathBuf>,
     }
-    let text = files::read_text(config)
-        .with_context(|| format!("cannot read {}; name the configuration with --config", config.display()))?;
-    let server: Server = toml::from_str(&text).with_context(|| config.display().to_string())?;
-    let log = server.events.and_then(|events| events.log);
+    let Server { events } = part_of(config, NAME_CONFIG)?;
+    let log = events.and_then(|events| events.log);
     let log = log.with_context(|| format!("{} names no [events] log, so nothing is recorded", config.display()))?;
     Ok(config.parent().unwrap_or(Path::new("")).join(log))
 }
