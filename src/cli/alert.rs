@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::relay::{Columns, Running, understood};
+use super::relay::{Columns, Running};
 use crate::operate::alerts::AlertLine;
 use crate::operate::socket::protocol::Command;
 
@@ -66,11 +66,9 @@ impl Args {
 }
 
 fn list(running: &Running) -> anyhow::Result<()> {
-    let mut alerts: Vec<anyhow::Result<AlertLine>> = Vec::new();
-    running.call(Command::Alerts, |item| alerts.push(understood(item)))?;
+    let (alerts, _) = running.items::<AlertLine>(Command::Alerts)?;
     let mut columns = Columns::new(&["ALERT", "SINCE", "LASTS", "KNOWN TO", "WHAT"]);
     for alert in alerts {
-        let alert = alert?;
         columns.row([
             alert.key,
             alert.since,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 
 use super::hash_password::read_password;
-use super::relay::{Columns, Running, understood};
+use super::relay::{Columns, Running};
 use crate::operate::operators::{NewOperator, Operator, OperatorChange, PasswordHash};
 use crate::operate::socket::protocol::Command;
 use crate::operate::tokens::RoleName;
@@ -153,11 +153,9 @@ fn change(running: &Running, name: &str, change: OperatorChange) -> anyhow::Resu
 }
 
 fn list(running: &Running) -> anyhow::Result<()> {
-    let mut operators: Vec<anyhow::Result<Operator>> = Vec::new();
-    running.call(Command::Operators, |item| operators.push(understood(item)))?;
+    let (operators, _) = running.items::<Operator>(Command::Operators)?;
     let mut columns = Columns::new(&["NAME", "ROLE", "PASSWORD", "SESSIONS", "CREATED", "LAST LOGIN"]);
     for operator in operators {
-        let operator = operator?;
         columns.row([
             operator.name,
             operator.role.as_str().to_owned(),

@@ -295,9 +295,7 @@ fn row(running: &Running, message: &Message) -> Vec<String> {
 }
 
 fn show(running: &Running, id: String, json: bool) -> anyhow::Result<ExitCode> {
-    let mut found = None;
-    running.call(Command::Show { id }, |item| found = Some(item))?;
-    let Some(item) = found else { anyhow::bail!("the relay gave no message") };
+    let item = running.item::<Value>(Command::Show { id }, "message")?;
     if json {
         output::json_line(&item)?;
         return Ok(ExitCode::SUCCESS);
@@ -373,9 +371,7 @@ fn happened(event: &Value) -> String {
 }
 
 fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
-    let mut found = None;
-    running.call(Command::Stats, |item| found = Some(item))?;
-    let Some(item) = found else { anyhow::bail!("the relay gave no numbers") };
+    let item = running.item::<Value>(Command::Stats, "numbers")?;
     if json {
         output::json_line(&item)?;
         return Ok(ExitCode::SUCCESS);

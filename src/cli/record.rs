@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde::Deserialize;
 
-use super::relay::{NAME_CONFIG, Running, part_of, understood};
+use super::relay::{NAME_CONFIG, Running, part_of};
 use super::trace;
 use crate::operate::jobs::RecordErased;
 use crate::operate::socket::protocol::Command;
@@ -82,10 +82,8 @@ fn has_database(config: &Path) -> anyhow::Result<bool> {
 
 /// Has the running relay and the other nodes erase a recipient.
 fn erase_at_all(running: &Running, recipient: String) -> anyhow::Result<ExitCode> {
-    let mut erased = Vec::new();
-    running.call(Command::EraseRecipient { recipient }, |item| erased.push(item))?;
-    for item in erased {
-        let RecordErased { events, files, later } = understood(item)?;
+    let (erased, _) = running.items(Command::EraseRecipient { recipient })?;
+    for RecordErased { events, files, later } in erased {
         show!("{events} events erased in {files} files");
         if !later.is_empty() {
             show!("nodes that are away erase it once they are back: {}", later.join(", "));

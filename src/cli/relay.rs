@@ -40,6 +40,20 @@ impl Running {
         Ok(done)
     }
 
+    /// Sends a command and returns the items of the answer.
+    pub(super) fn items<T: DeserializeOwned>(&self, command: Command) -> anyhow::Result<(Vec<T>, Done)> {
+        let mut items = Vec::new();
+        let done = self.call(command, |item| items.push(item))?;
+        let items = items.into_iter().map(understood).collect::<anyhow::Result<_>>()?;
+        Ok((items, done))
+    }
+
+    /// Sends a command whose answer is one item. `what` names the item in an error.
+    pub(super) fn item<T: DeserializeOwned>(&self, command: Command, what: &str) -> anyhow::Result<T> {
+        let (items, _) = self.items(command)?;
+        items.into_iter().next_back().with_context(|| format!("the relay gave no {what}"))
+    }
+
     /// Completes the commands in a text so that they reach the same relay.
     pub(super) fn in_commands(&self, text: &str) -> String {
         let state_dir = self.state_dir.as_ref().map(|dir| format!(" --state-dir {}", in_shell(dir)));

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::output;
-use super::relay::{Columns, Running, understood};
+use super::relay::{Columns, Running};
 use super::{block_on, relay};
 use crate::files::{line, read_text};
 use crate::operate::Actor;
@@ -198,12 +198,7 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     }
     let mut columns =
         Columns::new(&["ROUTE", "SERVER", "STATE", "IN FLIGHT", "SENT TODAY", "SINCE", "UNTIL", "REASON"]);
-    let mut wrong = None;
-    running.call(Command::Routes, |item| {
-        let route: Route = match understood(item) {
-            Ok(route) => route,
-            Err(error) => return wrong = wrong.take().or(Some(error)),
-        };
+    for route in running.items::<Route>(Command::Routes)?.0 {
         let sent = match route.per_day {
             Some(cap) => format!("{} of {cap}", route.sent_today),
             None => route.sent_today.to_string(),
@@ -218,9 +213,6 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
             route.until.or(route.lifted_by).map(|text| running.in_commands(&text)).unwrap_or_default(),
             route.reason.map(|text| running.in_commands(&text)).unwrap_or_default(),
         ]);
-    })?;
-    if let Some(error) = wrong {
-        return Err(error);
     }
     columns.print();
     Ok(ExitCode::SUCCESS)

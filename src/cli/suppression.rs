@@ -148,11 +148,10 @@ fn list(running: &Running, customer: String, address: Option<String>, limit: u64
     if json {
         return running.call_and_show(command).map(drop);
     }
-    let mut found: Vec<anyhow::Result<Suppressed>> = Vec::new();
-    let done = running.call(command, |item| found.push(understood(item)))?;
+    let (found, done) = running.items::<Suppressed>(command)?;
     let mut columns = Columns::new(&["ADDRESS", "REASON", "SINCE", "EXPIRES", "NOTE"]);
     for entry in found {
-        let Suppressed { address, reason, since, expires, note } = entry?;
+        let Suppressed { address, reason, since, expires, note } = entry;
         columns.row([address, reason, since, expires.unwrap_or_default(), note]);
     }
     columns.print();

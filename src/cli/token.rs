@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::relay::{Columns, Running, understood};
+use super::relay::{Columns, Running};
 use super::{output, time};
 use crate::operate::socket::protocol::Command;
 use crate::operate::tokens::{AddedToken, NewToken, RoleName, Token};
@@ -117,10 +117,7 @@ fn add(running: &Running, new: NewToken, json: bool) -> anyhow::Result<ExitCode>
         running.call_and_show(command)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut added = None;
-    running.call(command, |item| added = Some(understood::<AddedToken>(item)))?;
-    let Some(added) = added else { anyhow::bail!("the relay gave no token") };
-    let AddedToken { token, secret } = added?;
+    let AddedToken { token, secret } = running.item(command, "token")?;
     let until = token.expires.map_or("does not expire".to_owned(), |at| format!("expires {at}"));
     say!("Token {} ({}) {until}. It is shown this once:", token.name, token.role.as_str());
     output::text(&format!("{secret}\n"));
@@ -132,11 +129,9 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
         running.call_and_show(Command::Tokens)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut tokens: Vec<anyhow::Result<Token>> = Vec::new();
-    running.call(Command::Tokens, |item| tokens.push(understood(item)))?;
+    let (tokens, _) = running.items::<Token>(Command::Tokens)?;
     let mut columns = Columns::new(&["NAME", "ROLE", "CUSTOMERS", "CREATED", "EXPIRES", "LAST USED"]);
     for token in tokens {
-        let token = token?;
         let expires = match (token.expires, token.expired) {
             (Some(at), true) => format!("{at} (expired)"),
             (Some(at), false) => at,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::cli::output;
-use crate::cli::relay::{Columns, Running, understood};
+use crate::cli::relay::{Columns, Running};
 use crate::onboarding::Lang;
 use crate::operate::links::{AddedLink, Link, NewLink};
 use crate::operate::socket::protocol::Command;
@@ -94,10 +94,7 @@ fn add(running: &Running, customer: String, new: NewLink, json: bool) -> anyhow:
         running.call_and_show(command)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut added = None;
-    running.call(command, |item| added = Some(understood::<AddedLink>(item)))?;
-    let Some(added) = added else { anyhow::bail!("the relay gave no link") };
-    let AddedLink { link, url } = added?;
+    let AddedLink { link, url } = running.item(command, "link")?;
     say!("Link {} to the page of {} expires {}. It is shown this once:", link.id, link.customer, link.expires);
     output::text(&format!("{url}\n"));
     Ok(ExitCode::SUCCESS)
@@ -109,11 +106,9 @@ fn list(running: &Running, customer: Option<String>, json: bool) -> anyhow::Resu
         running.call_and_show(command)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut links: Vec<anyhow::Result<Link>> = Vec::new();
-    running.call(command, |item| links.push(understood(item)))?;
+    let (links, _) = running.items::<Link>(command)?;
     let mut columns = Columns::new(&["ID", "CUSTOMER", "LANGUAGE", "CREATED", "EXPIRES", "LAST USED"]);
     for link in links {
-        let link = link?;
         let expires = if link.expired { format!("{} (expired)", link.expires) } else { link.expires };
         let (language, used) = (link.language.unwrap_or_default(), link.last_used.unwrap_or_else(|| "never".into()));
         columns.row([link.id, link.customer, language, link.created, expires, used]);

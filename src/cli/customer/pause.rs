@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::cli::relay::{Columns, Running, understood};
+use crate::cli::relay::{Columns, Running};
 use crate::operate::pauses::Paused;
 use crate::operate::socket::protocol::Command;
 
@@ -80,11 +80,10 @@ impl List {
             self.running.call_and_show(Command::PausedCustomers)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut found: Vec<anyhow::Result<Paused>> = Vec::new();
-        self.running.call(Command::PausedCustomers, |item| found.push(understood(item)))?;
+        let (found, _) = self.running.items::<Paused>(Command::PausedCustomers)?;
         let mut columns = Columns::new(&["CUSTOMER", "CAUSE", "SINCE", "UNTIL", "STOPS", "REASON"]);
         for paused in found {
-            let Paused { customer, cause, reason, since, until, spares_single } = paused?;
+            let Paused { customer, cause, reason, since, until, spares_single } = paused;
             let stops = if spares_single { "bulk" } else { "all" };
             columns.row([customer, cause, since, until.unwrap_or_default(), stops.to_owned(), reason]);
         }
