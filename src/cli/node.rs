@@ -9,6 +9,7 @@ use super::{ConfigFile, output};
 use crate::config;
 use crate::server::SpoolSettings;
 use crate::spool::postgres::{self, NodeStatus, Overview};
+use crate::visible::visible;
 
 /// Show the nodes that share a spool in PostgreSQL.
 #[derive(Debug, clap::Args)]
@@ -63,9 +64,9 @@ fn print(overview: &Overview) {
     for node in &overview.nodes {
         let shards: Vec<String> = node.shards.iter().map(ToString::to_string).collect();
         let shards = if shards.is_empty() { "none".into() } else { shards.join(" ") };
-        say!("{}: {}; shards {shards}", node.name, state(node));
+        show!("{}: {}; shards {shards}", visible(&node.name), state(node));
         if node.differs {
-            say!(
+            show!(
                 "  its customers are configured in another way than those of most nodes; copy their files and keys there"
             );
         }
@@ -74,9 +75,9 @@ fn print(overview: &Overview) {
     let orphans: Vec<String> =
         overview.shards.iter().filter(|shard| !is_alive(&shard.owner)).map(|shard| shard.shard.to_string()).collect();
     if !orphans.is_empty() {
-        say!("without an owner that is alive: shards {}", orphans.join(" "));
+        show!("without an owner that is alive: shards {}", orphans.join(" "));
     }
-    say!("{} messages are on their way from the node that took them to their owner", overview.in_transit);
+    show!("{} messages are on their way from the node that took them to their owner", overview.in_transit);
 }
 
 fn state(node: &NodeStatus) -> String {

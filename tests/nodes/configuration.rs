@@ -30,7 +30,9 @@ fn a_node_differs(mut cluster: Cluster) {
     soon("all nodes have the same", SOON, [Some(false); NODES], || differs(&cluster));
     let digests = [0, 1, 2].map(|node| said(&cluster, node).unwrap().0);
     assert!(digests[0] == digests[1] && digests[1] == digests[2] && !digests[0].is_empty(), "{digests:?}");
-    assert!(cluster.site(0).operate(&["node", "list"]).status.success());
+    let listed = cluster.site(0).operate(&["node", "list"]);
+    let printed = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.status.success() && printed.matches(": alive for ").count() == NODES, "{printed}");
 
     let file = cluster.site(2).customer_file("own0");
     let before = std::fs::read_to_string(&file).unwrap();
