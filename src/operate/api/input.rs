@@ -88,7 +88,7 @@ pub(super) struct Body<T>(pub T);
 
 impl<T, S> FromRequest<S> for Body<T>
 where
-    T: DeserializeOwned + JsonSchema,
+    T: DeserializeOwned + JsonSchema + 'static,
     S: Send + Sync,
 {
     type Rejection = Problem;

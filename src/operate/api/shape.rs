@@ -1,13 +1,25 @@
 //! Finds a list in a body where an object belongs. serde would take the list's values for the object's fields in their order, although the
 //! OpenAPI document describes an object.
 
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
 /// Returns the path of such a list in a body of type `T`. The path of the body itself is empty.
-pub(super) fn list_for_object<T: JsonSchema>(body: &Value) -> Option<String> {
-    let schema = schema_for!(T).to_value();
+pub(super) fn list_for_object<T: JsonSchema + 'static>(body: &Value) -> Option<String> {
+    let schema = schema_of::<T>();
     find(body, &schema, &schema["$defs"]).map(|path| path.trim_start_matches('.').to_owned())
+}
+
+/// Returns the schema of `T`, which is made once.
+fn schema_of<T: JsonSchema + 'static>() -> Arc<Value> {
+    static MADE: Mutex<Option<HashMap<TypeId, Arc<Value>>>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let schema = made.get_or_insert_default().entry(TypeId::of::<T>());
+    Arc::clone(schema.or_insert_with(|| Arc::new(schema_for!(T).to_value())))
 }
 
 fn find(value: &Value, schema: &Value, definitions: &Value) -> Option<String> {
@@ -51,6 +63,10 @@ fn is_of(schema: &Value, kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use schemars::{Schema, SchemaGenerator, json_schema};
     use serde_json::json;
 
     use super::*;
@@ -69,6 +85,30 @@ mod tests {
     struct Route {
         via: String,
         login: Option<Box<Route>>,
+    }
+
+    /// Counts how often its schema is made.
+    struct Counted;
+
+    static MADE: AtomicU32 = AtomicU32::new(0);
+
+    impl JsonSchema for Counted {
+        fn schema_name() -> Cow<'static, str> {
+            "Counted".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            MADE.fetch_add(1, Ordering::Relaxed);
+            json_schema!({"type": "object"})
+        }
+    }
+
+    #[test]
+    fn the_schema_of_a_type_is_made_once() {
+        for _ in 0..3 {
+            assert_eq!(list_for_object::<Counted>(&json!([])).as_deref(), Some(""));
+        }
+        assert_eq!(MADE.load(Ordering::Relaxed), 1);
     }
 
     #[test]
