@@ -8,9 +8,9 @@ use aide::openapi::{Operation, Response as Documented};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -94,23 +94,7 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
-            let detail = format!("a request with a body has no parameters, and this one has \"{query}\"");
-            return Err(Problem::invalid(detail, "put them into the body"));
-        }
-        if !is_json(request.headers()) {
-            let remedy = "send Content-Type: application/json, and a body in JSON";
-            let detail = "the body's type is not application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy));
-        }
-        let octets = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("a body may have {LONGEST_BODY} octets"),
-                "ask in several requests",
-            ),
-            _ => Problem::invalid(error.body_text(), "send the body again"),
-        })?;
+        let octets = JSON.read(request, state).await?;
         let not_understood =
             |what: String| Problem::invalid(what, "correct it; the OpenAPI document describes the body");
         // What is no JSON, the reader below names with its place.
@@ -144,10 +128,54 @@ impl<T: JsonSchema> OperationInput for Body<T> {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(given)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else { return false };
-    let kind = given.split(';').next().unwrap_or_default().trim();
-    ["application/json", "application/merge-patch+json"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+/// What a body must be, and the words for one that is not.
+pub(super) struct BodyRules {
+    /// The content types that it may have. The first is named to the client.
+    pub types: [&'static str; 2],
+    /// The maximum octets. The router enforces the limit.
+    pub longest: usize,
+    /// What a request with such a body is called.
+    pub request: &'static str,
+    /// What the octets are counted of.
+    pub body: &'static str,
+    /// The remedies for parameters, for another content type, and for too many octets.
+    pub remedies: [&'static str; 3],
+}
+
+const JSON: BodyRules = BodyRules {
+    types: ["application/json", "application/merge-patch+json"],
+    longest: LONGEST_BODY,
+    request: "a request with a body",
+    body: "a body",
+    remedies: [
+        "put them into the body",
+        "send Content-Type: application/json, and a body in JSON",
+        "ask in several requests",
+    ],
+};
+
+impl BodyRules {
+    /// Reads the body of a request. A request with a body has no parameters.
+    pub async fn read<S: Send + Sync>(&self, request: Request, state: &S) -> Result<Bytes, Problem> {
+        let BodyRules { types, longest, request: called, body, remedies } = self;
+        if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
+            let detail = format!("{called} has no parameters, and this one has \"{query}\"");
+            return Err(Problem::invalid(detail, remedies[0]));
+        }
+        let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let given = given.split(';').next().unwrap_or_default().trim();
+        if !types.iter().any(|known| given.eq_ignore_ascii_case(known)) {
+            let detail = format!("the body's type is not {}", types[0]);
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedies[1]));
+        }
+        Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let detail = format!("{body} may have {longest} octets");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, remedies[2])
+            }
+            _ => Problem::invalid(error.body_text(), "send the body again"),
+        })
+    }
 }
 
 /// Reads a domain name.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::document::{SUPPRESSION, said};
-use super::input::{At, Body, LONGEST_IMPORT, Nothing, PageQuery, Params, limit};
+use super::input::{At, Body, BodyRules, LONGEST_IMPORT, Nothing, PageQuery, Params, limit};
 use super::problem::{Problem, WITH_BODY, documented};
 use super::{Api, blocking};
 use crate::customers::suppression::csv;
@@ -256,34 +256,25 @@ impl<S: Send + Sync> FromRequest<S> for Csv {
         if let Some(caller) = request.extensions().get::<Caller>() {
             caller.0.may_operate()?;
         }
-        if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
-            let detail = format!("an import has no parameters, and this one has \"{query}\"");
-            return Err(Problem::invalid(detail, "leave them out"));
-        }
-        let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
-            let detail = "the body's type is not text/csv";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, "send Content-Type: text/csv"));
-        }
-        let octets = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("an import may have {LONGEST_IMPORT} octets"),
-                "import in several requests, each with its line of columns",
-            ),
-            _ => Problem::invalid(error.body_text(), "send the body again"),
-        })?;
-        Ok(Csv(octets))
+        CSV.read(request, state).await.map(Csv)
     }
 }
 
-/// The content types that a CSV body may have.
-const KINDS: [&str; 2] = ["text/csv", "text/plain"];
+const CSV: BodyRules = BodyRules {
+    types: ["text/csv", "text/plain"],
+    longest: LONGEST_IMPORT,
+    request: "an import",
+    body: "an import",
+    remedies: [
+        "leave them out",
+        "send Content-Type: text/csv",
+        "import in several requests, each with its line of columns",
+    ],
+};
 
 impl OperationInput for Csv {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
-        let content = KINDS.map(|kind| (kind.to_owned(), of_text())).into_iter().collect();
+        let content = CSV.types.map(|kind| (kind.to_owned(), of_text())).into_iter().collect();
         let body = RequestBody { content, required: true, ..RequestBody::default() };
         operation.request_body = Some(ReferenceOr::Item(body));
     }
