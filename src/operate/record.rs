@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::actor::Need;
-use super::audit::{self, Act, Notes};
+use super::audit::{Act, Audit, Notes};
 use super::jobs::{Job, JobKind, JobResult, RecordErased};
 use super::nodes::{Ask, NodeAnswers};
 use super::queue::together;
@@ -91,15 +91,10 @@ impl Service {
         let erased = match self.recorded_in() {
             Err(error) => Err(error),
             Ok(log) => {
-                let (history, of) = (self.history.clone(), recipient.clone());
-                let (events, by) = (self.events.clone(), actor.clone());
-                let work = tokio::task::spawn_blocking(move || {
-                    let erased = erase::erase(&log, &of).map_err(|error| not_erased(&error))?;
-                    audit::tell(&events, &by, erased_act(erased));
-                    history.erase_blocking(&of).map_err(|error| not_erased(&error))?;
-                    Ok::<_, Error>(erased)
-                });
-                Ok(work.await.map_err(|error| not_erased(&error))??)
+                let (history, audit) = (self.history.clone(), Audit::Events(self.events.clone()));
+                let (by, of) = (actor.clone(), recipient.clone());
+                let work = move || erase_all(&by, &audit, &log, &of, |of| history.erase_blocking(of));
+                Ok(tokio::task::spawn_blocking(work).await.map_err(|error| not_erased(&error))??)
             }
         };
         self.owes_no_more(&recipient).await;
@@ -129,13 +124,25 @@ fn erased_act(erased: Erased) -> Act {
 /// there is one. The audit records who did it and how many events were erased, but not the address. May run while the relay runs.
 pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Result<Erased, Error> {
     actor.may(Need::Admin)?;
-    let notes = Notes::open(state_dir)?;
+    let audit = Audit::Notes(Notes::open(state_dir)?);
+    erase_all(actor, &audit, log, recipient, |recipient| match state_dir.join(database::FILE).exists() {
+        true => History::new(Database::open(state_dir, &[history::SCHEMA])?).erase_blocking(recipient),
+        false => Ok(()),
+    })
+}
+
+/// Erases from the event log, tells the audit, and then erases from the audit. In this order, a failure leaves at most too little erased,
+/// and the audit has what was. Blocks.
+fn erase_all(
+    actor: &Actor,
+    audit: &Audit,
+    log: &Path,
+    recipient: &str,
+    erase_in_audit: impl FnOnce(&str) -> Result<(), database::Error>,
+) -> Result<Erased, Error> {
     let erased = erase::erase(log, recipient).map_err(|error| not_erased(&error))?;
-    notes.leave(actor, erased_act(erased))?;
-    if state_dir.join(database::FILE).exists() {
-        let database = Database::open(state_dir, &[history::SCHEMA]).map_err(|error| not_erased(&error))?;
-        History::new(database).erase_blocking(recipient).map_err(|error| not_erased(&error))?;
-    }
+    audit.tell(actor, erased_act(erased))?;
+    erase_in_audit(recipient).map_err(|error| not_erased(&error))?;
     Ok(erased)
 }
 
