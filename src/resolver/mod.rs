@@ -221,48 +221,26 @@ pub type SharedResolver = Arc<dyn Resolver>;
 impl<'r> dyn Resolver + 'r {
     /// Looks up the TXT records of a name, each with its strings.
     pub async fn txt(&self, name: &str) -> Result<Vec<Vec<Vec<u8>>>, Error> {
-        Ok(self
-            .query(name, RecordType::Txt)
-            .await?
-            .records
-            .into_iter()
-            .filter_map(|r| if let Record::Txt(strings) = r { Some(strings) } else { None })
-            .collect())
+        let strings = |record| if let Record::Txt(strings) = record { Some(strings) } else { None };
+        self.data(name, RecordType::Txt, strings).await
     }
 
     /// Looks up the mail exchangers of a name, the most preferred first.
     pub async fn mx(&self, name: &str) -> Result<Vec<(u16, String)>, Error> {
-        let mut exchanges: Vec<_> = self
-            .query(name, RecordType::Mx)
-            .await?
-            .records
-            .into_iter()
-            .filter_map(|r| if let Record::Mx(preference, host) = r { Some((preference, host)) } else { None })
-            .collect();
+        let exchange = |record| if let Record::Mx(preference, host) = record { Some((preference, host)) } else { None };
+        let mut exchanges = self.data(name, RecordType::Mx, exchange).await?;
         exchanges.sort();
         Ok(exchanges)
     }
 
     /// Looks up the IPv4 addresses of a name.
     pub async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
-        Ok(self
-            .query(name, RecordType::A)
-            .await?
-            .records
-            .into_iter()
-            .filter_map(|r| if let Record::A(ip) = r { Some(ip) } else { None })
-            .collect())
+        self.data(name, RecordType::A, |record| if let Record::A(ip) = record { Some(ip) } else { None }).await
     }
 
     /// Looks up the IPv6 addresses of a name.
     pub async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
-        Ok(self
-            .query(name, RecordType::Aaaa)
-            .await?
-            .records
-            .into_iter()
-            .filter_map(|r| if let Record::Aaaa(ip) = r { Some(ip) } else { None })
-            .collect())
+        self.data(name, RecordType::Aaaa, |record| if let Record::Aaaa(ip) = record { Some(ip) } else { None }).await
     }
 
     /// Looks up the addresses of a name in both families, IPv4 first. Returns an error if no address was found and the question for
@@ -282,12 +260,8 @@ impl<'r> dyn Resolver + 'r {
 
     /// Looks up the target of an alias. Returns `None` if the name is not an alias.
     pub async fn cname(&self, name: &str) -> Result<Option<String>, Error> {
-        Ok(self
-            .query(name, RecordType::Cname)
-            .await?
-            .records
-            .into_iter()
-            .find_map(|r| if let Record::Cname(target) = r { Some(target) } else { None }))
+        let target = |record| if let Record::Cname(target) = record { Some(target) } else { None };
+        Ok(self.data(name, RecordType::Cname, target).await?.into_iter().next())
     }
 
     /// Looks up the zone of a name: the nearest name at or above it where a zone begins (RFC 1034 §4.2). A DNS panel shows the
@@ -307,19 +281,18 @@ impl<'r> dyn Resolver + 'r {
 
     /// Looks up the name servers of a zone.
     pub async fn name_servers(&self, zone: &str) -> Result<Vec<String>, Error> {
-        let found = self.query(zone, RecordType::Ns).await?.records.into_iter();
-        Ok(found.filter_map(|r| if let Record::Ns(host) = r { Some(host) } else { None }).collect())
+        self.data(zone, RecordType::Ns, |record| if let Record::Ns(host) = record { Some(host) } else { None }).await
     }
 
     /// Looks up the names of an address.
     pub async fn ptr(&self, address: IpAddr) -> Result<Vec<String>, Error> {
-        Ok(self
-            .query(&reverse_name(address), RecordType::Ptr)
-            .await?
-            .records
-            .into_iter()
-            .filter_map(|r| if let Record::Ptr(name) = r { Some(name) } else { None })
-            .collect())
+        let name = |record| if let Record::Ptr(name) = record { Some(name) } else { None };
+        self.data(&reverse_name(address), RecordType::Ptr, name).await
+    }
+
+    /// Looks up records of one type and returns the data of each. An answer may also have records of other types, which `of` leaves out.
+    async fn data<T>(&self, name: &str, record_type: RecordType, of: fn(Record) -> Option<T>) -> Result<Vec<T>, Error> {
+        Ok(self.query(name, record_type).await?.records.into_iter().filter_map(of).collect())
     }
 }
 
