@@ -151,22 +151,21 @@ pub fn without_backslashes(word: &str) -> String {
 
 /// Replaces percent signs with digits after them. No macro of SPF has a digit there.
 fn without_percents(word: &str) -> String {
-    let mut plain = String::with_capacity(word.len());
-    let mut rest = word;
-    while let Some(c) = rest.chars().next() {
-        let (octets, meant) = percent(rest).unwrap_or((c.len_utf8(), c));
-        plain.push(meant);
-        rest = &rest[octets..];
-    }
-    plain
+    replaced(word, percent)
 }
 
 /// Replaces names of characters with the characters, and tags without attributes with spaces.
 fn without_markup(word: &str) -> String {
+    replaced(word, markup)
+}
+
+/// Replaces each escape with the character that it stands for. `escape` returns the length of an escape at the beginning of a text, and
+/// that character.
+fn replaced(word: &str, escape: fn(&str) -> Option<(usize, char)>) -> String {
     let mut plain = String::with_capacity(word.len());
     let mut rest = word;
     while let Some(c) = rest.chars().next() {
-        let (octets, meant) = markup(rest).unwrap_or((c.len_utf8(), c));
+        let (octets, meant) = escape(rest).unwrap_or((c.len_utf8(), c));
         plain.push(meant);
         rest = &rest[octets..];
     }
