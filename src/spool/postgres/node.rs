@@ -120,46 +120,59 @@ impl Node {
 
     /// Begins or ends one kind of trouble. Reports the first trouble that begins and the last that ends.
     pub fn set_trouble(&self, kind: WritingTrouble, why: Option<String>) {
-        let mut troubles = self.troubles.lock().expect("nothing panics while it holds the troubles");
-        let had_some = !troubles.is_empty();
-        match why {
-            Some(why) => drop(troubles.insert(kind, why)),
-            None => drop(troubles.remove(&kind)),
-        }
-        let now = troubles.values().next().cloned();
-        self.health.send_if_modified(|health| {
-            let is_news = health.troubled != now;
-            health.troubled.clone_from(&now);
-            is_news
-        });
-        match now {
-            Some(why) if !had_some => self.settings.notices.tell(Notice::Failed { why }),
-            None if had_some => {
-                self.settings.notices.tell(Notice::Recovered);
-                self.changed.notify_one();
-            }
-            _ => {}
-        }
+        self.set_reason(
+            &self.troubles,
+            kind,
+            why,
+            |health| &mut health.troubled,
+            |first| match first {
+                Some(why) => self.settings.notices.tell(Notice::Failed { why }),
+                None => {
+                    self.settings.notices.tell(Notice::Recovered);
+                    self.changed.notify_one();
+                }
+            },
+        );
     }
 
-    /// Begins or ends one reason to refuse new mail.
+    /// Begins or ends one reason to refuse new mail. Reports the first reason that begins and the last that ends.
     pub fn set_lack(&self, kind: Lack, why: Option<String>) {
-        let mut lacks = self.lacks.lock().expect("nothing panics while it holds the lacks");
-        let had_some = !lacks.is_empty();
+        self.set_reason(
+            &self.lacks,
+            kind,
+            why,
+            |health| &mut health.full,
+            |first| {
+                self.settings.notices.tell(first.map_or(Notice::Roomy, |lack| Notice::Full { lack }));
+            },
+        );
+    }
+
+    /// Begins or ends one of several reasons, and shows the first of those that last in `part` of the health. Calls `report` with the
+    /// first reason when it begins, and with `None` when the last has ended. The lock keeps reports in order.
+    fn set_reason<K: Ord>(
+        &self,
+        reasons: &Mutex<BTreeMap<K, String>>,
+        kind: K,
+        why: Option<String>,
+        part: fn(&mut Health) -> &mut Option<String>,
+        report: impl FnOnce(Option<String>),
+    ) {
+        let mut reasons = reasons.lock().expect("nothing panics while it holds the reasons");
+        let had_some = !reasons.is_empty();
         match why {
-            Some(why) => drop(lacks.insert(kind, why)),
-            None => drop(lacks.remove(&kind)),
+            Some(why) => drop(reasons.insert(kind, why)),
+            None => drop(reasons.remove(&kind)),
         }
-        let now = lacks.values().next().cloned();
+        let now = reasons.values().next().cloned();
         self.health.send_if_modified(|health| {
-            let is_news = health.full != now;
-            health.full.clone_from(&now);
+            let shown = part(health);
+            let is_news = *shown != now;
+            shown.clone_from(&now);
             is_news
         });
-        match now {
-            Some(lack) if !had_some => self.settings.notices.tell(Notice::Full { lack }),
-            None if had_some => self.settings.notices.tell(Notice::Roomy),
-            _ => {}
+        if had_some != now.is_some() {
+            report(now);
         }
     }
 
