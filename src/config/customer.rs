@@ -10,8 +10,7 @@ use super::signing::{self, SigningDefaults};
 use crate::customers::{BulkPolicy, Contact, ContactLanguage, Customer, Tier, Via, suppression};
 use crate::dkim::KeyRecord;
 use crate::message::CustomerId;
-use crate::onboarding::mailjet::Account;
-use crate::onboarding::settings::MailjetRecords;
+use crate::onboarding::settings::{MailjetAccount, MailjetRecords};
 use crate::route::microsoft::Cloud;
 use crate::route::{Caps, Preset, Route, RouteId, RouteKind};
 use crate::smtp::{Domain, Mailbox};
@@ -40,7 +39,7 @@ pub(super) struct CustomerFile {
     pub customer: Customer,
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
     /// The customer's own account at Mailjet.
-    pub account: Option<Account>,
+    pub account: Option<MailjetAccount>,
 }
 
 /// Reads the customer's id from the name of its file: letters, digits, hyphens and underscores in lower case.
@@ -252,7 +251,7 @@ fn names_recipient(table: &Table<'_>, defaults: &Defaults) -> bool {
 
 /// Reads `mailjet_account = "own"`: returns the route of the customer's own account, and the account itself unless domains are registered
 /// by hand.
-fn own_mailjet(id: &CustomerId, table: &Table<'_>) -> Option<(Arc<Route>, Option<Account>)> {
+fn own_mailjet(id: &CustomerId, table: &Table<'_>) -> Option<(Arc<Route>, Option<MailjetAccount>)> {
     let is_own = table.choice("mailjet_account", &[("tier", false), ("own", true)])?;
     if !is_own {
         return None;

@@ -18,10 +18,9 @@ use crate::delivery::{Egress, EgressPath, Timeouts};
 use crate::dkim::{KeyType, SigningKey};
 use crate::events;
 use crate::files;
-use crate::onboarding::DomainConnect;
-use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
+use crate::onboarding::{DomainConnect, MailjetAccount};
 use crate::queue::{self, Patience, Schedule};
 use crate::record::journal::Retention;
 use crate::resolver;
@@ -232,7 +231,7 @@ pub(super) fn patience(table: &Table<'_>) -> Patience {
 }
 
 /// Reads the tables `[mailjet.<tier>]`: the tiers, and the accounts in which domains are registered.
-pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<String, Account>) {
+pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<String, MailjetAccount>) {
     let (mut tiers, mut accounts) = (BTreeMap::new(), BTreeMap::new());
     for (name, table) in root.named_tables("mailjet") {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -258,10 +257,10 @@ pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<Strin
 }
 
 /// Returns the Mailjet account of a route, whose API key and secret are the route's login.
-pub(super) fn account(api: Option<Url>, route: &Route) -> Option<Account> {
+pub(super) fn account(api: Option<Url>, route: &Route) -> Option<MailjetAccount> {
     match &route.login {
         Some(Login { username, secret: LoginSecret::Password(secret), .. }) => {
-            Some(Account { api: api?, key: username.clone(), secret: secret.clone() })
+            Some(MailjetAccount { api: api?, key: username.clone(), secret: secret.clone() })
         }
         _ => None,
     }

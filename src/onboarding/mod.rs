@@ -52,5 +52,5 @@ pub use lang::Lang;
 pub use monitor::{Changed, Looked, Monitor};
 pub use ownership::{Challenge, Secret};
 pub use records::RecordTable;
-pub use settings::{Delegation, DomainConnect, Issued, MailjetRecords, Settings};
+pub use settings::{Delegation, DomainConnect, Issued, MailjetAccount, MailjetRecords, Settings};
 pub use state::{ChangeKind, Store};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::kept::Shared;
 use super::lang::Lang;
-use super::mailjet::Account;
 use crate::customers::Requirement;
 use crate::dkim::{Selector, Signer, SigningKey};
 use crate::resolver::update::Updates;
@@ -33,7 +33,7 @@ pub struct Settings {
     /// The records of domains that are registered with Mailjet by hand, as customers' files have them.
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
     /// The accounts in which domains are registered over Mailjet's API, by tier.
-    pub mailjet_accounts: BTreeMap<String, Account>,
+    pub mailjet_accounts: BTreeMap<String, MailjetAccount>,
     /// The records that Mailjet has issued for each domain over its API. Those of the account that the domain uses come first.
     pub issued: BTreeMap<Domain, Vec<Issued>>,
     /// The zone of webCRM's that has customers' keys, if there is one.
@@ -114,6 +114,23 @@ impl Settings {
     pub(super) fn delegation_to_offer(&self, domain: &Domain, signer: &Signer) -> Option<&Delegation> {
         let is_by_hand = |it: &&Delegation| !signer.profiles_of(domain).any(|key| it.has(key.selector.as_str()));
         self.delegation.as_ref().filter(is_by_hand)
+    }
+}
+
+/// An account at Mailjet: the API key and its secret, which are also the login of the SMTP route.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailjetAccount {
+    /// The address of the API, `https://api.mailjet.com`.
+    pub api: Url,
+    pub key: String,
+    /// The secret of the API key.
+    pub secret: String,
+}
+
+/// The debug text never shows the secret.
+impl fmt::Debug for MailjetAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MailjetAccount({}, {})", self.api, self.key)
     }
 }
 

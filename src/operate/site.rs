@@ -16,8 +16,8 @@ use crate::database::{Database, Home};
 use crate::delivery::{self, Delivery, Egress, Timeouts};
 use crate::dkim::{KeyError, SigningKey};
 use crate::message::{CustomerId, ReturnPaths};
-use crate::onboarding::mailjet::{Account, Registrar};
-use crate::onboarding::settings::MailjetRecords;
+use crate::onboarding::mailjet::Registrar;
+use crate::onboarding::settings::{MailjetAccount, MailjetRecords};
 use crate::onboarding::{self, Checker, kept};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::returns;
@@ -56,7 +56,7 @@ pub struct ReadCustomer {
     /// The values in Mailjet's console for its domains.
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
     /// Its own account at Mailjet's API.
-    pub account: Option<Account>,
+    pub account: Option<MailjetAccount>,
     /// Remarks on what should be corrected.
     pub remarks: Vec<String>,
 }
@@ -84,7 +84,7 @@ pub trait Live: Send + Sync {
         &self,
         directory: Directory,
         mailjet: BTreeMap<Domain, MailjetRecords>,
-        accounts: BTreeMap<String, Account>,
+        accounts: BTreeMap<String, MailjetAccount>,
     );
 }
 

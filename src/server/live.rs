@@ -12,8 +12,7 @@ use crate::database::Home;
 use crate::delivery::{Egress, Timeouts};
 use crate::events::{Events, Subject};
 use crate::onboarding;
-use crate::onboarding::mailjet::Account;
-use crate::onboarding::settings::MailjetRecords;
+use crate::onboarding::settings::{MailjetAccount, MailjetRecords};
 use crate::operate::{self, Configured, CustomerReader};
 use crate::queue::Queue;
 use crate::resolver;
@@ -157,7 +156,7 @@ impl operate::Live for Live {
         &self,
         directory: Directory,
         mailjet: BTreeMap<Domain, MailjetRecords>,
-        mailjet_accounts: BTreeMap<String, Account>,
+        mailjet_accounts: BTreeMap<String, MailjetAccount>,
     ) {
         let old = Arc::clone(&self.onboarding.borrow());
         self.put(directory, onboarding::Settings { mailjet, mailjet_accounts, ..onboarding::Settings::clone(&old) });

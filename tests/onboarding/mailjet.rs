@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use postbud::customers::{Customer, Directory, NoRoute, Requirement, Routing, Tier, VerificationStatus, Via};
 use postbud::message::{CustomerId, Lane, MailKind, Urgency};
-use postbud::onboarding::mailjet::{Account, Alerts, Pace, Registrar};
-use postbud::onboarding::{Check, Finding, Item, Report, Settings};
+use postbud::onboarding::mailjet::{Alerts, Pace, Registrar};
+use postbud::onboarding::{Check, Finding, Item, MailjetAccount, Report, Settings};
 use postbud::resolver::FixedZone;
 use postbud::time::Timestamp;
 
@@ -35,7 +35,8 @@ impl Rig {
     fn new(via: Via) -> Rig {
         let api = MailjetApi::start(&["key-a", "key-b"], &mailjets_key());
         let dir = tempfile::tempdir().unwrap();
-        let account = |key: &str| Account { api: api.url.parse().unwrap(), key: key.into(), secret: "secret".into() };
+        let account =
+            |key: &str| MailjetAccount { api: api.url.parse().unwrap(), key: key.into(), secret: "secret".into() };
         let settings = Settings {
             state_dir: dir.path().join("onboarding"),
             mailjet_accounts: BTreeMap::from([
@@ -319,7 +320,7 @@ async fn mail_moves_to_an_account_of_the_customers_own_only_once_it_accepts_the_
     rig.customer.own_mailjet = Some(Arc::new(customers::route("mailjet-own.test-as", "in-v3.mailjet.com")));
     rig.directory = Directory::new(vec![rig.customer.clone()], tiers);
     let mut settings = Settings::clone(&rig.settings);
-    let own = Account { key: "key-c".into(), ..settings.mailjet_accounts["starter"].clone() };
+    let own = MailjetAccount { key: "key-c".into(), ..settings.mailjet_accounts["starter"].clone() };
     settings.mailjet_accounts.insert("own.test-as".to_owned(), own);
     rig.settings = Arc::new(settings);
     rig.api.world().keys.insert("key-c".into(), "secret".into());

@@ -4,7 +4,6 @@
 //! answers that there are too many calls (429), the account makes none until the time that Mailjet names. This module decides what an error answer
 //! means for the domain ([`RequestError`]). An answer that is not understood is a problem and never a success.
 
-use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
@@ -14,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use url::Url;
 
 use crate::causes::causes;
 use crate::http_client;
+use crate::onboarding::settings::MailjetAccount;
 use crate::smtp::Domain;
 
 /// The deadline of one call.
@@ -30,23 +29,6 @@ const USUAL_REST: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// The longest text of Mailjet's that is shown, in characters.
 const LONGEST_TEXT: usize = 300;
-
-/// An account at Mailjet: the API key and its secret, which are also the login of the SMTP route.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The address of the API, `https://api.mailjet.com`.
-    pub api: Url,
-    pub key: String,
-    /// The secret of the API key.
-    pub secret: String,
-}
-
-/// The debug text never shows the secret.
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Account({}, {})", self.api, self.key)
-    }
-}
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,18 +155,18 @@ struct Denied {
 /// Calls the API as one account.
 pub struct Client {
     http: reqwest::Client,
-    account: Account,
+    account: MailjetAccount,
     /// When the account may call again. The lock is kept during a call, so that calls are made one at a time.
     rest_until: Mutex<Option<Instant>>,
 }
 
 impl Client {
-    pub fn new(account: Account) -> Result<Self, reqwest::Error> {
+    pub fn new(account: MailjetAccount) -> Result<Self, reqwest::Error> {
         let http = http_client::builder().timeout(CALL_TIME).build()?;
         Ok(Client { http, account, rest_until: Mutex::new(None) })
     }
 
-    pub fn account(&self) -> &Account {
+    pub fn account(&self) -> &MailjetAccount {
         &self.account
     }
 

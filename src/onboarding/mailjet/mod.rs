@@ -26,11 +26,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use client::{Account, Client, RequestError};
+pub use client::{Client, RequestError};
 pub use registration::{LastingProblem, MailjetCheck, Registration, Registrations, Store};
 
 use super::finding::{Check, Finding, Item, Need};
-use super::{Checker, Issued, Report, Seen, Settings};
+use super::{Checker, Issued, MailjetAccount, Report, Seen, Settings};
 use crate::customers::{Acceptance, Customer, Directory, Requirement, VerificationStatus, Via, own_account};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -62,7 +62,7 @@ pub enum Pace {
 impl Registrar {
     /// Makes a registrar for the accounts in the settings. An error comes from the HTTP library.
     pub fn new(settings: Arc<Settings>) -> io::Result<Self> {
-        let client = |(tier, account): (&String, &Account)| Ok((tier.clone(), Client::new(account.clone())?));
+        let client = |(tier, account): (&String, &MailjetAccount)| Ok((tier.clone(), Client::new(account.clone())?));
         let clients: Result<_, reqwest::Error> = settings.mailjet_accounts.iter().map(client).collect();
         let clients = Arc::new(clients.map_err(io::Error::other)?);
         let store = Store::new(&settings);

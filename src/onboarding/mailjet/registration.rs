@@ -9,10 +9,10 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::{Account, DnsCheck, DnsSettings, RequestError, Sender};
+use super::client::{DnsCheck, DnsSettings, RequestError, Sender};
 use crate::customers::Requirement;
 use crate::onboarding::kept::Texts;
-use crate::onboarding::settings::{Issued, Settings};
+use crate::onboarding::settings::{Issued, MailjetAccount, Settings};
 use crate::onboarding::state::written;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -119,7 +119,7 @@ impl MailjetCheck {
 
 impl Registration {
     /// Makes the registration of a domain whose state is unknown.
-    pub fn new(account: &Account) -> Self {
+    pub fn new(account: &MailjetAccount) -> Self {
         Registration { key: account.key.clone(), ..Registration::default() }
     }
 

@@ -65,7 +65,7 @@ impl Site {
         &self,
         customer: &Customer,
         tier: Option<&str>,
-    ) -> Result<&crate::onboarding::mailjet::Account, Error> {
+    ) -> Result<&crate::onboarding::MailjetAccount, Error> {
         let Via::Mailjet { tier: fixed } = &customer.via else {
             let what = format!("the mail of {} does not go through Mailjet", customer.id);
             return Err(Error::invalid(what, "name a customer with via = \"mailjet\""));

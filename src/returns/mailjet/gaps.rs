@@ -17,8 +17,9 @@ use super::store::{self, Mail, Taken, name_of, recipient_of};
 use crate::customers::own_account;
 use crate::database;
 use crate::message::CustomerId;
+use crate::onboarding::MailjetAccount;
 use crate::onboarding::mailjet::messages::{self, Message, Step};
-use crate::onboarding::mailjet::{Account, Client, RequestError};
+use crate::onboarding::mailjet::{Client, RequestError};
 use crate::time::Timestamp;
 
 /// How often the relay looks for gaps; more often if `ask_after` is short.
@@ -66,7 +67,7 @@ pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
 struct Clients(BTreeMap<String, Arc<Client>>);
 
 impl Clients {
-    fn get(&mut self, name: &str, account: &Account) -> Option<Arc<Client>> {
+    fn get(&mut self, name: &str, account: &MailjetAccount) -> Option<Arc<Client>> {
         if let Some(client) = self.0.get(name).filter(|client| client.account() == account) {
             return Some(Arc::clone(client));
         }
