@@ -1,7 +1,7 @@
 //! What the event log costs the path of a message: runs with it and without it in pairs, because a machine's speed changes with time.
 
 use super::options::Options;
-use super::suite::{Row, Runs};
+use super::targets::{Row, Runs};
 
 /// A pair of runs: the relay's CPU, microseconds a message.
 #[derive(Clone, Copy)]

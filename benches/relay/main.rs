@@ -31,6 +31,7 @@ mod signers;
 mod sink;
 mod source;
 mod suite;
+mod targets;
 
 use std::path::Path;
 
@@ -70,7 +71,7 @@ fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
             false => suite::suite(bench, options)?,
         };
         let stolen = ticks.stolen_since();
-        let mut table = suite::table(&rows);
+        let mut table = targets::table(&rows);
         table.push_str(&format!(
             "\nOther guests of the same hardware had {:.1} % of the cores' time meanwhile.\n",
             stolen * 100.0
@@ -85,14 +86,14 @@ fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
         );
     }
     if options.event_cost {
-        let mut runs = suite::Runs::new(bench);
+        let mut runs = targets::Runs::new(bench);
         let row = event_cost::row(&mut runs, options)?;
-        let table = suite::table(std::slice::from_ref(&row));
+        let table = targets::table(std::slice::from_ref(&row));
         println!("{table}");
         if let Some(name) = &options.readme {
             readme::into_readme("relay", name, &table)?;
         }
-        let runs = runs.into_outcomes();
+        let runs = runs.outcomes;
         return write_json(
             options,
             &serde_json::json!({ "machine": readme::machine(), "targets": [row], "runs": runs }),

@@ -4,7 +4,7 @@ use super::database::BATCH;
 use super::options::Options;
 use super::report::Outcome;
 use super::run::Bench;
-use super::suite::{Row, Runs, medians};
+use super::targets::{Row, Runs, medians};
 
 /// The least duration of a run at half rate. In a shorter one, a single slow sync of the disk decides the p99.
 const HALF_RATE_SECONDS: f64 = 30.0;
@@ -16,7 +16,7 @@ pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<
     let highest = rounds.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
     let mut rows = medians(rounds.into_iter().map(|(rows, _)| rows).collect());
     rows.extend(pinned(&mut runs, options, highest)?);
-    Ok((rows, runs.into_outcomes()))
+    Ok((rows, runs.outcomes))
 }
 
 /// One round, and how many messages a second it had.
