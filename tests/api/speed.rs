@@ -13,20 +13,18 @@
 //! say as much about the machine.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use postbud::message::Lane;
 use postbud::smtp::Domain;
-use postbud::spool::embedded::{Embedded, Settings};
-use postbud::spool::{Draft, Spool};
+use postbud::spool::Draft;
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
 use crate::support::capture::Capture;
-use crate::support::drafts::{draft, lane};
-use crate::support::relay::{PASSWORD, Site, USERNAME, plain_route};
+use crate::support::drafts::{draft, fill, lane};
+use crate::support::relay::{PASSWORD, USERNAME, plain_route};
 
 /// A request for each of these, one after the other, is the load of a dashboard.
 const DASHBOARD: [&str; 4] =
@@ -38,31 +36,14 @@ fn figures(mut times: Vec<Duration>) -> String {
     format!("median {:.1?}, longest {:.1?}", times[times.len() / 2], times[times.len() - 1])
 }
 
-/// Puts held messages into the spool of a relay that does not run. One of them has a recipient in a domain that no other has.
-fn fill(site: &Site, messages: u64) {
-    const WRITERS: u64 = 32;
+/// A held message for each seed. One of them has a recipient in a domain that no other has.
+fn held(messages: u64) -> impl Fn(u64) -> Draft + Clone + Send + 'static {
     let lane = Lane { domain: Domain::parse("anna.example").unwrap(), ..lane("anna") };
-    let settings = Settings { dir: site.path("state/spool"), min_free: 1 << 30, ..Settings::default() };
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let spool: Arc<dyn Spool> = Embedded::open(settings).expect("the spool opens");
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                let (spool, lane) = (Arc::clone(&spool), lane.clone());
-                tokio::spawn(async move {
-                    for seed in (writer..messages).step_by(WRITERS as usize) {
-                        let to = if seed == messages * 9 / 10 { "b@rare.example" } else { "b@example.net" };
-                        let held = Some("kept for a measurement".to_owned());
-                        let draft = Draft { lane: lane.clone(), held, ..draft("", &[to], seed, 1000) };
-                        let _ = spool.commit(draft).await.expect("it is committed");
-                    }
-                })
-            })
-            .collect();
-        for writer in writers {
-            writer.await.expect("no panic");
-        }
-        spool.stop().await;
-    });
+    move |seed| {
+        let to = if seed == messages * 9 / 10 { "b@rare.example" } else { "b@example.net" };
+        let held = Some("kept for a measurement".to_owned());
+        Draft { lane: lane.clone(), held, ..draft("", &[to], seed, 1000) }
+    }
 }
 
 #[test]
@@ -71,7 +52,8 @@ fn speed_of_lists_of_a_million_messages() {
     let messages = std::env::var("POSTBUD_SCALE_MESSAGES").map_or(1_000_000, |n| n.parse().expect("a number"));
     let Rig { site, relay, api } = Rig::start();
     relay.stop();
-    fill(&site, messages);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(fill(site.path("state/spool"), messages, held(messages)));
     let rig = Rig { relay: site.start(), site, api };
     let client = rig.client("read");
     for filter in ["", "&customer=anna", "&state=held", "&older_than_secs=1", "&sender=sender@test.dk"] {

@@ -35,6 +35,16 @@ fn rotate(site: &Site) -> std::process::Output {
     site.run(&["dkim", "rotate", "test-as"], "")
 }
 
+/// Has the relay read the configuration again, and waits until it signs with the new key.
+fn reload(site: &Site, relay: &Relay) {
+    assert!(Command::new("kill").args(["-HUP", &relay.0.id().to_string()]).status().unwrap().success());
+    let reloaded = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        !out(&rotate(site)).contains("still signs with postbud1")
+    });
+    assert!(reloaded, "{}", fs::read_to_string(site.file("relay.log")).unwrap());
+}
+
 #[test]
 fn a_key_that_is_not_the_published_one_never_signs() {
     let Some((mut site, _)) = site("a_key_that_is_not_the_published_one_never_signs") else { return };
@@ -143,12 +153,7 @@ fn the_old_key_stays_while_mail_signed_with_it_waits_in_the_queue() {
     site.knot.publish(&format!("{WORLD}{old}{new}"));
     let switched = rotate(&site);
     assert!(switched.status.success(), "{}{}", out(&switched), err(&switched));
-    assert!(Command::new("kill").args(["-HUP", &relay.0.id().to_string()]).status().unwrap().success());
-    let reloaded = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        !out(&rotate(&site)).contains("still signs with postbud1")
-    });
-    assert!(reloaded, "{}", fs::read_to_string(site.file("relay.log")).unwrap());
+    reload(&site, &relay);
     std::thread::sleep(Duration::from_millis(1100));
     let kept = rotate(&site);
     assert_eq!(kept.status.code(), Some(1));
@@ -172,7 +177,6 @@ fn the_old_key_stays_while_the_running_relay_signs_with_it() {
     let added = site.run(&["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet"], "");
     assert!(added.status.success(), "{}", err(&added));
     let relay = Relay::start(&site);
-    let rotate = |site: &Site| site.run(&["dkim", "rotate", "test-as"], "");
     let key = printed(&out(&rotate(&site)));
     site.knot.publish(&format!("{WORLD}{key}"));
     let switched = rotate(&site);
@@ -182,12 +186,7 @@ fn the_old_key_stays_while_the_running_relay_signs_with_it() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(out(&refused).contains("still signs with postbud1"), "{}{}", out(&refused), err(&refused));
 
-    assert!(Command::new("kill").args(["-HUP", &relay.0.id().to_string()]).status().unwrap().success());
-    let reloaded = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        !out(&rotate(&site)).contains("still signs with postbud1")
-    });
-    assert!(reloaded, "{}", fs::read_to_string(site.file("relay.log")).unwrap());
+    reload(&site, &relay);
     std::thread::sleep(Duration::from_millis(1100));
     // Nothing was published at the old selector, so there is nothing to revoke.
     let done = rotate(&site);

@@ -8,7 +8,7 @@ use postbud::smtp::Domain;
 use crate::scale;
 use crate::support::capture::{Capture, Received};
 use crate::support::client::{Client, message, queue_id};
-use crate::support::drafts::lane;
+use crate::support::drafts::{fill, lane};
 use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port};
 
 const MAILJET: &str = "via = \"mailjet\"\ntier = \"starter\"\n";
@@ -86,7 +86,7 @@ fn single_mail_overtakes_any_number_of_newsletters_in_memory_that_does_not_grow_
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let newsletters = Lane { urgency: Urgency::Bulk, domain: Domain::parse("big.example").unwrap(), ..lane("big") };
     let began = Instant::now();
-    runtime.block_on(scale::fill(site.path("state/spool"), messages, 2_000, newsletters));
+    runtime.block_on(fill(site.path("state/spool"), messages, scale::of_lane(newsletters, 2_000)));
     println!("{messages} newsletters committed in {:?}", began.elapsed());
     let relay = site.start();
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();

@@ -3,44 +3,25 @@
 //! A usual run has a few thousand; `POSTBUD_SCALE_MESSAGES=1000000` shows the real thing (10 GB of disk, some minutes) and prints
 //! its figures. Memory is bounded by assertion; times are printed, not asserted.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postbud::message::Lane;
-use postbud::spool::embedded::{Embedded, Settings};
-use postbud::spool::{Draft, Spool};
+use postbud::spool::Draft;
 
 use crate::support::capture::Capture;
-use crate::support::drafts::{draft, lane};
+use crate::support::drafts::{draft, fill, lane};
 use crate::support::relay::{Customer, Site, plain_route};
 
 const SIZE: usize = 10_000;
-const WRITERS: u64 = 32;
 
 /// How many messages wait in tests of scale.
 pub fn messages() -> u64 {
     std::env::var("POSTBUD_SCALE_MESSAGES").map_or(3000, |n| n.parse().expect("a number"))
 }
 
-/// Puts messages of a lane into a spool.
-pub async fn fill(dir: std::path::PathBuf, messages: u64, size: usize, lane: Lane) {
-    let settings = Settings { dir, min_free: 1 << 30, ..Settings::default() };
-    let spool: Arc<dyn Spool> = Embedded::open(settings).expect("the spool opens");
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let (spool, lane) = (Arc::clone(&spool), lane.clone());
-            tokio::spawn(async move {
-                for seed in (writer..messages).step_by(WRITERS as usize) {
-                    let draft = Draft { lane: lane.clone(), ..draft("", &["b@example.net"], seed, size) };
-                    let _ = spool.commit(draft).await.expect("it is committed");
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.expect("no panic");
-    }
-    spool.stop().await;
+/// A message of a lane, for each seed.
+pub fn of_lane(lane: Lane, size: usize) -> impl Fn(u64) -> Draft + Clone + Send + 'static {
+    move |seed| Draft { lane: lane.clone(), ..draft("", &["b@example.net"], seed, size) }
 }
 
 /// The most memory that a process had so far.
@@ -59,7 +40,7 @@ fn a_full_queue_is_no_event() {
     let site = Site::new(&[Customer { id: "good", domain: "test.dk", route }]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let began = Instant::now();
-    runtime.block_on(fill(site.path("state/spool"), messages, SIZE, lane("good")));
+    runtime.block_on(fill(site.path("state/spool"), messages, of_lane(lane("good"), SIZE)));
     println!("{messages} messages of {SIZE} octets committed in {:?}", began.elapsed());
 
     let began = Instant::now();

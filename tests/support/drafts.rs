@@ -3,8 +3,11 @@
 
 use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueIds, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::{Backoff, Draft};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Backoff, Draft, Spool};
 use postbud::time::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the ids of all drafts of a test, for any spool.
@@ -65,4 +68,25 @@ pub fn backoff() -> Backoff {
 /// Returns a time slightly after now, when everything committed so far is due.
 pub fn soon() -> Timestamp {
     Timestamp::now() + Duration::from_secs(1)
+}
+
+/// Puts a message of each seed below `messages` into the spool of a relay that does not run.
+pub async fn fill(dir: PathBuf, messages: u64, draft: impl Fn(u64) -> Draft + Clone + Send + 'static) {
+    const WRITERS: u64 = 32;
+    let settings = Settings { dir, min_free: 1 << 30, ..Settings::default() };
+    let spool: Arc<dyn Spool> = Embedded::open(settings).expect("the spool opens");
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (spool, draft) = (Arc::clone(&spool), draft.clone());
+            tokio::spawn(async move {
+                for seed in (writer..messages).step_by(WRITERS as usize) {
+                    let _ = spool.commit(draft(seed)).await.expect("it is committed");
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    spool.stop().await;
 }

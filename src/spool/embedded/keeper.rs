@@ -241,18 +241,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shared = Arc::new(in_folder(dir.path()));
         let path = dir.path().join(frame::file_name(1, 7));
-        let found = || FoundSegment {
-            mark: 7,
-            disk_len: 1 << 20,
-            data_end: 1 << 20,
-            sound: true,
-            damaged: Vec::new(),
-            awaits_start: false,
-        };
         let mut keeper = Keeper::new(Arc::clone(&shared), mpsc::channel().1);
         for (is_full, answer, is_there) in [(false, false, true), (false, true, false), (true, false, false)] {
             File::create(&path).unwrap();
-            shared.segments.found(1, found());
+            shared.segments.found(1, FoundSegment::full(7));
             if is_full {
                 shared.space.set_spare(Err(&io::ErrorKind::StorageFull.into()));
                 shared.look_at_space();

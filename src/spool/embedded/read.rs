@@ -302,15 +302,7 @@ mod tests {
     fn what_the_disk_does_not_give_of_a_message_under_way_is_noted_in_its_segment() {
         let dir = tempfile::tempdir().unwrap();
         let segments = Segments::new(dir.path());
-        let found = FoundSegment {
-            mark: 7,
-            disk_len: 1 << 20,
-            data_end: 1 << 20,
-            sound: true,
-            damaged: Vec::new(),
-            awaits_start: false,
-        };
-        segments.found(1, found);
+        segments.found(1, FoundSegment::full(7));
         // Reading unmapped memory gives EIO, as a bad block of a disk does.
         std::os::unix::fs::symlink("/proc/self/mem", dir.path().join(frame::file_name(1, 7))).unwrap();
         let source = segments.source(1).unwrap().unwrap();

@@ -74,6 +74,15 @@ pub(super) struct FoundSegment {
     pub awaits_start: bool,
 }
 
+#[cfg(test)]
+impl FoundSegment {
+    /// A segment of 1 MiB, full and sound.
+    pub fn full(mark: u64) -> Self {
+        let (disk_len, data_end) = (1 << 20, 1 << 20);
+        FoundSegment { mark, disk_len, data_end, sound: true, damaged: Vec::new(), awaits_start: false }
+    }
+}
+
 /// Shared by all readers of a segment. While a reader holds it, the segment's file stays whole.
 #[derive(Default)]
 struct Reading {
