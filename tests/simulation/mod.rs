@@ -18,6 +18,7 @@ pub mod nodes;
 mod plan;
 mod process;
 mod relay;
+mod seeds;
 mod server;
 mod site;
 pub mod stream;

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::disk::DiskFault;
 use super::network::Kind;
+use super::seeds::{Plan, Step};
 
 /// What a recipient's server does with a message for the recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,81 +122,37 @@ pub enum What {
     },
 }
 
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub at: Duration,
-    pub what: What,
-}
-
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub seed: u64,
-    /// In their order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Step { at, what } in &self.steps {
-            writeln!(f, "  {:>8.3} s  {what:?}", at.as_secs_f64())?;
-        }
-        Ok(())
-    }
-}
-
 /// The time in which mail is handed in and things go wrong.
 const EVENTFUL: u64 = 90_000;
 
-impl Plan {
-    /// The plan of a seed.
-    pub fn of(seed: u64) -> Plan {
-        let mut chance = SmallRng::seed_from_u64(seed);
-        let chance = &mut chance;
-        let mut steps = Vec::new();
-        let mails = chance.random_range(4..40);
-        // Some plans have all their mail at once.
-        let within = *[2_000, 20_000, EVENTFUL].choose(chance).expect("there are three");
-        for number in 0..mails {
-            let at = Duration::from_millis(chance.random_range(100..within + 200));
-            let fates = (0..recipients(chance)).map(|_| fate(chance)).collect();
-            let size = *[200, 2_000, 2_000, 20_000, 400_000].choose(chance).expect("there are some");
-            let customer = chance.random_range(0..3);
-            steps.push(Step { at, what: What::Submit { number, customer, fates, size } });
-            if chance.random_bool(0.08) {
-                let held = at + millis(chance, 10..3_000);
-                steps.push(Step { at: held, what: What::Hold { number } });
-                if chance.random_bool(0.5) {
-                    steps.push(Step { at: held + millis(chance, 1_000..120_000), what: What::Release { number } });
-                }
+/// The plan of a seed.
+pub fn plan(seed: u64) -> Plan<What> {
+    let mut chance = SmallRng::seed_from_u64(seed);
+    let chance = &mut chance;
+    let mut steps = Vec::new();
+    let mails = chance.random_range(4..40);
+    // Some plans have all their mail at once.
+    let within = *[2_000, 20_000, EVENTFUL].choose(chance).expect("there are three");
+    for number in 0..mails {
+        let at = Duration::from_millis(chance.random_range(100..within + 200));
+        let fates = (0..recipients(chance)).map(|_| fate(chance)).collect();
+        let size = *[200, 2_000, 2_000, 20_000, 400_000].choose(chance).expect("there are some");
+        let customer = chance.random_range(0..3);
+        steps.push(Step { at, what: What::Submit { number, customer, fates, size } });
+        if chance.random_bool(0.08) {
+            let held = at + millis(chance, 10..3_000);
+            steps.push(Step { at: held, what: What::Hold { number } });
+            if chance.random_bool(0.5) {
+                steps.push(Step { at: held + millis(chance, 1_000..120_000), what: What::Release { number } });
             }
         }
-        for _ in 0..chance.random_range(0..6) {
-            let at = Duration::from_millis(chance.random_range(200..EVENTFUL));
-            steps.push(Step { at, what: trouble(chance) });
-        }
-        steps.sort_by_key(|step| step.at);
-        Plan { seed, steps }
     }
-
-    /// The plan without what nobody needs to show that something is wrong. `still_fails` runs a shorter one.
-    pub fn shortened(&self, mut still_fails: impl FnMut(&Plan) -> bool) -> Plan {
-        let mut best = self.clone();
-        let mut piece = best.steps.len().div_ceil(2);
-        while piece > 0 {
-            let mut from = 0;
-            while from < best.steps.len() {
-                let mut shorter = best.clone();
-                shorter.steps.drain(from..(from + piece).min(best.steps.len()));
-                if still_fails(&shorter) {
-                    best = shorter;
-                } else {
-                    from += piece;
-                }
-            }
-            piece /= 2;
-        }
-        best
+    for _ in 0..chance.random_range(0..6) {
+        let at = Duration::from_millis(chance.random_range(200..EVENTFUL));
+        steps.push(Step { at, what: trouble(chance) });
     }
+    steps.sort_by_key(|step| step.at);
+    Plan { seed, steps }
 }
 
 fn millis(chance: &mut SmallRng, range: std::ops::Range<u64>) -> Duration {

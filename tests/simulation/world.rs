@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use super::book::{Book, Wrong};
+use super::book::Book;
 use super::client::Client;
 use super::disk::Disk;
 use super::faults::Fault;
 use super::judge;
 use super::machine::{Clock, Hardware};
 use super::network::{Kind, Network};
-use super::plan::{Mood, Plan, What};
+use super::plan::{Mood, What};
 use super::process::{Process, runtime};
 use super::relay::Relay;
+use super::seeds::{Outcome, Plan};
 use super::server::{Moods, Server};
 use super::{note_panics, set_world_clock, site};
 use crate::message::{MailKind, QueueId};
@@ -36,18 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// When a process is started again that stopped by itself.
 const RESTART: Duration = Duration::from_secs(2);
 
-/// What came of a plan.
-pub struct Outcome {
-    pub wrong: Vec<Wrong>,
-    pub history: Vec<String>,
-    /// The simulated time that it took.
-    pub took: Duration,
-    /// How many messages were acknowledged.
-    pub accepted: usize,
-    /// How many recipients the servers took.
-    pub taken: usize,
-}
-
 /// What ends by itself later.
 enum Later {
     Start,
@@ -57,7 +46,7 @@ enum Later {
 }
 
 struct World<'a> {
-    plan: &'a Plan,
+    plan: &'a Plan<What>,
     book: Arc<Book>,
     clock: Arc<Clock>,
     network: Arc<Network>,
@@ -75,7 +64,7 @@ struct World<'a> {
 }
 
 /// Runs a plan in this thread, with a deliberate fault or without.
-pub fn run(plan: &Plan, fault: Option<Fault>) -> Outcome {
+pub fn run(plan: &Plan<What>, fault: Option<Fault>) -> Outcome {
     note_panics();
     let scratch = scratch();
     let network = Network::new(plan.seed ^ 0x6e65_7477);
@@ -173,15 +162,7 @@ impl World<'_> {
             self.book.wrong(self.now, "no panic", panic);
         }
         judge::judge(&self.book, &self.troubles, &left, self.now);
-        let facts = std::mem::take(&mut *self.book.facts());
-        let is_accepted = |it: &&super::book::Submission| matches!(it.heard, super::book::Heard::Accepted(_));
-        Outcome {
-            wrong: facts.wrong,
-            accepted: facts.submissions.iter().filter(is_accepted).count(),
-            taken: facts.takes.len(),
-            history: facts.history,
-            took: self.now,
-        }
+        Outcome::of(&self.book, self.now)
     }
 
     /// Lets the time go on.

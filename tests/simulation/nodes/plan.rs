@@ -1,6 +1,5 @@
 //! What happens to several nodes: mail, and what goes wrong. It follows from the seed.
 
-use std::fmt;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -12,6 +11,7 @@ use super::database::Lost;
 use super::world::NODES;
 use crate::simulation::network::Kind;
 use crate::simulation::plan::Fate;
+use crate::simulation::seeds::{Plan, Step};
 use crate::simulation::site::{self, ALPHA, BETA};
 
 /// When the nodes run and have their shards.
@@ -80,28 +80,6 @@ pub enum What {
     },
 }
 
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub at: Duration,
-    pub what: What,
-}
-
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub seed: u64,
-    /// In their order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Step { at, what } in &self.steps {
-            writeln!(f, "  {:>8.3} s  {what:?}", at.as_secs_f64())?;
-        }
-        Ok(())
-    }
-}
-
 /// As with one relay, but what goes on for long is left to that simulation.
 fn fate(chance: &mut SmallRng) -> Fate {
     match chance.random_range(0..20) {
@@ -144,86 +122,63 @@ fn mail(chance: &mut SmallRng, number: u32, node: usize, customers: &Customers) 
     What::Submit { number, node, customer, fates, size }
 }
 
-impl Plan {
-    /// The plan of a seed.
-    pub fn of(seed: u64) -> Plan {
-        let mut chance = SmallRng::seed_from_u64(seed);
-        let chance = &mut chance;
-        let mut steps = Vec::new();
-        let mut numbers = 0..;
-        let mut number = || numbers.next().expect("it counts for ever");
-        let mut step = |at: u64, what| steps.push(Step { at: Duration::from_millis(at), what });
-        // Some plans have all their mail at once.
-        let within = *[BEGIN + 3_000, EVENTFUL, EVENTFUL].choose(chance).expect("there are three");
-        let busiest = chance.random_bool(0.5).then(|| chance.random_range(0..site::SWIFT.start));
-        let customers = Customers { busiest, spares_alpha: busiest != Some(ALPHA) && chance.random_bool(0.75) };
-        let most = if busiest == Some(ALPHA) { MOST_OF_ALPHA } else { MOST };
-        for _ in 0..chance.random_range(10..most) {
-            let (at, node) = (chance.random_range(BEGIN..within), chance.random_range(0..NODES));
-            step(at, mail(chance, number(), node, &customers));
-        }
-        // Mail of customers of several nodes that is refused at once: all their senders are told over the route that the nodes share.
-        if chance.random_bool(0.2) {
-            let at = chance.random_range(BEGIN..EVENTFUL);
-            for _ in 0..10 {
-                let (at, node) = (at + chance.random_range(0..500), chance.random_range(0..NODES));
-                let customer = chance.random_range(0..site::SWIFT.start);
-                step(at, What::Submit { number: number(), node, customer, fates: vec![Fate::Never], size: 200 });
-            }
-        }
-        for _ in 0..chance.random_range(0..6) {
-            let (at, node) = (chance.random_range(2_000..EVENTFUL), chance.random_range(0..NODES));
-            let mut lasting = |most: u64| Duration::from_millis(chance.random_range(100..most));
-            let long = LEASE.as_millis() as u64 * 3;
-            let (down, lasts, shortly) = (lasting(8_000), lasting(long), lasting(4_000));
-            let what = match chance.random_range(0..13) {
-                0 | 1 => What::Kill { node, down },
-                2 => What::Stop { node, down },
-                3 | 4 => What::Freeze { node, lasts },
-                5 | 6 => What::Apart { node, lasts },
-                7 => What::Slow { lasts: shortly },
-                8 => What::FailOver { lasts: shortly },
-                9 => What::Lose { node, lost: Lost::Answer },
-                10 => What::Lose { node, lost: Lost::Commit },
-                11 => What::Cut { kind: Kind::Submission, pick: chance.random() },
-                _ => What::Cut { kind: Kind::Delivery, pick: chance.random() },
-            };
-            // What a node does when it is back depends on which of its connections hears first, and on what it is asked for then.
-            if let What::Freeze { lasts, .. } | What::Apart { lasts, .. } = what {
-                let back = at + lasts.as_millis() as u64;
-                for _ in 0..3 {
-                    let pause = chance.random_range(0..600);
-                    step(back + pause, mail(chance, number(), node, &customers));
-                }
-                for _ in 0..chance.random_range(0..4) {
-                    let lasts = Duration::from_millis(chance.random_range(200..3_000));
-                    step(back + 5, What::Stall { node, lasts });
-                }
-            }
-            step(at, what);
-        }
-        steps.sort_by_key(|step| step.at);
-        Plan { seed, steps }
+/// The plan of a seed.
+pub fn plan(seed: u64) -> Plan<What> {
+    let mut chance = SmallRng::seed_from_u64(seed);
+    let chance = &mut chance;
+    let mut steps = Vec::new();
+    let mut numbers = 0..;
+    let mut number = || numbers.next().expect("it counts for ever");
+    let mut step = |at: u64, what| steps.push(Step { at: Duration::from_millis(at), what });
+    // Some plans have all their mail at once.
+    let within = *[BEGIN + 3_000, EVENTFUL, EVENTFUL].choose(chance).expect("there are three");
+    let busiest = chance.random_bool(0.5).then(|| chance.random_range(0..site::SWIFT.start));
+    let customers = Customers { busiest, spares_alpha: busiest != Some(ALPHA) && chance.random_bool(0.75) };
+    let most = if busiest == Some(ALPHA) { MOST_OF_ALPHA } else { MOST };
+    for _ in 0..chance.random_range(10..most) {
+        let (at, node) = (chance.random_range(BEGIN..within), chance.random_range(0..NODES));
+        step(at, mail(chance, number(), node, &customers));
     }
-
-    /// The same without the steps that are not needed for `breaks`.
-    pub fn shortened(&self, breaks: impl Fn(&Plan) -> bool) -> Plan {
-        let mut shortest = self.clone();
-        let mut size = shortest.steps.len() / 2;
-        while size > 0 {
-            let mut from = 0;
-            while from < shortest.steps.len() {
-                let mut shorter = shortest.clone();
-                let until = (from + size).min(shorter.steps.len());
-                shorter.steps.drain(from..until);
-                if breaks(&shorter) {
-                    shortest = shorter;
-                } else {
-                    from += size;
-                }
-            }
-            size /= 2;
+    // Mail of customers of several nodes that is refused at once: all their senders are told over the route that the nodes share.
+    if chance.random_bool(0.2) {
+        let at = chance.random_range(BEGIN..EVENTFUL);
+        for _ in 0..10 {
+            let (at, node) = (at + chance.random_range(0..500), chance.random_range(0..NODES));
+            let customer = chance.random_range(0..site::SWIFT.start);
+            step(at, What::Submit { number: number(), node, customer, fates: vec![Fate::Never], size: 200 });
         }
-        shortest
     }
+    for _ in 0..chance.random_range(0..6) {
+        let (at, node) = (chance.random_range(2_000..EVENTFUL), chance.random_range(0..NODES));
+        let mut lasting = |most: u64| Duration::from_millis(chance.random_range(100..most));
+        let long = LEASE.as_millis() as u64 * 3;
+        let (down, lasts, shortly) = (lasting(8_000), lasting(long), lasting(4_000));
+        let what = match chance.random_range(0..13) {
+            0 | 1 => What::Kill { node, down },
+            2 => What::Stop { node, down },
+            3 | 4 => What::Freeze { node, lasts },
+            5 | 6 => What::Apart { node, lasts },
+            7 => What::Slow { lasts: shortly },
+            8 => What::FailOver { lasts: shortly },
+            9 => What::Lose { node, lost: Lost::Answer },
+            10 => What::Lose { node, lost: Lost::Commit },
+            11 => What::Cut { kind: Kind::Submission, pick: chance.random() },
+            _ => What::Cut { kind: Kind::Delivery, pick: chance.random() },
+        };
+        // What a node does when it is back depends on which of its connections hears first, and on what it is asked for then.
+        if let What::Freeze { lasts, .. } | What::Apart { lasts, .. } = what {
+            let back = at + lasts.as_millis() as u64;
+            for _ in 0..3 {
+                let pause = chance.random_range(0..600);
+                step(back + pause, mail(chance, number(), node, &customers));
+            }
+            for _ in 0..chance.random_range(0..4) {
+                let lasts = Duration::from_millis(chance.random_range(200..3_000));
+                step(back + 5, What::Stall { node, lasts });
+            }
+        }
+        step(at, what);
+    }
+    steps.sort_by_key(|step| step.at);
+    Plan { seed, steps }
 }

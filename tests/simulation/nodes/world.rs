@@ -9,13 +9,13 @@ use tokio::task::JoinHandle;
 
 use super::database::Database;
 use super::judge::{self, Owned};
-use super::plan::{Plan, What};
+use super::plan::What;
 use super::{LEASE, Watch};
 use crate::database::{self, Home};
 use crate::machine::threads;
 use crate::postgres::Server;
 use crate::queue::{Carrier, shared_day};
-use crate::simulation::book::{Book, Heard, Trouble, Wrong};
+use crate::simulation::book::{Book, Trouble};
 use crate::simulation::client::Client;
 use crate::simulation::decoys::Decoy;
 use crate::simulation::disk::Disk;
@@ -24,6 +24,7 @@ use crate::simulation::machine::{Clock, Hardware, Machine};
 use crate::simulation::network::Network;
 use crate::simulation::process::{Process, runtime};
 use crate::simulation::relay::{Common, Relay};
+use crate::simulation::seeds::{Outcome, Plan};
 use crate::simulation::server;
 use crate::simulation::world::scratch;
 use crate::simulation::{note_panics, set_world_clock, site};
@@ -52,17 +53,6 @@ const RESTART: Duration = Duration::from_secs(1);
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What came of a plan.
-pub struct Outcome {
-    pub wrong: Vec<Wrong>,
-    pub history: Vec<String>,
-    pub took: Duration,
-    /// How many messages were acknowledged.
-    pub accepted: usize,
-    /// How many recipients the servers took.
-    pub taken: usize,
-}
-
 /// A node, with its process if it has one.
 struct Node {
     hardware: Arc<Hardware>,
@@ -83,7 +73,7 @@ enum Later {
 }
 
 struct World<'a> {
-    plan: &'a Plan,
+    plan: &'a Plan<What>,
     fault: Option<Fault>,
     book: Arc<Book>,
     clock: Arc<Clock>,
@@ -102,7 +92,7 @@ struct World<'a> {
 }
 
 /// Runs a plan in this thread, with a deliberate fault or without.
-pub fn run(plan: &Plan, fault: Option<Fault>) -> Outcome {
+pub fn run(plan: &Plan<What>, fault: Option<Fault>) -> Outcome {
     note_panics();
     let scratch = scratch();
     let network = Network::new(plan.seed ^ 0x6e65_7477);
@@ -231,15 +221,7 @@ impl World<'_> {
         }
         self.tells_what_is_left();
         judge::judge(&self.book, &self.jumps, &self.owned, self.now);
-        let facts = std::mem::take(&mut *self.book.facts());
-        let is_accepted = |it: &&crate::simulation::book::Submission| matches!(it.heard, Heard::Accepted(_));
-        Outcome {
-            wrong: facts.wrong,
-            accepted: facts.submissions.iter().filter(is_accepted).count(),
-            taken: facts.takes.len(),
-            history: facts.history,
-            took: self.now,
-        }
+        Outcome::of(&self.book, self.now)
     }
 
     /// Returns true if everything that was acknowledged has been delivered, or nothing more can be expected. Nothing has gone wrong since
