@@ -18,7 +18,7 @@ use super::job::Job;
 use super::outcome::{Meaning, Outcome, Scope, Verdict};
 use super::pool::{Pool, retire};
 use super::step::StepLog;
-use super::transaction::{self, Ending};
+use super::transaction::{self, After, Ending};
 
 /// Makes the attempt that `job` describes, over a connection of `pool`. Never fails: errors are part of the outcome.
 pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
@@ -76,7 +76,7 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
         let closes = in_trouble || done.refused_content;
         outcome.add(done.outcome);
         let goes_on = !in_trouble && !done.without_parameters.is_empty();
-        if done.usable {
+        if done.connection == After::Usable {
             kept = give_back(connection, pool, shared, closes, goes_on);
         }
         if !goes_on {

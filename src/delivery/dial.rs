@@ -85,8 +85,11 @@ impl Failure {
 
 /// A source of bearer tokens.
 pub trait TokenSource: Sync {
-    /// Returns a token. `refused` asks for a new one, because the server refused the last.
-    fn token(&self, refused: bool) -> impl Future<Output = Result<String, Failure>> + Send;
+    /// Returns a token, which may have been used before.
+    fn token(&self) -> impl Future<Output = Result<String, Failure>> + Send;
+
+    /// Returns a new token, because the server refused the last one.
+    fn new_token(&self) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
 /// Advice about a failed step after which the connection was made in another way.
@@ -400,14 +403,14 @@ impl<T: TokenSource> Dialler<'_, T> {
         if let LoginSecret::Password(password) = &login.secret {
             return Ok(login::with_password(connection, mechanisms, self.usual, (username, password), limit).await);
         }
-        let token = self.tokens.token(false).await?;
+        let token = self.tokens.token().await?;
         let first = login::with_token(connection, (username, &token), limit).await;
         let Err(NoLogin::Refused(_, reply)) = &first else { return Ok(first) };
         if !reply.is_permanent() {
             return Ok(first);
         }
         // The kept token may have been revoked. The refusal of a new token is final.
-        let renewed = self.tokens.token(true).await?;
+        let renewed = self.tokens.new_token().await?;
         if renewed == token {
             return Ok(first);
         }

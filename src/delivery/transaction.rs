@@ -35,12 +35,28 @@ pub enum Ending {
     Stale(Broken),
 }
 
+/// What becomes of the connection after a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It can be used again.
+    Usable,
+    /// It is broken, or the server closes it.
+    Unusable,
+}
+
+impl After {
+    /// Returns `Usable` if this is true.
+    fn usable_if(is_usable: bool) -> Self {
+        if is_usable { After::Usable } else { After::Unusable }
+    }
+}
+
 /// The result of a transaction.
 pub struct Done {
     /// The outcome for each recipient, and for the route.
     pub outcome: Outcome,
-    /// The connection can be used again.
-    pub usable: bool,
+    /// What becomes of the connection.
+    pub connection: After,
     /// Everybody was refused, and the replies may be about the connection.
     pub may_be_about_connection: bool,
     /// The server read the content and then refused it, with a reply that may be about the connection. The connection is closed. If it were
@@ -53,8 +69,14 @@ pub struct Done {
 
 impl Done {
     /// A result after which nothing is tried again.
-    fn new(outcome: Outcome, usable: bool) -> Self {
-        Done { outcome, usable, may_be_about_connection: false, refused_content: false, without_parameters: Vec::new() }
+    fn new(outcome: Outcome, connection: After) -> Self {
+        Done {
+            outcome,
+            connection,
+            may_be_about_connection: false,
+            refused_content: false,
+            without_parameters: Vec::new(),
+        }
     }
 }
 
@@ -65,7 +87,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     let of_message = asks_for_utf8 && job.needs_smtputf8();
     if let Some(reason) = lacks(connection, job, of_message) {
         let recipients = interpret::failed(job.recipients, &reason, Scope::Message);
-        return done(Outcome { recipients, ..Outcome::default() }, true);
+        return done(Outcome { recipients, ..Outcome::default() }, After::Usable);
     }
     let needs_utf8 = |index: &usize| asks_for_utf8 && job.envelope.recipients[*index].address.needs_smtputf8();
     let (in_utf8, in_ascii): (Vec<usize>, Vec<usize>) = job.recipients.iter().partition(|index| needs_utf8(index));
@@ -76,7 +98,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     let reason = "5.6.7 the address is not ASCII, and the server does not offer SMTPUTF8";
     let refused = interpret::failed(&in_utf8, reason, Scope::Recipient);
     if in_ascii.is_empty() {
-        return done(Outcome { recipients: refused, ..Outcome::default() }, true);
+        return done(Outcome { recipients: refused, ..Outcome::default() }, After::Usable);
     }
     let job = Job { recipients: &in_ascii, fallback: job.fallback.clone(), ..*job };
     let mut ending = transact(connection, &job, timeouts, reused, false).await;
@@ -109,24 +131,28 @@ async fn transact(
         }
         let without_parameters = flight.without_parameters.clone();
         let outcome = interpret::broken_off(job, flight, &why);
-        return Ending::Done(Done { without_parameters, ..Done::new(outcome, false) });
+        return Ending::Done(Done { without_parameters, ..Done::new(outcome, After::Unusable) });
     }
     let go = flight.data.as_ref().is_some_and(|reply| reply.code == 354);
     let to_nobody = flight.mail_refused.is_some() || flight.accepted.is_empty();
     if go && !to_nobody {
         return transfer(connection, job, timeouts, flight).await;
     }
-    let mut usable = true;
+    let mut is_usable = true;
     if go {
         connection.out.extend_from_slice(b".\r\n");
-        usable = connection.send(timeouts.data_block).await.is_ok()
+        is_usable = connection.send(timeouts.data_block).await.is_ok()
             && connection.reply(timeouts.mail).await.is_ok_and(|reply| reply.code != 421);
     }
     connection.reset_first = flight.mail_refused.is_none();
     let may_be_about_connection = flight.may_be_about_connection();
     let without_parameters = flight.without_parameters.clone();
     let outcome = interpret::before_content(job, flight);
-    Ending::Done(Done { may_be_about_connection, without_parameters, ..Done::new(outcome, usable) })
+    Ending::Done(Done {
+        may_be_about_connection,
+        without_parameters,
+        ..Done::new(outcome, After::usable_if(is_usable))
+    })
 }
 
 /// Sends the commands and reads their replies. An error means that the connection cannot be used any more.
@@ -246,22 +272,17 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
     let mut content = job.body.transfer();
     let dsn = connection.extensions.dsn && job.parameters;
     let without_parameters = std::mem::take(&mut flight.without_parameters);
-    let done = |outcome, usable| {
+    let done = |outcome, after| {
         let without_parameters = without_parameters.clone();
-        Ending::Done(Done { without_parameters, ..Done::new(outcome, usable) })
+        Ending::Done(Done { without_parameters, ..Done::new(outcome, after) })
     };
-    let ended = |flight, reply: &Reply, usable| {
+    let ended = |flight, reply: &Reply, after| {
         let outcome = interpret::at_end(job, flight, reply, dsn);
         // A permanent refusal of this message alone says nothing about the connection.
         let refused_content = reply.is_transient() || (reply.is_permanent() && outcome.trouble.is_some());
         let without_parameters = without_parameters.clone();
         let may_be_about_connection = refused_content;
-        Ending::Done(Done {
-            may_be_about_connection,
-            refused_content,
-            without_parameters,
-            ..Done::new(outcome, usable)
-        })
+        Ending::Done(Done { may_be_about_connection, refused_content, without_parameters, ..Done::new(outcome, after) })
     };
     loop {
         connection.out.clear();
@@ -270,16 +291,16 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
             // Half a message must not look whole, so the connection is dropped without a final dot.
             Err(why) => {
                 connection.out.clear();
-                return done(interpret::unread_after(job, &flight, why), false);
+                return done(interpret::unread_after(job, &flight, why), After::Unusable);
             }
         };
         if let Err(why) = connection.send(timeouts.data_block).await {
             // Not all of it was sent, so the server has seen no final dot. It may have said why it stopped reading.
             return match connection.last_words().await.filter(|reply| !reply.is_positive()) {
-                Some(reply) => ended(flight, &clip(reply), false),
+                Some(reply) => ended(flight, &clip(reply), After::Unusable),
                 None => {
                     let flight = Flight { data: None, sent: "content", surplus: Vec::new(), ..flight };
-                    done(interpret::broken_off(job, flight, &why), false)
+                    done(interpret::broken_off(job, flight, &why), After::Unusable)
                 }
             };
         }
@@ -289,23 +310,25 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
     }
     match connection.reply(timeouts.data_end).await {
         Ok(reply) if reply.code / 100 != 3 => {
-            let usable = reply.code != 421;
-            ended(flight, &clip(reply), usable)
+            let after = After::usable_if(reply.code != 421);
+            ended(flight, &clip(reply), after)
         }
         Ok(reply) => {
             let reason = format!("{} is no answer to the end of a message", clip(reply));
-            done(interpret::unknown(job, flight, &reason), false)
+            done(interpret::unknown(job, flight, &reason), After::Unusable)
         }
         // All lines of a reply have the same code (RFC 5321 §4.2.1), so the code counts even if the text is too long.
         Err(Broken::Malformed(ResponseError::TooLong { code })) if matches!(code / 100, 2 | 4 | 5) => {
-            ended(flight, &Reply::bare(code, "(with more text than any reply has)"), false)
+            ended(flight, &Reply::bare(code, "(with more text than any reply has)"), After::Unusable)
         }
-        Err(why) => done(interpret::unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str())), false),
+        Err(why) => {
+            done(interpret::unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str())), After::Unusable)
+        }
     }
 }
 
-fn done(outcome: Outcome, usable: bool) -> Ending {
-    Ending::Done(Done::new(outcome, usable))
+fn done(outcome: Outcome, connection: After) -> Ending {
+    Ending::Done(Done::new(outcome, connection))
 }
 
 /// Returns what the message needs and the server lacks, after its status code. Called before anything is sent.

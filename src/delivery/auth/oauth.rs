@@ -118,19 +118,28 @@ pub struct RouteTokens<'a> {
 }
 
 impl TokenSource for RouteTokens<'_> {
-    async fn token(&self, refused: bool) -> Result<String, Failure> {
+    async fn token(&self) -> Result<String, Failure> {
         // The lock is kept while fetching, so that connections that start together fetch one token.
         let mut kept = self.tokens.kept.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| !refused && Instant::now() < kept.renew_at) {
-            return Ok(kept.token.clone());
+        match kept.as_ref().filter(|kept| Instant::now() < kept.renew_at) {
+            Some(kept) => Ok(kept.token.clone()),
+            None => self.fetch_into(&mut kept).await,
         }
-        *kept = None;
-        let fetched = self.fetch().await?;
-        Ok(kept.insert(fetched).token.clone())
+    }
+
+    async fn new_token(&self) -> Result<String, Failure> {
+        self.fetch_into(&mut *self.tokens.kept.lock().await).await
     }
 }
 
 impl RouteTokens<'_> {
+    /// Fetches a token and keeps it. If none can be fetched, none is kept.
+    async fn fetch_into(&self, kept: &mut Option<CachedToken>) -> Result<String, Failure> {
+        *kept = None;
+        let fetched = self.fetch().await?;
+        Ok(kept.insert(fetched).token.clone())
+    }
+
     async fn fetch(&self) -> Result<CachedToken, Failure> {
         let no_credentials = || later("the route has no client credentials".to_owned());
         let login = self.route.login.as_ref().ok_or_else(no_credentials)?;
