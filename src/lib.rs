@@ -37,7 +37,9 @@
 //! | slot | the right to make one attempt at a time on a route; a worker has one |
 //! | turn | one use of a route for a lane: claim, one attempt, decide, apply |
 //! | attempt | what a turn does to send one message: one transaction, or several if the caps or the server do not allow all recipients at once |
-//! | verdict | what an attempt means for one recipient: relayed, deferred or failed |
+//! | verdict | what an attempt means for one recipient: relayed, deferred or failed; interfaces also say it of a requirement of a domain |
+//! | scope | how far a failure reaches: one recipient, the message, the connection or the route |
+//! | trouble | what an attempt means for its route: it backs off, it is in doubt (one message failed, and perhaps only that one), or it is suspended |
 //! | lease | one worker's claim on a record, for one attempt |
 //! | held | of a single message: kept back by an operator or by the relay until somebody releases it |
 //! | set aside | of a single message: damaged on the disk, and copied to the quarantine |
@@ -45,6 +47,7 @@
 //! | paused | of a customer: its mail is accepted and waits, because of an operator or a limit |
 //! | stopped | not held, but not tried either: its customer is suspended or paused, its route is suspended, or it has no route |
 //! | stuck | held, stopped, or on a route whose server takes part in no transaction |
+//! | alert, notice | an event that an operator must look at: with a subject, it stays open until its trouble is over; a notice has none |
 //! | expedited | due ahead of the schedule, because an operator asked for an attempt or released it |
 //! | settled | of a recipient: accepted by the next server, or given up |
 //! | relayed | accepted by the next server |
