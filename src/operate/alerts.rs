@@ -195,11 +195,6 @@ impl Alerts {
         let (open, notices) = (self.open.iter(), self.notices.iter());
         open.map(|alert| alert.line(true)).chain(notices.map(|alert| alert.line(false))).collect()
     }
-
-    /// Returns the number of open alerts without an acknowledgement.
-    pub fn unacknowledged(&self) -> usize {
-        self.open.iter().chain(&self.notices).filter(|alert| alert.acknowledged.is_none()).count()
-    }
 }
 
 /// The notes of acknowledgements. Cheap to clone.

@@ -115,7 +115,6 @@ pub struct Relay {
     spool: Arc<dyn Spool>,
     workers: dkim::Workers,
     http: HttpAddresses,
-    returned_address: Option<SocketAddr>,
     stopping: CancellationToken,
     background: TaskTracker,
     running_events: events::Running,
@@ -161,11 +160,6 @@ impl Relay {
     /// Returns the address of the operators' pages.
     pub fn operators_address(&self) -> Option<SocketAddr> {
         self.http.operators
-    }
-
-    /// Returns the address of the listener for returned mail.
-    pub fn returned_mail_address(&self) -> Option<SocketAddr> {
-        self.returned_address
     }
 
     /// Returns the state directory.

@@ -18,7 +18,6 @@ use crate::submission::session::Rules;
 /// A bound socket that does not accept clients yet.
 pub(super) struct ReturnsListener {
     socket: TcpListener,
-    address: SocketAddr,
     listener: Arc<Listener<Shared>>,
 }
 
@@ -43,11 +42,7 @@ impl ReturnsListener {
             shutdown: shared.shutdown.clone(),
             receiver: shared,
         };
-        Ok(ReturnsListener { address: socket.local_addr()?, socket, listener: Arc::new(listener) })
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(ReturnsListener { socket, listener: Arc::new(listener) })
     }
 
     /// Accepts mail until the shutdown, and returns when every connection has ended.

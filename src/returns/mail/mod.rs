@@ -30,7 +30,7 @@ mod unmatched;
 mod work;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,11 +133,6 @@ impl ReturnedMail {
 
     pub fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    /// Returns the listener's address, with the real port if port 0 was configured.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.address()
     }
 
     /// Accepts and reads mail until `stopping`.

@@ -45,7 +45,6 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let returns = Returns::open(&settings, &stored, &path, &domains, &accepting).await?;
 
     // All addresses are bound before the first client is accepted.
-    let returned_address = returns.address();
     let control = bind_control_socket(&settings)?;
     let endpoints = Endpoints::bind(&settings).await?;
     let http = endpoints.addresses();
@@ -116,7 +115,6 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         spool: stored.spool,
         workers: path.workers,
         http,
-        returned_address,
         stopping: tasks.stopping,
         background: tasks.running,
         running_events: stored.running_events,

@@ -1,6 +1,5 @@
 //! Opens what receives reports about mail that was sent: the endpoint for Mailjet's events, and the listener for returned mail.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -51,11 +50,6 @@ impl Returns {
             _ => None,
         };
         Ok(Returns { mailjet, mail })
-    }
-
-    /// Returns the address of the listener for returned mail.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.mail.as_ref().map(ReturnedMail::address)
     }
 }
 
