@@ -13,6 +13,8 @@ mod skip;
 #[path = "support/submission.rs"]
 mod support;
 
+#[path = "submission/admission.rs"]
+mod admission;
 #[path = "submission/clients.rs"]
 mod clients;
 #[path = "submission/content.rs"]
