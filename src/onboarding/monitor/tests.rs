@@ -268,7 +268,7 @@ async fn it_stops_at_once() {
     let rig = rig();
     let stop = CancellationToken::new();
     stop.cancel();
-    rig.monitor.run(stop).await;
+    tokio::time::timeout(LONGEST_SLEEP / 10, rig.monitor.run(stop)).await.expect("sooner than it would wake up");
 }
 
 /// Answers only when it is let go, and keeps the thread that asks until then: what a record does that is dear to evaluate.
