@@ -14,6 +14,8 @@ const LONGEST_VALUE: usize = 512;
 pub(super) const MOST_RESULTS: usize = 32;
 /// The most messages that one record may claim.
 pub(super) const MOST_MESSAGES: u64 = 1_000_000_000;
+/// The most digits of an implausible number that are shown.
+const LONGEST_COUNT: usize = 30;
 const DAY: u64 = 86_400;
 
 /// What an end tag ends.
@@ -239,10 +241,10 @@ impl<'a> Assembler<'a> {
         let whole = digits.split('.').next().unwrap_or_default();
         let Ok(count) = whole.parse::<u64>() else {
             let is_huge = whole.len() > 10 && whole.bytes().all(|b| b.is_ascii_digit());
-            return if is_huge { Err(Unreadable::Implausible(u64::MAX)) } else { Ok(()) };
+            return if is_huge { Err(implausible(whole)) } else { Ok(()) };
         };
         if count > MOST_MESSAGES {
-            return Err(Unreadable::Implausible(count));
+            return Err(implausible(whole));
         }
         if whole != text {
             self.repairs.note(Repair::Count);
@@ -343,4 +345,10 @@ fn keep(place: &mut String, text: &str) {
     if place.is_empty() {
         *place = text.chars().take(200).collect();
     }
+}
+
+/// Makes the error about a number that is too large, with the number as it is written.
+fn implausible(count: &str) -> Unreadable {
+    let is_cut = count.len() > LONGEST_COUNT;
+    Unreadable::Implausible(format!("{}{}", count.get(..LONGEST_COUNT).unwrap_or(count), if is_cut { "…" } else { "" }))
 }

@@ -125,9 +125,9 @@ pub enum Unreadable {
     /// It does not say which period it covers.
     #[error("it does not say which time it is about (date_range is missing or is no time)")]
     NoTime,
-    /// It claims an implausible number of messages.
+    /// It claims an implausible number of messages. Holds the number as it is written, cut after some digits.
     #[error("it claims {0} messages in one record")]
-    Implausible(u64),
+    Implausible(String),
     /// Its elements are nested too deeply.
     #[error("its elements are nested more than {DEEPEST} deep")]
     TooDeep,

@@ -160,8 +160,15 @@ fn what_would_have_to_be_guessed_is_refused() {
             PLAIN.replace("date_range", "dates").replace("begin", "b").replace("<end", "<e").replace("</end", "</e"),
             Unreadable::NoTime,
         ),
-        (PLAIN.replace("<count>3", "<count>99999999999"), Unreadable::Implausible(99_999_999_999)),
-        (PLAIN.replace("<count>3", "<count>99999999999999999999999999"), Unreadable::Implausible(u64::MAX)),
+        (PLAIN.replace("<count>3", "<count>99999999999"), Unreadable::Implausible("99999999999".into())),
+        (
+            PLAIN.replace("<count>3", "<count>99999999999999999999999999"),
+            Unreadable::Implausible("99999999999999999999999999".into()),
+        ),
+        (
+            PLAIN.replace("<count>3", &format!("<count>{}", "9".repeat(99))),
+            Unreadable::Implausible("9".repeat(30) + "…"),
+        ),
         (nested, Unreadable::TooDeep),
     ] {
         assert_eq!(parsed(&text).unwrap_err(), expected, "{}", text.get(..60).unwrap_or(&text));
