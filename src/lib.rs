@@ -105,8 +105,7 @@ pub mod sealed;
 mod size;
 pub mod smtp;
 pub mod time;
-#[doc(hidden)]
-pub mod version;
+mod version;
 #[doc(hidden)]
 pub mod visible;
 

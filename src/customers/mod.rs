@@ -8,7 +8,7 @@ mod customer;
 mod directory;
 mod domain_map;
 mod pause;
-pub mod public_mailboxes;
+pub(crate) mod public_mailboxes;
 mod routing;
 pub mod suppression;
 pub(crate) mod test_mode;

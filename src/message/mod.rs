@@ -13,7 +13,7 @@ mod reply_text;
 pub(crate) mod return_path;
 pub mod scan;
 mod test_outcome;
-pub mod unsubscribe;
+pub(crate) mod unsubscribe;
 
 pub use address_error::AddressError;
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};

@@ -14,10 +14,10 @@
 
 pub mod alias;
 pub(crate) mod checker;
-pub mod connect;
+pub(crate) mod connect;
 pub(crate) mod counters;
 mod deadline;
-pub mod delegation;
+pub(crate) mod delegation;
 pub(crate) mod dkim;
 pub mod dmarc;
 mod dns_provider;
@@ -25,7 +25,7 @@ pub mod fetch;
 pub mod finding;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
-pub mod kept;
+pub(crate) mod kept;
 pub(crate) mod lang;
 pub mod mailjet;
 mod misplaced;

@@ -23,7 +23,7 @@ mod holds;
 mod inner;
 mod retry;
 mod schedule;
-pub mod shared_day;
+pub(crate) mod shared_day;
 mod volume;
 mod watch;
 mod worker;

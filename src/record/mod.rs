@@ -12,8 +12,8 @@
 pub mod archive;
 pub(crate) mod bounces;
 pub mod erase;
-pub mod event;
-pub mod files;
+pub(crate) mod event;
+pub(crate) mod files;
 pub mod journal;
 mod subject;
 pub mod trace;

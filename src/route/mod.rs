@@ -4,7 +4,7 @@
 //! connections in `delivery::pool`.
 
 mod control;
-pub mod microsoft;
+pub(crate) mod microsoft;
 pub(crate) mod presets;
 
 use std::fmt;

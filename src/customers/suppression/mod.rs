@@ -17,7 +17,7 @@
 //! hosts give a tagged address to another person.
 
 mod address;
-pub mod csv;
+pub(crate) mod csv;
 mod entry;
 mod feed;
 mod policy;

@@ -6,7 +6,7 @@ mod broken;
 mod check;
 mod judgement;
 mod record;
-pub mod step;
+pub(crate) mod step;
 mod tree;
 
 pub use check::{Published, look, proposed, published};

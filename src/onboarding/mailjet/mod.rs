@@ -15,10 +15,10 @@
 //! A domain with a table `[mailjet."…"]` in its customer's file is registered by hand: postbud makes no calls for it, and assumes that
 //! every tier accepts it.
 
-pub mod callback;
+pub(crate) mod callback;
 mod client;
-pub mod messages;
-pub mod own_key;
+pub(crate) mod messages;
+pub(crate) mod own_key;
 mod registration;
 
 use std::collections::{BTreeMap, BTreeSet};

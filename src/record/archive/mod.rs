@@ -11,7 +11,7 @@
 //! none.
 
 mod index;
-pub mod keys;
+pub(crate) mod keys;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};

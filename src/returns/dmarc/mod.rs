@@ -16,13 +16,13 @@ pub mod container;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod owners;
-pub mod plot;
+pub(crate) mod plot;
 pub mod report;
 mod reports;
-pub mod sources;
+pub(crate) mod sources;
 mod store;
-pub mod summary;
-pub mod text;
+pub(crate) mod summary;
+pub(crate) mod text;
 
 pub use reports::{ReportRefused, Reports, Settings, TakenReport, TakenReports};
 pub use store::{Reporter, SCHEMA};
