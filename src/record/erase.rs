@@ -239,6 +239,27 @@ mod tests {
     }
 
     #[test]
+    fn a_recipient_is_found_and_erased_however_the_address_is_written() {
+        for (event, asked) in [
+            ("ole@xn--blbr-roah.dk", "Ole@Blåbær.dk"),
+            ("ØLE@x.dk", "øle@x.dk"),
+            ("\\\"ole\\\"@x.dk", "ole@x.dk"),
+            ("ole@x.dk", "\"ole\"@x.dk."),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let log = dir.path().join("e.jsonl");
+            let closed = dir.path().join("e.jsonl.000001");
+            fs::write(&closed, line(1, "else@x.dk") + &line(2, event)).unwrap();
+            archive::close(&closed, &dir.path().join("e.jsonl.000001.zst"), 0o600).unwrap();
+            fs::write(&log, line(3, event) + &line(4, "else@x.dk")).unwrap();
+            let query = Query { recipient: Some(asked.into()), ..Query::default() };
+            assert_eq!(find(&log, &query, 9).unwrap().traces.len(), 2, "{asked}");
+            assert_eq!(erase(&log, asked).unwrap(), Erased { events: 2, files: 2 }, "{asked}");
+            assert!(find(&log, &query, 9).unwrap().traces.is_empty(), "{asked}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_rotated_meanwhile_is_erased_from_too() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("e.jsonl");

@@ -19,6 +19,7 @@ use super::archive::keys::{Key, Named};
 use super::files::search;
 use crate::digits::digits;
 use crate::message::QueueId;
+use crate::smtp::is_same_address;
 use crate::time::Timestamp;
 
 /// The kinds of events that only operators see.
@@ -286,7 +287,7 @@ fn read_lives(
             let Some(life) = mails.get_mut(&id) else { continue };
             has_any = true;
             let is_meant = match (recipient, named.recipient.as_deref()) {
-                (Some(wanted), Some(other)) => wanted.eq_ignore_ascii_case(other),
+                (Some(wanted), Some(other)) => is_same_address(wanted, other),
                 _ => true,
             };
             if is_first(line) {

@@ -15,6 +15,6 @@ pub(crate) mod stuff;
 pub use command::{Command, CommandError, Mail, Rcpt};
 pub use data::{DataReader, Flaw};
 pub use ehlo::{Extensions, Mechanism, Mechanisms};
-pub use path::{Domain, Host, Mailbox, PathError, ReversePath};
+pub use path::{Domain, Host, Mailbox, PathError, ReversePath, comparable, is_same_address};
 pub use reply::{EnhancedCode, Reply};
 pub use stuff::{BareLineEnd, DotStuffer};

@@ -1,5 +1,6 @@
 //! Domains, mailboxes and reverse paths (RFC 5321 §4.1.2, RFC 6531 §3.3), parsed once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -169,6 +170,38 @@ impl fmt::Display for Mailbox {
     }
 }
 
+/// Returns an address in the form in which addresses are compared: in lower case, with the domain in ASCII, without needless quotes. A text
+/// that is no address is only changed to lower case.
+pub fn comparable(address: &str) -> Cow<'_, str> {
+    let address = address.trim();
+    if is_usual(address) {
+        return match address.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            true => Cow::Owned(address.to_ascii_lowercase()),
+            false => Cow::Borrowed(address),
+        };
+    }
+    let Ok(Mailbox { local, host }) = Mailbox::parse(address) else { return Cow::Owned(address.to_lowercase()) };
+    let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let mut plain = String::with_capacity(address.len());
+    let mut characters = quoted.unwrap_or(&local).chars();
+    while let Some(character) = characters.next() {
+        let is_escape = quoted.is_some() && character == '\\';
+        plain.extend(if is_escape { characters.next() } else { Some(character) });
+    }
+    Cow::Owned(Mailbox { local: plain.to_lowercase().into(), host }.to_string().to_lowercase())
+}
+
+/// Returns true if these are one address, however it is written.
+pub fn is_same_address(one: &str, other: &str) -> bool {
+    let (one, other) = (one.trim(), other.trim());
+    one.eq_ignore_ascii_case(other) || (!(is_usual(one) && is_usual(other)) && comparable(one) == comparable(other))
+}
+
+/// Returns true if another text for the same address differs in case only.
+fn is_usual(address: &str) -> bool {
+    address.is_ascii() && !address.ends_with('.') && !address.contains(['"', '['])
+}
+
 fn local_part_is_legal(local: &str) -> bool {
     if let Some(quoted) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         let mut chars = quoted.chars();
@@ -225,6 +258,28 @@ impl fmt::Display for ReversePath {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_the_same_however_it_is_written() {
+        for (one, other, is_same) in [
+            ("Ole@X.dk", "ole@x.dk", true),
+            (" ole@x.dk\t", "ole@x.dk", true),
+            ("ole@x.dk.", "ole@x.dk", true),
+            ("ole@blåbær.dk", "OLE@xn--blbr-roah.dk", true),
+            ("ØLE@x.dk", "øle@x.dk", true),
+            ("\"ole\"@x.dk", "ole@x.dk", true),
+            ("\"o\\l e\"@x.dk", "\"ol e\"@x.dk", true),
+            ("ole@[IPv6:2001:db8::1]", "ole@[ipv6:2001:DB8:0::1]", true),
+            ("Unknown Ole", "unknown ole", true),
+            ("ole@x.dk", "ole+news@x.dk", false),
+            ("ole@x.dk", "bo@x.dk", false),
+            ("\"o.le\"@x.dk", "ole@x.dk", false),
+            ("øle@x.dk", "ole@x.dk", false),
+        ] {
+            assert_eq!(is_same_address(one, other), is_same, "{one} {other}");
+            assert_eq!(comparable(one) == comparable(other), is_same, "{one} {other}");
+        }
+    }
 
     #[test]
     fn domains_are_normalised() {

@@ -10,7 +10,7 @@ use crate::message::{CustomerId, QueueId, References};
 use crate::operate::actor::Need;
 use crate::operate::{Actor, Error, Service};
 use crate::route::RouteId;
-use crate::smtp::Domain;
+use crate::smtp::{Domain, is_same_address};
 use crate::spool::{self, Filter, Record};
 use crate::time::Timestamp;
 
@@ -33,7 +33,8 @@ pub(super) struct Plan {
     pub recipient_domain: Option<Domain>,
 }
 
-/// The names of a message in a selection. They are compared as a whole and without case, as in the record.
+/// The names of a message in a selection. They are compared as a whole and without case, as in the record; the sender
+/// however its address is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Names {
     reference: Option<String>,
@@ -53,7 +54,10 @@ impl Names {
             && same(&self.campaign, campaign.as_deref())
             && self.tag.as_deref().is_none_or(|tag| tags.iter().any(|has| has.eq_ignore_ascii_case(tag)))
             && (self.envid.is_none() || same(&self.envid, record.envelope.decoded_envid().as_deref()))
-            && (self.sender.is_none() || same(&self.sender, Some(&record.envelope.reverse_path.to_string())))
+            && self
+                .sender
+                .as_deref()
+                .is_none_or(|asked| is_same_address(asked, &record.envelope.reverse_path.to_string()))
     }
 }
 

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// A value of an event that people search for. Addresses and ids are compared without case.
+use crate::smtp::{comparable, is_same_address};
+
+/// A value of an event that people search for. Ids are compared without case, and addresses however they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key<'a> {
     Recipient(&'a str),
@@ -47,12 +49,18 @@ impl Key<'_> {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&[kind]);
         let text = self.text();
-        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        if self.is_address() {
+            hasher.update(comparable(text).as_bytes());
+        } else if text.bytes().any(|b| b.is_ascii_uppercase()) {
             hasher.update(text.to_ascii_lowercase().as_bytes());
         } else {
             hasher.update(text.as_bytes());
         }
         hasher.finalize()
+    }
+
+    fn is_address(&self) -> bool {
+        matches!(self, Key::Recipient(_) | Key::Sender(_))
     }
 }
 
@@ -120,6 +128,7 @@ impl<'a> Named<'a> {
             Key::Campaign(_) => &self.campaign,
             Key::Envid(_) => &self.envid,
         };
-        value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case(key.text()))
+        let is_same = if key.is_address() { is_same_address } else { str::eq_ignore_ascii_case };
+        value.as_deref().is_some_and(|value| is_same(value, key.text()))
     }
 }

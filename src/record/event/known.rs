@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{About, Event, EventId, EventKind};
 use crate::message::{CustomerId, QueueId};
-use crate::smtp::{Domain, Mailbox};
+use crate::smtp::{Domain, Mailbox, is_same_address};
 use crate::time::Timestamp;
 
 /// A mail in the event log.
@@ -124,9 +124,9 @@ impl Known {
         self.recipients.iter().find(|to| to.index == index)
     }
 
-    /// Returns the recipient with this address, compared without case.
+    /// Returns the recipient with this address, however it is written.
     pub fn recipient_named(&self, address: &str) -> Option<&KnownRecipient> {
-        self.recipients.iter().find(|to| to.address.to_string().eq_ignore_ascii_case(address))
+        self.recipients.iter().find(|to| is_same_address(&to.address.to_string(), address))
     }
 
     /// Returns the accepted recipients that have no final event of this relay yet.

@@ -16,6 +16,7 @@ mod said;
 pub(crate) use arf::{Complaint, Included};
 pub(crate) use said::Said;
 
+use crate::smtp::is_same_address;
 use mime::MimeMessage;
 
 /// Returns the header of a message, without the blank line; the whole message if it has none.
@@ -129,7 +130,7 @@ fn complaint(message: &MimeMessage<'_>) -> Reading {
 
 /// Returns the fate of the recipient with this address: the one that names it, or else the worst, because the address may stand for others.
 pub(crate) fn fate_of<'a>(fates: &'a [DeliveryStatus], address: &str) -> Option<&'a DeliveryStatus> {
-    let names = |fate: &&DeliveryStatus| fate.recipients.iter().any(|name| name.eq_ignore_ascii_case(address));
+    let names = |fate: &&DeliveryStatus| fate.recipients.iter().any(|name| is_same_address(name, address));
     fates
         .iter()
         .filter(names)

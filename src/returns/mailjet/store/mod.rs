@@ -30,6 +30,7 @@ use super::state::State;
 use crate::database::{Error, Schema, Transaction, Value, portions};
 use crate::message::QueueId;
 use crate::record::journal::Position;
+use crate::smtp::comparable;
 use crate::time::Timestamp;
 
 pub const SCHEMA: Schema = Schema {
@@ -195,9 +196,9 @@ pub(super) fn name_of(name: &str) -> Option<i64> {
     is_guid.then(|| hash(&[name.as_bytes()]))
 }
 
-/// Returns the number for a recipient's address, which is compared without case.
+/// Returns the number for a recipient's address, however it is written.
 pub(super) fn recipient_of(address: &str) -> i64 {
-    hash(&[address.trim().to_lowercase().as_bytes()])
+    hash(&[comparable(address).as_bytes()])
 }
 
 /// Returns 64 bits of a digest of these parts.
