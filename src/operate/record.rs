@@ -91,6 +91,8 @@ impl Service {
         let erased = match self.recorded_in() {
             Err(error) => Err(error),
             Ok(log) => {
+                // What was told before the command is in the log then. If that takes too long, the rest of it is erased.
+                self.events.catch_up(&*self.spool).await;
                 let (history, audit) = (self.history.clone(), Audit::Events(self.events.clone()));
                 let (by, of) = (actor.clone(), recipient.clone());
                 let work = move || erase_all(&by, &audit, &log, &of, |of| history.erase_blocking(of));

@@ -158,6 +158,12 @@ impl History {
 
 /// Reads the journal from the stored position on. Counts, entries and the new position are written in one transaction. Blocks.
 fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Interruption> {
+    read_and(database, journal, || ())
+}
+
+/// Like [`read_on`], and calls `read` between reading lines and writing what they say.
+fn read_and(database: &database::Database, journal: &Journal, mut read: impl FnMut()) -> Result<(), Interruption> {
+    let mut erasures = database.read_blocking(entries::erasures)?;
     let kept = database.read_blocking(|tables| {
         let sql = "SELECT place FROM history_read WHERE node = $1";
         tables.first(sql, &[tables.node().into()], |row| Ok(row.text(0)?.to_owned()))
@@ -184,15 +190,26 @@ fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Inter
                 break;
             }
         }
+        read();
         if place != begin {
             let to = place.to_string();
-            database.write_blocking(|tables| {
+            let now = database.write_blocking(|tables| {
+                let now = entries::erasures(tables)?;
+                if now != erasures {
+                    return Ok(now);
+                }
                 sums.write(tables)?;
                 told.iter().try_for_each(|told| keep(tables, told))?;
                 let sql = "INSERT INTO history_read (node, place) VALUES ($1, $2) ON CONFLICT (node) DO UPDATE SET \
                            place = excluded.place";
-                tables.execute(sql, &[tables.node().into(), to.as_str().into()]).map(drop)
+                tables.execute(sql, &[tables.node().into(), to.as_str().into()])?;
+                Ok::<_, database::Error>(now)
             })?;
+            if now != erasures {
+                // Somebody was erased since these lines were read: read what is left of them.
+                (erasures, place) = (now, begin);
+                continue;
+            }
         }
         if is_at_end {
             return Ok(());
@@ -281,6 +298,28 @@ mod tests {
         let (other, _file) = journal(other.path(), &line("accepted", 5, ""));
         read_on(&database, &other).unwrap();
         assert_eq!(accepted(&database), 3);
+    }
+
+    #[test]
+    fn who_is_erased_while_lines_are_read_is_not_in_the_audit() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA, alerts::SCHEMA]).unwrap();
+        let to = ",\"command\":\"suppression.add\",\"recipient\":\"ole@x.dk\",\"detail\":\"added Ole@x.dk\"";
+        let (journal, _file) = journal(dir.path(), &[line("accepted", 1, ""), line("audit", 2, to)].concat());
+        let mut times = 0;
+        read_and(&database, &journal, || {
+            times += 1;
+            if times == 1 {
+                assert_eq!(crate::record::erase::erase(journal.path(), "ole@x.dk").unwrap().events, 1);
+                database.write_blocking(|tables| entries::erase(tables, "ole@x.dk")).unwrap();
+            }
+        })
+        .unwrap();
+        let audit = database.read_blocking(|tables| entries::audit(tables, &Default::default(), None, 9)).unwrap();
+        let [entry] = audit.items.try_into().unwrap();
+        let text = entry.event.to_string().to_lowercase();
+        assert!(text.contains("suppression.add") && !text.contains("ole@"), "{text}");
+        assert_eq!((accepted(&database), times), (1, 2));
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub const SCHEMA: Schema = Schema {
         ),
         // Each alert looks for its open entry.
         "CREATE INDEX history_entry_open ON history_entry (kind, subject) WHERE ended IS NULL",
+        // How often somebody was erased. Lines that were read before an erasure are not written after it.
+        "CREATE TABLE history_erasure (one BIGINT PRIMARY KEY, count BIGINT NOT NULL)",
     ],
 };
 
