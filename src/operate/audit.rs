@@ -78,11 +78,11 @@ impl Note {
         Note { at: Timestamp::now().as_millis(), key, actor: actor.to_string(), peer, act }
     }
 
-    fn tell(self, events: &Events) {
+    fn event(self) -> Event<'static> {
         let Note { at, key, actor, peer, act } = self;
         let Act { command, customer, route, queue_id, recipient, changed, detail } = act;
         let at = Timestamp::from_millis(at);
-        events.emit(Event {
+        Event {
             // The id comes from the note, so a note that is reported twice makes the same event twice.
             event_id: EventId::Other { at, number: 0, process: key },
             peer: peer.map(Into::into),
@@ -92,13 +92,13 @@ impl Note {
             recipient: recipient.map(Into::into),
             changed,
             ..Event::audit(actor, command, detail, at)
-        });
+        }
     }
 }
 
 /// Emits the event of an act.
 pub(super) fn tell(events: &Events, actor: &Actor, act: Act) {
-    Note::new(actor, act).tell(events);
+    events.emit(Note::new(actor, act).event());
 }
 
 /// The folder in which commands outside the relay leave their notes.
@@ -170,13 +170,13 @@ fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("audit")
 }
 
-/// Turns notes into events until stopped. If the relay crashes before it has removed a note, the event is repeated with the same id.
+/// Turns notes into events until stopped. A note stays until the event log has its event. After a crash in between, the event is repeated
+/// with the same id.
 pub async fn collect(state_dir: PathBuf, events: Events, stopping: CancellationToken) {
     let folder = folder(&state_dir);
     loop {
-        let (folder, events) = (folder.clone(), events.clone());
         // An unreadable note is tried again at the next look, which then reports it again.
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || collect_once(&folder, &events)).await {
+        if let Err(error) = collect_once(&folder, &events).await {
             tracing::warn!("notes of the audit cannot be collected: {error}");
         }
         if stopping.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
@@ -185,23 +185,38 @@ pub async fn collect(state_dir: PathBuf, events: Events, stopping: CancellationT
     }
 }
 
-fn collect_once(folder: &Path, events: &Events) -> io::Result<()> {
+async fn collect_once(folder: &Path, events: &Events) -> io::Result<()> {
+    let found = {
+        let folder = folder.to_owned();
+        tokio::task::spawn_blocking(move || notes_in(&folder)).await.map_err(io::Error::other)??
+    };
+    let (mut told, mut done) = (Vec::new(), Vec::new());
+    for (path, note) in found {
+        match note {
+            Ok(note) => told.push(note.event()),
+            Err(error) => events.alert(format!("a note of the audit is not understood and dropped: {path:?}: {error}")),
+        }
+        done.push(path);
+    }
+    if !events.emit_synced(told).await {
+        return Err(io::Error::other("the event log takes nothing for now"));
+    }
+    let remove = move || done.iter().try_for_each(fs::remove_file);
+    tokio::task::spawn_blocking(remove).await.map_err(io::Error::other)?
+}
+
+/// Returns the notes in a folder, the oldest first, or why one is not understood. Blocks.
+fn notes_in(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Note, serde_json::Error>)>> {
     let found = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         found => found?,
     };
     let mut paths: Vec<PathBuf> = found.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
     // A note that is being written has another file extension.
     paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
     paths.sort();
-    for path in paths {
-        match serde_json::from_slice::<Note>(&files::read_state(&path)?) {
-            Ok(note) => note.tell(events),
-            Err(error) => events.alert(format!("a note of the audit is not understood and dropped: {path:?}: {error}")),
-        }
-        fs::remove_file(&path)?;
-    }
-    Ok(())
+    let read = |path: PathBuf| files::read_state(&path).map(|text| (path, serde_json::from_slice(&text)));
+    paths.into_iter().map(read).collect()
 }
 
 #[cfg(test)]
@@ -210,12 +225,12 @@ mod tests {
     use crate::events::EventKind;
     use crate::operate::Role;
 
-    #[test]
-    fn notes_left_beside_the_relay_become_events_in_their_order_and_once() {
+    #[tokio::test]
+    async fn notes_left_beside_the_relay_become_events_in_their_order_and_once() {
         let state = tempfile::tempdir().unwrap();
         let events = Events::default();
         let mut heard = events.subscribe();
-        collect_once(&folder(state.path()), &events).unwrap();
+        collect_once(&folder(state.path()), &events).await.unwrap();
         let notes = Notes::open(state.path()).unwrap();
         let actor = Actor::new("anna", Role::Admin);
         for n in 0..3 {
@@ -224,8 +239,8 @@ mod tests {
             std::thread::sleep(Duration::from_millis(2));
         }
         fs::write(folder(state.path()).join("0.json"), "{").unwrap();
-        collect_once(&folder(state.path()), &events).unwrap();
-        collect_once(&folder(state.path()), &events).unwrap();
+        collect_once(&folder(state.path()), &events).await.unwrap();
+        collect_once(&folder(state.path()), &events).await.unwrap();
         let told =
             |event: Event<'static>| (event.event, event.actor.unwrap_or_default(), event.detail.unwrap_or_default());
         let alert = told((*heard.try_recv().unwrap()).clone());
@@ -237,6 +252,29 @@ mod tests {
             assert_eq!(told(event), (EventKind::Audit, "anna".into(), format!("step {n}").into()));
         }
         assert!(heard.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_note_stays_until_the_log_has_its_event() {
+        let state = tempfile::tempdir().unwrap();
+        let log = Some(state.path().join("events.jsonl"));
+        let settings = crate::events::Settings { log, state_dir: state.path().to_owned(), ..Default::default() };
+        let (events, running) = Events::start(settings).unwrap();
+        let act = Act::new(Action::KeyRotate, "a step");
+        Notes::open(state.path()).unwrap().leave(&Actor::new("anna", Role::Admin), act).unwrap();
+        let notes = || fs::read_dir(folder(state.path())).unwrap().count();
+        // A log that stops takes nothing.
+        running.stop().await;
+        assert!(collect_once(&folder(state.path()), &events).await.is_err());
+        assert_eq!(notes(), 1);
+        let log = Some(state.path().join("events.jsonl"));
+        let settings = crate::events::Settings { log, state_dir: state.path().to_owned(), ..Default::default() };
+        let (events, running) = Events::start(settings).unwrap();
+        collect_once(&folder(state.path()), &events).await.unwrap();
+        // It is there before anything else is written.
+        let text = fs::read_to_string(state.path().join("events.jsonl")).unwrap();
+        assert!(text.contains("a step") && notes() == 0, "{text}");
+        running.stop().await;
     }
 
     #[test]
