@@ -7,7 +7,8 @@
 //! its status, and every check that begins later uses the new settings. If a status cannot be written to disk, the monitor raises
 //! an alert and still uses the status in memory.
 //!
-//! `postbud domain check` stores what it finds, and reports nothing. The monitor reports it when it reads it, or at the next start.
+//! `postbud domain check` stores what it finds, and reports nothing. The monitor reports it when it reads it, or at the next start. Its own
+//! changes are on disk as unreported, too, until the event log has them (`telling`).
 //!
 //! After each check the registration in Mailjet's accounts is continued ([`Registrar`]). [`Routing`] gets the list of tiers that accept the
 //! domain's mail.
@@ -18,6 +19,7 @@
 mod agenda;
 mod announce;
 mod results;
+mod telling;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -30,6 +32,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::agenda::{Agenda, Due};
+use self::telling::Telling;
 use super::checker::{Checker, Report};
 use super::counters::Counters;
 use super::kept::Shared;
@@ -74,6 +77,7 @@ pub struct Monitor {
     /// The unreadable files for which an alert was raised.
     unreadable: HashSet<Subject>,
     agenda: Agenda,
+    telling: Telling,
     registrar: Option<Registrar>,
     /// The channel for reports of requested checks: its receiving and its sending end.
     looked: mpsc::Receiver<Looked>,
@@ -147,6 +151,7 @@ impl Monitor {
             left: HashMap::new(),
             unreadable: HashSet::new(),
             agenda: Agenda::default(),
+            telling: Telling::default(),
             registrar,
             looked,
             looks,
@@ -222,6 +227,7 @@ impl Monitor {
                         self.finish(&due, checked).await;
                         self.wake_for(&due.domain, look_again.as_mut());
                     }
+                    Some(told) = self.telling.next(), if !self.telling.is_empty() => self.told(told),
                     Some(Looked { customer, report, kept }) = self.looked.recv() => {
                         // The sender may be gone.
                         let _ = kept.send(self.apply_report(&customer, &report).await);
@@ -268,6 +274,9 @@ impl Monitor {
             self.finish(&due, checked).await;
             self.begin(now);
         }
+        while let Some(told) = self.telling.next().await {
+            self.told(told);
+        }
         count
     }
 
@@ -293,7 +302,7 @@ impl Monitor {
         if !leads {
             return Timestamp::NEVER;
         }
-        self.report_stored().await;
+        self.report_stored();
         // Jitter at most doubles an interval.
         let settings = &self.checker.settings;
         let latest = now + settings.check_every.max(settings.check_every_while_incomplete).saturating_mul(2);
@@ -357,7 +366,8 @@ impl Monitor {
                 let again = Timestamp::now() + self.checker.settings.check_every_while_incomplete;
                 let known = self.watched.get(&due.domain).filter(|it| it.owner == due.customer.id);
                 let (status, unkept) = known.map(|it| (it.status, it.unkept)).unwrap_or_default();
-                self.watch(&due.customer, &due.domain, again, status, unkept);
+                let moved = self.watch(&due.customer, &due.domain, again, status, unkept);
+                moved.into_iter().for_each(|event| self.events.emit(event));
             }
         }
         if self.agenda.is_empty() {

@@ -48,7 +48,7 @@ pub struct DomainState {
     pub requirements: BTreeMap<String, Known>,
     /// The latest changes, the oldest first.
     pub history: Vec<Change>,
-    /// The changes that a command has found, which no relay has reported yet. `None` if no command has looked since.
+    /// The changes that no relay has reported yet. Empty, and not `None`, if a command has looked since and found none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreported: Option<Vec<Change>>,
 }
@@ -217,6 +217,21 @@ impl DomainState {
         changes
     }
 
+    /// Updates the state with a report, and returns all changes that are not reported, as many as the history keeps.
+    fn apply_and_leave(&mut self, report: &Report, settings: &Settings) -> Vec<Change> {
+        let mut changes = self.unreported.take().unwrap_or_default();
+        changes.extend(self.apply(report, settings));
+        changes.drain(..changes.len().saturating_sub(settings.history));
+        changes
+    }
+
+    /// Removes changes from the unreported ones.
+    pub(super) fn forget_reported(&mut self, changes: &[Change]) {
+        let left = self.unreported.take().unwrap_or_default();
+        let left: Vec<Change> = left.into_iter().filter(|change| !changes.contains(change)).collect();
+        self.unreported = (!left.is_empty()).then_some(left);
+    }
+
     /// Returns the time of the next check, which is soon while the customer is probably working on the domain. `at_random` is from -1
     /// to 1.
     pub fn next_check(&self, settings: &Settings, at_random: f64) -> Timestamp {
@@ -343,7 +358,7 @@ impl Store {
     }
 
     /// Updates the state of a domain with a report and writes it to disk. Returns the changes that the caller must report, also those that a
-    /// command has found before.
+    /// command has found before. They stay unreported on disk until [`reported`](Self::reported).
     pub fn record(
         &self,
         customer: &CustomerId,
@@ -351,20 +366,15 @@ impl Store {
         settings: &Settings,
     ) -> Result<(DomainState, Vec<Change>), StateError> {
         self.change(customer, report, |state| {
-            let mut changes = state.unreported.take().unwrap_or_default();
-            changes.extend(state.apply(report, settings));
+            let changes = state.apply_and_leave(report, settings);
+            state.unreported = (!changes.is_empty()).then(|| changes.clone());
             (state.clone(), changes)
         })
     }
 
     /// Updates the state of a domain with a report of a command, and leaves it to a relay to report the changes.
     pub fn leave(&self, customer: &CustomerId, report: &Report, settings: &Settings) -> Result<(), StateError> {
-        self.change(customer, report, |state| {
-            let mut changes = state.unreported.take().unwrap_or_default();
-            changes.extend(state.apply(report, settings));
-            changes.drain(..changes.len().saturating_sub(settings.history));
-            state.unreported = Some(changes);
-        })
+        self.change(customer, report, |state| state.unreported = Some(state.apply_and_leave(report, settings)))
     }
 
     fn change<T: Send>(
@@ -382,13 +392,14 @@ impl Store {
         })
     }
 
-    /// Takes the changes that commands have left for a relay to report. If several relays try, one gets them. Returns `None` if there is
-    /// nothing to report.
-    pub fn claim(&self, customer: &CustomerId, domain: &Domain) -> Result<Option<Vec<Change>>, StateError> {
+    /// Removes changes from the unreported ones, once they are reported.
+    pub fn reported(&self, customer: &CustomerId, domain: &Domain, changes: &[Change]) -> Result<(), StateError> {
         self.update(domain, |state| {
             let mut state = state.unwrap_or_else(|| DomainState::new(customer, domain, Timestamp::now()));
-            let claimed = if state.customer == customer.as_str() { state.unreported.take() } else { None };
-            (state, claimed)
+            if state.customer == customer.as_str() {
+                state.forget_reported(changes);
+            }
+            (state, ())
         })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Changed, Monitor};
 use crate::customers::Customer;
-use crate::events::{Event, EventKind, Subject};
+use crate::events::{Event, EventId, EventKind, Subject};
 use crate::message::Lane;
 use crate::onboarding::checker::Report;
 use crate::onboarding::finding::Item;
@@ -31,19 +31,26 @@ impl Monitor {
         }
     }
 
-    /// Reports that a domain's mail takes another route from now on.
-    pub(super) fn announce_route(&self, lane: &Lane, from: Option<RouteId>, to: Option<RouteId>) {
+    /// Returns the event that a domain's mail takes another route from now on, or `None` if it takes the same.
+    pub(super) fn route_moved(
+        &self,
+        lane: &Lane,
+        from: Option<RouteId>,
+        to: Option<RouteId>,
+        at: Timestamp,
+    ) -> Option<Event<'static>> {
         if from == to {
-            return;
+            return None;
         }
         let named = |route: &Option<RouteId>| route.as_ref().map_or("no route".to_owned(), ToString::to_string);
         let detail = format!("mail from {} takes {} and no longer {}", lane.domain, named(&to), named(&from));
         let kind = EventKind::DomainTierMoved;
-        let event = Event::of_domain(kind, &lane.customer, &lane.domain, detail, Timestamp::now());
-        match &to {
-            Some(to) => self.events.emit(event.about_route(to)),
-            None => self.events.emit(event),
-        }
+        let event_id = EventId::of_facts(at, &["route", lane.domain.as_str(), &named(&to)]);
+        let event = Event { event_id, ..Event::of_domain(kind, &lane.customer, &lane.domain, detail, at) };
+        Some(match &to {
+            Some(to) => event.about_route(to).into_owned(),
+            None => event.into_owned(),
+        })
     }
 
     /// Raises and ends the alerts about Mailjet's accounts.
@@ -59,8 +66,8 @@ impl Monitor {
         }
     }
 
-    /// Reports one change of a domain, as an event and as an alert or its end.
-    pub(super) fn announce(&self, customer: &Customer, domain: &Domain, change: &Change) {
+    /// Reports one change of a domain as an alert or its end, and returns its event. The event has the same id whenever it is made.
+    pub(super) fn announce(&self, customer: &Customer, domain: &Domain, change: &Change) -> Event<'static> {
         self.counters.change(change);
         let at = Timestamp::from_millis(change.at);
         let detail = text::change(domain, change, &self.checker.settings);
@@ -69,13 +76,16 @@ impl Monitor {
             ChangeKind::Verified | ChangeKind::Returned => EventKind::DomainVerified,
             ChangeKind::Vanished | ChangeKind::Lost => EventKind::DomainVanished,
         };
-        let event = Event::of_domain(kind, &customer.id, domain, detail.as_str(), at);
-        self.events.emit(event.with_subject(subject.clone()));
+        let of_change = [domain.as_str(), &change.requirement, change.change.as_str()];
+        let event_id = EventId::of_facts(at, &of_change);
+        let event = Event { event_id, ..Event::of_domain(kind, &customer.id, domain, detail.as_str(), at) };
+        let event = event.with_subject(subject.clone()).into_owned();
         match change.change.is_alarming() {
             true => self.alert(customer, at, subject, detail),
             false if self.events.is_open(&subject) => self.events.resolve(&subject, detail),
             false => tracing::info!(customer = %customer.id, "{detail}"),
         }
+        event
     }
 
     pub(super) fn alert(&self, customer: &Customer, at: Timestamp, subject: Subject, detail: String) {

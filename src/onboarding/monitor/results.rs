@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::{Monitor, Watched, Which, at_random};
 use crate::customers::{Customer, Directory, Requirement, VerificationStatus};
-use crate::events::Subject;
+use crate::events::{Event, Subject};
 use crate::message::{CustomerId, Lane, MailKind, Urgency};
 use crate::onboarding::checker::Report;
 use crate::onboarding::finding::Item;
-use crate::onboarding::state::{DomainState, StateError, jittered};
+use crate::onboarding::state::{Change, DomainState, StateError, jittered};
 use crate::route::RouteId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -83,40 +83,41 @@ impl Monitor {
         self.show();
     }
 
-    /// Reports what commands have found, which only stored it. One of the relays that share the states reports it.
-    pub(super) async fn report_stored(&mut self) {
-        let unreported: Vec<Domain> = self
-            .states
-            .iter()
-            .filter(|(_, state)| state.unreported.is_some())
-            .map(|(domain, _)| domain.clone())
-            .collect();
-        for domain in unreported {
+    /// Reports changes that are stored and not reported: what commands have found, and what a relay had found that was killed before its
+    /// events were in the log.
+    pub(super) fn report_stored(&mut self) {
+        let stored = |(domain, state): (&Domain, &DomainState)| {
+            let unreported = state.unreported.as_deref()?;
+            Some((domain.clone(), self.telling.fresh(domain, unreported)?))
+        };
+        let unreported: Vec<(Domain, Vec<Change>)> = self.states.iter().filter_map(stored).collect();
+        for (domain, changes) in unreported {
             let Some(customer) = self.routing.directory().by_domain(&domain).cloned() else { continue };
-            let (store, id, of) = (self.store.clone(), customer.id.clone(), domain.clone());
-            let changes = match tokio::task::spawn_blocking(move || store.claim(&id, &of)).await {
-                Ok(Ok(changes)) => changes,
-                Ok(Err(error)) => {
-                    tracing::warn!("what a command has found of {domain} is reported later: {error}");
-                    continue;
-                }
-                Err(error) => {
-                    tracing::error!("what a command has found of {domain} is reported later: {error}");
-                    continue;
-                }
-            };
             let left = self.left.remove(&domain);
-            let (Some(state), Some(changes)) = (self.states.get_mut(&domain), changes) else { continue };
-            state.unreported = None;
+            let Some(state) = self.states.get(&domain) else { continue };
             let (before, is_complete) = (state.status_before(&changes), !state.is_incomplete());
-            changes.iter().for_each(|change| self.announce(&customer, &domain, change));
             let lane = lane(&customer.id, &domain);
             let left =
                 left.unwrap_or_else(|| self.routing.resolve_with(&lane, before).ok().map(|route| route.id.clone()));
-            self.announce_route(&lane, left, self.route_of(&lane));
-            let is_complete_now = is_complete && changes.iter().any(|change| !change.change.is_alarming());
-            self.send_changes(&customer, &domain, changes, is_complete_now);
+            let moved = self.route_moved(&lane, left, self.route_of(&lane), time_of(&changes));
+            self.tell_of(&customer, &domain, changes, moved, is_complete);
         }
+    }
+
+    /// Reports changes: as events, as alerts, and to the writer of letters.
+    fn tell_of(
+        &mut self,
+        customer: &Arc<Customer>,
+        domain: &Domain,
+        changes: Vec<Change>,
+        moved: Option<Event<'static>>,
+        is_complete: bool,
+    ) {
+        let told = changes.iter().map(|change| self.announce(customer, domain, change));
+        let told = told.chain(moved).collect();
+        self.tell(customer, domain, changes.clone(), told);
+        let is_complete_now = is_complete && changes.iter().any(|change| !change.change.is_alarming());
+        self.send_changes(customer, domain, changes, is_complete_now);
     }
 
     fn route_of(&self, lane: &Lane) -> Option<RouteId> {
@@ -148,16 +149,22 @@ impl Monitor {
                     report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
                 let due = state.next_check(&settings, at_random()).max(soonest);
                 let is_known = self.watched.contains_key(&report.domain);
-                self.watch(customer, &report.domain, due, state.status(), None);
+                let mut told: Vec<Event<'static>> =
+                    self.watch(customer, &report.domain, due, state.status(), None).into_iter().collect();
                 let kept = "its verification status can be written to disk again";
                 self.events.resolve(&Subject::CheckResult(report.domain.to_string()), kept);
                 let is_complete = !state.is_incomplete();
                 let before = self.states.insert(report.domain.clone(), state);
                 let is_complete_now = is_complete && before.is_none_or(|before| before.is_incomplete());
-                changes.iter().for_each(|change| self.announce(customer, &report.domain, change));
+                let changes = self.telling.fresh(&report.domain, &changes).unwrap_or_default();
+                told.extend(changes.iter().map(|change| self.announce(customer, &report.domain, change)));
                 // Mailjet may accept the domain later than our own check does.
                 if report.check(Item::MailjetAccount).is_some() {
-                    self.publish_one(customer, &report.domain, is_known);
+                    told.extend(self.publish_one(customer, &report.domain, is_known, time_of(&changes)));
+                }
+                match changes.is_empty() {
+                    true => told.into_iter().for_each(|event| self.events.emit(event)),
+                    false => self.tell(customer, &report.domain, changes.clone(), told),
                 }
                 self.send_changes(customer, &report.domain, changes, is_complete_now);
                 Ok(())
@@ -173,13 +180,14 @@ impl Monitor {
                 // Keep the verified requirements: without a state on disk the grace period cannot be measured.
                 let seen = Requirement::ALL.into_iter().filter(|r| report.status().has(*r));
                 let status = seen.fold(known, VerificationStatus::with);
-                self.watch(customer, &report.domain, due, status, Some(report.checked_at));
+                let moved = self.watch(customer, &report.domain, due, status, Some(report.checked_at));
+                moved.into_iter().for_each(|event| self.events.emit(event));
                 Err(error)
             }
         }
     }
 
-    /// Sets when a domain is checked next, and its status.
+    /// Sets when a domain is checked next, and its status. Returns the event that its mail takes another route by that.
     pub(super) fn watch(
         &mut self,
         customer: &Customer,
@@ -187,14 +195,14 @@ impl Monitor {
         due: Timestamp,
         status: VerificationStatus,
         unkept: Option<Timestamp>,
-    ) {
+    ) -> Option<Event<'static>> {
         let watched = Watched { owner: customer.id.clone(), due, status, unkept };
         let before = self.watched.insert(domain.clone(), watched);
         // A domain that was never looked at has verified nothing.
         if before.as_ref().map(|it| it.status).unwrap_or_default() == status {
-            return;
+            return None;
         }
-        self.publish_one(customer, domain, before.is_some());
+        self.publish_one(customer, domain, before.is_some(), Timestamp::now())
     }
 
     /// Gives all statuses, and the list of tiers that accept each domain, to routing.
@@ -212,15 +220,19 @@ impl Monitor {
         self.routing.set_acceptance(acceptance);
     }
 
-    /// Gives the status of one domain, and the list of tiers that accept it, to routing. Announces it if the domain's mail takes another
+    /// Gives the status of one domain, and the list of tiers that accept it, to routing. Returns the event if the domain's mail takes another
     /// route by that, unless the domain was not known before: a state that is read from disk at a start is no change of route.
-    fn publish_one(&self, customer: &Customer, domain: &Domain, is_known: bool) {
+    fn publish_one(
+        &self,
+        customer: &Customer,
+        domain: &Domain,
+        is_known: bool,
+        at: Timestamp,
+    ) -> Option<Event<'static>> {
         let lane = lane(&customer.id, domain);
         let left = self.route_of(&lane);
         self.give_to_routing(domain);
-        if is_known {
-            self.announce_route(&lane, left, self.route_of(&lane));
-        }
+        if is_known { self.route_moved(&lane, left, self.route_of(&lane), at) } else { None }
     }
 
     fn give_to_routing(&self, domain: &Domain) {
@@ -233,6 +245,11 @@ impl Monitor {
             Err(error) => not_accepted(&error),
         }
     }
+}
+
+/// Returns the time of the last of some changes, so that an event about them is the same whenever it is made; now if there are none.
+fn time_of(changes: &[Change]) -> Timestamp {
+    changes.last().map_or_else(Timestamp::now, |change| Timestamp::from_millis(change.at))
 }
 
 /// The lane by which the route of a domain's mail is told.

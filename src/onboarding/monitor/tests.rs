@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::customers::{Directory, Requirement, SigningDomain, Tier};
-use crate::events::{Event, EventKind};
+use crate::events::{Event, EventId, EventKind};
 use crate::onboarding::{Secret, Seen, Settings};
 use crate::resolver::{FixedZone, RecordType, SharedResolver};
 use crate::test_customers;
@@ -87,6 +87,43 @@ async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_the
     let told: Vec<EventKind> = told.filter(|event| event.event != EventKind::Alert).map(|event| event.event).collect();
     let (verified, vanished) = (EventKind::DomainVerified, EventKind::DomainVanished);
     assert_eq!(told, [verified, vanished, vanished, verified]);
+}
+
+#[tokio::test]
+async fn a_change_that_no_log_has_when_the_relay_is_killed_is_told_at_the_next_start() {
+    let mut rig = rig();
+    in_tiers(&rig.routing);
+    rig.zone.remove("test.dk", RecordType::Txt);
+    rig.monitor.round(at(0)).await;
+    rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+    let mut heard = rig.events.subscribe();
+    rig.monitor.plan(at(100), Which::All).await;
+    rig.monitor.begin(at(100));
+    let (due, checked) = rig.monitor.agenda.done().await;
+    rig.monitor.finish(&due, checked).await;
+    // The state is stored, and the events are not on their way yet.
+    let checker = rig.monitor.checker.clone();
+    drop(rig.monitor);
+    assert!(heard.try_recv().is_err());
+    let told = |heard: &mut tokio::sync::broadcast::Receiver<Arc<Event<'static>>>| -> Vec<(EventKind, String)> {
+        let told = std::iter::from_fn(|| heard.try_recv().ok());
+        told.map(|event| (event.event, event.event_id.to_string())).collect()
+    };
+    let mut again = Monitor::new(checker.clone(), Routing::new(directory(), None), rig.events.clone());
+    in_tiers(&again.routing);
+    again.round(at(100) + Duration::from_secs(60)).await;
+    let id = |facts: &[&str]| EventId::of_facts(at(100), facts).to_string();
+    let expected = [
+        (EventKind::DomainVerified, id(&["test.dk", "spf", "verified"])),
+        (EventKind::DomainTierMoved, id(&["route", "test.dk", "mailjet.trusted"])),
+    ];
+    assert_eq!(told(&mut heard), expected);
+    // And not once more.
+    drop(again);
+    let mut again = Monitor::new(checker, Routing::new(directory(), None), rig.events.clone());
+    in_tiers(&again.routing);
+    again.round(at(100) + Duration::from_secs(120)).await;
+    assert_eq!(told(&mut heard), []);
 }
 
 #[tokio::test]
@@ -507,6 +544,9 @@ async fn what_a_command_has_found_is_told_with_a_check_of_the_relays_own() {
     let customer = rig.routing.directory().by_domain(&domain()).unwrap().clone();
     let report = rig.monitor.checker.check(&rig.routing.directory(), &customer, &domain(), at(2)).await;
     rig.monitor.apply_report(&customer, &report).await.unwrap();
+    while let Some(has_log) = rig.monitor.telling.next().await {
+        rig.monitor.told(has_log);
+    }
     assert_eq!(told(&mut heard), [(EventKind::DomainVerified, None)]);
     rig.monitor.round(at(2)).await;
     assert_eq!(told(&mut heard), []);

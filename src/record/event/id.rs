@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Serialize, Serializer};
 
 use super::EventKind;
@@ -65,6 +66,18 @@ impl EventId {
             EventKind::Clicked,
         ];
         text.ends_with(REPORTED.map(EventKind::letter))
+    }
+
+    /// Makes the id of an event that is not about mail from its facts, so that it is the same whenever it is made.
+    pub fn of_facts(at: Timestamp, facts: &[&str]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for fact in facts {
+            context.update(&(fact.len() as u64).to_be_bytes());
+            context.update(fact.as_bytes());
+        }
+        let digest = context.finish();
+        let part = |from: usize| u32::from_be_bytes(digest.as_ref()[from..from + 4].try_into().expect("four octets"));
+        EventId::Other { at, number: part(0).into(), process: part(4) }
     }
 
     /// Makes a new id for an event that is not about mail.
