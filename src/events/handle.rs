@@ -143,27 +143,29 @@ impl Events {
     /// Writes the event lines about a mail. The spool stores the lines together with the fact that they report. Lines beyond the customer's
     /// share of the log are left out. Text is copied only if a log or subscriber needs it.
     pub fn write(&self, mail: &Mail<'_>, told: &[RecipientEvent]) -> PendingEvents {
-        let is_heard = self.is_heard();
         let mut pending =
             PendingEvents { lines: Vec::new(), kinds: Vec::with_capacity(told.len()), events: Vec::new() };
         for told in told {
-            let event = mail.event(told);
-            pending.kinds.push(event.event);
-            if self.0.buffer.is_some() {
-                let before = pending.lines.len();
-                event.write_line(&mut pending.lines);
-                let octets = pending.lines.len() - before;
-                let kind = event.event;
-                if !self.is_within_share(kind, kind.comes_again(), Some(mail.customer().as_str()), octets) {
-                    pending.lines.truncate(before);
-                    self.0.counters.omitted.inc();
-                }
-            }
-            if is_heard {
-                pending.events.push(event.into_owned());
-            }
+            self.write_one(&mut pending, mail.event(told));
         }
         pending
+    }
+
+    /// Adds the line of one more event about the same mail.
+    pub fn write_one(&self, pending: &mut PendingEvents, event: Event<'_>) {
+        pending.kinds.push(event.event);
+        if self.0.buffer.is_some() {
+            let before = pending.lines.len();
+            event.write_line(&mut pending.lines);
+            let (kind, octets) = (event.event, pending.lines.len() - before);
+            if !self.is_within_share(kind, kind.comes_again(), event.customer.as_deref(), octets) {
+                pending.lines.truncate(before);
+                self.0.counters.omitted.inc();
+            }
+        }
+        if self.is_heard() {
+            pending.events.push(event.into_owned());
+        }
     }
 
     /// Passes events to subscribers and counters, once the fact that they report is durable. Never waits.

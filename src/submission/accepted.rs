@@ -1,19 +1,24 @@
-//! The events `accepted` of a message, one for each recipient, and the memory that they need until the message is on disk.
+//! The events `accepted` of a message, one for each recipient, and the memory that they need until the message is on disk. Beside them are
+//! those of recipients that were left out.
 
 use std::sync::Arc;
 
 use super::Context;
-use crate::events::{EventKind, Mail, PendingEvents, RecipientEvent, Submission};
+use crate::events::{EventKind, Mail, PendingEvents, RecipientEvent};
 use crate::message::{Envelope, Header, References};
 use crate::smtp::Mailbox;
-use crate::spool::Draft;
 use crate::time::Timestamp;
 
 /// The octets of an event `accepted` besides the texts that webCRM chooses.
 const EVENT: usize = 450;
 
-/// Returns the octets of the events of a message with this envelope and header. Characters that JSON escapes count once.
-pub(super) fn octets_of_events(envelope: &Envelope, header: &Header) -> usize {
+/// Returns the octets of the events of a message with this envelope and header, and of recipients that were left out of it. Characters that
+/// JSON escapes count once.
+pub(super) fn octets_of_events<'a>(
+    envelope: &'a Envelope,
+    left_out: impl Iterator<Item = &'a Mailbox>,
+    header: &Header,
+) -> usize {
     let References { reference, campaign, tags, .. } = &header.references;
     let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
     let tags: usize = tags.iter().map(|tag| tag.len() + 3).sum();
@@ -22,7 +27,7 @@ pub(super) fn octets_of_events(envelope: &Envelope, header: &Header) -> usize {
     let envid = envelope.envid.as_deref().map_or(0, str::len);
     let sender = envelope.reverse_path.mailbox().map_or(0, octets_of);
     let same = EVENT + text(reference) + text(campaign) + tags + message_id + from_domain + envid + sender;
-    envelope.recipients.iter().map(|to| same + octets_of(&to.address)).sum()
+    envelope.recipients.iter().map(|to| &to.address).chain(left_out).map(|to| same + octets_of(to)).sum()
 }
 
 fn octets_of(mailbox: &Mailbox) -> usize {
@@ -32,22 +37,23 @@ fn octets_of(mailbox: &Mailbox) -> usize {
 
 /// Makes the events of a message. They are published once it is durable.
 pub(super) fn accepted_events(
-    draft: &Draft,
+    mail: &Mail<'_>,
+    recipients: usize,
     detail: Option<String>,
-    by: Submission<'_>,
     context: &Context,
 ) -> PendingEvents {
     let now = Timestamp::now();
     let detail: Option<Arc<str>> = detail.map(Arc::from);
     let told =
         |index| RecipientEvent { detail: detail.clone(), ..RecipientEvent::new(EventKind::Accepted, index, now) };
-    let told: Vec<RecipientEvent> = (0..draft.envelope.recipients.len()).map(told).collect();
-    context.events.write(&Mail::of_draft(draft).handed_in(by), &told)
+    let told: Vec<RecipientEvent> = (0..recipients).map(told).collect();
+    context.events.write(mail, &told)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Submission;
     use crate::message::{BodyKind, CustomerId, Lane, MailKind, QueueId, Recipient, Urgency, scan};
     use crate::smtp::{Domain, ReversePath};
 
@@ -78,7 +84,7 @@ mod tests {
             mail.event(&RecipientEvent::new(EventKind::Accepted, index, Timestamp::now())).write_line(&mut line);
             line.len()
         });
-        (octets_of_events(&envelope, &header), taken.sum())
+        (octets_of_events(&envelope, std::iter::empty(), &header), taken.sum())
     }
 
     #[test]

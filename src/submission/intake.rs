@@ -237,7 +237,8 @@ impl Intake {
         let left_out = left_out.map_err(about)?;
         let test = test_mode::judge(&self.identity, &decision.customer, &mut self.envelope).map_err(about)?;
         if context.events.journal().is_some() {
-            self.event_octets = octets_of_events(&self.envelope, &header);
+            let left_out = left_out.iter().map(|(address, _)| address);
+            self.event_octets = octets_of_events(&self.envelope, left_out, &header);
         }
         scan::cut(first, &header.cut);
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
@@ -344,7 +345,7 @@ impl Intake {
         if size > decision.route.message_size {
             return Err(about(too_much_added(&decision.route)));
         }
-        let recipients = envelope.recipients.len() as u64;
+        let recipients = envelope.recipients.len();
         let Decision { customer, from_domain, urgency, warning, .. } = decision;
         let mut draft = Draft {
             id,
@@ -363,19 +364,18 @@ impl Intake {
             context.counters.warned.inc();
         }
         let detail = [test.detail, warning].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
-        let mut pending = accepted_events(&draft, detail, by.clone(), context);
-        draft.lines = pending.take_lines();
-        // Emitted before the commit: after a crash in between, the client sends the message again, and no event is missing.
         let mail = Mail::of_draft(&draft).handed_in(by);
-        suppressed::tell_of_left_out(&mail, &left_out, context);
-        suppressed::tell_of_noted(&mail, &draft.envelope, &customer, context);
+        let mut pending = accepted_events(&mail, recipients, detail, context);
+        suppressed::tell_of_left_out(&mut pending, &mail, &left_out, context);
+        suppressed::tell_of_noted(&mut pending, &mail, &draft.envelope, &customer, context);
+        draft.lines = pending.take_lines();
         let receipt = commit(draft, context).await?;
         drop(admitted);
         context.events.announce(pending);
         let counters = &context.counters;
         counters.accepted.inc();
         counters.accepted_bytes.inc_by(size);
-        counters.accepted_recipients.inc_by(recipients);
+        counters.accepted_recipients.inc_by(recipients as u64);
         Ok(Accepted { receipt, left_out })
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::limits::counted_as;
 use super::policy::Identity;
 use super::refusal::Refusal;
+use super::suppressed;
 use crate::events::{Event, Events, Submission, Text};
 use crate::message::FailureClass;
 use crate::smtp::{Command, EnhancedCode, Reply, ReversePath};
@@ -126,6 +127,10 @@ impl Refusals {
             return;
         }
         let (about, class) = (&refusal.about, class(refusal.reason));
+        let reply = match &about.customer {
+            Some(customer) if !about.suppressed.is_empty() => &suppressed::all_refused(customer),
+            _ => &refusal.reply,
+        };
         let event = Event {
             message_id: about.message_id.as_deref().map(Cow::Borrowed),
             customer: about.customer.as_ref().map(|customer| customer.as_str().into()),
@@ -133,7 +138,7 @@ impl Refusals {
             sender: about.sender.as_ref().map(|sender| Cow::Owned(sender.to_string())),
             recipients: about.recipients.map(|count| count as u64),
             detail: refusal.cause.as_deref().map(Cow::Borrowed),
-            ..Event::rejected(client.submission(), &refusal.reply, refusal.reason, class)
+            ..Event::rejected(client.submission(), reply, refusal.reason, class)
         };
         self.emit(event, &refusal.reply);
     }
@@ -143,12 +148,13 @@ impl Refusals {
         let about = &refusal.about;
         let Some(customer) = &about.customer else { return };
         for (recipient, reason) in &about.suppressed {
+            let reply = suppressed::refused(recipient, customer, *reason);
             self.events.emit_of_refused(Event {
                 message_id: about.message_id.as_deref().map(Cow::Borrowed),
                 from_domain: about.from_domain.as_ref().map(|domain| domain.as_str().into()),
                 sender: about.sender.as_ref().map(|sender| Cow::Owned(sender.to_string())),
                 recipient: Some(Cow::Owned(recipient.to_string())),
-                ..Event::suppressed(client.submission(), customer, &refusal.reply, reason.as_str())
+                ..Event::suppressed(client.submission(), customer, &reply, reason.as_str())
             });
         }
     }

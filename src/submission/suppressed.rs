@@ -11,8 +11,8 @@ use super::refusals::Client;
 use super::{Allowed, Context, test_mode};
 use crate::customers::suppression::{Mode, Reason};
 use crate::customers::{Customer, RoutingView};
-use crate::events::{Event, EventKind, Mail};
-use crate::message::{Envelope, TestOutcome};
+use crate::events::{Event, EventKind, Mail, PendingEvents};
+use crate::message::{CustomerId, Envelope, TestOutcome};
 use crate::smtp::{EnhancedCode, Mailbox, Reply, ReversePath};
 use crate::time::Timestamp;
 
@@ -57,8 +57,19 @@ pub(super) fn at_rcpt(
     let customer = customer(&routing, identity, sender)?;
     let played = (plays && test_mode::is_on(identity, customer)).then_some(PLAYED);
     let reason = played.or_else(|| context.suppression.refusal_reason(customer, recipient))?;
-    let text = format!("{recipient} is on the suppression list of customer \"{}\" ({reason})", customer.id);
-    Some(Reply::new(550, SUPPRESSED, text))
+    Some(refused(recipient, &customer.id, reason))
+}
+
+/// The reply about one recipient.
+pub(super) fn refused(recipient: &Mailbox, customer: &CustomerId, reason: Reason) -> Reply {
+    let text = format!("{recipient} is on the suppression list of customer \"{customer}\" ({reason})");
+    Reply::new(550, SUPPRESSED, text)
+}
+
+/// What events say of a message that was refused because all of its recipients are suppressed. The reply names several of them; an event
+/// names one and no other, so that nothing of a person is left once that person is erased.
+pub(super) fn all_refused(customer: &CustomerId) -> Reply {
+    Reply::new(550, SUPPRESSED, format!("all recipients are on the suppression list of customer \"{customer}\""))
 }
 
 /// Reports a recipient that was refused at RCPT. These refusals are reported singly, like accepted recipients, as long as the customer has
@@ -122,19 +133,25 @@ fn plays_suppressed(recipient: &Mailbox) -> bool {
     TestOutcome::of(recipient) == TestOutcome::Suppressed
 }
 
-/// Reports recipients that were left out of a message.
-pub(super) fn tell_of_left_out(mail: &Mail<'_>, left_out: &[LeftOut], context: &Context) {
+/// Adds the events of recipients that were left out of a message. They become durable with it, because its 250 says that they were.
+pub(super) fn tell_of_left_out(pending: &mut PendingEvents, mail: &Mail<'_>, left_out: &[LeftOut], context: &Context) {
     let now = Timestamp::now();
     for (address, reason) in left_out {
         let recipient = address.to_string();
         let event = mail.reported(EventKind::Suppressed, &recipient, now, "");
-        context.events.emit(Event { reason: Some(reason.as_str()), ..event });
+        context.events.write_one(pending, Event { reason: Some(reason.as_str()), ..event });
         context.suppression.counters().refused.inc();
     }
 }
 
-/// Reports recipients on the customer's list that get the mail anyway, because the list only reports.
-pub(super) fn tell_of_noted(mail: &Mail<'_>, envelope: &Envelope, customer: &Customer, context: &Context) {
+/// Adds the events of recipients on the customer's list that get the mail anyway, because the list only reports.
+pub(super) fn tell_of_noted(
+    pending: &mut PendingEvents,
+    mail: &Mail<'_>,
+    envelope: &Envelope,
+    customer: &Customer,
+    context: &Context,
+) {
     if customer.suppression.mode != Mode::Event || context.suppression.is_empty() {
         return;
     }
@@ -144,7 +161,8 @@ pub(super) fn tell_of_noted(mail: &Mail<'_>, envelope: &Envelope, customer: &Cus
         let recipient = to.address.to_string();
         let event = mail.reported(EventKind::Suppressed, &recipient, now, "");
         let detail = "the recipient is on the suppression list and gets the mail all the same";
-        context.events.emit(Event { reason: Some(reason.as_str()), detail: Some(detail.into()), ..event });
+        let event = Event { reason: Some(reason.as_str()), detail: Some(detail.into()), ..event };
+        context.events.write_one(pending, event);
         context.suppression.counters().noted.inc();
     }
 }

@@ -87,10 +87,31 @@ fn an_address_that_bounced_is_refused_until_a_person_takes_it_out() {
     site.wait_for_event("relayed", |it| it["event"] == "relayed" && it["queue_id"] == id.as_str());
     let got: Vec<_> = server.received().into_iter().map(|message| message.to).filter(|to| !to.is_empty()).collect();
     assert_eq!(got, [["<here@example.net>"]]);
-    let heard = send(&mut client, "", &["gone@example.net"], "four");
-    assert!(heard.starts_with("550 5.7.1 gone@example.net (hard_bounce) is on the suppression list"), "{heard}");
-    site.wait_for_event("three suppressed", |_| told(&site, "suppressed").len() == 3);
-    let suppressed = told(&site, "suppressed");
+    operate(&site, &["add", "acme", "away@example.net"]);
+    let heard = send(&mut client, "", &["gone@example.net", "away@example.net"], "four");
+    assert!(
+        heard.starts_with(
+            "550 5.7.1 gone@example.net (hard_bounce), away@example.net (operator) are on the suppression list"
+        ),
+        "{heard}"
+    );
+    site.wait_for_event("four suppressed", |_| told(&site, "suppressed").len() == 4);
+    // No event about one person names another, so nothing is left of a person who is erased.
+    let rejected = site.wait_for_event("rejected", |it| it["event"] == "rejected" && it["reason"] == "suppressed");
+    assert_eq!(rejected["reply"], "all recipients are on the suppression list of customer \"acme\"");
+    let mut suppressed = told(&site, "suppressed");
+    let away = suppressed.pop().unwrap();
+    assert_eq!(
+        (&away["recipient"], &away["reply"]),
+        (
+            &"away@example.net".into(),
+            &"away@example.net is on the suppression list of customer \"acme\" (operator)".into()
+        )
+    );
+    assert_eq!(
+        suppressed[2]["reply"],
+        "gone@example.net is on the suppression list of customer \"acme\" (hard_bounce)"
+    );
     for event in &suppressed {
         assert_eq!((&event["customer"], &event["reason"]), (&"acme".into(), &"hard_bounce".into()), "{event}");
         assert!(event["recipient"].as_str().unwrap().eq_ignore_ascii_case("gone@example.net"), "{event}");
@@ -98,6 +119,10 @@ fn an_address_that_bounced_is_refused_until_a_person_takes_it_out() {
     }
     assert_eq!(suppressed[1]["queue_id"], id.as_str());
     assert_eq!(suppressed[2]["code"], 550);
+    // It came with the fact that the mail was accepted, in one write.
+    let all = site.events();
+    let of_three: Vec<_> = all.iter().filter(|it| it["queue_id"] == id.as_str()).map(|it| &it["event"]).collect();
+    assert_eq!(of_three[..2], ["accepted", "suppressed"]);
 
     // Over a restart, and out again.
     relay.stop();
