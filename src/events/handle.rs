@@ -45,6 +45,8 @@ struct Shared {
     told_before: HashSet<String>,
     /// When a read of the spool's outbox began that brought all there was into the journal.
     caught_up: watch::Sender<Option<tokio::time::Instant>>,
+    /// Held by whoever emits what recipients answered, from the look at what the journal has until its own events are there.
+    answers: tokio::sync::Mutex<()>,
     board: Mutex<Board>,
     /// True if an alert is open. Read before the lock is taken, because usually none is.
     any_open: AtomicBool,
@@ -73,6 +75,7 @@ impl Events {
             subscribers,
             told_before,
             caught_up,
+            answers: tokio::sync::Mutex::default(),
             board: Mutex::default(),
             any_open: AtomicBool::new(false),
             counters: Counters::default(),
@@ -194,6 +197,12 @@ impl Events {
         spool.filled().notify_one();
         let reached = caught_up.wait_for(|began| began.is_some_and(|began| began >= asked));
         tokio::time::timeout(CATCH_UP, reached).await.is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// Waits until no other task is about to emit a complaint or an unsubscription. Two services may report the same one, and each looks in
+    /// the journal for what the other has reported.
+    pub(crate) async fn only_reporter_of_answers(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.answers.lock().await
     }
 
     fn is_heard(&self) -> bool {

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use postbud::time::Timestamp;
 use serde_json::{Value, json};
 
+use crate::returned::feedback;
+use crate::support::client::Client;
 use crate::support::mailjet_api::MailjetApi;
 use crate::support::mailjet_events::{LOGIN, Rig, SECRET, event, guid, post};
+use crate::support::relay::free_port;
 
 const NOTHING: Value = Value::Null;
 
@@ -106,6 +109,50 @@ fn every_kind_of_event_reaches_the_record_the_trace_and_the_suppression_list() {
         [("angry@x.example", "complaint"), ("bored@x.example", "unsubscribe"), ("gone@x.example", "hard_bounce")];
     assert_eq!(suppressed, expected.map(|(address, reason)| (address.to_owned(), reason.to_owned())).into());
     rig.wait_for_metric("postbud_mailjet_unknown_events_total", |count| count == 3.0);
+    relay.stop();
+}
+
+#[test]
+fn a_complaint_that_comes_from_mailjet_and_as_a_feedback_report_is_one() {
+    let listen = free_port();
+    let returns = format!(
+        "[returns]\ndomain = \"returns.test\"\nlisten = \"{listen}\"\ntls = \"off\"\ncomplaints_from = [\"127.0.0.0/8\"]\n"
+    );
+    let rig = Rig::new(&returns, "", "[suppression]\nmode = \"refuse\"\n");
+    let relay = rig.site.start();
+    let feed_back = |id: &str, kind: &str| {
+        let mail = rig.received(id);
+        let header = String::from_utf8_lossy(mail.header()).replace("\r\n", "\n");
+        let report = feedback(kind, "", header.trim_end()).replace('\n', "\r\n");
+        let mut client = Client::connect(listen).unwrap();
+        assert!(client.send("", &["fbl@returns.test"], report.as_bytes()).unwrap().starts_with("250"));
+    };
+    let is_listed = |to: &str| rig.site.operate(&["suppression", "list", "news", "--address", to]).status.success();
+    let (mut repeated, mut duplicates) = (0.0, 0.0);
+    for (mailjets, report, told) in [("spam", "abuse", "complained"), ("unsub", "opt-out", "unsubscribed")] {
+        let to = format!("{mailjets}-1@x.example");
+        let id = rig.send(&to, "");
+        feed_back(&id, report);
+        assert_eq!(rig.wait_for(told, &id)["reason"], "feedback_report");
+        assert!(is_listed(&to));
+        // A person takes the address out. What was known before does not put it back.
+        assert!(rig.site.operate(&["suppression", "remove", "news", &to]).status.success());
+        assert_eq!(rig.post(&event(mailjets, &to, &id, &none())), 200);
+        repeated += 1.0;
+        rig.wait_for_metric("postbud_mailjet_outcomes_total{outcome=\"repeated\"}", |count| count == repeated);
+        assert_eq!(rig.told(&id), ["accepted", "relayed", told]);
+        assert!(!is_listed(&to));
+
+        let to = format!("{mailjets}-2@x.example");
+        let id = rig.send(&to, "");
+        assert_eq!(rig.post(&event(mailjets, &to, &id, &none())), 200);
+        assert_eq!(rig.wait_for(told, &id)["reason"], "mailjet");
+        feed_back(&id, report);
+        duplicates += 1.0;
+        let what = "postbud_returned_mail_read_total{what=\"duplicate\"}";
+        rig.wait_for_metric(what, |count| count == duplicates);
+        assert_eq!(rig.told(&id), ["accepted", "relayed", told]);
+    }
     relay.stop();
 }
 

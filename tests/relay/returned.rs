@@ -224,7 +224,7 @@ fn complaints_of_a_trusted_provider_are_matched_by_what_the_included_message_say
 }
 
 /// A complaint of this type, with more fields of the report, and the header of the message that it includes.
-fn feedback(kind: &str, named: &str, included: &str) -> String {
+pub fn feedback(kind: &str, named: &str, included: &str) -> String {
     format!(
         "From: fbl@isp.test\nSubject: complaint\nMIME-Version: 1.0\n\
          Content-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\n\nA complaint.\n\

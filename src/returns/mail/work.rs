@@ -92,6 +92,13 @@ enum Part {
     Dmarc,
 }
 
+impl Part {
+    /// Returns true if it may say that a recipient complained or unsubscribed.
+    fn may_be_an_answer(&self) -> bool {
+        matches!(self, Part::Returned(_, Reading::Complaint(_)) | Part::Complaint(_))
+    }
+}
+
 /// The mails that a batch is about.
 #[derive(Default)]
 struct LogFindings {
@@ -191,6 +198,12 @@ impl Desk {
     /// message by message. If that fails, the log already has the events when the message comes again.
     async fn work(&mut self, names: &mut Vec<Name>) -> Result<(), Stuck> {
         let items = self.read(names).await?;
+        let events = self.events.clone();
+        let has_answers = items.iter().flat_map(|item| &item.parts).any(Part::may_be_an_answer);
+        let alone = match has_answers {
+            true => Some(events.only_reporter_of_answers().await),
+            false => None,
+        };
         let record = self.look_up(&items).await?;
         // The log does not show the first of two reports about a recipient in the same batch.
         let mut told = ToldInBatch::new();
@@ -201,6 +214,7 @@ impl Desk {
         if !self.events.emit_synced(events).await {
             return Err(Stuck::Events);
         }
+        drop(alone);
         for (item, plan) in items.iter().zip(plans) {
             let due = self.carry_out(item, plan).await?;
             names.retain(|name| *name != item.name);

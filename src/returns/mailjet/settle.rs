@@ -168,7 +168,14 @@ impl Settler {
         now: Timestamp,
         fates: &mut Vec<Fate>,
     ) -> Result<LaterResults, Failed> {
+        let events = self.shared.parts.events.clone();
+        let is_answer = |tell: &Tell| matches!(tell.report.kind, Kind::Spam | Kind::Unsub);
+        let alone = match tell.iter().any(is_answer) {
+            true => Some(events.only_reporter_of_answers().await),
+            false => None,
+        };
         let (tell, known) = self.known(tell).await?;
+        let (tell, known) = self.without_told_elsewhere(tell, known, fates).await?;
         fates.extend(known.iter().map(|known| if known.is_some() { Fate::Told } else { Fate::Forgotten }));
         let events: Vec<Event<'_>> = tell
             .iter()
@@ -185,6 +192,7 @@ impl Settler {
             self.bound = half(self.bound);
             return Err(Failed::NotWritten);
         }
+        drop(alone);
         self.bound = PASS;
         self.told.extend(new);
         self.unmatched.told();
@@ -247,6 +255,39 @@ impl Settler {
         })
         .await
         .map_err(Failed::Log)
+    }
+
+    /// Leaves out complaints and unsubscriptions that came another way before, as a feedback report: for whoever reads the events, a
+    /// recipient complains once about a mail. The suppression list and the rates had them then.
+    async fn without_told_elsewhere(
+        &self,
+        tell: Vec<Tell>,
+        known: Vec<Option<Known>>,
+        fates: &mut Vec<Fate>,
+    ) -> Result<(Vec<Tell>, Vec<Option<Known>>), Failed> {
+        let is_answer = |tell: &Tell| matches!(tell.report.kind, Kind::Spam | Kind::Unsub);
+        let ids: HashSet<QueueId> = tell.iter().filter(|tell| is_answer(tell)).map(|tell| tell.mail.id).collect();
+        let Some(log) = self.shared.parts.events.log().map(std::path::Path::to_owned).filter(|_| !ids.is_empty())
+        else {
+            return Ok((tell, known));
+        };
+        let lives = blocking(move || trace::lives(&log, ids)).await?;
+        let is_told = |tell: &Tell, known: &Known| {
+            let Some(event) = event(tell, known).filter(|_| is_answer(tell)) else { return false };
+            let is_the_same = |other: &serde_json::Value| {
+                other["event"] == event.event.as_str()
+                    && other["recipient"].as_str() == event.recipient.as_deref()
+                    // After a crash, the event of this report itself may be there.
+                    && other["event_id"] != event.event_id.to_string()
+            };
+            lives.get(&tell.mail.id).is_some_and(|life| life.iter().any(is_the_same))
+        };
+        let (repeated, new): (Vec<_>, Vec<_>) = tell
+            .into_iter()
+            .zip(known)
+            .partition(|(tell, known)| known.as_ref().is_some_and(|known| is_told(tell, known)));
+        fates.extend(repeated.iter().map(|_| Fate::Repeated));
+        Ok(new.into_iter().unzip())
     }
 
     /// Returns the reports for the customers' suppression lists. They count even if the log has forgotten the mail.
