@@ -17,7 +17,7 @@ mod volume;
 
 pub use customer::{BulkPolicy, Contact, ContactLanguage, Customer, KeyPlace, SigningDomain, Via};
 pub use directory::{Directory, Tier};
-pub use pause::{Pause, PauseCause, Pauses};
+pub use pause::{LONGEST_CAP, Pause, PauseCause, Pauses};
 pub use routing::{Acceptance, NoRoute, Routing, RoutingView, own_account};
 pub use test_mode::{AllowedRecipient, TestMode};
 pub use verification::{Requirement, VerificationStatus};

@@ -1,12 +1,16 @@
 //! A pause: the customer's mail is still accepted, but stops in the queue.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Reaction, VolumeLimits};
 use crate::message::{CustomerId, Urgency};
 use crate::time::Timestamp;
+
+/// A cap is used up until the end of a day at most.
+pub const LONGEST_CAP: Duration = Duration::from_secs(86_400);
 
 /// Why a customer is paused. A later cause in this list replaces an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,8 +97,37 @@ impl Pause {
         self.until.map(Timestamp::from_millis)
     }
 
+    /// Returns true if a pause that ends by itself is over. One that began under a clock that was ahead is over, too: whether the cap is
+    /// used up shows at the next message.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let was_ahead = |end: Timestamp| self.since() > now + Duration::from_secs(60) || end > now + LONGEST_CAP;
+        self.ends().is_some_and(|end| end <= now || was_ahead(end))
+    }
+
     /// Returns true if mail of this urgency waits.
     pub fn stops(&self, urgency: Urgency) -> bool {
         !(self.spares_single && urgency == Urgency::Single)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_ends_when_it_should_and_not_when_a_wrong_clock_said() {
+        let now = Timestamp::from_millis(1_795_458_240_000);
+        let (hour, year) = (Duration::from_secs(3600), Duration::from_secs(365 * 86_400));
+        let pause = |since, until: Timestamp| Pause::new(PauseCause::Cap, "used up", since).until(until);
+        for (since, until, is_over) in [
+            (now - hour, now, true),
+            (now - hour, now + hour, false),
+            (now - hour, now + hour * 23, false),
+            (now + year, now + year + hour, true),
+            (now + hour, now + hour * 2, true),
+        ] {
+            assert_eq!(pause(since, until).is_over(now), is_over, "{since} {until}");
+        }
+        assert!(!Pause::new(PauseCause::Operator, "looks odd", now + year).is_over(now), "a person ends it");
     }
 }

@@ -162,7 +162,7 @@ impl Outcomes {
     pub(super) fn resume(&self, customer: &CustomerId, why: &str) -> bool {
         let Some(pause) = self.postmaster.routing.resume(customer) else { return false };
         let now = Timestamp::now();
-        if pause.ends().is_none_or(|end| end > now) {
+        if !pause.is_over(now) {
             self.volumes.forgive(customer, pause.ends(), now);
         }
         let event = Event::of_customer(EventKind::Resumed, customer, why);
@@ -175,7 +175,7 @@ impl Outcomes {
     pub(super) fn end_pauses(&self) -> bool {
         let now = Timestamp::now();
         let pauses = self.postmaster.routing.pauses();
-        let over = pauses.iter().filter(|(_, pause)| pause.ends().is_some_and(|end| end <= now));
+        let over = pauses.iter().filter(|(_, pause)| pause.is_over(now));
         over.filter(|(customer, _)| self.resume(customer, "there is room under its cap again")).count() > 0
     }
 

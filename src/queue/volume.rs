@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::customers::{PauseCause, VolumeLimits};
+use crate::customers::{LONGEST_CAP, PauseCause, VolumeLimits};
 use crate::files;
 use crate::message::CustomerId;
 use crate::time::Timestamp;
@@ -27,6 +27,9 @@ const HOUR: u64 = 3_600_000;
 const HOURS: u64 = 24;
 /// The number of days whose busiest hour is kept.
 const DAYS: u64 = 7;
+/// How many earlier days are kept for the daily cap, and how many later ones. A clock may go ahead and back several times before somebody
+/// finds the cause.
+const OTHER_DAYS: usize = 4;
 
 /// The counts of all customers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +37,16 @@ pub struct Volumes(Arc<Mutex<BTreeMap<CustomerId, Volume>>>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// The last [`HOURS`] hours with mail, each by its number since 1970.
+    /// The last [`HOURS`] hours with mail, each by its number since 1970. If the clock was set back, also a few later ones, which count
+    /// once it comes back to them.
     hours: BTreeMap<u64, Hour>,
+    /// The hour that the clock showed last.
+    #[serde(default)]
+    hour: u64,
+    /// The messages of the present day and of a few others, by their number since 1970. A clock that was ahead or behind for a while finds
+    /// the count of the present day as it was.
+    #[serde(default)]
+    days: BTreeMap<u64, u32>,
     /// The most messages in one hour, for each of the last [`DAYS`] days without today.
     busiest: BTreeMap<u64, u32>,
     /// The end of the time for which an operator has lifted the caps.
@@ -88,9 +99,10 @@ impl Volume {
     fn take(&mut self, limits: &VolumeLimits, now: Timestamp) -> Result<(), Capped> {
         let hour = now.as_millis() / HOUR;
         self.roll(hour);
-        if now.as_millis() >= self.lifted_until {
-            let (this_hour, day) = (self.hours.get(&hour).map_or(0, |hour| hour.sent), hour / 24);
-            let today: u32 = self.hours.range(day * 24..).map(|(_, hour)| hour.sent).fold(0, u32::saturating_add);
+        let day = hour / 24;
+        if !self.is_lifted(now) {
+            let this_hour = self.hours.get(&hour).map_or(0, |hour| hour.sent);
+            let today = self.days.get(&day).copied().unwrap_or_default();
             let used =
                 [(limits.per_day, today, (day + 1) * 24, "a day"), (limits.per_hour, this_hour, hour + 1, "an hour")];
             for (cap, sent, next, unit) in used {
@@ -103,15 +115,26 @@ impl Volume {
                 }
             }
         }
-        let count = &mut self.hours.entry(hour).or_default().sent;
-        *count = count.saturating_add(1);
+        for count in [&mut self.hours.entry(hour).or_default().sent, self.days.entry(day).or_default()] {
+            *count = count.saturating_add(1);
+        }
         Ok(())
+    }
+
+    /// Returns true while an operator has lifted the caps. A clock that was ahead then does not lift them for longer than a day.
+    fn is_lifted(&self, now: Timestamp) -> bool {
+        let until = Timestamp::from_millis(self.lifted_until);
+        now < until && until <= now + LONGEST_CAP
     }
 
     /// Undoes the count of a message that was taken at `taken` and did not leave.
     fn give_back(&mut self, taken: Timestamp) {
-        if let Some(hour) = self.hours.get_mut(&(taken.as_millis() / HOUR)) {
+        let hour = taken.as_millis() / HOUR;
+        if let Some(hour) = self.hours.get_mut(&hour) {
             hour.sent = hour.sent.saturating_sub(1);
+        }
+        if let Some(sent) = self.days.get_mut(&(hour / 24)) {
+            *sent = sent.saturating_sub(1);
         }
     }
 
@@ -144,7 +167,8 @@ impl Volume {
 
     /// Returns what is unusual about the results of the last 24 hours.
     fn rates(&self, limits: &VolumeLimits) -> Option<Trip> {
-        let sum = |of: fn(&Hour) -> u32| self.hours.values().map(|hour| u64::from(of(hour))).sum::<u64>();
+        let hours = || self.hours.range(..=self.hour).map(|(_, hour)| hour);
+        let sum = |of: fn(&Hour) -> u32| hours().map(|hour| u64::from(of(hour))).sum::<u64>();
         let (relayed, hard, complaints) = (sum(|it| it.relayed), sum(|it| it.hard), sum(|it| it.complaints));
         let over = |part: u64, whole: u64, percent: f64| {
             whole >= u64::from(limits.rate_volume) && part as f64 * 100.0 > whole as f64 * percent
@@ -176,21 +200,31 @@ impl Volume {
         self.lifted_until = until.map_or(0, Timestamp::as_millis);
     }
 
-    /// Drops hours and days that are too old. Hours in the future are dropped, too: the clock was ahead when they were counted.
+    /// Goes to another hour. Drops hours and days that are too old, and those in the future once the clock goes on to an hour that it has
+    /// not shown before: then it was ahead when they were counted.
     fn roll(&mut self, hour: u64) {
-        let oldest = hour.saturating_sub(HOURS - 1);
-        if self.hours.keys().all(|at| (oldest..=hour).contains(at)) {
+        if hour == self.hour {
             return;
         }
-        let (kept, gone) =
-            std::mem::take(&mut self.hours).into_iter().partition(|(at, _)| (oldest..=hour).contains(at));
-        self.hours = kept;
-        for (at, count) in gone {
+        let (is_forward, today) = (hour > self.hour, hour / 24);
+        self.hour = hour;
+        let oldest = hour.saturating_sub(HOURS - 1);
+        let later = self.hours.split_off(&(hour + 1));
+        let is_back_again = |counted: bool| counted || !is_forward;
+        let keeps_later = is_back_again(self.hours.contains_key(&hour));
+        let kept = self.hours.split_off(&oldest);
+        for (at, count) in std::mem::replace(&mut self.hours, kept) {
             let busiest = self.busiest.entry(at / 24).or_default();
             *busiest = count.sent.max(*busiest);
         }
-        let today = hour / 24;
+        self.hours.extend(later.into_iter().filter(|_| keeps_later).take(HOURS as usize));
         self.busiest.retain(|day, _| (today.saturating_sub(DAYS)..=today).contains(day));
+        let keeps_later = is_back_again(self.days.contains_key(&today));
+        let later = self.days.split_off(&(today + 1));
+        while self.days.range(..today).count() > OTHER_DAYS {
+            self.days.pop_first();
+        }
+        self.days.extend(later.into_iter().filter(|_| keeps_later).take(OTHER_DAYS));
     }
 }
 
@@ -235,7 +269,7 @@ impl Volumes {
         let Some(volume) = all.get_mut(customer) else { return true };
         let hour = now.as_millis() / HOUR;
         volume.roll(hour);
-        volume.leapt < hour && volume.rates(limits).is_none()
+        volume.leapt != hour && volume.rates(limits).is_none()
     }
 
     /// Records that an operator has looked and lets the customer's mail continue. The caps are lifted until `until`.
@@ -402,6 +436,44 @@ mod tests {
         let volumes = Volumes::default();
         volumes.take(&customer(), &limits, at(500, 0)).unwrap();
         assert_eq!(volumes.take(&customer(), &limits, at(1, 0)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_or_behind_finds_the_counts_of_the_present_day() {
+        let limits = VolumeLimits { per_hour: Some(5), per_day: Some(6), ..VolumeLimits::default() };
+        let volumes = Volumes::default();
+        let take = |now| volumes.take(&customer(), &limits, now).map_err(|capped| capped.until);
+        let now = |minute| at(100, minute);
+        (0..5).for_each(|n| assert_eq!(take(now(n)), Ok(())));
+        assert_eq!(take(now(6)), Err(at(101, 0)));
+        // Two days back, and forward again, also over a restart.
+        assert_eq!(take(at(52, 7)), Ok(()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("customer-volumes.json");
+        VolumeFile::open(path.clone(), &Volumes::default()).unwrap().save(&volumes).unwrap();
+        VolumeFile::open(path, &volumes).unwrap();
+        assert_eq!(take(now(8)), Err(at(101, 0)), "the hour's");
+        assert_eq!(take(at(101, 0)), Ok(()));
+        assert_eq!(take(at(101, 1)), Err(at(120, 0)), "the day's");
+        // Some days and a year ahead, and back.
+        for ahead in [50, 24 * 365] {
+            assert_eq!(take(at(101 + ahead, 2)), Ok(()));
+            assert_eq!(take(at(101, 3)), Err(at(120, 0)));
+        }
+        // What was counted then is forgotten before that time comes.
+        assert_eq!(take(at(120, 0)), Ok(()));
+        let counts = volumes.all()[&customer()].clone();
+        assert_eq!((counts.days.len(), counts.days.keys().max()), (3, Some(&(20_000 + 5))));
+        assert!(counts.hours.keys().all(|hour| *hour <= 24 * 20_000 + 120), "{counts:?}");
+    }
+
+    #[test]
+    fn caps_that_were_lifted_under_a_wrong_clock_hold_again() {
+        let limits = VolumeLimits { per_hour: Some(1), ..VolumeLimits::default() };
+        let volumes = Volumes::default();
+        let take = |now| volumes.take(&customer(), &limits, now).is_ok();
+        volumes.forgive(&customer(), Some(at(9000, 0)), at(8999, 0));
+        assert_eq!([take(at(1, 0)), take(at(1, 1)), take(at(8999, 0)), take(at(8999, 1))], [true, false, true, true]);
     }
 
     #[test]

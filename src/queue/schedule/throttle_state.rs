@@ -19,6 +19,9 @@ pub struct ThrottleState {
     /// Recipients sent on a few other days, in case the clock is set back to one of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other_days: BTreeMap<u64, u32>,
+    /// Recipients sent under wrong later days, which count to this day.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ahead: u32,
     /// When the last message left, if messages a minute are capped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sent: Option<u64>,
@@ -28,6 +31,10 @@ pub struct ThrottleState {
     /// The server's troubles with start and end; the last may not have ended. Waiting for them makes mail older.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<(u64, Option<u64>)>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The throttle states by route.
@@ -84,6 +91,7 @@ mod tests {
             day: 20_000,
             recipients: 7,
             other_days: BTreeMap::from([(19_999, 4)]),
+            ahead: 2,
             last_sent: Some(1 << 40),
             in_last_minute: 3,
             troubles: vec![(5, Some(7)), (9, None)],

@@ -1,8 +1,8 @@
 //! The caps over time: messages per minute and recipients per day.
 //!
 //! Recipients are counted under the day that the clock showed. If the clock is set back, what was sent under a later day counts to the
-//! present one, too, because the server's clock may have shown that one. The counts of a few earlier days are kept, so that a clock that was
-//! ahead for a while finds the count of the present day as it was.
+//! present one, too, because the server's clock may have shown that one. The counts of a few other days are kept, so that a clock that was
+//! ahead or behind for a while finds the count of the present day as it was.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 /// The minute for the cap: 60 seconds, and some time that a message may take on its way to the server.
 pub(super) const MINUTE: Duration = Duration::from_secs(62);
 pub(super) const DAY_MILLIS: u64 = 86_400_000;
-/// How many earlier days are kept. A clock may go ahead and back several times before somebody finds the cause.
-const EARLIER: usize = 4;
+/// How many earlier days are kept, and how many later ones. A clock may go ahead and back several times before somebody finds the cause.
+const OTHERS: usize = 4;
 
 /// The mail sent in the last minute and today.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Allowance {
     day: u64,
     /// What was sent, by day.
     sent: BTreeMap<u64, u32>,
+    /// What was sent under days further ahead than tomorrow, before the clock was set back to the present day. It counts to this day alone.
+    ahead: u32,
     /// Where several nodes share the cap of the day: what this node has taken of it and not spent yet. A process begins with nothing, so
     /// whatever an earlier one knew, no recipient is spent twice.
     reserved: u32,
@@ -63,6 +65,7 @@ impl Allowance {
             sent_last_minute: (0..last_minute).filter_map(|_| last_sent).collect(),
             day: saved.day,
             sent,
+            ahead: saved.ahead,
             reserved: 0,
         };
         // The clock may have been set back since the state was saved.
@@ -81,6 +84,7 @@ impl Allowance {
                 .filter(|(day, _)| **day != self.day)
                 .map(|(day, sent)| (*day, *sent))
                 .collect(),
+            ahead: self.ahead,
             last_sent: self.sent_last_minute.back().copied().map(Timestamp::as_millis),
             in_last_minute: u32::try_from(self.sent_last_minute.len()).unwrap_or(u32::MAX),
             troubles: Vec::new(),
@@ -166,8 +170,9 @@ impl Allowance {
 
     /// Returns the UTC day of the last call (counted from 1970) and the recipients that count to it.
     pub(super) fn sent_today(&self) -> (u64, u32) {
-        let sent = self.sent.range(self.day..).fold(0, |sum: u32, (_, sent)| sum.saturating_add(*sent));
-        (self.day, sent)
+        // A clock that is set back over midnight shows tomorrow again soon, and what was sent then counts to both days.
+        let sent = self.sent.range(self.day..self.day + 2).map(|(_, sent)| *sent);
+        (self.day, sent.fold(self.ahead, u32::saturating_add))
     }
 
     /// Shifts the stored times, because the clock went back by `by`.
@@ -181,14 +186,20 @@ impl Allowance {
         if today == self.day {
             return;
         }
-        (self.day, self.reserved) = (today, 0);
-        // A clock that is set back over midnight shows tomorrow again soon, and what was sent then counts to both days. Days further ahead
-        // were wrong, so what was sent under them must end with the present day.
-        let ahead = self.sent.split_off(&(today + 2));
-        let sent = self.sent.entry(today).or_default();
-        *sent = ahead.values().fold(*sent, |sum, sent| sum.saturating_add(*sent));
-        while self.sent.range(..today).count() > EARLIER {
+        let is_back = today < self.day;
+        (self.day, self.reserved, self.ahead) = (today, 0, 0);
+        if is_back {
+            let ahead = self.sent.range(today + 2..).map(|(_, sent)| *sent);
+            self.ahead = ahead.fold(0, u32::saturating_add);
+        } else if !self.sent.contains_key(&today) {
+            // It is no day to which the clock comes back, so later days were wrong.
+            self.sent.split_off(&today);
+        }
+        while self.sent.range(..today).count() > OTHERS {
             self.sent.pop_first();
+        }
+        while self.sent.range(today + 1..).count() > OTHERS {
+            self.sent.pop_last();
         }
     }
 }

@@ -288,6 +288,18 @@ fn a_clock_that_was_ahead_for_days_finds_the_count_of_the_present_day_also_after
         assert_eq!(throttle.allowance(tomorrow), if ahead == 1 { 9 } else { 10 });
         assert_eq!(throttle.allowance(later), 10);
     }
+    // A clock that is set back for a while finds the count of the present day again, and what was sent then counted to neither twice.
+    for back in [1, 2, 900] {
+        let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 7);
+        let wrong = at(0) - DAY * back;
+        assert_eq!(throttle.allowance(wrong), 3, "{back} days: 7 on the day that the clock showed before");
+        assert_eq!(throttle.take(1, wrong).recipients, 1);
+        let mut throttle = Throttle::new(throttle.caps, &throttle.persisted(), wrong);
+        assert_eq!(throttle.allowance(wrong), 2);
+        assert_eq!(throttle.allowance(wrong - DAY), 2);
+        assert_eq!((throttle.allowance(at(0)), throttle.sent_today()), (3, (20_000, 7)));
+        assert_eq!(throttle.allowance(at(0) + DAY), 10);
+    }
     // Old days are forgotten.
     let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 7);
     for day in 0..100 {
