@@ -88,7 +88,8 @@ Examples:
     /// Add the addresses of a CSV file to a customer's list.
     ///
     /// The first line names the columns: address, and optionally reason (hard_bounce, complaint, unsubscribe, operator), since, expires
-    /// (times such as 2026-11-29T08:00:00Z) and note. A file with one address per line and no such first line is accepted too.
+    /// (times such as 2026-11-29T08:00:00Z) and note. Commas divide the columns, or semicolons or tabs as spreadsheets write them. A file
+    /// with one address per line and no such first line is accepted too.
     ///
     /// The whole file is read before anything is sent: if one line is invalid, nothing of the file is imported. An address that is already
     /// on the list gets the values of the file.

@@ -4,10 +4,13 @@ use std::fmt::Write;
 
 use crate::smtp::{Host, Mailbox};
 
-/// Returns an address in that form: in lower case, without needless quotes.
+/// Returns an address in that form: in lower case, without needless quotes. It is a valid address.
 pub fn folded(address: &Mailbox) -> String {
-    let mut text = String::with_capacity(address.local().len() + 32);
-    text.extend(folded_local(address.local()));
+    let mut text: String = folded_local(address.local()).collect();
+    let needs_quotes = text.contains(['"', '\\']) || Mailbox::parse(&format!("{text}@x")).is_err();
+    if needs_quotes {
+        text = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    }
     let _ = match address.host() {
         Host::Domain(domain) => write!(text, "@{domain}"),
         Host::Literal(ip) => write!(text, "@[{ip}]"),
@@ -46,6 +49,17 @@ mod tests {
             let [one, other] = [one, other].map(|text| folded(&Mailbox::parse(text).unwrap()));
             assert_eq!(one, other);
         }
+    }
+
+    #[test]
+    fn a_folded_address_is_an_address_and_stays_as_it_is() {
+        for text in
+            ["\"an na\"@x.dk", "\"a\\\"b\\\\c\"@x.dk", "\".a.\"@x.dk", "\"\"@x.dk", "\"a@b\"@x.dk", "\"anna\"@x.dk"]
+        {
+            let first = folded(&Mailbox::parse(text).unwrap());
+            assert_eq!(folded(&Mailbox::parse(&first).unwrap()), first, "{text}");
+        }
+        assert_eq!(folded(&Mailbox::parse("\"An na\"@x.dk").unwrap()), "\"an na\"@x.dk");
     }
 
     #[test]

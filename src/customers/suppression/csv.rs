@@ -1,7 +1,8 @@
 //! Reads and writes suppression lists as CSV (RFC 4180), for exchange with people and other services.
 //!
 //! The first record names the columns in any order: `address`, `reason`, `since`, `expires`, `note`. Only `address` is required. A file
-//! with one address per line and no column names is accepted, too. Lines end with CRLF or LF. A byte order mark is ignored.
+//! with one address per line and no column names is accepted, too. Lines end with CRLF or LF. A byte order mark is ignored. Semicolons or
+//! tabs divide the fields if the column names have them and no comma, as spreadsheets write where the comma is the decimal sign.
 //!
 //! Addresses and notes are strangers' text, and people open the file in a spreadsheet or look at it on a terminal. So an apostrophe is put
 //! before whatever a spreadsheet would take for a formula, and removed by the import. What a terminal would obey is shown as an escape.
@@ -175,11 +176,18 @@ pub fn record(fields: [&str; 5]) -> String {
 struct Records<'a> {
     rest: &'a [u8],
     line: usize,
+    /// The octet between two fields.
+    divider: u8,
 }
 
 impl<'a> Records<'a> {
     fn of(text: &'a [u8]) -> Self {
-        Records { rest: text, line: 1 }
+        let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+        let first = text[..end].to_ascii_lowercase();
+        let has_names = memchr::memmem::find(&first, COLUMNS[0].as_bytes()).is_some();
+        let divider = [b',', b';', b'\t'].into_iter().find(|divider| has_names && first.contains(divider));
+        let divider = divider.unwrap_or(b',');
+        Records { rest: text, line: 1, divider }
     }
 
     fn record(&mut self) -> Result<Vec<String>, String> {
@@ -192,7 +200,7 @@ impl<'a> Records<'a> {
                 return Err(format!("the record is longer than {LONGEST_RECORD} octets"));
             }
             match self.rest {
-                [b',', rest @ ..] => self.rest = rest,
+                [octet, rest @ ..] if *octet == self.divider => self.rest = rest,
                 [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] => {
                     (self.rest, self.line) = (rest, self.line + 1);
                     return Ok(fields);
@@ -204,7 +212,8 @@ impl<'a> Records<'a> {
     }
 
     fn plain(&mut self) -> Result<Vec<u8>, String> {
-        let end = self.rest.iter().position(|octet| matches!(octet, b',' | b'\n')).unwrap_or(self.rest.len());
+        let end =
+            self.rest.iter().position(|octet| *octet == self.divider || *octet == b'\n').unwrap_or(self.rest.len());
         let is_line_end = self.rest.get(end) == Some(&b'\n');
         let end = if is_line_end && end > 0 && self.rest[end - 1] == b'\r' { end - 1 } else { end };
         let (field, rest) = self.rest.split_at(end);
@@ -281,7 +290,7 @@ mod tests {
             .into_iter()
             .enumerate()
             .map(|(n, reason)| Entry {
-                address: format!("anna{n}@test.dk"),
+                address: ["anna0@test.dk", "\"an na\"@test.dk", "\"a\\\"b\"@test.dk", "anna3@test.dk"][n].to_owned(),
                 reason,
                 since: NOW,
                 expires: (n % 2 == 0).then(|| NOW + std::time::Duration::from_secs(60)),
@@ -291,6 +300,23 @@ mod tests {
         let text: String = [header()].into_iter().chain(entries.iter().map(written)).collect();
         let found: Vec<Entry> = read(text.as_bytes(), NOW).unwrap().into_iter().map(|(_, entry)| entry).collect();
         assert_eq!(found, entries);
+    }
+
+    #[test]
+    fn what_danish_spreadsheets_write_is_read() {
+        for text in [
+            "\u{feff}address;reason;note\r\nAnna@test.dk;complaint;\"a; b, c\"\r\n",
+            "address\treason\tnote\nanna@test.dk\tcomplaint\ta; b, c\n",
+            "address,reason,note\nanna@test.dk,complaint,\"a; b, c\"\n",
+        ] {
+            let found = read(text.as_bytes(), NOW).unwrap();
+            let [(2, Entry { address, reason: Reason::Complaint, note, .. })] = found.as_slice() else {
+                panic!("{text}: {found:?}")
+            };
+            assert_eq!((address.as_str(), note.as_str()), ("anna@test.dk", "a; b, c"), "{text}");
+        }
+        let latin = read(b"address;note\nanna@test.dk;bl\xe5\n", NOW).unwrap_err();
+        assert_eq!(latin.to_string(), "line 2: is not UTF-8; save the file as UTF-8");
     }
 
     #[test]
@@ -332,7 +358,7 @@ mod tests {
             ("Address,Reason\na@test.dk,complaint\n", vec!["a@test.dk"]),
             ("note,address\n\"x,y\",a@test.dk\n", vec!["a@test.dk"]),
             ("\"address\"\r\n\"a@test.dk\"\r\n", vec!["a@test.dk"]),
-            ("address\n\"\"\"a b\"\"@test.dk\"\n", vec!["a b@test.dk"]),
+            ("address\n\"\"\"a b\"\"@test.dk\"\n", vec!["\"a b\"@test.dk"]),
             ("a@test.dk\nA@TEST.dk\nb@test.dk", vec!["a@test.dk", "b@test.dk"]),
             ("", vec![]),
             ("address,note\n", vec![]),

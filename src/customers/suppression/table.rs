@@ -73,7 +73,7 @@ impl Table {
 
     fn hash_of_text(&self, customer: &str, address: &str) -> u64 {
         let (local, host) = address.rsplit_once('@').unwrap_or((address, ""));
-        self.hash(customer, local.chars(), host)
+        self.hash(customer, folded_local(local), host)
     }
 
     fn hash(&self, customer: &str, local: impl Iterator<Item = char>, host: &str) -> u64 {
@@ -121,6 +121,17 @@ mod tests {
             let places = |part: &RwLock<Part>| (part.read().unwrap().capacity() * 8 / 7).next_power_of_two();
             self.parts.iter().map(places).sum::<usize>() * (size_of::<(u64, Slot)>() + 1)
         }
+    }
+
+    #[test]
+    fn an_address_in_quotes_is_found_and_removed() {
+        let table = Table::default();
+        let address = Mailbox::parse("\"An \\\"na\"@X.dk").unwrap();
+        let folded = super::super::folded(&address);
+        table.set("acme", &folded, Reason::Complaint, None);
+        assert_eq!(table.get("acme", &address, Timestamp::EPOCH), Some(Reason::Complaint));
+        table.remove("acme", &folded);
+        assert_eq!(table.get("acme", &address, Timestamp::EPOCH), None);
     }
 
     #[test]
