@@ -115,9 +115,10 @@ def lives(docs, path):
             life["ends"].append(event["event"])
     for mail in mails.values():
         for life in mail["recipients"].values():
-            # webcrm.md, "What comes back": a bounce may follow a delivery, and never the reverse.
+            # events.md: what was reported behind a "relayed" counts in this order, because reports come in any order.
             later = life.pop("later")
-            life["outcome"] = "bounced" if "bounced" in later else (later or life["ends"] or ["waits"])[-1]
+            reports = [kind for kind in ("bounced", "complained", "unsubscribed", "delivered") if kind in later]
+            life["outcome"] = reports[0] if reports else (life["ends"] or ["waits"])[-1]
     again = opened(path).execute("SELECT count(*) FROM again").fetchone()[0]
     ids = [row[0] for row in opened(path).execute("SELECT id FROM event ORDER BY number")]
     print(json.dumps({"mails": mails, "again": again, "ids": ids}))
