@@ -91,7 +91,8 @@ pub fn undone(word: &str) -> Cow<'_, str> {
 
 /// Replaces links by the text that they show: `[a.dk](http://a.dk)` of wikis, and `<http://a.dk|a.dk>` of chat programs.
 pub fn without_links(word: &str) -> Cow<'_, str> {
-    if !word.contains("](") && !(word.contains('|') && word.contains('<')) {
+    let has_link = word.contains("](") || (word.contains('|') && word.contains('<'));
+    if !has_link {
         return Cow::Borrowed(word);
     }
     let mut plain = String::with_capacity(word.len());

@@ -427,7 +427,7 @@ impl NegativeReply<'_> {
         if self.is(7, 60) || self.says(&as_sender) {
             return Some(Signal::SendAs);
         }
-        let of_recipient = is_about_recipient(reply) && !(says_relay && !recipient_is_unknown(&self.words));
+        let of_recipient = is_about_recipient(reply) && (!says_relay || recipient_is_unknown(&self.words));
         (relays_not && !of_recipient).then_some(Signal::NoRelay)
     }
 

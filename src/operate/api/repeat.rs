@@ -103,7 +103,9 @@ impl Repeats {
 
 /// Returns the key of the oldest answer of the token that has the most.
 fn to_forget(entries: &HashMap<Key, Entry>) -> Option<Key> {
-    let mut settled: HashMap<&str, (usize, Reverse<(Instant, &Key)>)> = HashMap::new();
+    // By token: how many answers it has, and the oldest one.
+    type Settled<'a> = HashMap<&'a str, (usize, Reverse<(Instant, &'a Key)>)>;
+    let mut settled = Settled::new();
     for (key, entry) in entries.iter().filter(|(_, entry)| entry.answer.is_some()) {
         let of_token = settled.entry(&key.0).or_insert((0, Reverse((entry.at, key))));
         *of_token = (of_token.0 + 1, of_token.1.max(Reverse((entry.at, key))));

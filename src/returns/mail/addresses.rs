@@ -209,6 +209,6 @@ pub(super) mod tests {
         let later = now + Duration::from_secs(60);
         assert!(admitted(true, later) && admitted(false, later));
         let [public, own] = ["fbl@returns.test", path(0).as_str()].map(|text| Mailbox::parse(text).unwrap());
-        assert!(addresses.is_public(&[public.clone()]) && !addresses.is_public(&[public, own]));
+        assert!(addresses.is_public(std::slice::from_ref(&public)) && !addresses.is_public(&[public, own]));
     }
 }
