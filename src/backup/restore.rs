@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use super::{Archive, Error, Owner, Role, Saved, digest};
 use crate::config;
 use crate::database;
@@ -107,11 +109,8 @@ impl<'a> Plan<'a> {
         let owner = (owner.uid(), owner.gid());
         for step in self.steps.iter().filter(|step| matches!(step.doing, Doing::Write | Doing::Replace)) {
             let written = match step.saved.role {
-                Role::State => files::in_state(&[&state_dir], || step.write(None)),
-                // In another user's folder with that user's rights: it may put a link in the way at any time.
-                Role::Named | Role::Customer | Role::Server => {
-                    files::as_owner_of(files::folder(&step.path), || step.write(Some(owner)))
-                }
+                Role::State => files::in_state(&[&state_dir], || step.prepare(None)?.replace(&step.path)),
+                Role::Named | Role::Customer | Role::Server => step.write(owner),
             };
             written.map_err(Error::file("cannot write", &step.path))?;
         }
@@ -124,13 +123,26 @@ impl<'a> Plan<'a> {
 }
 
 impl RestoreStep<'_> {
-    /// Writes the file. `relay` is the user who gets it if it belonged to the relay's user; below the state directory it gets that owner in
-    /// any case.
-    fn write(&self, relay: Option<(u32, u32)>) -> io::Result<()> {
+    /// Writes a file that is not below the state directory. It gets the owner `relay` if it belonged to the relay's user.
+    fn write(&self, relay: (u32, u32)) -> io::Result<()> {
+        let folder = files::folder(&self.path);
+        // Only root can give a file away.
+        let relay = Some(relay).filter(|_| self.saved.owner == Owner::Relay && geteuid().is_root());
+        // In another user's folder with that user's rights: it may put a link in the way at any time.
+        let whole = files::as_owner_of(folder, || self.prepare(relay))?;
+        let whole = match relay {
+            Some(owner) => whole.owned_by(owner)?,
+            None => whole,
+        };
+        files::as_owner_of(folder, || whole.replace(&self.path))
+    }
+
+    /// Writes the content to a file without a name, and makes the folder if it is missing.
+    fn prepare(&self, relay: Option<(u32, u32)>) -> io::Result<Whole> {
         let folder = files::folder(&self.path);
         let is_secret = self.saved.mode & 0o077 == 0;
-        // The thread may have the rights of another user, to whom the file then belongs.
-        let relay = relay.filter(|_| self.saved.owner == Owner::Relay && rustix::process::geteuid().is_root());
+        // The thread may have the rights of another user, to whom the folder then belongs.
+        let relay = relay.filter(|_| geteuid().is_root());
         if !folder.is_dir() {
             match is_secret {
                 true => files::make_private_dir(folder)?,
@@ -145,10 +157,7 @@ impl RestoreStep<'_> {
         if is_database(&self.path) {
             remove_beside(&self.path)?;
         }
-        match relay {
-            Some(owner) => whole.owned_by(owner)?.replace(&self.path),
-            None => whole.replace(&self.path),
-        }
+        Ok(whole)
     }
 }
 

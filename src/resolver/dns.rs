@@ -78,6 +78,18 @@ impl Dns {
         Ok(Dns { resolver: without_tls(config, options)?, plain, longest })
     }
 
+    /// Asks with EDNS, and then without it if the server refuses that.
+    async fn look_up(
+        &self,
+        name: Name,
+        record_type: rr::RecordType,
+    ) -> Result<hickory_resolver::lookup::Lookup, NetError> {
+        match self.resolver.lookup(name.clone(), record_type).await {
+            Err(error) if may_refuse_edns(&error) => self.plain.lookup(name, record_type).await,
+            asked => asked,
+        }
+    }
+
     async fn ask(&self, name: &str, record_type: RecordType) -> Result<Answer, Error> {
         // The trailing dot makes the name absolute, so that no search list is used.
         let absolute = normal(name)? + ".";
@@ -93,13 +105,8 @@ impl Dns {
             RecordType::Ns => rr::RecordType::NS,
         };
         let timeout = || Error::Timeout { name: name.to_owned(), record_type };
-        let asked = self.resolver.lookup(question.clone(), asked_type);
-        let mut asked = tokio::time::timeout(self.longest, asked).await.map_err(|_| timeout())?;
-        if asked.as_ref().is_err_and(may_refuse_edns) {
-            let again = self.plain.lookup(question, asked_type);
-            asked = tokio::time::timeout(self.longest, again).await.map_err(|_| timeout())?;
-        }
-        match asked {
+        let asked = tokio::time::timeout(self.longest, self.look_up(question, asked_type)).await;
+        match asked.map_err(|_| timeout())? {
             Ok(lookup) => Ok(Answer {
                 records: lookup
                     .answers()
@@ -139,7 +146,7 @@ impl Dns {
         if last.query_type() == rr::RecordType::CNAME {
             return false;
         }
-        let alias = self.resolver.lookup(last.name().clone(), rr::RecordType::CNAME);
+        let alias = self.look_up(last.name().clone(), rr::RecordType::CNAME);
         let alias = tokio::time::timeout(self.longest, alias).await;
         match last.name().to_ascii().eq_ignore_ascii_case(asked) {
             // One answer may hold a whole loop, at whose end the library is back at the name in the question.

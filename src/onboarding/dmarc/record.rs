@@ -149,8 +149,14 @@ pub(super) fn looks_like_dmarc(text: &str) -> bool {
 fn policy_tag(list: &TagList) -> Option<&Tag> {
     let is = |tag: &&Tag| tag.name.eq_ignore_ascii_case("p");
     let is_known = |tag: &Tag| TAGS.iter().any(|known| tag.name.eq_ignore_ascii_case(known));
+    // `ssp` or `subdomain` was meant to be `sp` or `np`, which says nothing of the domain itself.
+    let is_of_names_below = |tag: &Tag| {
+        let name = tag.name.to_ascii_lowercase();
+        name.starts_with(['s', 'n']) || name.contains("sub")
+    };
     let by_value = || {
-        let mut holds = list.tags.iter().filter(|tag| !is_known(tag) && Policy::parse(&tag.value).is_some());
+        let may_be = |tag: &&Tag| !is_known(tag) && !is_of_names_below(tag);
+        let mut holds = list.tags.iter().filter(may_be).filter(|tag| Policy::parse(&tag.value).is_some());
         holds.next().filter(|_| holds.next().is_none())
     };
     let by_name = || list.tags.iter().find(|tag| meant::is_policy_name(&tag.name));

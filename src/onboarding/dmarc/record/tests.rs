@@ -129,6 +129,10 @@ fn what_was_meant_is_what_is_proposed() {
         assert_eq!(amended(text).as_deref(), Some("v=DMARC1; p=none"), "{text}");
         assert!(Record::parse(text).is_err(), "{text}");
     }
+    // Nor does a policy for names below the domain become its own.
+    for below in ["ssp=reject", "subdomain=reject", "sub_policy=quarantine", "nnp=reject"] {
+        assert_eq!(amended(&format!("v=DMARC1; {below}")), None, "{below}");
+    }
     for unknown in ["v=DMARC1; p=monitor", "v=DMARC1; p=maybe", "v=DMARC1; sp=maybe", "v=DMARC1; p=reject; p=maybe", ""]
     {
         assert_eq!(amended(unknown), None, "{unknown}");
