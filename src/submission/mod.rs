@@ -17,6 +17,7 @@ mod accepted;
 mod added_fields;
 pub(crate) mod admission;
 mod auth;
+mod client;
 mod conduct;
 pub(crate) mod connection;
 mod counters;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::client::Client;
 use super::limits::counted_as;
-use super::policy::Identity;
 use super::refusal::Refusal;
 use super::suppressed;
 use crate::events::{Event, Events, Submission, Text};
@@ -34,36 +34,6 @@ const COUNTED: usize = 1000;
 /// The most characters that are shown of a name that somebody tried to log in with.
 const NAME: usize = 64;
 
-/// The client that was refused.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client<'a> {
-    pub(super) peer: IpAddr,
-    /// `None` before a login.
-    pub(super) identity: Option<&'a Identity>,
-}
-
-impl Client<'_> {
-    fn submitter(&self) -> Option<&str> {
-        match self.identity? {
-            Identity::Submitter(submitter) => Some(&submitter.username),
-            Identity::Network => None,
-        }
-    }
-
-    pub(super) fn submission(&self) -> Submission<'_> {
-        let test = self.identity.is_some_and(|identity| identity.test_mode().is_some());
-        Submission { submitter: self.submitter().map(Cow::Borrowed), peer: Some(self.peer), test }
-    }
-
-    fn key(&self) -> Key {
-        match (self.submitter(), self.identity) {
-            (Some(name), _) => Key::Submitter(name.to_owned()),
-            (None, Some(_)) => Key::Network(counted_as(self.peer)),
-            (None, None) => Key::Stranger(counted_as(self.peer)),
-        }
-    }
-}
-
 /// The key by which refusals are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -72,6 +42,16 @@ enum Key {
     Stranger(IpAddr),
     /// Strangers beyond their common limit, and all keys that are not counted separately.
     Others,
+}
+
+impl Key {
+    fn of(client: &Client<'_>) -> Key {
+        match (client.submitter(), client.identity) {
+            (Some(name), _) => Key::Submitter(name.to_owned()),
+            (None, Some(_)) => Key::Network(counted_as(client.peer)),
+            (None, None) => Key::Stranger(counted_as(client.peer)),
+        }
+    }
 }
 
 /// The counts of one key within a minute.
@@ -221,7 +201,7 @@ impl Refusals {
     }
 
     fn admits(&self, client: Client<'_>) -> bool {
-        self.minute().admits(client.key())
+        self.minute().admits(Key::of(&client))
     }
 
     fn emit(&self, event: Event<'_>, reply: &Reply) {
@@ -280,6 +260,7 @@ mod tests {
 
     use super::*;
     use crate::events::EventKind;
+    use crate::submission::policy::Identity;
     use crate::submission::{Allowed, Submitter};
 
     fn submitter(name: &str) -> Identity {

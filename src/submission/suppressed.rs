@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
+use super::client::Client;
 use super::policy::Identity;
 use super::refusal::{LeftOut, Refusal};
-use super::refusals::Client;
 use super::{Allowed, Context, test_mode};
 use crate::customers::suppression::{Mode, Reason};
 use crate::customers::{Customer, RoutingView};

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use super::Submitting;
 use crate::smtp::{DataReader, EnhancedCode, Reply};
 use crate::submission::added_fields::Origin;
+use crate::submission::client::Client;
 use crate::submission::connection::wire::Read;
 use crate::submission::connection::{Broken, Connection, Stream};
 use crate::submission::intake::{self, Intake};
 use crate::submission::policy::Identity;
 use crate::submission::refusal::{Refusal, RefusedMessage};
-use crate::submission::refusals::Client;
 use crate::submission::transaction::Transaction;
 
 /// A message that arrives in chunks.
