@@ -137,12 +137,14 @@ pub struct Found {
 }
 
 impl Found {
-    /// Joins the results of several nodes. The events of one mail are joined, each once.
+    /// Joins the results of several nodes. The events of one mail are joined, each once. The answer ends where the part of the slowest node
+    /// ends, because that node may have more mails behind it.
     pub fn of_nodes(mut parts: Vec<Found>, most: usize, missing: Vec<String>) -> Found {
         if parts.len() == 1 {
             return Found { missing, ..parts.remove(0) };
         }
         let mut more = parts.iter().any(|part| part.more);
+        let seen_to = parts.iter().filter_map(Found::next).max();
         let mut traces: Vec<Trace> = Vec::new();
         for trace in parts.into_iter().flat_map(|part| part.traces) {
             let same = traces.iter_mut().find(|known| known.queue_id.is_some() && known.queue_id == trace.queue_id);
@@ -151,6 +153,7 @@ impl Found {
                 None => traces.push(trace),
             }
         }
+        traces.retain(|trace| seen_to.as_ref().is_none_or(|end| trace.position() >= *end));
         traces.sort_by_cached_key(|trace| Reverse(trace.position()));
         more |= traces.len() > most;
         traces.truncate(most);

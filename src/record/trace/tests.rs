@@ -257,6 +257,23 @@ fn what_several_nodes_found_is_one_answer_with_each_event_once() {
 }
 
 #[test]
+fn an_answer_of_several_nodes_ends_where_the_shortest_part_ends() {
+    let ids: Vec<QueueId> =
+        (1..=6).rev().map(|second| QueueId::first_at(Timestamp::from_millis(second * 1000))).collect();
+    let mail = |n: usize| Trace { queue_id: Some(ids[n].to_string()), events: Vec::new() };
+    let part =
+        |mails: &[usize], more| Found { traces: mails.iter().map(|n| mail(*n)).collect(), more, missing: Vec::new() };
+    // The first node has the mails 0, 3 and 5, of which one fills its page.
+    let first = Found::of_nodes(vec![part(&[0], true), part(&[1, 2, 4], false)], 5, Vec::new());
+    assert_eq!((&first.traces, first.more), (&vec![mail(0)], true));
+    assert_eq!(first.next(), Some(TracePosition::of(ids[0])));
+    let second = Found::of_nodes(vec![part(&[3], true), part(&[1, 2], true)], 5, Vec::new());
+    assert_eq!((&second.traces, second.more), (&vec![mail(1), mail(2)], true));
+    let last = Found::of_nodes(vec![part(&[3, 5], false), part(&[4], false)], 5, Vec::new());
+    assert_eq!((&last.traces, last.more), (&vec![mail(3), mail(4), mail(5)], false));
+}
+
+#[test]
 fn an_answer_has_fewer_mails_if_their_events_are_many_and_the_next_one_goes_on() {
     let journal = Journal::new();
     let all = journal.find(&Query { campaign: Some("c1".into()), ..Query::default() }, 100);
