@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::actor::Need;
 use super::error::ErrorKind;
-use super::readings::Reading;
+use super::readings::{Reading, Sort};
 use super::{Actor, Error, Role, Service};
 use crate::message::CustomerId;
 use crate::record::journal::Journal;
@@ -61,7 +61,7 @@ impl Service {
         let mut from = begin(journal, since)?;
         loop {
             end.borrow_and_update();
-            let reading = self.readings.begin(actor).await?;
+            let reading = self.readings.begin(actor, Sort::Page).await?;
             let mut page = read(Arc::clone(journal), from, limit.clamp(1, MOST), reading).await?;
             page.events.retain(|event| audience.hears(event));
             let is_enough = !page.events.is_empty() || (page.more && Instant::now() >= patience);

@@ -1,21 +1,34 @@
 //! Limits how many requests read the record at the same time. Reading it takes whole cores and much memory, and a program can ask faster
-//! than it is answered: without a limit, one token would take the cores from mail and from everybody else's requests.
+//! than it is answered: without a limit, one token would take the cores from mail and from everybody else's requests. Pages of events have
+//! places of their own, so that whoever follows the events never waits for slow searches.
 
 use std::time::Duration;
 
 use super::fair::{Place, Places};
 use super::{Actor, Error, ErrorKind};
 
-/// The most readings at once. Each is on a thread of its own.
+/// The most readings of a sort at once. Each is on a thread of its own.
 const AT_ONCE: usize = 4;
-/// The most readings of one actor at once.
+/// The most readings of a sort of one actor at once.
 const OF_ONE: usize = 2;
 /// How long a reading waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The readings that are under way. Cheap to clone.
 #[derive(Clone)]
-pub struct Readings(Places);
+pub struct Readings {
+    pages: Places,
+    searches: Places,
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// A page of events.
+    Page,
+    /// Everything about some mails.
+    Search,
+}
 
 /// One reading, which counts until this is dropped.
 pub(super) struct Reading {
@@ -24,14 +37,18 @@ pub(super) struct Reading {
 
 impl Default for Readings {
     fn default() -> Self {
-        Readings(Places::new(AT_ONCE, OF_ONE))
+        Readings { pages: Places::new(AT_ONCE, OF_ONE), searches: Places::new(AT_ONCE, OF_ONE) }
     }
 }
 
 impl Readings {
     /// Waits for the actor's turn. Returns an error if that takes too long.
-    pub(super) async fn begin(&self, actor: &Actor) -> Result<Reading, Error> {
-        match tokio::time::timeout(PATIENCE, self.0.take(&actor.to_string())).await {
+    pub(super) async fn begin(&self, actor: &Actor, sort: Sort) -> Result<Reading, Error> {
+        let places = match sort {
+            Sort::Page => &self.pages,
+            Sort::Search => &self.searches,
+        };
+        match tokio::time::timeout(PATIENCE, places.take(&actor.to_string())).await {
             Ok(place) => Ok(Reading { _place: place }),
             Err(_) => {
                 let message = format!("too many requests read the record now, {OF_ONE} of {actor} at most");
@@ -49,11 +66,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_reads_too_much_is_told() {
         let (readings, actor) = (Readings::default(), Actor::new("token one", Role::Read));
-        let held = [readings.begin(&actor).await.unwrap(), readings.begin(&actor).await.unwrap()];
-        let refused = readings.begin(&actor).await.err().unwrap();
+        let held =
+            [readings.begin(&actor, Sort::Search).await.unwrap(), readings.begin(&actor, Sort::Search).await.unwrap()];
+        let refused = readings.begin(&actor, Sort::Search).await.err().unwrap();
         assert!(refused.kind == ErrorKind::TooMany && refused.message.contains("token one"), "{refused}");
-        assert!(readings.begin(&Actor::new("token other", Role::Read)).await.is_ok());
+        assert!(readings.begin(&Actor::new("token other", Role::Read), Sort::Search).await.is_ok());
+        let pages = [readings.begin(&actor, Sort::Page).await, readings.begin(&actor, Sort::Page).await];
+        assert!(pages.iter().all(Result::is_ok), "events do not wait for searches");
+        assert!(readings.begin(&actor, Sort::Page).await.is_err());
         drop(held);
-        assert!(readings.begin(&actor).await.is_ok());
+        assert!(readings.begin(&actor, Sort::Search).await.is_ok());
     }
 }

@@ -8,6 +8,7 @@ use super::audit::{Act, Audit, Notes};
 use super::jobs::{Job, JobKind, JobResult, RecordErased};
 use super::nodes::{Ask, NodeAnswers};
 use super::queue::together;
+use super::readings::Sort;
 use super::{Actor, Error, ErrorKind, History, Role, Service, history};
 use crate::database::{self, Database};
 use crate::events::Action;
@@ -37,7 +38,7 @@ impl Service {
             return Err(Error::invalid("the question names no mail", remedy));
         }
         let log = self.recorded_in()?;
-        let reading = self.readings.begin(actor).await?;
+        let reading = self.readings.begin(actor, Sort::Search).await?;
         let found = tokio::task::spawn_blocking(move || {
             // The reading goes on if the client is gone, and keeps its place until then.
             let _reading = reading;
