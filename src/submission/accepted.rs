@@ -12,11 +12,11 @@ use crate::time::Timestamp;
 /// The octets of an event `accepted` besides the texts that webCRM chooses.
 const EVENT: usize = 450;
 
-/// Returns the octets of the events of a message with this envelope and header, and of recipients that were left out of it. Characters that
-/// JSON escapes count once.
+/// Returns the octets of the events of a message with this envelope and header, and of recipients that the customer's
+/// suppression list reports or leaves out, which have an event of their own. Characters that JSON escapes count once.
 pub(super) fn octets_of_events<'a>(
     envelope: &'a Envelope,
-    left_out: impl Iterator<Item = &'a Mailbox>,
+    suppressed: impl Iterator<Item = &'a Mailbox>,
     header: &Header,
 ) -> usize {
     let References { reference, campaign, tags, .. } = &header.references;
@@ -27,7 +27,7 @@ pub(super) fn octets_of_events<'a>(
     let envid = envelope.envid.as_deref().map_or(0, str::len);
     let sender = envelope.reverse_path.mailbox().map_or(0, octets_of);
     let same = EVENT + text(reference) + text(campaign) + tags + message_id + from_domain + envid + sender;
-    envelope.recipients.iter().map(|to| &to.address).chain(left_out).map(|to| same + octets_of(to)).sum()
+    envelope.recipients.iter().map(|to| &to.address).chain(suppressed).map(|to| same + octets_of(to)).sum()
 }
 
 fn octets_of(mailbox: &Mailbox) -> usize {

@@ -77,6 +77,8 @@ struct Checked {
     header_len: usize,
     decision: Decision,
     left_out: Vec<LeftOut>,
+    /// The recipients on the customer's list that get the mail anyway.
+    noted: Vec<LeftOut>,
     test: Judged,
 }
 
@@ -236,9 +238,10 @@ impl Intake {
         let left_out = suppressed::leave_out(&mut self.envelope, &self.identity, &decision.customer, context);
         let left_out = left_out.map_err(about)?;
         let test = test_mode::judge(&self.identity, &decision.customer, &mut self.envelope).map_err(about)?;
+        let noted = suppressed::noted(&self.envelope, &decision.customer, context);
         if context.events.journal().is_some() {
-            let left_out = left_out.iter().map(|(address, _)| address);
-            self.event_octets = octets_of_events(&self.envelope, left_out, &header);
+            let suppressed = left_out.iter().chain(&noted).map(|(address, _)| address);
+            self.event_octets = octets_of_events(&self.envelope, suppressed, &header);
         }
         scan::cut(first, &header.cut);
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
@@ -267,7 +270,7 @@ impl Intake {
             let rest = first.split_off(CHUNK);
             append(&mut self.first, &mut self.rest, &rest);
         }
-        Ok(Body { checked: Checked { header, header_len, decision, left_out, test }, hasher })
+        Ok(Body { checked: Checked { header, header_len, decision, left_out, noted, test }, hasher })
     }
 
     /// Ends the message: signs it and makes it durable. `ends_with_line` is false if the last line has no CRLF, which BDAT allows.
@@ -311,7 +314,7 @@ impl Intake {
         context: &Context,
     ) -> Result<Accepted, Refusal> {
         let Intake { identity, mut envelope, first, rest, len, admitted, .. } = self;
-        let Checked { header, header_len, decision, left_out, test } = checked;
+        let Checked { header, header_len, decision, left_out, noted, test } = checked;
         // Without another reference, ENVID is the message's reference.
         envelope.references = header.references;
         if envelope.references.reference.is_none() {
@@ -367,7 +370,7 @@ impl Intake {
         let mail = Mail::of_draft(&draft).handed_in(by);
         let mut pending = accepted_events(&mail, recipients, detail, context);
         suppressed::tell_of_left_out(&mut pending, &mail, &left_out, context);
-        suppressed::tell_of_noted(&mut pending, &mail, &draft.envelope, &customer, context);
+        suppressed::tell_of_noted(&mut pending, &mail, &noted, context);
         draft.lines = pending.take_lines();
         let receipt = commit(draft, context).await?;
         drop(admitted);

@@ -144,21 +144,21 @@ pub(super) fn tell_of_left_out(pending: &mut PendingEvents, mail: &Mail<'_>, lef
     }
 }
 
-/// Adds the events of recipients on the customer's list that get the mail anyway, because the list only reports.
-pub(super) fn tell_of_noted(
-    pending: &mut PendingEvents,
-    mail: &Mail<'_>,
-    envelope: &Envelope,
-    customer: &Customer,
-    context: &Context,
-) {
+/// Returns the recipients on the customer's list that get the mail anyway, because the list only reports.
+pub(super) fn noted(envelope: &Envelope, customer: &Customer, context: &Context) -> Vec<LeftOut> {
     if customer.suppression.mode != Mode::Event || context.suppression.is_empty() {
-        return;
+        return Vec::new();
     }
+    let reason = |address: &Mailbox| context.suppression.reason(&customer.id, address);
+    let addresses = envelope.recipients.iter().map(|to| &to.address);
+    addresses.filter_map(|address| reason(address).map(|reason| (address.clone(), reason))).collect()
+}
+
+/// Adds the events of [`noted`] recipients.
+pub(super) fn tell_of_noted(pending: &mut PendingEvents, mail: &Mail<'_>, noted: &[LeftOut], context: &Context) {
     let now = Timestamp::now();
-    for to in &envelope.recipients {
-        let Some(reason) = context.suppression.reason(&customer.id, &to.address) else { continue };
-        let recipient = to.address.to_string();
+    for (address, reason) in noted {
+        let recipient = address.to_string();
         let event = mail.reported(EventKind::Suppressed, &recipient, now, "");
         let detail = "the recipient is on the suppression list and gets the mail all the same";
         let event = Event { reason: Some(reason.as_str()), detail: Some(detail.into()), ..event };
