@@ -20,6 +20,9 @@ use crate::time::Timestamp;
 
 /// How often the relay looks for notes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The log takes about so many notes at once, with so many octets.
+const PORTION: usize = 500;
+const PORTION_OCTETS: usize = 4 << 20;
 
 /// A command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +178,6 @@ fn folder(state_dir: &Path) -> PathBuf {
 pub async fn collect(state_dir: PathBuf, events: Events, stopping: CancellationToken) {
     let folder = folder(&state_dir);
     loop {
-        // An unreadable note is tried again at the next look, which then reports it again.
         if let Err(error) = collect_once(&folder, &events).await {
             tracing::warn!("notes of the audit cannot be collected: {error}");
         }
@@ -186,27 +188,55 @@ pub async fn collect(state_dir: PathBuf, events: Events, stopping: CancellationT
 }
 
 async fn collect_once(folder: &Path, events: &Events) -> io::Result<()> {
-    let found = {
-        let folder = folder.to_owned();
-        tokio::task::spawn_blocking(move || notes_in(&folder)).await.map_err(io::Error::other)??
-    };
-    let (mut told, mut done) = (Vec::new(), Vec::new());
-    for (path, note) in found {
-        match note {
-            Ok(note) => told.push(note.event()),
-            Err(error) => events.alert(format!("a note of the audit is not understood and dropped: {path:?}: {error}")),
+    let folder = folder.to_owned();
+    let mut left = blocking(move || notes_in(&folder)).await??.into_iter().peekable();
+    while left.peek().is_some() {
+        let (found, behind) = blocking(move || (portion(&mut left), left)).await?;
+        left = behind;
+        let (mut told, mut strange, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for (path, note) in found {
+            match note {
+                Ok(note) => told.push(note.event()),
+                Err(error) => {
+                    strange.push(format!("a note of the audit is not understood and dropped: {path:?}: {error}"))
+                }
+            }
+            done.push(path);
         }
-        done.push(path);
+        if !events.emit_synced(told).await {
+            return Err(io::Error::other("the event log takes nothing for now"));
+        }
+        strange.into_iter().for_each(|alert| events.alert(alert));
+        blocking(move || done.iter().try_for_each(fs::remove_file)).await??;
     }
-    if !events.emit_synced(told).await {
-        return Err(io::Error::other("the event log takes nothing for now"));
-    }
-    let remove = move || done.iter().try_for_each(fs::remove_file);
-    tokio::task::spawn_blocking(remove).await.map_err(io::Error::other)?
+    Ok(())
 }
 
-/// Returns the notes in a folder, the oldest first, or why one is not understood. Blocks.
-fn notes_in(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Note, serde_json::Error>)>> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+/// Reads the next notes, or why one is not understood. An unreadable one holds up no other: it stays, and the next look tries it again and
+/// reports it again. Blocks.
+fn portion(left: &mut impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, Result<Note, serde_json::Error>)> {
+    let (mut found, mut octets) = (Vec::new(), 0);
+    while found.len() < PORTION
+        && octets < PORTION_OCTETS
+        && let Some(path) = left.next()
+    {
+        match files::read_state(&path) {
+            Ok(text) => {
+                octets += text.len();
+                found.push((path, serde_json::from_slice(&text)));
+            }
+            Err(error) => tracing::warn!("a note of the audit cannot be read: {path:?}: {error}"),
+        }
+    }
+    found
+}
+
+/// Returns the notes in a folder, the oldest first. Blocks.
+fn notes_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let found = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         found => found?,
@@ -215,8 +245,7 @@ fn notes_in(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Note, serde_json::
     // A note that is being written has another file extension.
     paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
     paths.sort();
-    let read = |path: PathBuf| files::read_state(&path).map(|text| (path, serde_json::from_slice(&text)));
-    paths.into_iter().map(read).collect()
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -243,14 +272,14 @@ mod tests {
         collect_once(&folder(state.path()), &events).await.unwrap();
         let told =
             |event: Event<'static>| (event.event, event.actor.unwrap_or_default(), event.detail.unwrap_or_default());
-        let alert = told((*heard.try_recv().unwrap()).clone());
-        assert!(alert.0 == EventKind::Alert && alert.2.contains("0.json"), "{alert:?}");
         for n in 0..3 {
             let event = (*heard.try_recv().unwrap()).clone();
             assert_eq!(event.customer.as_deref(), Some("test-as"));
             assert_eq!(serde_json::to_value(&event).unwrap()["command"], "key.rotate");
             assert_eq!(told(event), (EventKind::Audit, "anna".into(), format!("step {n}").into()));
         }
+        let alert = told((*heard.try_recv().unwrap()).clone());
+        assert!(alert.0 == EventKind::Alert && alert.2.contains("0.json"), "{alert:?}");
         assert!(heard.try_recv().is_err());
     }
 
@@ -275,6 +304,32 @@ mod tests {
         let text = fs::read_to_string(state.path().join("events.jsonl")).unwrap();
         assert!(text.contains("a step") && notes() == 0, "{text}");
         running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn many_notes_are_taken_in_portions_and_one_that_cannot_be_read_holds_up_no_other() {
+        let state = tempfile::tempdir().unwrap();
+        let log = state.path().join("events.jsonl");
+        let settings = crate::events::Settings {
+            log: Some(log.clone()),
+            state_dir: state.path().to_owned(),
+            ..Default::default()
+        };
+        let (events, running) = Events::start(settings).unwrap();
+        Notes::open(state.path()).unwrap();
+        let folder = folder(state.path());
+        let detail = "x".repeat(40_000);
+        for key in 0..600 {
+            let act = Act::new(Action::KeyRotate, format!("{key} {detail}"));
+            let note = Note { at: 1_000, key, actor: "anna".to_owned(), peer: None, act };
+            fs::write(folder.join(format!("1-{key:08x}.json")), serde_json::to_vec(&note).unwrap()).unwrap();
+        }
+        fs::create_dir(folder.join("0.json")).unwrap();
+        collect_once(&folder, &events).await.unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "the one that cannot be read");
+        running.stop().await;
+        let text = fs::read_to_string(log).unwrap();
+        assert_eq!(text.lines().filter(|line| line.contains("xxx")).count(), 600);
     }
 
     #[test]
