@@ -1,7 +1,8 @@
 //! Limits the number of connections, and their requests and lifetime. A new client always gets in: at the limit, the connection that has
 //! been idle longest is closed, so that clients that keep connections open cannot lock out a health check. If none is idle, the connection
-//! with the longest-running request is closed, because its client is stuck or sends the request one octet at a time. An address that has
-//! half of all connections pays first, so that a client that opens one after the other does not cut off the answers of others.
+//! with the longest-running request is closed, because its client is stuck or sends the request one octet at a time. An address that has more
+//! than half of all connections pays first, so that a client that opens one after the other does not cut off the answers of others. Its
+//! requests go on while anybody has a connection that has been idle for a while.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -20,6 +21,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 const CONNECTIONS: usize = 128;
 /// A connection is closed if it gets no answer for this long, even if the client keeps sending: our requests are small.
 const IDLE: Duration = Duration::from_secs(30);
+/// A connection that has been idle for longer than this is closed before a request of an address that has too many connections.
+const LEFT_IDLE: Duration = Duration::from_secs(5);
 /// After this time, or this many answers, a connection is closed when it is idle.
 const LIFE: Duration = Duration::from_secs(300);
 const ANSWERS: u32 = 100;
@@ -91,6 +94,18 @@ impl Open {
         }
         counts.into_iter().find(|(_, count)| *count > most / 2).map(|(peer, _)| peer)
     }
+
+    /// Returns the connection that makes room for another one.
+    fn next_to_go(&self, most: usize) -> Option<u64> {
+        let longest = |is_meant: &dyn Fn(&Entry) -> bool| {
+            let meant = self.connections.iter().filter(|(_, entry)| is_meant(entry));
+            meant.map(|(id, entry)| (entry.asked, entry.since, *id)).min().map(|(.., id)| id)
+        };
+        let Some(greedy) = self.greedy(most) else { return longest(&|_| true) };
+        longest(&|entry| entry.peer == greedy && !entry.asked)
+            .or_else(|| longest(&|entry| !entry.asked && entry.since.elapsed() > LEFT_IDLE))
+            .or_else(|| longest(&|entry| entry.peer == greedy))
+    }
 }
 
 impl ConnectionLimiter {
@@ -102,11 +117,7 @@ impl ConnectionLimiter {
     fn permit(&self, peer: IpAddr) -> Permit {
         let mut open = self.open();
         if open.connections.len() >= self.0.most {
-            let greedy = open.greedy(self.0.most);
-            let longest = |(id, entry): (&u64, &Entry)| (entry.asked, entry.since, *id);
-            let of_greedy = open.connections.iter().filter(|(_, entry)| greedy.is_none_or(|peer| entry.peer == peer));
-            let evicted = of_greedy.map(longest).min().map(|(.., id)| id);
-            if let Some(entry) = evicted.and_then(|id| open.connections.remove(&id)) {
+            if let Some(entry) = open.next_to_go(self.0.most).and_then(|id| open.connections.remove(&id)) {
                 entry.close.cancel();
             }
         }
@@ -352,6 +363,26 @@ mod tests {
         let (mut idle, _idle_client) = connection_of(&limiter, 2);
         let _next = connection_of(&limiter, 1);
         assert!(!is_closed(&mut idle).await && is_closed(&mut flood[14].0).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_requests_of_one_address_go_on_while_others_hold_idle_connections() {
+        let limiter = ConnectionLimiter::new(4);
+        let (mut idle, _idle_client) = connection_of(&limiter, 2);
+        let mut busy = Vec::new();
+        for _ in 0..3 {
+            let (mut connection, mut client) = connection_of(&limiter, 1);
+            ask(&mut connection, &mut client).await;
+            busy.push((connection, client));
+        }
+        tokio::time::sleep(LEFT_IDLE + Duration::from_secs(1)).await;
+        let (mut own, _own_client) = connection_of(&limiter, 1);
+        assert!(is_closed(&mut idle).await && !is_closed(&mut busy[0].0).await);
+        let (mut fresh, _fresh_client) = connection_of(&limiter, 2);
+        assert!(is_closed(&mut own).await && !is_closed(&mut busy[0].0).await, "its own idle one before its requests");
+        let (mut next, _next_client) = connection_of(&limiter, 2);
+        assert!(is_closed(&mut busy[0].0).await, "nobody's has been idle for long");
+        assert!(!is_closed(&mut fresh).await && !is_closed(&mut next).await);
     }
 
     #[tokio::test(start_paused = true)]
