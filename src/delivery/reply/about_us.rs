@@ -356,7 +356,6 @@ const BAD: &[&str] = &[
     " mauvais",
     " low reputation ",
     " hangup ",
-    " required ",
 ];
 /// Words of a server that takes mail only from another one.
 const THROUGH: &[&str] = &[
@@ -448,9 +447,10 @@ pub fn may_not_connect(words: &Words) -> bool {
     // The server speaks of a machine that it does not know. Without these words, an unknown host is the recipient's.
     let machines_seen = [" host ", " hostname ", " ip ", " client ", " server "];
     let unknown = [" unknown to us ", " unknown here ", " not known to us ", " not known here "];
-    let wants_ptr = words.near(" ptr ", &[" required "], 2);
+    let names_of_machines = [" ptr ", " reverse dns ", " rdns ", " fcrdns ", " helo ", " ehlo ", " hostname "];
+    let wants_name = words.close(&names_of_machines, &[" required "], 3);
     let not_on = [" is not on ", " is not permitted ", " is not allowed ", " is not authori"];
-    let names_host = wants_ptr
+    let names_host = wants_name
         || words.near(" host ", &not_on, 5)
         || words.near(" host ", &[" from unknown ", " from an unknown "], 4);
     if names_host || machines_seen.iter().any(|machine| words.near(machine, &unknown, 1)) {

@@ -239,7 +239,8 @@ fn is_stopped_at_mail(words: &Words) -> bool {
     const USERS: &[&str] = &[" user ", " mailbox ", " login "];
     const NOT_READY: &[&str] =
         &[" not activated ", " not active ", " not yet active ", " not confirmed ", " not verified ", " inactive "];
-    if words.any(&[" sender address ", " recipient", " verif", " callout ", " not exist "]) {
+    const ASKED: &[&str] = &[" verification ", " verify ", " verifying ", " unverified ", " be verified ", " callout "];
+    if words.any(ASKED) || words.any(&[" sender address ", " recipient", " not exist "]) {
         return words.near(" sender ", &[" suspended ", " disabled ", " deactivated "], 2);
     }
     words.near(" sender ", &[" suspended ", " disabled ", " deactivated "], 2)
