@@ -2,8 +2,11 @@
 //! recipient who is refused so gets the mail later, and nobody bounces.
 
 use super::about_us::recipient_is_unknown;
-use super::limits::finds_spam;
-use super::whose_limit::is_about_recipient;
+use super::context::Context;
+use super::limits::{DIGITS, finds_spam, is_limited};
+use super::named::{is_the_recipients_limit, whose_limit_is_named};
+use super::periods::names_period;
+use super::whose_limit::{MAIL_WORDS, MAILS, is_about_recipient};
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -123,6 +126,27 @@ pub fn is_for_now(reply: &Reply, words: &Words) -> bool {
     let later_on =
         RETRY.iter().any(|retry| words.near(retry, LATER_ON, 2)) || (words.any(RETRY) && words.any(OWN_FAILURE));
     words.any(LATER) || is_overloaded || again_last || later_on || AGAIN.iter().any(|again| words.near(again, UNITS, 1))
+}
+
+/// Returns true if a permanent refusal gives a recipient's limit with the period in which it counts: `x@test.net accepts max 10 mails per
+/// hour`. Such a limit lapses by itself. A mailbox without room, or one that is unknown or gone, stays so.
+pub fn lapses_with_its_period(reply: &Reply, text: &str, words: &Words, context: &Context<'_>) -> bool {
+    const NO_ROOM: &[&str] =
+        &[" full ", " over quota ", " overquota ", " storage ", " space ", " size ", " disk ", " fuld ", " voll "];
+    if !names_period(words) || words.any(NO_ROOM) || recipient_is_unknown(words) || finds_spam(words) {
+        return false;
+    }
+    let counts_mail = words.any(MAIL_WORDS);
+    let is_of_code = match reply.enhanced {
+        Some(EnhancedCode(_, 1, _)) => false,
+        Some(EnhancedCode(_, 2, _)) => counts_mail,
+        _ => true,
+    };
+    // `takes 10 mails a day`
+    let is_amount = || DIGITS.iter().any(|digit| words.near(digit, MAIL_WORDS, 0) || words.near(digit, MAILS, 0));
+    is_of_code
+        && (is_limited(words) || is_amount())
+        && is_the_recipients_limit(whose_limit_is_named(reply, text, context), words)
 }
 
 #[cfg(test)]

@@ -314,7 +314,7 @@ const LIMITS_OF_COMPOUNDS: &[&str] = &["grænse", "gräns", "grense"];
 const BOUNDED: &[&str] = &[" tilladte ", " begrænset ", " begränsa", " begrenset ", " begrenzt ", " beperkt "];
 const ACCOUNTS: &[&str] = &[" konto", " account ", " abonnement"];
 /// The beginnings of numbers.
-const DIGITS: &[&str] = &[" 0", " 1", " 2", " 3", " 4", " 5", " 6", " 7", " 8", " 9"];
+pub(super) const DIGITS: &[&str] = &[" 0", " 1", " 2", " 3", " 4", " 5", " 6", " 7", " 8", " 9"];
 /// Words for those who are admitted, behind `limited to`.
 const ADMITTED: &[&str] = &[
     " approved ",

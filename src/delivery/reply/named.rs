@@ -1,12 +1,15 @@
 //! Finds whose limit a reply names by an address: `crm@test.dk over limit`, `x@test.net accepts max 10 mails per hour`. What a text says of
 //! the address that it names counts for more than where it was heard.
 
+use std::net::IpAddr;
+
 use super::context::Context;
 use super::limits::is_limited;
 use super::periods::names_period;
+use super::whose_limit::{goes_out, speaks_to_us};
 use super::words::Words;
 use crate::message::Recipient;
-use crate::smtp::{Host, Mailbox};
+use crate::smtp::{EnhancedCode, Host, Mailbox, Reply};
 
 /// Whose limit a reply names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,20 +27,35 @@ const COMPARED: usize = 100;
 
 /// Returns whose limit `text`, in lower case, names. The address stands in the clause that speaks of the limit, or alone in front of it.
 /// Many servers repeat the recipient's address in front of any text (`<x@test.net>: Recipient address rejected: …`), which says nothing.
-pub fn whose_limit_is_named(text: &str, context: &Context<'_>) -> Option<Named> {
+pub fn whose_limit_is_named(reply: &Reply, text: &str, context: &Context<'_>) -> Option<Named> {
+    // Beside the code of a full mailbox, the address that we connect from is in front of any text, too.
+    let is_full = matches!(reply.enhanced, Some(EnhancedCode(_, 2, 2)));
     let mut heading = None;
     for (at, clause) in clauses(text).enumerate() {
-        let named = first_named(clause, context);
+        let named = (at == 0).then(|| login_in_front(text, clause, context)).flatten();
+        let named = named.or_else(|| first_named(clause, context));
+        // What comes behind a recipient's address is no longer the sender's alone.
+        if heading == Some(Named::Sender) && mentioned_recipients(clause, context).next().is_some() {
+            heading = None;
+        }
         let words = Words::of(clause);
         if is_limited(&words) || names_period(&words) {
             if let Some(whose) = named.map(|(_, whose)| whose).or(heading) {
                 return Some(whose);
             }
         } else if at == 0 {
-            heading = named.and_then(|(address, whose)| is_heading(clause, address, whose).then_some(whose));
+            let is_heading = |address: &str, whose| {
+                is_heading(clause, address, whose) && !(is_full && address.parse::<IpAddr>().is_ok())
+            };
+            heading = named.and_then(|(address, whose)| is_heading(address, whose).then_some(whose));
         }
     }
     None
+}
+
+/// Returns true if a limit of which `named` says whose it is, is the recipient's, and the text says nothing of mail that goes out or of us.
+pub fn is_the_recipients_limit(named: Option<Named>, words: &Words) -> bool {
+    named == Some(Named::Recipient) && !goes_out(words) && !speaks_to_us(words)
 }
 
 /// The addresses of the message's recipients that `text`, in lower case, has. An address that is the sender's, too, is none.
@@ -97,21 +115,40 @@ fn clauses(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The first address in the clause that is the sender's side or a recipient's.
+/// The first address in the clause that is the sender's side or a recipient's. A clause with both (`mail from crm@test.dk cannot be delivered
+/// because x@test.net is over quota`) does not say by them whose the limit is, unless it says what the recipient takes.
 fn first_named<'a>(clause: &'a str, context: &Context<'_>) -> Option<(&'a str, Named)> {
-    let by_address = addresses(clause).find_map(|address| Some((address, whose(address, context)?)));
-    by_address.or_else(|| {
-        // The name of a login, which may have no domain, is a common word elsewhere.
-        let name = context.login.map(|login| login.username.to_lowercase())?;
-        let begins = clause.strip_prefix(&name).is_some_and(|rest| !rest.starts_with(|c: char| is_of_address(c)));
-        (begins && !name.is_empty()).then(|| (&clause[..name.len()], Named::Sender))
-    })
+    let mut named = addresses(clause).filter_map(|address| Some((address, whose(address, context)?)));
+    let Some(first) = named.next() else { return quoted_login(clause, context) };
+    let is_of_one = named.all(|(_, whose)| whose == first.1);
+    (is_of_one || says_what_a_recipient_takes(clause, context)).then_some(first)
+}
+
+/// The name of our login, in lower case, if it has no domain. It may be a common word elsewhere (`mail`), so it counts only alone in front of
+/// a colon or in quotes.
+fn name_without_domain(context: &Context<'_>) -> Option<String> {
+    let name = context.login.map(|login| login.username.to_lowercase());
+    name.filter(|name| !name.is_empty() && !name.contains('@'))
+}
+
+/// Our login's name without a domain, if it is the whole first clause of the text and a colon follows.
+fn login_in_front<'a>(text: &str, clause: &'a str, context: &Context<'_>) -> Option<(&'a str, Named)> {
+    let bare = clause.trim().trim_matches(['<', '>']);
+    let is_in_front = text.strip_prefix(clause).is_some_and(|rest| rest.starts_with(':'));
+    (is_in_front && name_without_domain(context)? == bare).then_some((bare, Named::Sender))
+}
+
+/// Our login's name without a domain, if the clause has it in quotes.
+fn quoted_login<'a>(clause: &'a str, context: &Context<'_>) -> Option<(&'a str, Named)> {
+    let name = name_without_domain(context)?;
+    let at = ['"', '\''].iter().find_map(|quote| clause.find(&format!("{quote}{name}{quote}")))?;
+    Some((&clause[at + 1..=at + name.len()], Named::Sender))
 }
 
 /// Returns true if the clause is nothing but the address. In angle brackets, a recipient's is there in front of any text.
 fn is_heading(clause: &str, address: &str, whose: Named) -> bool {
     let bare = clause.trim();
-    bare == address || (whose == Named::Sender && bare.trim_matches(['<', '>']) == address)
+    bare == address || (whose == Named::Sender && bare.trim_matches(['<', '>', '"', '\'']) == address)
 }
 
 /// Whatever looks like an address, of the network or of a mailbox.
@@ -252,24 +289,12 @@ mod tests {
                 Rcpt,
                 "fr-",
                 &[
-                    "550 x@test.net accepts max 10 mails per hour",
                     "550 <x@test.net> over quota",
                     "550 x@test.net over limit",
-                    "550 5.7.1 x@test.net takes no more than 5 messages a day from crm@test.dk",
                     "552 <x@test.net> has exceeded the limit of messages",
-                    "550 5.7.1 limit of 20 mails per hour for x@test.net reached",
-                    "550 5.7.1 hourly quota of x@test.net exceeded",
-                    "550 too many messages to x@test.net in the last hour",
                     "550 x@test.net: rate limit exceeded",
-                    "550 x@test.net: max 100 emails/day",
                     "554 5.7.1 rate limit for <x@test.net> exceeded",
-                    "550 X@TEST.NET over hourly limit",
-                    "550 x@test.net: daily limit reached",
-                    "550 5.7.1 x@test.net has a limit of 20 messages per day",
                     "550 x@test.net: message quota exceeded, mail from crm@test.dk refused",
-                    "550 Sorry, x@test.net can take no more mail today",
-                    "550 x@test.net modtager højst 10 mails i timen",
-                    "550 x@test.net nimmt höchstens 10 Nachrichten pro Tag an",
                     "550 5.7.1 Account x@test.net is locked, sending is disabled",
                     "550 5.1.1 x@test.net was suspended for sending spam",
                     "550 crm@test.dk blocked",
@@ -279,6 +304,14 @@ mod tests {
                     "552 5.2.2 x@test.net over quota, message from crm@test.dk refused",
                     "552 x@test.net over quota, message from crm@test.dk refused",
                     "550 5.1.1 <x@test.net>: unknown; message from crm@test.dk exceeds nothing",
+                    "552 5.2.2 Message from crm@test.dk cannot be delivered because x@test.net is over quota",
+                    "552 Message from crm@test.dk cannot be delivered because x@test.net is over quota",
+                    "552 5.2.2 crm@test.dk: message to x@test.net refused, over quota",
+                    "552 5.2.2 40.74.40.57: over quota",
+                    "552 5.2.2 x@test.net over quota, try again in 24 hours",
+                    "552 5.2.2 x@test.net: mailbox full, over the limit for 30 days",
+                    "550 5.1.1 x@test.net was removed 30 days ago, limit of accounts reached",
+                    "550 x@test.net was deactivated 30 days ago",
                 ][..],
             ),
             (
@@ -336,6 +369,22 @@ mod tests {
                     "451 4.7.1 x@test.net: throttled, try again later",
                     "450 4.7.1 x@test.net accepts 10 messages an hour",
                     "450 4.7.1 Rate limit for x@test.net: 10 messages per hour",
+                    // The limit lapses by itself, so nobody bounces.
+                    "550 x@test.net accepts max 10 mails per hour",
+                    "550 5.7.1 x@test.net takes no more than 5 messages a day from crm@test.dk",
+                    "550 5.7.1 limit of 20 mails per hour for x@test.net reached",
+                    "550 5.7.1 hourly quota of x@test.net exceeded",
+                    "550 too many messages to x@test.net in the last hour",
+                    "550 x@test.net: max 100 emails/day",
+                    "550 X@TEST.NET over hourly limit",
+                    "550 x@test.net: daily limit reached",
+                    "550 5.7.1 x@test.net has a limit of 20 messages per day",
+                    "550 Sorry, x@test.net can take no more mail today",
+                    "550 x@test.net modtager højst 10 mails i timen",
+                    "550 x@test.net nimmt höchstens 10 Nachrichten pro Tag an",
+                    "550 5.7.1 Message to x@test.net not accepted because hourly limit reached",
+                    "550 Recipient x@test.net refused because hourly limit exceeded",
+                    "552 5.2.2 x@test.net has had too many messages in the last hour",
                 ][..],
             ),
             (
@@ -345,13 +394,43 @@ mod tests {
                     "552 x@test.net over quota",
                     "554 delivery error: dd Sorry your message to x@test.net cannot be delivered. This account has been disabled or discontinued [#102]. - mta222",
                     "550 5.7.1 Account x@test.net is blocked",
+                ][..],
+            ),
+            (
+                End,
+                "dm-",
+                &[
+                    "452 4.2.2 x@test.net over quota",
+                    "450 x@test.net: rate limit exceeded",
                     "550 x@test.net accepts max 10 mails per hour",
                 ][..],
             ),
-            (End, "dm-", &["452 4.2.2 x@test.net over quota", "450 x@test.net: rate limit exceeded"][..]),
             (Mail, "fm-", &["550 crm@test.dk: address not valid here"][..]),
         ] {
             assert_eq!(wrong(&[phase], texts, &[right], &context), []);
+        }
+    }
+
+    #[test]
+    fn a_login_that_is_a_common_word_names_nobody_elsewhere() {
+        for name in ["mail", "user", "mailbox"] {
+            let login = Login::new(name, LoginSecret::Password("secret".to_owned()));
+            let context = Context { login: Some(&login), ..context(false) };
+            for (text, right) in [
+                ("552 5.2.2 Mail quota exceeded", "fr-"),
+                ("552 5.2.2 User quota exceeded", "fr-"),
+                ("552 5.2.2 Mailbox quota exceeded", "fr-"),
+                ("552 5.2.2 User is over quota", "fr-"),
+            ] {
+                assert_eq!(wrong(&[Rcpt], &[text], &[right], &context), [], "{name}");
+            }
+            let of_login = [
+                format!("552 5.2.2 {name}: message quota exceeded"),
+                format!("552 5.2.2 Message quota of \"{name}\" exceeded"),
+            ];
+            for text in &of_login {
+                assert_eq!(wrong(&[Rcpt], &[text], &["dRb"], &context), [], "{name}");
+            }
         }
     }
 }

@@ -6,13 +6,15 @@ use super::blocked_account::{
 };
 use super::context::{Context, TakenRecipients};
 use super::limits::{Allowance, allowance, counts_errors, lasts, refuses_login_for_allowance};
-use super::named::{Named, mentioned_recipients, says_what_a_recipient_takes, whose_limit_is_named};
+use super::named::{
+    Named, is_the_recipients_limit, mentioned_recipients, says_what_a_recipient_takes, whose_limit_is_named,
+};
 use super::number_of_recipients::{is_about_number_of_recipients, limits_recipients_of_a_period};
 use super::our_address::names;
 use super::periods::names_long_period;
 use super::relaying::does_not_relay;
 use super::wants_login::{wants_login, wants_tls};
-use super::whose_limit::{Heard, goes_out, is_about_receiving, is_about_recipient, limits_sending, speaks_to_us};
+use super::whose_limit::{Heard, is_about_receiving, is_about_recipient, limits_sending};
 use super::words::Words;
 use crate::delivery::step::Step;
 use crate::route::RouteKind;
@@ -145,7 +147,7 @@ struct NegativeReply<'a> {
 }
 
 fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Signal {
-    let (words, named) = (Words::of(text), whose_limit_is_named(text, context));
+    let (words, named) = (Words::of(text), whose_limit_is_named(reply, text, context));
     let negative = NegativeReply { phase, reply, text, words, named, context };
     let of_server = || (reply.code == 421).then_some(Signal::Closing);
     let found = negative
@@ -295,7 +297,7 @@ impl NegativeReply<'_> {
 
     /// Returns true if the text names a limit as the recipient's, and says nothing of mail that goes out or of us.
     fn is_the_recipients_limit(&self) -> bool {
-        self.named == Some(Named::Recipient) && !goes_out(&self.words) && !speaks_to_us(&self.words)
+        is_the_recipients_limit(self.named, &self.words)
     }
 
     /// Returns true if a transient reply speaks of another reason to wait: greylisting, a check of an address, the number of

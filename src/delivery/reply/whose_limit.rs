@@ -241,7 +241,7 @@ const TOO_MANY: &[&str] = &[
     " troppe ",
 ];
 /// Words for what there is too much of.
-const MAILS: &[&str] = &[
+pub(super) const MAILS: &[&str] = &[
     " messages ",
     " mails ",
     " emails ",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::advice::advice;
 pub use super::context::{Context, TakenRecipients, is_internal};
 use super::failure_class::failure_class;
-use super::for_now::is_for_now;
+use super::for_now::{is_for_now, lapses_with_its_period};
 pub use super::signal::Phase;
 use super::signal::Signal;
 use super::words::Words;
@@ -42,7 +42,8 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Meaning,
         reason: reply.to_string(),
         advice: advice.clone().unwrap_or_else(|| fallback.to_owned()),
     };
-    let is_final = permanent && !is_for_now(reply, &Words::of(&text));
+    let words = Words::of(&text);
+    let is_final = permanent && !is_for_now(reply, &words) && !lapses_with_its_period(reply, &text, &words, context);
     let by_code = if is_final { Verdict::Failed } else { Verdict::Deferred };
     let before_mail = matches!(phase, Phase::Greeting | Phase::Hello | Phase::StartTls | Phase::Login);
     let (verdict, scope, trouble) = match (phase, signal, context.fallback) {
