@@ -376,7 +376,7 @@ async fn an_account_that_is_blocked_is_the_senders_only_if_it_has_the_senders_na
         ("550 5.7.1 The account bounce@test.dk is blocked", Verdict::Deferred, Scope::Route),
         ("550 5.7.1 The account x@test.net is blocked", Verdict::Failed, Scope::Recipient),
         ("550 bounce@test.dk over limit", Verdict::Deferred, Scope::Route),
-        ("550 x@test.net accepts max 10 mails per hour", Verdict::Failed, Scope::Recipient),
+        ("550 x@test.net accepts max 10 mails per hour", Verdict::Deferred, Scope::Recipient),
         ("450 x@test.net is over its hourly limit", Verdict::Deferred, Scope::Recipient),
     ] {
         let script = [hello(&[]), vec![hear("MAIL FROM:<bounce@test.dk>"), say("250 ok"), hear("RCPT"), say(reply)]];
@@ -393,7 +393,7 @@ async fn what_is_said_of_one_recipient_after_the_content_leaves_the_route_alone(
             "554 delivery error: your message to y@test.net cannot be delivered. This account has been disabled",
             Verdict::Failed,
         ),
-        ("550 y@test.net has exceeded its limit of 100 messages per day", Verdict::Failed),
+        ("550 y@test.net has exceeded its limit of 100 messages per day", Verdict::Deferred),
         ("451 y@test.net: rate limit exceeded", Verdict::Deferred),
     ] {
         let taken = |command| [hear(command), say("250 ok")];
