@@ -116,10 +116,10 @@ impl ConnectionLimiter {
     /// Admits a connection. At the limit, closes another one.
     fn permit(&self, peer: IpAddr) -> Permit {
         let mut open = self.open();
-        if open.connections.len() >= self.0.most {
-            if let Some(entry) = open.next_to_go(self.0.most).and_then(|id| open.connections.remove(&id)) {
-                entry.close.cancel();
-            }
+        if open.connections.len() >= self.0.most
+            && let Some(entry) = open.next_to_go(self.0.most).and_then(|id| open.connections.remove(&id))
+        {
+            entry.close.cancel();
         }
         let id = open.next;
         open.next += 1;
