@@ -8,9 +8,9 @@
 //!   domains, probes of their routes, rotations of their keys. [`customers`] adds, changes and removes customers.
 //!
 //! Where several nodes share the spool, a command about the queue, the routes or the record is carried out by all of them, each on its
-//! part ([`nodes`]).
+//! part (`nodes`).
 //!
-//! The HTTP interface ([`api`]) offers both kinds to programs, which authenticate with [`tokens`]. The [`pages`] offer them to people in a
+//! The HTTP interface ([`api`]) offers both kinds to programs, which authenticate with [`tokens`]. The `pages` offer them to people in a
 //! browser.
 //!
 //! Every command that changes something also emits an `audit` event with the actor and the number of messages. One event covers a whole

@@ -5,7 +5,7 @@
 //! - [`dmarc`]: the content of DMARC reports, stored and added up.
 //!
 //! Each kind of report has its own module, which reads it and emits events with the fields of the mail that it is about
-//! ([`Known`](crate::record::event::Known)). A report that matches no mail of ours becomes an `unmatched` event and is counted.
+//! (`record::event::Known`). A report that matches no mail of ours becomes an `unmatched` event and is counted.
 
 pub mod dmarc;
 pub mod mail;
