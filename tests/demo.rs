@@ -4,7 +4,8 @@
 mod http;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -32,14 +33,8 @@ fn the_demo_delivers_and_verifies_three_newsletters_and_leaves_nothing_behind() 
 #[test]
 fn the_demo_stays_up_and_its_pages_answer_until_it_is_told_to_end() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_postbud"))
-        .arg("demo")
-        .env("TMPDIR", scratch.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("postbud runs");
-    // Open to the end: a demo whose output nobody reads any more ends.
-    let mut lines = BufReader::new(demo.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    // Its lines stay open to the end: a demo whose output nobody reads any more ends.
+    let (mut demo, mut lines) = begin(scratch.path());
     let mut said = Vec::new();
     for line in lines.by_ref() {
         let is_up = line.contains("The relay stays up");
@@ -107,13 +102,7 @@ fn the_demo_stays_up_and_its_pages_answer_until_it_is_told_to_end() {
 fn an_interrupted_demo_leaves_nothing_behind_either() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     for (signal, until) in [("-INT", "webCRM submits"), ("-HUP", "The relay stays up")] {
-        let mut demo = Command::new(env!("CARGO_BIN_EXE_postbud"))
-            .arg("demo")
-            .env("TMPDIR", scratch.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("postbud runs");
-        let mut lines = BufReader::new(demo.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let (mut demo, mut lines) = begin(scratch.path());
         assert!(lines.by_ref().any(|line| line.contains(until)), "it never says {until}");
         let told = Command::new("kill").args([signal, &demo.id().to_string()]).status().expect("kill");
         // A demo whose output nobody reads ends by itself.
@@ -122,4 +111,16 @@ fn an_interrupted_demo_leaves_nothing_behind_either() {
         let left: Vec<_> = std::fs::read_dir(scratch.path()).expect("the folder").flatten().collect();
         assert!(told.success() && left.is_empty(), "{signal}: {left:?}");
     }
+}
+
+/// Starts a demo whose temporary files are in this folder. Returns its process, and the lines that it prints.
+fn begin(scratch: &Path) -> (Child, impl Iterator<Item = String>) {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_postbud"))
+        .arg("demo")
+        .env("TMPDIR", scratch)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("postbud runs");
+    let lines = BufReader::new(demo.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    (demo, lines)
 }
